@@ -1,0 +1,44 @@
+"""`GET /v1/tasks` and `GET /v1/tasks/{task_id}` → the tenant's own tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from vidu_relay import aws
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.http import invalid_request, json_response, problem, tenant_of
+from vidu_relay.observability import logger
+from vidu_relay.settings import ReadTasksSettings, load
+from vidu_relay.usecases.read_tasks import list_tasks, read_task
+
+settings = load(ReadTasksSettings)
+store = TaskStore(aws.client("dynamodb"), settings.table_name)
+requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
+videos = VideoArchive(aws.client("s3"), settings.videos_bucket)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    tenant_id = tenant_of(event)
+    task_id = (event.get("pathParameters") or {}).get("task_id")
+    if task_id is not None:
+        task = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos)
+        return json_response(200, task) if task else problem(404, "task_not_found", "There is no such task.")
+    query = event.get("queryStringParameters") or {}
+    try:
+        page = list_tasks(
+            tenant_id,
+            status=query.get("status"),
+            limit=query.get("limit"),
+            cursor=query.get("cursor"),
+            store=store,
+            videos=videos,
+        )
+    except InvalidRequestError as error:
+        return invalid_request(error)
+    return json_response(200, {"tasks": page.tasks, "next_cursor": page.next_cursor})

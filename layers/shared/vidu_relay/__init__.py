@@ -1,0 +1,1 @@
+"""Vidu Relay: paid video generation as a dependable, event-driven AWS service."""

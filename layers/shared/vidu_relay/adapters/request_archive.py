@@ -1,0 +1,31 @@
+"""Requests too large for a task record: one JSON object each, in the inbox bucket under `tasks/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["RequestArchive"]
+
+
+class RequestArchive:
+    """Keeps whole requests. The key names the content, so writing twice writes the same."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, request: Mapping[str, Any]) -> None:
+        """Store a request."""
+        body = json.dumps(dict(request), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+
+    def get(self, key: str) -> dict[str, Any]:
+        """A stored request, whole."""
+        body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        content: dict[str, Any] = json.loads(body)
+        return content

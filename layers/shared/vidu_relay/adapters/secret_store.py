@@ -1,0 +1,74 @@
+"""Secrets Manager: secrets read once and kept, so that a warm function asks again only when it has to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from vidu_relay.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+__all__ = ["ProviderKey", "Secret"]
+
+KEEP_SECONDS = 300.0
+REREAD_SECONDS = 60.0
+
+
+class Secret:
+    """One secret with a JSON object in it."""
+
+    def __init__(self, client: SecretsManagerClient, arn: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._arn = arn
+        self._clock = clock
+        self._content: dict[str, Any] | None = None
+        self._read_at = 0.0
+
+    def get(self) -> dict[str, Any]:
+        """The content, at most five minutes old. Raises `ConfigurationError` if it is missing or not a JSON object."""
+        if self._content is None or self._clock() - self._read_at > KEEP_SECONDS:
+            self._content = self._read()
+        return self._content
+
+    def reread(self) -> bool:
+        """Read it anew, at most once a minute; whether that was done."""
+        if self._content is not None and self._clock() - self._read_at < REREAD_SECONDS:
+            return False
+        self._content = self._read()
+        return True
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
+            content = json.loads(text)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code != "ResourceNotFoundException":
+                raise
+            raise ConfigurationError(f"the secret {self._arn} has no value yet") from error
+        except (KeyError, ValueError) as error:
+            raise ConfigurationError(f"the secret {self._arn} does not hold a JSON object") from error
+        if not isinstance(content, dict):
+            raise ConfigurationError(f"the secret {self._arn} does not hold a JSON object")
+        self._read_at = self._clock()
+        return content
+
+
+class ProviderKey:
+    """The provider's API key: the field `api_key` of a secret."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
+
+    def __call__(self) -> str:
+        """The key. Raises `ConfigurationError` if the operator has not put it there."""
+        key = self._secret.get().get("api_key")
+        if not isinstance(key, str) or not key.strip():
+            raise ConfigurationError("the provider secret holds no `api_key`")
+        return key.strip()

@@ -1,0 +1,138 @@
+"""The provider's video links: opened behind the address guard, read as a stream."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin
+
+from vidu_relay.domain.errors import BadSourceError, DeliveryInterruptedError
+from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
+
+__all__ = ["VideoSource", "VideoStream"]
+
+SOCKET_SECONDS = 15
+"""No byte for this long and the source counts as stalled."""
+
+MAX_REDIRECTS = 3
+
+
+class VideoStream:
+    """A video being read. `length` is in bytes, or None where the source does not say."""
+
+    def __init__(self, response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> None:
+        self._response = response
+        self._deadline = deadline
+        self._max_bytes = max_bytes
+        self._count = 0
+        encoding = (response.getheader("Content-Encoding") or "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise BadSourceError("source_encoding", f"The video is served with Content-Encoding {encoding[:40]}.")
+        # we ask for identity; a server that compresses all the same must not end up as a broken file
+        self._inflate = None if encoding == "identity" else zlib.decompressobj(wbits=31)
+        self.length = response.length if self._inflate is None else None
+        if self.length is not None and self.length > max_bytes:
+            raise BadSourceError("too_large", f"The video has {self.length} bytes, more than MaxVideoBytes.")
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size` and at least one; empty at the proven end of the video.
+
+        Raises `BadSourceError` (`truncated`, `too_large`) or `DeliveryInterruptedError`.
+        """
+        block = self._read_plain(size) if self._inflate is None else self._read_inflated(size)
+        self._count += len(block)
+        if self._count > self._max_bytes:
+            raise BadSourceError("too_large", "The video has more bytes than MaxVideoBytes.")
+        if not block and self.length is not None and self._count != self.length:
+            raise BadSourceError("truncated", f"The video ended after {self._count} of {self.length} bytes.")
+        return block
+
+    def _read_plain(self, size: int) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise DeliveryInterruptedError("source_too_slow", "The video did not arrive within the function's time.")
+        try:
+            return self._response.read(size)
+        except http.client.IncompleteRead as error:
+            raise BadSourceError("truncated", "The video broke off.") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise DeliveryInterruptedError(
+                "source_interrupted", f"The video broke off: {type(error).__name__}."
+            ) from error
+
+    def _read_inflated(self, size: int) -> bytes:
+        inflate = self._inflate
+        assert inflate is not None  # noqa: S101 - narrows the type; the caller has looked
+        while not inflate.eof:
+            source = inflate.unconsumed_tail or self._read_plain(size)
+            if not source:
+                raise BadSourceError("truncated", "The compressed video ends before its end.")
+            try:
+                block = inflate.decompress(source, size)
+            except zlib.error as error:
+                raise BadSourceError("source_encoding", "The video is not the gzip it claims to be.") from error
+            if block:
+                return block
+        return b""
+
+
+class VideoSource:
+    """Opens video links. `max_bytes` bounds what is read of any of them."""
+
+    def __init__(self, guard: AddressGuard, max_bytes: int) -> None:
+        self._guard = guard
+        self._max_bytes = max_bytes
+
+    @contextmanager
+    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:
+        """GET a video, over at most three redirects, each one checked. `deadline` is on the monotonic clock.
+
+        Raises `BadSourceError` if the link is refused or answers with a client error, `DeliveryInterruptedError` if
+        the source cannot be reached or says it is unwell.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            connection, response = self._get(url)
+            try:
+                location = response.getheader("Location")
+                if response.status in (301, 302, 303, 307, 308) and location:
+                    url = urljoin(url, location)
+                    continue
+                _check_status(response.status)
+                yield VideoStream(response, self._max_bytes, deadline)
+                return
+            finally:
+                response.close()
+                connection.close()
+        raise BadSourceError("too_many_redirects", f"The video link redirects more than {MAX_REDIRECTS} times.")
+
+    def _get(self, url: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        try:
+            target = self._guard.check(url)
+            connection = target.connect(SOCKET_SECONDS)
+        except RefusedAddressError as error:
+            raise BadSourceError("address_refused", f"The video link is not opened: {error}.") from error
+        except OSError as error:
+            raise DeliveryInterruptedError("source_unreachable", str(error)) from error
+        try:
+            connection.putrequest("GET", target.request_target, skip_accept_encoding=True)
+            connection.putheader("Accept-Encoding", "identity")
+            connection.putheader("User-Agent", "vidu-relay")
+            connection.endheaders()
+            return connection, connection.getresponse()
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise BadSourceError("certificate", "The video host's certificate is not valid.") from error
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise DeliveryInterruptedError("source_unreachable", f"{type(error).__name__} at the video host") from error
+
+
+def _check_status(status: int) -> None:
+    if status == 200:
+        return
+    if 400 <= status < 500 and status not in (408, 425, 429):
+        raise BadSourceError("source_refused", f"The video link answers HTTP {status}.")
+    raise DeliveryInterruptedError("source_unwell", f"The video link answers HTTP {status}.")

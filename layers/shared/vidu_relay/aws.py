@@ -1,0 +1,37 @@
+"""AWS clients for the functions: one session, one client a service, time-outs that fit a Lambda."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+__all__ = ["client", "upload_client"]
+
+_CALLS = Config(
+    connect_timeout=2,
+    read_timeout=6,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    tcp_keepalive=True,
+)
+# a streamed body cannot be sent twice, and a slow part is not a dead one
+_UPLOADS = Config(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+
+
+@cache
+def _session() -> boto3.Session:
+    return boto3.Session()
+
+
+@cache
+def client(service: str) -> Any:
+    """The client of a service, made when it is first asked for and kept."""
+    return _session().client(service, config=_CALLS)  # type: ignore[call-overload]  # the name is not a literal here
+
+
+@cache
+def upload_client() -> Any:
+    """The S3 client for streamed uploads: without retries."""
+    return _session().client("s3", config=_UPLOADS)

@@ -1,0 +1,1 @@
+"""What a task is and which changes it may undergo. Pure: time, randomness and the environment are arguments."""

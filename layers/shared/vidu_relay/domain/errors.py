@@ -1,0 +1,161 @@
+"""The errors a caller may meet, as a tree.
+
+ViduRelayError
+├── ConfigurationError            the deployment is set up wrongly; an operator must act
+├── InvalidRequestError           the client must change its request
+│   ├── IdempotencyConflictError  same key, another request
+│   └── InvalidCursorError        a cursor we did not hand out
+├── CallbackRefusedError          a callback that proved nothing
+├── AttemptUnderwayError          too early to say: the create call has not ended
+├── TransitionError               a state change the table does not allow
+├── StaleTaskError                somebody else wrote the record first: read again
+├── RemoteTaskClaimedError        the remote id belongs to another task
+├── ProviderError
+│   ├── NotCreatedError           certainly nothing was created: safe to try again
+│   ├── CreateRejectedError       the provider said no: final
+│   ├── CreateAmbiguousError      something may have been created: never try again
+│   └── ProviderUnavailableError  a read failed: try the read again later
+└── DeliveryError
+    ├── BadSourceError            what the provider serves is not the video (counted, given up)
+    └── DeliveryInterruptedError  trouble on the way or on our side (tried again for as long as it takes)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "AttemptUnderwayError",
+    "BadSourceError",
+    "CallbackRefusedError",
+    "ConfigurationError",
+    "CreateAmbiguousError",
+    "CreateRejectedError",
+    "DeliveryError",
+    "DeliveryInterruptedError",
+    "Fault",
+    "IdempotencyConflictError",
+    "InvalidCursorError",
+    "InvalidRequestError",
+    "NotCreatedError",
+    "ProviderError",
+    "ProviderUnavailableError",
+    "RemoteTaskClaimedError",
+    "StaleTaskError",
+    "TransitionError",
+    "ViduRelayError",
+]
+
+
+class ViduRelayError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigurationError(ViduRelayError):
+    """A setting or secret is missing or unreadable. The message names it, never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: where (`loc`, dotted), what to change, and the provider's code if it has one."""
+
+    loc: str
+    msg: str
+    code: str | None = None
+
+
+class InvalidRequestError(ViduRelayError):
+    """The request cannot be accepted. `faults` lists everything wrong with it; `code` is stable for programs."""
+
+    def __init__(self, code: str, detail: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+
+
+class IdempotencyConflictError(InvalidRequestError):
+    """The idempotency key was used before with a different request."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "idempotency_key_reused",
+            "This Idempotency-Key was used with a different request. Send the same request, or use a new key.",
+        )
+
+
+class InvalidCursorError(InvalidRequestError):
+    """The cursor is not one of ours, or belongs to another listing."""
+
+    def __init__(self) -> None:
+        super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
+
+
+class CallbackRefusedError(ViduRelayError):
+    """A callback is not accepted. `reason` is for our metrics only and never leaves the service."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AttemptUnderwayError(ViduRelayError):
+    """The create call of this task may still be running, so its lost id cannot be adopted yet."""
+
+
+class TransitionError(ViduRelayError):
+    """The transition table does not allow this change of state."""
+
+
+class StaleTaskError(ViduRelayError):
+    """The record changed since it was read. Read it again and decide anew."""
+
+
+class RemoteTaskClaimedError(ViduRelayError):
+    """Another task owns this remote id."""
+
+
+class ProviderError(ViduRelayError):
+    """A call to the provider did not give what was asked for."""
+
+
+class NotCreatedError(ProviderError):
+    """The provider certainly created nothing. `retry_after_seconds` is the provider's wish, if it gave one."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class CreateRejectedError(ProviderError):
+    """The provider refused the task for good."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class CreateAmbiguousError(ProviderError):
+    """The outcome of the create call is unknown: the task may exist and be billed."""
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider could not be read. Says nothing about the task."""
+
+
+class DeliveryError(ViduRelayError):
+    """A video could not be copied. `code` is stable for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class BadSourceError(DeliveryError):
+    """The provider serves something that is not the video."""
+
+
+class DeliveryInterruptedError(DeliveryError):
+    """The copy broke off for a reason that a later try, with a fresh link, may not meet."""

@@ -1,0 +1,60 @@
+"""Names that are computed: task ids, key digests, object keys."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "TASK_ID",
+    "api_key_digest",
+    "fingerprint",
+    "request_key",
+    "task_id_for_key",
+    "task_id_from_random",
+    "video_key",
+]
+
+TASK_ID = re.compile(r"[a-z2-7]{26}")
+"""16 bytes in lower-case base 32: fits an execution name, an object key and a URL as it is."""
+
+
+def task_id_for_key(tenant_id: str, idempotency_key: str) -> str:
+    """The id of the task a tenant creates under an idempotency key: the record *is* the idempotency record."""
+    return _base32(hashlib.sha256(f"{tenant_id}\0{idempotency_key}".encode()).digest()[:16])
+
+
+def task_id_from_random(random16: bytes) -> str:
+    """The id of a task without a key, from 16 random bytes."""
+    return _base32(random16)
+
+
+def api_key_digest(api_key: str) -> str:
+    """What is stored of an API key: SHA-256 in hex. Keys are 256 random bits, so no salt or stretching is needed."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def fingerprint(request: Mapping[str, Any]) -> str:
+    """Equal for requests that mean the same, whatever the order of their fields: SHA-256, URL-safe base 64."""
+    canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def request_key(tenant_id: str, task_id: str, request_fingerprint: str) -> str:
+    """Where a request too large for the record lives in the inbox bucket. Another request never overwrites it."""
+    return f"tasks/{tenant_id}/{task_id}/{request_fingerprint}.json"
+
+
+def video_key(tenant_id: str, task_id: str, created_at: int, number: int) -> str:
+    """`videos/<tenant>/<yyyy>/<mm>/<dd>/<task_id>/<n>.mp4`, by the UTC date of creation (`created_at` in ms)."""
+    day = time.strftime("%Y/%m/%d", time.gmtime(created_at / 1000))
+    return f"videos/{tenant_id}/{day}/{task_id}/{number}.mp4"
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data).rstrip(b"=").decode().lower()

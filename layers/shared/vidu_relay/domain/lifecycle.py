@@ -1,0 +1,302 @@
+"""Every change a task may undergo, as pure functions from a task to the next one.
+
+None of them writes anything. The store turns a returned task into one conditional write; a function that finds
+nothing to change returns the very task it was given. `now` is in milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from vidu_relay.domain.errors import TransitionError
+from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
+from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
+from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, LEASE_MS, SLOW_INTERVAL_MS, WatchPolicy
+
+__all__ = [
+    "MAX_SOURCE_FAULTS",
+    "NOT_VERDICTS",
+    "adoption_fits",
+    "apply_snapshot",
+    "attempt_is_over",
+    "begin_attempt",
+    "expire",
+    "leave_until",
+    "look_again_at",
+    "new_task",
+    "record_ambiguous",
+    "record_created",
+    "record_delivery",
+    "record_delivery_fault",
+    "record_delivery_request",
+    "record_not_created",
+    "record_rejected",
+    "stop_looking",
+    "take_lease",
+]
+
+NOT_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
+"""Failures of the gateway itself (parsing, HTTP, status check), not of the generation: the video may still come."""
+
+MAX_SOURCE_FAULTS = 5
+"""A source that is not a video this often, each time with a fresh link, is given up."""
+
+CREATED_AT_TOLERANCE_MS = 60_000
+"""How far the provider's clock may be off when a lost id is adopted."""
+
+
+def new_task(
+    *,
+    task_id: str,
+    tenant_id: str,
+    provider: str,
+    request: Mapping[str, Any],
+    request_key: str | None,
+    fingerprint: str,
+    claim: str,
+    now: int,
+    source: str,
+    policy: WatchPolicy,
+) -> Task:
+    """A task that its caller is about to submit itself: recorded in `submitting`, before the provider call."""
+    off_peak = bool(request.get("off_peak"))
+    return Task(
+        task_id=task_id,
+        tenant_id=tenant_id,
+        status=Status.SUBMITTING,
+        revision=0,
+        version=1,
+        provider=provider,
+        created_at=now,
+        updated_at=now,
+        deadline_at=policy.deadline_at(now, off_peak=off_peak),
+        fingerprint=fingerprint,
+        request=request,
+        request_key=request_key,
+        attempt=Attempt(claim, now),
+        attempts=1,
+        # never before the attempt is over: a check in between could only wait
+        due_at=max(policy.first_check_at(now, off_peak=off_peak), now + ATTEMPT_LIMIT_MS),
+        history=(HistoryEntry(now, Status.SUBMITTING, source),),
+    )
+
+
+def begin_attempt(task: Task, *, claim: str, now: int) -> Task:
+    """`accepted` → `submitting`: the caller is about to call the provider under `claim`."""
+    moved = _enter(task, Status.SUBMITTING, now, source="check")
+    return replace(moved, attempt=Attempt(claim, now), attempts=task.attempts + 1, due_at=now + ATTEMPT_LIMIT_MS)
+
+
+def attempt_is_over(task: Task, now: int) -> bool:
+    """Whether no create call of this task can still be running."""
+    attempt = task.attempt
+    return attempt is None or attempt.ended_at is not None or now >= attempt.started_at + ATTEMPT_LIMIT_MS
+
+
+def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
+    """The remote task is known: from the create call's reply, or adopted from a callback and read back.
+
+    Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
+    """
+    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
+    known = replace(task, remote_id=snapshot.remote_id, attempt=attempt, checks=0)
+    settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
+    if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
+        settled = _enter(settled, Status.SUBMITTED, now, source)
+    if settled.status is Status.EXPIRED and snapshot.state is not ProgressState.FAILED:
+        return replace(settled, due_at=now + SLOW_INTERVAL_MS)
+    if settled.status in (Status.SUBMITTED, Status.PROCESSING):
+        first = policy.first_check_at(now, off_peak=task.off_peak)
+        # a first check that is about right stands as it was set: moving it would cost two index writes
+        if settled.due_at is None or not (now + first) // 2 <= settled.due_at <= first:
+            return replace(settled, due_at=first)
+    return settled
+
+
+def record_not_created(
+    task: Task, *, now: int, retry_after_seconds: float | None, jitter: float, policy: WatchPolicy
+) -> Task:
+    """The attempt certainly created nothing: back to `accepted`, due again after a backoff or the provider's wish."""
+    wait = policy.backoff_ms(task.attempts - 1, jitter)
+    if retry_after_seconds is not None:
+        wait = max(wait, int(retry_after_seconds * 1000))
+    moved = _enter(task, Status.ACCEPTED, now, source="create")
+    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
+    return replace(moved, attempt=attempt, due_at=min(now + wait, task.deadline_at))
+
+
+def record_rejected(task: Task, error: TaskError, *, now: int, policy: WatchPolicy) -> Task:
+    """The provider refused the request for good."""
+    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
+    return _settle(replace(task, error=error, attempt=attempt), Status.FAILED, now, "create", policy)
+
+
+def record_ambiguous(task: Task, *, now: int) -> Task:
+    """The attempt is over and its outcome unknown. Nobody submits again; only a callback can tell."""
+    if task.attempt is None or task.status is not Status.SUBMITTING:
+        return task
+    return replace(task, attempt=replace(task.attempt, ended_at=now), due_at=task.deadline_at, updated_at=now)
+
+
+def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
+    """Whether a remote task, named by a callback, can be the one whose id our create call lost.
+
+    It must have been created during the attempt, by the provider's own account. A remote task that does not say
+    when it was created proves nothing.
+    """
+    if task.attempt is None or snapshot.created_at is None:
+        return False
+    earliest = task.attempt.started_at - CREATED_AT_TOLERANCE_MS
+    latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CREATED_AT_TOLERANCE_MS
+    return earliest <= snapshot.created_at <= latest
+
+
+def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
+    """What a reading of the provider means for the task; the same task if it means nothing new.
+
+    - success with at least one video → `generated`, also from `expired`;
+    - success without a video is not an end: the provider contradicts itself, look again;
+    - failure → `failed`, unless its code is no verdict, or the task is already expired (its clients were told);
+    - running → `processing`; everything else, unknown words included, changes nothing.
+    """
+    if task.status not in (
+        Status.ACCEPTED,
+        Status.SUBMITTING,
+        Status.SUBMITTED,
+        Status.PROCESSING,
+        Status.EXPIRED,
+    ):
+        return task
+    if snapshot.state is ProgressState.SUCCEEDED and snapshot.video_urls:
+        return _generated(task, snapshot, now, source)
+    if snapshot.state is ProgressState.FAILED:
+        error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
+        if error.code in NOT_VERDICTS:
+            return task
+        if task.status is Status.EXPIRED:
+            return stop_looking(task)
+        return _settle(
+            replace(task, error=error, usage=snapshot.usage or task.usage, **_remote(task, snapshot)),
+            Status.FAILED,
+            now,
+            source,
+            policy,
+        )
+    if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
+        return replace(_enter(task, Status.PROCESSING, now, source), **_remote(task, snapshot))
+    return task
+
+
+def take_lease(task: Task, *, now: int) -> Task:
+    """The right to look at the task now: raises `lease`, so that every older execution has lost it."""
+    return replace(task, lease=task.lease + 1, due_at=now + LEASE_MS)
+
+
+def look_again_at(task: Task, at: int) -> Task:
+    """Nothing changed: the next look is at `at`; the sweep steps in if it has not come two minutes later."""
+    return task if task.due_at is None else replace(task, checks=task.checks + 1, due_at=at + LEASE_MS)
+
+
+def leave_until(task: Task, at: int) -> Task:
+    """Nobody need look before `at`: the sweep brings it back then."""
+    return task if task.due_at is None else replace(task, due_at=at)
+
+
+def stop_looking(task: Task) -> Task:
+    """Nothing more can come of this task."""
+    return replace(task, due_at=None) if task.due_at is not None else task
+
+
+def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
+    """The deadline passed without an answer. With a remote id it is still looked at, slowly."""
+    if task.status is Status.SUBMITTING:
+        error = TaskError(
+            "submission_unconfirmed",
+            "The create call ended without an answer and no callback came. The provider may have made and billed "
+            "this video; it is delivered if a callback still names it.",
+        )
+    elif task.status is Status.ACCEPTED:
+        error = TaskError("deadline_exceeded", "The provider took no submission in time. Nothing was created.")
+    else:
+        error = TaskError("deadline_exceeded", "The provider gave no final answer before the deadline.")
+    moved = _settle(replace(task, error=error, checks=0), Status.EXPIRED, now, source, policy)
+    late_until = policy.late_until(task.deadline_at)
+    watched = task.remote_id is not None and now < late_until
+    return replace(
+        moved,
+        due_at=min(now + SLOW_INTERVAL_MS, late_until) if watched else None,
+        expires_at=policy.forget_at(max(now, late_until)),
+    )
+
+
+def record_delivery_request(task: Task, *, now: int, wait_ms: int) -> Task:
+    """A copy was asked for; due again when that one should long be done."""
+    if task.status is not Status.GENERATED:
+        return task
+    requests = task.delivery_requests + 1
+    return replace(task, delivery_requests=requests, due_at=now + max(wait_ms, DELIVERY_GRACE_MS))
+
+
+def record_delivery(task: Task, videos: tuple[Video, ...], *, now: int, policy: WatchPolicy) -> Task:
+    """`generated` → `completed`: every video is in our bucket."""
+    if task.status is not Status.GENERATED:
+        return task
+    return _settle(replace(task, videos=videos, error=None), Status.COMPLETED, now, "delivery", policy)
+
+
+def record_delivery_fault(task: Task, error: TaskError | None, *, now: int, jitter: float, policy: WatchPolicy) -> Task:
+    """A copy failed: due again after a backoff, with a fresh link.
+
+    `error` says that the *source* was bad: counted, and given up after `MAX_SOURCE_FAULTS`. None means trouble on
+    the way or on our side: that is never given up.
+    """
+    if task.status is not Status.GENERATED:
+        return task
+    faults = task.source_faults + (error is not None)
+    if error is not None and faults >= MAX_SOURCE_FAULTS:
+        return _settle(replace(task, source_faults=faults, error=error), Status.FAILED, now, "delivery", policy)
+    wait = policy.backoff_ms(task.delivery_requests, jitter)
+    return replace(task, source_faults=faults, due_at=now + wait, updated_at=now)
+
+
+def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:
+    moved = _enter(task, Status.GENERATED, now, source)
+    return replace(
+        moved,
+        **_remote(task, snapshot),
+        outputs=tuple(Output(o.task_id, o.task_status, len(o.video_urls)) for o in snapshot.outputs),
+        usage=snapshot.usage,
+        error=None,
+        due_at=now + DELIVERY_GRACE_MS,
+        lease=task.lease + 1,  # whoever was watching the provider has nothing left to watch
+        checks=0,
+        expires_at=None,
+    )
+
+
+def _remote(task: Task, snapshot: ProviderSnapshot) -> dict[str, Any]:
+    return {
+        "upstream_id": snapshot.upstream_id or task.upstream_id,
+        "remote_model": snapshot.model if snapshot.model != task.request.get("model") else None,
+    }
+
+
+def _settle(task: Task, status: Status, now: int, source: str, policy: WatchPolicy) -> Task:
+    return replace(_enter(task, status, now, source), due_at=None, expires_at=policy.forget_at(now))
+
+
+def _enter(task: Task, status: Status, now: int, source: str) -> Task:
+    if not can_transition(task.status, status):
+        raise TransitionError(f"{task.status} → {status}")
+    if status not in EVENT_TYPES:  # accepted and submitting: a retry, not news
+        return replace(task, status=status, updated_at=now)
+    return replace(
+        task,
+        status=status,
+        version=task.version + 1,
+        updated_at=now,
+        history=(*task.history, HistoryEntry(now, status, source)),
+    )

@@ -1,0 +1,117 @@
+"""A task as others see it: the API's JSON and the detail of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES
+from vidu_relay.domain.task import Task, Video
+
+__all__ = ["event_detail", "event_type", "represent", "timestamp"]
+
+EVENT_PROMPT_CHARACTERS = 500
+EVENT_URL_CHARACTERS = 512
+EVENT_HIDDEN_FIELDS = frozenset({"payload", "meta_data", "callback_url"})
+
+
+def timestamp(at: int) -> str:
+    """Milliseconds since the epoch as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def represent(
+    task: Task,
+    *,
+    sign: Callable[[Video], str] | None = None,
+    request: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The task as the API returns it: a superset of the provider page's response.
+
+    `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `request` is the
+    whole request where the record holds it only in part.
+    """
+    return {
+        "task_id": task.task_id,
+        "status": task.status.value,
+        "version": task.version,
+        "model": task.request.get("model"),
+        "created_at": timestamp(task.created_at),
+        "updated_at": timestamp(task.updated_at),
+        "request": dict(task.request if request is None else request),
+        "error": {"code": task.error.code, "message": task.error.message} if task.error else None,
+        "output": _output(task, sign),
+        "usage": {"cost": task.usage.cost, "discount": _number(task.usage.discount)} if task.usage else None,
+        "metadata": {
+            "remote_task_id": task.upstream_id or task.remote_id,
+            "model": task.remote_model or task.request.get("model"),
+        },
+        "videos": [_video(video) for video in task.videos],
+        "history": [
+            {"at": timestamp(entry.at), "status": entry.status.value, "source": entry.source} for entry in task.history
+        ],
+    }
+
+
+def event_type(task: Task) -> str:
+    """The detail type of the task's last published change."""
+    return EVENT_TYPE_ACCEPTED if task.version == 1 else EVENT_TYPES[task.status]
+
+
+def event_detail(task: Task) -> dict[str, Any]:
+    """The detail of the event for the task's present version: under 20 KB, and nothing in it that opens anything."""
+    shown = represent(task)
+    del shown["history"]
+    request = {name: value for name, value in task.request.items() if name not in EVENT_HIDDEN_FIELDS}
+    request["prompt"] = str(request.get("prompt", ""))[:EVENT_PROMPT_CHARACTERS]
+    if request.get("images"):
+        request["images"] = [_bare(url) for url in request["images"]]
+    if request.get("subjects"):
+        request["subjects"] = [{**s, "images": [_bare(url) for url in s["images"]]} for s in request["subjects"]]
+    if request.get("wm_url"):
+        request["wm_url"] = _bare(request["wm_url"])
+    shown["request"] = request
+    return {"event_id": f"{task.task_id}:{task.version}", "tenant_id": task.tenant_id, "task": shown}
+
+
+def _output(task: Task, sign: Callable[[Video], str] | None) -> list[dict[str, Any]]:
+    videos = iter(task.videos)
+    shown = []
+    for output in task.outputs:
+        results = []
+        for _ in range(output.videos):
+            video = next(videos, None)
+            link = {"url": sign(video)} if sign and video else {}
+            results.append({"type": "video", **link})
+        shown.append({"task_id": output.task_id, "task_status": output.task_status or "done", "results": results})
+    return shown
+
+
+def _video(video: Video) -> dict[str, Any]:
+    return {
+        "bucket": video.bucket,
+        "key": video.key,
+        "size": video.size,
+        "sha256": video.sha256,
+        "content_type": video.content_type,
+        "duration_seconds": video.duration_seconds,
+        "width": video.width,
+        "height": video.height,
+    }
+
+
+def _number(text: str | None) -> int | float | None:
+    if text is None:
+        return None
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def _bare(url: str) -> str:
+    """A URL without what may be a secret: user, query, fragment. An `ni:` name stays as it is."""
+    if url.startswith("ni:"):
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:EVENT_URL_CHARACTERS]

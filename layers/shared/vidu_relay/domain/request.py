@@ -1,0 +1,246 @@
+"""The request of a video task: the provider page's parameters, each with its limit. The only pydantic here.
+
+Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Where the page is silent, the
+limit says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, from_json
+
+from vidu_relay.domain.errors import Fault, InvalidRequestError
+
+__all__ = ["MODEL", "Subject", "VideoRequest", "parse_request"]
+
+MODEL = "viduq2_pro_fast_reference2video"
+MAX_SUBJECTS = 7
+MAX_IMAGES = 7
+MAX_IMAGES_PER_SUBJECT = 3
+MAX_PROMPT_CHARACTERS = 2000
+MAX_PAYLOAD_CHARACTERS = 1_048_576
+MAX_URL_CHARACTERS = 2048  # ours: the page gives none; what servers and browsers take in common
+MAX_SUBJECT_ID_CHARACTERS = 100  # ours
+MAX_VOICE_ID_CHARACTERS = 200  # ours
+MAX_META_DATA_CHARACTERS = 65_536  # ours
+
+CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
+CODE_IMAGES_OR_SUBJECTS = "008017002"
+CODE_IMAGES_COUNT = "008017003"
+
+_DATA_URI = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,(?=.)")
+_MENTION = re.compile(r"(?<![\w@])@(?=\w)")
+
+
+def _url(value: str) -> str:
+    if len(value) > MAX_URL_CHARACTERS:
+        raise PydanticCustomError("url_too_long", "must have at most {limit} characters", {"limit": MAX_URL_CHARACTERS})
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as fault:
+        raise PydanticCustomError("url_parsing", "is not a valid URL") from fault
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() or ord(c) < 32 for c in value):
+        raise PydanticCustomError("url_parsing", "must be an http(s) URL with a host and without white space")
+    return value
+
+
+def _image(value: str) -> str:
+    if not value.startswith("data:"):
+        return _url(value)
+    match = _DATA_URI.match(value)
+    if not match:
+        raise PydanticCustomError(
+            "image_data_uri", "a data URI must begin with data:image/png;base64, (or jpeg, jpg, webp) and hold data"
+        )
+    try:
+        base64.b64decode(value[match.end() :], validate=True)
+    except (binascii.Error, ValueError) as fault:
+        raise PydanticCustomError("image_base64", "the data URI does not hold valid base 64") from fault
+    return value
+
+
+def _json_object(value: str) -> str:
+    try:
+        parsed = json.loads(value)
+    except ValueError as fault:
+        raise PydanticCustomError("meta_data_json", "must be a JSON object in a string") from fault
+    if not isinstance(parsed, dict):
+        raise PydanticCustomError("meta_data_json", "must be a JSON object in a string")
+    return value
+
+
+Image = Annotated[str, AfterValidator(_image)]
+Url = Annotated[str, AfterValidator(_url)]
+
+
+class _Strict(BaseModel):
+    # strict: "5" is not 5 and 1 is not true; forbid: a misspelt parameter must not be paid for unnoticed
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Subject(_Strict):
+    """A subject that the prompt can mention as `@id`."""
+
+    id: str = Field(min_length=1, max_length=MAX_SUBJECT_ID_CHARACTERS)
+    images: tuple[Image, ...] = Field(min_length=1, max_length=MAX_IMAGES_PER_SUBJECT, strict=False)
+    voice_id: str | None = Field(default=None, max_length=MAX_VOICE_ID_CHARACTERS)
+
+
+class VideoRequest(_Strict):
+    """A request as the client sends it. `given()` is what it gave, unchanged."""
+
+    model: Literal["viduq2_pro_fast_reference2video"]
+    subjects: tuple[Subject, ...] | None = Field(default=None, min_length=1, max_length=MAX_SUBJECTS, strict=False)
+    images: tuple[Image, ...] | None = Field(default=None, strict=False)
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)
+    audio: bool = False
+    duration: int = Field(default=5, ge=1, le=8)
+    seed: int = Field(default=0, ge=-(2**63), le=2**63 - 1)
+    aspect_ratio: str = Field(default="16:9", pattern=r"^[1-9]\d{0,4}:[1-9]\d{0,4}$")
+    resolution: Literal["720p", "1080p"] = "720p"
+    payload: str | None = Field(default=None, max_length=MAX_PAYLOAD_CHARACTERS)
+    off_peak: bool = False
+    watermark: bool = False
+    wm_position: int = Field(default=3, ge=1, le=4)
+    wm_url: Url | None = None
+    meta_data: Annotated[str, AfterValidator(_json_object)] | None = Field(
+        default=None, max_length=MAX_META_DATA_CHARACTERS
+    )
+    callback_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> VideoRequest:
+        faults = list(self._faults())
+        if faults:
+            raise PydanticCustomError("request", "{faults}", {"faults": faults})
+        return self
+
+    def _faults(self) -> Iterator[Fault]:
+        yield from _coded_faults(self.images, self.subjects, self.audio)
+        if self.images and self.subjects:
+            yield Fault("images", "give either subjects or images, not both")
+        if self.audio and self.off_peak:
+            yield Fault("off_peak", "audio=true does not support off-peak mode: drop one of the two")
+        if self.subjects:
+            yield from self._subject_faults(self.subjects)
+
+    def _subject_faults(self, subjects: tuple[Subject, ...]) -> Iterator[Fault]:
+        images = sum(len(subject.images) for subject in subjects)
+        if images > MAX_IMAGES:
+            yield Fault("subjects", f"subjects may have 1-7 images in total, not {images}", CODE_IMAGES_COUNT)
+        ids = [subject.id for subject in subjects]
+        for number, known in enumerate(ids):
+            if known in ids[:number]:
+                yield Fault(f"subjects.{number}.id", f"the id {known!r} is used twice")
+        for mention in _MENTION.finditer(self.prompt):
+            rest = self.prompt[mention.end() :]
+            if not any(rest.startswith(known) for known in ids):
+                word = re.match(r"\w+", rest)
+                name = word.group() if word else rest[:20]
+                yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}")
+
+    def given(self) -> dict[str, Any]:
+        """The parameters the client gave, as JSON values, and only those."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def for_record(self, inline_limit: int = 256) -> tuple[dict[str, Any], bool]:
+        """The request as the task record keeps it, and whether anything had to be left out of it.
+
+        Image bytes are replaced by their RFC 6920 name (`ni:///sha-256;…?ct=image/png`), `payload` and `meta_data`
+        of more than `inline_limit` characters are dropped. What is left out lives in the object beside the record.
+        """
+        record = self.given()
+        reduced = False
+        for name in ("payload", "meta_data"):
+            if len(record.get(name) or "") > inline_limit:
+                del record[name]
+                reduced = True
+        for holder in (record, *record.get("subjects", ())):
+            images = holder.get("images")
+            if images and any(image.startswith("data:") for image in images):
+                holder["images"] = [_reference(image) for image in images]
+                reduced = True
+        return record, reduced
+
+
+def _reference(image: str) -> str:
+    if not image.startswith("data:"):
+        return image
+    head, _, data = image.partition(";base64,")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(base64.b64decode(data)).digest()).rstrip(b"=").decode()
+    return f"ni:///sha-256;{digest}?ct={head.removeprefix('data:')}"
+
+
+def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[Fault]:
+    """The faults the provider's page gives a code, on parsed or raw values alike."""
+    if isinstance(images, list | tuple) and not 1 <= len(images) <= MAX_IMAGES:
+        yield Fault("images", "Images parameter must contain 1-7 images", CODE_IMAGES_COUNT)
+    if images is None and subjects is None:
+        yield Fault("", "Images or subjects parameter must provide one", CODE_IMAGES_OR_SUBJECTS)
+    if audio is True and not subjects:
+        yield Fault("subjects", "When audio=true, subjects parameter is required", CODE_AUDIO_NEEDS_SUBJECTS)
+
+
+def parse_request(body: bytes | str, *, off_peak_available: bool) -> VideoRequest:
+    """Read and check a request.
+
+    Raises `InvalidRequestError`: code `malformed_json` if it is not JSON at all; else `validation_error`, or the
+    provider's own code if one fits, with every fault listed by location.
+    """
+    try:
+        request = VideoRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise _invalid(error, body) from None  # the pydantic error repeats the input, payload and images included
+    if request.off_peak and not off_peak_available:
+        raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
+    return request
+
+
+def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
+    faults: list[Fault] = []
+    whole = False
+    for item in error.errors(include_url=False, include_input=False):
+        if item["type"] == "json_invalid":
+            return InvalidRequestError("malformed_json", f"The body is not valid JSON: {item['ctx']['error']}.")
+        if item["type"] == "request":
+            faults.extend(item["ctx"]["faults"])
+            whole = True
+        else:
+            faults.append(Fault(_location(item["loc"]), _message(item)))
+    if not whole:  # single fields were wrong, so the rules between fields did not run: run those that need no types
+        raw = from_json(body)
+        if isinstance(raw, dict):
+            faults.extend(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
+    return _refusal(tuple(faults))
+
+
+def _refusal(faults: tuple[Fault, ...]) -> InvalidRequestError:
+    code = next((fault.code for fault in faults if fault.code), "validation_error")
+    return InvalidRequestError(code, "The request is not valid. See `errors`.", faults)
+
+
+def _location(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in loc)
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        return (
+            f"unknown parameter; known are: {', '.join(VideoRequest.model_fields)}"
+            if len(item["loc"]) == 1
+            else (f"unknown field; known are: {', '.join(Subject.model_fields)}")
+        )
+    if kind == "string_pattern_mismatch":
+        return "must be two whole numbers with a colon, for example 16:9"
+    return str(item["msg"])

@@ -1,0 +1,71 @@
+"""What the provider says of a task at one moment, in our own terms, whichever provider said it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["ProgressState", "ProviderOutput", "ProviderSnapshot", "TaskError", "Usage"]
+
+
+class ProgressState(StrEnum):
+    """How far the provider is. `unknown` is any word we do not know: not an end."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskError:
+    """Why a task did not succeed: the provider's code or one of ours, and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the task cost. `cost` is the provider's decimal string in USD, kept digit for digit; `discount` likewise."""
+
+    cost: str | None = None
+    discount: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOutput:
+    """One output of the provider: its upstream task id, its own state and the links of its videos.
+
+    The links are signed and expire. They live in memory only: never in the table, an event or a log line.
+    """
+
+    task_id: str | None
+    task_status: str | None
+    video_urls: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ProviderOutput({self.task_id!r}, {self.task_status!r}, {len(self.video_urls)} videos)"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSnapshot:
+    """One authenticated reading of a remote task.
+
+    `created_at` is in milliseconds since the epoch, where the provider gave it.
+    """
+
+    remote_id: str
+    state: ProgressState
+    outputs: tuple[ProviderOutput, ...] = ()
+    error: TaskError | None = None
+    usage: Usage | None = None
+    upstream_id: str | None = None
+    model: str | None = None
+    created_at: int | None = None
+
+    @property
+    def video_urls(self) -> tuple[str, ...]:
+        """Every video link, in the order of the provider's outputs. The n-th becomes the n-th file."""
+        return tuple(url for output in self.outputs for url in output.video_urls)

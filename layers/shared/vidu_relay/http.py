@@ -1,0 +1,89 @@
+"""HTTP API events (payload v2) in, responses and problem documents (RFC 9457) out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from vidu_relay.domain.errors import InvalidRequestError
+
+__all__ = ["MAX_BODY_BYTES", "header", "invalid_request", "json_response", "problem", "read_body", "tenant_of"]
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""A Lambda event may have 6 MB, and API Gateway escapes or encodes the body in it."""
+
+STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
+    "malformed_json": HTTPStatus.BAD_REQUEST,
+    "malformed_body": HTTPStatus.BAD_REQUEST,
+    "invalid_cursor": HTTPStatus.BAD_REQUEST,
+    "invalid_query": HTTPStatus.BAD_REQUEST,
+    "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+"""The status of a refused request, by its code; 422 for every other."""
+
+
+def header(event: Mapping[str, Any], name: str) -> str | None:
+    """A request header, by its lower-case name."""
+    value = (event.get("headers") or {}).get(name)
+    return value if isinstance(value, str) else None
+
+
+def tenant_of(event: Mapping[str, Any]) -> str:
+    """The tenant the authorizer found. Raises `KeyError` if there was no authorizer: that is our template's fault."""
+    tenant = event["requestContext"]["authorizer"]["lambda"]["tenant_id"]
+    if not isinstance(tenant, str) or not tenant:
+        raise KeyError("tenant_id")
+    return tenant
+
+
+def read_body(event: Mapping[str, Any]) -> bytes:
+    """The request body's bytes. Raises `InvalidRequestError` (`body_too_large`, `malformed_body`)."""
+    body = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        try:
+            raw = base64.b64decode(body, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequestError("malformed_body", "The body is not valid base 64.") from error
+    else:
+        raw = body.encode("utf-8", "surrogatepass")
+    if len(raw) > MAX_BODY_BYTES:
+        raise InvalidRequestError(
+            "body_too_large",
+            f"The body has {len(raw)} bytes; at most {MAX_BODY_BYTES} are taken. "
+            "Refer to large images by URL instead of embedding them.",
+        )
+    return raw
+
+
+def json_response(status: int, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A JSON response."""
+    return {
+        "statusCode": int(status),
+        "headers": {"content-type": "application/json", "cache-control": "no-store", **(headers or {})},
+        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+    }
+
+
+def problem(
+    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code, **more}
+    return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
+    """The problem document for a refused request: 422 unless the code says otherwise."""
+    status = STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
+    more: dict[str, Any] = {}
+    if error.faults:
+        more["errors"] = [
+            {"loc": fault.loc, "msg": fault.msg, **({"code": fault.code} if fault.code else {})}
+            for fault in error.faults
+        ]
+    return problem(status, error.code, error.detail, **more)

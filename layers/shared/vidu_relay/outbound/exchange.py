@@ -1,0 +1,156 @@
+"""One HTTP exchange that knows whether it can have had an effect.
+
+A create call that fails before its first byte leaves us created nothing; one that fails after may have. Libraries
+do not tell the two apart reliably (a TLS error can be either), so the connection itself notes its first byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+__all__ = ["BrokenExchangeError", "ExchangeError", "NotSentError", "Reply", "exchange", "new_session"]
+
+MAX_REPLY_BYTES = 8 * 1024 * 1024
+"""A poll reply may echo a payload of 1 MiB with every character escaped; nothing honest is longer than this."""
+
+_CHUNK = 64 * 1024
+
+
+class ExchangeError(Exception):
+    """The exchange gave no complete reply."""
+
+
+class NotSentError(ExchangeError):
+    """Not one byte of the request left us: DNS, connect or TLS failed. It had no effect."""
+
+
+class BrokenExchangeError(ExchangeError):
+    """Something was sent and no complete reply came back. It may have had its effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete reply. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _Progress:
+    sent = False
+
+
+def new_session(progress: Any = None) -> requests.Session:
+    """A session that adds nothing of its own: no retries, redirects, proxies, netrc or environment."""
+    session = requests.Session()
+    session.trust_env = False  # netrc would replace our Authorization header
+    adapter = _NotingAdapter(progress or _Progress())
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def exchange(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    connect_seconds: float,
+    reply_seconds: float,
+    session: requests.Session | None = None,
+) -> Reply:
+    """Send one request and read its reply, of at most 8 MiB and within `reply_seconds` after connecting.
+
+    Without a `session` the connection is fresh and closed afterwards. Redirects are not followed.
+    Raises `NotSentError` or `BrokenExchangeError`; with a kept-alive session always the latter, since a reused
+    connection proves nothing.
+    """
+    progress = _Progress()
+    own = session is None
+    session = session or new_session(progress)
+    try:
+        return _exchange(session, method, url, headers, body, connect_seconds, reply_seconds)
+    except requests.RequestException as error:
+        kind = NotSentError if own and not progress.sent else BrokenExchangeError
+        raise kind(f"{type(error).__name__} at {method}") from error
+    finally:
+        if own:
+            session.close()
+
+
+def _exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    connect_seconds: float,
+    reply_seconds: float,
+) -> Reply:
+    deadline = time.monotonic() + connect_seconds + reply_seconds
+    with session.request(
+        method,
+        url,
+        data=body,
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=(connect_seconds, reply_seconds),
+        allow_redirects=False,
+        stream=True,
+    ) as response:
+        content = bytearray()
+        for chunk in response.iter_content(_CHUNK):
+            content += chunk
+            if len(content) > MAX_REPLY_BYTES:
+                raise BrokenExchangeError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise BrokenExchangeError("the reply takes too long")
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status_code, lower, bytes(content))
+
+
+class _NotingAdapter(HTTPAdapter):
+    """An adapter whose connections note in `progress` that the first byte of a request is about to leave."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        progress = self._progress
+
+        class Plain(_Noting, HTTPConnection):
+            noted = progress
+
+        class Secure(_Noting, HTTPSConnection):
+            noted = progress
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        super().init_poolmanager(connections, maxsize, block=block, **options)
+        manager: PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+
+class _Noting:
+    noted: _Progress
+    sock: Any
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]  # of the connection class this is mixed into
+        self.noted.sent = True
+        super().send(data)  # type: ignore[misc]  # likewise

@@ -1,0 +1,182 @@
+"""Look at a task that nobody called back about, and do the next thing it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vidu_relay.adapters.delivery_queue import DeliveryQueue
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.errors import ProviderUnavailableError
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
+from vidu_relay.observability import count, logger
+from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
+from vidu_relay.usecases.ports import new_claim, spread
+from vidu_relay.usecases.record_change import record_change
+
+__all__ = ["Verdict", "check_task"]
+
+SOURCE = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the state machine does next: end, or wait and check again.
+
+    An execution also ends where the task still needs watching, but not soon: its `due_at` brings the sweep.
+    """
+
+    settled: bool
+    wait_seconds: int = 0
+
+
+END = Verdict(settled=True)
+
+
+def check_task(
+    task_id: str, lease: int, *, ports: SubmissionPorts, archive: RequestArchive, queue: DeliveryQueue
+) -> Verdict:
+    """Do the next thing for a task, if this lease still holds.
+
+    Provider trouble is not an error here: it means another look later. Raises what AWS raises; the state machine
+    retries that a few times, after which the lease lapses and the sweep starts anew.
+    """
+    task = ports.store.get(task_id)
+    if task is None or task.due_at is None or task.lease != lease:
+        return END
+    logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
+    now = ports.clock()
+    if task.status is Status.ACCEPTED:
+        return _submit(task, lease, ports, archive)
+    if task.status is Status.SUBMITTING:
+        return _wait_for_confirmation(task, lease, ports)
+    if task.status is Status.GENERATED:
+        return _ask_for_delivery(task, lease, ports, queue)
+    if task.status is Status.EXPIRED and now >= ports.policy.late_until(task.deadline_at):
+        _record(task, lease, ports, lifecycle.stop_looking)
+        return END
+    return _read(task, lease, ports)
+
+
+def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArchive) -> Verdict:
+    now = ports.clock()
+    if now >= task.deadline_at:
+        _expire(task, lease, ports)
+        return END
+    ports.ready()
+    request = archive.get(task.request_key) if task.request_key else task.request
+    claim = new_claim()
+    begun = _record(
+        task,
+        lease,
+        ports,
+        lambda there: (
+            lifecycle.begin_attempt(there, claim=claim, now=now) if there.status is Status.ACCEPTED else there
+        ),
+    )
+    if begun.attempt is None or begun.attempt.claim != claim:
+        return END
+    after = attempt_submission(begun, request, ports)
+    if after.status is Status.ACCEPTED:
+        return _next_look(after, ports)
+    return END  # healthy again: the callback, or the first check, comes next
+
+
+def _wait_for_confirmation(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+    now = ports.clock()
+    if not lifecycle.attempt_is_over(task, now) and task.attempt:
+        return _look_again(task, lease, ports, task.attempt.started_at + ATTEMPT_LIMIT_MS)
+    if now >= task.deadline_at:
+        _expire(task, lease, ports)
+    else:  # the attempt died without a word: only a callback can tell now
+        count("SubmissionAmbiguous")
+        _record(task, lease, ports, lambda there: lifecycle.record_ambiguous(there, now=now))
+    return END
+
+
+def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: DeliveryQueue) -> Verdict:
+    wait = ports.policy.backoff_ms(task.delivery_requests, spread())
+    asked = _record(
+        task, lease, ports, lambda there: lifecycle.record_delivery_request(there, now=ports.clock(), wait_ms=wait)
+    )
+    if asked.status is Status.GENERATED and asked.lease == lease:
+        queue.ask(task.task_id)
+        count("DeliveryAskedAgain")
+    return END
+
+
+def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+    if task.remote_id is None:
+        _record(task, lease, ports, lifecycle.stop_looking)
+        return END
+    try:
+        snapshot = ports.provider.read(task.remote_id)
+    except ProviderUnavailableError as error:
+        logger.warning("check_read_failed", reason=str(error))
+        count("CheckReadFailed")
+    else:
+        read = record_change(
+            ports.store,
+            task,
+            lambda there: lifecycle.apply_snapshot(
+                there, snapshot, now=ports.clock(), source=SOURCE, policy=ports.policy
+            ),
+        )
+        if read.due_at is None or read.lease != lease:
+            return END
+        task = read
+    now = ports.clock()
+    if task.status is Status.EXPIRED:
+        at = min(now + SLOW_INTERVAL_MS, ports.policy.late_until(task.deadline_at))
+        return _leave_until(task, lease, ports, at)
+    if now >= task.deadline_at:
+        _expire(task, lease, ports)
+        return END
+    wait = ports.policy.backoff_ms(task.checks, spread(), off_peak=task.off_peak)
+    return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+
+
+def _expire(task: Task, lease: int, ports: SubmissionPorts) -> None:
+    expired = _record(
+        task,
+        lease,
+        ports,
+        lambda there: (
+            there
+            if there.settled or there.status is Status.GENERATED
+            else lifecycle.expire(there, now=ports.clock(), source=SOURCE, policy=ports.policy)
+        ),
+    )
+    if expired.status is Status.EXPIRED:
+        count("TaskExpired")
+
+
+def _look_again(task: Task, lease: int, ports: SubmissionPorts, at: int) -> Verdict:
+    leased = _record(task, lease, ports, lambda there: lifecycle.look_again_at(there, at))
+    if leased.lease != lease or leased.due_at is None:
+        return END
+    return Verdict(settled=False, wait_seconds=_seconds_until(at, ports.clock()))
+
+
+def _leave_until(task: Task, lease: int, ports: SubmissionPorts, at: int) -> Verdict:
+    _record(task, lease, ports, lambda there: lifecycle.leave_until(there, at))
+    return END
+
+
+def _next_look(task: Task, ports: SubmissionPorts) -> Verdict:
+    """Wait here for the moment the task's own `due_at` names, unless that is far away."""
+    if task.due_at is None:
+        return END
+    return _look_again(task, task.lease, ports, task.due_at)
+
+
+def _record(task: Task, lease: int, ports: SubmissionPorts, change: Callable[[Task], Task]) -> Task:
+    """A change that this lease may make; nothing happens once the lease is another's."""
+    return record_change(ports.store, task, lambda there: change(there) if there.lease == lease else there)
+
+
+def _seconds_until(at: int, now: int) -> int:
+    return max(1, -(-(at - now) // 1000))

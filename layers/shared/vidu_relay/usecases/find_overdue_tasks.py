@@ -1,0 +1,52 @@
+"""The sweep: find tasks nobody has looked at in time, take their leases, start their pollers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain.watching import LEASE_MS
+from vidu_relay.observability import count, logger
+from vidu_relay.usecases.ports import Clock, clock
+
+__all__ = ["SweepResult", "find_overdue_tasks"]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did. `oldest_seconds` is how long the longest-waiting task had been overdue."""
+
+    started: int
+    failed: int
+    oldest_seconds: int
+
+
+def find_overdue_tasks(
+    store: TaskStore, poller: TaskPoller, *, time_is_up: Callable[[], bool], clock: Clock = clock
+) -> SweepResult:
+    """One sweep over the due index; what does not fit in the time is left for the next.
+
+    A start that fails is counted and does not hold up the others: its lease lapses and it is found again.
+    """
+    started = failed = oldest = 0
+    for task_id, due_at in store.find_due(clock()):
+        now = clock()
+        oldest = max(oldest, now - due_at)
+        lease = store.take_lease(task_id, due_at, now + LEASE_MS)
+        if lease is not None:
+            try:
+                poller.start(task_id, lease)
+                started += 1
+            except (ClientError, BotoCoreError):
+                logger.exception("poller_not_started", task_id=task_id)
+                failed += 1
+        if time_is_up():
+            logger.warning("sweep_cut_short")
+            break
+    count("PollersStarted", started)
+    count("PollersNotStarted", failed)
+    return SweepResult(started, failed, oldest // 1000)

@@ -1,0 +1,43 @@
+"""What the use cases need from outside, as narrow as they need it."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from vidu_relay.domain.snapshot import ProviderSnapshot
+
+__all__ = ["Provider", "clock", "new_claim", "spread"]
+
+
+class Provider(Protocol):
+    """A video provider. See `adapters.provider_gateway` for what its methods raise."""
+
+    name: str
+
+    def ready(self) -> None: ...
+
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot: ...
+
+    def read(self, remote_id: str) -> ProviderSnapshot: ...
+
+
+Clock = Callable[[], int]
+
+
+def clock() -> int:
+    """The time, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def new_claim() -> str:
+    """A random mark for a create attempt."""
+    return secrets.token_urlsafe(9)
+
+
+def spread() -> float:
+    """Jitter for backoffs, in [0, 1)."""
+    return random.random()  # noqa: S311 - spreads load, guards nothing

@@ -1,0 +1,127 @@
+"""A tenant's own tasks: one, or a page of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
+from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.representation import represent
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task
+
+__all__ = ["TaskPage", "list_tasks", "read_task"]
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+KEYS_PER_PAGE = 500
+"""A filtered page looks at this many tasks at most and then hands out a cursor, however few matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Tasks as the API shows them, newest first; `next_cursor` is None after the last."""
+
+    tasks: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def read_task(
+    task_id: str, tenant_id: str, *, store: TaskStore, requests: RequestArchive, videos: VideoArchive
+) -> dict[str, Any] | None:
+    """One task as the API shows it, with its whole request; None if this tenant has no such task."""
+    task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
+    if task is None or task.tenant_id != tenant_id:
+        return None
+    return represent(task, sign=videos.link, request=_whole_request(task, requests))
+
+
+def list_tasks(
+    tenant_id: str,
+    *,
+    status: str | None,
+    limit: str | None,
+    cursor: str | None,
+    store: TaskStore,
+    videos: VideoArchive,
+) -> TaskPage:
+    """A page of a tenant's tasks. The arguments are the query string's, unchecked.
+
+    Raises `InvalidRequestError` (`invalid_query`) for a status that does not exist or a limit outside 1 to 100, and
+    `InvalidCursorError`.
+    """
+    wanted = _status(status)
+    size = _limit(limit)
+    after = _read_cursor(cursor)
+    found: list[Task] = []
+    seen = 0
+    while seen < KEYS_PER_PAGE:
+        take = min(KEYS_PER_PAGE - seen, size if wanted is None else MAX_LIMIT)
+        keys = store.list_keys(tenant_id, limit=take, after=after)
+        tasks = store.get_many(task_id for _, task_id in keys)
+        for created_at, task_id in keys:
+            after = (created_at, task_id)
+            task = tasks.get(task_id)
+            if task and task.tenant_id == tenant_id and wanted in (None, task.status):
+                found.append(task)
+                if len(found) == size:
+                    break
+        seen += len(keys)
+        if len(found) == size:
+            break
+        if len(keys) < take:
+            after = None
+            break
+    shown = [represent(task, sign=videos.link) for task in found]
+    return TaskPage(shown, _cursor(after) if after else None)
+
+
+def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | None:
+    """The request with what the record left out, image bytes excepted: those are shown by reference only."""
+    if task.request_key is None:
+        return None
+    whole = requests.get(task.request_key)
+    return {**task.request, **{name: whole[name] for name in ("payload", "meta_data") if name in whole}}
+
+
+def _status(text: str | None) -> Status | None:
+    if text is None:
+        return None
+    try:
+        return Status(text)
+    except ValueError:
+        known = ", ".join(status.value for status in Status)
+        raise InvalidRequestError("invalid_query", f"There is no status {text[:40]!r}; known are: {known}.") from None
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise InvalidRequestError("invalid_query", f"limit must be a whole number from 1 to {MAX_LIMIT}.")
+    return int(text)
+
+
+def _cursor(after: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(f"{after[0]}.{after[1]}".encode()).rstrip(b"=").decode()
+
+
+def _read_cursor(text: str | None) -> tuple[int, str] | None:
+    """Where a page begins. It names a position within the caller's own tasks only, so it needs no signature."""
+    if text is None:
+        return None
+    try:
+        plain = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+        created_at, _, task_id = plain.partition(".")
+        position = int(created_at), task_id
+    except (ValueError, binascii.Error) as error:
+        raise InvalidCursorError from error
+    if _cursor(position) != text or not TASK_ID.fullmatch(task_id):
+        raise InvalidCursorError
+    return position

@@ -1,0 +1,209 @@
+"""Answer the doorbell: verify who rings, then read from the provider what happened.
+
+Nothing in the body changes state. It may only tell us that a look is not needed (`processing`, known already), that
+an end is near (a claim of an end which the read does not show yet), or under which id a lost create can be found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.callback_signature import SIGNATURE_HEADER, verify_signature
+from vidu_relay.domain.callback_token import CallbackKeys, callback_url
+from vidu_relay.domain.errors import (
+    AttemptUnderwayError,
+    CallbackRefusedError,
+    ProviderUnavailableError,
+    RemoteTaskClaimedError,
+)
+from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.snapshot import ProviderSnapshot
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.observability import count, logger
+from vidu_relay.usecases.ports import Clock, Provider, clock
+from vidu_relay.usecases.record_change import record_change
+
+__all__ = ["Callback", "CallbackPorts", "receive_callback"]
+
+MAX_PARSED_BYTES = 4 * 1024 * 1024
+MAX_CLAIMED_ID_CHARACTERS = 512
+ENDS = frozenset({"completed", "success", "failed"})
+RUNNING = frozenset({"processing", "in_progress"})
+DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
+
+SignatureMode = Literal["off", "verify-if-present", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A call to our callback route. Header names are lower case."""
+
+    task_id: str
+    token: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackPorts:
+    """What answering takes. `callback_keys(token)` gives the keys, reread if the token names an unknown one."""
+
+    store: TaskStore
+    provider: Provider
+    poller: TaskPoller
+    callback_keys: Callable[[str], CallbackKeys]
+    signature_keys: Callable[[], tuple[str, ...]]
+    signature_mode: str
+    public_base_url: str
+    policy: WatchPolicy
+    clock: Clock = clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a body says. Worth nothing as evidence."""
+
+    state: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
+    """Handle one callback; the task as it stands after.
+
+    Raises `CallbackRefusedError` if the caller proves nothing, `AttemptUnderwayError` if the create call of a task
+    without a remote id may still be running, `ProviderUnavailableError` if a lost id cannot be read now: in the
+    last two cases the provider should ring again.
+    """
+    _verify(callback, ports)
+    task = ports.store.get(callback.task_id)
+    if task is None:
+        raise CallbackRefusedError("unknown_task")
+    logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
+    if task.status in DONE:
+        return task
+    claim = _read_claim(callback.body)
+    if task.remote_id is None:
+        return _adopt(task, claim, ports)
+    if claim.state in RUNNING and task.status is Status.PROCESSING:
+        return task
+    try:
+        snapshot = ports.provider.read(task.remote_id)
+    except ProviderUnavailableError as error:
+        logger.warning("read_back_failed", reason=str(error))
+        count("ReadBackFailed")
+        return task if claim.state in RUNNING else _watch_now(task, ports)
+    settled = record_change(
+        ports.store,
+        task,
+        lambda there: lifecycle.apply_snapshot(
+            there, snapshot, now=ports.clock(), source="callback", policy=ports.policy
+        ),
+    )
+    if claim.state in ENDS and settled.status in (Status.SUBMITTED, Status.PROCESSING):
+        return _watch_now(settled, ports)
+    return settled
+
+
+def _verify(callback: Callback, ports: CallbackPorts) -> None:
+    keys = ports.callback_keys(callback.token)
+    # the token is checked even for an id that cannot be ours: every refusal takes the same path
+    good = keys.verify(callback.task_id, callback.token)
+    if not good or not TASK_ID.fullmatch(callback.task_id):
+        raise CallbackRefusedError("token")
+    if ports.signature_mode == "off":
+        return
+    if ports.signature_mode == "verify-if-present" and SIGNATURE_HEADER not in callback.headers:
+        return
+    verify_signature(
+        ports.signature_keys(),
+        method="POST",
+        url=callback_url(ports.public_base_url, callback.task_id, callback.token),
+        headers=callback.headers,
+        now=ports.clock(),
+    )
+
+
+def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
+    """Find the remote task whose id our create call lost: named by the callback, proven by our own read."""
+    if not lifecycle.attempt_is_over(task, ports.clock()):
+        raise AttemptUnderwayError(task.task_id)
+    for remote_id in claim.ids:
+        try:
+            snapshot = ports.provider.read(remote_id)
+        except ProviderUnavailableError as error:
+            # may be an id that the provider's API does not know (it stays a hint), or the provider being unwell
+            logger.warning("claimed_id_not_readable", reason=str(error))
+            continue
+        adopted = _adopt_if_ours(task, snapshot, ports)
+        if adopted is not None:
+            return adopted
+    count("CallbackNotAdopted")
+    if claim.ids:
+        raise ProviderUnavailableError("no claimed id could be adopted")
+    return task
+
+
+def _adopt_if_ours(task: Task, snapshot: ProviderSnapshot, ports: CallbackPorts) -> Task | None:
+    if not lifecycle.adoption_fits(task, snapshot):
+        logger.warning("claimed_id_does_not_fit", remote_id=snapshot.remote_id)
+        return None
+    try:
+        ports.store.claim_remote(
+            task.provider,
+            snapshot.remote_id,
+            task.task_id,
+            ports.policy.forget_at(ports.policy.late_until(task.deadline_at)),
+        )
+    except RemoteTaskClaimedError:
+        logger.warning("claimed_id_is_another_tasks", remote_id=snapshot.remote_id)
+        return None
+    logger.info("lost_task_adopted", remote_id=snapshot.remote_id)
+    count("LostTaskAdopted")
+    return record_change(
+        ports.store,
+        task,
+        lambda there: (
+            lifecycle.record_created(there, snapshot, now=ports.clock(), source="callback", policy=ports.policy)
+            if there.remote_id is None and there.status not in DONE
+            else there
+        ),
+    )
+
+
+def _watch_now(task: Task, ports: CallbackPorts) -> Task:
+    """The provider says it is over and its API does not show it: look again soon, and until it does."""
+    leased = record_change(
+        ports.store,
+        task,
+        lambda there: lifecycle.take_lease(there, now=ports.clock()) if there.status not in DONE else there,
+    )
+    if leased.status not in DONE:
+        ports.poller.start(leased.task_id, leased.lease)
+    return leased
+
+
+def _read_claim(body: bytes) -> _Claim:
+    """What the body says, from `status` or `state` and `id` or `task_id`. Never raises: nonsense claims nothing."""
+    if len(body) > MAX_PARSED_BYTES:
+        return _Claim()
+    try:
+        content: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return _Claim()
+    if not isinstance(content, dict):
+        return _Claim()
+    state = next((content[name] for name in ("state", "status") if isinstance(content.get(name), str)), None)
+    ids = dict.fromkeys(
+        value
+        for name in ("id", "task_id")
+        if isinstance(value := content.get(name), str) and 0 < len(value) <= MAX_CLAIMED_ID_CHARACTERS
+    )
+    return _Claim(state.lower() if state else None, tuple(ids))

@@ -1,0 +1,81 @@
+"""Accept a request over HTTP: one record, at most one create call, whatever is repeated."""
+
+from __future__ import annotations
+
+import secrets
+
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.domain.errors import IdempotencyConflictError, InvalidRequestError
+from vidu_relay.domain.identifiers import fingerprint, request_key, task_id_for_key, task_id_from_random
+from vidu_relay.domain.lifecycle import new_task
+from vidu_relay.domain.request import VideoRequest
+from vidu_relay.domain.task import Task
+from vidu_relay.observability import count, logger
+from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
+from vidu_relay.usecases.ports import new_claim
+
+__all__ = ["check_idempotency_key", "submit_task"]
+
+MAX_KEY_CHARACTERS = 255
+
+
+def check_idempotency_key(key: str | None) -> None:
+    """Raises `InvalidRequestError` unless the key is absent or 1 to 255 printable ASCII characters."""
+    if key is not None and not (1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()):
+        raise InvalidRequestError(
+            "invalid_idempotency_key", f"Idempotency-Key takes 1 to {MAX_KEY_CHARACTERS} printable ASCII characters."
+        )
+
+
+def submit_task(
+    request: VideoRequest,
+    *,
+    tenant_id: str,
+    idempotency_key: str | None,
+    archive: RequestArchive,
+    ports: SubmissionPorts,
+) -> Task:
+    """Record the task, then create it at the provider; the task as it stands after.
+
+    The same key with the same request gives the same task, without a second write or call. Raises
+    `IdempotencyConflictError` for the same key with another request, `ConfigurationError` before anything is
+    recorded if a secret is missing.
+    """
+    check_idempotency_key(idempotency_key)
+    ports.ready()
+    given = request.given()
+    mark = fingerprint(given)
+    task_id = (
+        task_id_for_key(tenant_id, idempotency_key)
+        if idempotency_key is not None
+        else task_id_from_random(secrets.token_bytes(16))
+    )
+    logger.append_keys(task_id=task_id, tenant_id=tenant_id)
+    record, reduced = request.for_record()
+    key = request_key(tenant_id, task_id, mark) if reduced else None
+    if key:
+        archive.put(key, given)
+    task = new_task(
+        task_id=task_id,
+        tenant_id=tenant_id,
+        provider=ports.provider.name,
+        request=record,
+        request_key=key,
+        fingerprint=mark,
+        claim=new_claim(),
+        now=ports.clock(),
+        source="http",
+        policy=ports.policy,
+    )
+    recorded = ports.store.create(task)
+    if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
+        return _repeated(recorded, tenant_id, mark)
+    count("TaskAccepted")
+    return attempt_submission(recorded, given, ports)
+
+
+def _repeated(recorded: Task, tenant_id: str, mark: str) -> Task:
+    if recorded.tenant_id != tenant_id or recorded.fingerprint != mark:
+        raise IdempotencyConflictError
+    logger.info("task_repeated")
+    return recorded
