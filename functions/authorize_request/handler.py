@@ -8,14 +8,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.observability import logger
+from vidu_relay.observability import logger, observed
 from vidu_relay.settings import AuthorizeRequestSettings, load
 from vidu_relay.usecases.authorize_request import authorize_request
 
 directory = TenantDirectory(aws.client("dynamodb"), load(AuthorizeRequestSettings).table_name)
 
 
-@logger.inject_lambda_context(clear_state=True)
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     key = authorize_request((event.get("headers") or {}).get("authorization"), directory)
     if key is None:

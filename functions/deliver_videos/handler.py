@@ -9,23 +9,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
 from vidu_relay.adapters.delivery_queue import read_message
-from vidu_relay.adapters.provider_gateway import GatewayProvider
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
-from vidu_relay.observability import logger, metrics
+from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import DeliverVideosSettings, load, watch_policy
 from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
+from vidu_relay.wiring import provider
 
 settings = load(DeliverVideosSettings)
 ports = DeliveryPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=GatewayProvider(
-        settings.provider_base_url,
-        ProviderKey(Secret(aws.client("secretsmanager"), settings.provider_secret_arn)),
-    ),
+    provider=provider(settings),
     source=VideoSource(
         AddressGuard(hosts=settings.video_hosts, trusted_origins=settings.trusted_origins), settings.max_video_bytes
     ),
@@ -37,8 +33,7 @@ MARGIN_SECONDS = 15.0
 """Left after the last byte may have arrived: for S3's answer and the record."""
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     for record in event["Records"]:  # the batch size is 1: an exception fails exactly the message it belongs to

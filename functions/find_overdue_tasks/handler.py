@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from vidu_relay import aws
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.observability import logger, metrics
+from vidu_relay.observability import logger, observed
 from vidu_relay.settings import FindOverdueTasksSettings, load
 from vidu_relay.usecases.find_overdue_tasks import find_overdue_tasks
 
@@ -20,8 +20,7 @@ poller = TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn)
 MARGIN_MS = 5_000
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     result = find_overdue_tasks(store, poller, time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS)
     logger.info("sweep_done", started=result.started, failed=result.failed, oldest_seconds=result.oldest_seconds)

@@ -8,15 +8,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
 from vidu_relay.adapters.event_bus import EventBus
-from vidu_relay.observability import logger, metrics
+from vidu_relay.observability import observed
 from vidu_relay.settings import PublishEventsSettings, load
 from vidu_relay.usecases.publish_events import publish_events
 
 bus = EventBus(aws.client("events"), load(PublishEventsSettings).event_bus_name)
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failed = publish_events(event["Records"], bus)
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}

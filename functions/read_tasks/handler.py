@@ -12,7 +12,7 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.http import invalid_request, json_response, problem, tenant_of
-from vidu_relay.observability import logger
+from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
 from vidu_relay.usecases.read_tasks import list_tasks, read_task
 
@@ -22,7 +22,7 @@ requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 videos = VideoArchive(aws.client("s3"), settings.videos_bucket)
 
 
-@logger.inject_lambda_context(clear_state=True)
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     task_id = (event.get("pathParameters") or {}).get("task_id")

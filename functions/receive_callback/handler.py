@@ -7,11 +7,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
-from vidu_relay.adapters.provider_gateway import GatewayProvider
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
@@ -19,36 +16,26 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
 )
 from vidu_relay.http import json_response, problem, read_body
-from vidu_relay.observability import count, logger, metrics
+from vidu_relay.observability import count, logger, observed
 from vidu_relay.settings import ReceiveCallbackSettings, load, watch_policy
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
+from vidu_relay.wiring import callback_keys, provider, provider_key
 
 settings = load(ReceiveCallbackSettings)
-callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
-provider_key = ProviderKey(Secret(aws.client("secretsmanager"), settings.provider_secret_arn))
-
-
-def _callback_keys(token: str) -> CallbackKeys:
-    keys = CallbackKeys(callback_secret.get())
-    if not keys.knows(token) and callback_secret.reread():
-        return CallbackKeys(callback_secret.get())
-    return keys
-
-
+signing_key = provider_key(settings.provider_secret_arn)
 ports = CallbackPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=GatewayProvider(settings.provider_base_url, provider_key),
+    provider=provider(settings),
     poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
-    callback_keys=_callback_keys,
-    signature_keys=lambda: (provider_key(),),
+    callback_keys=callback_keys(settings.callback_secret_arn),
+    signature_keys=lambda: (signing_key(),),
     signature_mode=settings.callback_signature,
     public_base_url=settings.public_base_url,
     policy=watch_policy(settings),
 )
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         callback = Callback(

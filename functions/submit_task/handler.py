@@ -7,37 +7,30 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
-from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
 from vidu_relay.http import header, invalid_request, json_response, read_body, tenant_of
-from vidu_relay.observability import count, logger, metrics
+from vidu_relay.observability import count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load, watch_policy
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
+from vidu_relay.wiring import provider, signing_keys
 
 settings = load(SubmitTaskSettings)
-callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 ports = SubmissionPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=GatewayProvider(
-        settings.provider_base_url,
-        ProviderKey(Secret(aws.client("secretsmanager"), settings.provider_secret_arn)),
-    ),
-    callback_keys=lambda: CallbackKeys(callback_secret.get()),
+    provider=provider(settings),
+    signing_keys=signing_keys(settings.callback_secret_arn),
     public_base_url=settings.public_base_url,
     policy=watch_policy(settings),
 )
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         key = header(event, "idempotency-key")

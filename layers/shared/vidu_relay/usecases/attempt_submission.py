@@ -29,11 +29,11 @@ __all__ = ["SubmissionPorts", "attempt_submission"]
 
 @dataclass(frozen=True, slots=True)
 class SubmissionPorts:
-    """What a create call needs. `callback_keys` is asked for at each attempt, so that keys can be rotated."""
+    """What a create call needs. `signing_keys` is asked for at each attempt, so that keys can be rotated."""
 
     store: TaskStore
     provider: Provider
-    callback_keys: Callable[[], CallbackKeys]
+    signing_keys: Callable[[], CallbackKeys]
     public_base_url: str
     policy: WatchPolicy
     clock: Clock = clock
@@ -41,7 +41,7 @@ class SubmissionPorts:
     def ready(self) -> None:
         """Fail on a missing key *before* a task is recorded as being submitted."""
         self.provider.ready()
-        self.callback_keys()
+        self.signing_keys()
 
 
 def attempt_submission(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> Task:
@@ -49,7 +49,7 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
 
     Whatever happens, the call is not repeated here: only a task that went back to `accepted` is submitted again.
     """
-    token = ports.callback_keys().sign(task.task_id)
+    token = ports.signing_keys().sign(task.task_id)
     url = callback_url(ports.public_base_url, task.task_id, token)
     try:
         snapshot = ports.provider.create(str(request["model"]), provider_params(request), url)

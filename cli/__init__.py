@@ -1,0 +1,1 @@
+"""`relay`: the operator's command-line tool."""

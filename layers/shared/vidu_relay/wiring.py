@@ -1,0 +1,57 @@
+"""What several functions put together the same way at cold start: the provider and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from vidu_relay import aws
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.usecases.ports import Provider
+
+__all__ = ["callback_keys", "provider", "provider_key", "signing_keys"]
+
+
+class ProviderSettings(Protocol):
+    """The part of a function's settings that says which provider it talks to."""
+
+    @property
+    def provider_name(self) -> str: ...
+    @property
+    def provider_base_url(self) -> str: ...
+    @property
+    def provider_secret_arn(self) -> str: ...
+
+
+def provider_key(secret_arn: str) -> ProviderKey:
+    """The provider's API key, read when it is first needed."""
+    return ProviderKey(Secret(aws.client("secretsmanager"), secret_arn))
+
+
+def provider(settings: ProviderSettings) -> Provider:
+    """The provider that the template's `ProviderName` chose. Raises `ConfigurationError` for an unknown name."""
+    if settings.provider_name != GatewayProvider.name:
+        raise ConfigurationError(f"PROVIDER_NAME: there is no provider {settings.provider_name!r}")
+    return GatewayProvider(settings.provider_base_url, provider_key(settings.provider_secret_arn))
+
+
+def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
+    """The callback keys; for a token whose key is not among them the secret is reread, at most once a minute."""
+    secret = Secret(aws.client("secretsmanager"), secret_arn)
+
+    def keys(token: str) -> CallbackKeys:
+        known = CallbackKeys(secret.get())
+        if known.knows(token) or not secret.reread():
+            return known
+        return CallbackKeys(secret.get())
+
+    return keys
+
+
+def signing_keys(secret_arn: str) -> Callable[[], CallbackKeys]:
+    """The callback keys, for signing new tokens with the active one."""
+    secret = Secret(aws.client("secretsmanager"), secret_arn)
+    return lambda: CallbackKeys(secret.get())
