@@ -1,0 +1,98 @@
+"""The template as data, for the tests that hold it to the code.
+
+Short forms (`!Ref`, `!GetAtt`, `!Sub` …) become their long ones, as CloudFormation reads them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = [
+    "EVENTS",
+    "FUNCTIONS",
+    "ROOT",
+    "ROUTES",
+    "TEMPLATE",
+    "get_att",
+    "of_type",
+    "properties",
+    "sample",
+    "statements",
+]
+
+ROOT = Path(__file__).parents[2]
+EVENTS = ROOT / "events"
+
+ROUTES = {
+    "POST /v1/tasks": "submit_task",
+    "GET /v1/tasks": "read_tasks",
+    "GET /v1/tasks/{task_id}": "read_tasks",
+    "POST /v1/callbacks/{task_id}": "receive_callback",
+}
+"""The published routes, and the folder of the function behind each."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the short forms of CloudFormation's functions."""
+
+
+def _long_form(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    if name == "GetAtt":
+        value = value.split(".", 1)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
+
+
+_Loader.add_multi_constructor("!", _long_form)
+
+TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 a SafeLoader
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    """The resources of a CloudFormation type, by logical id."""
+    return {name: resource for name, resource in TEMPLATE["Resources"].items() if resource["Type"] == kind}
+
+
+def properties(name: str) -> dict[str, Any]:
+    """The properties of a resource."""
+    found: dict[str, Any] = TEMPLATE["Resources"][name]["Properties"]
+    return found
+
+
+def get_att(name: str, attribute: str) -> dict[str, Any]:
+    """`!GetAtt name.attribute`."""
+    return {"Fn::GetAtt": [name, attribute]}
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    """Every statement of a role's inline policies, `Action` and `Resource` as lists."""
+    return [
+        {**statement, "Action": _listed(statement["Action"]), "Resource": _listed(statement["Resource"])}
+        for policy in properties(role)["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A sample event, by file name without its ending."""
+    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return found
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+FUNCTIONS = {
+    resource["Properties"]["CodeUri"].removeprefix("functions/"): name
+    for name, resource in of_type("AWS::Serverless::Function").items()
+}
+"""Logical ids of the functions, by folder."""

@@ -1,0 +1,177 @@
+"""What flows between the parts: the stream's filter, the rule, the queue's message, and the samples of all of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, of_type, properties, sample
+from vidu_relay.adapters import task_store
+from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.representation import event_detail, event_type
+from vidu_relay.domain.states import Status
+
+SAMPLE_KEYS = CallbackKeys({"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"})
+SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
+
+
+def samples_of(*folders: str) -> list[str]:
+    return [name for name in SAMPLES if name.split("__")[0] in folders]
+
+
+def matches(pattern: Any, value: Any) -> bool:
+    """As much of EventBridge's and Lambda's pattern language as the template uses."""
+    if isinstance(pattern, dict):
+        return all(
+            matches(inner, value.get(name) if isinstance(value, dict) else None) for name, inner in pattern.items()
+        )
+    return any(_matches_one(choice, value) for choice in pattern)
+
+
+def _matches_one(choice: Any, value: Any) -> bool:
+    if isinstance(choice, dict):
+        ((kind, operand),) = choice.items()
+        if kind == "exists":
+            return bool((value is not None) == operand)
+        assert kind == "prefix"
+        return isinstance(value, str) and value.startswith(operand)
+    return bool(choice == value)
+
+
+def stream_filter() -> Any:
+    (one,) = properties("PublishEventsSource")["FilterCriteria"]["Filters"]
+    return json.loads(one["Pattern"])
+
+
+def test_every_function_has_a_good_sample_and_a_bad_one() -> None:
+    counts = {folder: len(samples_of(folder)) for folder in FUNCTIONS}
+
+    assert set(FUNCTIONS) == {name.split("__")[0] for name in SAMPLES}
+    assert {folder for folder, count in counts.items() if count < 2} == set()
+
+
+@pytest.mark.parametrize("name", samples_of("submit_task", "read_tasks", "receive_callback"))
+def test_a_sample_request_comes_by_a_route_to_its_function(name: str) -> None:
+    event = sample(name)
+
+    assert ROUTES[event["routeKey"]] == name.split("__", maxsplit=1)[0]
+    assert event["requestContext"]["routeKey"] == event["routeKey"]
+    assert event["version"] == "2.0"
+    # Callbacks carry no tenant; everything else was let in by the authorizer.
+    expected = (
+        None if name.startswith("receive_callback") else {"lambda": {"tenant_id": "acme", "key_id": "6f1d0c9b2a34"}}
+    )
+    assert event["requestContext"].get("authorizer") == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "genuine"),
+    [("success", True), ("processing", True), ("unreadable_body", True), ("forged_token", False)],
+)
+def test_sample_callbacks_are_signed_as_they_say(case: str, genuine: bool) -> None:
+    event = sample(f"receive_callback__{case}")
+
+    token = event["queryStringParameters"]["token"]
+
+    assert SAMPLE_KEYS.verify(event["pathParameters"]["task_id"], token) is genuine
+
+
+@pytest.mark.parametrize("name", samples_of("publish_events"))
+def test_sample_stream_records_pass_the_filter(name: str) -> None:
+    for record in sample(name)["Records"]:
+        assert matches(stream_filter(), record)
+
+
+@pytest.mark.parametrize(
+    ("event_name", "pk"),
+    [
+        ("INSERT", "key#6f1d0c9b2a34"),
+        ("INSERT", "tenant#acme"),
+        ("INSERT", "source#shop.orders"),
+        ("INSERT", f"{task_store.REMOTE_PREFIX}gateway#gen-7c1f5e0b9d"),
+        ("REMOVE", f"{task_store.TASK_PREFIX}myswlg5gzefra7xdps2scd42jm"),
+    ],
+)
+def test_the_publisher_is_not_woken_for_what_is_no_event(event_name: str, pk: str) -> None:
+    assert not matches(stream_filter(), {"eventName": event_name, "dynamodb": {"Keys": {"pk": {"S": pk}}}})
+
+
+def test_a_poisoned_record_ends_up_whole_in_the_failures_bucket() -> None:
+    source = properties("PublishEventsSource")
+
+    assert source["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["FailuresBucket", "Arn"]}
+    assert 0 < source["MaximumRetryAttempts"] <= 10
+    assert 60 <= source["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
+    assert source["BisectBatchOnFunctionError"] is True
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert properties("TaskTable")["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+
+
+def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
+    rule = properties("VideoTaskGeneratedRule")
+    transformer = rule["Targets"][0]["InputTransformer"]
+
+    delivered = []
+    for record in sample("publish_events__whole_life")["Records"]:
+        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        event = {"source": "vidu-relay", "detail-type": event_type(task), "detail": event_detail(task)}
+        assert matches(rule["EventPattern"], {**event, "replay-name": "again"}) is False
+        if matches(rule["EventPattern"], event):
+            value: Any = event
+            for step in transformer["InputPathsMap"]["task_id"].split(".")[1:]:
+                value = value[step]
+            delivered.append((task.status, transformer["InputTemplate"].replace("<task_id>", json.dumps(value))))
+
+    assert [status for status, _ in delivered] == [Status.GENERATED]
+    # What the worker's samples hold is what the rule writes.
+    body = sample("deliver_videos__generated")["Records"][0]["body"]
+    assert json.loads(delivered[0][1]) == json.loads(body) == {"task_id": "myswlg5gzefra7xdps2scd42jm"}
+
+
+def test_the_archive_keeps_what_happened_and_no_requests() -> None:
+    archive = properties("EventArchive")
+
+    assert archive["EventPattern"] == {"source": ["vidu-relay"]}
+    assert archive["SourceArn"] == {"Fn::GetAtt": ["EventBus", "Arn"]}
+
+
+def test_the_schedule_sends_what_the_sweeps_sample_holds() -> None:
+    assert sample("find_overdue_tasks__minute") == json.loads(properties("SweepSchedule")["Target"]["Input"])
+
+
+def test_the_indexes_are_those_the_store_asks() -> None:
+    table = properties("TaskTable")
+    record = sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"]
+    types = {one["AttributeName"]: one["AttributeType"] for one in table["AttributeDefinitions"]}
+
+    indexes = {
+        index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+        for index in table["GlobalSecondaryIndexes"]
+    }
+
+    assert indexes == {
+        task_store.DUE_INDEX: ["due_shard", "due_at"],
+        task_store.OWNER_INDEX: ["owner", "created_at"],
+    }
+    assert {index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]} == {"KEYS_ONLY"}
+    assert {name: next(iter(record[name])) for name in types} == types
+
+
+def test_expiry_is_read_from_the_attribute_the_store_writes() -> None:
+    settled = sample("publish_events__whole_life")["Records"][-1]["dynamodb"]["NewImage"]
+    ttl = properties("TaskTable")["TimeToLiveSpecification"]
+
+    assert ttl["Enabled"] is True
+    assert 10**9 < int(settled[ttl["AttributeName"]]["N"]) < 10**10  # seconds, not milliseconds
+
+
+def test_request_parts_expire_where_the_code_puts_them() -> None:
+    rules = {rule["Id"]: rule for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]}
+    task = task_store.task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
+
+    assert task.request_key is not None
+    assert task.request_key.startswith(rules["expire-request-parts"]["Prefix"])
+    for bucket in of_type("AWS::S3::Bucket"):
+        lifecycle = properties(bucket)["LifecycleConfiguration"]["Rules"]
+        assert [rule for rule in lifecycle if rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 1}]

@@ -1,0 +1,109 @@
+"""Each function: folder, resource, settings and variables agree, and its limits are those the code relies on."""
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
+from vidu_relay import settings
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS
+
+GLOBALS = TEMPLATE["Globals"]["Function"]
+FOR_POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
+
+
+def camel_case(folder: str) -> str:
+    return "".join(word.capitalize() for word in folder.split("_"))
+
+
+def test_every_folder_is_a_function_and_every_function_a_folder() -> None:
+    assert {path.name for path in (ROOT / "functions").iterdir() if path.name != "__pycache__"} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize(("folder", "name"), FUNCTIONS.items())
+def test_a_function_folder_holds_its_handler_and_nothing_else(folder: str, name: str) -> None:
+    held = {path.name for path in (ROOT / "functions" / folder).iterdir() if path.name != "__pycache__"}
+
+    assert held == {"handler.py"}
+    assert name == camel_case(folder)
+
+
+def test_every_settings_class_belongs_to_a_function() -> None:
+    classes = {name for name in settings.__all__ if name.endswith("Settings")}
+
+    assert classes == {f"{name}Settings" for name in FUNCTIONS.values()}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS.values())
+def test_a_function_is_given_exactly_the_variables_it_reads(name: str) -> None:
+    given = list(properties(name)["Environment"]["Variables"])
+    read = [field.name.upper() for field in dataclasses.fields(getattr(settings, f"{name}Settings"))]
+
+    assert given == read
+
+
+def test_the_same_variable_means_the_same_everywhere() -> None:
+    meanings: dict[str, Any] = {}
+    for name in FUNCTIONS.values():
+        for variable, value in properties(name)["Environment"]["Variables"].items():
+            assert meanings.setdefault(variable, value) == value, f"{variable} of {name}"
+
+
+def test_defaults_of_the_parameters_can_be_read() -> None:
+    # Whatever the default deployment puts in, `settings.load` must take: ARNs and names stand in for references.
+    for name in FUNCTIONS.values():
+        environ = {
+            variable: str(TEMPLATE["Parameters"].get(value.get("Ref"), {}).get("Default", "a-reference"))
+            for variable, value in properties(name)["Environment"]["Variables"].items()
+        }
+        settings.load(getattr(settings, f"{name}Settings"), environ)
+
+
+def test_what_is_common_is_said_once() -> None:
+    assert set(GLOBALS["Environment"]["Variables"]) == FOR_POWERTOOLS
+    for name in FUNCTIONS.values():
+        assert not {"Runtime", "Architectures", "Handler", "Layers"} & set(properties(name)), name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS.values())
+def test_a_function_has_its_own_role_and_log_group(name: str) -> None:
+    assert properties(name)["Role"] == get_att(f"{name}Role", "Arn")
+    assert properties(name)["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Logs"}}
+    assert f"{name}Logs" in of_type("AWS::Logs::LogGroup")
+
+
+def test_layers_are_for_the_functions_runtime() -> None:
+    for name, layer in of_type("AWS::Serverless::LayerVersion").items():
+        assert layer["Properties"]["CompatibleRuntimes"] == [GLOBALS["Runtime"]]
+        assert layer["Properties"]["CompatibleArchitectures"] == GLOBALS["Architectures"]
+        # `makefile` builds call the target build-<logical id>.
+        makefile = ROOT / layer["Properties"]["ContentUri"] / "Makefile"
+        assert re.search(rf"^build-{name}:", makefile.read_text(), re.MULTILINE)
+
+
+def test_submitting_ends_before_anybody_calls_it_over() -> None:
+    submitters = ("SubmitTask", "CheckTask")
+
+    longest_ms = max(properties(name)["Timeout"] for name in submitters) * 1000
+
+    assert longest_ms + 30_000 <= ATTEMPT_LIMIT_MS
+    assert properties("SubmitTask")["Timeout"] < 30  # API Gateway's own limit
+
+
+def test_no_delivery_runs_beside_its_own_repetition() -> None:
+    visibility = properties("DeliveriesQueue")["VisibilityTimeout"]
+
+    assert properties("DeliverVideos")["Timeout"] < visibility
+    assert visibility * 1000 < DELIVERY_GRACE_MS
+    assert properties("DeliverVideosSource")["BatchSize"] == 1
+
+
+def test_a_sweep_ends_before_the_next_begins() -> None:
+    assert properties("SweepSchedule")["ScheduleExpression"] == "rate(1 minute)"
+    assert properties("SweepSchedule")["Target"]["Input"] == "{}"
+    assert properties("FindOverdueTasks")["Timeout"] < 60
+    # A retry would run beside the next minute's sweep.
+    assert properties("FindOverdueTasks")["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+    assert properties("SweepSchedule")["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0

@@ -1,0 +1,186 @@
+"""Who may do what: no role can more than its work, and no resource lets in more than its callers."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.template import FUNCTIONS, TEMPLATE, get_att, of_type, properties, statements
+
+ROLES = of_type("AWS::IAM::Role")
+
+TAKES_NO_RESOURCE = {
+    ("PollTaskRole", "logs"): "log delivery of Step Functions is granted to the account, not to a log group",
+}
+
+
+def resource_text(resource: Any) -> str:
+    """A statement's resource as text: `Name.Arn`, `${Name.Arn}/…` or `Name`."""
+    if isinstance(resource, str):
+        return resource
+    ((_, value),) = resource.items()
+    return ".".join(value) if isinstance(value, list) else str(value)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_explicit_and_scoped(role: str) -> None:
+    assert "ManagedPolicyArns" not in properties(role)
+    for statement in statements(role):
+        services = {action.split(":")[0] for action in statement["Action"]}
+        assert not [action for action in statement["Action"] if "*" in action]
+        if statement["Resource"] == ["*"]:
+            assert {(role, service) for service in services} <= set(TAKES_NO_RESOURCE)
+        else:
+            for resource in statement["Resource"]:
+                assert not resource_text(resource).startswith("*")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_taken_by_one_service(role: str) -> None:
+    (trust,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
+    service = trust["Principal"]["Service"]
+
+    assert trust["Principal"] == {"Service": service}
+    assert service in {"lambda.amazonaws.com", "states.amazonaws.com", "scheduler.amazonaws.com"}
+    if service != "lambda.amazonaws.com":  # Lambda names no account when it takes a role
+        assert trust["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}
+
+
+def test_every_role_is_used_once() -> None:
+    holders = str([resource for name, resource in TEMPLATE["Resources"].items() if name not in ROLES])
+
+    for role in ROLES:
+        # The publisher's role is named once more: by the bus policy that lets only it speak as us.
+        expected = 2 if role == "PublishEventsRole" else 1
+        assert holders.count(str(get_att(role, "Arn"))) == expected, role
+
+
+@pytest.mark.parametrize("name", FUNCTIONS.values())
+def test_a_function_logs_to_its_own_group_only(name: str) -> None:
+    logs = [statement for statement in statements(f"{name}Role") if statement["Action"][0].startswith("logs:")]
+
+    assert logs == [
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": [get_att(f"{name}Logs", "Arn")],
+        }
+    ]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS.values())
+def test_no_function_can_take_back_what_was_recorded(name: str) -> None:
+    granted = {action for statement in statements(f"{name}Role") for action in statement["Action"]}
+
+    assert not {a for a in granted if a.startswith(("dynamodb:Delete", "s3:Delete", "dynamodb:Scan"))}
+
+
+def test_only_those_who_start_the_poller_may() -> None:
+    starters = {
+        name
+        for name in FUNCTIONS.values()
+        if any("states:StartExecution" in statement["Action"] for statement in statements(f"{name}Role"))
+    }
+
+    told = {n for n in FUNCTIONS.values() if "STATE_MACHINE_ARN" in properties(n)["Environment"]["Variables"]}
+    assert starters == told == {"ReceiveCallback", "FindOverdueTasks"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "secret"),
+    [("PROVIDER_SECRET_ARN", "ProviderSecret"), ("CALLBACK_SECRET_ARN", "CallbackSecret")],
+)
+def test_a_secret_is_read_by_those_who_are_told_of_it(variable: str, secret: str) -> None:
+    readers = {
+        name
+        for name in FUNCTIONS.values()
+        for statement in statements(f"{name}Role")
+        if "secretsmanager:GetSecretValue" in statement["Action"] and {"Ref": secret} in statement["Resource"]
+    }
+
+    assert readers == {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
+
+
+@pytest.mark.parametrize(("variable", "bucket"), [("INBOX_BUCKET", "InboxBucket"), ("VIDEOS_BUCKET", "VideosBucket")])
+def test_a_bucket_is_used_by_those_who_are_told_of_it(variable: str, bucket: str) -> None:
+    users = {
+        name
+        for name in FUNCTIONS.values()
+        for statement in statements(f"{name}Role")
+        if any(resource_text(resource).startswith(f"${{{bucket}.Arn}}/") for resource in statement["Resource"])
+    }
+
+    assert users == {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
+
+
+def test_the_authorizer_sees_keys_only() -> None:
+    (read,) = (s for s in statements("AuthorizeRequestRole") if s["Action"] == ["dynamodb:GetItem"])
+
+    assert read["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["key#*"]}}
+
+
+@pytest.mark.parametrize("bucket", of_type("AWS::S3::Bucket"))
+def test_a_bucket_is_private_encrypted_and_tls_only(bucket: str) -> None:
+    block = properties(bucket)["PublicAccessBlockConfiguration"]
+    (policy,) = (
+        p["Properties"]["PolicyDocument"]
+        for p in of_type("AWS::S3::BucketPolicy").values()
+        if p["Properties"]["Bucket"] == {"Ref": bucket}
+    )
+
+    assert set(block.values()) == {True}
+    assert len(block) == 4
+    assert properties(bucket)["BucketEncryption"]
+    assert properties(bucket)["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (refusal,) = policy["Statement"]
+    assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "s3:*")
+    assert refusal["Resource"] == [get_att(bucket, "Arn"), {"Fn::Sub": f"${{{bucket}.Arn}}/*"}]
+    assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_queue_takes_messages_from_our_rules_only() -> None:
+    rules = [get_att(name, "Arn") for name in of_type("AWS::Events::Rule")]
+
+    for policy in of_type("AWS::SQS::QueuePolicy").values():
+        allowed = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+        for statement in allowed:
+            assert statement["Action"] == "sqs:SendMessage"
+            assert all(arn in rules for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+
+
+def test_every_queue_a_rule_writes_to_lets_it() -> None:
+    admitted = {
+        (queue["Ref"], str(arn))
+        for policy in of_type("AWS::SQS::QueuePolicy").values()
+        for queue in policy["Properties"]["Queues"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+    }
+
+    for name, rule in of_type("AWS::Events::Rule").items():
+        for target in rule["Properties"]["Targets"]:
+            for arn in (target["Arn"], target["DeadLetterConfig"]["Arn"]):
+                assert (arn["Fn::GetAtt"][0], str(get_att(name, "Arn"))) in admitted
+
+
+def test_nobody_but_the_publisher_speaks_as_us() -> None:
+    (policy,) = of_type("AWS::Events::EventBusPolicy").values()
+    refusal = policy["Properties"]["Statement"]
+
+    assert policy["Properties"]["EventBusName"] == {"Ref": "EventBus"}
+    assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "events:PutEvents")
+    assert refusal["Condition"] == {
+        "ForAnyValue:StringEquals": {"events:source": ["vidu-relay"]},
+        "ArnNotEquals": {"aws:PrincipalArn": get_att("PublishEventsRole", "Arn")},
+    }
+
+
+def test_the_publisher_speaks_as_nobody_else() -> None:
+    putters = {
+        name: statement.get("Condition")
+        for name in FUNCTIONS.values()
+        for statement in statements(f"{name}Role")
+        if "events:PutEvents" in statement["Action"]
+    }
+
+    assert putters == {"PublishEvents": {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}}
