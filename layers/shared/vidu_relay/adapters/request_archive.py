@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -24,8 +26,17 @@ class RequestArchive:
         body = json.dumps(dict(request), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
 
+    def find(self, key: str) -> dict[str, Any] | None:
+        """A stored request, or None once the bucket's lifecycle has removed it."""
+        try:
+            return self.get(key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
+
     def get(self, key: str) -> dict[str, Any]:
-        """A stored request, whole."""
+        """A stored request, whole. Raises `ClientError` (`NoSuchKey`) if it is gone."""
         body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         content: dict[str, Any] = json.loads(body)
         return content

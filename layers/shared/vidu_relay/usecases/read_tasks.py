@@ -84,9 +84,9 @@ def list_tasks(
 
 def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | None:
     """The request with what the record left out, image bytes excepted: those are shown by reference only."""
-    if task.request_key is None:
+    whole = requests.find(task.request_key) if task.request_key else None
+    if whole is None:
         return None
-    whole = requests.get(task.request_key)
     return {**task.request, **{name: whole[name] for name in ("payload", "meta_data") if name in whole}}
 
 

@@ -1,0 +1,88 @@
+# Vidu Relay. `make` lists the targets. Needs: a POSIX shell, make, Python 3.11 or newer (3.13 where there is one).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENVS := .venvs
+BIN := $(VENVS)/dev/bin
+UV := $(VENVS)/bootstrap/bin/uv
+ENVIRONMENTS := dev sam emulator runtime
+
+# Only the package registry is used: uv never fetches an interpreter. What pip trusts, uv trusts too.
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+export UV_SYSTEM_CERTS := 1
+export SAM_CLI_TELEMETRY := 0
+# Environments without bytecode cost seconds at every start.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+# What `make local` takes: PORT (4566), PROVIDER_URL (the simulator), PARAMETERS ("FirstCheckSeconds=3 …").
+PORT ?=
+PROVIDER_URL ?=
+PARAMETERS ?=
+
+.PHONY: help setup demo local test lint format requirements clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(ENVIRONMENTS:%=$(VENVS)/%/.ready) ## Install what the other targets need into .venvs/ (they do it themselves)
+	@:
+
+demo: setup ## Run real tasks through the whole stack on this machine
+	@exec $(BIN)/python -m local.demo
+
+local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
+	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
+
+test: lint ## Run every check and every test
+	$(BIN)/python -m pytest
+
+lint: setup ## Run the static checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=layers/shared $(BIN)/lint-imports
+
+format: setup ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+
+requirements: $(UV) ## Pin the newest versions that requirements/*.in allow
+	$(COMPILE) --upgrade layers/dependencies/requirements.in -o layers/dependencies/requirements.txt >/dev/null
+	for name in bootstrap $(ENVIRONMENTS); do \
+	    $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
+	done
+
+clean: ## Remove everything that was installed or built
+	rm -rf $(VENVS) .aws-sam .local local/.build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first interpreter that runs, is new enough and can make environments. A version manager's stand-in on the
+# PATH may exist without the version behind it, so each one is tried.
+FIND_PYTHON = \
+	for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python" python3 python3.14 python3.12 python3.11; do \
+	    "$$python" -c 'import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo 'No usable Python: needs 3.11 or newer (3.13 is best) with the venv module, as python3 on the PATH.' >&2; \
+	    exit 1; \
+	fi
+
+$(UV): requirements/bootstrap.txt
+	@$(FIND_PYTHON); echo "Setting up with $$("$$python" --version)"; \
+	"$$python" -m venv --clear $(VENVS)/bootstrap
+	@$(VENVS)/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENVS)/%/.ready: requirements/%.txt $(UV)
+	@echo 'Installing $(VENVS)/$*'
+	@$(UV) venv --quiet --clear --python $(VENVS)/bootstrap/bin/python $(VENVS)/$*
+	@VIRTUAL_ENV=$(VENVS)/$* $(UV) pip sync --quiet --require-hashes $<
+	@touch $@

@@ -1,0 +1,104 @@
+"""``make local``: the stack in the foreground, until Ctrl-C or SIGTERM."""
+
+import argparse
+import os
+import sys
+import time
+
+from local.errors import LocalStackError
+from local.programs import ROOT
+from local.signals import StopRequestedError, stop_on_signals
+from local.stack import DEFAULT_PORT, STACK_FILE, LocalStack, Stack
+
+PROVIDER_KEY_VARIABLE = "PROVIDER_API_KEY"
+WATCH_SECONDS = 0.5
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    stack = LocalStack(
+        ROOT / ".local" / str(arguments.port),
+        port=arguments.port,
+        provider_url=arguments.provider_url,
+        provider_key=os.environ.get(PROVIDER_KEY_VARIABLE) if arguments.provider_url else None,
+        parameters=arguments.parameters,
+        progress=_say,
+    )
+    try:
+        with stop_on_signals():
+            _serve(stack)
+    except StopRequestedError:
+        _say("Stopped.")
+    except LocalStackError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(stack: LocalStack) -> None:
+    """Run the stack until something ends it."""
+    with stack as description:
+        description.write(STACK_FILE)
+        text = STACK_FILE.read_text()
+        try:
+            _tell(stack, description)
+            while True:
+                time.sleep(WATCH_SECONDS)
+                stack.check()
+        finally:
+            _say("Stopping.")
+            if STACK_FILE.exists() and STACK_FILE.read_text() == text:
+                STACK_FILE.unlink()
+
+
+def _tell(stack: LocalStack, description: Stack) -> None:
+    rows = {
+        "API": description.api_url,
+        "API key": description.api_key,
+        "Provider": description.provider_url,
+        "AWS": f"{description.aws_endpoint_url} (certificate authority: {description.aws_ca_bundle})",
+        "Everything": STACK_FILE,
+        "Logs": stack.logs,
+    }
+    for name, value in rows.items():
+        print(f"  {name:<11} {value}")
+    _say("Ready. Ctrl-C stops it.")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"where AWS answers (default {DEFAULT_PORT})")
+    parser.add_argument(
+        "--provider-url",
+        type=_provider_url,
+        default=None,
+        help=f"base address of a provider in the simulator's place; its key is read from {PROVIDER_KEY_VARIABLE}",
+    )
+    parser.add_argument("--parameters", type=_parameters, default={}, help='template parameters: "Name=value …"')
+    return parser
+
+
+def _port(text: str) -> int:
+    number = int(text) if text else DEFAULT_PORT
+    if not 0 < number < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return number
+
+
+def _provider_url(text: str) -> str | None:
+    return text.rstrip("/") or None
+
+
+def _parameters(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split()]
+    if wrong := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not of the form Name=value")
+    return {name: value for name, _, value in pairs}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""A client of the local stack: what any client can do over HTTP, and the hands that a demo or a test has inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import requests
+
+from local.stack import Stack
+
+__all__ = ["RelayClient", "TooSlowError"]
+
+
+class TooSlowError(Exception):
+    """What was waited for did not happen in time."""
+
+
+class RelayClient:
+    """Calls the relay with the stack's own API key, or with another one."""
+
+    def __init__(self, stack: Stack, api_key: str | None = None) -> None:
+        self.stack = stack
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.verify = stack.aws_ca_bundle or True
+        self._key = stack.api_key if api_key is None else api_key
+        self._aws: dict[str, Any] = {}
+        self._events: dict[str, list[dict[str, Any]]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+        for client in self._aws.values():
+            client.close()
+
+    def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        """An API call with the key. `arguments` are those of `requests`."""
+        headers = {"Authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
+        return self._http.request(method, self.stack.api_url + path, headers=headers, timeout=40, **arguments)
+
+    def submit(self, request: Mapping[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:
+        """Submit a request; its task. Raises `requests.HTTPError` with the answer's text if it is refused."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return _content(self.call("POST", "/v1/tasks", json=request, headers=headers))
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """The task as it stands."""
+        return _content(self.call("GET", f"/v1/tasks/{task_id}"))
+
+    def wait(
+        self, task_id: str, *statuses: str, seconds: float = 60, meanwhile: Callable[[], object] | None = None
+    ) -> dict[str, Any]:
+        """The task once it is in one of the states. Raises `TooSlowError`."""
+        deadline = time.monotonic() + seconds
+        while (task := self.task(task_id))["status"] not in statuses:
+            if time.monotonic() > deadline:
+                raise TooSlowError(f"task {task_id} is {task['status']} after {seconds:g} s: {task['error']}")
+            if meanwhile:
+                meanwhile()
+            time.sleep(0.1)
+        return task
+
+    def download(self, task: Mapping[str, Any]) -> bytes:
+        """Our copy of a completed task's first video, by the link in the task, its SHA-256 compared."""
+        reply = self._http.get(task["output"][0]["results"][0]["url"], timeout=30)
+        reply.raise_for_status()
+        if hashlib.sha256(reply.content).hexdigest() != task["videos"][0]["sha256"]:
+            raise ValueError(f"the video of {task['task_id']} is not the one that was recorded")
+        return reply.content
+
+    def new_events(self, task_id: str) -> list[dict[str, Any]]:
+        """Events of a task that arrived on the bus since the last call for it, in the order of arrival."""
+        sqs = self.aws("sqs")
+        while messages := sqs.receive_message(QueueUrl=self.stack.events_queue_url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        ):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                about = event["detail"].get("task", {}).get("task_id", "")
+                self._events.setdefault(about, []).append(event)
+        return self._events.pop(task_id, [])
+
+    def sweep(self) -> dict[str, Any]:
+        """Run `find_overdue_tasks` once, as its schedule does each minute; what it says."""
+        reply = self.aws("lambda").invoke(FunctionName=self.stack.functions["find_overdue_tasks"], Payload=b"{}")
+        result: dict[str, Any] = json.loads(reply["Payload"].read())
+        if "FunctionError" in reply:
+            raise RuntimeError(f"find_overdue_tasks failed: {result}")
+        return result
+
+    def script(self, prompt_contains: str, script: Mapping[str, Any], times: int | None = None) -> None:
+        """Tell the simulator how to treat the tasks with these words in the prompt (`local/simulator/scripts.py`)."""
+        order = {"match": {"prompt_contains": prompt_contains}, "times": times, "script": script}
+        self._http.post(f"{self._simulator}/_simulator/scripts", json=order, timeout=10).raise_for_status()
+
+    def seen_by_provider(self, prompt_contains: str) -> list[dict[str, Any]]:
+        """The simulator's tasks with these words in the prompt, each with all that was seen of it."""
+        tasks = _content(self._http.get(f"{self._simulator}/_simulator/tasks", timeout=10))["tasks"]
+        whole = [_content(self._http.get(f"{self._simulator}/_simulator/tasks/{t['id']}", timeout=30)) for t in tasks]
+        return [task for task in whole if prompt_contains in json.dumps(task["request"], ensure_ascii=False)]
+
+    def image(self, name: str) -> str:
+        """The address of one of the simulator's reference images, for example `fox.png`."""
+        return f"{self._simulator}/images/{name}"
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client of the stack's AWS, with the operator's rights."""
+        if service not in self._aws:
+            self._aws[service] = boto3.client(  # type: ignore[call-overload]  # the name is not a literal here
+                service,
+                endpoint_url=self.stack.aws_endpoint_url,
+                verify=self.stack.aws_ca_bundle,
+                region_name=self.stack.region,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",  # noqa: S106 - the local stack's fixed credentials
+            )
+        return self._aws[service]
+
+    def save(self, task: Mapping[str, Any], folder: Path) -> Path:
+        """`download` into a file of the folder; its path."""
+        path = folder / f"{task['task_id']}.mp4"
+        path.write_bytes(self.download(task))
+        return path
+
+    @property
+    def _simulator(self) -> str:
+        return self.stack.provider_url.partition("/model/")[0]
+
+
+def _content(reply: requests.Response) -> dict[str, Any]:
+    if not reply.ok:
+        raise requests.HTTPError(f"HTTP {reply.status_code}: {reply.text[:1000]}", response=reply)
+    content: dict[str, Any] = reply.json()
+    return content

@@ -1,0 +1,65 @@
+"""`python -m local.simulator`: the simulator as a process of its own.
+
+Prints one JSON line with its addresses on stdout when it is ready, one line per request on stderr, and ends on
+SIGTERM, SIGINT, or (with `--exit-with-stdin`) when its standard input closes, as it does when the parent dies.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from local.simulator.simulator import DEFAULT_GENERATION_SECONDS, Simulator
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; 0 if all went well."""
+    options = _parser().parse_args(arguments)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with Simulator(
+        port=options.port,
+        api_keys=options.api_key,
+        generation_seconds=options.generation_seconds,
+        ca_bundle=options.ca_bundle,
+        callback_retry_seconds=options.callback_retry_seconds,
+        off_peak_available=options.off_peak_available,
+        log=_log,
+    ) as simulator:
+        addresses = {"url": simulator.url, "origin": simulator.origin, "control_url": simulator.control_url}
+        sys.stdout.write(json.dumps(addresses) + "\n")
+        sys.stdout.flush()
+        if options.exit_with_stdin:
+            threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
+        ended.wait()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local.simulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--api-key", action="append", required=True, help="a key it takes; may be repeated")
+    parser.add_argument("--ca-bundle", type=Path, help="PEM file to check callback receivers' certificates with")
+    parser.add_argument("--generation-seconds", type=float, default=DEFAULT_GENERATION_SECONDS)
+    parser.add_argument("--callback-retry-seconds", type=float, default=2.0)
+    parser.add_argument("--off-peak-available", action="store_true", help="take off-peak tasks")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
+    return parser
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _wait_for_end_of_input(ended: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    ended.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

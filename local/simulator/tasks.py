@@ -1,0 +1,201 @@
+"""The tasks the simulator holds, and the one place where they change state.
+
+States are neutral (`pending`, `processing`, `succeeded`, `failed`); each face words them its own way. A task moves
+when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
+"""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from local.simulator.clock import Timer
+from local.simulator.encoder import LOOKS, Encoder, Picture, frame_size, stamped
+from local.simulator.scripts import Script
+from local.simulator.video_file import VideoFile, padded
+
+State = Literal["pending", "processing", "succeeded", "failed"]
+END_STATES: frozenset[State] = frozenset({"succeeded", "failed"})
+_QUEUED_PART = 0.2
+
+
+@dataclass
+class Received:
+    """A create request as it arrived; `headers` are without the key, `params` as parsed."""
+
+    body: bytes
+    headers: dict[str, str]
+    params: dict[str, Any]
+    identity: str
+
+
+@dataclass
+class Task:
+    """One task. Mutable parts are guarded by `lock`; times named `_at` are wall clock, `started` is monotonic."""
+
+    id: str
+    remote_id: str
+    api_key: str
+    received: Received
+    script: Script
+    script_id: str | None
+    generation_seconds: float
+    seed: int
+    created_at: float
+    started: float
+    state: State = "pending"
+    history: list[dict[str, Any]] = field(default_factory=list)
+    polls: list[dict[str, Any]] = field(default_factory=list)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    downloads: list[dict[str, Any]] = field(default_factory=list)
+    used: Counter[str] = field(default_factory=Counter)
+    files: dict[int, VideoFile] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The request's parameters."""
+        return self.received.params
+
+    @property
+    def finishes_after(self) -> float | None:
+        """Seconds from creation to the end, None for a task that never ends."""
+        if self.script.outcome.never_finish:
+            return None
+        own = self.script.generation_seconds
+        return (self.generation_seconds if own is None else own) + self.script.outcome.finish_late
+
+    def take(self, fault: str, n: int | None) -> bool:
+        """True, and counted, if the fault is still to be given (`None`: always)."""
+        with self.lock:
+            if n is not None and self.used[fault] >= n:
+                return False
+            self.used[fault] += 1
+            return True
+
+    def next_change(self) -> tuple[float, State] | None:
+        """The monotonic moment and target of the next change, None if there will be none."""
+        if self.state in END_STATES:
+            return None
+        whole = self.finishes_after
+        if self.state == "pending":
+            own = self.script.generation_seconds
+            return self.started + _QUEUED_PART * (self.generation_seconds if own is None else own), "processing"
+        if whole is None:
+            return None
+        return self.started + whole, "failed" if self.script.outcome.fail else "succeeded"
+
+
+class TaskBook:
+    """All tasks by id. `on_change(task, state)` is called once for each state a task enters, `pending` included."""
+
+    def __init__(self, timer: Timer, encoder: Encoder, on_change: Callable[[Task, State], None]) -> None:
+        self._timer = timer
+        self._encoder = encoder
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._tasks: dict[str, Task] = {}
+
+    def create(
+        self, api_key: str, received: Received, script: Script, script_id: str | None, generation_seconds: float
+    ) -> Task:
+        """Record a new task and start its clock."""
+        now = time.time()
+        task = Task(
+            id=uuid.uuid4().hex,
+            remote_id=str(uuid.uuid4().int % 10**18).zfill(18),
+            api_key=api_key,
+            received=received,
+            script=script,
+            script_id=script_id,
+            generation_seconds=generation_seconds,
+            seed=received.params.get("seed") or random.randrange(1, 2**31),  # noqa: S311 - a look, not a secret
+            created_at=now,
+            started=time.monotonic(),
+        )
+        with self._lock:
+            self._tasks[task.id] = task
+        with task.lock:
+            self._enter(task, "pending")
+            if script.create.immediate is not None:
+                self._enter(task, "succeeded" if script.create.immediate == "completed" else "failed")
+        self.advance(task)
+        self._watch(task)
+        return task
+
+    def get(self, task_id: str) -> Task | None:
+        """The task of this (gateway) id, brought up to the present."""
+        with self._lock:
+            task = self._tasks.get(task_id)
+        if task is not None:
+            self.advance(task)
+        return task
+
+    def all(self) -> list[Task]:
+        """All tasks, oldest first."""
+        with self._lock:
+            return list(self._tasks.values())
+
+    def clear(self) -> None:
+        """Forget all tasks."""
+        with self._lock:
+            self._tasks.clear()
+
+    def rescript(self, task: Task, script: Script, *, restarted: set[str]) -> None:
+        """Put a live task under another script; the counters of the parts named in `restarted` begin anew.
+
+        With `videos` among them, the files are made again (equal, unless the patch says another size or layout).
+        """
+        with task.lock:
+            task.script = script
+            for name in [name for name in task.used if name.partition(".")[0] in restarted]:
+                del task.used[name]
+            if "videos" in restarted:
+                task.files.clear()
+        self.advance(task)
+        self._watch(task)
+
+    def advance(self, task: Task) -> None:
+        """Make every change whose time has come."""
+        changed = False
+        with task.lock:
+            while (change := task.next_change()) and change[0] <= time.monotonic():
+                self._enter(task, change[1])
+                changed = True
+        if changed:
+            self._watch(task)
+
+    def video(self, task: Task, number: int) -> VideoFile:
+        """Video `number` (from 0) of the task, encoded at need. Takes up to some seconds the first time."""
+        with task.lock:
+            known = task.files.get(number)
+            script = task.script.videos
+        if known is not None:
+            return known
+        params = task.params
+        width, height = frame_size(params.get("resolution") or "720p", params.get("aspect_ratio") or "16:9")
+        picture = Picture(
+            width=width,
+            height=height,
+            seconds=params.get("duration") or 5,
+            look=(task.seed + number) % LOOKS,
+            audio=params.get("audio") is True,
+            layout=script.layout,
+        )
+        head = stamped(self._encoder.encode(picture), f"vidu-simulator:{task.id}/{number}")
+        with task.lock:
+            return task.files.setdefault(number, padded(head, script.size_bytes))
+
+    def _enter(self, task: Task, state: State) -> None:
+        task.state = state
+        task.history.append({"state": state, "at": time.time()})
+        self._on_change(task, state)
+
+    def _watch(self, task: Task) -> None:
+        change = task.next_change()
+        if change is not None:
+            self._timer.call_at(change[0], lambda: self.advance(task))

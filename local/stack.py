@@ -1,0 +1,349 @@
+"""The whole stack on this machine, from start to stop."""
+
+import dataclasses
+import fcntl
+import json
+import re
+import secrets
+import shutil
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local.build import BUCKET, find_or_build
+from local.errors import CommandFailedError, LocalStackError, PortTakenError
+from local.programs import ROOT, Program, program_environment, run, venv_program
+
+STACK_NAME = "vidu-relay-local"
+TENANT = "demo"
+EVENT_SOURCE = "demo.app"
+EVENTS_QUEUE = f"{STACK_NAME}-events"
+STACK_FILE = ROOT / ".local" / "stack.json"
+DEFAULT_PORT = 4566
+EMULATOR_PORT_TAKEN = 98
+READY_SECONDS = 60.0
+DEPLOY_SECONDS = 120.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What ``stack.json`` says: everything a program needs to use the stack."""
+
+    api_url: str
+    api_key: str
+    tenant_id: str
+    event_source: str
+    """Source of events that act for the tenant."""
+    aws_endpoint_url: str
+    aws_ca_bundle: str | None
+    region: str
+    stack_name: str
+    provider_url: str
+    """Base address of the provider: tasks are created at ``<provider_url>/generation``."""
+    bus: str
+    events_queue_url: str
+    """A queue that gets every event of the bus, whole."""
+    videos_bucket: str
+    inbox_bucket: str
+    table: str
+    state_machine_arn: str
+    functions: dict[str, str]
+    """Folder of each function, and its name in AWS."""
+
+    def write(self, path: Path) -> None:
+        """Write ``stack.json``: it appears whole, or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        unfinished.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        unfinished.rename(path)
+
+
+@dataclass(frozen=True)
+class _Emulator:
+    endpoint_url: str
+    ca_bundle: Path
+    region: str
+
+    def client(self, service: str) -> Any:
+        """A client that talks to this emulator, whatever AWS settings this process was given."""
+        session = boto3.Session(
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the emulator's well-known credentials
+            region_name=self.region,
+        )
+        config = Config(proxies={}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=60)
+        return session.client(  # type: ignore[call-overload]  # the name is not a literal here
+            service, endpoint_url=self.endpoint_url, verify=str(self.ca_bundle), config=config
+        )
+
+
+class LocalStack:
+    """The stack: AWS, the provider (unless another one is given), and the deployed template.
+
+    A context manager. Entering starts everything and returns the `Stack` when it can be used; leaving ends every
+    process and removes everything temporary. The logs stay in `logs`. Raises `LocalStackError` when a part fails.
+
+    Parameters
+    ----------
+    work_dir
+        A folder for this stack alone: logs, certificates, everything temporary.
+    port
+        Where AWS answers on 127.0.0.1; None for a free one.
+    provider_url
+        Base address of another provider server; None starts the simulator.
+    provider_key
+        The key to call that provider with.
+    parameters
+        Template parameters that differ from their defaults.
+    generation_seconds
+        How long the simulator takes for a video.
+    progress
+        Is told what happens, one short line at a time.
+    """
+
+    def __init__(
+        self,
+        work_dir: Path,
+        *,
+        port: int | None = None,
+        provider_url: str | None = None,
+        provider_key: str | None = None,
+        parameters: Mapping[str, str] | None = None,
+        generation_seconds: float | None = None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        self.logs = work_dir / "logs"
+        self.control_url: str | None = None
+        """Where the simulator is told what to do; None with another provider."""
+        self.outputs: dict[str, str] = {}
+        """The template's outputs."""
+        self._work_dir = work_dir
+        self._port = port
+        self._provider_url = provider_url
+        self._provider_key = provider_key or secrets.token_urlsafe(24)
+        self._parameters = dict(parameters or {})
+        self._generation_seconds = generation_seconds
+        self._progress = progress
+        self._cleanup = ExitStack()
+        self._emulator: _Emulator | None = None
+        self._programs: list[Program] = []
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for the stack's AWS. Only while the stack runs."""
+        if self._emulator is None:
+            raise LocalStackError("The stack is not running.")
+        return self._emulator.client(service)
+
+    def __enter__(self) -> Stack:
+        with ExitStack() as cleanup:
+            description = self._start(cleanup)
+            self._cleanup = cleanup.pop_all()
+        return description
+
+    def __exit__(self, *_: object) -> None:
+        self._emulator = None
+        self._cleanup.close()
+
+    def check(self) -> None:
+        """Raise `CommandFailedError` if a program of the stack has ended by itself."""
+        for program in self._programs:
+            if program.status is not None:
+                raise CommandFailedError(program.what, f"ended with status {program.status}", program.log)
+
+    def _start(self, cleanup: ExitStack) -> Stack:
+        cleanup.enter_context(_exclusive(self._work_dir, self._port))
+        temporary = self._work_dir / "tmp"
+        for leftover in (self._work_dir / "emulator", temporary, self.logs):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self.logs.mkdir()
+        cleanup.callback(shutil.rmtree, temporary, ignore_errors=True)
+        cleanup.callback(shutil.rmtree, self._work_dir / "emulator", ignore_errors=True)
+
+        self._progress("Starting AWS")
+        emulator = self._emulator = self._start_emulator(cleanup, temporary)
+        environment = program_environment(
+            temporary,
+            PATH=f"{venv_program('sam', '')}:{program_environment(temporary)['PATH']}",
+            AWS_ENDPOINT_URL=emulator.endpoint_url,
+            AWS_CA_BUNDLE=str(emulator.ca_bundle),
+            AWS_DEFAULT_REGION=emulator.region,
+            SAM_CLI_TELEMETRY="0",
+        )
+        provider_url = self._provider_url or self._start_simulator(cleanup, environment, emulator)
+        s3 = emulator.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        artefacts = find_or_build(s3, environment, self.logs / "build.log", self._progress)
+        self._progress("Deploying the template")
+        origin = urllib.parse.urlsplit(provider_url)
+        parameters = {
+            "ProviderBaseUrl": provider_url,
+            "TrustedOrigins": f"{origin.scheme}://{origin.netloc}",
+            **self._parameters,
+        }
+        self.outputs = _deploy(emulator, s3, artefacts.template, artefacts.objects, parameters)
+        self._progress("Creating a tenant, a key and the queue that gets every event")
+        return self._furnish(emulator, environment, provider_url)
+
+    def _start_emulator(self, cleanup: ExitStack, temporary: Path) -> _Emulator:
+        command = [venv_program("emulator"), "-m", "local.emulator", "--port", str(self._port or 0)]
+        command += ["--work-dir", str(self._work_dir / "emulator"), "--function-python", venv_program("runtime")]
+        log = self.logs / "emulator.log"
+        program = cleanup.enter_context(Program("The AWS emulator", command, program_environment(temporary), log))
+        try:
+            ready = json.loads(program.first_line(READY_SECONDS))
+        except CommandFailedError:
+            if self._port and program.status == EMULATOR_PORT_TAKEN:
+                raise PortTakenError(self._port) from None
+            raise
+        self._programs.append(program)
+        return _Emulator(ready["endpoint_url"], Path(ready["ca_bundle"]), ready["region"])
+
+    def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: _Emulator) -> str:
+        command = [venv_program("dev"), "-m", "local.simulator", "--port", "0", "--api-key", self._provider_key]
+        command += ["--ca-bundle", str(emulator.ca_bundle)]
+        if self._generation_seconds is not None:
+            command += ["--generation-seconds", str(self._generation_seconds)]
+        log = self.logs / "simulator.log"
+        program = cleanup.enter_context(Program("The provider simulator", command, environment, log))
+        ready = json.loads(program.first_line(READY_SECONDS))
+        self._programs.append(program)
+        self.control_url = ready["control_url"]
+        return str(ready["url"])
+
+    def _furnish(self, emulator: _Emulator, environment: Mapping[str, str], provider_url: str) -> Stack:
+        """Put in place what an operator would: the provider's key, a tenant with a key, and a consumer of events."""
+        unfinished = Stack(
+            api_url=self.outputs["ApiUrl"],
+            api_key="",
+            tenant_id=TENANT,
+            event_source=EVENT_SOURCE,
+            aws_endpoint_url=emulator.endpoint_url,
+            aws_ca_bundle=str(emulator.ca_bundle),
+            region=emulator.region,
+            stack_name=STACK_NAME,
+            provider_url=provider_url,
+            bus=self.outputs["EventBusName"],
+            events_queue_url="",
+            videos_bucket=self.outputs["VideosBucket"],
+            inbox_bucket=self.outputs["InboxBucket"],
+            table=self.outputs["TableName"],
+            state_machine_arn=self.outputs["PollTaskArn"],
+            functions=_function_names(self.outputs),
+        )
+        with ThreadPoolExecutor() as pool:
+            key = pool.submit(self._create_key, unfinished, environment)
+            emulator.client("secretsmanager").put_secret_value(
+                SecretId=self.outputs["ProviderSecretArn"], SecretString=json.dumps({"api_key": self._provider_key})
+            )
+            events_queue_url = _create_events_queue(emulator, unfinished.bus)
+            return dataclasses.replace(unfinished, api_key=key.result(), events_queue_url=events_queue_url)
+
+    def _create_key(self, description: Stack, environment: Mapping[str, str]) -> str:
+        """Create the tenant and its key with the operator's own tool."""
+        stack_file = self._work_dir / "emulator" / "stack.json"
+        description.write(stack_file)
+        relay = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json"]
+        log = self.logs / "relay.log"
+        run(
+            "`relay tenants create`",
+            [*relay, "tenants", "create", TENANT, "--event-source", EVENT_SOURCE],
+            environment,
+            log,
+        )
+        with Program(
+            "`relay keys create`", [*relay, "keys", "create", "--tenant", TENANT], environment, log
+        ) as program:
+            return str(json.loads(program.first_line(READY_SECONDS))["api_key"])
+
+
+@contextmanager
+def _exclusive(work_dir: Path, port: int | None) -> Iterator[None]:
+    """Keep two stacks out of one folder; the lock ends with the process at the latest."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with (work_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if port:
+                raise PortTakenError(port) from None
+            raise LocalStackError(f"Another stack runs in {work_dir}.") from None
+        yield
+
+
+def _deploy(
+    emulator: _Emulator, s3: Any, template: Path, objects: Mapping[str, Path], parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Create the stack from a packaged template, as `sam deploy` does, and return its outputs."""
+    with ThreadPoolExecutor() as pool:
+        uploads = [
+            pool.submit(s3.upload_file, str(path), BUCKET, key)
+            for key, path in {**objects, "template": template}.items()
+        ]
+        for upload in uploads:
+            upload.result()
+    cloudformation = emulator.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK_NAME,
+        TemplateURL=f"{emulator.endpoint_url}/{BUCKET}/template",
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    while time.monotonic() < deadline:
+        stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+        if stack["StackStatus"] == "CREATE_COMPLETE":
+            return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        if not stack["StackStatus"].endswith("CREATE_IN_PROGRESS"):
+            events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+            reasons = [
+                f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+                for event in reversed(events)
+                if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
+            ]
+            raise LocalStackError("The template could not be deployed. " + " ".join(reasons[:3]))
+        time.sleep(0.05)
+    raise LocalStackError(f"The template was not deployed within {DEPLOY_SECONDS:g} s.")
+
+
+def _function_names(outputs: Mapping[str, str]) -> dict[str, str]:
+    """The outputs ``<SubmitTask>Name`` of functions, by folder."""
+    folders = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
+    by_folder = {
+        re.sub(r"(?<!^)(?=[A-Z])", "_", key.removesuffix("Name")).lower(): value
+        for key, value in outputs.items()
+        if key.endswith("Name")
+    }
+    return {folder: by_folder[folder] for folder in folders}
+
+
+def _create_events_queue(emulator: _Emulator, bus: str) -> str:
+    """A queue with every event of the bus, whole, as EventBridge sends it."""
+    sqs, events = emulator.client("sqs"), emulator.client("events")
+    url: str = sqs.create_queue(QueueName=EVENTS_QUEUE)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    account = arn.split(":")[4]
+    rule = events.put_rule(
+        Name=EVENTS_QUEUE, EventBusName=bus, EventPattern=json.dumps({"account": [account]}), State="ENABLED"
+    )["RuleArn"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    events.put_targets(Rule=EVENTS_QUEUE, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    return url

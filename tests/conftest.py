@@ -1,0 +1,18 @@
+"""Which tests may talk to what.
+
+Sockets are closed to every test (``--disable-socket`` in pyproject.toml). The folders named here start servers on
+this machine, so their tests may reach it, and nothing else.
+"""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in TALKS_TO_THIS_MACHINE:
+            item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "localhost"]))

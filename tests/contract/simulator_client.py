@@ -1,0 +1,130 @@
+"""What the simulator's tests speak with: a client that sends bytes as given, and a receiver of callbacks."""
+
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+from local.simulator import Simulator
+
+MODEL = "viduq2_pro_fast_reference2video"
+SUBJECTS = [{"id": "1", "images": ["https://example.com/cat.png"]}]
+TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def call(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """One request on its own connection, the URL byte for byte as given; nothing is followed or repaired."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
+    try:
+        connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body, headers or {})
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+def bearer(provider: Simulator) -> dict[str, str]:
+    return {"Authorization": f"Bearer {provider.api_key}"}
+
+
+def request_body(**params: Any) -> bytes:
+    """A create call's body: good parameters, changed by `params`; None takes one away."""
+    whole = {"prompt": "@1 dances", "subjects": SUBJECTS, "duration": 1} | params
+    given = {name: value for name, value in whole.items() if value is not None}
+    return json.dumps({"model": MODEL, "input": [{"params": given}]}).encode()
+
+
+def create(provider: Simulator, **params: Any) -> Answer:
+    return call("POST", f"{provider.url}/generation", request_body(**params), bearer(provider))
+
+
+def created(provider: Simulator, **params: Any) -> str:
+    answer = create(provider, **params)
+    assert answer.status == 200, answer.body
+    return str(answer.json()["id"])
+
+
+def poll(provider: Simulator, task_id: str) -> Answer:
+    return call("GET", f"{provider.url}/generation/task/{task_id}", headers=bearer(provider))
+
+
+def video_link(provider: Simulator, task_id: str) -> str:
+    return str(poll(provider, task_id).json()["output"][0]["results"][0]["url"])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Doorbell:
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Receiver:
+    """Takes callbacks; answers with `statuses` one after another, then 200. `tls`: what to serve with."""
+
+    def __init__(self, *statuses: int, tls: ssl.SSLContext | None = None) -> None:
+        self.rung: list[Doorbell] = []
+        left = list(statuses)
+        rung = self.rung
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                rung.append(Doorbell(self.path, dict(self.headers), body))
+                self.send_response(left.pop(0) if left else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            @override
+            def log_message(self, format: str, *args: Any) -> None:
+                """Stay silent."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._server.daemon_threads = False
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/v1/callbacks/t1?token=k1.abc"
+
+    def states(self) -> list[str]:
+        return [str(doorbell.json().get("status")) for doorbell in self.rung]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

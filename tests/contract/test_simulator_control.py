@@ -1,0 +1,198 @@
+"""What the simulator tells about itself, by HTTP and from Python, and how it starts and stops as a process."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.simulator import BadRequestError, Simulator, SimulatorFaultError
+from tests.contract.simulator_client import (
+    Receiver,
+    call,
+    create,
+    created,
+    poll,
+    request_body,
+    video_link,
+    wait_for,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def provider() -> Iterator[Simulator]:
+    with Simulator(generation_seconds=0) as simulator:
+        yield simulator
+
+
+def control(provider: Simulator, method: str, path: str, value: object = None) -> Any:
+    answer = call(method, provider.control_url + path, None if value is None else json.dumps(value).encode())
+    assert answer.status < 300, answer.body
+    return answer.json() if answer.body else None
+
+
+def test_scripts_can_be_added_listed_and_removed_over_http(provider: Simulator) -> None:
+    request = {"match": {"prompt_contains": "storm"}, "times": 2, "script": {"outcome": {"fail": {}}}}
+    script_id = control(provider, "POST", "/scripts", request)["id"]
+    created(provider, prompt="storm")
+    (listed,) = control(provider, "GET", "/scripts")
+    assert (listed["id"], listed["times"], listed["left"]) == (script_id, 2, 1)
+    control(provider, "DELETE", f"/scripts/{script_id}")
+    assert control(provider, "GET", "/scripts") == []
+    assert call("DELETE", f"{provider.control_url}/scripts/{script_id}").status == 404
+
+
+def test_a_task_shows_the_request_as_received_without_the_key(provider: Simulator) -> None:
+    task_id = created(provider, prompt="héllo")
+    shown = control(provider, "GET", f"/tasks/{task_id}")
+    assert json.loads(shown["request"]["body"]) == json.loads(request_body(prompt="héllo"))
+    assert shown["request"]["params"]["prompt"] == "héllo"
+    assert provider.api_key not in json.dumps(shown)
+    assert shown == provider.task(task_id)
+
+
+def test_a_task_counts_what_happened_to_it(provider: Simulator) -> None:
+    with Receiver() as receiver:
+        task_id = created(provider, callback_url=receiver.url)
+        poll(provider, task_id)
+        call("GET", video_link(provider, task_id))
+        wait_for(lambda: provider.task(task_id)["callback_count"] == 2)
+        created(provider, callback_url=receiver.url)
+    first, second = control(provider, "GET", "/tasks")
+    assert (first["id"], first["poll_count"], first["download_count"], first["callback_count"]) == (task_id, 2, 1, 2)
+    assert first["creates"] == second["creates"] == 2
+    shown = provider.task(task_id)
+    assert [entry["http_status"] for entry in shown["callbacks"]] == [200, 200]
+    assert [entry["said"] for entry in shown["polls"]] == ["completed", "completed"]
+    assert [entry["state"] for entry in shown["history"]] == ["pending", "processing", "succeeded"]
+    assert shown["downloads"][0]["bytes_sent"] == shown["videos"][0]["size"]
+
+
+def test_every_request_is_listed(provider: Simulator) -> None:
+    provider.script({"create": {"throttle": {}}}, times=1)
+    create(provider)
+    task_id = created(provider)
+    call("GET", video_link(provider, task_id))
+    listed = control(provider, "GET", "/requests")
+    assert [(entry.get("call"), entry["status"]) for entry in listed[:3]] == [
+        ("create", 429),
+        ("create", 200),
+        ("poll", 200),
+    ]
+    assert listed[0]["fault"] == "throttle"
+    assert listed[1]["task"] == task_id
+    assert "Signature" not in json.dumps(listed)
+
+
+def test_a_live_task_can_be_patched(provider: Simulator) -> None:
+    provider.script({"outcome": {"never_finish": True}})
+    task_id = created(provider)
+    assert poll(provider, task_id).json()["status"] == "processing"
+    patched = control(provider, "PATCH", f"/tasks/{task_id}", {"outcome": {"never_finish": False, "fail": {}}})
+    assert patched["state"] == "failed"
+    with pytest.raises(BadRequestError, match=r"poll\.nonsense"):
+        provider.patch(task_id, {"poll": {"nonsense": 1}})
+    with pytest.raises(KeyError):
+        provider.patch("nobody", {})
+
+
+def test_reset_forgets_everything(provider: Simulator) -> None:
+    provider.script({"outcome": {"fail": {}}})
+    task_id = created(provider)
+    control(provider, "POST", "/reset")
+    assert provider.tasks() == []
+    assert poll(provider, task_id).status == 404
+    assert poll(provider, created(provider)).json()["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/scripts", b"{", 400),
+        ("POST", "/scripts", b"[]", 400),
+        ("POST", "/scripts", b"{}", 400),
+        ("POST", "/scripts", b'{"script": {}, "match": {"prompt": "x"}}', 400),
+        ("GET", "/tasks/nobody", None, 404),
+        ("PATCH", "/tasks/nobody", b"{}", 404),
+        ("GET", "/elsewhere", None, 404),
+    ],
+)
+def test_wrong_control_calls(provider: Simulator, method: str, path: str, body: bytes | None, status: int) -> None:
+    assert call(method, provider.control_url + path, body).status == status
+
+
+def test_many_clients_at_once(provider: Simulator) -> None:
+    def one(number: int) -> str:
+        task_id = created(provider, prompt=f"number {number}", seed=1)
+        assert call("GET", video_link(provider, task_id)).body == provider.video(task_id)
+        return task_id
+
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(one, range(64)))
+    assert len(set(ids)) == 64
+    assert {view["prompt"] for view in provider.tasks()} == {f"number {number}" for number in range(64)}
+
+
+def test_stopping_leaves_no_thread_and_no_port() -> None:
+    before = set(threading.enumerate())
+    with Simulator(generation_seconds=600) as provider:
+        created(provider, callback_url="http://127.0.0.1:1/")
+        port = int(provider.origin.rpartition(":")[2])
+    assert set(threading.enumerate()) <= before
+    with Simulator(port=port) as again:
+        assert again.origin.endswith(f":{port}")
+
+
+def test_a_port_that_is_taken_is_an_error_and_leaves_no_thread(provider: Simulator) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(OSError, match="in use"):
+        Simulator(port=int(provider.origin.rpartition(":")[2]))
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_fault_of_the_simulator_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = Simulator()
+    monkeypatch.setattr(provider, "_gateway", None)
+    with pytest.raises(ConnectionError):
+        create(provider)
+    with pytest.raises(SimulatorFaultError):
+        provider.close()
+
+
+def start(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "local.simulator", "--api-key", "key-one", "--port", "0", *options]
+    return subprocess.Popen(  # noqa: S603 - this interpreter, this package
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin"])
+def test_the_process_says_where_it_is_logs_no_secret_and_ends_well(ending: str) -> None:
+    with start("--generation-seconds", "0", "--exit-with-stdin") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        addresses = json.loads(process.stdout.readline())
+        assert addresses["url"] == f"{addresses['origin']}/model/v1"
+        assert addresses["control_url"] == f"{addresses['origin']}/_simulator"
+        headers = {"Authorization": "Bearer key-one"}
+        task_id = call("POST", f"{addresses['url']}/generation", request_body(), headers).json()["id"]
+        reply = call("GET", f"{addresses['url']}/generation/task/{task_id}", headers=headers).json()
+        assert call("GET", reply["output"][0]["results"][0]["url"]).status == 200
+        if ending == "stdin":
+            process.stdin.close()
+            process.stdin = None
+        else:
+            process.send_signal(signal.Signals[ending])
+        _, log = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert len(log.splitlines()) == 3
+    assert "key-one" not in log
+    assert "Signature" not in log

@@ -1,0 +1,353 @@
+"""Videos: real files, links that expire, and every way a download goes wrong, seen from the socket."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import av
+import pytest
+
+from local.simulator import Simulator
+from local.simulator.encoder import frame_size
+from local.simulator.validation import image_bytes_fault
+from local.simulator.video_file import VideoFile, padded
+from tests.contract.simulator_client import TIMEOUT, bearer, call, created, poll, video_link
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Simulator]:
+    with Simulator(generation_seconds=0) as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def fresh(provider: Simulator) -> None:
+    provider.reset()
+
+
+def task_under(provider: Simulator, videos: dict[str, Any], **params: Any) -> str:
+    provider.script({"videos": videos})
+    return created(provider, **params)
+
+
+def boxes(data: bytes) -> list[tuple[str, int]]:
+    """Type and size of the top-level boxes; their sizes must add up."""
+    found, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        found.append((data[at + 4 : at + 8].decode("ascii"), size))
+        assert size >= 8
+        at += size
+    assert at == len(data)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("params", "size", "seconds"),
+    [
+        ({"duration": None}, (1280, 720), 5),
+        ({"aspect_ratio": "9:16", "duration": 8, "audio": True}, (720, 1280), 8),
+        ({"aspect_ratio": "1:1", "duration": 1}, (720, 720), 1),
+        ({"resolution": "1080p", "duration": 2}, (1920, 1080), 2),
+        ({"aspect_ratio": "4:3", "duration": 3, "audio": True}, (960, 720), 3),
+    ],
+)
+def test_the_file_is_what_was_asked_for(
+    provider: Simulator, params: dict[str, Any], size: tuple[int, int], seconds: int
+) -> None:
+    task_id = created(provider, **params)
+    data = call("GET", video_link(provider, task_id)).body
+    with av.open(io.BytesIO(data), "r") as container:
+        (video,) = container.streams.video
+        assert (video.width, video.height) == size
+        assert container.duration is not None
+        assert container.duration / av.time_base == pytest.approx(seconds, abs=0.05)
+        assert len(container.streams.audio) == (1 if params.get("audio") else 0)
+        assert task_id in container.metadata["comment"]
+        frames = list(container.decode(video=0))
+    assert len(frames) == 12 * seconds
+    assert bytes(frames[0].planes[0]) != bytes(frames[-1].planes[0])
+
+
+def test_extreme_ratios_stay_encodable() -> None:
+    for ratio in ("100:1", "1:99999", "21:9"):
+        width, height = frame_size("1080p", ratio)
+        assert min(width, height) >= 64
+        assert max(width, height) <= 2880
+        assert width % 2 == height % 2 == 0
+
+
+def test_two_tasks_with_equal_requests_get_different_files_and_one_task_always_the_same(provider: Simulator) -> None:
+    one, two = created(provider, seed=7), created(provider, seed=7)
+    first, again, other = (call("GET", video_link(provider, task_id)).body for task_id in (one, one, two))
+    assert first == again == provider.video(one)
+    assert first != other
+    assert len(first) == len(other)
+    (video,) = provider.task(one)["videos"]
+    assert video == {"size": len(first), "sha256": hashlib.sha256(first).hexdigest()}
+
+
+def test_the_seed_changes_the_picture(provider: Simulator) -> None:
+    def first_frame(seed: int) -> bytes:
+        data = provider.video(created(provider, seed=seed))
+        with av.open(io.BytesIO(data), "r") as container:
+            return bytes(next(container.decode(video=0)).planes[0])
+
+    assert first_frame(1) != first_frame(2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "order"),
+    [
+        ("moov_last", ["ftyp", "free", "mdat", "moov"]),
+        ("moov_first", ["ftyp", "moov", "free", "mdat"]),
+        ("fragmented", ["ftyp", "moov", "moof", "mdat", "mfra"]),
+    ],
+)
+def test_layouts(provider: Simulator, layout: str, order: list[str]) -> None:
+    data = provider.video(task_under(provider, {"layout": layout}))
+    assert [name for name, _ in boxes(data)] == order
+
+
+def test_several_videos_padded_to_a_size(provider: Simulator) -> None:
+    task_id = task_under(provider, {"count": 3, "size_bytes": 3_000_000})
+    links = [result["url"] for result in poll(provider, task_id).json()["output"][0]["results"]]
+    files = [call("GET", link).body for link in links]
+    assert len({hashlib.sha256(data).digest() for data in files}) == 3
+    assert [len(data) for data in files] == [3_000_000] * 3
+    assert [hashlib.sha256(data).hexdigest() for data in files] == [
+        video["sha256"] for video in provider.task(task_id)["videos"]
+    ]
+    assert boxes(files[0])[-1][0] == "free"
+    with av.open(io.BytesIO(files[0]), "r") as container:
+        assert len(list(container.decode(video=0))) == 12
+
+
+@pytest.mark.parametrize("missing", [0, 1, 8, 15, 16, 17, 70_000, 200_001])
+def test_padding_of_every_size_is_a_box_and_readable_in_ranges(missing: int) -> None:
+    head = (8).to_bytes(4, "big") + b"head"
+    file = padded(head, len(head) + missing)
+    whole = b"".join(file.read(0, file.size))
+    assert len(whole) == file.size == len(head) + (max(missing, 8) if missing else 0)
+    assert [name for name, _ in boxes(whole)] == (["head", "free"] if missing else ["head"])
+    for start in (0, 3, 8, 20, 65_535, 65_560):
+        for stop in (start, start + 1, start + 70_000, file.size):
+            assert b"".join(file.read(start, stop)) == whole[start:stop]
+
+
+def test_padding_is_not_held_in_memory() -> None:
+    file = VideoFile(b"head", 7_000_000_000)
+    assert b"".join(file.read(6_999_999_990, 7_000_000_010))[-1:]
+    assert file.size == 7_000_000_004
+
+
+# Links
+
+
+def test_a_link_works_only_as_it_was_given_out(provider: Simulator) -> None:
+    link = video_link(provider, created(provider))
+    assert {"%2F", "%3D", "%7E"} <= {link[at : at + 3] for at in range(len(link))}
+    path, _, query = link.partition("?")
+    expires = int(query.removeprefix("Expires=").partition("&")[0])
+    broken = [
+        path,
+        f"{path}?{unquote(query)}",
+        f"{path}?{quote(unquote(query), safe='=&~')}",
+        link.replace("%2F", "%2f"),
+        link.replace("%7E", "~"),
+        link + "&x=1",
+        link.replace(str(expires), str(expires + 1)),
+        link.replace("-0.mp4", "-1.mp4"),
+    ]
+    assert [call("GET", url).status for url in broken] == [403] * 7 + [404]
+    assert call("GET", link).status == 200
+
+
+def test_a_link_expires(provider: Simulator) -> None:
+    link = video_link(provider, task_under(provider, {"url_lifetime_seconds": 1.0}))
+    assert call("GET", link).status == 200
+    time.sleep(1.05)
+    assert call("GET", link).status == 403
+
+
+def test_the_first_links_can_be_expired_from_the_start(provider: Simulator) -> None:
+    task_id = task_under(provider, {"expire_first": 2})
+    assert [call("GET", video_link(provider, task_id)).status for _ in range(3)] == [403, 403, 200]
+    assert [entry["status"] for entry in provider.task(task_id)["downloads"]] == [403, 403, 200]
+
+
+@pytest.mark.parametrize(
+    ("header", "start", "stop"), [("bytes=0-0", 0, 1), ("bytes=100-", 100, None), ("bytes=-5", -5, None)]
+)
+def test_ranges(provider: Simulator, header: str, start: int, stop: int | None) -> None:
+    task_id = created(provider)
+    answer = call("GET", video_link(provider, task_id), headers={"Range": header})
+    data = provider.video(task_id)
+    first = start % len(data)
+    assert answer.status == 206
+    assert answer.body == data[start:stop]
+    assert answer.headers["Content-Range"] == f"bytes {first}-{first + len(answer.body) - 1}/{len(data)}"
+
+
+def test_a_range_out_of_reach_and_a_head_request(provider: Simulator) -> None:
+    task_id = created(provider)
+    link = video_link(provider, task_id)
+    assert call("GET", link, headers={"Range": "bytes=99999999-"}).status == 416
+    head = call("HEAD", link)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(provider.video(task_id)))
+
+
+# Faults
+
+
+def test_truncated_with_the_full_content_length(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "truncate", "after_bytes": 1000}})
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        call("GET", video_link(provider, task_id))
+    assert caught.value.partial == provider.video(task_id)[:1000]
+
+
+def test_short_with_a_matching_content_length(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "short"}})
+    answer = call("GET", video_link(provider, task_id))
+    whole = provider.video(task_id)
+    assert int(answer.headers["Content-Length"]) == len(answer.body) == len(whole) // 2
+    assert whole.startswith(answer.body)
+
+
+def test_corrupt_box_header(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "corrupt"}})
+    data, whole = call("GET", video_link(provider, task_id)).body, provider.video(task_id)
+    assert len(data) == len(whole)
+    assert sum(a != b for a, b in zip(data, whole, strict=True)) == 1
+    with pytest.raises(AssertionError):
+        boxes(data)
+
+
+def test_reset_midway(provider: Simulator) -> None:
+    task_id = task_under(provider, {"size_bytes": 30_000_000, "fault": {"kind": "reset", "after_bytes": 20_000_000}})
+    with pytest.raises(ConnectionResetError):
+        call("GET", video_link(provider, task_id))
+
+
+@pytest.mark.parametrize("framing", ["no_length", "chunked", "gzip"])
+def test_framings_without_length(provider: Simulator, framing: str) -> None:
+    task_id = task_under(provider, {"framing": framing})
+    answer = call("GET", video_link(provider, task_id))
+    assert "Content-Length" not in answer.headers
+    assert answer.headers.get("Transfer-Encoding") == ("chunked" if framing == "chunked" else None)
+    assert answer.headers.get("Content-Encoding") == ("gzip" if framing == "gzip" else None)
+    body = gzip.decompress(answer.body) if framing == "gzip" else answer.body
+    assert body == provider.video(task_id)
+
+
+def open_link(link: str, timeout: float = TIMEOUT) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    parts = urlsplit(link)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    return connection, connection.getresponse()
+
+
+def test_endless(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "endless"}})
+    connection, response = open_link(video_link(provider, task_id))
+    assert response.length is None
+    assert len(response.read(20_000_000)) == 20_000_000
+    response.close()
+    connection.close()
+
+
+def test_stall(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "stall", "after_bytes": 500}})
+    connection, response = open_link(video_link(provider, task_id), timeout=0.3)
+    assert len(response.read(500)) == 500
+    with pytest.raises(TimeoutError):
+        response.read(1)
+    response.close()
+    connection.close()
+
+
+def test_slow(provider: Simulator) -> None:
+    task_id = created(provider)
+    size = len(provider.video(task_id))
+    provider.patch(task_id, {"videos": {"slow_bytes_per_second": size * 2}})
+    began = time.monotonic()
+    assert call("GET", video_link(provider, task_id)).body == provider.video(task_id)
+    assert 0.3 < time.monotonic() - began < 2
+
+
+def test_an_error_page_as_a_video(provider: Simulator) -> None:
+    answer = call("GET", video_link(provider, task_under(provider, {"fault": {"kind": "html_200"}})))
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html")
+
+
+def test_nothing_as_a_video(provider: Simulator) -> None:
+    answer = call("GET", video_link(provider, task_under(provider, {"fault": {"kind": "zero_length"}})))
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_an_error_for_the_first_downloads(provider: Simulator, status: int) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "status", "status": status, "times": 2}})
+    assert [call("GET", video_link(provider, task_id)).status for _ in range(3)] == [status, status, 200]
+
+
+@pytest.mark.parametrize("hops", [1, 3, 5])
+def test_good_redirects_lead_to_the_video(provider: Simulator, hops: int) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "redirect", "hops": hops}})
+    answer, followed = call("GET", video_link(provider, task_id)), 0
+    while answer.status == 302:
+        answer, followed = call("GET", answer.headers["Location"]), followed + 1
+    assert followed == hops
+    assert answer.body == provider.video(task_id)
+
+
+@pytest.mark.parametrize(
+    ("to", "location"),
+    [
+        ("inward", "http://169.254.169.254/latest/meta-data/iam/security-credentials/"),
+        ("loop", None),
+        ("http://[::1]:22/", "http://[::1]:22/"),
+    ],
+)
+def test_bad_redirects(provider: Simulator, to: str, location: str | None) -> None:
+    link = video_link(provider, task_under(provider, {"fault": {"kind": "redirect", "to": to}}))
+    answer = call("GET", link)
+    assert (answer.status, answer.headers["Location"]) == (302, location or link)
+
+
+def test_a_live_tasks_fault_can_be_taken_away(provider: Simulator) -> None:
+    task_id = task_under(provider, {"fault": {"kind": "status"}})
+    assert call("GET", video_link(provider, task_id)).status == 404
+    provider.patch(task_id, {"videos": {"fault": None}})
+    assert call("GET", video_link(provider, task_id)).status == 200
+
+
+# Reference images
+
+
+@pytest.mark.parametrize("name", ["fox.png", "robot.jpg", "garden.webp", "widest.jpeg", "smallest.png"])
+def test_good_images_meet_the_providers_rules(provider: Simulator, name: str) -> None:
+    answer = call("GET", f"{provider.origin}/images/{name}")
+    assert answer.status == 200
+    image_format = answer.headers["Content-Type"].removeprefix("image/")
+    assert image_bytes_fault(answer.body, image_format) is None
+    with av.open(io.BytesIO(answer.body), "r") as container:
+        assert next(container.decode(video=0)).width >= 128
+
+
+@pytest.mark.parametrize("name", ["too_small.png", "too_wide.webp", "broken.png"])
+def test_bad_images_do_not(provider: Simulator, name: str) -> None:
+    assert image_bytes_fault(call("GET", f"{provider.origin}/images/{name}").body) is not None
+
+
+def test_unknown_images_are_not_found(provider: Simulator) -> None:
+    assert call("GET", f"{provider.origin}/images/nobody.png", headers=bearer(provider)).status == 404

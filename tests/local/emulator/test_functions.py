@@ -1,0 +1,111 @@
+"""Functions run as on Lambda: the real runtime, their own environment and layers, and API Gateway before them."""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from local.programs import venv_program
+from tests.local.probe import Emulator, eventually
+
+
+def invoke(emulator: Emulator, **event: Any) -> tuple[Any, str | None]:
+    reply = emulator.client("lambda").invoke(FunctionName=emulator.outputs["Probe"], Payload=json.dumps(event))
+    return json.loads(reply["Payload"].read()), reply.get("FunctionError")
+
+
+def post(emulator: Emulator, body: bytes, content_type: str = "application/json", **headers: str) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(
+            emulator.outputs["ApiUrl"] + "/probe",
+            data=body,
+            headers={"Content-Type": content_type, **headers},
+            verify=emulator.ca_bundle,
+            timeout=30,
+        )
+
+
+def test_a_function_has_its_own_environment_interpreter_and_layers(emulator: Emulator) -> None:
+    answer, error = invoke(emulator)
+    assert error is None
+    assert answer["layer"] == "from the layer"
+    assert answer["prefix"] == venv_program("runtime").removesuffix("/bin/python")
+    environment = answer["environment"]
+    assert environment["TABLE"] == emulator.outputs["Table"]
+    assert environment["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert environment["AWS_CA_BUNDLE"] == emulator.ca_bundle
+    assert environment["AWS_ACCESS_KEY_ID"].startswith("ASIA")
+    assert not {"AUTH", "GATEWAY_PORT", "USE_SSL", "MINISTACK_SSL_KEY", "AWS_CONFIG_FILE"} & set(environment)
+
+
+def test_an_exception_has_its_class_as_error_type_and_leaves_the_process_alive(emulator: Emulator) -> None:
+    before, _ = invoke(emulator)
+    failure, error = invoke(emulator, do="raise")
+    after, _ = invoke(emulator)
+    assert (error, failure["errorType"], failure["errorMessage"]) == ("Unhandled", "OutOfLuckError", "asked for")
+    assert before["pid"] == after["pid"]
+
+
+def test_state_machines_catch_an_exception_by_its_class(emulator: Emulator) -> None:
+    steps = emulator.client("stepfunctions")
+    arn = steps.start_execution(stateMachineArn=emulator.outputs["Machine"], input='{"do": "raise"}')["executionArn"]
+    ended = eventually(lambda: (found := steps.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
+    assert (ended["status"], ended["output"]) == ("SUCCEEDED", '"caught"')
+
+
+def test_the_same_name_and_input_is_the_same_execution(emulator: Emulator) -> None:
+    steps = emulator.client("stepfunctions")
+    request = {"stateMachineArn": emulator.outputs["Machine"], "name": "once", "input": "{}"}
+    first, again = steps.start_execution(**request), steps.start_execution(**request)
+    assert first["executionArn"] == again["executionArn"]
+    with pytest.raises(steps.exceptions.ExecutionAlreadyExists):
+        steps.start_execution(**{**request, "input": '{"other": true}'})
+    eventually(lambda: steps.describe_execution(executionArn=first["executionArn"])["status"] == "SUCCEEDED")
+    with pytest.raises(steps.exceptions.ExecutionAlreadyExists):
+        steps.start_execution(**request)
+
+
+def test_the_api_endpoint_is_an_address_that_answers(emulator: Emulator) -> None:
+    reply = post(emulator, b"{}", Cookie="a=1; b=2")
+    assert reply.status_code == 200
+    answer = reply.json()
+    assert answer["environment"]["API_URL"] == emulator.outputs["ApiUrl"]
+    event = answer["event"]
+    assert event["rawPath"] == "/probe"
+    assert event["cookies"] == ["a=1", "b=2"]
+    assert "cookie" not in event["headers"]
+    assert "pathParameters" not in event
+    assert event["requestContext"]["domainName"] in emulator.endpoint_url
+
+
+def test_a_failing_function_says_nothing_to_the_client(emulator: Emulator) -> None:
+    reply = post(emulator, b'{"do": "raise"}')
+    assert (reply.status_code, reply.json()) == (500, {"message": "Internal Server Error"})
+
+
+@pytest.mark.parametrize(
+    ("size", "content_type", "status"),
+    [
+        (4 << 20, "application/octet-stream", 200),
+        (5 << 20, "application/octet-stream", 413),
+        (11 << 20, "application/json", 413),
+    ],
+)
+def test_a_body_that_is_too_large_for_lambda_or_the_gateway_is_413(
+    emulator: Emulator, size: int, content_type: str, status: int
+) -> None:
+    reply = post(emulator, b"x" * size, content_type)
+    assert reply.status_code == status
+    if status == 413:
+        assert reply.json() == {"message": "Request Entity Too Large"}
+
+
+def test_embedded_metrics_become_metrics(emulator: Emulator) -> None:
+    invoke(emulator, do="metric")
+    cloudwatch = emulator.client("cloudwatch")
+    metrics = eventually(lambda: cloudwatch.list_metrics(Namespace="Probe")["Metrics"])
+    assert [(metric["MetricName"], metric["Dimensions"]) for metric in metrics] == [
+        ("Seen", [{"Name": "service", "Value": "probe"}])
+    ]

@@ -1,0 +1,69 @@
+"""A consumer of a DynamoDB stream that fails: nothing is lost, nothing blocks the shard, what is given up is kept."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.local.probe import Emulator, eventually
+
+
+@pytest.fixture
+def run() -> str:
+    """A word that tells this test's records from others'."""
+    return uuid.uuid4().hex[:8]
+
+
+def put(emulator: Emulator, *keys: str) -> None:
+    """In one transaction, so that they are one batch."""
+    items = [{"Put": {"TableName": emulator.outputs["Table"], "Item": {"pk": {"S": key}}}} for key in keys]
+    emulator.client("dynamodb").transact_write_items(TransactItems=items)
+
+
+def given_up(emulator: Emulator, key: str) -> dict[str, Any] | None:
+    """The document about a record in the bucket of failures."""
+    s3 = emulator.client("s3")
+    for entry in s3.list_objects_v2(Bucket=emulator.outputs["Failures"]).get("Contents", []):
+        text = s3.get_object(Bucket=emulator.outputs["Failures"], Key=entry["Key"])["Body"].read()
+        document: dict[str, Any] = json.loads(text)
+        if key in document["payload"]:
+            assert entry["Key"].startswith("aws/lambda/")
+            return document
+    return None
+
+
+def keys_in(document: dict[str, Any]) -> list[str]:
+    return [record["dynamodb"]["Keys"]["pk"]["S"] for record in json.loads(document["payload"])["Records"]]
+
+
+def batches(emulator: Emulator, run: str) -> list[list[str]]:
+    """What the consumer was called with, in order."""
+    logs = emulator.client("logs")
+    group = next(
+        group["logGroupName"]
+        for group in logs.describe_log_groups()["logGroups"]
+        if "Consumer" in group["logGroupName"]
+    )
+    events = logs.filter_log_events(logGroupName=group)["events"]
+    lines = [json.loads(event["message"]) for event in events if event["message"].startswith('{"batch"')]
+    return [line["batch"] for line in lines if any(run in key for key in line["batch"])]
+
+
+def test_a_record_that_raises_is_cut_out_and_kept_whole(emulator: Emulator, run: str) -> None:
+    put(emulator, f"good-1-{run}", f"poison-{run}", f"good-2-{run}")
+    document = eventually(lambda: given_up(emulator, f"poison-{run}"))
+    assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert keys_in(document) == [f"poison-{run}"]
+    put(emulator, f"later-{run}")
+    eventually(lambda: [f"later-{run}"] in batches(emulator, run))
+    seen = batches(emulator, run)
+    assert [f"good-1-{run}"] in seen
+    assert [f"good-2-{run}"] in seen
+
+
+def test_reported_failures_are_retried_from_the_first_one(emulator: Emulator, run: str) -> None:
+    put(emulator, f"good-{run}", f"reported-{run}")
+    document = eventually(lambda: given_up(emulator, f"reported-{run}"))
+    assert keys_in(document) == [f"reported-{run}"]
+    assert batches(emulator, run) == [[f"good-{run}", f"reported-{run}"], [f"reported-{run}"]]

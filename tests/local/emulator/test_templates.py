@@ -1,0 +1,82 @@
+"""What a template declares is what there is."""
+
+import json
+import re
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.probe import Emulator, eventually
+
+
+def test_ref_of_a_secret_is_its_arn_and_its_value_has_no_punctuation(emulator: Emulator) -> None:
+    arn = emulator.outputs["Secret"]
+    assert arn.startswith("arn:aws:secretsmanager:")
+    value = emulator.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    assert re.fullmatch("[A-Za-z0-9]{200}", json.loads(value)["key"])
+
+
+def test_a_table_has_its_expiry_and_its_recovery(emulator: Emulator) -> None:
+    dynamodb, table = emulator.client("dynamodb"), emulator.outputs["Table"]
+    expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
+    backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
+    assert backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_roles_may_do_only_what_they_are_allowed_to(emulator: Emulator) -> None:
+    answer = json.loads(
+        emulator.client("lambda").invoke(FunctionName=emulator.outputs["Probe"], Payload=b"{}")["Payload"].read()
+    )
+    as_function = emulator.session_of(answer["environment"])
+    as_function("dynamodb").put_item(TableName=emulator.outputs["Table"], Item={"pk": {"S": "allowed"}})
+    with pytest.raises(ClientError) as refusal:
+        as_function("dynamodb").get_item(TableName=emulator.outputs["Table"], Key={"pk": {"S": "allowed"}})
+    assert refusal.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
+def test_a_bus_policy_keeps_a_source_to_one_role(emulator: Emulator) -> None:
+    entry = {"EventBusName": emulator.outputs["Bus"], "Source": "reserved", "DetailType": "t", "Detail": '{"id": "r"}'}
+    with pytest.raises(ClientError) as refusal:
+        emulator.client("events").put_events(Entries=[{**entry, "Source": "open"}, entry])
+    assert refusal.value.response["Error"]["Code"] == "AccessDeniedException"
+    answer = json.loads(
+        emulator.client("lambda").invoke(FunctionName=emulator.outputs["Probe"], Payload=b"{}")["Payload"].read()
+    )
+    reply = emulator.session_of(answer["environment"])("events").put_events(Entries=[entry])
+    assert reply["FailedEntryCount"] == 0
+    assert next_messages(emulator, 1) == [{"every": "r"}]
+
+
+def test_a_replay_reaches_consumers_and_not_rules_for_live_events(emulator: Emulator) -> None:
+    events = emulator.client("events")
+    began = time.time() - 60
+    entry = {"EventBusName": emulator.outputs["Bus"], "Source": "open", "DetailType": "t", "Detail": '{"id": "o"}'}
+    events.put_events(Entries=[entry])
+    assert sorted(map(str, next_messages(emulator, 2))) == ["{'every': 'o'}", "{'live': 'o'}"]
+    events.start_replay(
+        ReplayName="again",
+        EventSourceArn=emulator.outputs["Archive"],
+        EventStartTime=began,
+        EventEndTime=time.time() + 60,
+        Destination={"Arn": emulator.outputs["BusArn"]},
+    )
+    assert next_messages(emulator, 1) == [{"every": "o"}]
+    time.sleep(0.5)
+    assert next_messages(emulator, 0) == []
+
+
+def next_messages(emulator: Emulator, count: int) -> list[dict[str, str]]:
+    """The next messages of the queue, at least `count`."""
+    sqs, queue = emulator.client("sqs"), emulator.outputs["Queue"]
+    bodies: list[dict[str, str]] = []
+
+    def receive() -> bool:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            bodies.append(json.loads(message["Body"]))
+        return len(bodies) >= count
+
+    eventually(receive)
+    return bodies

@@ -1,0 +1,77 @@
+"""An AWS account in memory (moto), with the task table as the template defines it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from moto import mock_aws  # imported before any client is made: only then is that client kept from the network
+
+from tests.unit.template import ROOT, properties
+
+__all__ = ["CALLBACK_SECRET", "ENVIRONMENT", "PROVIDER_KEY", "REGION", "Account", "mock_aws", "new_account"]
+
+REGION = "eu-central-1"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": REGION,
+    "POWERTOOLS_METRICS_NAMESPACE": "ViduRelay",
+    "POWERTOOLS_SERVICE_NAME": "vidu-relay",
+}
+PROVIDER_KEY = "provider-key-of-the-tests"
+CALLBACK_SECRET = {"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"}
+SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "events", "secretsmanager")
+TABLE_FIELDS = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the template's data section makes, and a client for each service."""
+
+    clients: dict[str, Any]
+    queue_url: str
+    state_machine_arn: str
+    provider_secret: str
+    callback_secret: str
+    table: str = "tasks"
+    inbox: str = "relay-inbox"
+    videos: str = "relay-videos"
+    bus: str = "relay-events"
+
+
+def clients() -> dict[str, Any]:
+    """One client a service; they serve every later account, because moto answers all of them."""
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    made: dict[str, Any] = {}
+    for name in SERVICES:
+        made[name] = session.client(name)  # type: ignore[call-overload]  # the name is not a literal here
+    return made
+
+
+_CLIENTS = clients()
+
+
+def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
+    """An account with nothing in it but the two secrets; call it inside `mock_aws`."""
+    table = {name: value for name, value in properties("TaskTable").items() if name in TABLE_FIELDS}
+    secrets, buckets = _CLIENTS["secretsmanager"], _CLIENTS["s3"]
+    provider_secret = secrets.create_secret(Name="provider")["ARN"]
+    if provider_key is not None:
+        secrets.put_secret_value(SecretId=provider_secret, SecretString=json.dumps({"api_key": provider_key}))
+    account = Account(
+        clients=dict(_CLIENTS),
+        queue_url=_CLIENTS["sqs"].create_queue(QueueName="deliveries")["QueueUrl"],
+        state_machine_arn=_CLIENTS["stepfunctions"].create_state_machine(
+            name="poll_task",
+            definition=(ROOT / "statemachines" / "poll_task.asl.json").read_text(),
+            roleArn="arn:aws:iam::123456789012:role/poll-task",
+        )["stateMachineArn"],
+        provider_secret=provider_secret,
+        callback_secret=secrets.create_secret(Name="callback", SecretString=json.dumps(CALLBACK_SECRET))["ARN"],
+    )
+    _CLIENTS["dynamodb"].create_table(TableName=account.table, **table)
+    for bucket in (account.inbox, account.videos):
+        buckets.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    _CLIENTS["events"].create_event_bus(Name=account.bus)
+    return account

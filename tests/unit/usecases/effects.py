@@ -1,0 +1,128 @@
+"""Every outside effect of a use case, one by one, so that a test can make any of them go wrong."""
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from vidu_relay.domain.errors import CreateAmbiguousError, NotCreatedError, ProviderUnavailableError
+
+__all__ = ["Effects", "Fault", "ProcessDeathError", "watched"]
+
+
+class ProcessDeathError(BaseException):
+    """The function is dead: no `except` of the code under test may see it as an error of its own."""
+
+
+class Fault(Enum):
+    """How one effect goes wrong."""
+
+    DIES_BEFORE = "the process dies before the call"
+    DIES_AFTER = "the process dies after the call"
+    REFUSED = "the call is refused and does nothing"
+    REPLY_LOST = "the call takes effect and its reply is lost"
+    SENT_TWICE = "the reply is lost and the SDK sends the call again"
+
+
+class Effects:
+    """Counts effects, and makes the one numbered `strike_at` go wrong by `fault`."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.strike_at: int | None = None
+        self.fault = Fault.DIES_BEFORE
+        self.struck: str | None = None
+
+    def arm(self, strike_at: int, fault: Fault) -> None:
+        """Count from nought and strike at that effect."""
+        self.names.clear()
+        self.strike_at, self.fault, self.struck = strike_at, fault, None
+
+    def disarm(self) -> None:
+        """Nothing goes wrong from here on."""
+        self.strike_at = None
+
+    def perform(self, name: str, call: Callable[[], Any]) -> Any:
+        """Carry out one effect."""
+        number = len(self.names)
+        self.names.append(name)
+        if number != self.strike_at:
+            return call()
+        self.struck = name
+        if self.fault is Fault.DIES_BEFORE:
+            raise ProcessDeathError
+        if self.fault is Fault.REFUSED:
+            raise _refusal(name)
+        reply = call()
+        if self.fault is Fault.DIES_AFTER:
+            raise ProcessDeathError
+        if self.fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.")):
+            return call()
+        if self.fault is Fault.REPLY_LOST:
+            raise _lost(name)
+        return reply
+
+
+def _refusal(name: str) -> Exception:
+    if name == "provider.create":
+        return NotCreatedError("HTTP 429")
+    if name.startswith("provider."):
+        return ProviderUnavailableError("refused")
+    return ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, name)
+
+
+def _lost(name: str) -> Exception:
+    if name == "provider.create":
+        return CreateAmbiguousError("read time-out")
+    if name.startswith("provider."):
+        return ProviderUnavailableError("read time-out")
+    return ReadTimeoutError(endpoint_url=f"https://{name}")
+
+
+Change = Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]
+"""Told of each applied write of an item of the table: what was there, and what is there now."""
+
+
+class _Watched:
+    """A boto client whose calls are effects."""
+
+    def __init__(self, client: Any, service: str, effects: Effects, on_change: Change | None) -> None:
+        self._client = client
+        self._service = service
+        self._effects = effects
+        self._on_change = on_change
+
+    def __getattr__(self, name: str) -> Any:
+        plain = getattr(self._client, name)
+        if name in ("meta", "exceptions", "generate_presigned_url"):
+            return plain
+        if name == "get_paginator":
+            return lambda operation: _WatchedPaginator(plain(operation), f"{self._service}.{operation}", self._effects)
+        return lambda **arguments: self._effects.perform(
+            f"{self._service}.{name}", lambda: self._call(plain, name, arguments)
+        )
+
+    def _call(self, plain: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
+        if self._on_change is None or name not in ("put_item", "update_item"):
+            return plain(**arguments)
+        key = {"pk": (arguments.get("Item") or arguments["Key"])["pk"]}
+        before = self._client.get_item(TableName=arguments["TableName"], Key=key).get("Item")
+        reply = plain(**arguments)
+        self._on_change(before, self._client.get_item(TableName=arguments["TableName"], Key=key)["Item"])
+        return reply
+
+
+class _WatchedPaginator:
+    def __init__(self, paginator: Any, name: str, effects: Effects) -> None:
+        self._paginator = paginator
+        self._name = name
+        self._effects = effects
+
+    def paginate(self, **arguments: Any) -> Iterator[Any]:
+        yield from self._effects.perform(self._name, lambda: list(self._paginator.paginate(**arguments)))
+
+
+def watched(client: Any, service: str, effects: Effects, on_change: Change | None = None) -> Any:
+    """The client, with every call an effect."""
+    return _Watched(client, service, effects, on_change)

@@ -1,0 +1,163 @@
+"""A provider, its video host and a clock that do what a test says, and remember what was asked of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.unit.usecases.effects import Effects
+from vidu_relay.adapters.video_source import VideoSource, VideoStream
+from vidu_relay.domain.errors import (
+    BadSourceError,
+    CreateAmbiguousError,
+    DeliveryError,
+    ProviderError,
+    ProviderUnavailableError,
+)
+from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
+from vidu_relay.outbound.address_guard import AddressGuard
+
+__all__ = ["NOON", "Clock", "CreateCall", "LostReplyError", "ScriptedProvider", "ScriptedSource", "mp4"]
+
+NOON = 1_795_424_400_000
+"""Where every test's clock begins, in ms."""
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += int(seconds * 1000)
+
+
+class LostReplyError(CreateAmbiguousError):
+    """In a script: the provider creates the task, and its reply never arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCall:
+    model: str
+    params: Mapping[str, Any]
+    callback_url: str
+
+
+class ScriptedProvider:
+    """The `Provider` protocol over a dictionary of remote tasks."""
+
+    name = "gateway"
+
+    def __init__(self, clock: Clock, effects: Effects, key: Callable[[], str]) -> None:
+        self._clock = clock
+        self._effects = effects
+        self._key = key
+        self.create_faults: list[ProviderError] = []
+        """What the next create calls end with; one is used up by each."""
+        self.unavailable = False
+        self.calls: list[CreateCall] = []
+        self.reads: list[str] = []
+        self.remote: dict[str, ProviderSnapshot] = {}
+        self.reply_id: str | None = None
+        """Answer creates with this id instead of a new one."""
+        self.reply_state = ProgressState.PENDING
+        self.before_reply: Callable[[], None] = lambda: None
+
+    def ready(self) -> None:
+        self._key()
+
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot:
+        made: ProviderSnapshot = self._effects.perform(
+            "provider.create", lambda: self._create(CreateCall(model, params, callback_url))
+        )
+        return made
+
+    def read(self, remote_id: str) -> ProviderSnapshot:
+        found: ProviderSnapshot = self._effects.perform("provider.read", lambda: self._read(remote_id))
+        return found
+
+    def show(self, remote_id: str, state: ProgressState, **fields: Any) -> None:
+        """From now on a read of the task gives this."""
+        self.remote[remote_id] = replace(self.remote[remote_id], state=state, **fields)
+
+    def finish(self, remote_id: str, *urls: str, host: str = "https://cdn.example.com") -> None:
+        """The task is done, with one output and these videos (one by default)."""
+        links = urls or (f"{host}/{remote_id}.mp4?Signature=a",)
+        output = ProviderOutput(f"up-{remote_id}", "done", links)
+        self.show(
+            remote_id, ProgressState.SUCCEEDED, outputs=(output,), usage=Usage("0.20", "1"), upstream_id=output.task_id
+        )
+
+    def fail(self, remote_id: str, code: str = "008017050", message: str = "The prompt is not acceptable.") -> None:
+        """The task failed."""
+        self.show(remote_id, ProgressState.FAILED, error=TaskError(code, message))
+
+    def _create(self, call: CreateCall) -> ProviderSnapshot:
+        self.calls.append(call)
+        fault = self.create_faults.pop(0) if self.create_faults else None
+        if fault and not isinstance(fault, LostReplyError):
+            raise fault
+        remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
+        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
+        self.remote[remote_id] = made
+        if self.reply_state is ProgressState.SUCCEEDED:
+            self.finish(remote_id)
+        elif self.reply_state is ProgressState.FAILED:
+            self.fail(remote_id)
+        self.before_reply()
+        if fault:
+            raise fault
+        return self.remote[remote_id]
+
+    def _read(self, remote_id: str) -> ProviderSnapshot:
+        self.reads.append(remote_id)
+        if self.unavailable or remote_id not in self.remote:
+            raise ProviderUnavailableError("the provider answered a read with HTTP 404")
+        return self.remote[remote_id]
+
+
+def mp4(content: bytes) -> bytes:
+    """The smallest file that is an MP4 by its boxes, with this as its media data."""
+    boxes = ((b"ftyp", b"isom\0\0\2\0isom"), (b"moov", b"\0" * 8), (b"mdat", content))
+    return b"".join((8 + len(body)).to_bytes(4, "big") + kind + body for kind, body in boxes)
+
+
+class _ScriptedStream(VideoStream):
+    def __init__(self, data: bytes, *, known_length: bool) -> None:
+        self._data = data
+        self.length = len(data) if known_length else None
+
+    def read(self, size: int) -> bytes:
+        block, self._data = self._data[:size], self._data[size:]
+        return block
+
+
+class ScriptedSource(VideoSource):
+    """The video host: serves a video for every link, unless told otherwise."""
+
+    def __init__(self, effects: Effects) -> None:
+        super().__init__(AddressGuard(), 1 << 30)
+        self._effects = effects
+        self.faults: list[DeliveryError] = []
+        """What the next links opened end with; one is used up by each."""
+        self.expired: set[str] = set()
+        self.files: dict[str, bytes] = {}
+        self.opened: list[str] = []
+        self.known_length = True
+
+    def video(self, url: str) -> bytes:
+        """What is served under a link: the same for every signature of the same path."""
+        return self.files.get(url, mp4(url.partition("?")[0].encode() * 100))
+
+    @contextmanager
+    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:
+        self._effects.perform("source.open", lambda: self.opened.append(url))
+        if self.faults:
+            raise self.faults.pop(0)
+        if url in self.expired:
+            raise BadSourceError("source_refused", "The video link answers HTTP 403.")
+        yield _ScriptedStream(self.video(url), known_length=self.known_length)

@@ -1,0 +1,297 @@
+"""The use cases wired to an account in memory, and what AWS does between them: stream, queue, sweep, executions."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.unit.usecases.account import PROVIDER_KEY, new_account
+from tests.unit.usecases.effects import Effects, ProcessDeathError, watched
+from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource
+from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
+from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.request import VideoRequest, parse_request
+from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.usecases.check_task import Verdict, check_task
+from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
+from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
+from vidu_relay.usecases.publish_events import publish_events
+from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
+from vidu_relay.usecases.submit_task import submit_task
+
+__all__ = ["KEY", "MODEL", "PUBLIC_URL", "TENANT", "World"]
+
+TENANT = "acme"
+KEY = "order-1"
+MODEL = "viduq2_pro_fast_reference2video"
+PUBLIC_URL = "https://relay.example.com"
+POLICY = WatchPolicy(
+    first_check_seconds=120,
+    check_interval_seconds=10,
+    task_deadline_seconds=7200,
+    late_watch_hours=72,
+    retain_tasks_days=30,
+)
+FAR = 1e12
+"""A monotonic deadline that no test reaches."""
+
+
+@dataclass(slots=True)
+class _Execution:
+    """An execution of `poll_task` under way: `wake_at` is when its wait ends."""
+
+    task_id: str
+    lease: int
+    wake_at: int
+    errors: int = 0
+
+
+class World:
+    """One relay. The plain methods call a use case once; `run` lets time pass until everything is at rest."""
+
+    def __init__(self, *, provider_key: str | None = PROVIDER_KEY, signature_mode: str = "off") -> None:
+        self.account = account = new_account(provider_key=provider_key)
+        self.clock = clock = Clock()
+        self.effects = effects = Effects()
+        self.stream: list[dict[str, Any]] = []
+        self.published: list[dict[str, Any]] = []
+        self.deaths: list[str] = []
+        """Messages that were received five times in vain."""
+        self._position = 0
+        self._seen: set[str] = set()
+        self._running: list[_Execution] = []
+        self._received: dict[str, int] = {}
+        c = {
+            name: watched(client, name, effects, self._changed if name == "dynamodb" else None)
+            for name, client in account.clients.items()
+        }
+        key = ProviderKey(Secret(c["secretsmanager"], account.provider_secret))
+        signing = Secret(c["secretsmanager"], account.callback_secret)
+        self.store = TaskStore(c["dynamodb"], account.table)
+        self.provider = ScriptedProvider(clock, effects, key)
+        self.source = ScriptedSource(effects)
+        self.requests = RequestArchive(c["s3"], account.inbox)
+        self.videos = VideoArchive(c["s3"], account.videos)
+        self.queue = DeliveryQueue(c["sqs"], account.queue_url)
+        self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
+        self.bus = EventBus(c["events"], account.bus)
+        self.submission = SubmissionPorts(
+            store=self.store,
+            provider=self.provider,
+            signing_keys=lambda: CallbackKeys(signing.get()),
+            public_base_url=PUBLIC_URL,
+            policy=POLICY,
+            clock=clock,
+        )
+        self.callbacks = CallbackPorts(
+            store=self.store,
+            provider=self.provider,
+            poller=self.poller,
+            callback_keys=lambda _: CallbackKeys(signing.get()),
+            signature_keys=lambda: (key(),),
+            signature_mode=signature_mode,
+            public_base_url=PUBLIC_URL,
+            policy=POLICY,
+            clock=clock,
+        )
+        self.delivery = DeliveryPorts(
+            store=self.store,
+            provider=self.provider,
+            source=self.source,
+            archive=self.videos,
+            policy=POLICY,
+            clock=clock,
+        )
+
+    # ------------------------------------------------------------------------------------------ use cases
+
+    @staticmethod
+    def request(**fields: Any) -> VideoRequest:
+        """A good request; a field given as None is left out."""
+        plain = {"model": MODEL, "images": ["https://images.example.com/cat.jpg"], "prompt": "a cat at sea", **fields}
+        return parse_request(
+            json.dumps({name: value for name, value in plain.items() if value is not None}), off_peak_available=True
+        )
+
+    def submit(self, *, key: str | None = KEY, tenant: str = TENANT, **fields: Any) -> Task:
+        return submit_task(
+            self.request(**fields),
+            tenant_id=tenant,
+            idempotency_key=key,
+            archive=self.requests,
+            ports=self.submission,
+        )
+
+    def ring(
+        self,
+        task_id: str,
+        body: Mapping[str, Any] | bytes = b"{}",
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Task:
+        """The provider calls back."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        callback = Callback(task_id, self.token(task_id) if token is None else token, headers or {}, raw)
+        return receive_callback(callback, self.callbacks)
+
+    def check(self, task_id: str, lease: int | None = None) -> Verdict:
+        """One step of an execution, by default of the one that holds the lease."""
+        lease = self.task(task_id).lease if lease is None else lease
+        return check_task(task_id, lease, ports=self.submission, archive=self.requests, queue=self.queue)
+
+    def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
+        return find_overdue_tasks(self.store, self.poller, time_is_up=time_is_up, clock=self.clock)
+
+    def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
+        return deliver_videos(task_id, self.delivery, again=again, deadline=FAR)
+
+    def publish(self) -> str | None:
+        """Hand the stream's new records to the publisher, all in one batch."""
+        records = self.stream[self._position :]
+        failed = publish_events(records, self.bus)
+        published = len(records)
+        if failed is not None:
+            published = next(i for i, r in enumerate(records) if r["dynamodb"]["SequenceNumber"] == failed)
+        self._position += published
+        return failed
+
+    # ---------------------------------------------------------------------------------------------- looks
+
+    def task_id(self, key: str = KEY, tenant: str = TENANT) -> str:
+        return task_id_for_key(tenant, key)
+
+    def task(self, task_id: str) -> Task:
+        """The record as it is; looking is not an effect."""
+        found = TaskStore(self.account.clients["dynamodb"], self.account.table).get(task_id)
+        assert found is not None, "there is no such record"
+        return found
+
+    def item(self, pk: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = (
+            self.account.clients["dynamodb"]
+            .get_item(TableName=self.account.table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+            .get("Item")
+        )
+        return found
+
+    def items(self) -> list[dict[str, Any]]:
+        """Everything in the table."""
+        found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
+        return found
+
+    def token(self, task_id: str) -> str:
+        return self.submission.signing_keys().sign(task_id)
+
+    def executions(self) -> list[tuple[str, int]]:
+        """Task and lease of every execution of `poll_task` that was ever started, oldest first."""
+        client = self.account.clients["stepfunctions"]
+        listed = client.list_executions(stateMachineArn=self.account.state_machine_arn)["executions"]
+        inputs = [json.loads(client.describe_execution(executionArn=e["executionArn"])["input"]) for e in listed]
+        return sorted((given["task_id"], given["lease"]) for given in inputs)
+
+    def messages(self) -> list[str]:
+        """Task ids of the deliveries asked for, taken off the queue."""
+        client, url = self.account.clients["sqs"], self.account.queue_url
+        found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in found:
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [read_message(message["Body"]) for message in found]
+
+    def stored(self, key: str) -> bytes:
+        """The bytes of an object in the videos bucket."""
+        data: bytes = self.account.clients["s3"].get_object(Bucket=self.account.videos, Key=key)["Body"].read()
+        return data
+
+    # ------------------------------------------------------------------------- what AWS does between them
+
+    def run(self, *, until: int | None = None) -> None:
+        """Let time pass, with a sweep whenever a task is due, until nothing is left to do, or until a moment."""
+        for _ in range(400):
+            self._pump()
+            moments = [execution.wake_at for execution in self._running]
+            moments += [int(item["due_at"]["N"]) for item in self.items() if "due_at" in item]
+            if not moments or (until is not None and min(moments) > until):
+                break
+            self.clock.now = max(self.clock.now, min(moments))
+            self._survive("sweep", self.sweep)
+        else:
+            raise AssertionError("the relay never comes to rest")
+        self.clock.now = max(self.clock.now, until or 0)
+
+    def _pump(self) -> None:
+        for _ in range(50):
+            if not (self._pump_stream() | self._pump_queue() | self._pump_executions()):
+                return
+        raise AssertionError("the relay spins without time passing")
+
+    def _pump_stream(self) -> bool:
+        if self._position == len(self.stream):
+            return False
+        self._survive("publish", self.publish)
+        return True
+
+    def _pump_queue(self) -> bool:
+        client, url = self.account.clients["sqs"], self.account.queue_url
+        found = client.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages", [])
+        for message in found:
+            name = message["MessageId"]
+            self._received[name] = self._received.get(name, 0) + 1
+            task_id, again = read_message(message["Body"]), self._received[name] > 1
+            done = self._survive("deliver", lambda t=task_id, a=again: self.deliver(t, again=a))  # type: ignore[misc]
+            if done or self._received[name] == 5:
+                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                self.deaths.extend([] if done else [task_id])
+        return bool(found)
+
+    def _pump_executions(self) -> bool:
+        for task_id, lease in self.executions():
+            if f"{task_id}-{lease}" not in self._seen:
+                self._seen.add(f"{task_id}-{lease}")
+                self._running.append(_Execution(task_id, lease, self.clock.now))
+        ready = [execution for execution in self._running if execution.wake_at <= self.clock.now]
+        for execution in ready:
+            self._running.remove(execution)
+            self._step(execution)
+        return bool(ready)
+
+    def _step(self, execution: _Execution) -> None:
+        """One round of the state machine: check, then end, wait, or retry an error twice."""
+        try:
+            verdict = self.check(execution.task_id, execution.lease)
+        except (Exception, ProcessDeathError):  # noqa: BLE001 - the state machine catches whatever a function raises
+            if execution.errors < 2:
+                self._running.append(
+                    _Execution(execution.task_id, execution.lease, self.clock.now + 5000, execution.errors + 1)
+                )
+            return
+        if not verdict.settled:
+            wake_at = self.clock.now + verdict.wait_seconds * 1000
+            self._running.append(_Execution(execution.task_id, execution.lease, wake_at))
+
+    def _survive(self, name: str, run: Callable[[], Any]) -> bool:
+        """Run a function as Lambda does: whatever it raises, the world goes on."""
+        try:
+            run()
+        except (Exception, ProcessDeathError):  # noqa: BLE001 - Lambda catches whatever a function raises
+            self.clock.advance(1)
+            return False
+        return True
+
+    def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """The table's stream, filtered as the template filters it."""
+        if not after["pk"]["S"].startswith("task#") or before == after:
+            return
+        change: dict[str, Any] = {"SequenceNumber": f"{len(self.stream) + 1:021d}", "NewImage": after}
+        if before is not None:
+            change["OldImage"] = before
+        self.stream.append({"eventName": "MODIFY" if before else "INSERT", "dynamodb": change})
