@@ -47,11 +47,13 @@ class RelayClient:
     def submit(self, request: Mapping[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:
         """Submit a request; its task. Raises `requests.HTTPError` with the answer's text if it is refused."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return _content(self.call("POST", "/v1/tasks", json=request, headers=headers))
+        task: dict[str, Any] = _json(self.call("POST", "/v1/tasks", json=request, headers=headers))
+        return task
 
     def task(self, task_id: str) -> dict[str, Any]:
         """The task as it stands."""
-        return _content(self.call("GET", f"/v1/tasks/{task_id}"))
+        task: dict[str, Any] = _json(self.call("GET", f"/v1/tasks/{task_id}"))
+        return task
 
     def wait(
         self, task_id: str, *statuses: str, seconds: float = 60, meanwhile: Callable[[], object] | None = None
@@ -102,9 +104,14 @@ class RelayClient:
 
     def seen_by_provider(self, prompt_contains: str) -> list[dict[str, Any]]:
         """The simulator's tasks with these words in the prompt, each with all that was seen of it."""
-        tasks = _content(self._http.get(f"{self._simulator}/_simulator/tasks", timeout=10))["tasks"]
-        whole = [_content(self._http.get(f"{self._simulator}/_simulator/tasks/{t['id']}", timeout=30)) for t in tasks]
+        tasks = _json(self._http.get(f"{self._simulator}/_simulator/tasks", timeout=10))
+        whole = [_json(self._http.get(f"{self._simulator}/_simulator/tasks/{t['id']}", timeout=30)) for t in tasks]
         return [task for task in whole if prompt_contains in json.dumps(task["request"], ensure_ascii=False)]
+
+    def create_calls(self) -> int:
+        """How many create calls the simulator has had so far, whatever it answered."""
+        calls = _json(self._http.get(f"{self._simulator}/_simulator/requests", timeout=10))
+        return sum(call["method"] == "POST" and call["path"].endswith("/generation") for call in calls)
 
     def image(self, name: str) -> str:
         """The address of one of the simulator's reference images, for example `fox.png`."""
@@ -134,8 +141,7 @@ class RelayClient:
         return self.stack.provider_url.partition("/model/")[0]
 
 
-def _content(reply: requests.Response) -> dict[str, Any]:
+def _json(reply: requests.Response) -> Any:
     if not reply.ok:
         raise requests.HTTPError(f"HTTP {reply.status_code}: {reply.text[:1000]}", response=reply)
-    content: dict[str, Any] = reply.json()
-    return content
+    return reply.json()

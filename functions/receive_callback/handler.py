@@ -13,7 +13,6 @@ from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
     InvalidRequestError,
-    ProviderUnavailableError,
 )
 from vidu_relay.http import json_response, problem, read_body
 from vidu_relay.observability import count, logger, observed
@@ -49,8 +48,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("callback_refused", reason=refusal.reason)
         count("CallbackRefused")
         return problem(403, "callback_refused", "This callback is not accepted.")
-    except (AttemptUnderwayError, ProviderUnavailableError) as error:
-        logger.info("callback_too_early", reason=type(error).__name__)
+    except AttemptUnderwayError:
+        logger.info("callback_too_early")
         return problem(503, "try_again", "Please send this callback again.", headers={"retry-after": "30"})
     return json_response(200, {"status": "ok"})
 

@@ -217,6 +217,7 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
         else None,
         attempts=int(plain.get("attempts", 0)),
         remote_id=plain.get("remote_id"),
+        hints=tuple(plain.get("hints", ())),
         due_at=int(plain["due_at"]) if "due_at" in plain else None,
         lease=int(plain.get("lease", 0)),
         checks=int(plain.get("checks", 0)),
@@ -263,6 +264,8 @@ def _to_item(task: Task) -> dict[str, Any]:
     for name in ("request_key", "remote_id", "upstream_id", "remote_model", "expires_at"):
         if (value := getattr(task, name)) is not None:
             plain[name] = value
+    if task.hints:
+        plain["hints"] = list(task.hints)
     if task.error:
         plain["error"] = [task.error.code, task.error.message]
     if task.usage:

@@ -27,6 +27,7 @@ __all__ = [
     "leave_until",
     "look_again_at",
     "new_task",
+    "note_hints",
     "record_ambiguous",
     "record_created",
     "record_delivery",
@@ -43,6 +44,9 @@ NOT_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
 
 MAX_SOURCE_FAULTS = 5
 """A source that is not a video this often, each time with a fresh link, is given up."""
+
+MAX_HINTS = 4
+"""How many ids of a lost create are kept: the gateway's and the upstream's, and room for one mistake each."""
 
 CREATED_AT_TOLERANCE_MS = 60_000
 """How far the provider's clock may be off when a lost id is adopted."""
@@ -102,7 +106,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
     """
     attempt = replace(task.attempt, ended_at=now) if task.attempt else None
-    known = replace(task, remote_id=snapshot.remote_id, attempt=attempt, checks=0)
+    known = replace(task, remote_id=snapshot.remote_id, hints=(), attempt=attempt, checks=0)
     settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
     if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
         settled = _enter(settled, Status.SUBMITTED, now, source)
@@ -139,6 +143,18 @@ def record_ambiguous(task: Task, *, now: int) -> Task:
     if task.attempt is None or task.status is not Status.SUBMITTING:
         return task
     return replace(task, attempt=replace(task.attempt, ended_at=now), due_at=task.deadline_at, updated_at=now)
+
+
+def note_hints(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
+    """Remember under which ids a lost create may be found, for the check once no create call can be running.
+
+    At most `MAX_HINTS`, the first ones; the same task if there is nothing new or the id is known by now.
+    """
+    fresh = tuple(hint for hint in ids if hint not in task.hints)[: MAX_HINTS - len(task.hints)]
+    if not fresh or task.remote_id is not None or task.attempt is None:
+        return task
+    over_at = now if attempt_is_over(task, now) else task.attempt.started_at + ATTEMPT_LIMIT_MS
+    return replace(task, hints=(*task.hints, *fresh), due_at=min(task.due_at or over_at, over_at))
 
 
 def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
@@ -224,7 +240,7 @@ def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
         error = TaskError("deadline_exceeded", "The provider gave no final answer before the deadline.")
     moved = _settle(replace(task, error=error, checks=0), Status.EXPIRED, now, source, policy)
     late_until = policy.late_until(task.deadline_at)
-    watched = task.remote_id is not None and now < late_until
+    watched = (task.remote_id is not None or bool(task.hints)) and now < late_until
     return replace(
         moved,
         due_at=min(now + SLOW_INTERVAL_MS, late_until) if watched else None,

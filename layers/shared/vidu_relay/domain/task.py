@@ -64,6 +64,7 @@ class Task:
     - `revision` counts the writes of the record (the store raises it), `version` the published changes.
     - `request` is the client's request with what is large replaced by a reference; where that happened,
       `request_key` names the object in the inbox bucket that holds it whole.
+    - `hints` are ids under which a callback said a lost create can be found: looked up, never believed.
     - `due_at` is the moment somebody must look at this task if nothing happens; None once nobody need.
     - `lease` numbers the right to look: an execution whose number is older has lost it.
     """
@@ -83,6 +84,7 @@ class Task:
     attempt: Attempt | None = None
     attempts: int = 0
     remote_id: str | None = None
+    hints: tuple[str, ...] = ()
     due_at: int | None = None
     lease: int = 0
     checks: int = 0

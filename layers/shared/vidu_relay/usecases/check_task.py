@@ -13,6 +13,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.observability import count, logger
+from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
 from vidu_relay.usecases.ports import new_claim, spread
 from vidu_relay.usecases.record_change import record_change
@@ -56,8 +57,7 @@ def check_task(
     if task.status is Status.GENERATED:
         return _ask_for_delivery(task, lease, ports, queue)
     if task.status is Status.EXPIRED and now >= ports.policy.late_until(task.deadline_at):
-        _record(task, lease, ports, lifecycle.stop_looking)
-        return END
+        return _stop_looking(task, lease, ports)
     return _read(task, lease, ports)
 
 
@@ -89,12 +89,31 @@ def _wait_for_confirmation(task: Task, lease: int, ports: SubmissionPorts) -> Ve
     now = ports.clock()
     if not lifecycle.attempt_is_over(task, now) and task.attempt:
         return _look_again(task, lease, ports, task.attempt.started_at + ATTEMPT_LIMIT_MS)
+    if task.hints:
+        task = _adopt(task, ports)
+        if task.status is not Status.SUBMITTING or task.lease != lease:
+            return END
     if now >= task.deadline_at:
         _expire(task, lease, ports)
+    elif task.hints:
+        wait = ports.policy.backoff_ms(task.checks, spread())
+        return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
     else:  # the attempt died without a word: only a callback can tell now
         count("SubmissionAmbiguous")
         _record(task, lease, ports, lambda there: lifecycle.record_ambiguous(there, now=now))
     return END
+
+
+def _adopt(task: Task, ports: SubmissionPorts) -> Task:
+    return adopt_lost_task(
+        task,
+        task.hints,
+        store=ports.store,
+        provider=ports.provider,
+        policy=ports.policy,
+        clock=ports.clock,
+        source=SOURCE,
+    )
 
 
 def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: DeliveryQueue) -> Verdict:
@@ -110,8 +129,7 @@ def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: Del
 
 def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
     if task.remote_id is None:
-        _record(task, lease, ports, lifecycle.stop_looking)
-        return END
+        return _look_for_lost_task(task, lease, ports)
     try:
         snapshot = ports.provider.read(task.remote_id)
     except ProviderUnavailableError as error:
@@ -137,6 +155,20 @@ def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
         return END
     wait = ports.policy.backoff_ms(task.checks, spread(), off_peak=task.off_peak)
     return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+
+
+def _look_for_lost_task(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+    """An expired task whose remote id only a hint may tell."""
+    adopted = _adopt(task, ports) if task.hints else task
+    if adopted.remote_id is None:
+        at = min(ports.clock() + SLOW_INTERVAL_MS, ports.policy.late_until(task.deadline_at))
+        return _leave_until(adopted, lease, ports, at) if task.hints else _stop_looking(task, lease, ports)
+    return END
+
+
+def _stop_looking(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+    _record(task, lease, ports, lifecycle.stop_looking)
+    return END
 
 
 def _expire(task: Task, lease: int, ports: SubmissionPorts) -> None:

@@ -20,14 +20,13 @@ from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
     ProviderUnavailableError,
-    RemoteTaskClaimedError,
 )
 from vidu_relay.domain.identifiers import TASK_ID
-from vidu_relay.domain.snapshot import ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import count, logger
+from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.record_change import record_change
 
@@ -78,9 +77,9 @@ class _Claim:
 def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
     """Handle one callback; the task as it stands after.
 
-    Raises `CallbackRefusedError` if the caller proves nothing, `AttemptUnderwayError` if the create call of a task
-    without a remote id may still be running, `ProviderUnavailableError` if a lost id cannot be read now: in the
-    last two cases the provider should ring again.
+    Raises `CallbackRefusedError` if the caller proves nothing, and `AttemptUnderwayError` if the create call of a
+    task without a remote id may still be running: the provider should ring again then, and if it does not, the id it
+    named is looked up by the next check.
     """
     _verify(callback, ports)
     task = ports.store.get(callback.task_id)
@@ -132,50 +131,23 @@ def _verify(callback: Callback, ports: CallbackPorts) -> None:
 
 
 def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
-    """Find the remote task whose id our create call lost: named by the callback, proven by our own read."""
-    if not lifecycle.attempt_is_over(task, ports.clock()):
-        raise AttemptUnderwayError(task.task_id)
-    for remote_id in claim.ids:
-        try:
-            snapshot = ports.provider.read(remote_id)
-        except ProviderUnavailableError as error:
-            # may be an id that the provider's API does not know (it stays a hint), or the provider being unwell
-            logger.warning("claimed_id_not_readable", reason=str(error))
-            continue
-        adopted = _adopt_if_ours(task, snapshot, ports)
-        if adopted is not None:
-            return adopted
-    count("CallbackNotAdopted")
-    if claim.ids:
-        raise ProviderUnavailableError("no claimed id could be adopted")
-    return task
-
-
-def _adopt_if_ours(task: Task, snapshot: ProviderSnapshot, ports: CallbackPorts) -> Task | None:
-    if not lifecycle.adoption_fits(task, snapshot):
-        logger.warning("claimed_id_does_not_fit", remote_id=snapshot.remote_id)
-        return None
-    try:
-        ports.store.claim_remote(
-            task.provider,
-            snapshot.remote_id,
-            task.task_id,
-            ports.policy.forget_at(ports.policy.late_until(task.deadline_at)),
+    """A task without a remote id: look for it now, or keep the hint for the check that comes after the attempt."""
+    over = lifecycle.attempt_is_over(task, ports.clock())
+    if over:
+        task = adopt_lost_task(
+            task,
+            claim.ids,
+            store=ports.store,
+            provider=ports.provider,
+            policy=ports.policy,
+            clock=ports.clock,
+            source="callback",
         )
-    except RemoteTaskClaimedError:
-        logger.warning("claimed_id_is_another_tasks", remote_id=snapshot.remote_id)
-        return None
-    logger.info("lost_task_adopted", remote_id=snapshot.remote_id)
-    count("LostTaskAdopted")
-    return record_change(
-        ports.store,
-        task,
-        lambda there: (
-            lifecycle.record_created(there, snapshot, now=ports.clock(), source="callback", policy=ports.policy)
-            if there.remote_id is None and there.status not in DONE
-            else there
-        ),
-    )
+    if task.remote_id is None:
+        task = record_change(ports.store, task, lambda there: lifecycle.note_hints(there, claim.ids, now=ports.clock()))
+    if not over:
+        raise AttemptUnderwayError(task.task_id)
+    return task
 
 
 def _watch_now(task: Task, ports: CallbackPorts) -> Task:

@@ -1,0 +1,44 @@
+"""One deployed stack for all end-to-end tests: the template as it goes to AWS, IAM enforced, a quick provider."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.client import RelayClient
+from local.stack import LocalStack, Stack
+
+GENERATION_SECONDS = 1.0
+PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The running stack: what ``stack.json`` would say."""
+    local_stack = LocalStack(
+        tmp_path_factory.mktemp("stack"), parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS
+    )
+    with local_stack as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def relay(stack: Stack) -> Iterator[RelayClient]:
+    """A client with the demo tenant's key."""
+    client = RelayClient(stack)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def request_body(relay: RelayClient, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A request for two subjects whose prompt names the test, so that the simulator's scripts find it."""
+    return {
+        "model": "viduq2_pro_fast_reference2video",
+        "subjects": [
+            {"id": "fox", "images": [relay.image("fox.png")]},
+            {"id": "robot", "images": [relay.image("robot.jpg")], "voice_id": "warm"},
+        ],
+        "prompt": f"@fox meets @robot in {request.node.name}",
+        "duration": 1,
+    }

@@ -1,0 +1,245 @@
+"""The main job on the deployed stack: what a client asks for, what it gets, what the bus says."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local.client import RelayClient
+
+HEALTHY = [
+    "VideoTaskAccepted",
+    "VideoTaskSubmitted",
+    "VideoTaskProcessing",
+    "VideoTaskGenerated",
+    "VideoTaskCompleted",
+]
+
+Body = dict[str, Any]
+
+
+def events_until(relay: RelayClient, task_id: str, last: str) -> list[dict[str, Any]]:
+    """The task's events, up to and with the one of type `last`."""
+    found: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        found.extend(relay.new_events(task_id))
+        return any(event["detail-type"] == last for event in found)
+
+    wait_until(ended, f"{last} of {task_id}")
+    return found
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Wait for a condition."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come within {seconds:g} s")
+        time.sleep(0.1)
+
+
+def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayClient, request_body: Body) -> None:
+    submitted = relay.submit(request_body)
+    task = relay.wait(submitted["task_id"], "completed")
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    (video,) = task["videos"]
+    assert video["sha256"] == seen["videos"][0]["sha256"]
+    assert video["key"].endswith(f"/{task['task_id']}/1.mp4")
+    assert video["key"].startswith(f"videos/{relay.stack.tenant_id}/")
+    stored = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
+    assert (stored["ContentLength"], stored["ContentType"]) == (video["size"], "video/mp4")
+    assert relay.download(task)[4:8] == b"ftyp"
+    assert task["request"] == request_body
+    assert task["usage"]["cost"] == "0.0450"
+    assert [entry["source"] for entry in task["history"]] == ["http", "create", "callback", "callback", "delivery"]
+
+
+def test_each_published_version_is_one_event_without_anything_that_opens_anything(
+    relay: RelayClient, request_body: Body
+) -> None:
+    request_body |= {"payload": "a secret of the client", "callback_url": "https://client.example/hook?key=secret"}
+    task_id = relay.submit(request_body)["task_id"]
+
+    events = events_until(relay, task_id, "VideoTaskCompleted")
+
+    by_version = {event["detail"]["task"]["version"]: event for event in events}
+    assert [by_version[version]["detail-type"] for version in sorted(by_version)] == HEALTHY
+    assert all(event["source"] == "vidu-relay" for event in events)
+    assert all(event["detail"]["event_id"] == f"{task_id}:{version}" for version, event in by_version.items())
+    assert all(event["detail"]["tenant_id"] == relay.stack.tenant_id for event in events)
+    text = str(events)
+    for secret in ("Signature", "token=", "a secret of the client", "key=secret", "X-Amz"):
+        assert secret not in text
+    assert by_version[5]["detail"]["task"]["videos"][0]["key"]
+
+
+def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url(
+    relay: RelayClient, request_body: Body
+) -> None:
+    request_body |= {
+        "callback_url": "https://client.example/hook",
+        "aspect_ratio": "4:3",
+        "resolution": "1080p",
+        "seed": 11,
+        "watermark": True,
+        "wm_position": 1,
+        "meta_data": '{"Label": "x"}',
+    }
+    task_id = relay.submit(request_body)["task_id"]
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    params = dict(seen["request"]["params"])
+    callback_url = params.pop("callback_url")
+    assert params == {name: value for name, value in request_body.items() if name not in ("model", "callback_url")}
+    assert callback_url.startswith(f"{relay.stack.api_url}/v1/callbacks/{task_id}?token=k1.")
+
+
+def test_payload_of_a_mebibyte_goes_to_the_provider_and_back_unchanged(relay: RelayClient, request_body: Body) -> None:
+    request_body["payload"] = "päyload-" * 131_072
+    task_id = relay.submit(request_body)["task_id"]
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert seen["request"]["params"]["payload"] == request_body["payload"]
+    assert relay.task(task_id)["request"]["payload"] == request_body["payload"]
+    item = relay.aws("dynamodb").get_item(TableName=relay.stack.table, Key={"pk": {"S": f"task#{task_id}"}})["Item"]
+    assert sum(len(name) + len(str(value)) for name, value in item.items()) < 2048
+
+
+def test_lost_callbacks_are_made_good_by_sweep_and_poller(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
+    task_id = relay.submit(request_body)["task_id"]
+
+    task = relay.wait(task_id, "completed", meanwhile=relay.sweep)
+
+    assert "check" in [entry["source"] for entry in task["history"]]
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
+
+
+def test_duplicated_and_reordered_callbacks_leave_the_honest_sequence(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"callbacks": {"duplicate": 3, "reorder": True}})
+    task_id = relay.submit(request_body)["task_id"]
+    events = events_until(relay, task_id, "VideoTaskCompleted")
+
+    task = relay.task(task_id)
+    versions = [event["detail"]["task"]["version"] for event in events]
+    assert sorted(set(versions)) == list(range(1, task["version"] + 1))
+    kinds = [event["detail-type"] for event in events]
+    assert kinds == [kind for kind in HEALTHY if kind in kinds]
+
+
+def test_create_call_without_a_reply_is_not_repeated_and_its_task_is_adopted(
+    relay: RelayClient, request_body: Body
+) -> None:
+    relay.script(request_body["prompt"], {"create": {"lose_reply": {"how": "close"}}})
+    before = relay.create_calls()
+    submitted = relay.submit(request_body)
+    assert submitted["status"] == "submitting"
+
+    task = relay.wait(submitted["task_id"], "completed", meanwhile=relay.sweep)
+
+    assert relay.create_calls() == before + 1
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
+
+
+def test_create_call_answered_503_is_never_repeated(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"create": {"server_error": {"status": 503, "n": None}}})
+    before = relay.create_calls()
+    task_id = relay.submit(request_body)["task_id"]
+    for _ in range(3):
+        relay.sweep()
+
+    assert relay.task(task_id)["status"] == "submitting"
+    assert relay.create_calls() == before + 1
+
+
+def test_throttled_create_call_is_made_again_later(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"create": {"throttle": {"n": 1, "retry_after": 1}}})
+    submitted = relay.submit(request_body)
+    assert submitted["status"] == "accepted"
+
+    relay.wait(submitted["task_id"], "completed", meanwhile=relay.sweep)
+
+    assert len(relay.seen_by_provider(request_body["prompt"])) == 1
+
+
+def test_refusal_of_the_provider_fails_the_task_with_its_code(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"create": {"reject": {"code": "008017099", "message": "no more today"}}})
+    task = relay.submit(request_body)
+
+    assert (task["status"], task["error"]) == ("failed", {"code": "008017099", "message": "no more today"})
+    assert events_until(relay, task["task_id"], "VideoTaskFailed")
+
+
+def test_failed_generation_fails_the_task_with_the_providers_code(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"outcome": {"fail": {"code": "008017095"}}})
+    task = relay.wait(relay.submit(request_body)["task_id"], "failed")
+
+    assert task["error"]["code"] == "008017095"
+    assert task["videos"] == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    (
+        # the read-back is shown the first link, the first delivery the second one
+        pytest.param({"expire_first": 2}, id="expired-link"),
+        pytest.param({"fault": {"kind": "truncate", "times": 1, "after_bytes": 20_000}}, id="truncated"),
+        pytest.param({"fault": {"kind": "html_200", "times": 1}}, id="error-page"),
+        pytest.param({"fault": {"kind": "redirect", "times": 1, "to": "http://169.254.169.254/"}}, id="inward"),
+    ),
+)
+def test_bad_download_is_made_good_with_a_fresh_link(relay: RelayClient, request_body: Body, script: Body) -> None:
+    relay.script(request_body["prompt"], {"videos": script})
+    task_id = relay.submit(request_body)["task_id"]
+    relay.wait(task_id, "generated")
+
+    task = relay.wait(task_id, "completed", meanwhile=relay.sweep)
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
+    assert len(seen["downloads"]) >= 2
+
+
+@pytest.mark.parametrize("framing", ("no_length", "chunked", "gzip"))
+def test_video_of_unknown_length_arrives_whole(relay: RelayClient, request_body: Body, framing: str) -> None:
+    relay.script(request_body["prompt"], {"videos": {"framing": framing, "size_bytes": 9_000_000}})
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
+    assert task["videos"][0]["size"] == seen["videos"][0]["size"] >= 9_000_000
+
+
+def test_parallel_submits_with_one_key_are_one_task_and_one_create_call(relay: RelayClient, request_body: Body) -> None:
+    before = relay.create_calls()
+    with ThreadPoolExecutor(8) as pool:
+        tasks = list(pool.map(lambda _: relay.submit(request_body, "one-key"), range(8)))
+
+    assert len({task["task_id"] for task in tasks}) == 1
+    assert relay.create_calls() == before + 1
+
+
+def test_other_request_under_a_used_key_is_refused(relay: RelayClient, request_body: Body) -> None:
+    relay.submit(request_body, "used-key")
+    reply = relay.call("POST", "/v1/tasks", json={**request_body, "seed": 1}, headers={"Idempotency-Key": "used-key"})
+
+    assert (reply.status_code, reply.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_listing_pages_through_own_tasks_newest_first(relay: RelayClient, request_body: Body) -> None:
+    ids = [relay.submit(request_body)["task_id"] for _ in range(3)]
+    listed: list[str] = []
+    cursor = None
+    while len(listed) < 3:
+        query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+        page = relay.call("GET", "/v1/tasks", params=query).json()
+        listed += [task["task_id"] for task in page["tasks"]]
+        cursor = page["next_cursor"]
+    assert listed[:3] == ids[::-1]
