@@ -18,6 +18,9 @@ export SAM_CLI_TELEMETRY := 0
 # Environments without bytecode cost seconds at every start.
 unexport PYTHONDONTWRITEBYTECODE
 unexport VIRTUAL_ENV
+# Nothing here uses an AWS account.
+unexport AWS_PROFILE
+unexport AWS_DEFAULT_PROFILE
 
 # What `make local` takes: PORT (4566), PROVIDER_URL (the simulator), PARAMETERS ("FirstCheckSeconds=3 …").
 PORT ?=
@@ -81,8 +84,11 @@ $(UV): requirements/bootstrap.txt
 	@$(VENVS)/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+# Functions write no bytecode, as on Lambda: what runs them has it beforehand.
+$(VENVS)/runtime/.ready: SYNC_OPTIONS := --compile-bytecode
+
 $(VENVS)/%/.ready: requirements/%.txt $(UV)
 	@echo 'Installing $(VENVS)/$*'
 	@$(UV) venv --quiet --clear --python $(VENVS)/bootstrap/bin/python $(VENVS)/$*
-	@VIRTUAL_ENV=$(VENVS)/$* $(UV) pip sync --quiet --require-hashes $<
+	@VIRTUAL_ENV=$(VENVS)/$* $(UV) pip sync --quiet $(SYNC_OPTIONS) --require-hashes $<
 	@touch $@

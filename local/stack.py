@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.build import BUCKET, find_or_build
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
@@ -146,9 +147,13 @@ class LocalStack:
 
     def __enter__(self) -> Stack:
         with ExitStack() as cleanup:
-            description = self._start(cleanup)
+            try:
+                stack = self._start(cleanup)
+            except (BotoCoreError, ClientError) as error:
+                log = self.logs / "emulator.log"
+                raise LocalStackError(f"The stack could not be set up: {error} The emulator's log: {log}") from error
             self._cleanup = cleanup.pop_all()
-        return description
+        return stack
 
     def __exit__(self, *_: object) -> None:
         self._emulator = None

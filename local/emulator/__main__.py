@@ -118,12 +118,14 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
     config.bind = [f"fd://{listener.fileno()}"]
     config.certfile, config.keyfile = str(certificate.chain), str(certificate.key)
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 0.5
-    config.shutdown_timeout = 2
     config.loglevel = "WARNING"
-    await serve_asgi(announced, config, shutdown_trigger=stop.wait)
+    serving = asyncio.create_task(serve_asgi(announced, config, shutdown_trigger=asyncio.Event().wait))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     lambda_runtime.reset()
-    # Not by way of the loop, which would wait for whatever MiniStack's threads are doing.
+    if serving.done():
+        serving.result()
+    # An orderly end would wait for clients to close their connections; nothing here outlives the process anyway.
     os._exit(0)
 
 

@@ -64,7 +64,7 @@ class CallbackSender:
         self._links = links
         self._other = other
         self._on_error = on_error
-        self._tls = ssl.create_default_context(cafile=str(settings.ca_bundle) if settings.ca_bundle else None)
+        self._tls = ssl.create_default_context(cafile=settings.ca_bundle) if settings.ca_bundle else None
         self._pool = ThreadPoolExecutor(_SENDERS, thread_name_prefix="simulator-callback")
         self._lock = threading.Lock()
         self._open: set[http.client.HTTPConnection] = set()
@@ -178,7 +178,9 @@ class CallbackSender:
         parts = urlsplit(callback.url)
         host, timeout = parts.hostname or "", self._settings.timeout_seconds
         connection = (
-            http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=self._tls)
+            http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout, context=self._tls or ssl.create_default_context()
+            )
             if parts.scheme == "https"
             else http.client.HTTPConnection(host, parts.port, timeout=timeout)
         )

@@ -53,7 +53,11 @@ class Control:
         return [_short_view(task, creates[task.received.identity]) for task in tasks]
 
     def task(self, task_id: str) -> dict[str, Any] | None:
-        """One task with all that was seen of it, None if there is none. Reads its videos once for their digests."""
+        """One task with all that was seen of it, None if there is none. Reads its videos once for their digests.
+
+        Polls and downloads are listed when they arrive and completed right after their answer: `ended_at` is None until
+        then, so a client may see its own last one still open.
+        """
         task = self._book.get(task_id)
         if task is None:
             return None

@@ -154,13 +154,12 @@ class GatewayFace:
             send_error(exchange, 404, "task not found")
             return
         exchange.note["task"] = task.id
-        entry: dict[str, Any] = {"at": time.time()}
+        entry: dict[str, Any] = {"at": time.time(), "said": None, "http_status": None, "fault": None, "ended_at": None}
         task.polls.append(entry)
         try:
             entry["said"] = self._poll_reply(exchange, task)
         finally:
-            entry["http_status"] = exchange.status
-            entry["fault"] = exchange.note.get("fault")
+            entry.update(http_status=exchange.status, fault=exchange.note.get("fault"), ended_at=time.time())
 
     def _poll_reply(self, exchange: Exchange, task: Task) -> str | None:
         """Answer the poll; the status it carried, None for an answer without one."""

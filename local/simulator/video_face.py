@@ -52,6 +52,7 @@ class VideoFace:
         exchange.note["task"] = task.id
         refusal = self._signer.refusal(f"{PREFIX}{task.id}-{number}.mp4", exchange.query)
         entry = {"at": time.time(), "number": number, "range": exchange.headers.get("Range"), "finished": False}
+        entry |= {"status": None, "bytes_sent": 0, "ended_at": None}
         if exchange.method != "HEAD":
             task.downloads.append(entry)
         try:

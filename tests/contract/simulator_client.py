@@ -78,6 +78,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
         time.sleep(0.01)
 
 
+def observed(provider: Simulator, task_id: str) -> dict[str, Any]:
+    """What the simulator saw of a task, once every answer it gave has been entered."""
+
+    def all_ended() -> bool:
+        view = provider.task(task_id)
+        return all(entry["ended_at"] for entry in view["polls"] + view["downloads"])
+
+    wait_for(all_ended)
+    return provider.task(task_id)
+
+
 @dataclass(frozen=True)
 class Doorbell:
     target: str

@@ -145,7 +145,7 @@ def test_duplicates() -> None:
 
 
 def test_delay() -> None:
-    with one_task({"delay": 0.4}) as (provider, receiver, task_id):
+    with one_task({"delay": 0.8}) as (provider, receiver, task_id):
         wait_for(lambda: provider.task(task_id)["state"] == "succeeded")
         assert receiver.rung == []
         settled(provider, task_id, 2)

@@ -18,6 +18,7 @@ from tests.contract.simulator_client import (
     call,
     create,
     created,
+    observed,
     poll,
     request_body,
     video_link,
@@ -66,10 +67,10 @@ def test_a_task_counts_what_happened_to_it(provider: Simulator) -> None:
         call("GET", video_link(provider, task_id))
         wait_for(lambda: provider.task(task_id)["callback_count"] == 2)
         created(provider, callback_url=receiver.url)
+    shown = observed(provider, task_id)
     first, second = control(provider, "GET", "/tasks")
     assert (first["id"], first["poll_count"], first["download_count"], first["callback_count"]) == (task_id, 2, 1, 2)
     assert first["creates"] == second["creates"] == 2
-    shown = provider.task(task_id)
     assert [entry["http_status"] for entry in shown["callbacks"]] == [200, 200]
     assert [entry["said"] for entry in shown["polls"]] == ["completed", "completed"]
     assert [entry["state"] for entry in shown["history"]] == ["pending", "processing", "succeeded"]
@@ -81,6 +82,7 @@ def test_every_request_is_listed(provider: Simulator) -> None:
     create(provider)
     task_id = created(provider)
     call("GET", video_link(provider, task_id))
+    wait_for(lambda: all(entry["status"] for entry in provider.requests()))
     listed = control(provider, "GET", "/requests")
     assert [(entry.get("call"), entry["status"]) for entry in listed[:3]] == [
         ("create", 429),

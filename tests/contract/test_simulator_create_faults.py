@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from local.simulator import BadRequestError, Simulator
-from tests.contract.simulator_client import TIMEOUT, bearer, call, create, created, poll, request_body
+from tests.contract.simulator_client import (
+    TIMEOUT,
+    bearer,
+    call,
+    create,
+    created,
+    observed,
+    poll,
+    request_body,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -182,7 +192,7 @@ def test_broken_polls(provider: Simulator, kind: str, error: type[Exception]) ->
         poll(provider, task_id)
     assert type(caught.value) is error
     assert poll(provider, task_id).status == 200
-    assert [entry["fault"] for entry in provider.task(task_id)["polls"]] == [f"poll {kind}", None]
+    assert [entry["fault"] for entry in observed(provider, task_id)["polls"]] == [f"poll {kind}", None]
 
 
 def test_finish_late_and_never() -> None:
@@ -190,10 +200,10 @@ def test_finish_late_and_never() -> None:
         provider.script({"outcome": {"finish_late": 0.4}}, prompt_contains="late")
         provider.script({"outcome": {"never_finish": True}}, prompt_contains="never")
         late, never = created(provider, prompt="late"), created(provider, prompt="never")
-        time.sleep(0.25)
-        assert poll(provider, late).json()["status"] == "processing"
-        time.sleep(0.35)
-        assert poll(provider, late).json()["status"] == "completed"
+        wait_for(lambda: bool(poll(provider, late).json()["status"] == "completed"))
+        history = provider.task(late)["history"]
+        assert [entry["state"] for entry in history] == ["pending", "processing", "succeeded"]
+        assert history[-1]["at"] - history[0]["at"] >= 0.49
         assert poll(provider, never).json()["status"] == "processing"
 
 

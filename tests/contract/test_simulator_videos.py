@@ -14,9 +14,8 @@ import pytest
 
 from local.simulator import Simulator
 from local.simulator.encoder import frame_size
-from local.simulator.validation import image_bytes_fault
 from local.simulator.video_file import VideoFile, padded
-from tests.contract.simulator_client import TIMEOUT, bearer, call, created, poll, video_link
+from tests.contract.simulator_client import TIMEOUT, call, created, observed, poll, video_link, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -171,16 +170,17 @@ def test_a_link_works_only_as_it_was_given_out(provider: Simulator) -> None:
 
 
 def test_a_link_expires(provider: Simulator) -> None:
-    link = video_link(provider, task_under(provider, {"url_lifetime_seconds": 1.0}))
+    link = video_link(provider, task_under(provider, {"url_lifetime_seconds": 2.0}))
     assert call("GET", link).status == 200
-    time.sleep(1.05)
+    expires = int(link.partition("Expires=")[2].partition("&")[0])
+    wait_for(lambda: time.time() >= expires)
     assert call("GET", link).status == 403
 
 
 def test_the_first_links_can_be_expired_from_the_start(provider: Simulator) -> None:
     task_id = task_under(provider, {"expire_first": 2})
     assert [call("GET", video_link(provider, task_id)).status for _ in range(3)] == [403, 403, 200]
-    assert [entry["status"] for entry in provider.task(task_id)["downloads"]] == [403, 403, 200]
+    assert [entry["status"] for entry in observed(provider, task_id)["downloads"]] == [403, 403, 200]
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,9 @@ def test_framings_without_length(provider: Simulator, framing: str) -> None:
     assert body == provider.video(task_id)
 
 
-def open_link(link: str, timeout: float = TIMEOUT) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def open_link(link: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     parts = urlsplit(link)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     connection.request("GET", f"{parts.path}?{parts.query}")
     return connection, connection.getresponse()
 
@@ -267,8 +267,9 @@ def test_endless(provider: Simulator) -> None:
 
 def test_stall(provider: Simulator) -> None:
     task_id = task_under(provider, {"fault": {"kind": "stall", "after_bytes": 500}})
-    connection, response = open_link(video_link(provider, task_id), timeout=0.3)
+    connection, response = open_link(video_link(provider, task_id))
     assert len(response.read(500)) == 500
+    connection.sock.settimeout(0.3)
     with pytest.raises(TimeoutError):
         response.read(1)
     response.close()
@@ -281,7 +282,7 @@ def test_slow(provider: Simulator) -> None:
     provider.patch(task_id, {"videos": {"slow_bytes_per_second": size * 2}})
     began = time.monotonic()
     assert call("GET", video_link(provider, task_id)).body == provider.video(task_id)
-    assert 0.3 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.3
 
 
 def test_an_error_page_as_a_video(provider: Simulator) -> None:
@@ -329,25 +330,3 @@ def test_a_live_tasks_fault_can_be_taken_away(provider: Simulator) -> None:
     assert call("GET", video_link(provider, task_id)).status == 404
     provider.patch(task_id, {"videos": {"fault": None}})
     assert call("GET", video_link(provider, task_id)).status == 200
-
-
-# Reference images
-
-
-@pytest.mark.parametrize("name", ["fox.png", "robot.jpg", "garden.webp", "widest.jpeg", "smallest.png"])
-def test_good_images_meet_the_providers_rules(provider: Simulator, name: str) -> None:
-    answer = call("GET", f"{provider.origin}/images/{name}")
-    assert answer.status == 200
-    image_format = answer.headers["Content-Type"].removeprefix("image/")
-    assert image_bytes_fault(answer.body, image_format) is None
-    with av.open(io.BytesIO(answer.body), "r") as container:
-        assert next(container.decode(video=0)).width >= 128
-
-
-@pytest.mark.parametrize("name", ["too_small.png", "too_wide.webp", "broken.png"])
-def test_bad_images_do_not(provider: Simulator, name: str) -> None:
-    assert image_bytes_fault(call("GET", f"{provider.origin}/images/{name}").body) is not None
-
-
-def test_unknown_images_are_not_found(provider: Simulator) -> None:
-    assert call("GET", f"{provider.origin}/images/nobody.png", headers=bearer(provider)).status == 404

@@ -21,13 +21,18 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """A client with the emulator's own, unlimited credentials."""
-        return self._client(service, boto3.Session("test", "test", region_name=self.region))
+        return self._client(service, self._session("test", "test", None))
 
     def session_of(self, environment: dict[str, str]) -> Callable[[str], Any]:
         """Makes clients with the credentials in a function's environment."""
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        session = boto3.Session(*(environment[name] for name in names), region_name=self.region)
+        key_id, key = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        session = self._session(key_id, key, environment["AWS_SESSION_TOKEN"])
         return lambda service: self._client(service, session)
+
+    def _session(self, key_id: str, key: str, token: str | None) -> boto3.Session:
+        return boto3.Session(
+            aws_access_key_id=key_id, aws_secret_access_key=key, aws_session_token=token, region_name=self.region
+        )
 
     def _client(self, service: str, session: boto3.Session) -> Any:
         return session.client(  # type: ignore[call-overload]  # the name is not a literal here

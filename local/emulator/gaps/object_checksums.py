@@ -23,6 +23,8 @@ def close(settings: Settings) -> None:
             return response
         checksums = s3._buckets[bucket_name]["objects"][key].get("checksums", {})
         named = {f"x-amz-checksum-{algorithm.lower()}": value for algorithm, value in checksums.items()}
+        if named:
+            named["x-amz-checksum-type"] = "FULL_OBJECT"
         return status, {**answer, **named}, content
 
     s3._put_object = put_object

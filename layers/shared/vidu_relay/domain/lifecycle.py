@@ -105,8 +105,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
 
     Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
     """
-    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
-    known = replace(task, remote_id=snapshot.remote_id, hints=(), attempt=attempt, checks=0)
+    known = replace(task, remote_id=snapshot.remote_id, hints=(), attempt=None, checks=0)
     settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
     if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
         settled = _enter(settled, Status.SUBMITTED, now, source)

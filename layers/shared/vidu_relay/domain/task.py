@@ -26,7 +26,7 @@ class Attempt:
     """One try to create the task at the provider.
 
     `claim` is random and written before the call: whoever holds it, and nobody else, may record how the call went.
-    `ended_at` is missing while the call may still be running.
+    `ended_at` is missing while the call may still be running. Once the remote id is known the attempt is forgotten.
     """
 
     claim: str

@@ -1,0 +1,224 @@
+"""The stack's life: it starts, it says everything, it ends with all it started, however it ends."""
+
+import dataclasses
+import http.server
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.build import BUCKET
+from local.errors import CommandFailedError, LocalStackError, PortTakenError
+from local.programs import ROOT, Program, program_environment, venv_program
+from local.stack import LocalStack, Stack
+from tests.local.probe import eventually
+
+PROC = Path("/proc")
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """Another provider server, which nobody calls here."""
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/base"
+        server.shutdown()
+
+
+def processes_of(work_dir: Path) -> set[int]:
+    """Processes that were started for the stack in this folder: it is their temporary folder."""
+    marker = f"TMPDIR={work_dir}".encode()
+    found = set()
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if marker in (entry / "environ").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:  # it has ended, or is another user's
+                continue
+    return found
+
+
+def listening_addresses(pids: set[int]) -> set[str]:
+    """Local addresses, in the kernel's notation, that these processes listen on."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in (PROC / str(pid) / "fd").iterdir():
+            target = str(descriptor.readlink()) if descriptor.is_symlink() else ""
+            if target.startswith("socket:["):
+                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in (PROC / "net" / table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                addresses.add(fields[1].partition(":")[0])
+    return addresses
+
+
+def layers_in(stack: LocalStack) -> list[list[str]]:
+    """The names of the files in each deployed layer."""
+    s3 = stack.client("s3")
+    listed = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    contents = [s3.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read() for entry in listed]
+    archives = [io.BytesIO(content) for content in contents if content.startswith(b"PK")]
+    names = [zipfile.ZipFile(archive).namelist() for archive in archives]
+    return [inside for inside in names if inside[0].startswith("python/")]
+
+
+def nothing_is_left(work_dir: Path) -> bool:
+    return not processes_of(work_dir)
+
+
+needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="looks at processes through /proc, which is Linux's")
+
+
+@needs_proc
+def test_a_stack_with_another_provider_says_everything_and_leaves_nothing(
+    work_dir: Path, free_port: int, provider: str
+) -> None:
+    steps: list[str] = []
+    parameters = {"FirstCheckSeconds": "7"}
+    stack = LocalStack(
+        work_dir,
+        port=free_port,
+        provider_url=provider,
+        provider_key="their-key",
+        parameters=parameters,
+        progress=steps.append,
+    )
+    with stack as description:
+        assert description.aws_endpoint_url == f"https://127.0.0.1:{free_port}"
+        assert description.provider_url == provider
+        assert all(dataclasses.asdict(description).values())
+        assert set(description.functions) == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+        functions = stack.client("lambda")
+        submit = functions.get_function_configuration(FunctionName=description.functions["submit_task"])
+        variables = submit["Environment"]["Variables"]
+        assert (variables["FIRST_CHECK_SECONDS"], variables["PROVIDER_BASE_URL"]) == ("7", provider)
+        secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["ProviderSecretArn"])
+        assert json.loads(secret["SecretString"]) == {"api_key": "their-key"}
+        stack.client("lambda").invoke(FunctionName=description.functions["find_overdue_tasks"], Payload=b"{}")
+
+        pids = processes_of(work_dir)
+        assert len(pids) >= 3
+        assert listening_addresses(pids) == {"0100007F"}
+        with pytest.raises(PortTakenError, match=str(free_port)), LocalStack(work_dir, port=free_port):
+            pass
+        stack.check()
+        layers = layers_in(stack)
+        assert len(layers) == 2
+        for names in layers:
+            assert not [name for name in names if re.match(r"python/(bin/|[^/]+/tests/)", name)]
+            assert any(name.endswith(".pyc") for name in names)
+    assert steps
+    assert nothing_is_left(work_dir)
+    assert sorted(path.name for path in work_dir.iterdir()) == ["lock", "logs"]
+
+
+def test_a_port_in_use_is_named(work_dir: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTakenError, match=str(port)), LocalStack(work_dir, port=port):
+            pass
+
+
+def test_a_template_that_cannot_be_deployed_says_why(work_dir: Path, provider: str) -> None:
+    stack = LocalStack(work_dir, provider_url=provider, parameters={"CallbackSignature": "maybe"})
+    with pytest.raises(LocalStackError, match="CallbackSignature"), stack:
+        pass
+    assert nothing_is_left(work_dir)
+
+
+@needs_proc
+@pytest.mark.parametrize(("number", "moment"), [(signal.SIGTERM, "Starting AWS"), (signal.SIGINT, "Ready")])
+def test_make_local_stops_cleanly_at_any_moment(free_port: int, number: signal.Signals, moment: str) -> None:
+    work_dir = ROOT / ".local" / str(free_port)
+    process = start_local(free_port)
+    try:
+        wait_for_line(process, moment)
+        if moment == "Ready":
+            Stack(**json.loads((ROOT / ".local" / "stack.json").read_text()))
+        asked = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - asked < 5
+        assert nothing_is_left(work_dir)
+    finally:
+        end(process, work_dir)
+
+
+@needs_proc
+def test_nothing_outlives_a_killed_stack(free_port: int) -> None:
+    work_dir = ROOT / ".local" / str(free_port)
+    process = start_local(free_port)
+    try:
+        wait_for_line(process, "Deploying")
+        assert processes_of(work_dir)
+        process.kill()
+        process.wait()
+        eventually(lambda: nothing_is_left(work_dir))
+    finally:
+        end(process, work_dir)
+
+
+@needs_proc
+def test_a_program_that_ignores_the_request_to_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    stubborn = "trap '' TERM; (trap '' TERM; sleep 60) & echo started; wait; sleep 60"
+    environment = program_environment(tmp_path)
+    program = Program("A stubborn program", ["sh", "-c", stubborn], environment, tmp_path / "log")
+    assert program.first_line(5) == "started\n"
+    assert len(processes_of(tmp_path)) >= 3
+    program.stop()
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_program_that_fails_names_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        Program("A program", ["sh", "-c", "echo why >&2; exit 3"], program_environment(tmp_path), log) as program,
+        pytest.raises(CommandFailedError, match=f"A program failed with status 3.*{log}"),
+    ):
+        program.first_line(5)
+    assert log.read_text() == "why\n"
+
+
+def start_local(port: int) -> "subprocess.Popen[str]":
+    command = [venv_program("dev"), "-m", "local", "--port", str(port), "--provider-url", "http://127.0.0.1:9/base"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+
+
+def wait_for_line(process: "subprocess.Popen[str]", start: str) -> None:
+    assert process.stdout is not None
+    assert any(line.startswith(start) for line in process.stdout), f"no line that starts with {start!r}"
+
+
+def end(process: "subprocess.Popen[str]", work_dir: Path) -> None:
+    process.kill()
+    process.communicate()
+    shutil.rmtree(work_dir)
