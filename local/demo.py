@@ -19,6 +19,7 @@ import requests
 from local.client import RelayClient
 from local.errors import LocalStackError
 from local.programs import ROOT
+from local.signals import StopRequestedError, stop_on_signals
 from local.stack import LocalStack, Stack
 
 FIRST_CHECK_SECONDS = 12
@@ -38,17 +39,20 @@ def main() -> int:
     for earlier in WORK_DIR.glob("*.mp4"):
         earlier.unlink()
     try:
-        with LocalStack(
-            work_dir=WORK_DIR,
-            parameters={"FirstCheckSeconds": str(FIRST_CHECK_SECONDS), "CheckIntervalSeconds": "2"},
-            generation_seconds=GENERATION_SECONDS,
-            progress=say.step,
-        ) as stack:
+        with (
+            stop_on_signals(),
+            LocalStack(
+                work_dir=WORK_DIR,
+                parameters={"FirstCheckSeconds": str(FIRST_CHECK_SECONDS), "CheckIntervalSeconds": "2"},
+                generation_seconds=GENERATION_SECONDS,
+                progress=say.step,
+            ) as stack,
+        ):
             run(stack, say)
     except (DemoFailedError, LocalStackError, requests.RequestException) as error:
         print(f"\nThe demo failed: {error}\nThe logs are in {_shown(WORK_DIR / 'logs')}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except StopRequestedError:
         print("\nStopped.", file=sys.stderr)
         return 130
     say.title("Done")

@@ -1,12 +1,12 @@
 """The main job on the deployed stack: what a client asks for, what it gets, what the bus says."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from local.client import RelayClient
+from tests.e2e.waiting import wait_until
 
 HEALTHY = [
     "VideoTaskAccepted",
@@ -29,17 +29,6 @@ def events_until(relay: RelayClient, task_id: str, last: str) -> list[dict[str, 
 
     wait_until(ended, f"{last} of {task_id}")
     return found
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait for a condition."""
-    import time
-
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not come within {seconds:g} s")
-        time.sleep(0.1)
 
 
 def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayClient, request_body: Body) -> None:

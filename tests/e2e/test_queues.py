@@ -1,0 +1,71 @@
+"""What lies behind the queues: messages nobody can read, and messages about tasks that are done."""
+
+import json
+from typing import Any
+
+from local.client import RelayClient
+from tests.e2e.waiting import wait_until
+
+Body = dict[str, Any]
+
+
+def outputs(relay: RelayClient) -> dict[str, str]:
+    """The template's outputs."""
+    stacks = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+
+
+def wait_until_empty(relay: RelayClient, url: str) -> None:
+    """Wait until every message of a queue is worked off."""
+    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+    def empty() -> bool:
+        found = relay.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(counts))["Attributes"]
+        return all(found[count] == "0" for count in counts)
+
+    wait_until(empty, "an empty queue")
+
+
+def test_message_nobody_can_read_ends_among_the_dead_letters(relay: RelayClient) -> None:
+    sqs, urls = relay.aws("sqs"), outputs(relay)
+    patience = sqs.get_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], AttributeNames=["VisibilityTimeout"])
+    sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], Attributes={"VisibilityTimeout": "0"})
+    try:
+        sqs.send_message(QueueUrl=urls["DeliveriesQueueUrl"], MessageBody="no task in here")
+        dead: list[str] = []
+
+        def buried() -> bool:
+            reply = sqs.receive_message(QueueUrl=urls["DeliveriesDeadLettersUrl"])
+            dead.extend(message["Body"] for message in reply.get("Messages", []))
+            return bool(dead)
+
+        wait_until(buried, "the dead letter")
+    finally:
+        sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], Attributes=patience["Attributes"])
+    assert dead == ["no task in here"]
+
+
+def test_delivery_asked_for_again_writes_nothing_twice(relay: RelayClient, request_body: Body) -> None:
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+    video = task["videos"][0]
+    before = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
+
+    url = outputs(relay)["DeliveriesQueueUrl"]
+    relay.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"task_id": task["task_id"]}))
+    wait_until_empty(relay, url)
+    after = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
+    assert (after["LastModified"], after["ETag"]) == (before["LastModified"], before["ETag"])
+    assert relay.task(task["task_id"])["version"] == task["version"]
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert len(seen["downloads"]) == 1
+
+
+def test_message_about_an_unfinished_task_delivers_nothing(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
+    task_id = relay.submit(request_body)["task_id"]
+
+    url = outputs(relay)["DeliveriesQueueUrl"]
+    relay.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"task_id": task_id}))
+    wait_until_empty(relay, url)
+    task = relay.task(task_id)
+    assert (task["status"], task["videos"]) == ("submitted", [])
