@@ -196,6 +196,38 @@ def test_bad_download_is_made_good_with_a_fresh_link(relay: RelayClient, request
     assert len(seen["downloads"]) >= 2
 
 
+@pytest.mark.parametrize(
+    "script",
+    (
+        pytest.param({"create": {"immediate": "completed"}}, id="done-at-once"),
+        pytest.param({"reply": {"output": "clients", "running_status": "in_progress"}}, id="as-clients-saw-it"),
+        pytest.param({"reply": {"output_single": True, "unknown_fields": True}}, id="single-output"),
+        pytest.param({"poll": {"completed_without_url": {"n": 2}}}, id="completed-without-url"),
+        pytest.param({"poll": {"unknown_status": {"n": 1}}}, id="unknown-status"),
+        pytest.param({"poll": {"flap": {"kind": "html", "n": 2}}}, id="poll-flaps"),
+        pytest.param({"callbacks": {"form": "upstream", "id": "upstream"}}, id="upstream-callback"),
+    ),
+)
+def test_every_form_of_the_provider_ends_in_the_video(relay: RelayClient, request_body: Body, script: Body) -> None:
+    relay.script(request_body["prompt"], script)
+
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed", meanwhile=relay.sweep)
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert [video["sha256"] for video in task["videos"]] == [video["sha256"] for video in seen["videos"]]
+
+
+def test_every_video_of_a_task_is_delivered_in_order(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"videos": {"count": 3}})
+
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert [video["sha256"] for video in task["videos"]] == [video["sha256"] for video in seen["videos"]]
+    assert [video["key"].rpartition("/")[2] for video in task["videos"]] == ["1.mp4", "2.mp4", "3.mp4"]
+    assert len(task["output"][0]["results"]) == 3
+
+
 @pytest.mark.parametrize("framing", ("no_length", "chunked", "gzip"))
 def test_video_of_unknown_length_arrives_whole(relay: RelayClient, request_body: Body, framing: str) -> None:
     relay.script(request_body["prompt"], {"videos": {"framing": framing, "size_bytes": 9_000_000}})
