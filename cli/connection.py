@@ -37,10 +37,14 @@ def connect_local(stack_file: Path) -> Connection:
     """The stack that `make local` runs, from the file it writes when it is ready."""
     try:
         stack = json.loads(stack_file.read_text())
+        region, table = str(stack["region"]), str(stack["table"])
+        endpoint, bundle = stack["aws_endpoint_url"], stack["aws_ca_bundle"]
     except FileNotFoundError:
         raise ConnectionFailedError(f"{stack_file} does not exist: is `make local` running?") from None
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=stack["region"])  # noqa: S106 - the local stack's fixed credentials
-    return Connection(session, stack["aws_endpoint_url"], stack["aws_ca_bundle"], stack["table"])
+    except (ValueError, KeyError, TypeError):
+        raise ConnectionFailedError(f"{stack_file} is not the file that `make local` writes") from None
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)  # noqa: S106 - the local stack's fixed credentials
+    return Connection(session, endpoint, bundle, table)
 
 
 def connect_stack(name: str, region: str | None, profile: str | None) -> Connection:

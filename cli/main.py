@@ -63,6 +63,9 @@ def _create_tenant(arguments: argparse.Namespace, connection: Connection) -> Non
         _checked(source, EVENT_SOURCE, "an event source has 1 to 256 of A-Z, a-z, 0-9, . _ / -")
         for source in arguments.event_source
     ]
+    for source in sources:
+        if source == "vidu-relay" or source.startswith("aws."):
+            raise UsageError(f"{source!r} speaks for itself: no tenant can have it")
     directory = _directory(connection)
     created = directory.create_tenant(tenant, _now())
     for source in sources:

@@ -122,7 +122,7 @@ def test_forged_body_behind_a_good_token_cannot_complete_a_task(relay: RelayClie
     assert relay.task(task_id)["status"] in ("submitted", "processing")
     # what the lie did bring about: somebody looks, and finds out for himself
     executions = relay.aws("stepfunctions").list_executions(stateMachineArn=relay.stack.state_machine_arn)
-    assert f"{task_id}-1" in {execution["name"] for execution in executions["executions"]}
+    assert [name for execution in executions["executions"] if (name := execution["name"]).startswith(f"{task_id}-")]
 
 
 def test_function_may_not_do_what_its_role_does_not_grant(relay: RelayClient) -> None:

@@ -172,6 +172,7 @@ def test_nobody_but_the_publisher_speaks_as_us() -> None:
     assert refusal["Condition"] == {
         "ForAnyValue:StringEquals": {"events:source": ["vidu-relay"]},
         "ArnNotEquals": {"aws:PrincipalArn": get_att("PublishEventsRole", "Arn")},
+        "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
     }
 
 

@@ -16,8 +16,14 @@ _CALLS = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     tcp_keepalive=True,
 )
-# a streamed body cannot be sent twice, and a slow part is not a dead one
-_UPLOADS = Config(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 1}, tcp_keepalive=True)
+# Left to itself botocore signs S3 links by SigV2, which new buckets refuse, for the global host, which redirects.
+_S3 = Config(
+    signature_version="s3v4",
+    s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+)
+# A streamed body cannot be sent twice, and a slow part is not a dead one. urllib3 takes the connect time-out for each
+# write of the body too, so it must outlast a stall.
+_UPLOADS = _S3.merge(Config(connect_timeout=20, read_timeout=60, retries={"total_max_attempts": 1}, tcp_keepalive=True))
 
 
 @cache
@@ -28,7 +34,8 @@ def _session() -> boto3.Session:
 @cache
 def client(service: str) -> Any:
     """The client of a service, made when it is first asked for and kept."""
-    return _session().client(service, config=_CALLS)  # type: ignore[call-overload]  # the name is not a literal here
+    config = _CALLS.merge(_S3) if service == "s3" else _CALLS
+    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
 
 
 @cache

@@ -64,7 +64,7 @@ def json_response(status: int, body: Any, headers: Mapping[str, str] | None = No
     return {
         "statusCode": int(status),
         "headers": {"content-type": "application/json", "cache-control": "no-store", **(headers or {})},
-        "body": json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        "body": json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
     }
 
 

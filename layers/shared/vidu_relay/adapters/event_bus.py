@@ -58,7 +58,7 @@ class EventBus:
             "EventBusName": self._name,
             "Source": SOURCE,
             "DetailType": event.detail_type,
-            "Detail": json.dumps(dict(event.detail), ensure_ascii=False, separators=(",", ":")),
+            "Detail": json.dumps(dict(event.detail), ensure_ascii=False, allow_nan=False, separators=(",", ":")),
             "Time": datetime.fromtimestamp(event.at, UTC),
         }
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.domain.errors import ConfigurationError
 
@@ -31,9 +31,19 @@ class Secret:
         self._read_at = 0.0
 
     def get(self) -> dict[str, Any]:
-        """The content, at most five minutes old. Raises `ConfigurationError` if it is missing or not a JSON object."""
-        if self._content is None or self._clock() - self._read_at > KEEP_SECONDS:
+        """The content, at most five minutes old while Secrets Manager answers; an older one serves while it does not.
+
+        Raises `ConfigurationError` if the secret is missing or holds no JSON object, and what boto3 raises if it could
+        never be read.
+        """
+        if self._content is None:
             self._content = self._read()
+        elif self._clock() - self._read_at > KEEP_SECONDS:
+            try:
+                self._content = self._read()
+            except (ClientError, BotoCoreError):
+                # a key that was good five minutes ago beats none; asked for again in another five
+                self._read_at = self._clock()
         return self._content
 
     def reread(self) -> bool:
@@ -67,8 +77,11 @@ class ProviderKey:
         self._secret = secret
 
     def __call__(self) -> str:
-        """The key. Raises `ConfigurationError` if the operator has not put it there."""
+        """The key. Raises `ConfigurationError` if the operator has not put it there, or not as printable ASCII."""
         key = self._secret.get().get("api_key")
         if not isinstance(key, str) or not key.strip():
             raise ConfigurationError("the provider secret holds no `api_key`")
-        return key.strip()
+        key = key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError("the provider secret's `api_key` has characters that no key has")
+        return key

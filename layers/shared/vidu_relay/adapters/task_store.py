@@ -93,7 +93,8 @@ class TaskStore:
 
     def find_due(self, before: int) -> Iterator[tuple[str, int]]:
         """Ids and `due_at` of tasks due at or before a moment (ms), each shard oldest first."""
-        for shard in range(DUE_SHARDS):
+        first = before // 60_000  # another shard each minute, so that under overload none always comes last
+        for shard in ((first + offset) % DUE_SHARDS for offset in range(DUE_SHARDS)):
             pages = self._client.get_paginator("query").paginate(
                 TableName=self._table,
                 IndexName=DUE_INDEX,
@@ -215,7 +216,7 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
         attempt=Attempt(attempt[0], int(attempt[1]), int(attempt[2]) if len(attempt) > 2 else None)
         if attempt
         else None,
-        attempts=int(plain.get("attempts", 0)),
+        attempts=int(plain.get("attempts", 1)),
         remote_id=plain.get("remote_id"),
         hints=tuple(plain.get("hints", ())),
         due_at=int(plain["due_at"]) if "due_at" in plain else None,
@@ -258,23 +259,24 @@ def _to_item(task: Task) -> dict[str, Any]:
     if task.due_at is not None:
         plain["due_at"] = task.due_at
         plain["due_shard"] = str(zlib.crc32(task.task_id.encode()) % DUE_SHARDS)
-    for name in ("attempts", "lease", "checks", "delivery_requests", "source_faults"):
+    if task.attempts != 1:
+        plain["attempts"] = task.attempts
+    for name in ("lease", "checks", "delivery_requests", "source_faults"):
         if count := getattr(task, name):
             plain[name] = count
     for name in ("request_key", "remote_id", "upstream_id", "remote_model", "expires_at"):
         if (value := getattr(task, name)) is not None:
             plain[name] = value
-    if task.hints:
-        plain["hints"] = list(task.hints)
-    if task.error:
-        plain["error"] = [task.error.code, task.error.message]
+    lists: dict[str, list[Any]] = {
+        "hints": list(task.hints),
+        "error": [task.error.code, task.error.message] if task.error else [],
+        "outputs": [[o.task_id or "", o.task_status or "", o.videos] for o in task.outputs],
+        "videos": [_video_item(video) for video in task.videos],
+    }
+    plain |= {name: content for name, content in lists.items() if content}
     if task.usage:
         usage = {"cost": task.usage.cost, "discount": task.usage.discount}
         plain["usage"] = {name: value for name, value in usage.items() if value is not None}
-    if task.outputs:
-        plain["outputs"] = [[o.task_id or "", o.task_status or "", o.videos] for o in task.outputs]
-    if task.videos:
-        plain["videos"] = [_video_item(video) for video in task.videos]
     return {name: _serialize(value) for name, value in plain.items()}
 
 

@@ -48,21 +48,30 @@ class VideoArchive:
         self._bucket = bucket
 
     def find(self, key: str) -> Video | None:
-        """The video under a key as it stands in the bucket, or None."""
+        """The video under a key as it stands in the bucket, or None. Raises `DeliveryInterruptedError`."""
+        try:
+            return self._find(key)
+        except ClientError as error:
+            raise DeliveryInterruptedError("storage", _reason(error)) from error
+        except BotoCoreError as error:
+            raise DeliveryInterruptedError("storage", type(error).__name__) from error
+
+    def _find(self, key: str) -> Video | None:
         try:
             head = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return None
-            raise DeliveryInterruptedError("storage", _reason(error)) from error
+            raise
         checksum = head.get("ChecksumSHA256", "")
-        sha256 = self._hash(key) if "-" in checksum or not checksum else _hex(checksum)
+        composite = head.get("ChecksumType") == "COMPOSITE" or "-" in checksum
+        sha256 = self._hash(key) if composite or not checksum else _hex(checksum)
         return self._video(key, head["ContentLength"], sha256)
 
     def store(self, key: str, stream: Stream) -> Video:
         """Copy a stream to a key that holds nothing yet; the video as S3 has it.
 
-        If the key holds an object already, that one is described, and the stream is left alone.
+        If the key holds an object already, that one is described and stays as it is.
         Raises `BadSourceError` if the stream is not a whole MP4 file, `DeliveryInterruptedError` on any trouble
         with S3.
         """

@@ -18,6 +18,9 @@ __all__ = ["VideoSource", "VideoStream"]
 SOCKET_SECONDS = 15
 """No byte for this long and the source counts as stalled."""
 
+MAX_BLOCK_SECONDS = 2.0
+"""A slow source's bytes are passed on at least this often: S3 ends uploads that stand still."""
+
 MAX_REDIRECTS = 3
 
 
@@ -52,16 +55,26 @@ class VideoStream:
         return block
 
     def _read_plain(self, size: int) -> bytes:
-        if time.monotonic() > self._deadline:
-            raise DeliveryInterruptedError("source_too_slow", "The video did not arrive within the function's time.")
         try:
-            return self._response.read(size)
+            return self._read_some(size)
         except http.client.IncompleteRead as error:
             raise BadSourceError("truncated", "The video broke off.") from error
         except (OSError, http.client.HTTPException) as error:
             raise DeliveryInterruptedError(
                 "source_interrupted", f"The video broke off: {type(error).__name__}."
             ) from error
+
+    def _read_some(self, size: int) -> bytes:
+        """`size` bytes, or fewer from a slow source; empty at the end."""
+        began, block = time.monotonic(), b""
+        while len(block) < size:
+            if time.monotonic() > self._deadline:
+                raise DeliveryInterruptedError("source_too_slow", "The video did not arrive in the function's time.")
+            part = self._response.read1(size - len(block))
+            block = block + part if block else part
+            if not part or time.monotonic() > began + MAX_BLOCK_SECONDS:
+                break
+        return block
 
     def _read_inflated(self, size: int) -> bytes:
         inflate = self._inflate
@@ -98,7 +111,7 @@ class VideoSource:
             try:
                 location = response.getheader("Location")
                 if response.status in (301, 302, 303, 307, 308) and location:
-                    url = urljoin(url, location)
+                    url = _redirected(url, location)
                     continue
                 _check_status(response.status)
                 yield VideoStream(response, self._max_bytes, deadline)
@@ -130,9 +143,16 @@ class VideoSource:
             raise DeliveryInterruptedError("source_unreachable", f"{type(error).__name__} at the video host") from error
 
 
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise BadSourceError("bad_redirect", "The video link redirects to something that is no address.") from error
+
+
 def _check_status(status: int) -> None:
     if status == 200:
         return
-    if 400 <= status < 500 and status not in (408, 425, 429):
+    if 300 <= status < 500 and status not in (408, 425, 429):
         raise BadSourceError("source_refused", f"The video link answers HTTP {status}.")
     raise DeliveryInterruptedError("source_unwell", f"The video link answers HTTP {status}.")

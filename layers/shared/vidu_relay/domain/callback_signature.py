@@ -52,7 +52,7 @@ def verify_signature(
         raise CallbackRefusedError("signature_access_key")
     try:
         sent = parsedate_to_datetime(date)
-    except ValueError as fault:
+    except (ValueError, OverflowError) as fault:
         raise CallbackRefusedError("signature_malformed") from fault
     sent = sent if sent.tzinfo else sent.replace(tzinfo=UTC)
     if abs(sent.timestamp() - now / 1000) > TOLERANCE_SECONDS:

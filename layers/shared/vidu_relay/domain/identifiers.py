@@ -14,11 +14,14 @@ __all__ = [
     "TASK_ID",
     "api_key_digest",
     "fingerprint",
+    "is_remote_id",
     "request_key",
     "task_id_for_key",
     "task_id_from_random",
     "video_key",
 ]
+
+MAX_REMOTE_ID_BYTES = 512
 
 TASK_ID = re.compile(r"[a-z2-7]{26}")
 """16 bytes in lower-case base 32: fits an execution name, an object key and a URL as it is."""
@@ -43,6 +46,18 @@ def fingerprint(request: Mapping[str, Any]) -> str:
     """Equal for requests that mean the same, whatever the order of their fields: SHA-256, URL-safe base 64."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def is_remote_id(text: str) -> bool:
+    """Whether a text can be a provider's task id: 1 to 512 bytes, printable, no dot segment of a URL.
+
+    A key of the table takes 2,048 bytes.
+    """
+    return (
+        text.isprintable()
+        and text not in (".", "..")
+        and 0 < len(text.encode("utf-8", "surrogatepass")) <= MAX_REMOTE_ID_BYTES
+    )
 
 
 def request_key(tenant_id: str, task_id: str, request_fingerprint: str) -> str:

@@ -17,12 +17,14 @@ from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, LEASE_MS, SLOW_INTERVAL_MS, WatchPolicy
 
 __all__ = [
+    "LOSABLE",
     "MAX_SOURCE_FAULTS",
     "NOT_VERDICTS",
     "adoption_fits",
     "apply_snapshot",
     "attempt_is_over",
     "begin_attempt",
+    "drop_hints",
     "expire",
     "leave_until",
     "look_again_at",
@@ -44,6 +46,9 @@ NOT_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
 
 MAX_SOURCE_FAULTS = 5
 """A source that is not a video this often, each time with a fresh link, is given up."""
+
+LOSABLE = frozenset({Status.ACCEPTED, Status.SUBMITTING, Status.EXPIRED})
+"""The states in which a task may lack the id of a remote task that exists all the same."""
 
 MAX_HINTS = 4
 """How many ids of a lost create are kept: the gateway's and the upstream's, and room for one mistake each."""
@@ -81,7 +86,9 @@ def new_task(
         request=request,
         request_key=request_key,
         attempt=Attempt(claim, now),
-        attempts=1,
+        # counts up from here: names of executions stay taken for 90 days, longer than the record of an earlier task
+        # under the same idempotency key
+        lease=now // 1000,
         # never before the attempt is over: a check in between could only wait
         due_at=max(policy.first_check_at(now, off_peak=off_peak), now + ATTEMPT_LIMIT_MS),
         history=(HistoryEntry(now, Status.SUBMITTING, source),),
@@ -105,11 +112,13 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
 
     Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
     """
+    if task.status not in LOSABLE:
+        raise TransitionError(f"{task.status} knows its remote task, or needs none")
     known = replace(task, remote_id=snapshot.remote_id, hints=(), attempt=None, checks=0)
     settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
     if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
         settled = _enter(settled, Status.SUBMITTED, now, source)
-    if settled.status is Status.EXPIRED and snapshot.state is not ProgressState.FAILED:
+    if settled.status is Status.EXPIRED and not _is_verdict(snapshot):
         return replace(settled, due_at=now + SLOW_INTERVAL_MS)
     if settled.status in (Status.SUBMITTED, Status.PROCESSING):
         first = policy.first_check_at(now, off_peak=task.off_peak)
@@ -138,22 +147,33 @@ def record_rejected(task: Task, error: TaskError, *, now: int, policy: WatchPoli
 
 
 def record_ambiguous(task: Task, *, now: int) -> Task:
-    """The attempt is over and its outcome unknown. Nobody submits again; only a callback can tell."""
+    """The attempt is over and its outcome unknown. Nobody submits again; only a callback can tell, or has told."""
     if task.attempt is None or task.status is not Status.SUBMITTING:
         return task
-    return replace(task, attempt=replace(task.attempt, ended_at=now), due_at=task.deadline_at, updated_at=now)
+    due_at = now if task.hints else task.deadline_at
+    return replace(task, attempt=replace(task.attempt, ended_at=now), due_at=due_at, updated_at=now)
 
 
 def note_hints(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
     """Remember under which ids a lost create may be found, for the check once no create call can be running.
 
-    At most `MAX_HINTS`, the first ones; the same task if there is nothing new or the id is known by now.
+    At most `MAX_HINTS`, the first ones; the same task if there is nothing new or nothing is lost. A task that waits to
+    be submitted again keeps its moment: a callback's body must not hurry it.
     """
     fresh = tuple(hint for hint in ids if hint not in task.hints)[: MAX_HINTS - len(task.hints)]
-    if not fresh or task.remote_id is not None or task.attempt is None:
+    lost = task.remote_id is None and task.attempt is not None and task.status in LOSABLE
+    if not fresh or not lost or task.attempt is None:
         return task
+    if task.status is Status.ACCEPTED:
+        return replace(task, hints=(*task.hints, *fresh))
     over_at = now if attempt_is_over(task, now) else task.attempt.started_at + ATTEMPT_LIMIT_MS
     return replace(task, hints=(*task.hints, *fresh), due_at=min(task.due_at or over_at, over_at))
+
+
+def drop_hints(task: Task, ids: tuple[str, ...]) -> Task:
+    """Forget ids that turned out not to be ours."""
+    left = tuple(hint for hint in task.hints if hint not in ids)
+    return replace(task, hints=left) if left != task.hints else task
 
 
 def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
@@ -188,9 +208,9 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     if snapshot.state is ProgressState.SUCCEEDED and snapshot.video_urls:
         return _generated(task, snapshot, now, source)
     if snapshot.state is ProgressState.FAILED:
-        error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
-        if error.code in NOT_VERDICTS:
+        if not _is_verdict(snapshot):
             return task
+        error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
         if task.status is Status.EXPIRED:
             return stop_looking(task)
         return _settle(
@@ -227,7 +247,7 @@ def stop_looking(task: Task) -> Task:
 
 def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
     """The deadline passed without an answer. With a remote id it is still looked at, slowly."""
-    if task.status is Status.SUBMITTING:
+    if task.status is Status.SUBMITTING or (task.status is Status.ACCEPTED and task.hints):
         error = TaskError(
             "submission_unconfirmed",
             "The create call ended without an answer and no callback came. The provider may have made and billed "
@@ -275,6 +295,13 @@ def record_delivery_fault(task: Task, error: TaskError | None, *, now: int, jitt
         return _settle(replace(task, source_faults=faults, error=error), Status.FAILED, now, "delivery", policy)
     wait = policy.backoff_ms(task.delivery_requests, jitter)
     return replace(task, source_faults=faults, due_at=now + wait, updated_at=now)
+
+
+def _is_verdict(snapshot: ProviderSnapshot) -> bool:
+    """Whether the provider says that there will be no video."""
+    return snapshot.state is ProgressState.FAILED and (
+        snapshot.error is None or snapshot.error.code not in NOT_VERDICTS
+    )
 
 
 def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = ["event_detail", "event_type", "represent", "timestamp"]
 
 EVENT_PROMPT_CHARACTERS = 500
 EVENT_URL_CHARACTERS = 512
+MAX_EVENT_BYTES = 19_500
 EVENT_HIDDEN_FIELDS = frozenset({"payload", "meta_data", "callback_url"})
 
 
@@ -61,7 +63,10 @@ def event_type(task: Task) -> str:
 
 
 def event_detail(task: Task) -> dict[str, Any]:
-    """The detail of the event for the task's present version: under 20 KB, and nothing in it that opens anything."""
+    """The detail of the event for the task's present version: under 20 KB, and nothing in it that opens anything.
+
+    Where it would be larger, the request keeps its numbers and switches only, and `output` is empty.
+    """
     shown = represent(task)
     del shown["history"]
     request = {name: value for name, value in task.request.items() if name not in EVENT_HIDDEN_FIELDS}
@@ -73,6 +78,14 @@ def event_detail(task: Task) -> dict[str, Any]:
     if request.get("wm_url"):
         request["wm_url"] = _bare(request["wm_url"])
     shown["request"] = request
+    detail = _detail(task, shown)
+    if len(json.dumps(detail, ensure_ascii=False).encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES:
+        shown["request"] = {name: value for name, value in request.items() if isinstance(value, int)}
+        shown["output"] = []
+    return _detail(task, shown)
+
+
+def _detail(task: Task, shown: dict[str, Any]) -> dict[str, Any]:
     return {"event_id": f"{task.task_id}:{task.version}", "tenant_id": task.tenant_id, "task": shown}
 
 

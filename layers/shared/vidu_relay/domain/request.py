@@ -70,13 +70,19 @@ def _image(value: str) -> str:
 
 
 def _json_object(value: str) -> str:
+    if not value:  # the page: "When this parameter is empty, default to vidu-generated metadata identifier"
+        return value
     try:
-        parsed = json.loads(value)
-    except ValueError as fault:
+        parsed = json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as fault:
         raise PydanticCustomError("meta_data_json", "must be a JSON object in a string") from fault
     if not isinstance(parsed, dict):
         raise PydanticCustomError("meta_data_json", "must be a JSON object in a string")
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 Image = Annotated[str, AfterValidator(_image)]
@@ -106,7 +112,7 @@ class VideoRequest(_Strict):
     audio: bool = False
     duration: int = Field(default=5, ge=1, le=8)
     seed: int = Field(default=0, ge=-(2**63), le=2**63 - 1)
-    aspect_ratio: str = Field(default="16:9", pattern=r"^[1-9]\d{0,4}:[1-9]\d{0,4}$")
+    aspect_ratio: str = Field(default="16:9", pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")
     resolution: Literal["720p", "1080p"] = "720p"
     payload: str | None = Field(default=None, max_length=MAX_PAYLOAD_CHARACTERS)
     off_peak: bool = False
@@ -144,7 +150,7 @@ class VideoRequest(_Strict):
                 yield Fault(f"subjects.{number}.id", f"the id {known!r} is used twice")
         for mention in _MENTION.finditer(self.prompt):
             rest = self.prompt[mention.end() :]
-            if not any(rest.startswith(known) for known in ids):
+            if not any(_mentions(rest, known) for known in ids):
                 word = re.match(r"\w+", rest)
                 name = word.group() if word else rest[:20]
                 yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}")
@@ -165,12 +171,19 @@ class VideoRequest(_Strict):
             if len(record.get(name) or "") > inline_limit:
                 del record[name]
                 reduced = True
-        for holder in (record, *record.get("subjects", ())):
+        for holder in (record, *(record.get("subjects") or ())):
             images = holder.get("images")
             if images and any(image.startswith("data:") for image in images):
                 holder["images"] = [_reference(image) for image in images]
                 reduced = True
         return record, reduced
+
+
+def _mentions(rest: str, known: str) -> bool:
+    """Whether a text after an @ begins with this id, and not with a longer word: `@10` does not mention `1`."""
+    after = rest[len(known) : len(known) + 1]
+    joined = known[-1].isascii() and known[-1].isalnum() and after.isascii() and (after.isalnum() or after == "_")
+    return rest.startswith(known) and not joined
 
 
 def _reference(image: str) -> str:
@@ -209,7 +222,12 @@ def parse_request(body: bytes | str, *, off_peak_available: bool) -> VideoReques
 def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
     faults: list[Fault] = []
     whole = False
-    for item in error.errors(include_url=False, include_input=False):
+    items = error.errors(include_url=False, include_input=False)
+    # a list whose only element is wrong is not "too short" besides
+    inner = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in inner:
+            continue
         if item["type"] == "json_invalid":
             return InvalidRequestError("malformed_json", f"The body is not valid JSON: {item['ctx']['error']}.")
         if item["type"] == "request":

@@ -82,7 +82,7 @@ class Task:
     request: Mapping[str, Any]
     request_key: str | None = None
     attempt: Attempt | None = None
-    attempts: int = 0
+    attempts: int = 1
     remote_id: str | None = None
     hints: tuple[str, ...] = ()
     due_at: int | None = None

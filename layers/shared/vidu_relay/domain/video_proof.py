@@ -52,10 +52,13 @@ class VideoProof:
         self._first = False
         if size == 1:
             size = int.from_bytes(self._header[8:16], "big")
+            if size == 0:
+                raise BadSourceError("not_mp4", "A box of the file is smaller than its own header.")
         if size == 0:  # the last box: it reaches to the end of the file
             self._to_the_end = True
         elif size < len(self._header):
             raise BadSourceError("not_mp4", "A box of the file is smaller than its own header.")
-        self._seen.add(kind)
         self._skip = max(0, size - len(self._header))
+        if self._skip or self._to_the_end:
+            self._seen.add(kind)
         self._header.clear()

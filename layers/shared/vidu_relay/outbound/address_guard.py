@@ -92,7 +92,7 @@ class AddressGuard:
     def __init__(
         self, *, hosts: Sequence[str] = (), trusted_origins: Sequence[str] = (), resolve: Resolve = _resolve
     ) -> None:
-        self._hosts = tuple(host.lower().strip(".") for host in hosts)
+        self._hosts = tuple(host.lower().removeprefix("*.").strip(".") for host in hosts)
         self._trusted = frozenset(origin.rstrip("/").lower() for origin in trusted_origins)
         self._resolve = resolve
 
@@ -131,7 +131,9 @@ class AddressGuard:
     def _addresses(self, host: str, port: int) -> Sequence[str]:
         try:
             addresses = self._resolve(host, port)
-        except (OSError, UnicodeError) as error:
+        except UnicodeError as error:
+            raise RefusedAddressError("the host is not a host name") from error
+        except OSError as error:
             raise ConnectionError("the host name cannot be resolved") from error
         if not addresses:
             raise ConnectionError("the host name has no address")

@@ -6,17 +6,21 @@ do not tell the two apart reliably (a TLS error can be either), so the connectio
 
 from __future__ import annotations
 
-import time
+import socket
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 
-__all__ = ["BrokenExchangeError", "ExchangeError", "NotSentError", "Reply", "exchange", "new_session"]
+__all__ = ["BrokenExchangeError", "ExchangeError", "NotSentError", "Reply", "Session", "exchange"]
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 """A poll reply may echo a payload of 1 MiB with every character escaped; nothing honest is longer than this."""
@@ -46,17 +50,23 @@ class Reply:
 
 
 class _Progress:
+    """What the latest connection of a session has done."""
+
     sent = False
+    sock: socket.socket | None = None
 
 
-def new_session(progress: Any = None) -> requests.Session:
-    """A session that adds nothing of its own: no retries, redirects, proxies, netrc or environment."""
-    session = requests.Session()
-    session.trust_env = False  # netrc would replace our Authorization header
-    adapter = _NotingAdapter(progress or _Progress())
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+class Session(requests.Session):
+    """A session that adds nothing of its own: no retries, redirects, cookies, proxies, netrc or environment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress = _Progress()
+        self.trust_env = False  # netrc would replace our Authorization header
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _NotingAdapter(self.progress)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
 
 def exchange(
@@ -67,43 +77,46 @@ def exchange(
     body: bytes | None = None,
     connect_seconds: float,
     reply_seconds: float,
-    session: requests.Session | None = None,
+    session: Session | None = None,
 ) -> Reply:
-    """Send one request and read its reply, of at most 8 MiB and within `reply_seconds` after connecting.
+    """Send one request and read its reply, of at most 8 MiB and within the two times together.
 
     Without a `session` the connection is fresh and closed afterwards. Redirects are not followed.
     Raises `NotSentError` or `BrokenExchangeError`; with a kept-alive session always the latter, since a reused
     connection proves nothing.
     """
-    progress = _Progress()
     own = session is None
-    session = session or new_session(progress)
+    session = session or Session()
+    progress = session.progress
+    # a reply that comes by the byte never meets a read time-out: at the end of the time its socket is shut
+    end = threading.Timer(connect_seconds + reply_seconds, _shut, [progress])
+    end.daemon = True
+    end.start()
     try:
-        return _exchange(session, method, url, headers, body, connect_seconds, reply_seconds)
-    except requests.RequestException as error:
+        return _exchange(session, method, url, headers, body, (connect_seconds, reply_seconds))
+    except (requests.RequestException, HTTPError, UnicodeError, OSError) as error:
         kind = NotSentError if own and not progress.sent else BrokenExchangeError
         raise kind(f"{type(error).__name__} at {method}") from error
     finally:
+        end.cancel()
         if own:
             session.close()
 
 
 def _exchange(
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     headers: Mapping[str, str],
     body: bytes | None,
-    connect_seconds: float,
-    reply_seconds: float,
+    timeout: tuple[float, float],
 ) -> Reply:
-    deadline = time.monotonic() + connect_seconds + reply_seconds
     with session.request(
         method,
         url,
         data=body,
         headers={**headers, "Accept-Encoding": "identity"},
-        timeout=(connect_seconds, reply_seconds),
+        timeout=timeout,
         allow_redirects=False,
         stream=True,
     ) as response:
@@ -112,16 +125,22 @@ def _exchange(
             content += chunk
             if len(content) > MAX_REPLY_BYTES:
                 raise BrokenExchangeError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise BrokenExchangeError("the reply takes too long")
         lower = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, lower, bytes(content))
+
+
+def _shut(progress: _Progress) -> None:
+    """End whatever waits for this connection. The plain socket's method: TLS's own would take part in the reading."""
+    sock = progress.sock
+    if sock is not None:
+        with suppress(OSError):  # it has just ended by itself
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _NotingAdapter(HTTPAdapter):
     """An adapter whose connections note in `progress` that the first byte of a request is about to leave."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress: _Progress) -> None:
         self._progress = progress
         super().__init__(max_retries=0)
 
@@ -152,5 +171,6 @@ class _Noting:
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]  # of the connection class this is mixed into
+        self.noted.sock = self.sock
         self.noted.sent = True
         super().send(data)  # type: ignore[misc]  # likewise

@@ -8,7 +8,6 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import ProviderUnavailableError, RemoteTaskClaimedError
 from vidu_relay.domain.snapshot import ProviderSnapshot
-from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import count, logger
@@ -28,11 +27,13 @@ def adopt_lost_task(
     clock: Clock,
     source: str,
 ) -> Task:
-    """Adopt the first of these ids that is ours; the task as it stands after, unchanged if none is.
+    """Adopt the first of these ids that is ours; the task as it stands after.
 
     The caller has seen to it that no create call of the task can still be running. An id is ours if the provider's
-    API reads it with our key, it was created during the attempt, and no other task owns it.
+    API reads it with our key, it was created during the attempt, and no other task owns it. Ids that prove not to be
+    ours are struck from the task's hints; those that cannot be read stay.
     """
+    foreign: list[str] = []
     for remote_id in ids:
         try:
             snapshot = provider.read(remote_id)
@@ -44,8 +45,9 @@ def adopt_lost_task(
             logger.info("lost_task_adopted", remote_id=remote_id)
             count("LostTaskAdopted")
             return _record(task, snapshot, store, policy, clock, source)
+        foreign.append(remote_id)
     count("LostTaskNotFound")
-    return task
+    return record_change(store, task, lambda there: lifecycle.drop_hints(there, tuple(foreign)))
 
 
 def _claim(task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: WatchPolicy) -> bool:
@@ -64,11 +66,9 @@ def _claim(task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: Wat
 def _record(
     task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: WatchPolicy, clock: Clock, source: str
 ) -> Task:
-    open_states = (Status.ACCEPTED, Status.SUBMITTING, Status.EXPIRED)
-
     def adopt(there: Task) -> Task:
-        if there.remote_id is not None or there.status not in open_states:
-            return there
+        if there.remote_id is not None or there.status not in lifecycle.LOSABLE or there.attempt != task.attempt:
+            return there  # known by now, or settled, or another attempt has begun
         return lifecycle.record_created(there, snapshot, now=clock(), source=source, policy=policy)
 
     return record_change(store, task, adopt)

@@ -66,8 +66,7 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
         )
     except CreateRejectedError as error:
         count("SubmissionRejected")
-        # an answer may quote our callback URL; its token is for the provider alone
-        fault = TaskError(error.code, error.message.replace(token, "…"))
+        fault = TaskError(error.code, error.message)
         return _record(
             task,
             ports,

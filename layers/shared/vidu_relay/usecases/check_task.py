@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import lifecycle
-from vidu_relay.domain.errors import ProviderUnavailableError
+from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
@@ -56,16 +56,24 @@ def check_task(
         return _wait_for_confirmation(task, lease, ports)
     if task.status is Status.GENERATED:
         return _ask_for_delivery(task, lease, ports, queue)
-    if task.status is Status.EXPIRED and now >= ports.policy.late_until(task.deadline_at):
+    late = now >= ports.policy.late_until(task.deadline_at)
+    if task.settled and (late or task.status is not Status.EXPIRED):
         return _stop_looking(task, lease, ports)
     return _read(task, lease, ports)
 
 
 def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArchive) -> Verdict:
     now = ports.clock()
+    if task.hints:  # a callback says that an attempt thought void did create something: look, before anything else
+        task = _adopt(task, ports)
+        if task.status is not Status.ACCEPTED or task.lease != lease:
+            return END
     if now >= task.deadline_at:
         _expire(task, lease, ports)
         return END
+    if task.hints:
+        wait = ports.policy.backoff_ms(task.checks, spread())
+        return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
     ports.ready()
     request = archive.get(task.request_key) if task.request_key else task.request
     claim = new_claim()
@@ -74,7 +82,9 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         lease,
         ports,
         lambda there: (
-            lifecycle.begin_attempt(there, claim=claim, now=now) if there.status is Status.ACCEPTED else there
+            lifecycle.begin_attempt(there, claim=claim, now=now)
+            if there.status is Status.ACCEPTED and not there.hints
+            else there
         ),
     )
     if begun.attempt is None or begun.attempt.claim != claim:
@@ -132,7 +142,8 @@ def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
         return _look_for_lost_task(task, lease, ports)
     try:
         snapshot = ports.provider.read(task.remote_id)
-    except ProviderUnavailableError as error:
+    except (ProviderUnavailableError, ConfigurationError) as error:
+        # a missing key must not keep a task from its deadline
         logger.warning("check_read_failed", reason=str(error))
         count("CheckReadFailed")
     else:

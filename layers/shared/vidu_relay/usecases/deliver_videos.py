@@ -87,14 +87,19 @@ def _copy_one(url: str, key: str, ports: DeliveryPorts, deadline: float) -> Vide
 
 def _fresh_links(task: Task, wanted: int, ports: DeliveryPorts) -> tuple[str, ...]:
     try:
-        snapshot = ports.provider.read(task.remote_id or "")
+        links = ports.provider.read(task.remote_id or "").video_urls
     except ProviderUnavailableError as error:
-        if ports.clock() > ports.policy.late_until(task.deadline_at):
-            raise BadSourceError("video_lost", "The provider no longer shows this task.") from error
-        raise DeliveryInterruptedError("provider_unavailable", str(error)) from error
-    if len(snapshot.video_urls) < wanted:
-        raise DeliveryInterruptedError("link_missing", "The provider shows fewer videos than before.")
-    return snapshot.video_urls[:wanted]
+        raise _link_missing(task, str(error), ports) from error
+    if len(links) < wanted:
+        raise _link_missing(task, "The provider shows fewer videos than before.", ports)
+    return links[:wanted]
+
+
+def _link_missing(task: Task, reason: str, ports: DeliveryPorts) -> DeliveryError:
+    """No fresh link: tried again for as long as a late video would be, then counted against the source."""
+    if ports.clock() > ports.policy.late_until(task.deadline_at):
+        return BadSourceError("video_lost", "The provider no longer shows this task's videos.")
+    return DeliveryInterruptedError("link_missing", reason)
 
 
 def _failed(task: Task, error: DeliveryError, ports: DeliveryPorts) -> Task:

@@ -30,20 +30,20 @@ def find_overdue_tasks(
 ) -> SweepResult:
     """One sweep over the due index; what does not fit in the time is left for the next.
 
-    A start that fails is counted and does not hold up the others: its lease lapses and it is found again.
+    One that fails is counted and does not hold up the others: it is found again, at the latest when its lease lapses.
     """
     started = failed = oldest = 0
     for task_id, due_at in store.find_due(clock()):
         now = clock()
         oldest = max(oldest, now - due_at)
-        lease = store.take_lease(task_id, due_at, now + LEASE_MS)
-        if lease is not None:
-            try:
+        try:
+            lease = store.take_lease(task_id, due_at, now + LEASE_MS)
+            if lease is not None:
                 poller.start(task_id, lease)
                 started += 1
-            except (ClientError, BotoCoreError):
-                logger.exception("poller_not_started", task_id=task_id)
-                failed += 1
+        except (ClientError, BotoCoreError):
+            logger.exception("poller_not_started", task_id=task_id)
+            failed += 1
         if time_is_up():
             logger.warning("sweep_cut_short")
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus) -> str |
         number = str(record["dynamodb"]["SequenceNumber"])
         try:
             event = _event(record["dynamodb"])
-        except (KeyError, ValueError, TypeError, ArithmeticError):
+        except (KeyError, ValueError, TypeError, ArithmeticError, zlib.error):
             logger.exception("record_unreadable", sequence_number=number)
             unreadable = number
             break

@@ -74,6 +74,8 @@ def list_tasks(
                     break
         seen += len(keys)
         if len(found) == size:
+            if after == keys[-1] and not store.list_keys(tenant_id, limit=1, after=after):
+                after = None
             break
         if len(keys) < take:
             after = None
@@ -122,6 +124,6 @@ def _read_cursor(text: str | None) -> tuple[int, str] | None:
         position = int(created_at), task_id
     except (ValueError, binascii.Error) as error:
         raise InvalidCursorError from error
-    if _cursor(position) != text or not TASK_ID.fullmatch(task_id):
+    if _cursor(position) != text or not TASK_ID.fullmatch(task_id) or not 0 <= position[0] < 10**14:
         raise InvalidCursorError
     return position

@@ -21,7 +21,7 @@ from vidu_relay.domain.errors import (
     CallbackRefusedError,
     ProviderUnavailableError,
 )
-from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.identifiers import TASK_ID, is_remote_id
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
@@ -33,7 +33,6 @@ from vidu_relay.usecases.record_change import record_change
 __all__ = ["Callback", "CallbackPorts", "receive_callback"]
 
 MAX_PARSED_BYTES = 4 * 1024 * 1024
-MAX_CLAIMED_ID_CHARACTERS = 512
 ENDS = frozenset({"completed", "success", "failed"})
 RUNNING = frozenset({"processing", "in_progress"})
 DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
@@ -131,23 +130,20 @@ def _verify(callback: Callback, ports: CallbackPorts) -> None:
 
 
 def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
-    """A task without a remote id: look for it now, or keep the hint for the check that comes after the attempt."""
+    """A task without a remote id: keep the hint, and look for it now if no create call can be running."""
     over = lifecycle.attempt_is_over(task, ports.clock())
-    if over:
-        task = adopt_lost_task(
-            task,
-            claim.ids,
-            store=ports.store,
-            provider=ports.provider,
-            policy=ports.policy,
-            clock=ports.clock,
-            source="callback",
-        )
-    if task.remote_id is None:
-        task = record_change(ports.store, task, lambda there: lifecycle.note_hints(there, claim.ids, now=ports.clock()))
+    task = record_change(ports.store, task, lambda there: lifecycle.note_hints(there, claim.ids, now=ports.clock()))
     if not over:
         raise AttemptUnderwayError(task.task_id)
-    return task
+    return adopt_lost_task(
+        task,
+        tuple(dict.fromkeys((*claim.ids, *task.hints))),
+        store=ports.store,
+        provider=ports.provider,
+        policy=ports.policy,
+        clock=ports.clock,
+        source="callback",
+    )
 
 
 def _watch_now(task: Task, ports: CallbackPorts) -> Task:
@@ -174,8 +170,6 @@ def _read_claim(body: bytes) -> _Claim:
         return _Claim()
     state = next((content[name] for name in ("state", "status") if isinstance(content.get(name), str)), None)
     ids = dict.fromkeys(
-        value
-        for name in ("id", "task_id")
-        if isinstance(value := content.get(name), str) and 0 < len(value) <= MAX_CLAIMED_ID_CHARACTERS
+        value for name in ("id", "task_id") if isinstance(value := content.get(name), str) and is_remote_id(value)
     )
     return _Claim(state.lower() if state else None, tuple(ids))

@@ -54,6 +54,9 @@ def submit_task(
     record, reduced = request.for_record()
     key = request_key(tenant_id, task_id, mark) if reduced else None
     if key:
+        there = ports.store.get(task_id) if idempotency_key is not None else None
+        if there:  # a repetition writes nothing, here either
+            return _repeated(there, tenant_id, mark)
         archive.put(key, given)
     task = new_task(
         task_id=task_id,

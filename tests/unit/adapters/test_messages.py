@@ -1,0 +1,84 @@
+"""What is asked of other parts: deliveries by the queue, polling by the state machine."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from tests.unit.adapters.conftest import SESSION
+from tests.unit.builders import TASK_ID
+from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
+from vidu_relay.adapters.task_poller import TaskPoller
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+ARN = "arn:aws:states:eu-central-1:123456789012:stateMachine:poll-task"
+
+
+def test_a_delivery_that_is_asked_for_can_be_read_by_who_delivers(account: None) -> None:
+    sqs = SESSION.client("sqs")
+    url = sqs.create_queue(QueueName="deliveries")["QueueUrl"]
+    DeliveryQueue(sqs, url).ask(TASK_ID)
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert read_message(message["Body"]) == TASK_ID
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "not json",
+        "null",
+        "[]",
+        f'"{TASK_ID}"',
+        "{}",
+        '{"task_id": null}',
+        '{"task_id": 5}',
+        '{"task_id": ""}',
+        json.dumps({"task_id": TASK_ID.upper()}),
+        json.dumps({"task_id": TASK_ID + "a"}),
+        json.dumps({"task_id": TASK_ID + "\n"}),
+        json.dumps({"task_id": "../" + TASK_ID[3:]}),
+        json.dumps({"taskId": TASK_ID}),
+        "[" * 100_000,
+    ],
+    ids=lambda body: body[:24],
+)
+def test_a_message_that_names_no_task_goes_to_the_dead_letters(body: str) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        read_message(body)
+
+
+@pytest.fixture
+def states(account: None) -> "SFNClient":
+    return SESSION.client("stepfunctions")
+
+
+def test_an_execution_is_named_after_its_lease(states: "SFNClient") -> None:
+    asked = {
+        "stateMachineArn": ARN,
+        "name": f"{TASK_ID}-7",
+        "input": json.dumps({"task_id": TASK_ID, "lease": 7}),
+    }
+    with Stubber(states) as stub:
+        stub.add_response("start_execution", {"executionArn": ARN, "startDate": 0}, asked)
+        TaskPoller(states, ARN).start(TASK_ID, 7)
+        stub.assert_no_pending_responses()
+
+
+def test_a_lease_whose_execution_was_started_before_starts_no_second(states: "SFNClient") -> None:
+    with Stubber(states) as stub:
+        stub.add_client_error("start_execution", "ExecutionAlreadyExists")
+        TaskPoller(states, ARN).start(TASK_ID, 7)
+        stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("code", ["ExecutionLimitExceeded", "StateMachineDoesNotExist", "ThrottlingException"])
+def test_an_execution_that_did_not_start_is_not_taken_for_started(states: "SFNClient", code: str) -> None:
+    with Stubber(states) as stub:
+        stub.add_client_error("start_execution", code)
+        with pytest.raises(ClientError):
+            TaskPoller(states, ARN).start(TASK_ID, 7)

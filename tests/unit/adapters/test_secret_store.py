@@ -1,0 +1,106 @@
+"""Secrets: read once, kept for a while, and never half believed."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from tests.unit.adapters.conftest import SESSION
+from vidu_relay.adapters.secret_store import KEEP_SECONDS, REREAD_SECONDS, ProviderKey, Secret
+from vidu_relay.domain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def client(account: None) -> "SecretsManagerClient":
+    return SESSION.client("secretsmanager")
+
+
+def secret(client: "SecretsManagerClient", text: str, clock: Callable[[], float]) -> Secret:
+    arn = client.create_secret(Name="s", SecretString=text)["ARN"]
+    return Secret(client, arn, clock)
+
+
+def test_a_secret_is_read_once_and_again_after_five_minutes(client: "SecretsManagerClient") -> None:
+    clock = Clock()
+    one = secret(client, '{"api_key": "old"}', clock)
+    assert one.get() == {"api_key": "old"}
+    client.put_secret_value(SecretId="s", SecretString='{"api_key": "new"}')
+    clock.now += KEEP_SECONDS
+    assert one.get() == {"api_key": "old"}
+    clock.now += 1
+    assert one.get() == {"api_key": "new"}
+
+
+def test_tokens_with_unknown_keys_cannot_make_us_ask_more_than_once_a_minute(client: "SecretsManagerClient") -> None:
+    clock = Clock()
+    one = secret(client, '{"k": "1"}', clock)
+    assert one.reread(), "there was nothing yet"
+    client.put_secret_value(SecretId="s", SecretString='{"k": "2"}')
+    clock.now += REREAD_SECONDS - 1
+    assert not one.reread()
+    assert one.get() == {"k": "1"}
+    clock.now += 1
+    assert one.reread()
+    assert one.get() == {"k": "2"}
+    assert not one.reread()
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", '"key"', "null", "5"])
+def test_a_secret_that_is_no_json_object_is_the_operator_s_to_mend(client: "SecretsManagerClient", text: str) -> None:
+    one = secret(client, text or " ", Clock())
+    with pytest.raises(ConfigurationError) as caught:
+        one.get()
+    assert "not json" not in str(caught.value)
+
+
+def test_a_secret_without_a_value_is_the_operator_s_to_mend(client: "SecretsManagerClient") -> None:
+    arn = client.create_secret(Name="empty")["ARN"]
+    for one in (Secret(client, arn), Secret(client, "no-such-secret")):
+        with pytest.raises(ConfigurationError):
+            one.get()
+
+
+def test_a_binary_secret_is_the_operator_s_to_mend(client: "SecretsManagerClient") -> None:
+    arn = client.create_secret(Name="b", SecretBinary=b"{}")["ARN"]
+    with pytest.raises(ConfigurationError):
+        Secret(client, arn).get()
+
+
+def test_trouble_with_secrets_manager_is_not_taken_for_a_missing_secret(client: "SecretsManagerClient") -> None:
+    with Stubber(client) as stub:
+        stub.add_client_error("get_secret_value", "ThrottlingException")
+        with pytest.raises(ClientError):
+            Secret(client, "arn").get()
+
+
+def test_a_kept_key_serves_through_trouble_with_secrets_manager(client: "SecretsManagerClient") -> None:
+    clock = Clock()
+    one = secret(client, '{"api_key": "kept"}', clock)
+    assert one.get() == {"api_key": "kept"}
+    clock.now += KEEP_SECONDS + 1
+    with Stubber(client) as stub:
+        stub.add_client_error("get_secret_value", "InternalServiceError")
+        assert one.get() == {"api_key": "kept"}
+
+
+def test_the_provider_s_key_is_taken_without_the_newline_it_was_pasted_with(client: "SecretsManagerClient") -> None:
+    assert ProviderKey(secret(client, '{"api_key": " key\\n"}', Clock()))() == "key"
+
+
+@pytest.mark.parametrize("text", ["{}", '{"api_key": ""}', '{"api_key": "  "}', '{"api_key": 5}', '{"api_key": null}'])
+def test_without_a_provider_key_nothing_is_called(client: "SecretsManagerClient", text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        ProviderKey(secret(client, text, Clock()))()

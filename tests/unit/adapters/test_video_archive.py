@@ -1,0 +1,276 @@
+"""The videos bucket: nothing is visible before it is proven, nothing is overwritten, nothing is sent twice."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, HTTPClientError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from tests.unit.adapters.conftest import BUCKET
+from tests.unit.builders import mp4
+from vidu_relay.adapters.video_archive import BLOCK_BYTES, PART_BYTES, VideoArchive
+from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
+from vidu_relay.domain.task import Video
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+KEY = "videos/acme/2027/01/15/t/1.mp4"
+
+
+class Source:
+    """A stream that hands out `data` in blocks of at most `block`, and may break off."""
+
+    def __init__(
+        self, data: bytes, *, length: int | None = None, block: int = 1 << 30, fault: DeliveryError | None = None
+    ) -> None:
+        self.length = length
+        self.left = memoryview(data)
+        self.block = block
+        self.fault = fault
+        self.largest = 0
+
+    def read(self, size: int) -> bytes:
+        self.largest = max(self.largest, size)
+        step = min(size, self.block)
+        out, self.left = bytes(self.left[:step]), self.left[step:]
+        if not out and self.fault:
+            raise self.fault
+        return out
+
+
+def known(data: bytes, **more: Any) -> Source:
+    return Source(data, length=len(data), **more)
+
+
+@pytest.fixture
+def calls(s3: "S3Client") -> Iterator[list[str]]:
+    """The names of the S3 calls made, in order."""
+    made: list[str] = []
+    s3.meta.events.register("before-call.s3", lambda model, **_: made.append(model.name))
+    yield made
+    s3.meta.events.unregister("before-call.s3")
+
+
+def held(s3: "S3Client") -> dict[str, bytes]:
+    """What the bucket holds."""
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    return {key: s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
+
+
+def assert_nothing_left(s3: "S3Client") -> None:
+    assert held(s3) == {}
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def described(data: bytes) -> Video:
+    return Video(BUCKET, KEY, len(data), hashlib.sha256(data).hexdigest(), "video/mp4")
+
+
+SIZES = [1, BLOCK_BYTES - 65, BLOCK_BYTES - 64, BLOCK_BYTES, 3 * BLOCK_BYTES + 5]
+
+
+@pytest.mark.parametrize("media", SIZES)
+@pytest.mark.parametrize("block", [1 << 30, 70_001])
+def test_a_video_of_known_length_is_stored_byte_for_byte_in_one_put(
+    s3: "S3Client", calls: list[str], media: int, block: int
+) -> None:
+    data = mp4(media)
+    assert VideoArchive(s3, BUCKET).store(KEY, known(data, block=block)) == described(data)
+    assert calls == ["PutObject"]
+    assert held(s3) == {KEY: data}
+
+
+@pytest.mark.parametrize("media", [1, PART_BYTES - 65, PART_BYTES - 64, PART_BYTES - 63, 2 * PART_BYTES + 7])
+def test_a_video_of_unknown_length_is_stored_byte_for_byte_in_parts(
+    s3: "S3Client", calls: list[str], media: int
+) -> None:
+    data = mp4(media)
+    assert VideoArchive(s3, BUCKET).store(KEY, Source(data)) == described(data)
+    parts = -(-len(data) // PART_BYTES)
+    assert calls == ["CreateMultipartUpload", *["UploadPart"] * parts, "CompleteMultipartUpload"]
+    assert held(s3) == {KEY: data}
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_s3_itself_checks_the_sha_256_and_refuses_to_overwrite(s3: "S3Client") -> None:
+    sent: list[Any] = []
+    s3.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request.headers))
+    VideoArchive(s3, BUCKET).store(KEY, known(mp4()))
+    (headers,) = sent
+    assert headers["X-Amz-Trailer"] == b"x-amz-checksum-sha256"
+    assert headers["If-None-Match"] == b"*"
+    assert headers["Content-Type"] == b"video/mp4"
+
+
+@pytest.mark.parametrize("length", [None, "known"])
+def test_a_video_is_read_in_small_blocks(s3: "S3Client", length: str | None) -> None:
+    """Memory stays the same whatever the size of the video."""
+    data = mp4(3_000_000)
+    source = known(data) if length else Source(data)
+    VideoArchive(s3, BUCKET).store(KEY, source)
+    assert source.largest == BLOCK_BYTES
+
+
+# --- sources that are not a video
+
+
+WHOLE = mp4(600_000)
+BAD = {
+    "web page": b"<!DOCTYPE html>" + b"x" * 600_000,
+    "cut": WHOLE[:-1],
+    "cut in the first block": WHOLE[:1000],
+    "no media": WHOLE[:64],
+    "bytes behind": WHOLE + b"\xff",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("length", [None, "true", "promised"])
+def test_a_bad_source_leaves_nothing_behind(s3: "S3Client", data: bytes, length: str | None) -> None:
+    source = Source(data, length={"true": len(data), "promised": len(WHOLE)}.get(length or ""))
+    with pytest.raises(BadSourceError):
+        VideoArchive(s3, BUCKET).store(KEY, source)
+    assert_nothing_left(s3)
+
+
+@pytest.mark.parametrize("length", [None, len(WHOLE)])
+@pytest.mark.parametrize(
+    "fault", [BadSourceError("truncated", ""), DeliveryInterruptedError("source_interrupted", "")], ids=repr
+)
+@pytest.mark.parametrize("arrived", [0, 1000, 400_000, len(WHOLE)])
+def test_a_source_that_breaks_off_leaves_nothing_behind_and_its_own_fault_is_told(
+    s3: "S3Client", length: int | None, fault: DeliveryError, arrived: int
+) -> None:
+    with pytest.raises(DeliveryError) as caught:
+        VideoArchive(s3, BUCKET).store(KEY, Source(WHOLE[:arrived], length=length, fault=fault))
+    assert caught.value is fault
+    assert_nothing_left(s3)
+
+
+def test_a_fault_that_the_http_client_wraps_is_still_told(s3: "S3Client") -> None:
+    """botocore turns what goes wrong while it reads the body into an error of its own."""
+
+    def sends(request: Any, **_: Any) -> None:
+        try:
+            while request.body.read():
+                pass
+        except DeliveryError as error:
+            raise HTTPClientError(error=error) from error
+
+    s3.meta.events.register_first("before-send.s3.PutObject", sends)
+    with pytest.raises(BadSourceError) as caught:
+        VideoArchive(s3, BUCKET).store(KEY, known(BAD["cut"]))
+    assert caught.value.code == "truncated"
+
+
+# --- a key that is taken
+
+
+@pytest.mark.parametrize("length", [None, "known"])
+def test_what_is_there_is_described_and_never_overwritten(s3: "S3Client", length: str | None) -> None:
+    first, second = mp4(1000), mp4(2000)
+    VideoArchive(s3, BUCKET).store(KEY, known(first))
+    source = known(second) if length else Source(second)
+    assert VideoArchive(s3, BUCKET).store(KEY, source) == described(first)
+    assert held(s3) == {KEY: first}
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_an_object_without_a_sha_256_is_read_to_learn_it(s3: "S3Client") -> None:
+    data = mp4(600_000)
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=data)
+    assert VideoArchive(s3, BUCKET).find(KEY) == described(data)
+
+
+def test_a_checksum_of_parts_is_not_taken_for_that_of_the_video(s3: "S3Client") -> None:
+    """S3 marks a checksum of checksums with the number of parts."""
+    data = mp4(100)
+    with Stubber(s3) as stub:
+        stub.add_response(
+            "head_object",
+            {"ContentLength": len(data), "ChecksumSHA256": "+M3QxiKsnCrn+x6JUs267GRYxNbQKHVJkJ+Jcf60hYk=-3"},
+            {"Bucket": BUCKET, "Key": KEY, "ChecksumMode": "ENABLED"},
+        )
+        stub.add_response(
+            "get_object", {"Body": StreamingBody(io.BytesIO(data), len(data))}, {"Bucket": BUCKET, "Key": KEY}
+        )
+        assert VideoArchive(s3, BUCKET).find(KEY) == described(data)
+
+
+def test_a_key_that_holds_nothing_is_no_video(s3: "S3Client") -> None:
+    assert VideoArchive(s3, BUCKET).find(KEY) is None
+
+
+# --- trouble with S3
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "InternalError", "AccessDenied", "ConditionalRequestConflict"])
+def test_trouble_with_s3_is_not_the_source_s_fault(s3: "S3Client", code: str) -> None:
+    data = mp4()
+    with Stubber(s3) as stub:
+        stub.add_client_error("put_object", code, expected_params=None)
+        with pytest.raises(DeliveryInterruptedError):
+            VideoArchive(s3, BUCKET).store(KEY, known(data))
+        stub.add_client_error("head_object", code, http_status_code=503)
+        with pytest.raises(DeliveryInterruptedError):
+            VideoArchive(s3, BUCKET).find(KEY)
+
+
+def test_an_object_that_vanished_after_a_412_is_tried_again(s3: "S3Client") -> None:
+    with Stubber(s3) as stub:
+        stub.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        with pytest.raises(DeliveryInterruptedError):
+            VideoArchive(s3, BUCKET).store(KEY, known(mp4()))
+
+
+def test_an_upload_that_fails_is_aborted(s3: "S3Client") -> None:
+    with Stubber(s3) as stub:
+        stub.add_response("create_multipart_upload", {"UploadId": "u"}, None)
+        stub.add_client_error("upload_part", "SlowDown")
+        stub.add_client_error(
+            "abort_multipart_upload", "SlowDown", expected_params={"Bucket": BUCKET, "Key": KEY, "UploadId": "u"}
+        )
+        with pytest.raises(DeliveryInterruptedError, match="SlowDown to UploadPart"):
+            VideoArchive(s3, BUCKET).store(KEY, Source(mp4()))
+        stub.assert_no_pending_responses()
+
+
+def unreachable(**_: Any) -> None:
+    raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "HeadObject"])
+def test_an_s3_that_cannot_be_reached_is_not_the_source_s_fault(s3: "S3Client", operation: str) -> None:
+    s3.meta.events.register_first(f"before-send.s3.{operation}", unreachable)
+    archive = VideoArchive(s3, BUCKET)
+    with pytest.raises(DeliveryInterruptedError):
+        archive.store(KEY, known(mp4())) if operation == "PutObject" else archive.find(KEY)
+
+
+def test_an_object_that_cannot_be_read_for_its_hash_is_trouble_and_no_crash(s3: "S3Client") -> None:
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=mp4())
+    with Stubber(s3) as stub:
+        stub.add_response("head_object", {"ContentLength": 5}, None)
+        stub.add_client_error("get_object", "SlowDown")
+        with pytest.raises(DeliveryInterruptedError):
+            VideoArchive(s3, BUCKET).find(KEY)
+
+
+# --- links
+
+
+def test_a_link_opens_our_copy_for_at_most_a_quarter_of_an_hour(s3: "S3Client") -> None:
+    link = VideoArchive(s3, BUCKET).link(described(mp4()))
+    assert KEY in link
+    assert BUCKET in link
+    age = next(part for part in link.replace("?", "&").split("&") if part.startswith(("X-Amz-Expires", "Expires")))
+    name, _, value = age.partition("=")
+    assert name == "X-Amz-Expires"
+    assert int(value) <= 900

@@ -1,0 +1,112 @@
+"""Values that many unit tests begin with: tasks at any point of their life, readings of the provider, small MP4s."""
+
+from dataclasses import replace
+from typing import Any
+
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task, Video
+from vidu_relay.domain.watching import WatchPolicy
+
+NOW = 1_800_000_000_000
+TASK_ID = "abcdefghijklmnopqrstuvwxyz"
+REMOTE_ID = "remote-1"
+LINK = "https://cdn.example/v.mp4?signature=secret"
+
+POLICY = WatchPolicy(
+    first_check_seconds=120,
+    check_interval_seconds=10,
+    task_deadline_seconds=7200,
+    late_watch_hours=72,
+    retain_tasks_days=30,
+)
+
+REQUEST: dict[str, Any] = {
+    "model": MODEL,
+    "subjects": [
+        {"id": "1", "images": ["https://images.example/one.png?key=secret"]},
+        {"id": "2", "images": ["https://images.example/two.png"]},
+    ],
+    "prompt": "@1 and @2 eating hotpot together",
+    "duration": 5,
+    "resolution": "720p",
+}
+
+
+def new_task(**changes: Any) -> Task:
+    """A task as it is first recorded, in `submitting`."""
+    task = lifecycle.new_task(
+        task_id=TASK_ID,
+        tenant_id="acme",
+        provider="gateway",
+        request=REQUEST,
+        request_key=None,
+        fingerprint="f" * 43,
+        claim="claim-1",
+        now=NOW,
+        source="http",
+        policy=POLICY,
+    )
+    return replace(task, **changes)
+
+
+def task_in(status: Status) -> Task:
+    """A task that went the ordinary way to a state."""
+    accepted = lifecycle.record_not_created(new_task(), now=NOW, retry_after_seconds=None, jitter=0.5, policy=POLICY)
+    submitted = lifecycle.record_created(new_task(), reading(), now=NOW, source="create", policy=POLICY)
+    generated = lifecycle.apply_snapshot(submitted, done(), now=NOW, source="callback", policy=POLICY)
+    ways = {
+        Status.ACCEPTED: accepted,
+        Status.SUBMITTING: new_task(),
+        Status.SUBMITTED: submitted,
+        Status.PROCESSING: lifecycle.apply_snapshot(
+            submitted, reading(ProgressState.PROCESSING), now=NOW, source="callback", policy=POLICY
+        ),
+        Status.GENERATED: generated,
+        Status.COMPLETED: lifecycle.record_delivery(generated, (video(),), now=NOW, policy=POLICY),
+        Status.FAILED: lifecycle.apply_snapshot(submitted, failed(), now=NOW, source="check", policy=POLICY),
+        Status.EXPIRED: lifecycle.expire(submitted, now=submitted.deadline_at, source="check", policy=POLICY),
+        # no use case cancels a task yet; the state is public all the same
+        Status.CANCELED: replace(submitted, status=Status.CANCELED, due_at=None),
+    }
+    return ways[status]
+
+
+def reading(state: ProgressState = ProgressState.PENDING, **changes: Any) -> ProviderSnapshot:
+    """What the provider says of the remote task."""
+    return replace(ProviderSnapshot(REMOTE_ID, state, created_at=NOW), **changes)
+
+
+def done(*links: str, **changes: Any) -> ProviderSnapshot:
+    """A reading that shows success, with one video unless links are given."""
+    output = ProviderOutput("upstream-1", "done", links or (LINK,))
+    return reading(ProgressState.SUCCEEDED, outputs=(output,), usage=Usage("0.4000", "0.9"), **changes)
+
+
+def failed(code: str = "008017095") -> ProviderSnapshot:
+    """A reading that shows a failure."""
+    return reading(ProgressState.FAILED, error=TaskError(code, "Internal generation error"))
+
+
+def video(**changes: Any) -> Video:
+    """A video in our bucket."""
+    key = f"videos/acme/2027/01/15/{TASK_ID}/1.mp4"
+    return replace(Video("vidu-relay-videos", key, 3_500_000, "ab" * 32, "video/mp4"), **changes)
+
+
+def box(kind: bytes, content: bytes = b"", *, size: int | None = None, wide: bool = False) -> bytes:
+    """A box of an MP4 file; `size` overrides the truth, `wide` writes it in 64 bits."""
+    if wide:
+        length = 16 + len(content) if size is None else size
+        return b"\0\0\0\1" + kind + length.to_bytes(8, "big") + content
+    length = 8 + len(content) if size is None else size
+    return length.to_bytes(4, "big") + kind + content
+
+
+def mp4(media_bytes: int = 40) -> bytes:
+    """The smallest file that is built like an MP4."""
+    pattern = bytes(number * 31 % 251 for number in range(251))
+    media = (pattern * (media_bytes // 251 + 1))[:media_bytes]
+    return box(b"ftyp", b"isom\0\0\2\0isomiso2") + box(b"moov", b"\0" * 24) + box(b"mdat", media)

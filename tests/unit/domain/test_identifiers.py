@@ -1,0 +1,80 @@
+"""Names that are computed, and stored: what changes them loses what they name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidu_relay.domain.identifiers import (
+    TASK_ID,
+    api_key_digest,
+    fingerprint,
+    request_key,
+    task_id_for_key,
+    task_id_from_random,
+    video_key,
+)
+
+names = st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name)
+
+
+def test_the_id_of_an_idempotent_task_is_stable_across_releases() -> None:
+    """Another id for the same key would make, and bill, the same video again."""
+    assert task_id_for_key("acme", "order-1") == "v5pu6gcb5chlzlsqeaunkhagfq"
+
+
+@given(tenant=names, key=names, other_tenant=names, other_key=names)
+def test_only_the_same_tenant_with_the_same_key_meets_the_same_task(
+    tenant: str, key: str, other_tenant: str, other_key: str
+) -> None:
+    same = task_id_for_key(tenant, key) == task_id_for_key(other_tenant, other_key)
+    assert same is ((tenant, key) == (other_tenant, other_key))
+
+
+def test_tenant_and_key_do_not_run_into_each_other() -> None:
+    assert task_id_for_key("a", "bc") != task_id_for_key("ab", "c")
+
+
+@given(random=st.binary(min_size=16, max_size=16), key=names)
+def test_an_id_fits_a_url_an_object_key_and_an_execution_name(random: bytes, key: str) -> None:
+    for task_id in (task_id_from_random(random), task_id_for_key("acme", key)):
+        assert TASK_ID.fullmatch(task_id)
+        assert len(f"{task_id}-{10**12}") <= 80
+
+
+@given(one=st.binary(min_size=16, max_size=16), other=st.binary(min_size=16, max_size=16))
+def test_an_id_loses_none_of_its_randomness(one: bytes, other: bytes) -> None:
+    assert (task_id_from_random(one) == task_id_from_random(other)) is (one == other)
+
+
+@pytest.mark.parametrize("text", ["", "a" * 25, "a" * 27, "A" * 26, "1" * 26, "a" * 25 + "\n", "a" * 26 + "\n"])
+def test_what_is_no_id_is_not_taken_for_one(text: str) -> None:
+    assert not TASK_ID.fullmatch(text)
+
+
+def test_a_key_is_kept_as_its_sha_256() -> None:
+    assert api_key_digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_video_lies_under_the_utc_day_its_task_was_created() -> None:
+    last_moment = 1_767_225_599_999  # 2025-12-31T23:59:59.999Z
+    assert video_key("acme", "t", last_moment, 1) == "videos/acme/2025/12/31/t/1.mp4"
+    assert video_key("acme", "t", last_moment + 1, 2) == "videos/acme/2026/01/01/t/2.mp4"
+
+
+def test_another_request_of_the_same_task_lies_elsewhere() -> None:
+    one, other = fingerprint({"prompt": "a"}), fingerprint({"prompt": "b"})
+    assert request_key("acme", "t", one) != request_key("acme", "t", other)
+
+
+json_objects = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4) | st.booleans(), max_size=4)
+
+
+@given(request=json_objects)
+def test_a_mark_is_the_same_whatever_the_order(request: dict[str, object]) -> None:
+    turned = dict(reversed(request.items()))
+    assert fingerprint({"a": request, "b": [1, request]}) == fingerprint({"b": [1, turned], "a": turned})
+
+
+def test_a_mark_tells_values_of_different_types_apart() -> None:
+    marks = {fingerprint({"v": value}) for value in (1, "1", True, None, [1], {"v": 1}, 1.5)}
+    assert len(marks) == 7

@@ -1,0 +1,209 @@
+"""A task as others see it."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.builders import LINK, NOW, POLICY, TASK_ID, done, new_task, reading, task_in, video
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
+from vidu_relay.domain.request import MODEL, parse_request
+from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Output, Task, Video
+
+SECRET = "hunter2"
+MAX_EVENT_BYTES = 20_000
+
+
+def sign(of: Video) -> str:
+    return f"https://signed.example/{of.key}"
+
+
+def wire(detail: dict[str, Any]) -> str:
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+# --- the API
+
+
+def test_a_completed_task_reads_like_the_provider_s_own_response() -> None:
+    task = replace(task_in(Status.COMPLETED), upstream_id="upstream-1")
+    shown = represent(task, sign=sign)
+    assert shown["output"] == [
+        {
+            "task_id": "upstream-1",
+            "task_status": "done",
+            "results": [{"type": "video", "url": sign(task.videos[0])}],
+        }
+    ]
+    assert shown["usage"] == {"cost": "0.4000", "discount": 0.9}
+    assert shown["metadata"] == {"remote_task_id": "upstream-1", "model": MODEL}
+    assert shown["error"] is None
+
+
+def test_a_task_shows_every_field_of_the_contract_in_every_state() -> None:
+    for status in Status:
+        assert list(represent(task_in(status))) == [
+            "task_id",
+            "status",
+            "version",
+            "model",
+            "created_at",
+            "updated_at",
+            "request",
+            "error",
+            "output",
+            "usage",
+            "metadata",
+            "videos",
+            "history",
+        ]
+
+
+def test_without_a_signer_no_link_is_shown() -> None:
+    shown = represent(task_in(Status.COMPLETED))
+    assert shown["output"][0]["results"] == [{"type": "video"}]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_provider_s_link_is_never_shown(status: Status) -> None:
+    task = task_in(status)
+    shown = wire(represent(task, sign=sign)) + wire(event_detail(task))
+    assert LINK not in shown
+    assert "cdn.example" not in shown
+
+
+def test_a_generated_task_has_no_link_yet() -> None:
+    assert "url" not in represent(task_in(Status.GENERATED), sign=sign)["output"][0]["results"][0]
+
+
+def test_each_result_links_to_its_own_copy() -> None:
+    outputs = (ProviderOutput("a", None, ("https://x/1", "https://x/2")), ProviderOutput("b", "done", ("https://x/3",)))
+    snapshot = reading(ProgressState.SUCCEEDED, outputs=outputs)
+    generated = lifecycle.apply_snapshot(task_in(Status.SUBMITTED), snapshot, now=NOW, source="check", policy=POLICY)
+    videos = tuple(video(key=f"{n}.mp4") for n in (1, 2, 3))
+    shown = represent(lifecycle.record_delivery(generated, videos, now=NOW, policy=POLICY), sign=sign)
+    links = [[result["url"][-5:] for result in output["results"]] for output in shown["output"]]
+    assert links == [["1.mp4", "2.mp4"], ["3.mp4"]]
+    assert [output["task_status"] for output in shown["output"]] == ["done", "done"]
+
+
+def test_the_whole_request_is_shown_where_it_is_given() -> None:
+    assert represent(new_task(), request={"prompt": "whole"})["request"] == {"prompt": "whole"}
+
+
+@pytest.mark.parametrize(("text", "number"), [("1.0", 1), ("0.9", 0.9), ("0", 0), (None, None)])
+def test_a_discount_is_a_number(text: str | None, number: float | None) -> None:
+    shown = represent(replace(task_in(Status.COMPLETED), usage=Usage(None, text)))
+    assert shown["usage"] == {"cost": None, "discount": number}
+
+
+def test_times_are_utc_to_the_millisecond() -> None:
+    assert timestamp(0) == "1970-01-01T00:00:00.000Z"
+    assert timestamp(1_767_225_599_999) == "2025-12-31T23:59:59.999Z"
+
+
+# --- events
+
+
+def test_the_first_event_of_a_task_says_that_it_was_accepted() -> None:
+    assert event_type(new_task()) == "VideoTaskAccepted"
+    assert event_type(task_in(Status.ACCEPTED)) == "VideoTaskAccepted"
+
+
+@pytest.mark.parametrize(
+    "status", [Status.SUBMITTED, Status.PROCESSING, Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.EXPIRED]
+)
+def test_an_event_is_named_after_the_state_that_was_entered(status: Status) -> None:
+    assert event_type(task_in(status)) == f"VideoTask{status.value.capitalize()}"
+
+
+def test_an_event_is_identified_by_task_and_version() -> None:
+    detail = event_detail(task_in(Status.GENERATED))
+    assert (detail["event_id"], detail["tenant_id"]) == (f"{TASK_ID}:3", "acme")
+
+
+def test_an_event_carries_nothing_that_opens_anything() -> None:
+    request = {
+        "model": MODEL,
+        "prompt": "x",
+        "subjects": [{"id": "1", "images": [f"https://u:{SECRET}@a.example/p?sig={SECRET}#{SECRET}"]}],
+        "images": [f"https://a.example/p?sig={SECRET}", "ni:///sha-256;abc?ct=image/png"],
+        "wm_url": f"https://{SECRET}@a.example/wm?sig={SECRET}",
+        "payload": SECRET,
+        "meta_data": json.dumps({"Label": SECRET}),
+        "callback_url": f"https://client.example/{SECRET}",
+    }
+    detail = event_detail(replace(task_in(Status.COMPLETED), request=request))
+    assert SECRET not in wire(detail)
+    shown = detail["task"]["request"]
+    assert shown["images"] == ["https://a.example/p", "ni:///sha-256;abc?ct=image/png"]
+    assert shown["subjects"][0]["images"] == ["https://a.example/p"]
+    assert shown["wm_url"] == "https://a.example/wm"
+    assert shown.keys().isdisjoint({"payload", "meta_data", "callback_url"})
+    assert "history" not in detail["task"]
+    assert "url" not in detail["task"]["output"][0]["results"][0]
+
+
+def test_an_event_does_not_change_the_task() -> None:
+    task = task_in(Status.COMPLETED)
+    before = json.dumps(dict(task.request))
+    event_detail(task)
+    assert json.dumps(dict(task.request)) == before
+
+
+def test_a_long_prompt_is_cut_in_events_only() -> None:
+    task = new_task(request={"model": MODEL, "prompt": "p" * 2000, "images": ["https://a.example/i"]})
+    assert len(event_detail(task)["task"]["request"]["prompt"]) == 500
+    assert len(represent(task)["request"]["prompt"]) == 2000
+
+
+def test_parameters_given_as_null_do_not_stop_the_stream() -> None:
+    request = {"model": MODEL, "prompt": "x", "images": ["https://a.example/i"], "subjects": None, "wm_url": None}
+    shown = event_detail(new_task(request=request))["task"]["request"]
+    assert shown == request
+
+
+def largest_task(letter: str) -> Task:
+    """A task with every field as long as the request model and the provider's adapter let it be."""
+    url = "https://a.example/" + letter * (2048 - 18)
+    subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
+    params = {
+        "model": MODEL,
+        "subjects": subjects,
+        "prompt": letter * 2000,
+        "audio": True,
+        "duration": 8,
+        "seed": -(2**63),
+        "aspect_ratio": "99999:99999",
+        "resolution": "1080p",
+        "payload": letter * 256,
+        "off_peak": False,
+        "watermark": True,
+        "wm_position": 4,
+        "wm_url": url,
+        "callback_url": url,
+    }
+    record, _ = parse_request(json.dumps(params), off_peak_available=False).for_record()
+    generated = lifecycle.apply_snapshot(
+        lifecycle.record_created(new_task(request=record), reading(), now=NOW, source="create", policy=POLICY),
+        done(LINK, upstream_id="u" * 64),
+        now=NOW,
+        source="callback",
+        policy=POLICY,
+    )
+    return replace(generated, status=Status.FAILED, error=TaskError("c" * 64, letter * 500), videos=(video(),))
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "🐈"], ids=["ascii", "latin", "emoji"])
+def test_the_largest_task_makes_an_event_under_20_kb(letter: str) -> None:
+    assert len(wire(event_detail(largest_task(letter))).encode()) < MAX_EVENT_BYTES
+
+
+def test_a_task_with_many_outputs_makes_an_event_under_20_kb() -> None:
+    outputs = tuple(Output("u" * 40, "done", 1) for _ in range(20))
+    task = replace(task_in(Status.COMPLETED), outputs=outputs, videos=(video(),) * 20)
+    assert len(wire(event_detail(task)).encode()) < MAX_EVENT_BYTES

@@ -1,0 +1,444 @@
+"""The request model: every limit of the provider's page, just inside and just outside."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.identifiers import fingerprint
+from vidu_relay.domain.request import MODEL, VideoRequest, parse_request
+from vidu_relay.domain.submission import provider_params
+
+URL = "https://images.example/a.png"
+PIXELS = base64.b64encode(b"\x89PNG not really").decode()
+DATA_URI = f"data:image/png;base64,{PIXELS}"
+BASE: dict[str, Any] = {"model": MODEL, "prompt": "a cat", "images": [URL]}
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    """A good request with changes; `...` takes a parameter away."""
+    return {name: value for name, value in {**BASE, **changes}.items() if value is not ...}
+
+
+def parse(**changes: Any) -> VideoRequest:
+    return parse_request(json.dumps(body(**changes)), off_peak_available=True)
+
+
+def refusal(**changes: Any) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse(**changes)
+    return caught.value
+
+
+def subject(name: str = "1", images: int = 1, **more: Any) -> dict[str, Any]:
+    return {"id": name, "images": [URL] * images, **more}
+
+
+def with_subjects(*subjects: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"images": ..., "subjects": list(subjects), **more}
+
+
+# --- limits
+
+JUST_INSIDE: list[dict[str, Any]] = [
+    with_subjects(subject()),
+    with_subjects(*(subject(str(n)) for n in range(7))),
+    with_subjects(subject("1", 3), subject("2", 3), subject("3", 1)),
+    with_subjects(subject("i" * 100)),
+    with_subjects(subject(voice_id="v" * 200)),
+    {"images": [URL] * 7},
+    {"prompt": "x"},
+    {"prompt": "é" * 2000},
+    {"prompt": "🐈" * 2000},
+    {"duration": 1},
+    {"duration": 8},
+    {"seed": 0},
+    {"seed": 2**63 - 1},
+    {"seed": -(2**63)},
+    {"aspect_ratio": "16:9"},
+    {"aspect_ratio": "9:16"},
+    {"aspect_ratio": "1:1"},
+    {"aspect_ratio": "21:9"},  # the page: q2 models support any ratio
+    {"resolution": "720p"},
+    {"resolution": "1080p"},
+    {"payload": ""},
+    {"payload": "p" * 1_048_576},
+    {"wm_position": 1},
+    {"wm_position": 4},
+    {"wm_url": URL},
+    {"wm_url": "https://a.example/" + "x" * (2048 - 18)},
+    {"meta_data": "{}"},
+    {"meta_data": json.dumps({"Label": "x" * (65_536 - 13)})},
+    {"callback_url": "http://client.example:8080/hook?x=1"},
+    {"watermark": True, "audio": False, "off_peak": True},
+    {"images": [f"data:image/{kind};base64,{PIXELS}" for kind in ("png", "jpeg", "jpg", "webp")]},
+]
+
+JUST_OUTSIDE: list[tuple[str, dict[str, Any]]] = [
+    ("subjects", with_subjects()),
+    ("subjects", with_subjects(*(subject(str(n)) for n in range(8)))),
+    ("subjects", with_subjects(subject("1", 3), subject("2", 3), subject("3", 2))),
+    ("subjects.0.images", with_subjects(subject(images=0))),
+    ("subjects.0.images", with_subjects(subject(images=4))),
+    ("subjects.0.id", with_subjects(subject(""))),
+    ("subjects.0.id", with_subjects(subject("i" * 101))),
+    ("subjects.0.voice_id", with_subjects(subject(voice_id="v" * 201))),
+    ("subjects.1.id", with_subjects(subject("1"), subject("1"))),
+    ("images", {"images": []}),
+    ("images", {"images": [URL] * 8}),
+    ("images", {"subjects": [subject()]}),
+    ("prompt", {"prompt": ""}),
+    ("prompt", {"prompt": "x" * 2001}),
+    ("duration", {"duration": 0}),
+    ("duration", {"duration": 9}),
+    ("seed", {"seed": 2**63}),
+    ("seed", {"seed": -(2**63) - 1}),
+    ("aspect_ratio", {"aspect_ratio": "16x9"}),
+    ("aspect_ratio", {"aspect_ratio": "0:1"}),
+    ("aspect_ratio", {"aspect_ratio": "16:9\n"}),
+    ("aspect_ratio", {"aspect_ratio": "1६:9"}),
+    ("aspect_ratio", {"aspect_ratio": "-16:9"}),
+    ("resolution", {"resolution": "540p"}),
+    ("payload", {"payload": "p" * 1_048_577}),
+    ("wm_position", {"wm_position": 0}),
+    ("wm_position", {"wm_position": 5}),
+    ("wm_url", {"wm_url": "https://a.example/" + "x" * (2048 - 17)}),
+    ("wm_url", {"wm_url": DATA_URI}),
+    ("meta_data", {"meta_data": json.dumps({"Label": "x" * (65_536 - 12)})}),
+    ("meta_data", {"meta_data": "[]"}),
+    ("meta_data", {"meta_data": "Label: x"}),
+    ("prompt", {"prompt": "@1 and @10", "subjects": [{"id": "1", "images": ["https://example.com/1.png"]}]}),
+    ("meta_data", {"meta_data": '{"a":' * 13_000}),
+    ("model", {"model": "viduq2"}),
+    ("model", {"model": ...}),
+    ("prompt", {"prompt": ...}),
+]
+
+
+@pytest.mark.parametrize("changes", JUST_INSIDE, ids=lambda changes: str(changes)[:60])
+def test_what_the_page_allows_is_accepted_unchanged(changes: dict[str, Any]) -> None:
+    assert parse(**changes).given() == body(**changes)
+
+
+@pytest.mark.parametrize(("where", "changes"), JUST_OUTSIDE, ids=lambda part: str(part)[:60])
+def test_what_the_page_does_not_allow_is_refused_at_its_place(where: str, changes: dict[str, Any]) -> None:
+    assert where in [fault.loc for fault in refusal(**changes).faults]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"duration": "5"},
+        {"duration": 5.0},
+        {"duration": True},
+        {"seed": "1"},
+        {"audio": 1},
+        {"audio": "true"},
+        {"watermark": 0},
+        {"prompt": 5},
+        {"prompt": None},
+        {"images": URL},
+        {"images": {"0": URL}},
+        {"images": [None]},
+        {"payload": {}},
+        {"meta_data": {"Label": "x"}},
+        {"subjects": "1", "images": ...},
+        with_subjects({"id": 1, "images": [URL]}),
+        {"wm_position": 3.5},
+        {"resolution": 720},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_never_bent_into_shape(changes: dict[str, Any]) -> None:
+    assert refusal(**changes).faults
+
+
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("durations", {"durations": 5}),
+        ("Prompt", {"Prompt": "x"}),
+        ("subjects.0.voice", with_subjects(subject(voice="x"))),
+    ],
+)
+def test_a_misspelt_parameter_is_refused_before_it_is_paid_for(where: str, changes: dict[str, Any]) -> None:
+    (fault,) = [fault for fault in refusal(**changes).faults if fault.loc == where]
+    assert "known are" in fault.msg
+
+
+def test_every_fault_is_listed() -> None:
+    faults = refusal(duration=9, resolution="8k", prompt=..., images=[URL] * 8, extra=1).faults
+    assert {fault.loc for fault in faults} == {"duration", "resolution", "prompt", "images", "extra"}
+
+
+def test_one_fault_is_not_reported_as_two() -> None:
+    """A subject that is refused must not make its list look empty: the client would look in the wrong place."""
+    assert [fault.loc for fault in refusal(**with_subjects(subject(voice="x"))).faults] == ["subjects.0.voice"]
+
+
+def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+    error = refusal(payload=5, wm_url="ftp://user:hunter2@host/", meta_data="hunter2", prompt="x" * 2001)
+    assert "hunter2" not in f"{error} {error.detail} {error.faults}"
+
+
+# --- URLs and images
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a.example/x",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "//a.example/x",
+        "a.example/x",
+        "https://",
+        "https:///x",
+        "https://a.example:99999/",
+        "https://[::1",
+        "https://a.example/a b",
+        "https://a.example/\n",
+        "https://a.example/\0",
+        "https://a.example/\u2028",
+        "",
+    ],
+)
+def test_what_is_no_web_address_is_refused(url: str) -> None:
+    assert [fault.loc for fault in refusal(images=[url]).faults] == ["images.0"]
+    assert [fault.loc for fault in refusal(callback_url=url).faults] == ["callback_url"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "data:image/gif;base64," + PIXELS,
+        "data:image/svg+xml;base64," + PIXELS,
+        "data:text/html;base64," + PIXELS,
+        "data:image/png," + PIXELS,
+        "data:image/png;base64,",
+        "data:image/png;base64,not base 64",
+        "data:image/png;base64,YWJ",
+        "data:image/png;base64,YW_-",
+        "data:image/png;base64,YWJj\n",
+        "DATA:image/png;base64," + PIXELS,
+        "data:",
+    ],
+)
+def test_an_image_that_the_provider_could_not_read_is_refused(image: str) -> None:
+    assert [fault.loc for fault in refusal(images=[URL, image]).faults] == ["images.1"]
+
+
+# --- rules between parameters, and the provider's codes
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("008017001", {"audio": True}),
+        ("008017001", {"audio": True, "duration": 99}),
+        ("008017002", {"images": ...}),
+        ("008017002", {"images": None}),
+        ("008017002", {"images": ..., "subjects": None, "duration": "x"}),
+        ("008017003", {"images": []}),
+        ("008017003", {"images": [URL] * 8}),
+        ("008017003", {"images": [URL] * 8, "prompt": 1}),
+        ("008017003", with_subjects(subject("1", 3), subject("2", 3), subject("3", 2))),
+        ("validation_error", {"duration": 9}),
+    ],
+)
+def test_the_provider_s_code_is_given_where_one_fits(code: str, changes: dict[str, Any]) -> None:
+    assert refusal(**changes).code == code
+
+
+def test_audio_with_subjects_is_accepted() -> None:
+    assert parse(**with_subjects(subject(), audio=True)).audio
+
+
+def test_audio_does_not_go_off_peak() -> None:
+    error = refusal(**with_subjects(subject(), audio=True, off_peak=True))
+    assert [fault.loc for fault in error.faults] == ["off_peak"]
+
+
+def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
+    text = json.dumps(body(off_peak=True))
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(text, off_peak_available=False)
+    assert [fault.loc for fault in caught.value.faults] == ["off_peak"]
+    assert parse_request(text, off_peak_available=True).off_peak
+    assert not parse_request(json.dumps(body(off_peak=False)), off_peak_available=False).off_peak
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "@1 and @cat",
+        "@cat在跑",  # an id may be followed by letters: languages without spaces do that
+        "@cat在跳舞",
+        "write to a@b.example",
+        "@@1",
+        "5 @ 3",
+        "@",
+        "@1@cat",
+        "@-",
+    ],
+)
+def test_a_prompt_may_mention_the_subjects(prompt: str) -> None:
+    assert parse(**with_subjects(subject("1"), subject("cat"), prompt=prompt)).prompt == prompt
+
+
+@pytest.mark.parametrize(("prompt", "name"), [("@2 runs", "2"), ("@1 and @dog", "dog"), ("(@Cat)", "Cat")])
+def test_a_mention_of_nobody_is_refused_by_name(prompt: str, name: str) -> None:
+    (fault,) = refusal(**with_subjects(subject("1"), subject("cat"), prompt=prompt)).faults
+    assert fault.loc == "prompt"
+    assert f"@{name}" in fault.msg
+
+
+def test_a_prompt_without_subjects_may_hold_any_at_sign() -> None:
+    assert parse(prompt="@home").prompt == "@home"
+
+
+# --- bodies that are odd
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null,",
+        b"{",
+        b"\xff\xfe{}",
+        b'{"prompt":"\xff"}',
+        rb'{"prompt":"\ud800"}',
+        rb'{"prompt":"\udc00\ud800"}',
+        b"{'prompt':'x'}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"prompt":"x"} {}',
+        b'{"prompt":"a\0b"}',
+    ],
+    ids=lambda text: repr(text[:20]),
+)
+def test_what_is_not_json_is_called_malformed(text: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(text, off_peak_available=True)
+    assert caught.value.code == "malformed_json"
+
+
+@pytest.mark.parametrize("text", [b"null", b"[]", b'"x"', b"5", b"true", b"NaN", b"{}"])
+def test_json_that_is_no_request_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(text, off_peak_available=True)
+    assert caught.value.code in ("validation_error", "008017002")
+
+
+@pytest.mark.parametrize("seed", [b"NaN", b"Infinity", b"1e400", b"1" + b"0" * 30, b"1" + b"0" * 5000, b"1.5", b"-0.5"])
+def test_a_number_out_of_this_world_is_refused(seed: bytes) -> None:
+    text = json.dumps(BASE).encode()[:-1] + b',"seed":' + seed + b"}"
+    with pytest.raises(InvalidRequestError):
+        parse_request(text, off_peak_available=True)
+
+
+def test_of_a_parameter_given_twice_what_is_checked_is_what_is_sent() -> None:
+    text = json.dumps(BASE)[:-1] + ',"prompt":"second","duration":99,"duration":5}'
+    request = parse_request(text, off_peak_available=True)
+    assert provider_params(request.given())["prompt"] == request.prompt == "second"
+    assert provider_params(request.given())["duration"] == 5
+
+
+def test_a_null_byte_survives() -> None:
+    assert parse(prompt="a\0b").given()["prompt"] == "a\0b"
+
+
+@given(text=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@settings(max_examples=100, deadline=None)
+def test_no_body_gets_past_the_model_by_breaking_it(text: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_request(text, off_peak_available=True)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(URL) | st.just(DATA_URI),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "images"]), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(changes=st.dictionaries(st.sampled_from(sorted(VideoRequest.model_fields)), json_values, max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_any_value_anywhere_is_accepted_or_refused_but_never_a_crash(changes: dict[str, Any]) -> None:
+    whole = {**BASE, **changes}
+    try:
+        request = parse_request(json.dumps(whole), off_peak_available=True)
+    except InvalidRequestError:
+        return
+    assert request.given() == whole
+    record, _ = request.for_record()
+    assert set(record) <= set(whole)
+
+
+# --- what is kept and what is sent
+
+
+def test_the_provider_is_sent_what_the_client_gave_and_no_defaults() -> None:
+    params = provider_params(parse(callback_url="https://client.example/hook", seed=0).given())
+    assert params == {"prompt": "a cat", "images": [URL], "seed": 0}
+
+
+def test_a_record_names_image_bytes_in_place_of_holding_them() -> None:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(base64.b64decode(PIXELS)).digest()).decode().rstrip("=")
+    name = f"ni:///sha-256;{digest}?ct=image/png"
+    record, reduced = parse(images=[DATA_URI, URL]).for_record()
+    assert (record["images"], reduced) == ([name, URL], True)
+    record, reduced = parse(**with_subjects({"id": "1", "images": [URL, DATA_URI]})).for_record()
+    assert (record["subjects"], reduced) == ([{"id": "1", "images": [URL, name]}], True)
+
+
+def test_a_request_without_anything_large_is_kept_whole() -> None:
+    request = parse(payload="p" * 256, meta_data=json.dumps({"Label": "x"}))
+    assert request.for_record() == (request.given(), False)
+
+
+@pytest.mark.parametrize("large", [{"payload": "p" * 257}, {"meta_data": json.dumps({"Label": "x" * 257})}])
+def test_what_is_large_is_left_out_of_the_record_and_said_so(large: dict[str, Any]) -> None:
+    assert parse(**large).for_record() == (BASE, True)
+
+
+@pytest.mark.parametrize("absent", ["subjects", "payload", "meta_data", "wm_url", "callback_url"])
+def test_a_parameter_given_as_null_counts_as_absent(absent: str) -> None:
+    record, reduced = parse(**{absent: None}).for_record()
+    assert ({name: value for name, value in record.items() if value is not None}, reduced) == (BASE, False)
+
+
+def test_images_given_as_null_next_to_subjects_count_as_absent() -> None:
+    record, reduced = parse(images=None, subjects=[subject()]).for_record()
+    assert (record["subjects"], reduced) == ([subject()], False)
+
+
+# --- the mark of a request
+
+
+def test_the_mark_does_not_depend_on_the_order_of_fields_but_on_that_of_images() -> None:
+    turned = parse_request(json.dumps(dict(reversed(BASE.items()))), off_peak_available=True)
+    assert fingerprint(turned.given()) == fingerprint(parse().given())
+    one, other = [URL, URL + "2"], [URL + "2", URL]
+    assert fingerprint(parse(images=one).given()) != fingerprint(parse(images=other).given())
+
+
+def test_the_mark_of_a_request_is_stable_across_releases() -> None:
+    """It is stored: a release that computes another would answer 422 to every repeated request."""
+    assert fingerprint(parse(seed=7).given()) == "1CIjQ1nbBUEmkxLYrl3oltBttyBIyuK9zVgpNsckvms"
+
+
+@given(
+    one=st.fixed_dictionaries({}, optional={"seed": st.integers(0, 3), "duration": st.integers(1, 3)}),
+    other=st.fixed_dictionaries({}, optional={"seed": st.integers(0, 3), "duration": st.integers(1, 3)}),
+)
+@settings(max_examples=50, deadline=None)
+def test_requests_have_the_same_mark_exactly_if_they_are_the_same(one: dict[str, int], other: dict[str, int]) -> None:
+    same = fingerprint(parse(**one).given()) == fingerprint(parse(**other).given())
+    assert same is (one == other)

@@ -1,0 +1,301 @@
+"""Which addresses are opened on someone else's word: every way round it that we know of."""
+
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError, is_public
+
+PUBLIC = "93.184.216.34"
+PUBLIC_6 = "2606:4700::1111"
+
+
+class Names:
+    """A resolver with a book of names that counts how often it is asked."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, int]] = []
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append((host, port))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def guard(*addresses: str, hosts: Sequence[str] = (), trusted: Sequence[str] = ()) -> AddressGuard:
+    return AddressGuard(hosts=hosts, trusted_origins=trusted, resolve=Names(addresses or (PUBLIC,)))
+
+
+NOT_PUBLIC = [
+    "0.0.0.0",  # noqa: S104 - nothing is bound
+    "0.1.2.3",
+    "10.0.0.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "100.127.255.255",
+    "127.0.0.1",
+    "127.255.255.254",
+    "169.254.0.1",
+    "169.254.169.254",
+    "169.254.170.2",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.1",
+    "192.0.0.192",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.0.1",
+    "198.18.0.1",
+    "198.19.255.255",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::2",
+    "::7f00:1",
+    "::127.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b::127.0.0.1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "100::1",
+    "2001::1",
+    "2001:0:a9fe:a9fe::1",
+    "2001:db8::1",
+    "2002:7f00:1::1",
+    "2002:a9fe:a9fe::1",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "ff02::1",
+    "ff0e::1",
+]
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_an_address_that_is_not_on_the_public_internet_is_never_opened(address: str) -> None:
+    assert not is_public(address)
+    with pytest.raises(RefusedAddressError):
+        guard(address).check("https://video.example/v.mp4")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["1.1.1.1", PUBLIC, "100.63.255.255", "100.128.0.1", "172.32.0.1", "198.20.0.1", PUBLIC_6, "::ffff:8.8.8.8"],
+)
+def test_an_ordinary_address_is_opened(address: str) -> None:
+    assert guard(address).check("https://video.example/v.mp4").address == address
+
+
+@given(number=st.integers(0, 255))
+def test_no_address_behind_an_embedding_gets_past_what_is_refused_plainly(number: int) -> None:
+    for head in ("10.1.2.", "169.254.169.", "127.0.0.", "192.168.1."):
+        inner = f"{head}{number}"
+        assert not any(is_public(f"{prefix}{inner}") for prefix in ("", "::ffff:", "::", "64:ff9b::"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/",
+        "video.example/v.mp4",
+        "//video.example/v.mp4",
+        "https:",
+        "https://",
+        "https:///v.mp4",
+        "https:video.example",
+        "http://video.example/v.mp4",
+        "ftp://video.example/v.mp4",
+        "file:///etc/passwd",
+        "gopher://video.example/",
+        "data:video/mp4;base64,AAAA",
+        "s3://bucket/key",
+        "https://video.example:80/",
+        "https://video.example:8443/",
+        "https://video.example:0/",
+        "https://video.example:99999/",
+        "https://video.example:x/",
+        "https://user@video.example/",
+        "https://user:password@video.example/",
+        "https://@video.example/",
+        "https://video.example@127.0.0.1/",
+        "https://video.example\\@127.0.0.1/",
+        "https://127.0.0.1\\.video.example/",
+        "https://video.example/a b",
+        " https://video.example/",
+        "https://video.example/\n",
+        "https://video.example/\r\nHost: internal",
+        "https://video\t.example/",
+        "https://video.example/\0",
+        "https://vidéo.example/",
+        "https://①②⑦.⓪.⓪.①/",
+        "https://video.example/é",
+        "https://video。example/",
+        "https://[::1",
+        "https://]/",
+    ],
+)
+def test_a_url_that_two_readers_may_read_differently_is_not_opened(url: str) -> None:
+    names = Names([PUBLIC])
+    with pytest.raises(RefusedAddressError):
+        AddressGuard(resolve=names).check(url)
+    assert names.asked == [], "not even its name is looked up"
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://video.example", "/"),
+        ("https://video.example/", "/"),
+        ("https://video.example?", "/?"),
+        ("https://video.example?x=1", "/?x=1"),
+        ("https://video.example/v.mp4?", "/v.mp4?"),
+        ("https://video.example/v.mp4#frag?ment", "/v.mp4"),
+        ("https://video.example/v%2Fw.mp4?sig=a%2Bb+c%3D%3d&x=;'()*!~", "/v%2Fw.mp4?sig=a%2Bb+c%3D%3d&x=;'()*!~"),
+        ("https://video.example//a/../b;p=1/", "//a/../b;p=1/"),
+        ("https://video.example/%zz", "/%zz"),
+        ("HTTPS://Video.Example:443/V.mp4", "/V.mp4"),
+    ],
+)
+def test_a_signed_link_is_asked_for_byte_for_byte(url: str, target: str) -> None:
+    checked = guard().check(url)
+    assert checked.request_target == target
+    assert (checked.scheme, checked.host, checked.port) == ("https", "video.example", 443)
+
+
+@pytest.mark.parametrize("addresses", [(PUBLIC, "10.0.0.1"), ("::1", PUBLIC), (PUBLIC, PUBLIC_6, "169.254.169.254")])
+def test_one_private_address_among_several_is_enough_to_refuse(addresses: tuple[str, ...]) -> None:
+    with pytest.raises(RefusedAddressError):
+        guard(*addresses).check("https://video.example/")
+
+
+def test_a_name_without_addresses_is_trouble_on_the_way_and_no_verdict() -> None:
+    def fails(host: str, port: int) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    for resolve in (fails, Names([])):
+        with pytest.raises(ConnectionError):
+            AddressGuard(resolve=resolve).check("https://video.example/")
+
+
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example", "..."])
+def test_a_name_that_cannot_be_one_is_refused(host: str) -> None:
+    def encodes(name: str, port: int) -> Sequence[str]:
+        name.encode("idna")
+        return []
+
+    with pytest.raises(RefusedAddressError):
+        AddressGuard(resolve=encodes).check(f"https://{host}/")
+
+
+# --- a name that changes its mind
+
+
+@pytest.mark.parametrize(("scheme", "trusted"), [("http", ["http://video.example"]), ("https", [])])
+def test_a_name_is_looked_up_once_and_the_checked_address_is_opened(
+    scheme: str, trusted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the second answer would be the metadata service."""
+    names = Names([PUBLIC], ["169.254.169.254"])
+    opened: list[Any] = []
+
+    def create_connection(address: tuple[str, int], timeout: float) -> socket.socket:
+        opened.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    target = AddressGuard(trusted_origins=trusted, resolve=names).check(f"{scheme}://video.example/v.mp4")
+    connection = target.connect(1)
+    with pytest.raises(ConnectionRefusedError):
+        connection.request("GET", target.request_target)
+    assert opened == [(PUBLIC, 443 if scheme == "https" else 80)]
+    assert len(names.asked) == 1
+
+
+def test_tls_asks_for_the_host_s_own_name_and_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    plain, asked = Plain(), []
+
+    def wrap_socket(self: ssl.SSLContext, sock: object, *, server_hostname: str) -> None:
+        asked.append((sock, server_hostname, self.check_hostname, self.verify_mode))
+        raise ssl.SSLCertVerificationError
+
+    monkeypatch.setattr(socket, "create_connection", lambda *_: plain)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrap_socket)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        guard().check("https://video.example/").connect(1).request("GET", "/")
+    assert asked == [(plain, "video.example", True, ssl.CERT_REQUIRED)]
+    assert plain.closed
+
+
+# --- the operator's lists
+
+
+@pytest.mark.parametrize("host", ["cdn.example", "a.cdn.example", "A.B.CDN.Example", "cdn.example."])
+def test_a_listed_host_and_those_below_it_are_opened(host: str) -> None:
+    assert guard(hosts=["CDN.example", "other.example"]).check(f"https://{host}/").address == PUBLIC
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evilcdn.example", "cdn.example.evil.example", "example", "cdn-example", "a.cdn.example..evil.example", PUBLIC],
+)
+def test_a_host_that_only_looks_listed_is_not_opened(host: str) -> None:
+    with pytest.raises(RefusedAddressError):
+        guard(hosts=["cdn.example"]).check(f"https://{host}/")
+
+
+def test_a_listed_host_with_a_private_address_is_not_opened() -> None:
+    with pytest.raises(RefusedAddressError):
+        guard("10.0.0.1", hosts=["cdn.example"]).check("https://cdn.example/")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9000/v.mp4", "HTTP://127.0.0.1:9000/v.mp4"])
+def test_a_trusted_origin_is_opened_as_it_is(url: str) -> None:
+    target = guard("127.0.0.1", trusted=["http://127.0.0.1:9000/"]).check(url)
+    assert (target.address, target.port) == ("127.0.0.1", 9000)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://127.0.0.1:90001/",
+        "http://127.0.0.1:9001/",
+        "https://127.0.0.1:9000/",
+        "http://127.0.0.1:9000@127.0.0.1/",
+        "http://u@127.0.0.1:9000/",
+        "http://127.0.0.1:9000.evil.example/",
+        "http://127.0.0.2:9000/",
+        "http://localhost:9000/",
+    ],
+)
+def test_trust_in_an_origin_covers_no_other(url: str) -> None:
+    with pytest.raises(RefusedAddressError):
+        guard("127.0.0.1", trusted=["http://127.0.0.1:9000"]).check(url)
+
+
+def test_an_empty_trusted_origin_trusts_nobody() -> None:
+    with pytest.raises(RefusedAddressError):
+        guard("127.0.0.1", trusted=[""]).check("https://video.example/")

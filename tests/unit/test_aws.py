@@ -1,0 +1,41 @@
+"""The clients as the functions get them."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from vidu_relay import aws
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Credentials and a region, and no client left from another test."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    for region in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(region, "eu-west-1")
+    for cached in (aws._session, aws.client, aws.upload_client):
+        cached.cache_clear()
+    yield "eu-west-1"
+    for cached in (aws._session, aws.client, aws.upload_client):
+        cached.cache_clear()
+
+
+def test_links_are_signed_for_the_region_in_the_only_way_new_buckets_accept(region: str) -> None:
+    link = aws.client("s3").generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "a/1.mp4"})
+
+    assert urlsplit(link).hostname == f"videos.s3.{region}.amazonaws.com"
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
+
+
+@pytest.mark.usefixtures("region")
+def test_a_streamed_upload_is_tried_once() -> None:
+    assert aws.upload_client().meta.config.retries["total_max_attempts"] == 1
+
+
+@pytest.mark.usefixtures("region")
+def test_a_client_is_made_once() -> None:
+    assert aws.client("dynamodb") is aws.client("dynamodb")

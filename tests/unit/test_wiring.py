@@ -1,0 +1,124 @@
+"""What functions put together at cold start: which provider, and keys that can be rotated under a warm function."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.unit.usecases.account import CALLBACK_SECRET, ENVIRONMENT, PROVIDER_KEY, Account, mock_aws, new_account
+from vidu_relay import aws, wiring
+from vidu_relay.adapters import secret_store
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.errors import ConfigurationError
+
+TASK_ID = "a" * 26
+ROTATED = {"active": "k2", "k1": CALLBACK_SECRET["k1"], "k2": "n" * 40}
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for cached in (aws.client, aws.upload_client, aws._session):
+        cached.cache_clear()
+    with mock_aws():
+        yield new_account()
+
+
+@dataclass
+class Settings:
+    provider_secret_arn: str
+    provider_name: str = "gateway"
+    provider_base_url: str = "https://provider.example.com/"
+
+
+def put(account: Account, content: object) -> None:
+    """The operator rotates the callback keys."""
+    account.clients["secretsmanager"].put_secret_value(
+        SecretId=account.callback_secret, SecretString=json.dumps(content)
+    )
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock of secrets: its last element is now."""
+    now = [1000.0]
+    made = secret_store.Secret.__init__
+    monkeypatch.setattr(
+        secret_store.Secret, "__init__", lambda self, client, arn: made(self, client, arn, lambda: now[-1])
+    )
+    return now
+
+
+def test_provider_is_the_one_the_template_names(account: Account) -> None:
+    made = wiring.provider(Settings(account.provider_secret))
+    assert isinstance(made, GatewayProvider)
+    made.ready()
+
+
+@pytest.mark.parametrize("name", ["vidu", "Gateway", ""])
+def test_unknown_provider_stops_the_function_at_its_start(account: Account, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="PROVIDER_NAME"):
+        wiring.provider(Settings(account.provider_secret, provider_name=name))
+
+
+def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
+    account.clients["secretsmanager"].put_secret_value(SecretId=account.provider_secret, SecretString="{}")
+    made = wiring.provider(Settings(account.provider_secret))
+    with pytest.raises(ConfigurationError, match="api_key"):
+        made.ready()
+    assert wiring.provider_key(account.callback_secret) is not None
+
+
+def test_provider_key_is_what_the_operator_put_there(account: Account) -> None:
+    assert wiring.provider_key(account.provider_secret)() == PROVIDER_KEY
+
+
+def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:
+    token = wiring.signing_keys(account.callback_secret)().sign(TASK_ID)
+    assert token.startswith("k1.")
+    assert CallbackKeys(CALLBACK_SECRET).verify(TASK_ID, token)
+
+
+def test_token_of_a_key_added_since_is_known_to_a_warm_function(account: Account, seconds: list[float]) -> None:
+    keys = wiring.callback_keys(account.callback_secret)
+    token = CallbackKeys(ROTATED).sign(TASK_ID)
+    assert not keys(token).verify(TASK_ID, token)
+    put(account, ROTATED)
+    seconds.append(1061.0)
+    assert keys(token).verify(TASK_ID, token)
+
+
+def test_forged_key_names_make_the_secret_be_read_once_a_minute_at_most(
+    account: Account, seconds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = wiring.callback_keys(account.callback_secret)
+    reads: list[str] = []
+    client = aws.client("secretsmanager")
+    plain = client.get_secret_value
+
+    def counted(**given: str) -> Any:
+        reads.append("read")
+        return plain(**given)
+
+    monkeypatch.setattr(client, "get_secret_value", counted)
+    for second in range(180):
+        seconds.append(1000.0 + second)
+        for forged in ("", "k9.x", f"k{second}.y"):
+            keys(forged)
+    assert len(reads) == 3
+
+
+def test_known_key_never_makes_the_secret_be_reread(
+    account: Account, seconds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = wiring.callback_keys(account.callback_secret)
+    keys("k1.x")
+    put(account, ROTATED)
+    seconds.append(1200.0)
+    assert not keys("k1.x").knows("k2.x")
+    seconds.append(1301.0)  # after five minutes it is, so that a dropped key ends
+    assert keys("k1.x").knows("k2.x")
