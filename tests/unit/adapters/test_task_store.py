@@ -16,8 +16,7 @@ from vidu_relay.adapters import task_store
 from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, DUE_SHARDS, TaskStore, task_from_image
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError
-from vidu_relay.domain.identifiers import task_id_from_random
-from vidu_relay.domain.identifiers import is_remote_id
+from vidu_relay.domain.identifiers import is_remote_id, task_id_from_random
 from vidu_relay.domain.snapshot import ProgressState, TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
