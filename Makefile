@@ -9,6 +9,8 @@ VENVS := .venvs
 BIN := $(VENVS)/dev/bin
 UV := $(VENVS)/bootstrap/bin/uv
 ENVIRONMENTS := dev sam emulator runtime
+# Only `make lint` needs it.
+SCANNER := $(VENVS)/scan/.ready
 
 # Only the package registry is used: uv never fetches an interpreter. What pip trusts, uv trusts too.
 export UV_PYTHON_DOWNLOADS := never
@@ -44,11 +46,13 @@ local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMET
 test: lint ## Run every check and every test
 	$(BIN)/python -m pytest
 
-lint: setup ## Run the static checks
+lint: setup $(SCANNER) ## Run the static checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=layers/shared $(BIN)/lint-imports
+	AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate
+	$(VENVS)/scan/bin/checkov
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
@@ -58,7 +62,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 
 requirements: $(UV) ## Pin the newest versions that requirements/*.in allow
 	$(COMPILE) --upgrade layers/dependencies/requirements.in -o layers/dependencies/requirements.txt >/dev/null
-	for name in bootstrap $(ENVIRONMENTS); do \
+	for name in bootstrap scan $(ENVIRONMENTS); do \
 	    $(COMPILE) --upgrade requirements/$$name.in -o requirements/$$name.txt >/dev/null || exit 1; \
 	done
 

@@ -22,7 +22,7 @@ from local.programs import ROOT
 from local.signals import StopRequestedError, stop_on_signals
 from local.stack import LocalStack, Stack
 
-FIRST_CHECK_SECONDS = 12
+FIRST_CHECK_SECONDS = 8
 GENERATION_SECONDS = 5
 PATIENCE_SECONDS = 120
 LOST = "with nobody to ring"

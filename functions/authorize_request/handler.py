@@ -1,4 +1,4 @@
-"""The API's Lambda authorizer: `Authorization: Bearer <key>` → the tenant."""
+"""The API's Lambda authorizer: `Authorization: Bearer <key>` → the tenant and its daily cap."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from vidu_relay.observability import logger, observed
 from vidu_relay.settings import AuthorizeRequestSettings, load
 from vidu_relay.usecases.authorize_request import authorize_request
 
-directory = TenantDirectory(aws.client("dynamodb"), load(AuthorizeRequestSettings).table_name)
+settings = load(AuthorizeRequestSettings)
+directory = TenantDirectory(aws.client("dynamodb"), settings.table_name)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    key = authorize_request((event.get("headers") or {}).get("authorization"), directory)
-    if key is None:
+    caller = authorize_request(
+        (event.get("headers") or {}).get("authorization"), directory, default_daily_cap=settings.daily_task_cap
+    )
+    if caller is None:
         logger.info("key_refused")
         return {"isAuthorized": False}
-    return {"isAuthorized": True, "context": {"tenant_id": key.tenant_id, "key_id": key.key_id}}
+    given = {"tenant_id": caller.tenant_id, "key_id": caller.key_id, "daily_cap": str(caller.daily_cap)}
+    return {"isAuthorized": True, "context": given}

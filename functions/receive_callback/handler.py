@@ -15,7 +15,7 @@ from vidu_relay.domain.errors import (
     InvalidRequestError,
 )
 from vidu_relay.http import json_response, problem, read_body
-from vidu_relay.observability import count, logger, observed
+from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import ReceiveCallbackSettings, load, watch_policy
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
 from vidu_relay.wiring import callback_keys, provider, provider_key
@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         receive_callback(callback, ports)
     except CallbackRefusedError as refusal:
         logger.warning("callback_refused", reason=refusal.reason)
-        count("CallbackRefused")
+        count(Metric.CALLBACK_REFUSED)
         return problem(403, "callback_refused", "This callback is not accepted.")
     except AttemptUnderwayError:
         logger.info("callback_too_early")

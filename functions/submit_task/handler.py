@@ -7,19 +7,21 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
-from vidu_relay.http import header, invalid_request, json_response, read_body, tenant_of
-from vidu_relay.observability import count, logger, observed
+from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_body, tenant_of
+from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load, watch_policy
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
 from vidu_relay.wiring import provider, signing_keys
 
 settings = load(SubmitTaskSettings)
+quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 ports = SubmissionPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
@@ -36,9 +38,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
         request = parse_request(read_body(event), off_peak_available=settings.off_peak_available)
-        task = submit_task(request, tenant_id=tenant_of(event), idempotency_key=key, archive=archive, ports=ports)
+        task = submit_task(
+            request,
+            tenant_id=tenant_of(event),
+            idempotency_key=key,
+            daily_cap=daily_cap_of(event),
+            quota=quota,
+            archive=archive,
+            ports=ports,
+        )
     except InvalidRequestError as error:
-        count("RequestRefused")
+        count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)
         return invalid_request(error)
     return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})

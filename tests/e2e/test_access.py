@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -55,6 +56,40 @@ def test_revoked_key_opens_nothing(relay: RelayClient, relay_tool: Any) -> None:
     relay_tool("keys", "revoke", "--tenant", relay.stack.tenant_id, key["key_id"])
 
     client = RelayClient(relay.stack, key["api_key"])
+    assert client.call("GET", "/v1/tasks").status_code == 403
+    client.close()
+
+
+def test_parallel_submits_cannot_pass_a_tenants_daily_cap(
+    relay: RelayClient, relay_tool: Any, request_body: Body
+) -> None:
+    relay_tool("tenants", "create", "capped")
+    relay_tool("tenants", "set-cap", "capped", "5")
+    client = RelayClient(relay.stack, relay_tool("keys", "create", "--tenant", "capped")["api_key"])
+
+    def submit(number: int) -> Any:
+        headers = {"Idempotency-Key": f"{request_body['prompt']}-{number}"}
+        return client.call("POST", "/v1/tasks", json=request_body, headers=headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(submit, range(20)))
+    accepted = [number for number, reply in enumerate(replies) if reply.status_code == 202]
+    again = [submit(number).status_code for number in accepted]
+    client.close()
+
+    assert len(accepted) == 5
+    refused = [reply for reply in replies if reply.status_code != 202]
+    assert {(reply.status_code, reply.json()["code"]) for reply in refused} == {(429, "daily_cap_reached")}
+    assert all(0 < int(reply.headers["Retry-After"]) <= 86_401 for reply in refused)
+    assert again == [202] * 5
+
+
+def test_key_of_a_disabled_tenant_opens_nothing(relay: RelayClient, relay_tool: Any) -> None:
+    relay_tool("tenants", "create", "closed")
+    key = relay_tool("keys", "create", "--tenant", "closed")["api_key"]
+    relay_tool("tenants", "disable", "closed")
+
+    client = RelayClient(relay.stack, key)
     assert client.call("GET", "/v1/tasks").status_code == 403
     client.close()
 

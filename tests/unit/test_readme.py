@@ -1,31 +1,33 @@
-"""What the README says of names and defaults is what the code has."""
+"""What the README says of names, defaults and limits is what the code has."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.unit.template import TEMPLATE
+from tests.documents import ROOT, blocks, table
+from tests.unit.template import TEMPLATE, of_type
+from vidu_relay.adapters.video_archive import LINK_SECONDS
+from vidu_relay.domain import lifecycle, request
+from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
+from vidu_relay.http import MAX_BODY_BYTES
+from vidu_relay.usecases.read_tasks import MAX_LIMIT
+from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-
-
-def rows(after: str) -> dict[str, str]:
-    """The first two columns of the table that follows a piece of text."""
-    table = README.split(after, 1)[1].split("\n\n", 1)[0]
-    found = re.findall(r"^\| `([^`]+)` \|\s*(?:`([^`]*)`)?", table, flags=re.MULTILINE)
-    return dict(found)
+PAGE = "README.md"
+README = (ROOT / PAGE).read_text()
+SENTENCES = " ".join(README.split())
+FIVE = {5: "five"}
 
 
 def test_configuration_table_has_every_parameter_with_its_default() -> None:
     parameters = {name: str(value["Default"]) for name, value in TEMPLATE["Parameters"].items()}
-    assert rows("<!-- parameters:") == parameters
+
+    assert {name: cells[0].strip("`") for name, cells in table(PAGE, "<!-- parameters:").items()} == parameters
 
 
 def test_state_table_has_every_state() -> None:
-    assert set(rows("| state | means |")) == {status.value for status in Status}
+    assert set(table(PAGE, "## How it works")) == {status.value for status in Status}
 
 
 @pytest.mark.parametrize("name", (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values()))
@@ -34,15 +36,39 @@ def test_every_event_type_is_named(name: str) -> None:
 
 
 def test_every_route_of_the_template_is_named() -> None:
-    routes = {
-        resource["Properties"]["RouteKey"]
-        for resource in TEMPLATE["Resources"].values()
-        if resource["Type"] == "AWS::ApiGatewayV2::Route"
-    }
-    named = {route.partition("?")[0] for route in rows("| route | answers |")}
-    assert named == routes
+    routes = {resource["Properties"]["RouteKey"] for resource in of_type("AWS::ApiGatewayV2::Route").values()}
+
+    assert {route.partition("?")[0] for route in table(PAGE, "`callback_url` is kept")} == routes
 
 
-def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, flags=re.MULTILINE)) <= targets
+@pytest.mark.parametrize(
+    "sentence",
+    (
+        f"A prompt of {request.MAX_PROMPT_CHARACTERS:,} characters",
+        f"1 to {request.MAX_SUBJECTS} subjects",
+        f"1 to {request.MAX_IMAGES} images in total and {request.MAX_IMAGES_PER_SUBJECT} a subject",
+        f"`payload` {request.MAX_PAYLOAD_CHARACTERS:,} characters",
+        f"Bodies up to {MAX_BODY_BYTES // 1024**2} MB",
+        f"413 over {MAX_BODY_BYTES // 1024**2} MB",
+        f"`limit` 1 to {MAX_LIMIT}",
+        f"(1 to {MAX_KEY_CHARACTERS} printable ASCII characters)",
+        f"at most {LINK_SECONDS // 60} minutes",
+        f"no usable video {FIVE[lifecycle.MAX_SOURCE_FAULTS]} times",
+        f"prompt cut to {EVENT_PROMPT_CHARACTERS} characters",
+    ),
+)
+def test_limit_is_the_one_in_the_code(sentence: str) -> None:
+    assert sentence in SENTENCES
+
+
+def test_tree_names_what_is_there() -> None:
+    (tree,) = (block for block in blocks(PAGE, "") if "one stack" in block)
+    named = re.findall(r"(?:^|  )([a-z_/]+/|[a-z]+\.yaml)(?= )", tree, re.MULTILINE)
+
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_python_example_can_be_read() -> None:
+    for block in blocks(PAGE, "python"):
+        compile(block, PAGE, "exec")

@@ -9,6 +9,39 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, of_type
 
 PARAMETERS = TEMPLATE["Parameters"]
+TAG = {"Project": "vidu-relay"}
+TAGGED = {
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::DynamoDB::Table",
+    "AWS::Events::EventBus",
+    "AWS::Logs::LogGroup",
+    "AWS::S3::Bucket",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+    "AWS::Serverless::StateMachine",
+}
+UNTAGGED = {
+    # no tags exist for them
+    "AWS::ApiGatewayV2::Authorizer",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::Events::Archive",
+    "AWS::Events::EventBusPolicy",
+    "AWS::Lambda::Permission",
+    "AWS::S3::BucketPolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::Scheduler::Schedule",
+    "AWS::Serverless::LayerVersion",
+    # they hold nothing, cost next to nothing and have the stack's own tags
+    "AWS::CloudWatch::Alarm",
+    "AWS::Events::Rule",
+    "AWS::IAM::Role",
+    "AWS::Lambda::EventSourceMapping",
+}
 
 
 def test_cfn_lint_finds_nothing() -> None:
@@ -88,36 +121,43 @@ def test_what_holds_data_outlives_the_stack() -> None:
             assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == ("Retain", "Retain"), name
 
 
-def test_every_alarm_reaches_the_topic() -> None:
-    alarms = of_type("AWS::CloudWatch::Alarm")
-
-    assert alarms
-    for name, alarm in alarms.items():
-        assert alarm["Properties"]["AlarmActions"] == [{"Ref": "AlarmTopic"}], name
-        assert alarm["Properties"]["AlarmDescription"], name
+def test_a_table_is_not_deleted_by_mistake() -> None:
+    for name, table in of_type("AWS::DynamoDB::Table").items():
+        assert table["Properties"]["DeletionProtectionEnabled"] is True, name
+        assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
 
 
-def test_every_dead_letter_queue_is_watched() -> None:
-    redriven = {
-        queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
-        for queue in of_type("AWS::SQS::Queue").values()
-        if "RedrivePolicy" in queue["Properties"]
-    }
-    of_rules = {
-        target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
-        for rule in of_type("AWS::Events::Rule").values()
-        for target in rule["Properties"]["Targets"]
-    }
-    watched = {
-        dimension["Value"]["Fn::GetAtt"][0]
-        for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        for dimension in alarm["Properties"]["Dimensions"]
-        if dimension["Name"] == "QueueName"
-    }
-
-    assert redriven | of_rules == watched
+@pytest.mark.parametrize("name", TEMPLATE["Resources"])
+def test_what_holds_data_or_is_billed_by_itself_is_tagged(name: str) -> None:
+    resource = TEMPLATE["Resources"][name]
+    if resource["Type"] == "AWS::Serverless::Function":
+        assert TEMPLATE["Globals"]["Function"]["Tags"] == TAG
+    elif resource["Type"] in TAGGED:
+        tags = resource["Properties"]["Tags"]
+        assert (tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}) == TAG
+    else:
+        assert resource["Type"] in UNTAGGED
 
 
 def test_outputs_name_every_function() -> None:
     for name in FUNCTIONS.values():
         assert TEMPLATE["Outputs"][f"{name}Name"]["Value"] == {"Ref": name}
+
+
+def test_outputs_name_whatever_a_consumer_or_the_operator_has_to_reach() -> None:
+    told = str([output["Value"] for output in TEMPLATE["Outputs"].values()])
+
+    reached = (
+        *of_type("AWS::DynamoDB::Table"),
+        *of_type("AWS::Events::Archive"),
+        *of_type("AWS::Events::EventBus"),
+        *of_type("AWS::S3::Bucket"),
+        *of_type("AWS::SNS::Topic"),
+        *of_type("AWS::SQS::Queue"),
+        *of_type("AWS::SecretsManager::Secret"),
+        *of_type("AWS::Serverless::StateMachine"),
+    )
+    for name in reached:
+        assert f"{{'Ref': '{name}'}}" in told, name
+    for name, output in TEMPLATE["Outputs"].items():
+        assert output["Description"].endswith("."), name

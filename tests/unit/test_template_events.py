@@ -58,9 +58,8 @@ def test_a_sample_request_comes_by_a_route_to_its_function(name: str) -> None:
     assert event["requestContext"]["routeKey"] == event["routeKey"]
     assert event["version"] == "2.0"
     # Callbacks carry no tenant; everything else was let in by the authorizer.
-    expected = (
-        None if name.startswith("receive_callback") else {"lambda": {"tenant_id": "acme", "key_id": "6f1d0c9b2a34"}}
-    )
+    caller = {"tenant_id": "acme", "key_id": "6f1d0c9b2a34", "daily_cap": "1000"}
+    expected = None if name.startswith("receive_callback") else {"lambda": caller}
     assert event["requestContext"].get("authorizer") == expected
 
 

@@ -112,10 +112,10 @@ def test_a_bucket_is_used_by_those_who_are_told_of_it(variable: str, bucket: str
     assert users == {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
 
 
-def test_the_authorizer_sees_keys_only() -> None:
+def test_the_authorizer_sees_keys_and_tenants_only() -> None:
     (read,) = (s for s in statements("AuthorizeRequestRole") if s["Action"] == ["dynamodb:GetItem"])
 
-    assert read["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["key#*"]}}
+    assert read["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["key#*", "tenant#*"]}}
 
 
 @pytest.mark.parametrize("bucket", of_type("AWS::S3::Bucket"))
@@ -137,14 +137,23 @@ def test_a_bucket_is_private_encrypted_and_tls_only(bucket: str) -> None:
     assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_a_queue_takes_messages_from_our_rules_only() -> None:
+@pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
+def test_a_queue_is_encrypted_tls_only_and_takes_messages_from_our_rules_only(queue: str) -> None:
+    (policy,) = (
+        p["Properties"]["PolicyDocument"]
+        for p in of_type("AWS::SQS::QueuePolicy").values()
+        if {"Ref": queue} in p["Properties"]["Queues"]
+    )
     rules = [get_att(name, "Arn") for name in of_type("AWS::Events::Rule")]
+    allowed = [s for s in policy["Statement"] if s["Effect"] == "Allow"]
+    (refusal,) = (s for s in policy["Statement"] if s["Effect"] == "Deny")
 
-    for policy in of_type("AWS::SQS::QueuePolicy").values():
-        allowed = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
-        for statement in allowed:
-            assert statement["Action"] == "sqs:SendMessage"
-            assert all(arn in rules for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+    assert properties(queue)["SqsManagedSseEnabled"] is True
+    assert (refusal["Principal"], refusal["Action"], refusal["Resource"]) == ("*", "sqs:*", get_att(queue, "Arn"))
+    assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    for statement in allowed:
+        assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", get_att(queue, "Arn"))
+        assert all(arn in rules for arn in statement["Condition"]["ArnEquals"]["aws:SourceArn"])
 
 
 def test_every_queue_a_rule_writes_to_lets_it() -> None:
@@ -159,8 +168,28 @@ def test_every_queue_a_rule_writes_to_lets_it() -> None:
 
     for name, rule in of_type("AWS::Events::Rule").items():
         for target in rule["Properties"]["Targets"]:
+            if target["Arn"] == {"Ref": "AlarmTopic"}:
+                continue  # the topic's own policy: below
             for arn in (target["Arn"], target["DeadLetterConfig"]["Arn"]):
                 assert (arn["Fn::GetAtt"][0], str(get_att(name, "Arn"))) in admitted
+
+
+def test_the_alarm_topic_takes_messages_from_our_alarms_and_our_rule_only() -> None:
+    (policy,) = of_type("AWS::SNS::TopicPolicy").values()
+    statements_ = {s["Sid"]: s for s in policy["Properties"]["PolicyDocument"]["Statement"]}
+    writers = [
+        get_att(name, "Arn")
+        for name, rule in of_type("AWS::Events::Rule").items()
+        if any(target["Arn"] == {"Ref": "AlarmTopic"} for target in rule["Properties"]["Targets"])
+    ]
+
+    assert policy["Properties"]["Topics"] == [{"Ref": "AlarmTopic"}]
+    assert set(statements_) == {"FromOurAlarms", "FromOurRule", "TlsOnly"}
+    assert statements_["FromOurAlarms"]["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
+    assert [statements_["FromOurRule"]["Condition"]["ArnEquals"]["aws:SourceArn"]] == writers
+    assert statements_["TlsOnly"]["Effect"] == "Deny"
 
 
 def test_nobody_but_the_publisher_speaks_as_us() -> None:

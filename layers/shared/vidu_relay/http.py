@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
 
-__all__ = ["MAX_BODY_BYTES", "header", "invalid_request", "json_response", "problem", "read_body", "tenant_of"]
+__all__ = [
+    "MAX_BODY_BYTES",
+    "daily_cap_of",
+    "header",
+    "invalid_request",
+    "json_response",
+    "problem",
+    "read_body",
+    "tenant_of",
+]
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A Lambda event may have 6 MB, and API Gateway escapes or encodes the body in it."""
@@ -22,6 +31,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_query": HTTPStatus.BAD_REQUEST,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
 }
 """The status of a refused request, by its code; 422 for every other."""
 
@@ -38,6 +48,11 @@ def tenant_of(event: Mapping[str, Any]) -> str:
     if not isinstance(tenant, str) or not tenant:
         raise KeyError("tenant_id")
     return tenant
+
+
+def daily_cap_of(event: Mapping[str, Any]) -> int:
+    """How many tasks the tenant may submit in a day, as the authorizer found it. Raises `KeyError`, `ValueError`."""
+    return int(event["requestContext"]["authorizer"]["lambda"]["daily_cap"])
 
 
 def read_body(event: Mapping[str, Any]) -> bytes:
@@ -86,4 +101,5 @@ def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
             {"loc": fault.loc, "msg": fault.msg, **({"code": fault.code} if fault.code else {})}
             for fault in error.faults
         ]
-    return problem(status, error.code, error.detail, **more)
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyCapReachedError) else None
+    return problem(status, error.code, error.detail, headers=headers, **more)

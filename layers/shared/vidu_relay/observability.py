@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from functools import wraps
 from typing import Any
 
@@ -10,7 +11,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-__all__ = ["Handler", "count", "logger", "metrics", "observed"]
+__all__ = ["Handler", "Metric", "count", "gauge", "logger", "metrics", "observed"]
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
@@ -18,9 +19,42 @@ logger = Logger(use_rfc3339=True)
 metrics = Metrics()
 
 
+class Metric(StrEnum):
+    """Everything that is counted or measured, in the namespace `ViduRelay`, with no dimension but the service.
+
+    Besides these, each published event is counted under its own detail type (`VideoTaskCompleted` and its like).
+    """
+
+    REQUEST_REFUSED = "RequestRefused"  # requests refused as invalid
+    DAILY_CAP_REACHED = "DailyCapReached"  # requests refused because of a tenant's daily cap
+    SUBMISSION_AMBIGUOUS = "SubmissionAmbiguous"  # create calls that ended without an answer
+    SUBMISSION_NOT_CREATED = "SubmissionNotCreated"  # create calls that certainly created nothing, to be made again
+    SUBMISSION_REJECTED = "SubmissionRejected"  # create calls the provider refused
+    REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks claim: never on a good day
+    CALLBACK_REFUSED = "CallbackRefused"  # callbacks that proved nothing
+    READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback that failed
+    LOST_TASK_ADOPTED = "LostTaskAdopted"  # lost create calls whose task was found
+    LOST_TASK_NOT_FOUND = "LostTaskNotFound"  # searches for a lost create that found nothing
+    POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
+    POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
+    OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task had been due, at each sweep
+    CHECK_READ_FAILED = "CheckReadFailed"  # checks whose read failed
+    DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
+    DELIVERY_BAD_SOURCE = "DeliveryBadSource"  # copies that failed because of the source
+    DELIVERY_INTERRUPTED = "DeliveryInterrupted"  # copies that failed on the way or on our side
+    EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
+    TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
+    SPEND_USD = "SpendUSD"  # what the provider says a generated task cost
+
+
 def count(name: str, value: int = 1) -> None:
-    """Add to a counter, written out at the end of the invocation."""
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    """Add to a counter (a `Metric` or an event's detail type), written out at the end of the invocation."""
+    metrics.add_metric(name=str(name), unit=MetricUnit.Count, value=value)
+
+
+def gauge(name: Metric, value: float, unit: MetricUnit = MetricUnit.Seconds) -> None:
+    """Record a measurement, written out at the end of the invocation."""
+    metrics.add_metric(name=str(name), unit=unit, value=value)
 
 
 def observed(handler: Handler) -> Handler:

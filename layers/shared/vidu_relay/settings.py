@@ -31,6 +31,7 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class AuthorizeRequestSettings:
     table_name: str
+    daily_task_cap: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, new_task
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory
+from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.identifiers import api_key_digest
 
@@ -60,14 +60,32 @@ def test_keys_do_not_appear_among_a_tenant_s_tasks(directory: TenantDirectory, d
 
 
 def test_a_tenant_is_made_once(directory: TenantDirectory) -> None:
-    assert not directory.has_tenant("acme")
+    assert directory.find_tenant("acme") is None
     assert directory.create_tenant("acme", NOW)
-    assert directory.has_tenant("acme")
+    assert directory.find_tenant("acme") is not None
     assert not directory.create_tenant("acme", NOW)
 
 
-def test_an_event_source_acts_for_one_tenant_only(directory: TenantDirectory) -> None:
-    directory.map_source("orders.acme", "acme")
-    directory.map_source("orders.acme", "acme")
+@pytest.mark.parametrize("door", Door)
+def test_a_source_or_bucket_acts_for_one_tenant_only(directory: TenantDirectory, door: Door) -> None:
+    directory.create_tenant("acme", NOW)
+    directory.create_tenant("evil", NOW)
+    directory.open_door(door, "orders.acme", "acme")
+    directory.open_door(door, "orders.acme", "acme")
     with pytest.raises(InvalidRequestError):
-        directory.map_source("orders.acme", "evil")
+        directory.open_door(door, "orders.acme", "evil")
+    owner = directory.find_owner(door, "orders.acme")
+    assert owner is not None
+    assert owner.tenant_id == "acme"
+    assert directory.close_door(door, "orders.acme", "acme")
+    assert directory.find_owner(door, "orders.acme") is None
+
+
+def test_tenants_are_listed_with_what_they_may_do(directory: TenantDirectory) -> None:
+    directory.create_tenant("acme", NOW)
+    directory.create_tenant("globex", NOW + 1)
+    directory.set_daily_cap("globex", 7)
+    directory.set_disabled("acme", disabled=True)
+    acme, globex = directory.list_tenants()
+    assert (acme.tenant_id, acme.disabled, acme.daily_cap) == ("acme", True, None)
+    assert (globex.tenant_id, globex.disabled, globex.daily_cap) == ("globex", False, 7)

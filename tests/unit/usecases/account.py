@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from moto import mock_aws  # imported before any client is made: only then is that client kept from the network
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
+from moto.sqs.models import sqs_backends
+from moto.stepfunctions.models import stepfunctions_backends
 
 from tests.unit.template import ROOT, properties
 
-__all__ = ["CALLBACK_SECRET", "ENVIRONMENT", "PROVIDER_KEY", "REGION", "Account", "mock_aws", "new_account"]
+__all__ = ["CALLBACK_SECRET", "ENVIRONMENT", "PROVIDER_KEY", "REGION", "Account", "empty", "mock_aws", "new_account"]
 
 REGION = "eu-central-1"
 ENVIRONMENT = {
@@ -45,7 +51,8 @@ def clients() -> dict[str, Any]:
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     made: dict[str, Any] = {}
     for name in SERVICES:
-        made[name] = session.client(name)  # type: ignore[call-overload]  # the name is not a literal here
+        # botocore composes a user agent for each call unless it is given one
+        made[name] = session.client(name, config=Config(user_agent="tests"))  # type: ignore[call-overload]  # the name is not a literal here
     return made
 
 
@@ -75,3 +82,17 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         buckets.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     _CLIENTS["events"].create_event_bus(Name=account.bus)
     return account
+
+
+def empty(account: Account) -> None:
+    """Throw away what a story has left in the account; a hundred times quicker than a new one."""
+    dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[account.table].items.clear()
+    for bucket in (account.inbox, account.videos):
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()
+    queues, name = sqs_backends[DEFAULT_ACCOUNT_ID][REGION], account.queue_url.rpartition("/")[2]
+    queues.get_queue(name).last_purged_at = None  # AWS lets one purge a queue once a minute
+    queues.purge_queue(name)
+    stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(
+        account.state_machine_arn
+    ).executions.clear()

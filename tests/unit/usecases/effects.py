@@ -8,7 +8,20 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from vidu_relay.domain.errors import CreateAmbiguousError, NotCreatedError, ProviderUnavailableError
 
-__all__ = ["Effects", "Fault", "ProcessDeathError", "watched"]
+__all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "watched"]
+
+READS = frozenset(
+    {
+        "dynamodb.get_item",
+        "dynamodb.query",
+        "provider.read",
+        "s3.get_object",
+        "s3.head_object",
+        "secretsmanager.get_secret_value",
+        "source.open",
+    }
+)
+"""Effects that leave nothing behind: whether they happened before they went wrong makes no difference."""
 
 
 class ProcessDeathError(BaseException):
@@ -80,8 +93,8 @@ def _lost(name: str) -> Exception:
     return ReadTimeoutError(endpoint_url=f"https://{name}")
 
 
-Change = Callable[[Mapping[str, Any] | None, Mapping[str, Any]], None]
-"""Told of each applied write of an item of the table: what was there, and what is there now."""
+Change = Callable[[Mapping[str, Any]], None]
+"""Told of each item of the table as a write has left it."""
 
 
 class _Watched:
@@ -106,10 +119,11 @@ class _Watched:
     def _call(self, plain: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
         if self._on_change is None or name not in ("put_item", "update_item"):
             return plain(**arguments)
-        key = {"pk": (arguments.get("Item") or arguments["Key"])["pk"]}
-        before = self._client.get_item(TableName=arguments["TableName"], Key=key).get("Item")
         reply = plain(**arguments)
-        self._on_change(before, self._client.get_item(TableName=arguments["TableName"], Key=key)["Item"])
+        item = arguments.get("Item") or self._client.get_item(
+            TableName=arguments["TableName"], Key=arguments["Key"]
+        ).get("Item")
+        self._on_change(item)
         return reply
 
 

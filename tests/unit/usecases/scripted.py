@@ -11,13 +11,23 @@ from vidu_relay.domain.errors import (
     BadSourceError,
     CreateAmbiguousError,
     DeliveryError,
+    NotCreatedError,
     ProviderError,
     ProviderUnavailableError,
 )
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.outbound.address_guard import AddressGuard
 
-__all__ = ["NOON", "Clock", "CreateCall", "LostReplyError", "ScriptedProvider", "ScriptedSource", "mp4"]
+__all__ = [
+    "NOON",
+    "Clock",
+    "CreateCall",
+    "LostReplyError",
+    "LyingRefusalError",
+    "ScriptedProvider",
+    "ScriptedSource",
+    "mp4",
+]
 
 NOON = 1_795_424_400_000
 """Where every test's clock begins, in ms."""
@@ -38,6 +48,10 @@ class Clock:
 
 class LostReplyError(CreateAmbiguousError):
     """In a script: the provider creates the task, and its reply never arrives."""
+
+
+class LyingRefusalError(NotCreatedError):
+    """In a script: the provider creates the task, and says that it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,8 @@ class ScriptedProvider:
         """Answer creates with this id instead of a new one."""
         self.reply_state = ProgressState.PENDING
         self.before_reply: Callable[[], None] = lambda: None
+        self.diligent = False
+        """Whether a task created from now on is done as soon as its create call has been answered."""
 
     def ready(self) -> None:
         self._key()
@@ -99,7 +115,7 @@ class ScriptedProvider:
     def _create(self, call: CreateCall) -> ProviderSnapshot:
         self.calls.append(call)
         fault = self.create_faults.pop(0) if self.create_faults else None
-        if fault and not isinstance(fault, LostReplyError):
+        if fault and not isinstance(fault, LostReplyError | LyingRefusalError):
             raise fault
         remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
         made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
@@ -109,11 +125,15 @@ class ScriptedProvider:
         elif self.reply_state is ProgressState.FAILED:
             self.fail(remote_id)
         self.before_reply()
+        reply = self.remote[remote_id]
+        if self.diligent:
+            self.finish(remote_id)
         if fault:
             raise fault
-        return self.remote[remote_id]
+        return reply
 
     def _read(self, remote_id: str) -> ProviderSnapshot:
+        self._key()
         self.reads.append(remote_id)
         if self.unavailable or remote_id not in self.remote:
             raise ProviderUnavailableError("the provider answered a read with HTTP 404")
@@ -154,7 +174,7 @@ class ScriptedSource(VideoSource):
         return self.files.get(url, mp4(url.partition("?")[0].encode() * 100))
 
     @contextmanager
-    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:
+    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it
         self._effects.perform("source.open", lambda: self.opened.append(url))
         if self.faults:
             raise self.faults.pop(0)

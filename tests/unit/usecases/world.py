@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.unit.usecases.account import PROVIDER_KEY, new_account
+from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Effects, ProcessDeathError, watched
 from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -55,28 +56,61 @@ class _Execution:
     errors: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Message:
+    """A message in the deliveries queue, and how often it was received."""
+
+    body: str
+    received: int = 0
+
+
+class _Overheard:
+    """A client, with somebody who is told of each of its calls that succeeded."""
+
+    def __init__(self, client: Any, listener: Callable[[Mapping[str, Any], Any], None]) -> None:
+        self._client = client
+        self._listener = listener
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            reply = getattr(self._client, name)(**arguments)
+            self._listener(arguments, reply)
+            return reply
+
+        return call
+
+
 class World:
     """One relay. The plain methods call a use case once; `run` lets time pass until everything is at rest."""
 
-    def __init__(self, *, provider_key: str | None = PROVIDER_KEY, signature_mode: str = "off") -> None:
-        self.account = account = new_account(provider_key=provider_key)
+    def __init__(self, account: Account) -> None:
+        self.account = account
         self.clock = clock = Clock()
         self.effects = effects = Effects()
         self.stream: list[dict[str, Any]] = []
-        self.published: list[dict[str, Any]] = []
+        self.published: list[tuple[str, dict[str, Any]]] = []
+        """Detail type and detail of every event that got on the bus."""
         self.deaths: list[str] = []
         """Messages that were received five times in vain."""
+        self._images: dict[str, Mapping[str, Any]] = {}
         self._position = 0
         self._seen: set[str] = set()
         self._running: list[_Execution] = []
-        self._received: dict[str, int] = {}
+        self._queue: list[_Message] = []
+        given = {
+            **account.clients,
+            "events": _Overheard(account.clients["events"], self._on_the_bus),
+            "sqs": _Overheard(account.clients["sqs"], self._queued),
+            "stepfunctions": _Overheard(account.clients["stepfunctions"], self._started),
+        }
         c = {
             name: watched(client, name, effects, self._changed if name == "dynamodb" else None)
-            for name, client in account.clients.items()
+            for name, client in given.items()
         }
         key = ProviderKey(Secret(c["secretsmanager"], account.provider_secret))
         signing = Secret(c["secretsmanager"], account.callback_secret)
         self.store = TaskStore(c["dynamodb"], account.table)
+        self.quota = DailyQuota(c["dynamodb"], account.table)
         self.provider = ScriptedProvider(clock, effects, key)
         self.source = ScriptedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
@@ -98,7 +132,7 @@ class World:
             poller=self.poller,
             callback_keys=lambda _: CallbackKeys(signing.get()),
             signature_keys=lambda: (key(),),
-            signature_mode=signature_mode,
+            signature_mode="off",
             public_base_url=PUBLIC_URL,
             policy=POLICY,
             clock=clock,
@@ -122,11 +156,13 @@ class World:
             json.dumps({name: value for name, value in plain.items() if value is not None}), off_peak_available=True
         )
 
-    def submit(self, *, key: str | None = KEY, tenant: str = TENANT, **fields: Any) -> Task:
+    def submit(self, *, key: str | None = KEY, tenant: str = TENANT, daily_cap: int = 1000, **fields: Any) -> Task:
         return submit_task(
             self.request(**fields),
             tenant_id=tenant,
             idempotency_key=key,
+            daily_cap=daily_cap,
+            quota=self.quota,
             archive=self.requests,
             ports=self.submission,
         )
@@ -189,6 +225,12 @@ class World:
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
         return found
 
+    def forget(self, task_id: str) -> None:
+        """The record is gone, as TTL takes it; the name of an execution is not."""
+        del self._images[f"task#{task_id}"]
+        key = {"pk": {"S": f"task#{task_id}"}}
+        self.account.clients["dynamodb"].delete_item(TableName=self.account.table, Key=key)
+
     def token(self, task_id: str) -> str:
         return self.submission.signing_keys().sign(task_id)
 
@@ -201,11 +243,9 @@ class World:
 
     def messages(self) -> list[str]:
         """Task ids of the deliveries asked for, taken off the queue."""
-        client, url = self.account.clients["sqs"], self.account.queue_url
-        found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        for message in found:
-            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return [read_message(message["Body"]) for message in found]
+        found = [read_message(message.body) for message in self._queue]
+        self._queue.clear()
+        return found
 
     def stored(self, key: str) -> bytes:
         """The bytes of an object in the videos bucket."""
@@ -219,11 +259,11 @@ class World:
         for _ in range(400):
             self._pump()
             moments = [execution.wake_at for execution in self._running]
-            moments += [int(item["due_at"]["N"]) for item in self.items() if "due_at" in item]
+            moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]
             if not moments or (until is not None and min(moments) > until):
                 break
             self.clock.now = max(self.clock.now, min(moments))
-            self._survive("sweep", self.sweep)
+            self.survive(self.sweep)
         else:
             raise AssertionError("the relay never comes to rest")
         self.clock.now = max(self.clock.now, until or 0)
@@ -237,27 +277,21 @@ class World:
     def _pump_stream(self) -> bool:
         if self._position == len(self.stream):
             return False
-        self._survive("publish", self.publish)
+        self.survive(self.publish)
         return True
 
     def _pump_queue(self) -> bool:
-        client, url = self.account.clients["sqs"], self.account.queue_url
-        found = client.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages", [])
-        for message in found:
-            name = message["MessageId"]
-            self._received[name] = self._received.get(name, 0) + 1
-            task_id, again = read_message(message["Body"]), self._received[name] > 1
-            done = self._survive("deliver", lambda t=task_id, a=again: self.deliver(t, again=a))  # type: ignore[misc]
-            if done or self._received[name] == 5:
-                client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        for message in self._queue[:1]:
+            task_id, again = read_message(message.body), message.received > 0
+            message.received += 1
+            done = self.survive(lambda t=task_id, a=again: self.deliver(t, again=a))  # type: ignore[misc]
+            if done or message.received == 5:
+                self._queue.remove(message)
                 self.deaths.extend([] if done else [task_id])
-        return bool(found)
+            return True
+        return False
 
     def _pump_executions(self) -> bool:
-        for task_id, lease in self.executions():
-            if f"{task_id}-{lease}" not in self._seen:
-                self._seen.add(f"{task_id}-{lease}")
-                self._running.append(_Execution(task_id, lease, self.clock.now))
         ready = [execution for execution in self._running if execution.wake_at <= self.clock.now]
         for execution in ready:
             self._running.remove(execution)
@@ -278,7 +312,7 @@ class World:
             wake_at = self.clock.now + verdict.wait_seconds * 1000
             self._running.append(_Execution(execution.task_id, execution.lease, wake_at))
 
-    def _survive(self, name: str, run: Callable[[], Any]) -> bool:
+    def survive(self, run: Callable[[], Any]) -> bool:
         """Run a function as Lambda does: whatever it raises, the world goes on."""
         try:
             run()
@@ -287,10 +321,34 @@ class World:
             return False
         return True
 
-    def _changed(self, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+    def _on_the_bus(self, arguments: Mapping[str, Any], reply: Any) -> None:
+        """The template's rule: what is generated is to be copied."""
+        for entry, result in zip(arguments["Entries"], reply["Entries"], strict=True):
+            if "ErrorCode" in result:
+                continue
+            detail = json.loads(entry["Detail"])
+            self.published.append((entry["DetailType"], detail))
+            if entry["DetailType"] == "VideoTaskGenerated" and detail["task"]["status"] == "generated":
+                self._queue.append(_Message(json.dumps({"task_id": detail["task"]["task_id"]})))
+
+    def _queued(self, arguments: Mapping[str, Any], _: Any) -> None:
+        """A delivery was asked for."""
+        self._queue.append(_Message(arguments["MessageBody"]))
+
+    def _started(self, arguments: Mapping[str, Any], reply: Any) -> None:
+        """An execution begins. A repeated call with the same input succeeds and begins nothing."""
+        if reply["executionArn"] not in self._seen:
+            self._seen.add(reply["executionArn"])
+            given = json.loads(arguments["input"])
+            self._running.append(_Execution(given["task_id"], given["lease"], self.clock.now))
+
+    def _changed(self, after: Mapping[str, Any]) -> None:
         """The table's stream, filtered as the template filters it."""
-        if not after["pk"]["S"].startswith("task#") or before == after:
+        pk = after["pk"]["S"]
+        before = self._images.get(pk)
+        if not pk.startswith("task#") or before == after:
             return
+        self._images[pk] = after
         change: dict[str, Any] = {"SequenceNumber": f"{len(self.stream) + 1:021d}", "NewImage": after}
         if before is not None:
             change["OldImage"] = before

@@ -66,7 +66,7 @@ class GatewayProvider:
         self._api_key()
 
     def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot:
-        """Create a task, once, on a fresh connection: at most 3 s to connect and 15 s for the reply.
+        """Create a task, once, on a fresh connection, within `CONNECT_SECONDS` and `CREATE_SECONDS` for the reply.
 
         Raises `NotCreatedError` if certainly nothing was created (no byte was sent, or 429), `CreateRejectedError`
         on a clear refusal (4xx, or a reply without id), else `CreateAmbiguousError`.

@@ -1,13 +1,19 @@
-"""Tenants, their API keys and event sources: items of the task table that the operator writes.
+"""Tenants, their API keys, event sources and buckets: items of the task table that the operator writes.
 
-tenant#<tenant_id>      created_at
+tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants
 key#<sha256 of key>     tenant_id, name, created_at, owner = keys#<tenant_id>
-source#<event source>   tenant_id
+source#<event source>   tenant_id: who an event of this source acts for
+bucket#<bucket name>    tenant_id: who a file dropped into this bucket acts for
+
+A source or bucket is mapped by its own item, so that it can belong to one tenant only; the tenant's record lists
+what it has, and both change in one transaction. No owner here can be a tenant's id, which is what tasks are listed by.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -17,7 +23,19 @@ from vidu_relay.domain.errors import InvalidRequestError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["ApiKey", "TenantDirectory"]
+__all__ = ["ApiKey", "Door", "Tenant", "TenantDirectory"]
+
+TENANTS = "#tenants"
+
+
+class Door(StrEnum):
+    """What can act for a tenant besides a key. The values are the prefixes of the items."""
+
+    SOURCE = "source"
+    BUCKET = "bucket"
+
+
+_LISTED_AS = {Door.SOURCE: "event_sources", Door.BUCKET: "buckets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +52,105 @@ class ApiKey:
         return self.digest[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant. `daily_cap` is None where the deployment's default holds; `created_at` in ms."""
+
+    tenant_id: str
+    created_at: int
+    disabled: bool = False
+    daily_cap: int | None = None
+    event_sources: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+
+
 class TenantDirectory:
-    """Who may call, and on whose behalf."""
+    """Who may call, and on whose behalf. Every single read is consistent: what the operator took away is gone."""
 
     def __init__(self, client: DynamoDBClient, table_name: str) -> None:
         self._client = client
         self._table = table_name
 
     def find_key(self, digest: str) -> ApiKey | None:
-        """The key with this SHA-256, or None if it never was or is revoked. Consistent: a revoked key is gone."""
-        reply = self._client.get_item(TableName=self._table, Key={"pk": {"S": f"key#{digest}"}}, ConsistentRead=True)
-        item = reply.get("Item")
+        """The key with this SHA-256, or None if it never was or is revoked."""
+        item = self._get(f"key#{digest}")
         return _api_key(item) if item else None
+
+    def find_tenant(self, tenant_id: str) -> Tenant | None:
+        """The tenant, or None."""
+        item = self._get(f"tenant#{tenant_id}")
+        return _tenant(item) if item else None
+
+    def find_owner(self, door: Door, name: str) -> Tenant | None:
+        """The tenant that a source or bucket acts for; None if it is mapped to none. Look whether it is disabled."""
+        item = self._get(f"{door}#{name}")
+        return self.find_tenant(item["tenant_id"]["S"]) if item else None
 
     def create_tenant(self, tenant_id: str, now: int) -> bool:
         """Record a tenant; False if it was there already."""
-        return self._put({"pk": {"S": f"tenant#{tenant_id}"}, "created_at": {"N": str(now)}})
-
-    def has_tenant(self, tenant_id: str) -> bool:
-        """Whether the tenant exists."""
-        reply = self._client.get_item(TableName=self._table, Key={"pk": {"S": f"tenant#{tenant_id}"}})
-        return "Item" in reply
-
-    def map_source(self, source: str, tenant_id: str) -> None:
-        """Let events of a source act for a tenant.
-
-        Raises `InvalidRequestError` if the source is another tenant's.
-        """
-        item = {"pk": {"S": f"source#{source}"}, "tenant_id": {"S": tenant_id}}
-        if self._put(item):
-            return
-        there = self._client.get_item(TableName=self._table, Key={"pk": item["pk"]}, ConsistentRead=True).get(
-            "Item", {}
+        return self._put(
+            {"pk": {"S": f"tenant#{tenant_id}"}, "owner": {"S": TENANTS}, "created_at": {"N": str(now)}},
         )
-        if there.get("tenant_id", {}).get("S") != tenant_id:
-            raise InvalidRequestError("source_taken", f"The event source {source} is mapped to another tenant.")
+
+    def list_tenants(self) -> list[Tenant]:
+        """Every tenant, oldest first. Reads as much as there are tenants, however many tasks there are."""
+        ids = (pk.removeprefix("tenant#") for pk in self._owned_by(TENANTS))
+        return [tenant for tenant_id in ids if (tenant := self.find_tenant(tenant_id))]
+
+    def set_disabled(self, tenant_id: str, disabled: bool) -> bool:
+        """Close or open a tenant's doors; False if there is no such tenant."""
+        change = "SET disabled = :disabled" if disabled else "REMOVE disabled"
+        return self._change(tenant_id, change, {":disabled": {"BOOL": True}} if disabled else {})
+
+    def set_daily_cap(self, tenant_id: str, cap: int | None) -> bool:
+        """Set a tenant's own daily cap, or take it away (None); False if there is no such tenant."""
+        change = "REMOVE daily_cap" if cap is None else "SET daily_cap = :cap"
+        return self._change(tenant_id, change, {} if cap is None else {":cap": {"N": str(cap)}})
+
+    def open_door(self, door: Door, name: str, tenant_id: str) -> None:
+        """Let a source or bucket act for a tenant; safe to repeat.
+
+        Raises `InvalidRequestError`: `door_taken` if it is another tenant's, `unknown_tenant`.
+        """
+        item = {"pk": {"S": f"{door}#{name}"}, "tenant_id": {"S": tenant_id}}
+        self._map(
+            door,
+            name,
+            tenant_id,
+            {
+                "Put": {
+                    "TableName": self._table,
+                    "Item": item,
+                    "ConditionExpression": "attribute_not_exists(pk) OR tenant_id = :tenant",
+                    "ExpressionAttributeValues": {":tenant": {"S": tenant_id}},
+                }
+            },
+            "ADD",
+        )
+
+    def close_door(self, door: Door, name: str, tenant_id: str) -> bool:
+        """Take a source or bucket away from a tenant; False if it has none of that name.
+
+        Raises `InvalidRequestError`: `unknown_tenant`, or `door_taken` if it is another tenant's.
+        """
+        had = self._get(f"{door}#{name}")
+        if had is None:
+            return False
+        self._map(
+            door,
+            name,
+            tenant_id,
+            {
+                "Delete": {
+                    "TableName": self._table,
+                    "Key": {"pk": {"S": f"{door}#{name}"}},
+                    "ConditionExpression": "attribute_not_exists(pk) OR tenant_id = :tenant",
+                    "ExpressionAttributeValues": {":tenant": {"S": tenant_id}},
+                }
+            },
+            "DELETE",
+        )
+        return True
 
     def add_key(self, key: ApiKey) -> None:
         """Store a new key's digest."""
@@ -84,14 +166,7 @@ class TenantDirectory:
 
     def list_keys(self, tenant_id: str) -> list[ApiKey]:
         """A tenant's keys, oldest first."""
-        pages = self._client.get_paginator("query").paginate(
-            TableName=self._table,
-            IndexName="by_owner",
-            KeyConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": f"keys#{tenant_id}"}},
-        )
-        digests = [item["pk"]["S"].removeprefix("key#") for page in pages for item in page["Items"]]
+        digests = [pk.removeprefix("key#") for pk in self._owned_by(f"keys#{tenant_id}")]
         return [key for digest in digests if (key := self.find_key(digest))]
 
     def revoke_key(self, digest: str) -> bool:
@@ -100,6 +175,22 @@ class TenantDirectory:
             TableName=self._table, Key={"pk": {"S": f"key#{digest}"}}, ReturnValues="ALL_OLD"
         )
         return "Attributes" in reply
+
+    def _get(self, pk: str) -> dict[str, Any] | None:
+        reply = self._client.get_item(TableName=self._table, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        return reply.get("Item")
+
+    def _owned_by(self, owner: str) -> Iterator[str]:
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName="by_owner",
+            KeyConditionExpression="#owner = :owner",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": owner}},
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield item["pk"]["S"]
 
     def _put(self, item: dict[str, Any]) -> bool:
         try:
@@ -110,6 +201,46 @@ class TenantDirectory:
             raise
         return True
 
+    def _change(self, tenant_id: str, change: str, values: dict[str, Any]) -> bool:
+        arguments: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": f"tenant#{tenant_id}"}},
+                UpdateExpression=change,
+                ConditionExpression="attribute_exists(pk)",
+                **arguments,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _map(self, door: Door, name: str, tenant_id: str, mapping: Any, change: str) -> None:
+        """Change a door's item and the tenant's list in one transaction."""
+        listing: Any = {
+            "Update": {
+                "TableName": self._table,
+                "Key": {"pk": {"S": f"tenant#{tenant_id}"}},
+                "UpdateExpression": f"{change} {_LISTED_AS[door]} :names",
+                "ConditionExpression": "attribute_exists(pk)",
+                "ExpressionAttributeValues": {":names": {"SS": [name]}},
+            }
+        }
+        try:
+            self._client.transact_write_items(TransactItems=[listing, mapping])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            reasons: Any = error.response.get("CancellationReasons", [])
+            tenant_reason, door_reason = (reason.get("Code") for reason in reasons)
+            if tenant_reason == "ConditionalCheckFailed":
+                raise InvalidRequestError("unknown_tenant", f"There is no tenant {tenant_id}.") from error
+            if door_reason == "ConditionalCheckFailed":
+                raise InvalidRequestError("door_taken", f"The {door} {name} is mapped to another tenant.") from error
+            raise
+
 
 def _api_key(item: dict[str, Any]) -> ApiKey:
     return ApiKey(
@@ -117,4 +248,15 @@ def _api_key(item: dict[str, Any]) -> ApiKey:
         tenant_id=item["tenant_id"]["S"],
         name=item["name"]["S"],
         created_at=int(item["created_at"]["N"]),
+    )
+
+
+def _tenant(item: dict[str, Any]) -> Tenant:
+    return Tenant(
+        tenant_id=item["pk"]["S"].removeprefix("tenant#"),
+        created_at=int(item["created_at"]["N"]),
+        disabled=item.get("disabled", {}).get("BOOL", False),
+        daily_cap=int(item["daily_cap"]["N"]) if "daily_cap" in item else None,
+        event_sources=tuple(sorted(item.get("event_sources", {}).get("SS", ()))),
+        buckets=tuple(sorted(item.get("buckets", {}).get("SS", ()))),
     )

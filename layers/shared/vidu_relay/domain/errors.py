@@ -4,7 +4,8 @@ ViduRelayError
 ├── ConfigurationError            the deployment is set up wrongly; an operator must act
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
-│   └── InvalidCursorError        a cursor we did not hand out
+│   ├── InvalidCursorError        a cursor we did not hand out
+│   └── DailyCapReachedError      the tenant has used up its day
 ├── CallbackRefusedError          a callback that proved nothing
 ├── AttemptUnderwayError          too early to say: the create call has not ended
 ├── TransitionError               a state change the table does not allow
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigurationError",
     "CreateAmbiguousError",
     "CreateRejectedError",
+    "DailyCapReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
     "Fault",
@@ -89,6 +91,14 @@ class InvalidCursorError(InvalidRequestError):
 
     def __init__(self) -> None:
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
+
+
+class DailyCapReachedError(InvalidRequestError):
+    """The tenant may submit no more tasks today (UTC). `retry_after_seconds` is the time until midnight."""
+
+    def __init__(self, cap: int, retry_after_seconds: int) -> None:
+        super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached. It begins anew at 00:00 UTC.")
+        self.retry_after_seconds = retry_after_seconds
 
 
 class CallbackRefusedError(ViduRelayError):

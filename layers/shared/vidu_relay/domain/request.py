@@ -143,7 +143,9 @@ class VideoRequest(_Strict):
     def _subject_faults(self, subjects: tuple[Subject, ...]) -> Iterator[Fault]:
         images = sum(len(subject.images) for subject in subjects)
         if images > MAX_IMAGES:
-            yield Fault("subjects", f"subjects may have 1-7 images in total, not {images}", CODE_IMAGES_COUNT)
+            yield Fault(
+                "subjects", f"subjects may have 1-{MAX_IMAGES} images in total, not {images}", CODE_IMAGES_COUNT
+            )
         ids = [subject.id for subject in subjects]
         for number, known in enumerate(ids):
             if known in ids[:number]:

@@ -8,6 +8,7 @@ __all__ = [
     "ATTEMPT_LIMIT_MS",
     "DELIVERY_GRACE_MS",
     "LEASE_MS",
+    "SLOW_INTERVAL_MS",
     "WatchPolicy",
 ]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
-from vidu_relay.domain.errors import ProviderUnavailableError, RemoteTaskClaimedError
+from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError, RemoteTaskClaimedError
 from vidu_relay.domain.snapshot import ProviderSnapshot
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider
 from vidu_relay.usecases.record_change import record_change
 
@@ -37,16 +37,16 @@ def adopt_lost_task(
     for remote_id in ids:
         try:
             snapshot = provider.read(remote_id)
-        except ProviderUnavailableError as error:
-            # an id that the provider's API does not know, or the provider being unwell: it stays a hint
+        except (ProviderUnavailableError, ConfigurationError) as error:
+            # an id that the provider's API does not know, the provider being unwell, our key missing: it stays a hint
             logger.warning("claimed_id_not_readable", reason=str(error))
             continue
         if _claim(task, snapshot, store, policy):
             logger.info("lost_task_adopted", remote_id=remote_id)
-            count("LostTaskAdopted")
+            count(Metric.LOST_TASK_ADOPTED)
             return _record(task, snapshot, store, policy, clock, source)
         foreign.append(remote_id)
-    count("LostTaskNotFound")
+    count(Metric.LOST_TASK_NOT_FOUND)
     return record_change(store, task, lambda there: lifecycle.drop_hints(there, tuple(foreign)))
 
 

@@ -20,7 +20,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import provider_params
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.record_change import record_change
 
@@ -55,7 +55,7 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
         snapshot = ports.provider.create(str(request["model"]), provider_params(request), url)
     except NotCreatedError as error:
         logger.warning("submission_not_created", reason=str(error))
-        count("SubmissionNotCreated")
+        count(Metric.SUBMISSION_NOT_CREATED)
         wish, jitter = error.retry_after_seconds, spread()
         return _record(
             task,
@@ -65,7 +65,7 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
             ),
         )
     except CreateRejectedError as error:
-        count("SubmissionRejected")
+        count(Metric.SUBMISSION_REJECTED)
         fault = TaskError(error.code, error.message)
         return _record(
             task,
@@ -74,7 +74,7 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
         )
     except CreateAmbiguousError as error:
         logger.error("submission_ambiguous", reason=str(error))
-        count("SubmissionAmbiguous")
+        count(Metric.SUBMISSION_AMBIGUOUS)
         return _record(task, ports, lambda there: lifecycle.record_ambiguous(there, now=ports.clock()))
     return _created(task, snapshot, ports)
 
@@ -90,7 +90,7 @@ def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts) -> 
         )
     except RemoteTaskClaimedError:
         logger.exception("remote_id_already_claimed", remote_id=snapshot.remote_id)
-        count("RemoteIdConflict")
+        count(Metric.REMOTE_ID_CONFLICT)
         return _record(task, ports, lambda there: lifecycle.record_ambiguous(there, now=ports.clock()))
     return _record(
         task,

@@ -12,7 +12,7 @@ from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableErro
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
 from vidu_relay.usecases.ports import new_claim, spread
@@ -109,7 +109,7 @@ def _wait_for_confirmation(task: Task, lease: int, ports: SubmissionPorts) -> Ve
         wait = ports.policy.backoff_ms(task.checks, spread())
         return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
     else:  # the attempt died without a word: only a callback can tell now
-        count("SubmissionAmbiguous")
+        count(Metric.SUBMISSION_AMBIGUOUS)
         _record(task, lease, ports, lambda there: lifecycle.record_ambiguous(there, now=now))
     return END
 
@@ -133,7 +133,7 @@ def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: Del
     )
     if asked.status is Status.GENERATED and asked.lease == lease:
         queue.ask(task.task_id)
-        count("DeliveryAskedAgain")
+        count(Metric.DELIVERY_ASKED_AGAIN)
     return END
 
 
@@ -145,7 +145,7 @@ def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
     except (ProviderUnavailableError, ConfigurationError) as error:
         # a missing key must not keep a task from its deadline
         logger.warning("check_read_failed", reason=str(error))
-        count("CheckReadFailed")
+        count(Metric.CHECK_READ_FAILED)
     else:
         read = record_change(
             ports.store,
@@ -183,7 +183,7 @@ def _stop_looking(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
 
 
 def _expire(task: Task, lease: int, ports: SubmissionPorts) -> None:
-    expired = _record(
+    _record(
         task,
         lease,
         ports,
@@ -193,8 +193,6 @@ def _expire(task: Task, lease: int, ports: SubmissionPorts) -> None:
             else lifecycle.expire(there, now=ports.clock(), source=SOURCE, policy=ports.policy)
         ),
     )
-    if expired.status is Status.EXPIRED:
-        count("TaskExpired")
 
 
 def _look_again(task: Task, lease: int, ports: SubmissionPorts, at: int) -> Verdict:

@@ -10,6 +10,7 @@ from vidu_relay.adapters.video_source import VideoSource
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import (
     BadSourceError,
+    ConfigurationError,
     DeliveryError,
     DeliveryInterruptedError,
     ProviderUnavailableError,
@@ -19,7 +20,7 @@ from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.record_change import record_change
 
@@ -62,7 +63,6 @@ def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline:
         lambda there: lifecycle.record_delivery(there, videos, now=ports.clock(), policy=ports.policy),
     )
     logger.info("task_delivered", videos=len(videos), bytes=sum(video.size for video in videos))
-    count("TaskDelivered")
     return delivered
 
 
@@ -88,7 +88,7 @@ def _copy_one(url: str, key: str, ports: DeliveryPorts, deadline: float) -> Vide
 def _fresh_links(task: Task, wanted: int, ports: DeliveryPorts) -> tuple[str, ...]:
     try:
         links = ports.provider.read(task.remote_id or "").video_urls
-    except ProviderUnavailableError as error:
+    except (ProviderUnavailableError, ConfigurationError) as error:
         raise _link_missing(task, str(error), ports) from error
     if len(links) < wanted:
         raise _link_missing(task, "The provider shows fewer videos than before.", ports)
@@ -105,7 +105,7 @@ def _link_missing(task: Task, reason: str, ports: DeliveryPorts) -> DeliveryErro
 def _failed(task: Task, error: DeliveryError, ports: DeliveryPorts) -> Task:
     bad = isinstance(error, BadSourceError)
     logger.warning("delivery_failed", code=error.code, reason=error.message, bad_source=bad)
-    count("DeliveryBadSource" if bad else "DeliveryInterrupted")
+    count(Metric.DELIVERY_BAD_SOURCE if bad else Metric.DELIVERY_INTERRUPTED)
     fault = TaskError(error.code, error.message) if bad else None
     jitter = spread()
     return record_change(

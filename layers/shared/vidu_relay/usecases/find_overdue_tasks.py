@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.watching import LEASE_MS
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, gauge, logger
 from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["SweepResult", "find_overdue_tasks"]
@@ -47,6 +47,7 @@ def find_overdue_tasks(
         if time_is_up():
             logger.warning("sweep_cut_short")
             break
-    count("PollersStarted", started)
-    count("PollersNotStarted", failed)
+    count(Metric.POLLERS_STARTED, started)
+    count(Metric.POLLERS_NOT_STARTED, failed)
+    gauge(Metric.OLDEST_OVERDUE_SECONDS, oldest // 1000)
     return SweepResult(started, failed, oldest // 1000)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from vidu_relay.domain.snapshot import ProviderSnapshot
 
-__all__ = ["Provider", "clock", "new_claim", "spread"]
+__all__ = ["Clock", "Provider", "clock", "new_claim", "spread"]
 
 
 class Provider(Protocol):

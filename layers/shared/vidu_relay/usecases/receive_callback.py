@@ -19,20 +19,20 @@ from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
+    ConfigurationError,
     ProviderUnavailableError,
 )
 from vidu_relay.domain.identifiers import TASK_ID, is_remote_id
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.record_change import record_change
 
 __all__ = ["Callback", "CallbackPorts", "receive_callback"]
 
-MAX_PARSED_BYTES = 4 * 1024 * 1024
 ENDS = frozenset({"completed", "success", "failed"})
 RUNNING = frozenset({"processing", "in_progress"})
 DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
@@ -94,9 +94,9 @@ def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
         return task
     try:
         snapshot = ports.provider.read(task.remote_id)
-    except ProviderUnavailableError as error:
+    except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("read_back_failed", reason=str(error))
-        count("ReadBackFailed")
+        count(Metric.READ_BACK_FAILED)
         return task if claim.state in RUNNING else _watch_now(task, ports)
     settled = record_change(
         ports.store,
@@ -160,8 +160,6 @@ def _watch_now(task: Task, ports: CallbackPorts) -> Task:
 
 def _read_claim(body: bytes) -> _Claim:
     """What the body says, from `status` or `state` and `id` or `task_id`. Never raises: nonsense claims nothing."""
-    if len(body) > MAX_PARSED_BYTES:
-        return _Claim()
     try:
         content: Any = json.loads(body)
     except (ValueError, RecursionError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain.errors import IdempotencyConflictError, InvalidRequestError
 from vidu_relay.domain.identifiers import fingerprint, request_key, task_id_for_key, task_id_from_random
 from vidu_relay.domain.lifecycle import new_task
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.task import Task
-from vidu_relay.observability import count, logger
+from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
 from vidu_relay.usecases.ports import new_claim
 
@@ -32,14 +33,16 @@ def submit_task(
     *,
     tenant_id: str,
     idempotency_key: str | None,
+    daily_cap: int,
+    quota: DailyQuota,
     archive: RequestArchive,
     ports: SubmissionPorts,
 ) -> Task:
     """Record the task, then create it at the provider; the task as it stands after.
 
-    The same key with the same request gives the same task, without a second write or call. Raises
-    `IdempotencyConflictError` for the same key with another request, `ConfigurationError` before anything is
-    recorded if a secret is missing.
+    The same key with the same request gives the same task, without a second write or call, and does not count towards
+    the tenant's `daily_cap`. Raises `IdempotencyConflictError` for the same key with another request,
+    `DailyCapReachedError`, and `ConfigurationError` before anything is recorded if a secret is missing.
     """
     check_idempotency_key(idempotency_key)
     ports.ready()
@@ -51,12 +54,14 @@ def submit_task(
         else task_id_from_random(secrets.token_bytes(16))
     )
     logger.append_keys(task_id=task_id, tenant_id=tenant_id)
+    there = ports.store.get(task_id) if idempotency_key is not None else None
+    if there:
+        return _repeated(there, tenant_id, mark)
+    now = ports.clock()
+    quota.take(tenant_id, daily_cap, now)
     record, reduced = request.for_record()
     key = request_key(tenant_id, task_id, mark) if reduced else None
     if key:
-        there = ports.store.get(task_id) if idempotency_key is not None else None
-        if there:  # a repetition writes nothing, here either
-            return _repeated(there, tenant_id, mark)
         archive.put(key, given)
     task = new_task(
         task_id=task_id,
@@ -66,14 +71,14 @@ def submit_task(
         request_key=key,
         fingerprint=mark,
         claim=new_claim(),
-        now=ports.clock(),
+        now=now,
         source="http",
         policy=ports.policy,
     )
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
+        quota.give_back(tenant_id, now)  # two submits with one key at the same moment: the other one counts
         return _repeated(recorded, tenant_id, mark)
-    count("TaskAccepted")
     return attempt_submission(recorded, given, ports)
 
 

@@ -1,0 +1,191 @@
+"""The examples of docs/consuming.md, taken from the page, deployed beside the relay, and fed by a real task."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from textwrap import indent
+from typing import Any
+
+import pytest
+
+from local.build import BUCKET
+from local.client import RelayClient
+from tests.documents import blocks
+from tests.e2e.waiting import wait_until
+
+PAGE = "docs/consuming.md"
+CONSUMER = "consumer"
+CODE = "consumer.zip"
+
+Body = dict[str, Any]
+
+
+def template() -> str:
+    """The template that the page's parts make together, its code where the test has put it."""
+    parts = blocks(PAGE, "yaml")
+    (parameters,) = (part for part in parts if part.startswith("# template.yaml: Parameters\n"))
+    resources = [part for part in parts if part.startswith("# template.yaml: Resources\n")]
+    assert len(resources) == len(parts) - 1
+    text = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n"
+    text += f"Parameters:\n{indent(parameters, '  ')}Resources:\n{indent(''.join(resources), '  ')}"
+    return text.replace("CodeUri: consumer/", f"CodeUri: s3://{BUCKET}/{CODE}")
+
+
+def code() -> bytes:
+    """The page's Python files, as `sam package` would zip the folder."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for block in blocks(PAGE, "python"):
+            name, source = block.split("\n", 1)
+            file.writestr(name.removeprefix("# consumer/"), source)
+    return archive.getvalue()
+
+
+@pytest.fixture(scope="module")
+def consumer(relay: RelayClient) -> Iterator[dict[str, str]]:
+    """The deployed examples: physical ids by logical ones."""
+    relay.aws("s3").put_object(Bucket=BUCKET, Key=CODE, Body=code())
+    cloudformation = relay.aws("cloudformation")
+    configuration = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["publish_events"])
+    (layer,) = (one["Arn"] for one in configuration["Layers"] if "DependenciesLayer" in one["Arn"])
+    parameters = {"RelayBus": relay.stack.bus, "VideosBucket": relay.stack.videos_bucket, "PowertoolsLayer": layer}
+    cloudformation.create_stack(
+        StackName=CONSUMER,
+        TemplateBody=template(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    status: list[str] = []
+
+    def deployed() -> bool:
+        stack = cloudformation.describe_stacks(StackName=CONSUMER)["Stacks"][0]
+        status[:] = [stack["StackStatus"]]
+        return not stack["StackStatus"].endswith("_IN_PROGRESS")
+
+    wait_until(deployed, "the consumer")
+    resources = cloudformation.describe_stack_resources(StackName=CONSUMER)["StackResources"]
+    assert status == ["CREATE_COMPLETE"], resources
+    yield {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
+    cloudformation.delete_stack(StackName=CONSUMER)
+
+
+@pytest.fixture(scope="module")
+def completed(relay: RelayClient, consumer: dict[str, str]) -> Body:
+    """A task that went its whole way while the consumers listened."""
+    request = {
+        "model": "viduq2_pro_fast_reference2video",
+        "images": [relay.image("fox.png")],
+        "prompt": "a fox for the consumers",
+        "duration": 1,
+    }
+    return relay.wait(relay.submit(request)["task_id"], "completed")
+
+
+@pytest.fixture(scope="module")
+def event(relay: RelayClient, consumer: dict[str, str], completed: Body) -> Body:
+    """The event that arrived in the example's queue."""
+    found: list[Body] = []
+
+    def arrived() -> bool:
+        reply = relay.aws("sqs").receive_message(QueueUrl=consumer["FinishedVideos"])
+        found.extend(json.loads(message["Body"]) for message in reply.get("Messages", []))
+        return bool(found)
+
+    wait_until(arrived, "the event in the queue")
+    return found[0]
+
+
+def item(relay: RelayClient, table: str, key: dict[str, str]) -> Body | None:
+    """An item of a consumer's table, its values bare."""
+    wanted = {name: {"S": value} for name, value in key.items()}
+    found = relay.aws("dynamodb").get_item(TableName=table, Key=wanted, ConsistentRead=True).get("Item")
+    return {name: next(iter(value.values())) for name, value in found.items()} if found else None
+
+
+def invoke(relay: RelayClient, function: str, event: Body) -> None:
+    reply = relay.aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+    assert "FunctionError" not in reply, reply["Payload"].read()
+
+
+def shape(value: Any) -> Any:
+    """The names in a JSON value, and the kinds of what they hold."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value[:1]]
+    return type(value) if not isinstance(value, float) else int
+
+
+def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
+    (printed,) = (json.loads(block) for block in blocks(PAGE, "json"))
+
+    for one in (printed, event):
+        del one["detail"]["task"]["request"]  # is what the client gave
+    assert shape(event) == shape(printed)
+
+
+def test_queue_gets_the_finished_video(event: Body, completed: Body) -> None:
+    assert event["detail"]["event_id"] == f"{completed['task_id']}:{completed['version']}"
+    assert event["detail"]["task"]["videos"] == completed["videos"]
+
+
+def test_latest_state_is_kept_whatever_is_repeated_or_overtaken(
+    relay: RelayClient, consumer: dict[str, str], event: Body, completed: Body
+) -> None:
+    key = {"task_id": completed["task_id"]}
+
+    def kept() -> bool:
+        found = item(relay, consumer["Latest"], key)
+        return bool(found and found["task_status"] == "completed")
+
+    wait_until(kept, "the latest state")
+    before = item(relay, consumer["Latest"], key)
+    older = json.loads(json.dumps(event))
+    older["detail"]["task"] |= {"version": 2, "status": "submitted", "videos": []}
+    for late in (older, event):
+        invoke(relay, consumer["KeepLatest"], late)
+    assert item(relay, consumer["Latest"], key) == before
+    video = completed["videos"][0]
+    assert before is not None
+    assert before["videos"] == [{"S": f"s3://{video['bucket']}/{video['key']}"}]
+
+
+def test_booking_is_made_once_for_an_event_that_comes_twice(
+    relay: RelayClient, consumer: dict[str, str], event: Body, completed: Body
+) -> None:
+    bookings: list[str] = []
+
+    def booked() -> bool:
+        reply = relay.aws("sqs").receive_message(QueueUrl=consumer["Bookings"], MaxNumberOfMessages=10)
+        bookings.extend(message["Body"] for message in reply.get("Messages", []))
+        return bool(bookings)
+
+    wait_until(booked, "the booking")
+    version = 1 + [entry["status"] for entry in completed["history"]].index("generated")
+    event_id = f"{completed['task_id']}:{version}"
+    again = {**event, "id": "another", "detail": {**event["detail"], "event_id": event_id}}
+    invoke(relay, consumer["AnnounceOnce"], again)
+    booked()
+    assert bookings == [f"{completed['task_id']} {completed['usage']['cost']}"]
+
+
+def test_object_in_the_bucket_is_indexed(relay: RelayClient, consumer: dict[str, str], completed: Body) -> None:
+    video = completed["videos"][0]
+    wait_until(lambda: item(relay, consumer["Index"], {"key": video["key"]}) is not None, "the index entry")
+
+    assert item(relay, consumer["Index"], {"key": video["key"]}) == {
+        "key": video["key"],
+        "tenant_id": relay.stack.tenant_id,
+        "task_id": completed["task_id"],
+        "size": str(video["size"]),
+    }
+
+
+def test_every_python_block_of_the_page_is_a_handler_that_is_deployed() -> None:
+    names = [
+        block.split("\n", 1)[0].removeprefix("# consumer/").removesuffix(".py") for block in blocks(PAGE, "python")
+    ]
+
+    assert sorted(re.findall(r"Handler: (\w+)\.handler", template())) == sorted(names)

@@ -1,0 +1,228 @@
+"""What the API answers to requests that cannot be taken: problem documents, and which."""
+
+import base64
+import importlib
+import json
+import sys
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Relay
+from tests.unit.template import sample
+from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.domain.states import Status
+from vidu_relay.http import MAX_BODY_BYTES
+from vidu_relay.outbound.exchange import Reply
+
+
+def problem_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The problem document of an answer, held to RFC 9457."""
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    body: dict[str, Any] = json.loads(answer["body"])
+    assert {"type", "title", "status", "detail", "code"} <= set(body)
+    assert body["status"] == answer["statusCode"]
+    assert body["type"] == "about:blank"
+    return body
+
+
+def submit(relay: Relay, body: Any, **changed: Any) -> dict[str, Any]:
+    event = sample("submit_task__two_subjects")
+    event.update(changed)
+    event["body"] = body if isinstance(body, str) else json.dumps(body)
+    return relay.invoke("submit_task", event)
+
+
+def test_validation_lists_every_fault_by_its_place(relay: Relay) -> None:
+    answer = submit(
+        relay,
+        {"model": "viduq2_pro_fast_reference2video", "images": [], "prompt": "", "duration": 9, "colour": "red"},
+    )
+    shown = problem_of(answer)
+    assert answer["statusCode"] == 422
+    assert shown["code"] == "008017003"
+    assert shown["title"].startswith("Unprocessable")
+    faults = {fault["loc"]: fault for fault in shown["errors"]}
+    assert {"images", "prompt", "duration", "colour"} <= set(faults)
+    assert faults["images"]["code"] == "008017003"
+    assert all(fault["msg"] for fault in shown["errors"])
+    assert relay.gateway.requests == []
+
+
+def test_fault_does_not_repeat_what_was_sent(relay: Relay) -> None:
+    answer = submit(relay, {"model": "secret-of-the-client", "prompt": 7, "images": "data:image/png;base64,AAAA"})
+    assert "secret-of-the-client" not in answer["body"]
+    assert "base64,AAAA" not in answer["body"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[1", "nonsense", "\ufeff"])
+def test_malformed_json_is_400(relay: Relay, body: str) -> None:
+    answer = submit(relay, body)
+    assert answer["statusCode"] == 400
+    assert problem_of(answer)["code"] == "malformed_json"
+
+
+@pytest.mark.parametrize("body", ["null", "[]", '"text"', "7"])
+def test_json_that_is_no_object_is_422(relay: Relay, body: str) -> None:
+    answer = submit(relay, body)
+    assert answer["statusCode"] == 422
+    assert problem_of(answer)["errors"]
+
+
+@pytest.mark.parametrize("body", ["%%%", "AAA", "é"])
+def test_malformed_base64_is_400(relay: Relay, body: str) -> None:
+    answer = submit(relay, body, isBase64Encoded=True)
+    assert answer["statusCode"] == 400
+    assert problem_of(answer)["code"] == "malformed_body"
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_body_over_the_limit_is_413_and_one_at_the_limit_is_not(relay: Relay, encoded: bool) -> None:
+    def answer(size: int) -> dict[str, Any]:
+        text = " " * size
+        return submit(relay, base64.b64encode(text.encode()).decode() if encoded else text, isBase64Encoded=encoded)
+
+    over = answer(MAX_BODY_BYTES + 1)
+    assert over["statusCode"] == 413
+    assert problem_of(over)["code"] == "body_too_large"
+    assert answer(MAX_BODY_BYTES)["statusCode"] == 400
+
+
+def test_same_key_with_another_request_is_422(relay: Relay) -> None:
+    relay.submitted()
+    event = sample("submit_task__idempotency_key")
+    event["body"] = event["body"].replace("evening", "morning")
+    answer = relay.invoke("submit_task", event)
+    assert answer["statusCode"] == 422
+    assert problem_of(answer)["code"] == "idempotency_key_reused"
+    assert len(relay.gateway.requests) == 1
+
+
+def test_unusable_idempotency_key_is_422_even_if_the_body_is_bad_too(relay: Relay) -> None:
+    event = sample("submit_task__malformed_json")
+    event["headers"]["idempotency-key"] = ""
+    answer = relay.invoke("submit_task", event)
+    assert answer["statusCode"] == 422
+    assert problem_of(answer)["code"] == "invalid_idempotency_key"
+
+
+@pytest.mark.parametrize(
+    "context", [{}, {"authorizer": {}}, {"authorizer": {"lambda": {}}}, {"authorizer": {"lambda": {"tenant_id": ""}}}]
+)
+@pytest.mark.parametrize("name", ["submit_task__two_subjects", "read_tasks__one", "read_tasks__list"])
+def test_request_that_passed_no_authorizer_is_never_served(relay: Relay, name: str, context: dict[str, Any]) -> None:
+    event = sample(name)
+    del event["requestContext"]["authorizer"]
+    event["requestContext"].update(context)
+    with pytest.raises(KeyError):
+        relay.invoke(name.partition("__")[0], event)
+    assert relay.gateway.requests == []
+
+
+def test_another_tenants_task_is_404_like_one_that_does_not_exist(relay: Relay) -> None:
+    relay.submitted()
+    event = sample("read_tasks__one")
+    event["requestContext"]["authorizer"]["lambda"]["tenant_id"] = "globex"
+    assert relay.invoke("read_tasks", event) == relay.play("read_tasks__unknown_task")
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"status": "done"}])
+def test_query_that_cannot_be_meant_is_400(relay: Relay, query: dict[str, str]) -> None:
+    event = sample("read_tasks__list")
+    event["queryStringParameters"] = query
+    answer = relay.invoke("read_tasks", event)
+    assert answer["statusCode"] == 400
+    assert problem_of(answer)["code"] == "invalid_query"
+
+
+def test_provider_that_refuses_is_a_failed_task_and_no_error_of_ours(relay: Relay) -> None:
+    refusal = {"status": {"code": 402, "message": "Insufficient credits", "error_code": 40201}, "data": None}
+    relay.gateway.create = Reply(402, {}, json.dumps(refusal).encode())
+    answer = relay.play("submit_task__two_subjects")
+    shown = json.loads(answer["body"])
+    assert (answer["statusCode"], shown["status"], shown["error"]["code"]) == (202, "failed", "40201")
+
+
+def test_token_that_the_provider_quotes_is_neither_kept_nor_shown(relay: Relay) -> None:
+    token = sample("receive_callback__success")["queryStringParameters"]["token"]
+    url = f"https://relay.example.com/v1/callbacks/{TASK_ID}?token={token}"
+    refusal = {"error": {"code": f"bad:?token={token}", "message": f"cannot reach {url}, {quote(url, safe='')}"}}
+    relay.gateway.create = Reply(400, {}, json.dumps(refusal).encode())
+    answer = relay.play("submit_task__idempotency_key")
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (202, "failed")
+    error = relay.task().error
+    assert error is not None
+    assert "cannot reach" in error.message
+    mac = token.partition(".")[2]
+    assert mac not in answer["body"] + f"{relay.task()}" + relay.log.getvalue()
+
+
+HUGE = "x" * 200_000
+ABSURD = {
+    "created_at": "1" * 5000,
+    "usage": {"cost": HUGE, "discount": 1},
+    "metadata": {"remote_task_id": HUGE, "model": HUGE},
+    "output": [
+        {
+            "task_id": HUGE,
+            "task_status": HUGE,
+            "results": [{"type": "video", "url": f"{LINK}&n={number}", "jobId": HUGE} for number in range(40)],
+        }
+    ]
+    * 40,
+}
+
+
+def absurd(status: str, **fields: Any) -> Reply:
+    """A reply with fields of a size, and numbers of an exponent, that no record can hold."""
+    text = json.dumps({"id": REMOTE_ID, "status": status, **ABSURD, **fields})
+    return Reply(200, {}, text.replace('"discount": 1', '"discount": 1e999999999999999999999').encode())
+
+
+def test_huge_fields_of_the_provider_do_not_keep_a_success_from_being_recorded(relay: Relay) -> None:
+    relay.submitted()
+    relay.gateway.read = absurd("completed")
+    assert relay.play("receive_callback__success")["statusCode"] == 200
+    assert relay.task().status is Status.GENERATED
+    assert len(f"{relay.task()}") < 20_000
+
+
+def test_huge_fields_of_the_provider_do_not_keep_a_failure_from_being_recorded(relay: Relay) -> None:
+    relay.submitted()
+    relay.gateway.read = absurd("failed", error={"code": HUGE, "message": HUGE})
+    assert relay.play("receive_callback__success")["statusCode"] == 200
+    task = relay.task()
+    assert task.status is Status.FAILED
+    assert task.error is not None
+    assert len(task.error.code) + len(task.error.message) <= 1000
+
+
+def test_huge_fields_in_the_reply_to_a_create_do_not_lose_its_id(relay: Relay) -> None:
+    relay.gateway.create = absurd("pending")
+    assert relay.play("submit_task__idempotency_key")["statusCode"] == 202
+    assert (relay.task().status, relay.task().remote_id) == (Status.SUBMITTED, REMOTE_ID)
+
+
+def test_huge_refusal_of_the_provider_is_recorded(relay: Relay) -> None:
+    refusal = {"error": {"code": HUGE, "message": HUGE}}
+    relay.gateway.create = Reply(400, {}, json.dumps(refusal).encode())
+    assert relay.play("submit_task__idempotency_key")["statusCode"] == 202
+    assert relay.task().status is Status.FAILED
+
+
+def test_provider_that_answers_nonsense_leaves_the_task_as_it_stands(relay: Relay) -> None:
+    relay.gateway.create = Reply(502, {}, b"<html>bad gateway</html>")
+    answer = relay.play("submit_task__two_subjects")
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (202, "submitting")
+
+
+def test_sweep_that_has_no_time_left_stops(relay: Relay) -> None:
+    relay.overdue()
+    assert relay.invoke("find_overdue_tasks", {}, remaining_ms=4000)["started"] == 1  # at least one, or it never ends
+
+
+def test_missing_variable_stops_a_function_at_its_start(relay: Relay) -> None:
+    sys.modules.pop("functions.submit_task.handler", None)
+    with pytest.raises(ConfigurationError, match="TABLE_NAME is not set"):
+        importlib.import_module("functions.submit_task.handler")

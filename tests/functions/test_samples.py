@@ -1,0 +1,211 @@
+"""Every sample in events/ does what its name says when its function is called with it."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
+from tests.unit.template import EVENTS, FUNCTIONS, sample
+from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
+from vidu_relay.adapters.task_store import _to_item, task_from_image
+from vidu_relay.domain.states import Status
+
+Answer = dict[str, Any]
+NAMES = sorted(path.stem for path in EVENTS.glob("*.json"))
+
+
+def http(status: int, /, **body: Any) -> Callable[[Answer], bool]:
+    """An HTTP answer with this status and at least these members."""
+
+    def fits(answer: Answer) -> bool:
+        shown = json.loads(answer["body"])
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        return bool(
+            answer["statusCode"] == status
+            and answer["headers"]["content-type"] == kind
+            and answer["headers"]["cache-control"] == "no-store"
+            and shown == {**shown, **body}
+        )
+
+    return fits
+
+
+def is_(expected: Any) -> Callable[[Answer], bool]:
+    return lambda answer: answer == expected
+
+
+@dataclass(frozen=True)
+class Case:
+    """`given` the world is so, `answer` is what the function gives; `error` is what it raises in place of that."""
+
+    good: bool
+    answer: Callable[[Answer], bool] = lambda _: False
+    given: Callable[[Relay], None] = lambda _: None
+    error: type[Exception] | None = None
+
+
+REFUSED = http(403, type="about:blank", title="Forbidden", code="callback_refused")
+PUBLISHED = is_({"batchItemFailures": []})
+
+CASES = {
+    "authorize_request__good_key": Case(
+        True, lambda a: a["isAuthorized"] is True and a["context"]["tenant_id"] == "acme", Relay.add_key
+    ),
+    "authorize_request__unknown_key": Case(False, is_({"isAuthorized": False}), Relay.add_key),
+    "authorize_request__not_bearer": Case(False, is_({"isAuthorized": False}), Relay.add_key),
+    "check_task__overdue": Case(True, lambda a: a["settled"] is False and 8 <= a["wait_seconds"] <= 12, Relay.leased),
+    "check_task__unknown_task": Case(False, is_({"settled": True, "wait_seconds": 0})),
+    "deliver_videos__generated": Case(True, PUBLISHED, Relay.generated),
+    "deliver_videos__unknown_task": Case(False, PUBLISHED),
+    "deliver_videos__unreadable": Case(False, error=ValueError),
+    "find_overdue_tasks__minute": Case(True, lambda a: (a["started"], a["failed"]) == (1, 0), Relay.overdue),
+    "find_overdue_tasks__unexpected_input": Case(False, lambda a: a["started"] == 1, Relay.overdue),
+    "publish_events__generated": Case(True, PUBLISHED),
+    "publish_events__insert": Case(True, PUBLISHED),
+    "publish_events__lease_taken": Case(True, PUBLISHED),
+    "publish_events__whole_life": Case(True, PUBLISHED),
+    "publish_events__unreadable": Case(False, lambda a: len(a["batchItemFailures"]) == 1),
+    "read_tasks__list": Case(True, http(200, tasks=[], next_cursor=None), Relay.submitted),
+    "read_tasks__list_bad_cursor": Case(False, http(400, title="Bad Request", code="invalid_cursor")),
+    "read_tasks__one": Case(True, http(200, task_id=TASK_ID, status="submitted"), Relay.submitted),
+    "read_tasks__unknown_task": Case(False, http(404, title="Not Found", code="task_not_found"), Relay.submitted),
+    "receive_callback__success": Case(True, http(200, status="ok"), Relay.submitted),
+    "receive_callback__processing": Case(True, http(200, status="ok"), Relay.submitted),
+    "receive_callback__unreadable_body": Case(False, http(200, status="ok"), Relay.submitted),
+    "receive_callback__forged_token": Case(False, REFUSED, Relay.submitted),
+    "receive_callback__no_token": Case(False, REFUSED, Relay.submitted),
+    "submit_task__two_subjects": Case(True, http(202, status="submitted", version=2)),
+    "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
+    "submit_task__base64_body": Case(True, http(202, status="submitted")),
+    "submit_task__audio_without_subjects": Case(False, http(422, status=422, code="008017001")),
+    "submit_task__malformed_json": Case(False, http(400, status=400, code="malformed_json")),
+    "submit_task__no_body": Case(False, http(400, status=400, code="malformed_json")),
+    "submit_task__prompt_too_long": Case(False, http(422, code="validation_error")),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_gets_the_answer_it_is_there_for(relay: Relay, name: str) -> None:
+    case = CASES[name]  # a sample without an expectation is not a test
+    case.given(relay)
+    if case.error:
+        with pytest.raises(case.error):
+            relay.play(name)
+    else:
+        answer = relay.play(name)
+        assert case.answer(answer), answer
+
+
+def test_every_expectation_has_its_sample() -> None:
+    assert sorted(CASES) == NAMES
+
+
+def test_every_sample_belongs_to_a_function_and_every_function_has_a_good_and_a_bad_one() -> None:
+    kinds = {(name.partition("__")[0], case.good) for name, case in CASES.items()}
+    assert kinds == {(folder, good) for folder in FUNCTIONS for good in (True, False)}
+
+
+def test_submitted_sample_sends_the_client_to_its_task(relay: Relay) -> None:
+    answer = relay.play("submit_task__idempotency_key")
+    assert answer["headers"]["location"] == f"/v1/tasks/{TASK_ID}"
+    assert relay.gateway.requests == [("POST", "https://provider.example.com/model/v1/generation")]
+    assert relay.play("submit_task__idempotency_key") == answer
+    assert len(relay.gateway.requests) == 1
+
+
+def test_success_sample_is_read_back_before_it_counts(relay: Relay) -> None:
+    relay.submitted()
+    relay.play("receive_callback__success")  # the provider's API shows a pending task
+    assert relay.task().status is Status.SUBMITTED
+    relay.gateway.status = "completed"
+    relay.play("receive_callback__success")
+    assert relay.task().status is Status.GENERATED
+    assert relay.gateway.requests[-1] == ("GET", f"https://provider.example.com/model/v1/generation/task/{REMOTE_ID}")
+
+
+def test_forged_samples_change_nothing_and_get_one_and_the_same_answer(relay: Relay) -> None:
+    relay.submitted()
+    before, asked = relay.task(), len(relay.gateway.requests)
+    relay.gateway.status = "completed"
+    answers = [relay.play(f"receive_callback__{name}") for name in ("forged_token", "no_token")]
+    unknown = sample("receive_callback__success")
+    unknown["pathParameters"]["task_id"] = "a" * 26
+    answers.append(relay.invoke("receive_callback", unknown))
+    nowhere = sample("receive_callback__success")
+    del nowhere["pathParameters"]
+    answers.append(relay.invoke("receive_callback", nowhere))
+    assert all(answer == answers[0] for answer in answers)
+    assert relay.task() == before
+    assert len(relay.gateway.requests) == asked
+
+
+def test_callback_during_the_create_call_gets_503_and_when_to_come_back(relay: Relay) -> None:
+    class DiedError(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise DiedError
+
+    module = relay.load("submit_task")
+    module.ports.provider.create = die
+    with pytest.raises(DiedError):
+        module.handler(sample("submit_task__idempotency_key"), Context())
+    answer = relay.play("receive_callback__success")
+    assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "30")
+    assert json.loads(answer["body"])["code"] == "try_again"
+
+
+def test_delivered_sample_completes_its_task(relay: Relay) -> None:
+    relay.generated()
+    relay.play("deliver_videos__generated")
+    task = relay.task()
+    assert task.status is Status.COMPLETED
+    assert task.videos[0].key.endswith(f"/{TASK_ID}/1.mp4")
+
+
+def test_overdue_sample_names_the_lease_that_the_sweep_takes(relay: Relay) -> None:
+    relay.leased()
+    assert sample("check_task__overdue") == {"task_id": TASK_ID, "lease": relay.task().lease}
+
+
+@pytest.mark.parametrize("name", ["insert", "lease_taken", "generated", "whole_life"])
+def test_stream_samples_are_records_as_the_store_writes_them(name: str) -> None:
+    for record in sample(f"publish_events__{name}")["Records"]:
+        task = task_from_image(record["dynamodb"]["NewImage"])
+        assert task.lease >= task.created_at // 1000
+        assert (task.attempt is None) == (task.remote_id is not None)
+        assert _to_item(task).keys() == record["dynamodb"]["NewImage"].keys() - {"stamp"}
+
+
+def test_unreadable_sample_stops_the_stream_at_the_record_that_cannot_be_read(relay: Relay) -> None:
+    (failure,) = relay.play("publish_events__unreadable")["batchItemFailures"]
+    numbers = [record["dynamodb"]["SequenceNumber"] for record in sample("publish_events__unreadable")["Records"]]
+    assert failure["itemIdentifier"] in numbers
+
+
+def test_nothing_secret_is_logged(relay: Relay, capsys: pytest.CaptureFixture[str]) -> None:
+    relay.add_key()
+    relay.generated()
+    for name, case in CASES.items():
+        if not case.error:
+            relay.play(name)
+    written = relay.log.getvalue() + capsys.readouterr().out
+    assert "task_submitted" in written
+    assert "callback_refused" in written
+    body = json.loads(sample("submit_task__two_subjects")["body"])
+    image = body["subjects"][1]["images"][0].partition("base64,")[2]
+    assert base64.b64decode(image)
+    for secret in (
+        "sample-api-key-of-acme",
+        CALLBACK_SECRET["k1"],
+        PROVIDER_KEY,
+        sample("receive_callback__success")["queryStringParameters"]["token"].partition(".")[2],
+        LINK.partition("?")[2],
+        image[:60],
+        body["prompt"],
+    ):
+        assert secret not in written

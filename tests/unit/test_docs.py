@@ -1,0 +1,199 @@
+"""What the documents say of names, numbers and files is what the project has."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCUMENTS, ROOT, blocks, table
+from tests.unit.template import TEMPLATE, properties
+from vidu_relay.adapters.video_archive import LINK_SECONDS
+from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, TRANSITIONS, Status
+from vidu_relay.http import STATUS_OF_CODE
+from vidu_relay.observability import Metric
+
+PACKAGE = ROOT / "layers" / "shared" / "vidu_relay"
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py")])
+REFERENCE = "docs/reference.md"
+FOR_THE_OPERATOR = {"door_taken", "key_exists", "unknown_tenant"}
+"""Refusals that only the operator's tool meets, as sentences."""
+
+
+def page_name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made of them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def codes_of(*calls: str, position: int = 0) -> set[str]:
+    """The literal codes that these are called with; an f-string's parts in braces become `<status>`."""
+    found: set[str] = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in calls and len(node.args) > position:
+                found |= _codes(node.args[position])
+    return found
+
+
+def _codes(node: ast.expr) -> set[str]:
+    if isinstance(node, ast.JoinedStr):
+        parts = (str(part.value) if isinstance(part, ast.Constant) else "<status>" for part in node.values)
+        return {"".join(parts)}
+    words = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {word for word in words if re.fullmatch(r"[a-z_0-9]{4,}", word)}
+
+
+def symbols(path: Path) -> set[str]:
+    """What a file defines: Python's top-level names and members of its classes, the template's logical names."""
+    if path.suffix == ".yaml":
+        return {*TEMPLATE["Parameters"], *TEMPLATE["Resources"]}
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    own = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    missing = []
+    for text in re.findall(r"`([^`\n]+)`", page.read_text()):
+        if not re.fullmatch(r"[\w./-]+", text) or text.startswith("/"):
+            continue  # a pattern, a command, a route
+        first, slash, _ = text.partition("/")
+        if (slash and first in own) or re.fullmatch(r"[\w-]+\.(md|toml|yaml)", text):
+            missing += [] if (ROOT / text).exists() else [text]
+        elif re.fullmatch(r"[\w/]+\.py", text):
+            missing += [] if any(PACKAGE.rglob(text)) or any(ROOT.glob(f"*/**/{text}")) else [text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
+def test_pages_are_plain_text_of_the_project_alone(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"(?i)\btodo\b|\bfixme\b|/home/|/root/|/work/|/tmp/", text)
+    assert text.endswith("\n")
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=page_name)
+def test_page_can_be_reached_from_the_architecture(page: Path) -> None:
+    assert page.name == "architecture.md" or f"({page.name})" in (ROOT / "docs" / "architecture.md").read_text()
+
+
+def test_transitions_are_those_of_the_law() -> None:
+    said = {
+        row: set(re.findall(r"`(\w+)`", cells[0])) for row, cells in table("docs/architecture.md", "## States").items()
+    }
+
+    assert said == {before.value: {status.value for status in after} for before, after in TRANSITIONS.items()}
+
+
+def test_events_are_those_that_are_published() -> None:
+    said = {row: cells[0] for row, cells in table(REFERENCE, "## Events").items()}
+
+    assert said.pop(EVENT_TYPE_ACCEPTED)
+    assert said == {name: f"`{status.value}`" for status, name in EVENT_TYPES.items()}
+
+
+def test_metrics_are_those_that_are_counted() -> None:
+    source = (PACKAGE / "observability.py").read_text()
+    meanings = dict(re.findall(r'^    [A-Z_]+ = "(\w+)"  # (.+)$', source, re.MULTILINE))
+
+    assert set(meanings) == {metric.value for metric in Metric}
+    assert {row: cells[0] for row, cells in table(REFERENCE, "## Metrics").items()} == meanings
+
+
+def test_codes_of_refused_requests_are_those_in_the_code() -> None:
+    answered = codes_of("problem", position=1)
+    raised = codes_of("InvalidRequestError") | codes_of("super().__init__")
+    request = vars(importlib.import_module("vidu_relay.domain.request"))
+    refused = raised | {code for name, code in request.items() if name.startswith("CODE_")} | {"validation_error"}
+    said = table(REFERENCE, "## Codes of refused requests")
+
+    assert set(said) == (refused | answered) - FOR_THE_OPERATOR
+    for code in refused - FOR_THE_OPERATOR:
+        assert said[code][0] == str(int(STATUS_OF_CODE.get(code, 422))), code
+
+
+def test_codes_of_tasks_are_those_in_the_code() -> None:
+    said = table(REFERENCE, "## Codes of tasks")
+
+    assert set(said) == codes_of("TaskError", "BadSourceError") - {"code"}
+    assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value}
+
+
+def test_codes_in_the_log_are_those_in_the_code() -> None:
+    assert set(table(REFERENCE, "## Codes in the log")) == codes_of("DeliveryInterruptedError")
+
+
+@pytest.mark.parametrize(("symbol", "value"), [(row, cells[0]) for row, cells in table(REFERENCE, "## Fixed").items()])
+def test_fixed_number_is_the_one_in_the_code(symbol: str, value: str) -> None:
+    path, name = symbol.split(":")
+    module = importlib.import_module("vidu_relay." + path.removesuffix(".py").replace("/", "."))
+
+    assert str(getattr(module, name)) == value
+
+
+def test_numbers_in_sentences_are_those_in_the_code() -> None:
+    kept = properties("EventArchive")["RetentionDays"]
+    cached = properties("ApiKeyAuthorizer")["AuthorizerResultTtlInSeconds"]
+    sentences = {
+        "docs/consuming.md": [f"cut to {EVENT_PROMPT_CHARACTERS} characters", f"keeps {kept} days"],
+        "docs/security.md": [f"{cached} seconds at most", f"good for {LINK_SECONDS // 60} minutes"],
+    }
+    for page, said in sentences.items():
+        for sentence in said:
+            assert sentence in " ".join((ROOT / page).read_text().split()), page
+
+
+@pytest.mark.parametrize(
+    ("task", "cells"), [pytest.param(*row, id=row[0]) for row in table("docs/finding-your-way.md", "# ").items()]
+)
+def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
+    path, symbol = (ROOT / cells[0].strip("`"), cells[1].strip("`"))
+
+    assert path.is_file()
+    assert symbol in symbols(path)
+
+
+def test_every_decision_has_its_date_reason_and_price() -> None:
+    text = (ROOT / "docs" / "decisions.md").read_text()
+    decisions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert len(decisions) > 10
+    for decision in decisions:
+        assert re.match(r"\d{4}-\d\d-\d\d · ", decision), decision
+        assert re.findall(r"^- \*\*(\w+)\.\*\*", decision, re.MULTILINE) == ["Decision", "Why", "Costs"], decision
+
+
+def test_blocks_of_consuming_name_their_files() -> None:
+    for block in (*blocks("docs/consuming.md", "yaml"), *blocks("docs/consuming.md", "python")):
+        assert re.match(r"# (template\.yaml: (Parameters|Resources)|consumer/\w+\.py)\n", block)

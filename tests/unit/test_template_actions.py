@@ -1,0 +1,66 @@
+"""Each function's role grants the actions its code calls, and those only."""
+
+from functools import cache
+
+import boto3
+import pytest
+
+from tests.unit.aws_calls import operations
+from tests.unit.template import FUNCTIONS, statements
+
+PREFIXES = {"stepfunctions": "states"}
+"""Services whose name in policies is not boto3's."""
+
+OTHERWISE_NAMED = {
+    "s3:HeadObject": "s3:GetObject",
+    "s3:CreateMultipartUpload": "s3:PutObject",
+    "s3:UploadPart": "s3:PutObject",
+    "s3:CompleteMultipartUpload": "s3:PutObject",
+}
+"""Operations that S3 grants under another action."""
+
+BY_LAMBDA = {
+    # every function's log lines
+    "*": {"logs:CreateLogStream", "logs:PutLogEvents"},
+    # polls the queue in the function's name
+    "DeliverVideos": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    # reads the stream, and keeps the records it gives up in the failures bucket
+    "PublishEvents": {
+        "dynamodb:DescribeStream",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+        "dynamodb:ListStreams",
+        "s3:ListBucket",
+        "s3:PutObject",
+    },
+}
+"""Actions that Lambda takes with a function's role."""
+
+FOR_ITS_ANSWER = {
+    # S3 says 404 only to those who may list; to others a missing object is 403
+    "ReadTasks": {"s3:ListBucket"},
+    "DeliverVideos": {"s3:ListBucket"},
+}
+"""Actions that no call takes and that change what another call answers."""
+
+
+@cache
+def action(service: str, method: str) -> str:
+    """The IAM action of a method of a boto3 client. KeyError if the client has no such method."""
+    client = boto3.client(
+        service,  # type: ignore[call-overload]  # the name is not a literal here
+        region_name="eu-central-1",
+        aws_access_key_id="none",
+        aws_secret_access_key="none",
+    )
+    name = f"{PREFIXES.get(service, service)}:{client.meta.method_to_api_mapping[method]}"
+    return OTHERWISE_NAMED.get(name, name)
+
+
+@pytest.mark.parametrize(("folder", "name"), FUNCTIONS.items())
+def test_a_role_grants_what_the_code_calls_and_nothing_else(folder: str, name: str) -> None:
+    called = {action(service, method) for service, method in operations(folder)}
+    granted = {one for statement in statements(f"{name}Role") for one in statement["Action"]}
+
+    assert called
+    assert granted == called | BY_LAMBDA["*"] | BY_LAMBDA.get(name, set()) | FOR_ITS_ANSWER.get(name, set())

@@ -1,0 +1,202 @@
+"""What the operator is told: every alarm, the dashboard, and that both speak of metrics that exist."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.template import FUNCTIONS, TEMPLATE, of_type, properties
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES
+from vidu_relay.observability import Metric
+
+ALARMS = of_type("AWS::CloudWatch::Alarm")
+OUR_NAMESPACE = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+OUR_DIMENSIONS = {"service": TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]}
+OURS = {*Metric, EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values()}
+
+OF_AWS = {
+    "AWS/ApiGateway": ("ApiId", {"4xx", "5xx"}),
+    "AWS/Lambda": (
+        "FunctionName",
+        {"DestinationDeliveryFailures", "Duration", "Errors", "Invocations", "IteratorAge", "Throttles"},
+    ),
+    "AWS/SQS": ("QueueName", {"ApproximateNumberOfMessagesVisible"}),
+    "AWS/States": ("StateMachineArn", {"ExecutionsFailed"}),
+}
+"""Metrics of AWS that may be used, and the dimension they have: a misspelt one would be silent for ever."""
+
+Used = tuple[str, str, dict[str, Any]]
+"""Namespace, name and dimensions of a metric."""
+
+
+def metrics_of_alarm(name: str) -> list[Used]:
+    alarm = properties(name)
+    stats = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
+    return [
+        (metric["Namespace"], metric["MetricName"], {one["Name"]: one["Value"] for one in metric["Dimensions"]})
+        for metric in (stats or [alarm])
+    ]
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard's body, a name standing in for each reference."""
+    text = re.sub(r"\$\{([\w.:]+)\}", r"\1", properties("Dashboard")["DashboardBody"]["Fn::Sub"])
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+WIDGETS = dashboard()["widgets"]
+SHOWN: list[Used] = [
+    # a reference stands in the body as its bare name: `"service", "AWS::StackName"`
+    (metric[0], metric[1], {metric[2]: {"Ref": metric[3]} if metric[3] == "AWS::StackName" else metric[3]})
+    for widget in WIDGETS
+    for metric in widget["properties"].get("metrics", [])
+    if isinstance(metric[0], str)
+]
+
+
+def kebab(alarm: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", alarm.removesuffix("Alarm")).lower()
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_reaches_the_topic_and_says_what_it_means(name: str) -> None:
+    alarm = properties(name)
+    meaning, _, section = alarm["AlarmDescription"].partition(" docs/runbook.md#")
+
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+    assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab(name)}"}
+    assert meaning.endswith(".")
+    assert section == kebab(name)
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_knows_what_silence_means(name: str) -> None:
+    # No news is good news, but for the one that waits for a sign of life.
+    assert properties(name)["TreatMissingData"] == ("breaching" if name == "SweepSilentAlarm" else "notBreaching")
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_on_an_expression_computes_it_from_its_metrics(name: str) -> None:
+    parts = properties(name).get("Metrics")
+    if not parts:
+        return
+    (result,) = (part for part in parts if "Expression" in part)
+    inputs = [part for part in parts if "MetricStat" in part]
+
+    assert result.get("ReturnData", True) is True
+    assert all(part["ReturnData"] is False for part in inputs)
+    assert set(re.findall(r"\b[a-z_]+\b", result["Expression"])) == {part["Id"] for part in inputs}
+    assert len({part["MetricStat"]["Period"] for part in inputs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "used"),
+    [(name, used) for name in ALARMS for used in metrics_of_alarm(name)] + [("Dashboard", used) for used in SHOWN],
+    ids=lambda value: value if isinstance(value, str) else value[1],
+)
+def test_a_metric_that_is_watched_exists(where: str, used: Used) -> None:
+    namespace, metric, dimensions = used
+
+    if namespace == OUR_NAMESPACE:
+        assert metric in OURS
+        assert dimensions == OUR_DIMENSIONS
+    else:
+        dimension, names = OF_AWS[namespace]
+        assert metric in names
+        assert list(dimensions) == [dimension]
+
+
+@pytest.mark.parametrize("metric", sorted(OURS))
+def test_a_metric_of_ours_is_shown(metric: str) -> None:
+    assert (OUR_NAMESPACE, metric, OUR_DIMENSIONS) in SHOWN
+
+
+def test_the_dashboard_shows_every_alarm_function_and_queue() -> None:
+    (panel,) = (widget["properties"]["alarms"] for widget in WIDGETS if widget["type"] == "alarm")
+
+    assert set(panel) == {f"{name}.Arn" for name in ALARMS}
+    for metric in ("Duration", "Errors", "Throttles"):
+        shown = {dimensions["FunctionName"] for _, name, dimensions in SHOWN if name == metric}
+        assert shown == set(FUNCTIONS.values()), metric
+    queues = {dimensions["QueueName"] for namespace, _, dimensions in SHOWN if namespace == "AWS/SQS"}
+    assert queues == {f"{name}.QueueName" for name in of_type("AWS::SQS::Queue")}
+
+
+def test_the_dashboards_references_can_be_made() -> None:
+    used = set(re.findall(r"\$\{([\w:]+)", properties("Dashboard")["DashboardBody"]["Fn::Sub"]))
+
+    assert used - {"AWS::Region", "AWS::StackName"} <= set(TEMPLATE["Resources"])
+
+
+def test_the_dashboards_expressions_name_metrics_of_their_widget() -> None:
+    for widget in WIDGETS:
+        metrics = widget["properties"].get("metrics", [])
+        ids = {metric[-1].get("id") for metric in metrics if isinstance(metric[-1], dict)}
+        for metric in metrics:
+            if isinstance(metric[0], dict):
+                assert set(re.findall(r"\b[a-z]+\b", metric[0]["expression"])) <= ids
+
+
+def test_the_dashboards_widgets_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in WIDGETS:
+        cells = {
+            (x, y)
+            for x in range(widget["x"], widget["x"] + widget["width"])
+            for y in range(widget["y"], widget["y"] + widget["height"])
+        }
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+def test_every_dead_letter_queue_is_watched() -> None:
+    redriven = {
+        queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+        for queue in of_type("AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue["Properties"]
+    }
+    of_rules = {
+        target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+        for rule in of_type("AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+        if target["Arn"] != {"Ref": "AlarmTopic"}  # what it tells of stays in the bucket
+    }
+    watched = {
+        dimensions["QueueName"]["Fn::GetAtt"][0]
+        for name in ALARMS
+        for namespace, _, dimensions in metrics_of_alarm(name)
+        if namespace == "AWS/SQS"
+    }
+
+    assert redriven | of_rules == watched
+
+
+def test_every_function_that_is_turned_away_is_told_of() -> None:
+    told = {dimensions["FunctionName"]["Ref"] for _, _, dimensions in metrics_of_alarm("ThrottlesAlarm")}
+
+    assert told == set(FUNCTIONS.values())
+
+
+def test_a_record_that_could_not_be_published_is_told_of() -> None:
+    rule = properties("UnpublishedRecordsRule")
+    (target,) = rule["Targets"]
+
+    assert rule["EventPattern"]["detail"] == {"bucket": {"name": [{"Ref": "FailuresBucket"}]}}
+    assert "EventBusName" not in rule  # S3 writes to the account's own bus
+    assert properties("FailuresBucket")["NotificationConfiguration"]["EventBridgeConfiguration"] == {
+        "EventBridgeEnabled": True
+    }
+    assert target["Arn"] == {"Ref": "AlarmTopic"}
+    message = json.loads(target["InputTransformer"]["InputTemplate"])  # EventBridge wants a JSON value
+    assert message.endswith("docs/runbook.md#unpublished-records")
+    assert set(re.findall(r"<(\w+)>", message)) == set(target["InputTransformer"]["InputPathsMap"])
+
+
+def test_spending_is_summed_over_a_day_against_the_parameter() -> None:
+    alarm = properties("DailySpendAlarm")
+
+    assert (alarm["MetricName"], alarm["Statistic"], alarm["Period"]) == (Metric.SPEND_USD, "Sum", 86_400)
+    assert alarm["Threshold"] == {"Ref": "DailySpendAlarmUSD"}

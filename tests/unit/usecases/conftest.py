@@ -1,0 +1,30 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.usecases.account import Account, empty, mock_aws, new_account
+from tests.unit.usecases.world import World
+from vidu_relay.observability import metrics
+
+
+@pytest.fixture(autouse=True)
+def own_metrics() -> Iterator[None]:
+    """What a test counts stays with it."""
+    metrics.provider.namespace = "ViduRelay"
+    metrics.provider.service = "vidu-relay"
+    yield
+    metrics.provider.clear_metrics()
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    """AWS in memory, one for all tests of a module: making it anew costs more than most of them."""
+    with mock_aws():
+        yield new_account()
+
+
+@pytest.fixture
+def world(account: Account) -> World:
+    """A relay in an empty account. What a test does to the account itself, beyond its contents, would outlive it."""
+    empty(account)
+    return World(account)

@@ -1,0 +1,289 @@
+"""Every outside effect of every use case goes wrong in every way, and then time passes.
+
+Whatever died, was refused or lost its reply: at most one create call created, the task settles, a video that was made
+is delivered, and versions and events only ever go up.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import pytest
+
+from tests.unit.usecases.account import Account, empty
+from tests.unit.usecases.effects import READS, Fault, ProcessDeathError
+from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
+from tests.unit.usecases.world import World
+from vidu_relay.adapters import task_store
+from vidu_relay.adapters.task_store import task_from_image
+from vidu_relay.domain.errors import NotCreatedError, ViduRelayError
+from vidu_relay.domain.states import Status, can_transition
+
+DONE = {"id": "gen-1", "status": "completed"}
+PROCESSING = {"id": "gen-1", "status": "processing"}
+
+
+@pytest.fixture(autouse=True)
+def one_shard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sharding adds to a sweep is not at stake here, and costs seconds."""
+    monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` goes well; `act` is struck; `effects` is how many there are at least, so that none goes untried.
+
+    `callbacks` says what the provider does afterwards. Without any is the hardest; where a remote id may be lost,
+    callbacks make the difference.
+    """
+
+    prepare: Callable[[World], object]
+    act: Callable[[World], object]
+    effects: int
+    callbacks: tuple[str, ...] = ("never",)
+
+
+def nothing(world: World) -> None:
+    """Where the story begins with `act`."""
+
+
+def overdue(world: World) -> None:
+    world.submit()
+    world.clock.advance(125)
+
+
+def overdue_and_swept(world: World) -> None:
+    overdue(world)
+    world.sweep()
+
+
+def finished(world: World) -> None:
+    overdue(world)
+    world.provider.finish("gen-1")
+
+
+def accepted_and_swept(world: World) -> None:
+    world.provider.create_faults = [NotCreatedError("HTTP 429")]
+    world.submit(payload="p" * 2000)
+    world.clock.advance(125)
+    world.sweep()
+
+
+def accepted_and_hinted(world: World) -> None:
+    """The provider said no and created all the same; its callback came while its API could not be read."""
+    world.provider.create_faults = [LyingRefusalError("HTTP 429")]
+    world.submit()
+    world.provider.unavailable = True
+    world.ring(world.task_id(), PROCESSING)
+    world.provider.unavailable = False
+    world.clock.advance(125)
+    world.sweep()
+
+
+def finished_and_swept(world: World) -> None:
+    finished(world)
+    world.sweep()
+
+
+def lost(world: World) -> None:
+    """The create call died after it created; its reply was lost with it."""
+    world.provider.create_faults = [LostReplyError("reset")]
+    task = world.submit()
+    assert task.attempt is not None
+    world.store.save(replace(task, attempt=replace(task.attempt, ended_at=None)))
+    world.clock.advance(100)
+
+
+def lost_and_hinted(world: World) -> None:
+    lost(world)
+    world.provider.unavailable = True
+    world.ring(world.task_id(), PROCESSING)
+    world.provider.unavailable = False
+    world.provider.finish("gen-1")
+    world.clock.advance(1)
+    world.sweep()
+
+
+def generated(world: World) -> None:
+    world.submit()
+    world.provider.finish("gen-1")
+    world.ring(world.task_id(), DONE)
+
+
+def generated_of_unknown_length(world: World) -> None:
+    world.source.known_length = False
+    generated(world)
+
+
+def two_videos(world: World) -> None:
+    world.submit()
+    world.provider.finish("gen-1", "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
+    world.ring(world.task_id(), DONE)
+
+
+def undelivered_and_swept(world: World) -> None:
+    generated(world)
+    world.clock.advance(430)
+    world.sweep()
+
+
+def past_its_deadline(world: World) -> None:
+    overdue(world)
+    world.clock.advance(7200)
+    world.sweep()
+
+
+def lost_past_its_deadline(world: World) -> None:
+    lost(world)
+    world.clock.advance(7200)
+    world.sweep()
+
+
+def check(world: World) -> None:
+    world.check(world.task_id())
+
+
+EVERY_WAY = ("never", "soon", "after the end")
+
+SCENARIOS = {
+    "submit": Scenario(nothing, lambda w: w.submit(), 6, EVERY_WAY),
+    "submit a large request": Scenario(nothing, lambda w: w.submit(payload="p" * 2000), 7),
+    "callback settles": Scenario(finished, lambda w: w.ring(w.task_id(), DONE), 3),
+    "callback tells of progress": Scenario(overdue, lambda w: w.ring(w.task_id(), PROCESSING), 2),
+    "callback claims an end not shown": Scenario(overdue, lambda w: w.ring(w.task_id(), DONE), 4),
+    "callback adopts": Scenario(lost, lambda w: w.ring(w.task_id(), DONE), 4, ("never", "after the end")),
+    "sweep": Scenario(finished, lambda w: w.sweep(), 3),
+    "check submits": Scenario(accepted_and_swept, check, 6, EVERY_WAY),
+    "check looks before it submits": Scenario(accepted_and_hinted, check, 4, EVERY_WAY),
+    "check finds the end": Scenario(finished_and_swept, check, 3),
+    "check waits": Scenario(overdue_and_swept, check, 3),
+    "check adopts by a hint": Scenario(lost_and_hinted, check, 4),
+    "check asks for a delivery": Scenario(undelivered_and_swept, check, 3),
+    "check expires": Scenario(past_its_deadline, check, 3),
+    "check expires a lost create": Scenario(lost_past_its_deadline, check, 2, ("never", "after the end")),
+    "deliver": Scenario(generated, lambda w: w.deliver(w.task_id()), 5),
+    "deliver a video of unknown length": Scenario(generated_of_unknown_length, lambda w: w.deliver(w.task_id()), 7),
+    "deliver two videos": Scenario(two_videos, lambda w: w.deliver(w.task_id()), 7),
+    "publish": Scenario(generated, lambda w: w.publish(), 1),
+}
+
+
+_effects: dict[str, tuple[str, ...]] = {}
+
+
+def effects_of(name: str, account: Account) -> tuple[str, ...]:
+    """What the scenario does, in order, when nothing goes wrong. Tried once: it is the same each time."""
+    if name not in _effects:
+        scenario, world = SCENARIOS[name], new_world(account)
+        scenario.prepare(world)
+        world.effects.names.clear()
+        scenario.act(world)
+        _effects[name] = tuple(world.effects.names)
+        assert len(_effects[name]) >= scenario.effects, f"only {_effects[name]} were found"
+    return _effects[name]
+
+
+def new_world(account: Account) -> World:
+    empty(account)
+    return World(account)
+
+
+def kill_points(name: str, fault: Fault, callbacks: str, account: Account) -> Iterator[tuple[World, str]]:
+    """The world after each of the scenario's effects was struck, and which it was."""
+    for point, effect in enumerate(effects_of(name, account)):
+        if makes_no_difference(effect, fault, callbacks):
+            continue
+        world = new_world(account)
+        SCENARIOS[name].prepare(world)
+        world.effects.arm(point, fault)
+        strike(world, SCENARIOS[name].act)
+        world.effects.disarm()
+        assert world.effects.struck == effect
+        yield world, f"{effect} (effect {point}): {fault.value}; callbacks {callbacks}"
+
+
+def makes_no_difference(effect: str, fault: Fault, callbacks: str) -> bool:
+    """Whether another case tries the same: what was only read leaves nothing behind that callbacks could meet."""
+    if effect in READS:
+        return callbacks != "never" or fault not in (Fault.DIES_BEFORE, Fault.REFUSED)
+    return fault is Fault.SENT_TWICE and (callbacks != "never" or effect == "provider.create")
+
+
+def strike(world: World, act: Callable[[World], object]) -> None:
+    """Whether the use case comes through is nobody's business here, nor what Lambda would report."""
+    with suppress(Exception, ProcessDeathError):
+        act(world)
+
+
+def time_passes(world: World, callbacks: str) -> None:
+    """The client asks again, the provider finishes and rings as told, sweeps and pollers do their work."""
+    world.provider.diligent = True
+    world.submit(payload=payload_of(world))
+    for remote_id in world.provider.remote:
+        if not world.provider.remote[remote_id].video_urls:
+            world.provider.finish(remote_id)
+    if callbacks == "soon":
+        ring(world)
+        world.clock.advance(120)
+        ring(world)
+    world.run()
+    if callbacks == "after the end":
+        ring(world)
+        world.run()
+
+
+def payload_of(world: World) -> str | None:
+    """The client repeats the request it made."""
+    key = task_from_image(world.stream[-1]["dynamodb"]["NewImage"]).request_key if world.stream else None
+    return str(world.requests.get(key)["payload"]) if key else None
+
+
+def ring(world: World) -> None:
+    for remote_id in world.provider.remote:
+        try:
+            world.ring(world.task_id(), {"id": remote_id, "status": "completed"})
+        except ViduRelayError:
+            world.clock.advance(1)
+
+
+@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+@pytest.mark.parametrize(
+    ("name", "callbacks"), [(name, way) for name, scenario in SCENARIOS.items() for way in scenario.callbacks]
+)
+def test_whatever_goes_wrong_the_promises_hold(name: str, fault: Fault, callbacks: str, account: Account) -> None:
+    for world, point in kill_points(name, fault, callbacks, account):
+        time_passes(world, callbacks)
+        assert_billed_once(world, point)
+        assert_settled(world, point, callbacks)
+        assert_only_upwards(world, point)
+
+
+def assert_billed_once(world: World, point: str) -> None:
+    assert len(world.provider.remote) <= 1, point
+
+
+def assert_settled(world: World, point: str, callbacks: str) -> None:
+    task = world.task(world.task_id())
+    assert task.due_at is None, point
+    assert world.deaths == [], point
+    unconfirmed = task.error is not None and task.error.code == "submission_unconfirmed"
+    if task.status is Status.EXPIRED and (unconfirmed and (callbacks == "never" or not world.provider.remote)):
+        return
+    assert task.status is Status.COMPLETED, f"{point}: {task.status} {task.error}"
+    (snapshot,) = world.provider.remote.values()
+    assert [world.stored(video.key) for video in task.videos] == [
+        world.source.video(url) for url in snapshot.video_urls
+    ], point
+
+
+def assert_only_upwards(world: World, point: str) -> None:
+    tasks = [task_from_image(record["dynamodb"]["NewImage"]) for record in world.stream]
+    for before, after in pairwise(tasks):
+        news = after.version - before.version
+        assert news in (0, 1), point
+        assert before.status is after.status or can_transition(before.status, after.status), point
+        assert after.revision == before.revision + 1, point
+    told = [detail["task"]["version"] for _, detail in world.published]
+    first_told = list(dict.fromkeys(told))
+    assert first_told == list(range(1, tasks[-1].version + 1)), f"{point}: {told}"
