@@ -3,58 +3,89 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Connection", "ConnectionFailedError", "connect_local", "connect_stack"]
+__all__ = ["Connection", "ConnectionFailedError", "connect_local", "connect_stack", "now"]
+
+CALLS = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=60)
 
 
 class ConnectionFailedError(Exception):
     """The deployment cannot be found or reached. The message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Connection:
-    """A deployment's table, and how to call AWS for it."""
+    """A deployment: its name, the outputs of its stack, and how to call AWS for it."""
 
     session: boto3.Session
-    endpoint_url: str | None
-    ca_bundle: str | None
-    table_name: str
+    stack_name: str
+    endpoint_url: str | None = None
+    ca_bundle: str | None = None
+    known: dict[str, str] = field(default_factory=dict)
+    """Outputs that need not be asked for."""
 
-    def client(self, service: str) -> Any:
-        """A client of an AWS service."""
+    def client(self, service: str, config: Config | None = None) -> Any:
+        """A client of an AWS service; `config` says what is different from other calls."""
         return self.session.client(  # type: ignore[call-overload]  # the name is not a literal here
-            service, endpoint_url=self.endpoint_url, verify=self.ca_bundle
+            service,
+            endpoint_url=self.endpoint_url,
+            verify=self.ca_bundle,
+            config=CALLS.merge(config) if config else CALLS,
         )
+
+    def output(self, name: str) -> str:
+        """An output of the stack. Raises `ConnectionFailedError` if the stack has none of that name."""
+        found = self.known.get(name) or self.outputs.get(name)
+        if found is None:
+            raise ConnectionFailedError(
+                f"the stack {self.stack_name!r} has no output {name}: it is not a Vidu Relay, or of another version "
+                "(deploy this one, or use the tool that came with it)"
+            )
+        return found
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """Every output of the stack, by name. Raises `ConnectionFailedError`."""
+        try:
+            stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
+        except (ClientError, BotoCoreError) as error:
+            raise ConnectionFailedError(f"cannot read the stack {self.stack_name!r}: {error}") from error
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
 def connect_local(stack_file: Path) -> Connection:
     """The stack that `make local` runs, from the file it writes when it is ready."""
     try:
         stack = json.loads(stack_file.read_text())
-        region, table = str(stack["region"]), str(stack["table"])
+        region, name, table = str(stack["region"]), str(stack["stack_name"]), str(stack["table"])
         endpoint, bundle = stack["aws_endpoint_url"], stack["aws_ca_bundle"]
     except FileNotFoundError:
         raise ConnectionFailedError(f"{stack_file} does not exist: is `make local` running?") from None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise ConnectionFailedError(f"{stack_file} is not the file that `make local` writes") from None
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)  # noqa: S106 - the local stack's fixed credentials
-    return Connection(session, endpoint, bundle, table)
+    return Connection(session, name, endpoint, bundle, {"TableName": table})
 
 
 def connect_stack(name: str, region: str | None, profile: str | None) -> Connection:
     """A deployed stack, found by its name with the usual AWS credentials."""
     try:
-        session = boto3.Session(region_name=region, profile_name=profile)
-        stacks = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    except (ClientError, BotoCoreError) as error:
-        raise ConnectionFailedError(f"cannot read the stack {name!r}: {error}") from error
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
-    if "TableName" not in outputs:
-        raise ConnectionFailedError(f"the stack {name!r} is not a Vidu Relay: it has no output TableName")
-    return Connection(session, None, None, outputs["TableName"])
+        connection = Connection(boto3.Session(region_name=region, profile_name=profile), name)
+    except BotoCoreError as error:
+        raise ConnectionFailedError(f"cannot use the AWS configuration: {error}") from error
+    connection.output("TableName")
+    return connection
+
+
+def now() -> int:
+    """The time, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,187 +1,229 @@
-"""The commands of `relay` and what they print."""
+"""The commands of `relay`: what they are called, what they take, and what their help teaches."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-import secrets
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli import failures, keys, queues, tasks, tenants
+from cli.answer import Answer, RefusedError
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
-from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory
-from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.identifiers import api_key_digest
-from vidu_relay.domain.representation import timestamp
+from vidu_relay.domain.errors import ViduRelayError
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
-TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,38}[a-z0-9]|[a-z0-9]")
-EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,256}")
-KEY_NAME = re.compile(r"[ -~]{1,100}")
-KEY_ID = re.compile(r"[0-9a-f]{12}")
+Run = Callable[[argparse.Namespace, Connection], Answer]
+GROUPS = ("tenants", "keys", "task", "queues", "failures")
+LOCAL_FILE = Path(__file__).parents[1] / ".local" / "stack.json"
+MAX_CAP = f"{tenants.MAX_DAILY_CAP:,}"
 
 EXAMPLES = """
 examples:
   relay --stack vidu-relay tenants create acme
   relay --stack vidu-relay keys create --tenant acme --name backend
-  relay --stack vidu-relay keys list --tenant acme
-  relay --stack vidu-relay keys revoke --tenant acme 3f0a52c19d7e
-  relay --local keys create --tenant demo        (the stack that `make local` runs)
+  relay --stack vidu-relay task show TASK_ID
+  relay --stack vidu-relay queues list
+  relay --local tenants list             (the stack that `make local` runs)
+
+Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage.
+docs/runbook.md says which command mends what.
 """
-
-
-class UsageError(Exception):
-    """A command that cannot be carried out as given. The message says what to change."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 refused or failed, 2 wrong usage."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(_spelt_out(sys.argv[1:] if argv is None else argv))
     try:
         connection = (
             connect_stack(arguments.stack, arguments.region, arguments.profile)
             if arguments.stack
             else connect_local(arguments.local)
         )
-        arguments.run(arguments, connection)
-    except (UsageError, ConnectionFailedError, InvalidRequestError, ClientError, BotoCoreError) as error:
+        answer: Answer = arguments.run(arguments, connection)
+    except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
         print(f"relay: {error}", file=sys.stderr)
         return 1
+    print(json.dumps(answer.data) if arguments.json else answer.text)
     return 0
 
 
-def _create_tenant(arguments: argparse.Namespace, connection: Connection) -> None:
-    tenant = _checked(arguments.tenant, TENANT_ID, "a tenant id has 1 to 40 of a-z, 0-9 and inner hyphens")
-    sources = [
-        _checked(source, EVENT_SOURCE, "an event source has 1 to 256 of A-Z, a-z, 0-9, . _ / -")
-        for source in arguments.event_source
-    ]
-    for source in sources:
-        if source == "vidu-relay" or source.startswith("aws."):
-            raise UsageError(f"{source!r} speaks for itself: no tenant can have it")
-    directory = _directory(connection)
-    created = directory.create_tenant(tenant, _now())
-    for source in sources:
-        directory.map_source(source, tenant)
-    said = f"Tenant {tenant} {'created' if created else 'was there already'}."
-    _print(arguments, said, {"tenant_id": tenant, "created": created, "event_sources": sources})
+def _spelt_out(argv: Sequence[str]) -> list[str]:
+    """`--local` before a command means the default file, where argparse would take the command for the file."""
+    words = list(argv)
+    for index, (word, following) in enumerate(pairwise(words)):
+        if word == "--local" and following in GROUPS:
+            words[index] = f"--local={LOCAL_FILE}"
+            break
+    return words
 
 
-def _create_key(arguments: argparse.Namespace, connection: Connection) -> None:
-    directory = _directory(connection)
-    tenant = _known_tenant(directory, arguments.tenant)
-    name = _checked(arguments.name, KEY_NAME, "a key's name has 1 to 100 printable ASCII characters")
-    api_key = secrets.token_urlsafe(32)
-    key = ApiKey(digest=api_key_digest(api_key), tenant_id=tenant, name=name, created_at=_now())
-    directory.add_key(key)
-    _print(
-        arguments,
-        f"{api_key}\n\nKey {key.key_id} of tenant {tenant}. It is shown this once: only its SHA-256 is stored.",
-        {**_key_json(key), "api_key": api_key},
-    )
-
-
-def _list_keys(arguments: argparse.Namespace, connection: Connection) -> None:
-    directory = _directory(connection)
-    keys = directory.list_keys(_known_tenant(directory, arguments.tenant))
-    lines = [f"{key.key_id}  {timestamp(key.created_at)}  {key.name}" for key in keys]
-    _print(arguments, "\n".join(lines) or "No keys.", {"keys": [_key_json(key) for key in keys]})
-
-
-def _revoke_key(arguments: argparse.Namespace, connection: Connection) -> None:
-    directory = _directory(connection)
-    key_id = _checked(arguments.key_id, KEY_ID, "a key id has 12 hexadecimal digits, as `keys list` shows it")
-    keys = [key for key in directory.list_keys(_known_tenant(directory, arguments.tenant)) if key.key_id == key_id]
-    if not keys or not directory.revoke_key(keys[0].digest):
-        raise UsageError(f"tenant {arguments.tenant} has no key {key_id}")
-    _print(
-        arguments,
-        f"Key {key_id} is revoked. API Gateway may accept it for another 60 seconds (its authorizer's cache).",
-        {"key_id": key_id, "revoked": True},
-    )
-
-
-def _known_tenant(directory: TenantDirectory, tenant_id: str) -> str:
-    if not TENANT_ID.fullmatch(tenant_id) or not directory.has_tenant(tenant_id):
-        raise UsageError(f"there is no tenant {tenant_id!r}: `relay tenants create` makes one")
-    return tenant_id
-
-
-def _checked(value: str, pattern: re.Pattern[str], rule: str) -> str:
-    if not pattern.fullmatch(value):
-        raise UsageError(f"{value!r}: {rule}")
-    return value
-
-
-def _directory(connection: Connection) -> TenantDirectory:
-    return TenantDirectory(connection.client("dynamodb"), connection.table_name)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _key_json(key: ApiKey) -> dict[str, Any]:
-    return {
-        "key_id": key.key_id,
-        "tenant_id": key.tenant_id,
-        "name": key.name,
-        "created_at": timestamp(key.created_at),
-    }
-
-
-def _print(arguments: argparse.Namespace, text: str, data: dict[str, Any]) -> None:
-    print(json.dumps(data) if arguments.json else text)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command; `run` in what it parses carries the command out."""
+    top = argparse.ArgumentParser(
         prog="relay",
-        description="Operate a Vidu Relay: its tenants and their API keys.",
+        description="Operate a Vidu Relay: tenants and keys, tasks, dead letters, events that got lost.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_mutually_exclusive_group(required=True)
+    where = top.add_mutually_exclusive_group(required=True)
     where.add_argument("--stack", metavar="NAME", help="the deployed CloudFormation stack")
     where.add_argument(
         "--local",
         metavar="FILE",
         nargs="?",
         type=Path,
-        const=Path(__file__).parents[1] / ".local" / "stack.json",
+        const=LOCAL_FILE,
         help="the local stack (default file: .local/stack.json)",
     )
-    parser.add_argument("--region", help="AWS region of the stack (default: as the AWS configuration says)")
-    parser.add_argument("--profile", help="AWS profile to use")
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    groups = parser.add_subparsers(title="commands", required=True, metavar="tenants | keys")
+    top.add_argument("--region", help="AWS region of the stack (default: as the AWS configuration says)")
+    top.add_argument("--profile", help="AWS profile to use")
+    top.add_argument("--json", action="store_true", help="print JSON, for programs")
+    groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join(GROUPS))
+    for add, name in zip((_tenants, _keys, _task, _queues, _failures), GROUPS, strict=True):
+        add(groups, name)
+    return top
 
-    tenants = groups.add_parser("tenants", help="who may use the relay").add_subparsers(required=True, metavar="create")
-    create = tenants.add_parser("create", help="create a tenant (nothing happens if it exists)")
-    create.add_argument("tenant", help="1 to 40 of a-z, 0-9 and inner hyphens; part of S3 keys")
-    create.add_argument(
+
+def _tenants(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "who may use the relay, how much, and what acts for them")
+    command = _command(
+        commands,
+        "create",
+        tenants.create,
+        "create a tenant (nothing happens to one that is there)",
+        "tenants create acme",
+        "tenants create acme --event-source acme.orders",
+    )
+    command.add_argument("tenant", help="1 to 40 of a-z, 0-9 and inner hyphens; part of S3 keys")
+    command.add_argument(
         "--event-source", action="append", default=[], metavar="SOURCE", help="EventBridge source that acts for it"
     )
-    create.set_defaults(run=_create_tenant)
-
-    keys = groups.add_parser("keys", help="API keys of a tenant").add_subparsers(
-        required=True, metavar="create | list | revoke"
+    _command(commands, "list", tenants.list_all, "list every tenant", "tenants list")
+    for name, run, about in (
+        ("show", tenants.show, "show one tenant and its keys"),
+        ("disable", tenants.disable, "close a tenant's doors; its tasks under way go on, its keys stay"),
+        ("enable", tenants.enable, "open a disabled tenant's doors again"),
+    ):
+        _command(commands, name, run, about, f"tenants {name} acme").add_argument("tenant", help="which")
+    command = _command(
+        commands,
+        "set-cap",
+        tenants.set_cap,
+        "set how many tasks a UTC day a tenant may have accepted",
+        "tenants set-cap acme 500",
+        "tenants set-cap acme default               (the parameter DailyTaskCap again)",
+        "tenants set-cap acme 0 --accept-nothing    (reads still work; `tenants disable` closes all)",
     )
-    create = keys.add_parser("create", help="make a key and show it, once")
-    create.add_argument("--name", default="default", help="what it is for")
-    create.set_defaults(run=_create_key)
-    listing = keys.add_parser("list", help="list the keys: id, creation, name")
-    listing.set_defaults(run=_list_keys)
-    revoke = keys.add_parser("revoke", help="end a key")
+    command.add_argument("tenant", help="whose")
+    command.add_argument("cap", help=f"1 to {MAX_CAP}, or `default`; 0 needs --accept-nothing")
+    command.add_argument("--accept-nothing", action="store_true", help="confirm a cap of 0")
+    for name, run, what, example, about in (
+        ("add-source", tenants.add_source, "source", "acme.orders", "let events of a source act for a tenant"),
+        ("remove-source", tenants.remove_source, "source", "acme.orders", "take an event source away from a tenant"),
+        ("add-bucket", tenants.add_bucket, "bucket", "acme-drops", "let files dropped into a bucket act for a tenant"),
+        ("remove-bucket", tenants.remove_bucket, "bucket", "acme-drops", "take a bucket away from a tenant"),
+    ):
+        command = _command(commands, name, run, about, f"tenants {name} acme {example}")
+        command.add_argument("tenant", help="whose")
+        command.add_argument(what, help=f"the {what}'s name; it can belong to one tenant only")
+
+
+def _keys(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "API keys of a tenant")
+    create = _command(
+        commands,
+        "create",
+        keys.create,
+        "make a key and show it, once",
+        "keys create --tenant acme --name backend",
+    )
+    create.add_argument("--name", default="default", help="what it is for: A-Z, a-z, 0-9, . _ -")
+    listing = _command(commands, "list", keys.list_all, "list the keys: id, creation, name", "keys list --tenant acme")
+    revoke = _command(
+        commands,
+        "revoke",
+        keys.revoke,
+        "end a key; it may work for another 60 seconds",
+        "keys revoke --tenant acme 3f0a52c19d7e",
+    )
     revoke.add_argument("key_id", help="as `keys list` shows it")
-    revoke.set_defaults(run=_revoke_key)
     for command in (create, listing, revoke):
         command.add_argument("--tenant", required=True, help="whose")
-    return parser
+
+
+def _task(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "a task's whole life, and the hands that help it on")
+    _command(
+        commands,
+        "overdue",
+        tasks.overdue,
+        "list the tasks that somebody should have looked at by now; the sweep empties this list each minute",
+        "task overdue",
+    )
+    for name, run, about in (
+        ("show", tasks.show, "show everything that is known of a task"),
+        (
+            "check",
+            tasks.check,
+            "look at it now, as the sweep would: submit it, read the provider, deliver or expire it, whatever is next",
+        ),
+        ("deliver", tasks.deliver, "copy a generated task's videos now; what is there is never written twice"),
+        ("publish", tasks.publish, "publish the event of its present version again, under the same event id"),
+    ):
+        command = _command(commands, name, run, about, f"task {name} mfzwizlnnvsg63dpo5xw2zltmu")
+        command.add_argument("task_id", help="26 of a-z and 2-7, as the API returns it")
+
+
+def _queues(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "the dead-letter queues")
+    _command(commands, "list", queues.list_all, "list each dead-letter queue with its depth", "queues list")
+    command = _command(
+        commands,
+        "redrive",
+        queues.redrive,
+        "move dead letters back to the queue they were meant for; one that no worker could read stays",
+        "queues redrive deliveries-dead-letters",
+        "queues redrive unrouted-events",
+        "queues redrive deliveries-dead-letters --discard-unreadable",
+    )
+    command.add_argument("queue", help="as `queues list` shows it")
+    command.add_argument("--discard-unreadable", action="store_true", help="delete what no worker could read")
+
+
+def _failures(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "stream records that could not be published")
+    _command(commands, "list", failures.list_all, "list what lies in the failures bucket", "failures list")
+    command = _command(
+        commands,
+        "republish",
+        failures.republish,
+        "publish the records again, and remove what got through",
+        "failures republish",
+        "failures republish KEY                     (one object, as `failures list` shows it)",
+    )
+    command.add_argument("key", nargs="?", help="one object (default: all)")
+
+
+def _group(groups: Any, name: str, about: str) -> Any:
+    return groups.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.").add_subparsers(
+        title="commands", required=True, metavar="command"
+    )
+
+
+def _command(commands: Any, name: str, run: Run, about: str, *examples: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog="\n".join(("examples:", *(f"  relay --stack vidu-relay {example}" for example in examples))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command

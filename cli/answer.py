@@ -1,0 +1,36 @@
+"""What a command hands back, and how it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Answer", "RefusedError", "checked", "table"]
+
+
+class RefusedError(Exception):
+    """A command that cannot be carried out as given. The message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of a command: in words, and as data for `--json`."""
+
+    text: str
+    data: Mapping[str, Any]
+
+
+def checked(value: str, pattern: re.Pattern[str], rule: str) -> str:
+    """The value, if all of it matches. Raises `RefusedError` with the rule."""
+    if not pattern.fullmatch(value):
+        raise RefusedError(f"{value!r}: {rule}")
+    return value
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as lines, their columns aligned by two spaces."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

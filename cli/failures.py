@@ -1,0 +1,92 @@
+"""`relay failures`: stream records that could not be published, which Lambda has put into the failures bucket."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
+
+from cli.answer import Answer, RefusedError, table
+from cli.connection import Connection
+from cli.publisher import publish_again
+from vidu_relay.domain.representation import timestamp
+
+__all__ = ["list_all", "republish"]
+
+
+def list_all(_: Namespace, connection: Connection) -> Answer:
+    """Each object of the failures bucket: when it came, and which tasks its records are of."""
+    s3, bucket = connection.client("s3"), connection.output("FailuresBucket")
+    shown: list[dict[str, Any]] = []
+    for found in _objects(s3, bucket):
+        try:
+            tasks = sorted({_task_id(record) for record in _records(s3, bucket, found["Key"])})
+        except RefusedError:
+            tasks = []
+        at = timestamp(int(found["LastModified"].timestamp() * 1000))
+        shown.append({"key": found["Key"], "at": at, "tasks": tasks})
+    rows = [("SINCE", "TASKS", "KEY")]
+    rows += [(failure["at"], ", ".join(failure["tasks"]) or "unreadable", failure["key"]) for failure in shown]
+    return Answer(table(rows) if shown else "No failures.", {"failures": shown})
+
+
+def republish(arguments: Namespace, connection: Connection) -> Answer:
+    """Publish the records of one object, or of all, again, and remove each object that got through whole.
+
+    What breaks off in between publishes twice, under the same event ids.
+    """
+    s3, bucket = connection.client("s3"), connection.output("FailuresBucket")
+    keys = [arguments.key] if arguments.key else [found["Key"] for found in _objects(s3, bucket)]
+    published = 0
+    left: list[dict[str, str]] = []
+    for key in keys:
+        try:
+            records = _records(s3, bucket, key)
+            failed = publish_again(records, connection)
+        except RefusedError as error:
+            if arguments.key:
+                raise
+            left.append({"key": key, "reason": str(error)})
+            continue
+        published += len(records) - len(failed)
+        if failed:
+            left.append({"key": key, "reason": f"records {', '.join(failed)} could not be published"})
+        else:
+            s3.delete_object(Bucket=bucket, Key=key)
+    removed = len(keys) - len(left)
+    lines = [f"{published} records handed to publish_events again; {removed} objects removed, {len(left)} left."]
+    lines += [f"  {failure['key']}: {failure['reason']}" for failure in left]
+    if left:
+        lines.append("See `sam logs --name PublishEvents` for the reason; mend it, then repeat.")
+    return Answer("\n".join(lines), {"published": published, "removed": removed, "left": left})
+
+
+def _objects(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        yield from page.get("Contents", [])
+
+
+def _records(s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
+    """The stream records in an object. Raises `RefusedError` if there is no such object, or no records in it.
+
+    Lambda writes the whole event as text into the field `payload`.
+    """
+    try:
+        document: Any = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        payload = document["payload"]
+        records = (json.loads(payload) if isinstance(payload, str) else payload)["Records"]
+        numbered = all(record["dynamodb"]["SequenceNumber"] for record in records)
+    except s3.exceptions.NoSuchKey as error:
+        raise RefusedError(f"there is no {key!r} in the failures bucket: see `relay failures list`") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RefusedError(f"{key!r} holds no stream records: nothing can be published from it") from error
+    if not numbered:
+        raise RefusedError(f"{key!r} holds records without a number: nothing can be published from it")
+    found: list[dict[str, Any]] = records
+    return found
+
+
+def _task_id(record: dict[str, Any]) -> str:
+    key = record["dynamodb"].get("Keys", {}).get("pk", {}).get("S", "")
+    return str(key).removeprefix("task#")

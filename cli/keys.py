@@ -1,0 +1,65 @@
+"""`relay keys`: the API keys of a tenant."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from argparse import Namespace
+from typing import Any
+
+from cli.answer import Answer, RefusedError, checked
+from cli.connection import Connection, now
+from cli.tenants import directory_of, known_tenant
+from vidu_relay.adapters.tenant_directory import ApiKey
+from vidu_relay.domain.identifiers import api_key_digest
+from vidu_relay.domain.representation import timestamp
+
+__all__ = ["create", "list_all", "revoke"]
+
+KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+KEY_ID = re.compile(r"[0-9a-f]{12}")
+
+
+def create(arguments: Namespace, connection: Connection) -> Answer:
+    """Make a key. Its text is in the answer, and nowhere else ever."""
+    directory = directory_of(connection)
+    tenant = known_tenant(directory, arguments.tenant)
+    name = checked(arguments.name, KEY_NAME, "a key's name has 1 to 100 of A-Z, a-z, 0-9, . _ -")
+    api_key = secrets.token_urlsafe(32)
+    key = ApiKey(digest=api_key_digest(api_key), tenant_id=tenant.tenant_id, name=name, created_at=now())
+    directory.add_key(key)
+    said = f"Key {key.key_id} of tenant {tenant.tenant_id}. It is shown this once: only its SHA-256 is stored."
+    if tenant.disabled:
+        said += f"\nThe tenant is disabled: the key opens nothing until `relay tenants enable {tenant.tenant_id}`."
+    return Answer(f"{api_key}\n\n{said}", {**_json(key), "api_key": api_key})
+
+
+def list_all(arguments: Namespace, connection: Connection) -> Answer:
+    """A tenant's keys, oldest first: id, creation, name."""
+    directory = directory_of(connection)
+    keys = directory.list_keys(known_tenant(directory, arguments.tenant).tenant_id)
+    lines = [f"{key.key_id}  {timestamp(key.created_at)}  {key.name}" for key in keys]
+    return Answer("\n".join(lines) or "No keys.", {"keys": [_json(key) for key in keys]})
+
+
+def revoke(arguments: Namespace, connection: Connection) -> Answer:
+    """End a key."""
+    directory = directory_of(connection)
+    key_id = checked(arguments.key_id, KEY_ID, "a key id has 12 hexadecimal digits, as `relay keys list` shows it")
+    tenant = known_tenant(directory, arguments.tenant)
+    keys = [key for key in directory.list_keys(tenant.tenant_id) if key.key_id == key_id]
+    if not keys or not directory.revoke_key(keys[0].digest):
+        raise RefusedError(f"tenant {tenant.tenant_id} has no key {key_id}: see `relay keys list`")
+    return Answer(
+        f"Key {key_id} is revoked. API Gateway may accept it for another 60 seconds (its authorizer's cache).",
+        {"key_id": key_id, "revoked": True},
+    )
+
+
+def _json(key: ApiKey) -> dict[str, Any]:
+    return {
+        "key_id": key.key_id,
+        "tenant_id": key.tenant_id,
+        "name": key.name,
+        "created_at": timestamp(key.created_at),
+    }

@@ -1,0 +1,42 @@
+"""Events published again, by the deployed `publish_events`: the bus lets nobody else speak as vidu-relay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.config import Config
+
+from cli.answer import RefusedError
+from cli.connection import Connection
+
+__all__ = ["publish_again"]
+
+# Invoked once: a retry of ours would publish twice what one call publishes.
+_ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
+
+
+def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) -> list[str]:
+    """Hand stream records to `publish_events`, all of them; the sequence numbers of those it could not publish.
+
+    A record that cannot be published does not keep back those behind it. Raises `RefusedError` if the function
+    itself fails.
+    """
+    function = connection.output("PublishEventsName")
+    client = connection.client("lambda", _ONCE)
+    left, failed = list(records), []
+    while left:
+        reply = client.invoke(FunctionName=function, Payload=json.dumps({"Records": left}).encode())
+        result = json.loads(reply["Payload"].read() or b"null")
+        if "FunctionError" in reply or not isinstance(result, dict):
+            reason = result.get("errorMessage") if isinstance(result, dict) else result
+            raise RefusedError(f"{function} failed ({reason}): see its log, `sam logs --name PublishEvents`")
+        numbers = [str(record["dynamodb"]["SequenceNumber"]) for record in left]
+        faults = [str(fault["itemIdentifier"]) for fault in result.get("batchItemFailures", [])]
+        if not faults:
+            break
+        first = min(numbers.index(fault) if fault in numbers else 0 for fault in faults)
+        failed.append(numbers[first])
+        left = left[first + 1 :]
+    return failed

@@ -1,0 +1,385 @@
+"""What docs/runbook.md tells an operator to do, done on the deployed stack with the operator's own tool."""
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from local.client import RelayClient
+from local.programs import ROOT
+from tests.e2e.waiting import wait_until
+
+Body = dict[str, Any]
+Tool = Callable[..., Any]
+
+REVOKED_WITHIN_SECONDS = 2
+
+
+@pytest.fixture(scope="module")
+def run(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str, str]]:
+    """Runs `cli/relay`: exit status, what it prints, what it complains of."""
+    file = tmp_path_factory.mktemp("operator") / "stack.json"
+    relay.stack.write(file)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = [str(ROOT / "cli" / "relay"), "--local", str(file), *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tool(run: Callable[..., tuple[int, str, str]]) -> Tool:
+    """Runs a command that must succeed; its answer as data."""
+
+    def ask(*arguments: str) -> Any:
+        status, out, complaint = run("--json", *arguments)
+        assert status == 0, complaint
+        return json.loads(out)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def outputs(relay: RelayClient) -> dict[str, str]:
+    stacks = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+
+
+@contextmanager
+def deliveries_stand_still(relay: RelayClient, outputs: dict[str, str]) -> Iterator[None]:
+    """Meanwhile nobody takes from the queue of deliveries, and what lies in it at the end is lost."""
+    aws = relay.aws("lambda")
+    (mapping,) = aws.list_event_source_mappings(FunctionName=relay.stack.functions["deliver_videos"])[
+        "EventSourceMappings"
+    ]
+    aws.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        yield
+        relay.aws("sqs").purge_queue(QueueUrl=outputs["DeliveriesQueueUrl"])
+    finally:
+        aws.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+@pytest.fixture
+def undelivered(relay: RelayClient, request_body: Body, outputs: dict[str, str]) -> str:
+    """The id of a task whose video is generated, and whose delivery was lost on the way."""
+    with deliveries_stand_still(relay, outputs):
+        task_id = str(relay.submit(request_body)["task_id"])
+        relay.wait(task_id, "generated")
+
+        def asked() -> bool:
+            found = relay.aws("sqs").get_queue_attributes(
+                QueueUrl=outputs["DeliveriesQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+            )
+            return bool(found["Attributes"]["ApproximateNumberOfMessages"] != "0")
+
+        wait_until(asked, "the message that asks for the delivery")
+    return task_id
+
+
+@pytest.fixture
+def dead_letters(relay: RelayClient, outputs: dict[str, str]) -> dict[str, str]:
+    """Addresses of the dead-letter queues, by the tool's names for them; empty."""
+    urls = {
+        "deliveries-dead-letters": outputs["DeliveriesDeadLettersUrl"],
+        "unrouted-events": outputs["UnroutedEventsUrl"],
+    }
+    for url in urls.values():
+        relay.aws("sqs").purge_queue(QueueUrl=url)
+    return urls
+
+
+# ------------------------------------------------------------------------------------------- tenants and keys
+
+
+@contextmanager
+def answers_kept_for(relay: RelayClient, outputs: dict[str, str], seconds: int) -> Iterator[None]:
+    """The authorizer's answers are kept for less than the template's 60 seconds, so that a test need not wait."""
+    api, gateway = outputs["ApiId"], relay.aws("apigatewayv2")
+    (authorizer,) = gateway.get_authorizers(ApiId=api)["Items"]
+    where = {"ApiId": api, "AuthorizerId": authorizer["AuthorizerId"]}
+    gateway.update_authorizer(**where, AuthorizerResultTtlInSeconds=seconds)
+    try:
+        yield
+    finally:
+        gateway.update_authorizer(**where, AuthorizerResultTtlInSeconds=authorizer["AuthorizerResultTtlInSeconds"])
+
+
+@pytest.mark.parametrize("way", ["the key is revoked", "the tenant is disabled", "the tenant's record is gone"])
+def test_key_in_use_opens_nothing_once_the_authorizers_cache_is_over(
+    relay: RelayClient, tool: Tool, outputs: dict[str, str], way: str
+) -> None:
+    tenant = f"tenant-{uuid.uuid4().hex[:8]}"
+    tool("tenants", "create", tenant)
+    key = tool("keys", "create", "--tenant", tenant)
+    client = RelayClient(relay.stack, key["api_key"])
+    with answers_kept_for(relay, outputs, REVOKED_WITHIN_SECONDS):
+        assert client.call("GET", "/v1/tasks").status_code == 200
+        if way == "the key is revoked":
+            tool("keys", "revoke", "--tenant", tenant, key["key_id"])
+        elif way == "the tenant is disabled":
+            tool("tenants", "disable", tenant)
+        else:
+            relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": f"tenant#{tenant}"}})
+        wait_until(
+            lambda: client.call("GET", "/v1/tasks").status_code == 403, "the refusal", REVOKED_WITHIN_SECONDS + 3
+        )
+        if way == "the tenant is disabled":
+            tool("tenants", "enable", tenant)
+            wait_until(
+                lambda: client.call("GET", "/v1/tasks").status_code == 200, "the door", REVOKED_WITHIN_SECONDS + 3
+            )
+    client.close()
+
+
+def test_tenants_are_set_up_and_listed(tool: Tool, run: Callable[..., tuple[int, str, str]]) -> None:
+    one, other = (f"tenant-{uuid.uuid4().hex[:8]}" for _ in range(2))
+    tool("tenants", "create", one, "--event-source", f"{one}.orders")
+    tool("tenants", "create", other)
+    tool("tenants", "add-bucket", one, f"{one}-drops")
+    tool("tenants", "set-cap", one, "5")
+    for name in ("source", "bucket"):
+        status, _, complaint = run(
+            "tenants", f"add-{name}", other, f"{one}{'.orders' if name == 'source' else '-drops'}"
+        )
+        assert (status, f"another tenant, {one}" in complaint) == (1, True)
+    found = {tenant["tenant_id"]: tenant for tenant in tool("tenants", "list")["tenants"]}
+    assert found[one] | {"created_at": ""} == {
+        "tenant_id": one,
+        "created_at": "",
+        "disabled": False,
+        "daily_cap": 5,
+        "event_sources": [f"{one}.orders"],
+        "buckets": [f"{one}-drops"],
+    }
+    assert found[other]["event_sources"] == []
+    tool("tenants", "remove-source", one, f"{one}.orders")
+    tool("tenants", "add-source", other, f"{one}.orders")
+    tool("tenants", "remove-bucket", one, f"{one}-drops")
+
+
+# -------------------------------------------------------------------------------------------------- one task
+
+
+def test_whole_life_of_a_task_is_shown_without_its_secrets(
+    relay: RelayClient, tool: Tool, run: Callable[..., tuple[int, str, str]], request_body: Body
+) -> None:
+    task = relay.wait(relay.submit({**request_body, "payload": "not-to-be-shown"})["task_id"], "completed")
+    shown = tool("task", "show", task["task_id"])
+    text = run("task", "show", task["task_id"])[1]
+
+    assert [(entry["status"], entry["source"]) for entry in shown["history"]] == [
+        (entry["status"], entry["source"]) for entry in task["history"]
+    ]
+    assert (shown["videos"], shown["usage"], shown["attempts"]) == (task["videos"], task["usage"], 1)
+    assert shown["due"] == "never: nobody need look at it again"
+    for word in (task["task_id"], relay.stack.tenant_id, "completed", task["videos"][0]["sha256"], "never"):
+        assert word in text
+    for secret in ("not-to-be-shown", "X-Amz-", "token="):
+        assert secret not in text
+        assert secret not in json.dumps(shown)
+
+
+def test_task_that_nobody_called_back_about_is_checked_at_once(
+    relay: RelayClient, tool: Tool, request_body: Body
+) -> None:
+    relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
+    task_id = relay.submit(request_body)["task_id"]
+    before = tool("task", "show", task_id)
+    assert before["due"].startswith(("in ", "overdue"))
+
+    checked = tool("task", "check", task_id)
+    assert checked["started"]
+    assert checked["lease"] > before["lease"]
+    again = tool("task", "check", task_id)
+    relay.wait(task_id, "completed")
+    if again["started"]:
+        assert again["lease"] > checked["lease"]
+    late = tool("task", "check", task_id)
+    assert (late["started"], late["status"]) == (False, "completed")
+    assert len(relay.seen_by_provider(request_body["prompt"])) == 1
+
+
+def test_overdue_task_is_listed_until_somebody_looks(relay: RelayClient, tool: Tool, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
+    task_id = relay.submit(request_body)["task_id"]
+
+    def overdue() -> bool:
+        return task_id in {task["task_id"] for task in tool("task", "overdue")["tasks"]}
+
+    # the stack's own sweep may be quicker, once a minute
+    wait_until(lambda: overdue() or relay.task(task_id)["status"] == "completed", "the overdue task")
+    tool("task", "check", task_id)
+    relay.wait(task_id, "completed")
+    assert not overdue()
+
+
+def test_lost_delivery_is_asked_for_again(relay: RelayClient, tool: Tool, request_body: Body, undelivered: str) -> None:
+    assert tool("task", "show", undelivered)["due"].startswith("in 6 min")
+    assert tool("task", "deliver", undelivered)["asked"]
+    assert tool("task", "deliver", undelivered)["status"] in ("generated", "completed")
+    task = relay.wait(undelivered, "completed")
+
+    nothing = tool("task", "deliver", undelivered)
+    assert (nothing["asked"], nothing["status"]) == (False, "completed")
+    assert task["videos"][0]["key"] in nothing["reason"]
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
+
+
+def test_task_without_a_video_has_nothing_to_deliver(relay: RelayClient, tool: Tool, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
+    nothing = tool("task", "deliver", relay.submit(request_body)["task_id"])
+    assert nothing["asked"] is False
+    assert "no video yet" in nothing["reason"]
+
+
+def test_event_is_published_again_under_its_own_id(relay: RelayClient, tool: Tool, request_body: Body) -> None:
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+    seen: list[dict[str, Any]] = []
+
+    def completed() -> list[dict[str, Any]]:
+        seen.extend(e for e in relay.new_events(task["task_id"]) if e["detail-type"] == "VideoTaskCompleted")
+        return seen
+
+    wait_until(lambda: len(completed()) == 1, "the event")
+    again = tool("task", "publish", task["task_id"])
+    wait_until(lambda: len(completed()) == 2, "the event again")
+
+    first, second = seen
+    assert again["event_id"] == first["detail"]["event_id"] == second["detail"]["event_id"]
+    assert first["detail"] == second["detail"]
+    assert second["source"] == "vidu-relay"
+    assert relay.task(task["task_id"])["version"] == task["version"]
+
+
+@pytest.mark.parametrize("command", ["show", "check", "deliver", "publish"])
+@pytest.mark.parametrize(("task_id", "rule"), [("a" * 26, "there is no task"), ("../x", "26 of a-z")])
+def test_task_that_is_not_there_is_refused(
+    run: Callable[..., tuple[int, str, str]], command: str, task_id: str, rule: str
+) -> None:
+    status, out, complaint = run("task", command, task_id)
+    assert (status, out) == (1, "")
+    assert rule in complaint
+
+
+# ------------------------------------------------------------------------------------------------ dead letters
+
+
+def depth(tool: Tool, name: str) -> int:
+    (found,) = (queue for queue in tool("queues", "list")["queues"] if queue["name"] == name)
+    return int(found["depth"] + found["in_flight"])
+
+
+def test_dead_letter_is_worked_off_and_an_unreadable_one_stays_until_it_is_discarded(
+    relay: RelayClient, tool: Tool, dead_letters: dict[str, str], undelivered: str
+) -> None:
+    name = "deliveries-dead-letters"
+    for body in (json.dumps({"task_id": undelivered}), "no task in here"):
+        relay.aws("sqs").send_message(QueueUrl=dead_letters[name], MessageBody=body)
+    assert depth(tool, name) == 2
+
+    moved = tool("queues", "redrive", name)
+    assert moved["moved"] == 1
+    assert [left["body"] for left in moved["left"]] == ["no task in here"]
+    relay.wait(undelivered, "completed")
+
+    assert depth(tool, name) == 1
+    assert tool("queues", "redrive", name, "--discard-unreadable") == {
+        "queue": name,
+        "moved": 0,
+        "discarded": 1,
+        "left": [],
+    }
+    assert depth(tool, name) == 0
+    assert tool("queues", "redrive", name)["moved"] == 0
+
+
+def test_unrouted_event_reaches_the_queue_its_rule_was_for(
+    relay: RelayClient, tool: Tool, outputs: dict[str, str], dead_letters: dict[str, str], undelivered: str
+) -> None:
+    name = "unrouted-events"
+    (event,) = (e for e in relay.new_events(undelivered) if e["detail-type"] == "VideoTaskGenerated")
+    queue = outputs["DeliveriesQueueUrl"].rpartition("/")[2]
+
+    def lost(target: str) -> None:
+        relay.aws("sqs").send_message(
+            QueueUrl=dead_letters[name],
+            MessageBody=json.dumps(event),
+            MessageAttributes={
+                "TARGET_ARN": {"DataType": "String", "StringValue": f"arn:aws:sqs:x:000000000000:{target}"},
+                "ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"},
+            },
+        )
+
+    lost(queue)
+    lost("some-other-queue")
+    moved = tool("queues", "redrive", name)
+    assert moved["moved"] == 1
+    assert "some-other-queue" in moved["left"][0]["reason"]
+    relay.wait(undelivered, "completed")
+    tool("queues", "redrive", name, "--discard-unreadable")
+    assert depth(tool, name) == 0
+
+
+def test_queue_that_is_none_is_refused(run: Callable[..., tuple[int, str, str]]) -> None:
+    status, _, complaint = run("queues", "redrive", "deliveries")
+    assert status == 1
+    assert "deliveries-dead-letters" in complaint
+
+
+# ---------------------------------------------------------------------------------------------- lost records
+
+
+def test_record_that_could_not_be_published_is_published_again_and_removed(
+    relay: RelayClient, tool: Tool, outputs: dict[str, str], request_body: Body
+) -> None:
+    """The function is broken for a while, as by a bad deployment; what Lambda gave up on lies in the bucket."""
+    aws, function = relay.aws("lambda"), relay.stack.functions["publish_events"]
+    environment = aws.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    aws.update_function_configuration(
+        FunctionName=function, Environment={"Variables": {**environment, "EVENT_BUS_NAME": "gone"}}
+    )
+    try:
+        relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
+        task_id = relay.submit(request_body)["task_id"]
+
+        def given_up() -> bool:
+            return sum(task_id in failure["tasks"] for failure in tool("failures", "list")["failures"]) >= 1
+
+        wait_until(given_up, "the record in the failures bucket", 90)
+        assert relay.new_events(task_id) == []
+        left = tool("failures", "republish")["left"]
+        assert left
+    finally:
+        aws.update_function_configuration(FunctionName=function, Environment={"Variables": environment})
+
+    assert tool("failures", "republish")["left"] == []
+    assert tool("failures", "list") == {"failures": []}
+    seen: set[str] = set()
+
+    def published() -> bool:
+        seen.update(event["detail-type"] for event in relay.new_events(task_id))
+        return {"VideoTaskAccepted", "VideoTaskSubmitted"} <= seen
+
+    wait_until(published, "the events", 60)
+    assert tool("failures", "republish") == {"published": 0, "removed": 0, "left": []}
+
+
+def test_object_that_holds_no_records_stays_and_is_said(
+    relay: RelayClient, tool: Tool, run: Callable[..., tuple[int, str, str]], outputs: dict[str, str]
+) -> None:
+    s3, bucket = relay.aws("s3"), outputs["FailuresBucket"]
+    s3.put_object(Bucket=bucket, Key="not-ours", Body=b"{}")
+    assert [failure["tasks"] for failure in tool("failures", "list")["failures"]] == [[]]
+    (left,) = tool("failures", "republish")["left"]
+    assert left["key"] == "not-ours"
+    status, _, complaint = run("failures", "republish", "never-was")
+    assert (status, "failures list" in complaint) == (1, True)
+    s3.delete_object(Bucket=bucket, Key="not-ours")

@@ -1,0 +1,113 @@
+"""The operator's tool on an account in memory, which has a stack with the template's outputs."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from cli.main import main
+from tests.unit.usecases.account import REGION, Account, mock_aws, new_account
+
+STACK = "relay"
+
+Run = Callable[..., tuple[int, str, str]]
+Stacks = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An account with a stack in it."""
+
+    account: Account
+    outputs: dict[str, str]
+    file: Path
+
+    def client(self, service: str) -> Any:
+        return self.account.clients[service]
+
+    def items(self) -> list[dict[str, Any]]:
+        """Everything in the table."""
+        found: list[dict[str, Any]] = self.client("dynamodb").scan(TableName=self.account.table)["Items"]
+        return found
+
+
+class _CloudFormation:
+    """Describes the stacks it is given, as AWS would (moto's needs packages that nothing else does)."""
+
+    def __init__(self, stacks: Stacks) -> None:
+        self._stacks = stacks
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        if StackName not in self._stacks:
+            fault: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
+            raise ClientError(fault, "DescribeStacks")
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self._stacks[StackName].items()]
+        return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
+
+
+@pytest.fixture
+def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
+    """The account's stacks: the outputs of each by its name."""
+    there: Stacks = {}
+
+    class Session(boto3.Session):
+        def client(self, service: str, **arguments: Any) -> Any:  # type: ignore[override]  # not only AWS's clients
+            if service == "cloudformation":
+                return _CloudFormation(there)
+            return super().client(service, **arguments)  # type: ignore[call-overload]  # the name is not a literal here
+
+    monkeypatch.setattr("cli.connection.boto3.Session", Session)
+    return there
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
+    with mock_aws():
+        account = new_account()
+        sqs, s3 = account.clients["sqs"], account.clients["s3"]
+        s3.create_bucket(Bucket="relay-failures", CreateBucketConfiguration={"LocationConstraint": REGION})
+        outputs = {
+            "TableName": account.table,
+            "InboxBucket": account.inbox,
+            "VideosBucket": account.videos,
+            "FailuresBucket": "relay-failures",
+            "PollTaskArn": account.state_machine_arn,
+            "DeliveriesQueueUrl": account.queue_url,
+            "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
+            "UnroutedEventsUrl": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
+            "PublishEventsName": "publish-events",
+        }
+        stacks[STACK] = outputs
+        file = tmp_path / "stack.json"
+        stack = {"region": REGION, "aws_endpoint_url": None, "aws_ca_bundle": None, "table": account.table}
+        file.write_text(json.dumps({**stack, "stack_name": STACK}))
+        yield Deployment(account, outputs, file)
+
+
+@pytest.fixture
+def relay(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command against the account: exit status, what it printed, what it complained of."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(["--local", str(deployment.file), *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def ask(relay: Run) -> Callable[..., Any]:
+    """Run a command that must succeed; its answer as data."""
+
+    def run(*arguments: str) -> Any:
+        status, out, complaint = relay("--json", *arguments)
+        assert status == 0, complaint
+        return json.loads(out)
+
+    return run

@@ -1,0 +1,97 @@
+"""docs/runbook.md: a section for each alarm, commands that exist, and steps that do what they say."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import parser
+from tests.documents import ROOT, blocks
+from tests.unit.cli.test_main import COMMANDS
+from tests.unit.template import TEMPLATE, of_type
+from vidu_relay.domain.callback_token import CallbackKeys
+
+PAGE = "docs/runbook.md"
+TEXT = (ROOT / PAGE).read_text()
+SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", TEXT, flags=re.MULTILINE))
+SHELL = "".join(blocks(PAGE, "sh"))
+LINES = [line for line in SHELL.splitlines() if line.startswith("cli/relay ")]
+OF_AWS = {"AccessDenied", "ConfigurationError", "StartExecution"}
+OTHERS = {
+    "Unpublished records",  # a message on the alarms' topic
+    "See a task's whole life",
+    "Rotate the callback key",
+    "Rotate the provider key",
+    "A provider outage",
+}
+
+
+def title(alarm: str) -> str:
+    words = re.findall("[A-Z][a-z]*", alarm.removesuffix("Alarm"))
+    return " ".join(words).capitalize()
+
+
+ALARMS = {title(name) for name in of_type("AWS::CloudWatch::Alarm")}
+
+
+def test_there_is_a_section_for_each_alarm_and_for_nothing_that_is_gone() -> None:
+    assert set(SECTIONS) == ALARMS | OTHERS
+
+
+@pytest.mark.parametrize("section", sorted(ALARMS | {"Unpublished records"}))
+def test_a_section_says_what_it_means_how_to_look_how_to_mend_and_when_it_is_over(section: str) -> None:
+    parts = [SECTIONS[section].find(f"**{part}") for part in ("Means.**", "Look.**", "Mend.**", "Over**")]
+    assert -1 not in parts
+    assert parts == sorted(parts)
+    assert "```sh" in SECTIONS[section][parts[1] : parts[2]]
+
+
+def test_every_command_parses() -> None:
+    assert LINES
+    for line in LINES:
+        parser().parse_args(shlex.split(line)[1:])
+    assert SHELL.count("cli/relay") == len(LINES)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_is_in_the_readmes_table(command: tuple[str, ...]) -> None:
+    readme = (ROOT / "README.md").read_text().split("## Operate", 1)[1].split("\n## ", 1)[0]
+    (row,) = (
+        cells
+        for cells in re.findall(r"^\| (`.*?) \|", readme, flags=re.MULTILINE)
+        if cells.startswith(f"`{command[0]} ") and re.search(rf"[` ]{command[1]}[` ]", cells)
+    )
+    assert row
+
+
+def test_functions_and_outputs_that_are_named_exist() -> None:
+    functions = set(of_type("AWS::Serverless::Function"))
+    assert set(re.findall(r"--name (\w+)", SHELL)) <= functions
+    assert set(re.findall(r"OutputKey==`(\w+)`", SHELL)) <= set(TEMPLATE["Outputs"])
+    for parameter in re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]+)+)`", TEXT):
+        assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *OF_AWS}
+
+
+def test_shell_can_read_every_block() -> None:
+    for block in blocks(PAGE, "sh"):
+        subprocess.run(["/bin/sh", "-n"], input=block, text=True, check=True)
+
+
+def test_rotation_adds_a_key_that_signs_while_the_old_one_still_opens(tmp_path: Path) -> None:
+    (step,) = re.findall(r"^python3 - callback-keys.json <<'END'\n(.*?)^END$", SHELL, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "callback-keys.json"
+    keys: dict[str, str] = {"active": "k1", "k1": "x" * 40}
+    old = CallbackKeys(keys).sign("task")
+    for count in range(2, 5):
+        file.write_text(json.dumps(keys))
+        subprocess.run([sys.executable, "-", str(file)], input=step, text=True, check=True)  # noqa: S603 - the page's own text
+        keys = json.loads(file.read_text())
+        assert len(keys) == count + 1
+        rotated = CallbackKeys(keys)
+        assert rotated.verify("task", old)
+        assert rotated.sign("task").partition(".")[0] == keys["active"] != "k1"
+    assert not CallbackKeys({k: v for k, v in keys.items() if k != "k1"}).verify("task", old)
