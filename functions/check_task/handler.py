@@ -9,23 +9,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from vidu_relay import aws
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.observability import observed
-from vidu_relay.settings import CheckTaskSettings, load, watch_policy
-from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.settings import CheckTaskSettings, load
 from vidu_relay.usecases.check_task import check_task
-from vidu_relay.wiring import provider, signing_keys
+from vidu_relay.wiring import submission
 
 settings = load(CheckTaskSettings)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 queue = DeliveryQueue(aws.client("sqs"), settings.deliveries_queue_url)
-ports = SubmissionPorts(
-    store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=provider(settings),
-    signing_keys=signing_keys(settings.callback_secret_arn),
-    public_base_url=settings.public_base_url,
-    policy=watch_policy(settings),
-)
+ports = submission(settings)
 
 
 @observed

@@ -9,27 +9,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
-from vidu_relay.settings import SubmitTaskSettings, load, watch_policy
-from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
-from vidu_relay.wiring import provider, signing_keys
+from vidu_relay.wiring import submission
 
 settings = load(SubmitTaskSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
-ports = SubmissionPorts(
-    store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=provider(settings),
-    signing_keys=signing_keys(settings.callback_secret_arn),
-    public_base_url=settings.public_base_url,
-    policy=watch_policy(settings),
-)
+ports = submission(settings)
 
 
 @observed

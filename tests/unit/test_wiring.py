@@ -13,6 +13,7 @@ from vidu_relay.adapters import secret_store
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.settings import CheckTaskSettings
 
 TASK_ID = "a" * 26
 ROTATED = {"active": "k2", "k1": CALLBACK_SECRET["k1"], "k2": "n" * 40}
@@ -33,6 +34,24 @@ class Settings:
     provider_secret_arn: str
     provider_name: str = "gateway"
     provider_base_url: str = "https://provider.example.com/"
+
+
+def check_settings(account: Account) -> CheckTaskSettings:
+    return CheckTaskSettings(
+        table_name=account.table,
+        inbox_bucket=account.inbox,
+        provider_name="gateway",
+        provider_base_url="https://provider.example.com/",
+        provider_secret_arn=account.provider_secret,
+        callback_secret_arn=account.callback_secret,
+        public_base_url="https://relay.example.com",
+        deliveries_queue_url=account.queue_url,
+        first_check_seconds=120,
+        check_interval_seconds=10,
+        task_deadline_seconds=7200,
+        late_watch_hours=72,
+        retain_tasks_days=30,
+    )
 
 
 def put(account: Account, content: object) -> None:
@@ -78,7 +97,7 @@ def test_provider_key_is_what_the_operator_put_there(account: Account) -> None:
 
 
 def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:
-    token = wiring.signing_keys(account.callback_secret)().sign(TASK_ID)
+    token = wiring.submission(check_settings(account)).signing_keys().sign(TASK_ID)
     assert token.startswith("k1.")
     assert CallbackKeys(CALLBACK_SECRET).verify(TASK_ID, token)
 

@@ -1,4 +1,4 @@
-"""What several functions put together the same way at cold start: the provider and the keys."""
+"""What several functions put together the same way at cold start: the provider, the keys, a submission."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Protocol
 from vidu_relay import aws
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.settings import CheckTaskSettings, SubmitTaskSettings, watch_policy
+from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.ports import Provider
 
-__all__ = ["callback_keys", "provider", "provider_key", "signing_keys"]
+__all__ = ["callback_keys", "provider", "provider_key", "submission"]
 
 
 class ProviderSettings(Protocol):
@@ -51,7 +54,13 @@ def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
     return keys
 
 
-def signing_keys(secret_arn: str) -> Callable[[], CallbackKeys]:
-    """The callback keys, for signing new tokens with the active one."""
-    secret = Secret(aws.client("secretsmanager"), secret_arn)
-    return lambda: CallbackKeys(secret.get())
+def submission(settings: SubmitTaskSettings | CheckTaskSettings) -> SubmissionPorts:
+    """What a create call needs. New tokens are signed with the active key."""
+    callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
+    return SubmissionPorts(
+        store=TaskStore(aws.client("dynamodb"), settings.table_name),
+        provider=provider(settings),
+        signing_keys=lambda: CallbackKeys(callback_secret.get()),
+        public_base_url=settings.public_base_url,
+        policy=watch_policy(settings),
+    )
