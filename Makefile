@@ -29,7 +29,7 @@ PORT ?=
 PROVIDER_URL ?=
 PARAMETERS ?=
 
-.PHONY: help setup demo local test lint format requirements clean
+.PHONY: help setup demo local test lint format requirements clean bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ lint: setup $(SCANNER) ## Run the static checks
 	PYTHONPATH=layers/shared $(BIN)/lint-imports
 	AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate
 	$(VENVS)/scan/bin/checkov
+
+bench: setup ## Measure what the relay adds to the provider's time, and what a task writes
+	@$(BIN)/python -m benchmarks.overhead
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
