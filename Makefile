@@ -34,7 +34,7 @@ PARAMETERS ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(ENVIRONMENTS:%=$(VENVS)/%/.ready) ## Install what the other targets need into .venvs/ (they do it themselves)
+setup: $(ENVIRONMENTS:%=$(VENVS)/%/.ready) ## Install into .venvs/ what the other targets, cli/relay and `sam` need
 	@:
 
 demo: setup ## Run real tasks through the whole stack on this machine
@@ -70,7 +70,7 @@ requirements: $(UV) ## Pin the newest versions that requirements/*.in allow
 	done
 
 clean: ## Remove everything that was installed or built
-	rm -rf $(VENVS) .aws-sam .local local/.build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENVS) .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The first interpreter that runs, is new enough and can make environments. A version manager's stand-in on the

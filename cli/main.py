@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import failures, keys, queues, tasks, tenants
+from cli import failures, keys, provider, queues, tasks, tenants
 from cli.answer import Answer, RefusedError
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
 from vidu_relay.domain.errors import ViduRelayError
@@ -20,12 +20,15 @@ from vidu_relay.domain.errors import ViduRelayError
 __all__ = ["main", "parser"]
 
 Run = Callable[[argparse.Namespace, Connection], Answer]
-GROUPS = ("tenants", "keys", "task", "queues", "failures")
+GROUPS = ("tenants", "keys", "provider", "task", "queues", "failures")
+WITH_VALUE = ("--stack", "--region", "--profile")
+BEFORE_COMMAND = (*WITH_VALUE, "--local", "--json")
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "stack.json"
 MAX_CAP = f"{tenants.MAX_DAILY_CAP:,}"
 
 EXAMPLES = """
 examples:
+  relay --stack vidu-relay provider set-key
   relay --stack vidu-relay tenants create acme
   relay --stack vidu-relay keys create --tenant acme --name backend
   relay --stack vidu-relay task show TASK_ID
@@ -39,7 +42,11 @@ docs/runbook.md says which command mends what.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Exit status: 0 done, 1 refused or failed, 2 wrong usage."""
-    arguments = parser().parse_args(_spelt_out(sys.argv[1:] if argv is None else argv))
+    words, top = _spelt_out(sys.argv[1:] if argv is None else argv), parser()
+    late = _late_option(words)
+    if late:
+        top.error(f"{late} says where or how, and stands before the command: relay {late} … COMMAND")
+    arguments = top.parse_args(words)
     try:
         connection = (
             connect_stack(arguments.stack, arguments.region, arguments.profile)
@@ -64,11 +71,22 @@ def _spelt_out(argv: Sequence[str]) -> list[str]:
     return words
 
 
+def _late_option(words: Sequence[str]) -> str | None:
+    """The first option behind the command that belongs before it."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if rest and (option in WITH_VALUE or (option == "--local" and not rest[0].startswith("-"))):
+            rest.pop(0)
+    behind = takewhile(lambda word: word != "--", rest)
+    return next((option for word in behind if (option := word.partition("=")[0]) in BEFORE_COMMAND), None)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of every command; `run` in what it parses carries the command out."""
     top = argparse.ArgumentParser(
         prog="relay",
-        description="Operate a Vidu Relay: tenants and keys, tasks, dead letters, events that got lost.",
+        description="Operate a Vidu Relay: tenants, keys, the provider's key, tasks, dead letters, lost events.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -86,13 +104,18 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--profile", help="AWS profile to use")
     top.add_argument("--json", action="store_true", help="print JSON, for programs")
     groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join(GROUPS))
-    for add, name in zip((_tenants, _keys, _task, _queues, _failures), GROUPS, strict=True):
+    for add, name in zip((_tenants, _keys, _provider, _task, _queues, _failures), GROUPS, strict=True):
         add(groups, name)
     return top
 
 
 def _tenants(groups: Any, name: str) -> None:
-    commands = _group(groups, name, "who may use the relay, how much, and what acts for them")
+    commands = _group(
+        groups,
+        name,
+        f"who may use the relay, how much, and which event sources and buckets are theirs ({tenants.RECORDED})",
+        "tenants create acme",
+    )
     command = _command(
         commands,
         "create",
@@ -103,7 +126,11 @@ def _tenants(groups: Any, name: str) -> None:
     )
     command.add_argument("tenant", help="1 to 40 of a-z, 0-9 and inner hyphens; part of S3 keys")
     command.add_argument(
-        "--event-source", action="append", default=[], metavar="SOURCE", help="EventBridge source that acts for it"
+        "--event-source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help=f"an EventBridge source {tenants.RECORDED}",
     )
     _command(commands, "list", tenants.list_all, "list every tenant", "tenants list")
     for name, run, about in (
@@ -124,24 +151,26 @@ def _tenants(groups: Any, name: str) -> None:
     command.add_argument("tenant", help="whose")
     command.add_argument("cap", help=f"1 to {MAX_CAP}, or `default`; 0 needs --accept-nothing")
     command.add_argument("--accept-nothing", action="store_true", help="confirm a cap of 0")
-    for name, run, what, example, about in (
-        ("add-source", tenants.add_source, "source", "acme.orders", "let events of a source act for a tenant"),
-        ("remove-source", tenants.remove_source, "source", "acme.orders", "take an event source away from a tenant"),
-        ("add-bucket", tenants.add_bucket, "bucket", "acme-drops", "let files dropped into a bucket act for a tenant"),
-        ("remove-bucket", tenants.remove_bucket, "bucket", "acme-drops", "take a bucket away from a tenant"),
+    for what, example, add, remove in (
+        ("source", "acme.orders", tenants.add_source, tenants.remove_source),
+        ("bucket", "acme-drops", tenants.add_bucket, tenants.remove_bucket),
     ):
-        command = _command(commands, name, run, about, f"tenants {name} acme {example}")
-        command.add_argument("tenant", help="whose")
-        command.add_argument(what, help=f"the {what}'s name; it can belong to one tenant only")
+        for name, run, about in (
+            (f"add-{what}", add, f"record a {what} as a tenant's; it is {tenants.RECORDED}"),
+            (f"remove-{what}", remove, f"take a tenant's {what} away (nothing happens if it is gone)"),
+        ):
+            command = _command(commands, name, run, about, f"tenants {name} acme {example}")
+            command.add_argument("tenant", help="whose")
+            command.add_argument(what, help=f"the {what}'s name; it can belong to one tenant only")
 
 
 def _keys(groups: Any, name: str) -> None:
-    commands = _group(groups, name, "API keys of a tenant")
+    commands = _group(groups, name, "API keys of a tenant", "keys create --tenant acme --name backend")
     create = _command(
         commands,
         "create",
         keys.create,
-        "make a key and show it, once",
+        "make a key and show it, once; each call makes another one",
         "keys create --tenant acme --name backend",
     )
     create.add_argument("--name", default="default", help="what it is for: A-Z, a-z, 0-9, . _ -")
@@ -150,7 +179,7 @@ def _keys(groups: Any, name: str) -> None:
         commands,
         "revoke",
         keys.revoke,
-        "end a key; it may work for another 60 seconds",
+        "end a key (nothing happens if it is gone); it may work for another 60 seconds",
         "keys revoke --tenant acme 3f0a52c19d7e",
     )
     revoke.add_argument("key_id", help="as `keys list` shows it")
@@ -158,8 +187,22 @@ def _keys(groups: Any, name: str) -> None:
         command.add_argument("--tenant", required=True, help="whose")
 
 
+def _provider(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "the key that tasks are created with", "provider set-key")
+    _command(
+        commands,
+        "set-key",
+        provider.set_key,
+        "store the provider's key, in place of the one before; it is read from standard input, or asked for",
+        "provider set-key",
+        "provider set-key                           (from a file: add `< FILE`)",
+    )
+
+
 def _task(groups: Any, name: str) -> None:
-    commands = _group(groups, name, "a task's whole life, and the hands that help it on")
+    commands = _group(
+        groups, name, "a task's whole life, and the hands that help it on", "task show mfzwizlnnvsg63dpo5xw2zltmu"
+    )
     _command(
         commands,
         "overdue",
@@ -182,7 +225,7 @@ def _task(groups: Any, name: str) -> None:
 
 
 def _queues(groups: Any, name: str) -> None:
-    commands = _group(groups, name, "the dead-letter queues")
+    commands = _group(groups, name, "the dead-letter queues", "queues list")
     _command(commands, "list", queues.list_all, "list each dead-letter queue with its depth", "queues list")
     command = _command(
         commands,
@@ -198,7 +241,7 @@ def _queues(groups: Any, name: str) -> None:
 
 
 def _failures(groups: Any, name: str) -> None:
-    commands = _group(groups, name, "stream records that could not be published")
+    commands = _group(groups, name, "stream records that could not be published", "failures list")
     _command(commands, "list", failures.list_all, "list what lies in the failures bucket", "failures list")
     command = _command(
         commands,
@@ -211,19 +254,22 @@ def _failures(groups: Any, name: str) -> None:
     command.add_argument("key", nargs="?", help="one object (default: all)")
 
 
-def _group(groups: Any, name: str, about: str) -> Any:
-    return groups.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.").add_subparsers(
-        title="commands", required=True, metavar="command"
-    )
+def _group(groups: Any, name: str, about: str, example: str) -> Any:
+    return _parser(groups, name, about, example).add_subparsers(title="commands", required=True, metavar="command")
 
 
 def _command(commands: Any, name: str, run: Run, about: str, *examples: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
+    command = _parser(commands, name, about, *examples)
+    command.set_defaults(run=run)
+    return command
+
+
+def _parser(parsers: Any, name: str, about: str, *examples: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = parsers.add_parser(
         name,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
         epilog="\n".join(("examples:", *(f"  relay --stack vidu-relay {example}" for example in examples))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.set_defaults(run=run)
-    return command
+    return made

@@ -67,19 +67,22 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def overdue(_: Namespace, connection: Connection) -> Answer:
-    """The tasks that somebody should have looked at by now, the longest overdue first, at most `OVERDUE_SHOWN`."""
+    """The tasks that somebody should have looked at by now, the longest overdue first, at most `OVERDUE_SHOWN`.
+
+    Those among them that the sweep has taken a lease for count as long as no poller has written the record since.
+    """
     store, at = _store(connection), now()
-    found = sorted(store.find_due(at), key=lambda due: due[1])
-    tasks = store.get_many(task_id for task_id, _ in found[:OVERDUE_SHOWN])
+    tasks = store.get_many(task_id for task_id, _ in store.find_due(at + LEASE_MS))
+    due = ((min(task.due_since or at, task.due_at or at), task) for task in tasks.values())
+    found = sorted(((since, task) for since, task in due if since < at), key=lambda one: one[0])
     shown = [
         {
-            "task_id": task_id,
-            "tenant_id": tasks[task_id].tenant_id,
-            "status": tasks[task_id].status.value,
-            "overdue_seconds": (at - due_at) // 1000,
+            "task_id": task.task_id,
+            "tenant_id": task.tenant_id,
+            "status": task.status.value,
+            "overdue_seconds": (at - since) // 1000,
         }
-        for task_id, due_at in found
-        if task_id in tasks
+        for since, task in found[:OVERDUE_SHOWN]
     ]
     rows = [("TASK", "TENANT", "STATUS", "OVERDUE")]
     rows += [
@@ -98,11 +101,11 @@ def check(arguments: Namespace, connection: Connection) -> Answer:
     lease = _store(connection).take_lease(task.task_id, task.due_at, now() + LEASE_MS)
     if lease is None:
         return _nothing(task, "started", "It changed in this very moment. `relay task show` says how.")
-    TaskPoller(connection.client("stepfunctions"), connection.output("PollTaskArn")).start(task.task_id, lease)
+    TaskPoller(connection.client("stepfunctions"), connection.output("PollTaskArn")).start(task.task_id, lease.number)
     return Answer(
-        f"Task {task.task_id} is {task.status}; poll_task looks at it now, under lease {lease}. "
+        f"Task {task.task_id} is {task.status}; poll_task looks at it now, under lease {lease.number}. "
         "`relay task show` says what came of it.",
-        {"task_id": task.task_id, "status": task.status.value, "started": True, "lease": lease},
+        {"task_id": task.task_id, "status": task.status.value, "started": True, "lease": lease.number},
     )
 
 

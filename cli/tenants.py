@@ -1,4 +1,4 @@
-"""`relay tenants`: who may use the relay, how much, and what acts for them."""
+"""`relay tenants`: who may use the relay, how much, and the event sources and buckets recorded for them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vidu_relay.domain.representation import timestamp
 
 __all__ = [
     "MAX_DAILY_CAP",
+    "RECORDED",
     "add_bucket",
     "add_source",
     "create",
@@ -31,11 +32,15 @@ __all__ = [
 
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,256}")
+SOURCE_RULE = "an event source has 1 to 256 of A-Z, a-z, 0-9, . _ / -"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+BUCKET_RULE = "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://"
 OWN_BUCKETS = ("InboxBucket", "VideosBucket", "FailuresBucket")
 NUMBER = re.compile(r"-?[0-9]{1,12}")
 MAX_DAILY_CAP = 10_000_000
 """More tasks a day than any provider account takes: a slip of the finger."""
+RECORDED = "recorded for the intake of events and S3 drops, which is not built yet"
+"""What a tenant's event sources and buckets are, until something deployed reads them."""
 
 
 def create(arguments: Namespace, connection: Connection) -> Answer:
@@ -50,13 +55,15 @@ def create(arguments: Namespace, connection: Connection) -> Answer:
     for source in sources:
         directory.open_door(Door.SOURCE, source, tenant_id)
     said = f"Tenant {tenant_id} {'created' if created else 'was there already'}."
+    if sources:
+        said += f"\n{', '.join(sources)}: {RECORDED}."
     return Answer(said, {**_json(known_tenant(directory, tenant_id)), "created": created})
 
 
 def list_all(_: Namespace, connection: Connection) -> Answer:
     """Every tenant, oldest first."""
     tenants = directory_of(connection).list_tenants()
-    rows = [("TENANT", "CREATED", "STATE", "DAILY CAP", "ACTS FOR IT")]
+    rows = [("TENANT", "CREATED", "STATE", "DAILY CAP", "RECORDED FOR INTAKE")]
     rows += [
         (
             tenant.tenant_id,
@@ -84,6 +91,8 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         f"  buckets        {', '.join(tenant.buckets) or 'none'}",
         f"  keys           {', '.join(f'{key.key_id} ({key.name})' for key in keys) or 'none'}",
     ]
+    if tenant.event_sources or tenant.buckets:
+        lines.append(f"Event sources and buckets are {RECORDED}.")
     shown = [{"key_id": key.key_id, "name": key.name, "created_at": timestamp(key.created_at)} for key in keys]
     return Answer("\n".join(lines), {**_json(tenant), "keys": shown})
 
@@ -94,8 +103,8 @@ def disable(arguments: Namespace, connection: Connection) -> Answer:
         arguments,
         connection,
         True,
-        "is disabled: its keys, sources and buckets open nothing. API Gateway may accept a key for another 60 seconds "
-        "(its authorizer's cache). Tasks under way go on: they are billed already.",
+        "is disabled: its keys open nothing. API Gateway may accept a key for another 60 seconds (its authorizer's "
+        "cache). Tasks under way go on: they are billed already.",
     )
 
 
@@ -121,26 +130,26 @@ def set_cap(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def add_source(arguments: Namespace, connection: Connection) -> Answer:
-    """Let events of a source act for a tenant."""
+    """Record an event source as a tenant's, for the intake to come."""
     return _open(arguments, connection, Door.SOURCE, _usable_source(arguments.source))
 
 
 def remove_source(arguments: Namespace, connection: Connection) -> Answer:
-    """Take an event source away from a tenant."""
-    return _close(arguments, connection, Door.SOURCE, arguments.source)
+    """Take an event source away from a tenant; nothing happens if it is gone."""
+    return _close(arguments, connection, Door.SOURCE, checked(arguments.source, EVENT_SOURCE, SOURCE_RULE))
 
 
 def add_bucket(arguments: Namespace, connection: Connection) -> Answer:
-    """Let files dropped into a bucket act for a tenant."""
-    bucket = checked(arguments.bucket, BUCKET, "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://")
+    """Record a bucket as a tenant's, for the intake to come."""
+    bucket = checked(arguments.bucket, BUCKET, BUCKET_RULE)
     if bucket in {connection.outputs.get(output) for output in OWN_BUCKETS}:
         raise RefusedError(f"{bucket} is the relay's own bucket: in it the prefix says whose a file is")
     return _open(arguments, connection, Door.BUCKET, bucket)
 
 
 def remove_bucket(arguments: Namespace, connection: Connection) -> Answer:
-    """Take a bucket away from a tenant."""
-    return _close(arguments, connection, Door.BUCKET, arguments.bucket)
+    """Take a bucket away from a tenant; nothing happens if it is gone."""
+    return _close(arguments, connection, Door.BUCKET, checked(arguments.bucket, BUCKET, BUCKET_RULE))
 
 
 def directory_of(connection: Connection) -> TenantDirectory:
@@ -168,7 +177,7 @@ def _open(arguments: Namespace, connection: Connection, door: Door, name: str) -
     tenant = known_tenant(directory, arguments.tenant)
     _refuse_taken(directory, door, [name], tenant.tenant_id)
     directory.open_door(door, name, tenant.tenant_id)
-    said = f"The {door} {name} acts for {tenant.tenant_id}."
+    said = f"The {door} {name} is {tenant.tenant_id}'s: {RECORDED}."
     return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
 
 
@@ -176,16 +185,17 @@ def _close(arguments: Namespace, connection: Connection, door: Door, name: str) 
     directory = directory_of(connection)
     tenant = known_tenant(directory, arguments.tenant)
     _refuse_taken(directory, door, [name], tenant.tenant_id)
-    if not name or not directory.close_door(door, name, tenant.tenant_id):
-        raise RefusedError(f"tenant {tenant.tenant_id} has no {door} {name!r}: see `relay tenants show`")
-    said = f"The {door} {name} acts for nobody any more."
+    if directory.close_door(door, name, tenant.tenant_id):
+        said = f"The {door} {name} is nobody's any more."
+    else:
+        said = f"The {door} {name} is already gone, or never was {tenant.tenant_id}'s: see `relay tenants show`."
     return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
 
 
 def _refuse_taken(directory: TenantDirectory, door: Door, names: Iterable[str], tenant_id: str) -> None:
     """Say whose a source or bucket is before anything is written; the write itself checks again."""
     for name in names:
-        owner = directory.find_owner(door, name) if name else None
+        owner = directory.find_owner(door, name)
         if owner is not None and owner.tenant_id != tenant_id:
             raise RefusedError(
                 f"the {door} {name} belongs to another tenant, {owner.tenant_id}: "
@@ -194,7 +204,7 @@ def _refuse_taken(directory: TenantDirectory, door: Door, names: Iterable[str], 
 
 
 def _usable_source(source: str) -> str:
-    checked(source, EVENT_SOURCE, "an event source has 1 to 256 of A-Z, a-z, 0-9, . _ / -")
+    checked(source, EVENT_SOURCE, SOURCE_RULE)
     if source == SOURCE or source == "aws" or source.startswith(("aws.", "aws/")):
         raise RefusedError(f"{source!r} speaks for itself: choose a source of the tenant's own, such as acme.orders")
     return source

@@ -28,4 +28,7 @@ def table(page: str, after: str) -> dict[str, list[str]]:
     lines = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert lines, f"{page}: no table behind {after!r}"
     rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines.group().splitlines()[2:]]
+    firsts = [first for first, *_ in rows]
+    repeated = sorted({first for first in firsts if firsts.count(first) > 1})
+    assert not repeated, f"{page}: twice in the table behind {after!r}: {', '.join(repeated)}"
     return {first.strip("`"): others for first, *others in rows}

@@ -14,6 +14,7 @@ from vidu_relay.domain.errors import (
     CallbackRefusedError,
     InvalidRequestError,
 )
+from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.http import json_response, problem, read_body
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import ReceiveCallbackSettings, load, watch_policy
@@ -36,9 +37,12 @@ ports = CallbackPorts(
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    task_id = str((event.get("pathParameters") or {}).get("task_id", ""))
+    if TASK_ID.fullmatch(task_id):  # anything else was never a task's, and no log line repeats it
+        logger.append_keys(task_id=task_id)
     try:
         callback = Callback(
-            task_id=(event.get("pathParameters") or {}).get("task_id", ""),
+            task_id=task_id,
             token=(event.get("queryStringParameters") or {}).get("token", ""),
             headers=event.get("headers") or {},
             body=_body(event),

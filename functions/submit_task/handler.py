@@ -26,6 +26,7 @@ ports = submission(settings)
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    logger.append_keys(tenant_id=tenant_of(event))
     try:
         key = header(event, "idempotency-key")
         check_idempotency_key(key)

@@ -194,7 +194,7 @@ def test_nothing_secret_is_logged(relay: Relay, capsys: pytest.CaptureFixture[st
         if not case.error:
             relay.play(name)
     written = relay.log.getvalue() + capsys.readouterr().out
-    assert "task_submitted" in written
+    assert "remote_id_known" in written
     assert "callback_refused" in written
     body = json.loads(sample("submit_task__two_subjects")["body"])
     image = body["subjects"][1]["images"][0].partition("base64,")[2]

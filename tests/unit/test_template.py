@@ -6,6 +6,7 @@ import pytest
 from cfnlint.api import lint_file  # type: ignore[import-untyped]  # cfn-lint ships no types
 from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
+from cli.tenants import MAX_DAILY_CAP
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, of_type
 
 PARAMETERS = TEMPLATE["Parameters"]
@@ -42,6 +43,13 @@ UNTAGGED = {
     "AWS::IAM::Role",
     "AWS::Lambda::EventSourceMapping",
 }
+HOLD_DATA = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret")
+REPEAT_DATA = {
+    "AWS::Events::Archive": "what the table's tasks went through; replayed only to its bus, which goes with the stack",
+    "AWS::Logs::LogGroup": "what happened, for as long as LogRetentionDays says",
+    "AWS::SQS::Queue": "of tasks that are due in the table anyway",
+}
+"""What keeps something for a while and still goes with the stack, and why."""
 
 
 def test_cfn_lint_finds_nothing() -> None:
@@ -115,10 +123,17 @@ def test_every_log_group_forgets() -> None:
         assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_what_holds_data_outlives_the_stack() -> None:
-    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
-        for name, resource in of_type(kind).items():
-            assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == ("Retain", "Retain"), name
+@pytest.mark.parametrize("kind", [*HOLD_DATA, *REPEAT_DATA])
+def test_what_holds_data_outlives_the_stack(kind: str) -> None:
+    expected = "Retain" if kind in HOLD_DATA else None
+
+    assert of_type(kind)
+    for name, resource in of_type(kind).items():
+        assert (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) == (expected, expected), name
+
+
+def test_the_default_cap_is_one_the_operator_could_set() -> None:
+    assert PARAMETERS["DailyTaskCap"]["MaxValue"] == MAX_DAILY_CAP
 
 
 def test_a_table_is_not_deleted_by_mistake() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.template import FUNCTIONS, TEMPLATE, of_type, properties
+from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, of_type, properties
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES
 from vidu_relay.observability import Metric
 
@@ -17,6 +17,7 @@ OURS = {*Metric, EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values()}
 
 OF_AWS = {
     "AWS/ApiGateway": ("ApiId", {"4xx", "5xx"}),
+    "AWS/Events": ("RuleName", {"TriggeredRules"}),
     "AWS/Lambda": (
         "FunctionName",
         {"DestinationDeliveryFailures", "Duration", "Errors", "Invocations", "IteratorAge", "Throttles"},
@@ -73,8 +74,19 @@ def test_an_alarm_reaches_the_topic_and_says_what_it_means(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_knows_what_silence_means(name: str) -> None:
-    # No news is good news, but for the one that waits for a sign of life.
-    assert properties(name)["TreatMissingData"] == ("breaching" if name == "SweepSilentAlarm" else "notBreaching")
+    of_queues = any(namespace == "AWS/SQS" for namespace, _, _ in metrics_of_alarm(name))
+
+    # No news is good news, but for the one that waits for a sign of life, and but for queues: SQS stops reporting one
+    # that nobody has used for hours, with letters in it or without.
+    expected = "breaching" if name == "SweepSilentAlarm" else "ignore" if of_queues else "notBreaching"
+    assert properties(name)["TreatMissingData"] == expected
+
+
+@pytest.mark.parametrize("name", ["FailureRateAlarm", "OldestOverdueAlarm", "UnpublishedRecordsAlarm"])
+def test_an_alarm_and_its_section_say_the_same(name: str) -> None:
+    meaning, _, _ = properties(name)["AlarmDescription"].partition(" docs/runbook.md#")
+
+    assert f"**Means.** {meaning}" in " ".join((ROOT / "docs" / "runbook.md").read_text().split())
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -193,6 +205,60 @@ def test_a_record_that_could_not_be_published_is_told_of() -> None:
     message = json.loads(target["InputTransformer"]["InputTemplate"])  # EventBridge wants a JSON value
     assert message.endswith("docs/runbook.md#unpublished-records")
     assert set(re.findall(r"<(\w+)>", message)) == set(target["InputTransformer"]["InputPathsMap"])
+
+
+def test_an_unpublished_record_is_counted_by_its_rule() -> None:
+    alarm = properties("UnpublishedRecordsAlarm")
+
+    # Under the rule's name alone, as for every rule on the account's own bus; its reference is that name.
+    assert metrics_of_alarm("UnpublishedRecordsAlarm") == [
+        ("AWS/Events", "TriggeredRules", {"RuleName": {"Ref": "UnpublishedRecordsRule"}})
+    ]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == (
+        "Sum",
+        "GreaterThanOrEqualToThreshold",
+        1,
+    )
+    assert ("AWS/Events", "TriggeredRules", {"RuleName": "UnpublishedRecordsRule"}) in SHOWN
+
+
+def test_one_slow_look_is_no_standstill() -> None:
+    alarm = properties("OldestOverdueAlarm")
+
+    assert (alarm["MetricName"], alarm["Statistic"]) == (Metric.OLDEST_OVERDUE_SECONDS, "Maximum")
+    assert (alarm["Period"], alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (60, 2, 6)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 300)
+    assert f"more than {alarm['Threshold'] // 60} minutes" in alarm["AlarmDescription"]
+
+
+@pytest.mark.parametrize(
+    ("completed", "failed", "expired", "rings"),
+    [
+        (7, 2, 1, True),
+        (0, 10, 0, True),
+        (0, 0, 10, True),
+        (15, 3, 2, False),  # a quarter is not more than a quarter
+        (14, 3, 3, True),
+        (0, 9, 0, False),  # too few to be a rate
+        (3, 3, 3, False),
+    ],
+)
+def test_the_failure_rate_is_of_the_tasks_that_ended(completed: int, failed: int, expired: int, rings: bool) -> None:
+    alarm = properties("FailureRateAlarm")
+    (result,) = (part["Expression"] for part in alarm["Metrics"] if "Expression" in part)
+    names = {
+        part["Id"]: part["MetricStat"]["Metric"]["MetricName"] for part in alarm["Metrics"] if "MetricStat" in part
+    }
+    language = {
+        "FILL": lambda value, _: value,
+        "IF": lambda condition, value, otherwise: value if condition else otherwise,
+    }
+
+    percent = eval(result, {}, {**language, "completed": completed, "failed": failed, "expired": expired})  # noqa: S307 - the template's own text
+
+    assert names == {status: f"VideoTask{status.capitalize()}" for status in ("completed", "failed", "expired")}
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert (percent > alarm["Threshold"]) is rings
 
 
 def test_spending_is_summed_over_a_day_against_the_parameter() -> None:

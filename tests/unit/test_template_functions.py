@@ -11,6 +11,8 @@ from vidu_relay import settings
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
+NEW_ACCOUNT_EXECUTIONS = 10
+"""How many functions a new AWS account may run at once, all of them together."""
 FOR_POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
 
 
@@ -98,6 +100,14 @@ def test_no_delivery_runs_beside_its_own_repetition() -> None:
     assert properties("DeliverVideos")["Timeout"] < visibility
     assert visibility * 1000 < DELIVERY_GRACE_MS
     assert properties("DeliverVideosSource")["BatchSize"] == 1
+
+
+def test_deliveries_leave_half_of_a_new_account_to_everything_else() -> None:
+    at_once = properties("DeliverVideosSource")["ScalingConfig"]["MaximumConcurrency"]
+
+    assert 2 <= at_once <= NEW_ACCOUNT_EXECUTIONS // 2  # Lambda takes no less than 2
+    for page in ("template.yaml", "docs/runbook.md"):
+        assert f"new account has {NEW_ACCOUNT_EXECUTIONS}" in (ROOT / page).read_text()
 
 
 def test_a_sweep_ends_before_the_next_begins() -> None:

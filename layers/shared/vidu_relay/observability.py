@@ -37,7 +37,7 @@ class Metric(StrEnum):
     LOST_TASK_NOT_FOUND = "LostTaskNotFound"  # searches for a lost create that found nothing
     POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
     POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
-    OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task had been due, at each sweep
+    OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task has waited, at each sweep
     CHECK_READ_FAILED = "CheckReadFailed"  # checks whose read failed
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
     DELIVERY_BAD_SOURCE = "DeliveryBadSource"  # copies that failed because of the source

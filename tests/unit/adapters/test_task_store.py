@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, POLICY, REQUEST, TASK_ID, done, new_task, reading, task_in, video
 from vidu_relay.adapters import task_store
-from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, DUE_SHARDS, TaskStore, task_from_image
+from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, DUE_SHARDS, Lease, TaskStore, task_from_image
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError
 from vidu_relay.domain.identifiers import is_remote_id, task_id_from_random
@@ -247,12 +247,26 @@ def test_a_claim_is_forgotten_with_its_task(store: TaskStore, dynamodb: "DynamoD
 def test_only_one_of_two_sweeps_takes_the_lease(store: TaskStore) -> None:
     task = store.create(new_task())
     assert task.due_at is not None
-    assert store.take_lease(TASK_ID, task.due_at, NOW + 5) == task.lease + 1
+    assert store.take_lease(TASK_ID, task.due_at, NOW + 5) == Lease(task.lease + 1, task.due_at, task.tenant_id)
     assert store.take_lease(TASK_ID, task.due_at, NOW + 6) is None
     there = store.get(TASK_ID)
     assert there is not None
     assert (there.lease, there.due_at, there.revision) == (task.lease + 1, NOW + 5, task.revision + 1)
-    assert store.take_lease(TASK_ID, NOW + 5, NOW + 9) == task.lease + 2
+    # still due since the first time: nobody has written the record
+    assert store.take_lease(TASK_ID, NOW + 5, NOW + 9) == Lease(task.lease + 2, task.due_at, task.tenant_id)
+
+
+def test_whoever_writes_the_record_ends_the_time_it_was_overdue(store: TaskStore) -> None:
+    task = store.create(new_task())
+    assert task.due_at is not None
+    store.take_lease(TASK_ID, task.due_at, NOW + 5)
+    there = store.get(TASK_ID)
+    assert there is not None
+    assert there.due_since == task.due_at
+    store.save(there)
+    again = store.take_lease(TASK_ID, NOW + 5, NOW + 9)
+    assert again is not None
+    assert again.due_since == NOW + 5
 
 
 def test_whoever_read_before_the_lease_was_taken_cannot_write_over_it(store: TaskStore) -> None:

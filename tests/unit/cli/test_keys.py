@@ -42,7 +42,10 @@ def test_key_opens_the_door_until_it_is_revoked(relay: Run, ask: Any, deployment
     assert revoked == {"key_id": made["key_id"], "revoked": True}
     assert not may_enter(deployment, made["api_key"])
     assert may_enter(deployment, other["api_key"])
-    assert relay("keys", "revoke", "--tenant", "acme", made["key_id"])[0] == 1
+    status, out, _ = relay("keys", "revoke", "--tenant", "acme", made["key_id"])
+    assert (status, "already gone" in out) == (0, True)
+    assert ask("keys", "revoke", "--tenant", "acme", made["key_id"])["revoked"] is False
+    assert may_enter(deployment, other["api_key"])
 
 
 def test_key_opens_nothing_while_its_tenant_is_disabled(relay: Run, ask: Any, deployment: Deployment) -> None:
@@ -60,13 +63,15 @@ def test_keys_differ(ask: Any) -> None:
 
 def test_list_shows_a_tenants_own_keys_without_their_secret(relay: Run, ask: Any) -> None:
     ask("tenants", "create", "globex")
-    assert relay("keys", "list", "--tenant", "acme")[1] == "No keys.\n"
+    assert relay("keys", "list", "--tenant", "acme")[1].startswith("No keys.")
     made = ask("keys", "create", "--tenant", "acme", "--name", "backend")
     ask("keys", "create", "--tenant", "globex")
     (shown,) = ask("keys", "list", "--tenant", "acme")["keys"]
     assert shown == {name: value for name, value in made.items() if name != "api_key"}
     assert set(shown) == {"key_id", "tenant_id", "name", "created_at"}
-    assert relay("keys", "list", "--tenant", "acme")[1] == f"{made['key_id']}  {made['created_at']}  backend\n"
+    header, line = relay("keys", "list", "--tenant", "acme")[1].splitlines()
+    assert header.split("  ")[0] == "KEY ID"
+    assert line.split() == [made["key_id"], made["created_at"], "backend"]
 
 
 def test_key_of_another_tenant_is_not_revoked(relay: Run, ask: Any, deployment: Deployment) -> None:
@@ -74,12 +79,12 @@ def test_key_of_another_tenant_is_not_revoked(relay: Run, ask: Any, deployment: 
     made = ask("keys", "create", "--tenant", "acme")
     status, _, complaint = relay("keys", "revoke", "--tenant", "globex", made["key_id"])
     assert status == 1
-    assert complaint.startswith("relay: ")
+    assert "belongs to another tenant, acme" in complaint
     assert may_enter(deployment, made["api_key"])
 
 
-@pytest.mark.parametrize("key_id", ["", "x", "*", "0" * 11, "0" * 13, "G" * 12, "a b", "0" * 12])
-def test_key_id_that_names_no_key_is_refused(relay: Run, ask: Any, deployment: Deployment, key_id: str) -> None:
+@pytest.mark.parametrize("key_id", ["", "x", "*", "0" * 11, "0" * 13, "G" * 12, "a b"])
+def test_key_id_that_is_none_is_refused(relay: Run, ask: Any, deployment: Deployment, key_id: str) -> None:
     made = ask("keys", "create", "--tenant", "acme")
     status, _, complaint = relay("keys", "revoke", "--tenant", "acme", key_id)
     assert (status, "keys list" in complaint) == (1, True)

@@ -30,6 +30,7 @@ def commands(found: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iter
 
 
 COMMANDS = list(commands(parser()))
+GROUPS = sorted({command[0] for command in COMMANDS})
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -47,12 +48,48 @@ def test_help_of_every_command_teaches_by_an_example_that_parses(
         assert tuple(example.split()[2:4]) == command
 
 
-@pytest.mark.parametrize("group", sorted({command[0] for command in COMMANDS}))
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_every_group_shows_an_example_that_parses(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--local=x", group, "--help"])
+    (example,) = re.findall(r"^  relay (.*)$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert parser().parse_args(example.split()).run
+    assert example.split()[2] == group
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tenants", "list", "--local"),
+        ("tenants", "list", "--local=x"),
+        ("tenants", "--stack", "y", "list"),
+        ("--local", "tenants", "list", "--json"),
+        ("--local", "x", "tenants", "list", "--json"),
+        ("--stack", "tenants", "tenants", "list", "--region", "x"),
+        ("--json", "--stack=y", "--profile", "p", "tenants", "list", "--profile", "p"),
+    ],
+)
+def test_option_behind_the_command_is_told_its_place(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "stands before the command" in capsys.readouterr().err
+
+
+def test_word_behind_two_hyphens_is_no_option(relay: Run) -> None:
+    status, _, complaint = relay("tenants", "show", "--", "--json")
+    assert (status, "no tenant '--json'" in complaint) == (1, True)
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_local_before_a_command_means_the_default_file(
     group: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("cli.main.LOCAL_FILE", tmp_path / "none.json")
-    command = next(command for command in COMMANDS if command[0] == group and command[1] in ("list", "show"))
+    harmless = ("list", "show", "set-key")
+    command = next(command for command in COMMANDS if command[0] == group and command[1] in harmless)
     assert main(["--local", *command, *(["x"] if command[1] == "show" else []), *tenant_of(command)]) == 1
     assert f"{tmp_path / 'none.json'} does not exist: is `make local` running?" in capsys.readouterr().err
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.template import properties
 from tests.unit.usecases.effects import Fault
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import World
@@ -111,6 +112,24 @@ def test_execution_that_does_not_start_holds_up_nobody_and_is_tried_again(world:
     world.clock.advance(121)
     assert world.sweep().started == 5
     assert nth_lease(world, ids[2], 2) in world.executions()
+
+
+def test_task_whose_pollers_all_die_grows_old_until_the_alarm_rings(world: World) -> None:
+    """Each sweep moves `due_at`; the measurement must not begin anew with it, or the alarm could never ring."""
+    (task_id,) = overdue(world, 1)
+    alarm = properties("OldestOverdueAlarm")
+    rings = []
+    for _ in range(20):
+        world.clock.advance(alarm["Period"])
+        # a sweep in each period, and nothing ever runs the executions it starts
+        rings.append(world.sweep().oldest_seconds > alarm["Threshold"])
+    window = alarm["EvaluationPeriods"]
+    # from ten minutes on, whichever periods CloudWatch looks at
+    assert all(sum(rings[at : at + window]) >= alarm["DatapointsToAlarm"] for at in range(10, 20 - window))
+
+    world.check(task_id)  # somebody looks at last
+    world.clock.advance(10**4)
+    assert world.sweep().oldest_seconds < 10**4
 
 
 @pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.SENT_TWICE])

@@ -22,6 +22,7 @@ from vidu_relay.domain.errors import (
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task
 
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG" + b"\1" * 2000).decode()
 
@@ -301,3 +302,18 @@ def test_two_submits_of_one_key_at_once_count_once(world: World, monkeypatch: py
     world.submit(key="two", daily_cap=2)
     with pytest.raises(DailyCapReachedError):
         world.submit(key="three", daily_cap=2)
+
+
+def test_repetition_of_the_request_that_took_the_last_place_is_that_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.submit(key="one", daily_cap=1)
+    looked: list[str] = []
+    get = world.store.get
+
+    def late(task_id: str) -> Task | None:  # the first look comes before the other submit has written
+        looked.append(task_id)
+        return None if len(looked) == 1 else get(task_id)
+
+    monkeypatch.setattr(world.store, "get", late)
+    assert world.submit(key="one", daily_cap=1).task_id == first.task_id

@@ -9,7 +9,9 @@ one item.)
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -28,9 +30,12 @@ KEEP_DAYS = 3
 class DailyQuota:
     """The counters of accepted tasks."""
 
-    def __init__(self, client: DynamoDBClient, table_name: str) -> None:
+    def __init__(
+        self, client: DynamoDBClient, table_name: str, mark: Callable[[], str] = lambda: secrets.token_urlsafe(6)
+    ) -> None:
         self._client = client
         self._table = table_name
+        self._mark = mark
 
     def take(self, tenant_id: str, cap: int, now: int) -> None:
         """Take one of the tenant's `cap` places of the UTC day that `now` (ms) is in.
@@ -56,14 +61,25 @@ class DailyQuota:
             raise DailyCapReachedError(cap, retry_after_seconds=(DAY_MS - now % DAY_MS) // 1000 + 1) from error
 
     def give_back(self, tenant_id: str, now: int) -> None:
-        """Give back the place taken at `now`: what was submitted is a task that was there before."""
-        self._client.update_item(
-            TableName=self._table,
-            Key=_key(tenant_id, now),
-            UpdateExpression="ADD accepted :minus",
-            ConditionExpression="accepted > :none",
-            ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
-        )
+        """Give back the place taken at `now`: what was submitted is a task that was there before.
+
+        Each return is marked, so that the SDK's repetition of one whose reply was lost gives back nothing more.
+        """
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(tenant_id, now),
+                UpdateExpression="SET returned = :mark ADD accepted :minus",
+                ConditionExpression="accepted > :none AND (attribute_not_exists(returned) OR returned <> :mark)",
+                ExpressionAttributeValues={
+                    ":minus": {"N": "-1"},
+                    ":none": {"N": "0"},
+                    ":mark": {"S": self._mark()},
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
 
 
 def _key(tenant_id: str, now: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import json
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -29,7 +29,7 @@ from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["DUE_SHARDS", "TaskStore", "task_from_image"]
+__all__ = ["DUE_SHARDS", "Lease", "TaskStore", "task_from_image"]
 
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"
@@ -41,6 +41,15 @@ BATCH_GET_LIMIT = 100
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to look at a task: its number, since when the task has been due (ms), and whose task it is."""
+
+    number: int
+    due_since: int
+    tenant_id: str
 
 
 class TaskStore:
@@ -105,29 +114,33 @@ class TaskStore:
                 for item in page["Items"]:
                     yield item["pk"]["S"].removeprefix(TASK_PREFIX), int(item["due_at"]["N"])
 
-    def take_lease(self, task_id: str, seen_due_at: int, due_at: int) -> int | None:
-        """Take the lease of a due task found by `find_due`: its number, or None if somebody else was faster.
+    def take_lease(self, task_id: str, seen_due_at: int, due_at: int) -> Lease | None:
+        """Take the lease of a due task found by `find_due`, or None if somebody else was faster.
 
-        A lost reply counts as "somebody else": the lease then lapses and is taken again.
+        A lost reply counts as "somebody else": the lease then lapses and is taken again. Since when the task has been
+        due is kept until a worker writes the record, so that a task whose pollers all die grows old visibly.
         """
         try:
             reply = self._client.update_item(
                 TableName=self._table,
                 Key=_key(task_id),
-                UpdateExpression="SET due_at = :due ADD lease :one, revision :one",
+                UpdateExpression=(
+                    "SET due_at = :due, due_since = if_not_exists(due_since, :seen) ADD lease :one, revision :one"
+                ),
                 ConditionExpression="due_at = :seen",
                 ExpressionAttributeValues={
                     ":due": {"N": str(due_at)},
                     ":seen": {"N": str(seen_due_at)},
                     ":one": {"N": "1"},
                 },
-                ReturnValues="UPDATED_NEW",
+                ReturnValues="ALL_NEW",
             )
         except ClientError as error:
             if _is_condition_failure(error):
                 return None
             raise
-        return int(reply["Attributes"]["lease"]["N"])
+        there = reply["Attributes"]
+        return Lease(int(there["lease"]["N"]), int(there["due_since"]["N"]), there["owner"]["S"])
 
     def list_keys(self, tenant_id: str, *, limit: int, after: tuple[int, str] | None) -> list[tuple[int, str]]:
         """`(created_at, task_id)` of a tenant's tasks, newest first, at most `limit`, from behind `after` on."""
@@ -221,6 +234,7 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
         hints=tuple(plain.get("hints", ())),
         due_at=int(plain["due_at"]) if "due_at" in plain else None,
         lease=int(plain.get("lease", 0)),
+        due_since=int(plain["due_since"]) if "due_since" in plain else None,
         checks=int(plain.get("checks", 0)),
         delivery_requests=int(plain.get("delivery_requests", 0)),
         source_faults=int(plain.get("source_faults", 0)),

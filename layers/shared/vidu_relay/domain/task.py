@@ -66,6 +66,7 @@ class Task:
       `request_key` names the object in the inbox bucket that holds it whole.
     - `hints` are ids under which a callback said a lost create can be found: looked up, never believed.
     - `due_at` is the moment somebody must look at this task if nothing happens; None once nobody need.
+    - `due_since` is when the sweep first found it overdue and nobody has looked since: every other write forgets it.
     - `lease` numbers the right to look: an execution whose number is older has lost it.
     """
 
@@ -87,6 +88,7 @@ class Task:
     hints: tuple[str, ...] = ()
     due_at: int | None = None
     lease: int = 0
+    due_since: int | None = None
     checks: int = 0
     delivery_requests: int = 0
     source_faults: int = 0

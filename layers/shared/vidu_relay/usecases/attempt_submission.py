@@ -80,7 +80,8 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
 
 
 def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts) -> Task:
-    logger.info("task_submitted", remote_id=snapshot.remote_id)  # the one thing only we know, before we try to write it
+    # the one thing only we know, before we try to write it
+    logger.info("remote_id_known", remote_id=snapshot.remote_id)
     try:
         ports.store.claim_remote(
             ports.provider.name,

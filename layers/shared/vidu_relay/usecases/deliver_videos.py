@@ -62,7 +62,7 @@ def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline:
         task,
         lambda there: lifecycle.record_delivery(there, videos, now=ports.clock(), policy=ports.policy),
     )
-    logger.info("task_delivered", videos=len(videos), bytes=sum(video.size for video in videos))
+    logger.info("videos_copied", videos=len(videos), bytes=sum(video.size for video in videos))
     return delivered
 
 

@@ -18,7 +18,7 @@ __all__ = ["SweepResult", "find_overdue_tasks"]
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep did. `oldest_seconds` is how long the longest-waiting task had been overdue."""
+    """What a sweep did. `oldest_seconds` is how long the longest-waiting task has been due with nobody looking."""
 
     started: int
     failed: int
@@ -36,13 +36,15 @@ def find_overdue_tasks(
     for task_id, due_at in store.find_due(clock()):
         now = clock()
         oldest = max(oldest, now - due_at)
+        lease = None
         try:
             lease = store.take_lease(task_id, due_at, now + LEASE_MS)
             if lease is not None:
-                poller.start(task_id, lease)
+                oldest = max(oldest, now - lease.due_since)
+                poller.start(task_id, lease.number)
                 started += 1
         except (ClientError, BotoCoreError):
-            logger.exception("poller_not_started", task_id=task_id)
+            logger.exception("poller_not_started", task_id=task_id, tenant_id=lease.tenant_id if lease else None)
             failed += 1
         if time_is_up():
             logger.warning("sweep_cut_short")

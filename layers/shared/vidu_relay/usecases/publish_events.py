@@ -34,7 +34,8 @@ def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus) -> str |
             task = _changed_task(record["dynamodb"])
             event = Event(event_type(task), event_detail(task), task.updated_at // 1000) if task else None
         except (KeyError, ValueError, TypeError, ArithmeticError, zlib.error):
-            logger.exception("record_unreadable", sequence_number=number)
+            key = record["dynamodb"].get("Keys", {}).get("pk", {}).get("S")
+            logger.exception("record_unreadable", sequence_number=number, record_key=key)
             unreadable = number
             break
         if task and event:
@@ -45,7 +46,12 @@ def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus) -> str |
     for task, event in list(zip(tasks, events, strict=True))[:failed]:
         _observe(task, event)
     if failed is not None:
-        logger.error("event_refused", sequence_number=numbers[failed])
+        logger.error(
+            "event_refused",
+            sequence_number=numbers[failed],
+            task_id=tasks[failed].task_id,
+            tenant_id=tasks[failed].tenant_id,
+        )
         return numbers[failed]
     count(Metric.EVENTS_PUBLISHED, len(events))
     return unreadable

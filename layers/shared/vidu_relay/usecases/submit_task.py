@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.domain.errors import IdempotencyConflictError, InvalidRequestError
+from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError
 from vidu_relay.domain.identifiers import fingerprint, request_key, task_id_for_key, task_id_from_random
 from vidu_relay.domain.lifecycle import new_task
 from vidu_relay.domain.request import VideoRequest
@@ -58,7 +60,14 @@ def submit_task(
     if there:
         return _repeated(there, tenant_id, mark)
     now = ports.clock()
-    quota.take(tenant_id, daily_cap, now)
+    try:
+        quota.take(tenant_id, daily_cap, now)
+    except DailyCapReachedError:
+        # the last place may just have gone to this very request, sent twice at the same moment
+        there = ports.store.get(task_id) if idempotency_key is not None else None
+        if there is None:
+            raise
+        return _repeated(there, tenant_id, mark)
     record, reduced = request.for_record()
     key = request_key(tenant_id, task_id, mark) if reduced else None
     if key:
@@ -77,9 +86,17 @@ def submit_task(
     )
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
-        quota.give_back(tenant_id, now)  # two submits with one key at the same moment: the other one counts
+        # two submits with one key at the same moment: the other one counts
+        _give_back(quota, tenant_id, now)
         return _repeated(recorded, tenant_id, mark)
     return attempt_submission(recorded, given, ports)
+
+
+def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:
+    try:
+        quota.give_back(tenant_id, now)
+    except (ClientError, BotoCoreError):
+        logger.warning("place_not_given_back")  # one place fewer until midnight; the answer is right all the same
 
 
 def _repeated(recorded: Task, tenant_id: str, mark: str) -> Task:
