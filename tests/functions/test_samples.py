@@ -209,3 +209,29 @@ def test_nothing_secret_is_logged(relay: Relay, capsys: pytest.CaptureFixture[st
         body["prompt"],
     ):
         assert secret not in written
+
+
+WITHOUT_A_TASK = {
+    "key_refused",  # nobody yet
+    "sweep_done",  # about all of them
+    "request_refused",  # no task came of it
+    "delivery_of_unknown_task",  # names the id, which is no tenant's
+    "record_unreadable",  # names the record
+}
+"""Log lines that are not about one tenant's task."""
+
+BEFORE_THE_TASK_IS_KNOWN = {"callback_refused", "callback_body_ignored"}
+
+
+def test_every_line_about_a_task_names_it_and_its_tenant(relay: Relay) -> None:
+    relay.add_key()
+    relay.generated()
+    for name, case in CASES.items():
+        if not case.error:
+            relay.play(name)
+    lines = [json.loads(line) for line in relay.log.getvalue().splitlines() if line.startswith("{")]
+    about_tasks = [line for line in lines if line.get("message") not in WITHOUT_A_TASK and "_aws" not in line]
+    assert {"remote_id_known", "VideoTaskGenerated", "task_repeated"} <= {line["message"] for line in about_tasks}
+    for line in about_tasks:
+        assert line.get("task_id"), line
+        assert line.get("tenant_id") or line["message"] in BEFORE_THE_TASK_IS_KNOWN, line
