@@ -327,3 +327,12 @@ def test_no_key_and_no_body_gets_into_an_error() -> None:
         post(server.origin + "/callback?token=secret")
     assert "secret" not in str(caught.value)
     assert "ours" not in str(caught.value)
+
+
+def test_a_kept_session_sends_back_no_cookie() -> None:
+    sets = answers(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nContent-Length: 2\r\n\r\n{}")
+    with SocketServer(sets) as server, Session() as kept:
+        for _ in range(2):
+            exchange("GET", f"{server.origin}/", headers={}, connect_seconds=2, reply_seconds=2, session=kept)
+        assert len(server.requests) == 2
+        assert not any(b"cookie:" in request.lower() for request in server.requests)

@@ -508,3 +508,9 @@ def test_no_reply_breaks_the_reader(content: dict[str, Any]) -> None:
     assert body is not None
     snapshot = read_snapshot(body, ID)
     assert snapshot.state is not ProgressState.FAILED or content.get("status") == "failed"
+
+
+def test_a_video_listed_in_both_forms_is_one_video() -> None:
+    link = {"type": "video", "url": "https://cdn.example/1.mp4?sig=a"}
+    content = {"status": "completed", "output": [{"results": [link], "content": [link]}]}
+    assert provider_gateway.read_snapshot(content, ID).video_urls == (link["url"],)

@@ -73,6 +73,7 @@ JUST_INSIDE: list[dict[str, Any]] = [
     {"wm_url": URL},
     {"wm_url": "https://a.example/" + "x" * (2048 - 18)},
     {"meta_data": "{}"},
+    {"meta_data": ""},  # the page: empty asks for the provider's own
     {"meta_data": json.dumps({"Label": "x" * (65_536 - 13)})},
     {"callback_url": "http://client.example:8080/hook?x=1"},
     {"watermark": True, "audio": False, "off_peak": True},

@@ -299,3 +299,13 @@ def test_trust_in_an_origin_covers_no_other(url: str) -> None:
 def test_an_empty_trusted_origin_trusts_nobody() -> None:
     with pytest.raises(RefusedAddressError):
         guard("127.0.0.1", trusted=[""]).check("https://video.example/")
+
+
+@pytest.mark.parametrize("listed", ["videos.example", "*.videos.example", ".videos.example"])
+def test_a_listed_host_admits_itself_and_what_is_below_it_however_it_is_written(listed: str) -> None:
+    guard = AddressGuard(hosts=[listed], resolve=lambda _host, _port: ["93.184.215.14"])
+    for host in ("videos.example", "cdn.videos.example"):
+        assert guard.check(f"https://{host}/1.mp4").host == host
+    for host in ("notvideos.example", "videos.example.evil.example"):
+        with pytest.raises(RefusedAddressError):
+            guard.check(f"https://{host}/1.mp4")

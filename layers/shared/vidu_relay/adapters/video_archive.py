@@ -128,7 +128,7 @@ class VideoArchive:
             self._client.complete_multipart_upload(
                 **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
             )
-        except BaseException:
+        except BaseException:  # whatever ends it, the parts are paid for until the upload is aborted
             self._abort(key, upload_id)
             raise
         return self._video(key, size, digest.hexdigest())

@@ -159,7 +159,7 @@ class _PinnedHTTPS(http.client.HTTPSConnection):
         plain = socket.create_connection((self._target.address, self._target.port), self.timeout)
         try:
             self.sock = self._tls.wrap_socket(plain, server_hostname=self._target.host)
-        except BaseException:
+        except BaseException:  # until TLS has taken it over nobody else would close this socket
             plain.close()
             raise
 
