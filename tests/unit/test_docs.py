@@ -147,7 +147,7 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
 def test_codes_of_tasks_are_those_in_the_code() -> None:
     said = table(REFERENCE, "## Codes of tasks")
 
-    assert set(said) == codes_of("TaskError", "BadSourceError") - {"code"}
+    assert set(said) == codes_of("TaskError", "BadSourceError", "BadLinkError") - {"code"}
     assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value}
 
 

@@ -176,7 +176,7 @@ def test_our_event_source_is_written_in_one_module() -> None:
     found = {name_of(path) for path in (*PACKAGE, *HANDLERS) if SOURCE in texts(TREES[path])}
 
     # the same word as User-Agent is a name, not a source
-    assert found - {"layers/shared/vidu_relay/adapters/video_source.py"} == {
+    assert found - {"layers/shared/vidu_relay/outbound/guarded_get.py"} == {
         "layers/shared/vidu_relay/adapters/event_bus.py"
     }
 

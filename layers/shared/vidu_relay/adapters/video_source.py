@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import ssl
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urljoin
 
 from vidu_relay.domain.errors import BadSourceError, DeliveryInterruptedError
-from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
+from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.outbound.guarded_get import BadLinkError, UnreachableError, guarded_get
 
 __all__ = ["VideoSource", "VideoStream"]
 
@@ -20,8 +19,6 @@ SOCKET_SECONDS = 15
 
 MAX_BLOCK_SECONDS = 2.0
 """A slow source's bytes are passed on at least this often: S3 ends uploads that stand still."""
-
-MAX_REDIRECTS = 3
 
 
 class VideoStream:
@@ -106,48 +103,14 @@ class VideoSource:
         Raises `BadSourceError` if the link is refused or answers with a client error, `DeliveryInterruptedError` if
         the source cannot be reached or says it is unwell.
         """
-        for _ in range(MAX_REDIRECTS + 1):
-            connection, response = self._get(url)
-            try:
-                location = response.getheader("Location")
-                if response.status in (301, 302, 303, 307, 308) and location:
-                    url = _redirected(url, location)
-                    continue
+        try:
+            with guarded_get(self._guard, url, what="video link", socket_seconds=SOCKET_SECONDS) as response:
                 _check_status(response.status)
                 yield VideoStream(response, self._max_bytes, deadline)
-                return
-            finally:
-                response.close()
-                connection.close()
-        raise BadSourceError("too_many_redirects", f"The video link redirects more than {MAX_REDIRECTS} times.")
-
-    def _get(self, url: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        try:
-            target = self._guard.check(url)
-            connection = target.connect(SOCKET_SECONDS)
-        except RefusedAddressError as error:
-            raise BadSourceError("address_refused", f"The video link is not opened: {error}.") from error
-        except OSError as error:
+        except BadLinkError as error:
+            raise BadSourceError(error.code, error.message) from error
+        except UnreachableError as error:
             raise DeliveryInterruptedError("source_unreachable", str(error)) from error
-        try:
-            connection.putrequest("GET", target.request_target, skip_accept_encoding=True)
-            connection.putheader("Accept-Encoding", "identity")
-            connection.putheader("User-Agent", "vidu-relay")
-            connection.endheaders()
-            return connection, connection.getresponse()
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            raise BadSourceError("certificate", "The video host's certificate is not valid.") from error
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise DeliveryInterruptedError("source_unreachable", f"{type(error).__name__} at the video host") from error
-
-
-def _redirected(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise BadSourceError("bad_redirect", "The video link redirects to something that is no address.") from error
 
 
 def _check_status(status: int) -> None:
