@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError, is_public
 
 PUBLIC = "93.184.216.34"
@@ -81,6 +82,26 @@ NOT_PUBLIC = [
     "fd00:ec2::254",
     "fe80::1",
     "fe80::1%eth0",
+    "2606:4700::5efe:a9fe:a9fe",
+    "2606:4700::5efe:127.0.0.1",
+    "2606:4700::200:5efe:10.0.0.1",
+    "2001:2::1",
+    "2001:10::1",
+    "2001:20::1",
+    "2002::1",
+    "::ffff:0:169.254.169.254",
+    "::ffff:10.0.0.1",
+    "::ffff:100.64.0.1",
+    "::ffff:0.0.0.0",
+    "1::1",
+    "200::1",
+    "4000::1",
+    "8000::1",
+    "fd00:ec2::23",
+    "fe00::1",
+    "feff::1",
+    "ff01::1",
+    "ff02::fb",
     "fec0::1",
     "ff02::1",
     "ff0e::1",
@@ -99,7 +120,7 @@ def test_an_address_that_is_not_on_the_public_internet_is_never_opened(address: 
     ["1.1.1.1", PUBLIC, "100.63.255.255", "100.128.0.1", "172.32.0.1", "198.20.0.1", PUBLIC_6, "::ffff:8.8.8.8"],
 )
 def test_an_ordinary_address_is_opened(address: str) -> None:
-    assert guard(address).check("https://video.example/v.mp4").address == address
+    assert guard(address).check("https://video.example/v.mp4").addresses == (address,)
 
 
 @given(number=st.integers(0, 255))
@@ -149,6 +170,51 @@ def test_no_address_behind_an_embedding_gets_past_what_is_refused_plainly(number
         "https://video。example/",
         "https://[::1",
         "https://]/",
+        "https://[2606:4700::1111]evil.example/",
+        "https://evil.example[2606:4700::1111]/",
+        "https://[93.184.216.34]/",
+        "https://[fe80::1%25eth0]/",
+        "https://[2606:4700::1111%2525eth0]/",
+        "https://[v1.x]/",
+        "https://[::ffff:127.0.0.1.]/",
+        "https://video%2eexample/",
+        "https://%31%32%37.0.0.1/",
+        "https://169.254.169.254%00.video.example/",
+        "https://video.example%23@127.0.0.1/",
+        "https://video.example;@127.0.0.1/",
+        "https://video.example,127.0.0.1/",
+        "https://video.example&x=1/",
+        "https://video.example:443:80/",
+        "https://video.example:443@127.0.0.1/",
+        "https://video.example:+443/",
+        "https://video.example:4 43/",
+        "https://*.video.example/",
+        "https://.video.example/",
+        "https://video..example/",
+        "https://video.example../",
+        "https://127.1/",
+        "https://127.0.1/",
+        "https://2130706433/",
+        "https://2130706433./",
+        "https://0x7f000001/",
+        "https://0x7f.0.0.1/",
+        "https://0x7f.1/",
+        "https://0X7F.1/",
+        "https://0177.0.0.1/",
+        "https://017700000001/",
+        "https://127.0.0.01/",
+        "https://127.0.0.1./",
+        "https://93.184.216.34./",
+        "https://0/",
+        "https://0x/",
+        "https://1.2.3.4.5/",
+        "https://256.256.256.256/",
+        "https://169.254.43518/",
+        "https://2852039166/",
+        "https://0xa9fea9fe/",
+        "https://0251.0376.0251.0376/",
+        "https://video.example.1/",
+        "https://video.example.0x7f/",
     ],
 )
 def test_a_url_that_two_readers_may_read_differently_is_not_opened(url: str) -> None:
@@ -232,6 +298,9 @@ def test_tls_asks_for_the_host_s_own_name_and_proves_it(monkeypatch: pytest.Monk
     class Plain:
         closed = False
 
+        def settimeout(self, seconds: float) -> None:
+            assert seconds > 0
+
         def close(self) -> None:
             self.closed = True
 
@@ -254,7 +323,7 @@ def test_tls_asks_for_the_host_s_own_name_and_proves_it(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("host", ["cdn.example", "a.cdn.example", "A.B.CDN.Example", "cdn.example."])
 def test_a_listed_host_and_those_below_it_are_opened(host: str) -> None:
-    assert guard(hosts=["CDN.example", "other.example"]).check(f"https://{host}/").address == PUBLIC
+    assert guard(hosts=["CDN.example", "other.example"]).check(f"https://{host}/").addresses == (PUBLIC,)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +343,7 @@ def test_a_listed_host_with_a_private_address_is_not_opened() -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/v.mp4", "HTTP://127.0.0.1:9000/v.mp4"])
 def test_a_trusted_origin_is_opened_as_it_is(url: str) -> None:
     target = guard("127.0.0.1", trusted=["http://127.0.0.1:9000/"]).check(url)
-    assert (target.address, target.port) == ("127.0.0.1", 9000)
+    assert (target.addresses, target.port) == (("127.0.0.1",), 9000)
 
 
 @pytest.mark.parametrize(
@@ -296,9 +365,39 @@ def test_trust_in_an_origin_covers_no_other(url: str) -> None:
         guard("127.0.0.1", trusted=["http://127.0.0.1:9000"]).check(url)
 
 
-def test_an_empty_trusted_origin_trusts_nobody() -> None:
-    with pytest.raises(RefusedAddressError):
-        guard("127.0.0.1", trusted=[""]).check("https://video.example/")
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "*",
+        "video.example",
+        "https://*.video.example",
+        "https://video.example/videos",
+        "https://video.example?x",
+        "https://video.example?",
+        "https://video.example#",
+        "https://user@video.example",
+        "https://video.example:99999",
+        "ftp://video.example",
+    ],
+)
+def test_what_is_no_origin_is_never_trusted_in_silence(origin: str) -> None:
+    with pytest.raises(ConfigurationError, match="trusted origin"):
+        guard("127.0.0.1", trusted=[origin])
+
+
+@pytest.mark.parametrize(
+    ("origin", "url"),
+    [
+        ("https://video.example", "https://video.example:443/v.mp4"),
+        ("https://video.example:443", "https://video.example/v.mp4"),
+        ("https://video.example", "https://video.example:/v.mp4"),
+        ("http://Video.Example:80/", "http://video.example?x"),
+        ("http://[::1]:9000", "http://[::1]:9000/v.mp4"),
+    ],
+)
+def test_a_port_that_is_the_scheme_s_own_may_be_spelt_out_or_not(origin: str, url: str) -> None:
+    assert guard("127.0.0.1", trusted=[origin]).check(url).addresses == ("127.0.0.1",)
 
 
 @pytest.mark.parametrize("listed", ["videos.example", "*.videos.example", ".videos.example"])

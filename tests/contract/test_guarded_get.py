@@ -1,0 +1,298 @@
+"""Opening a link on someone else's word: to whom the socket goes, what is said there, and for how long."""
+
+import socket
+import ssl
+from collections.abc import Sequence
+
+import pytest
+
+from local.emulator.certificate import Certificate, make_certificate
+from tests.contract.socket_server import Connection, SocketServer, Treatment, answers, free_port
+from vidu_relay.outbound import address_guard
+from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.outbound.guarded_get import BadLinkError, UnreachableError, guarded_get
+
+OK = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+ENDLESS = b"x" * 10_000
+
+
+class Names:
+    """A resolver that gives each of its answers once, and the last one ever after."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, _: int) -> Sequence[str]:
+        self.asked.append(host)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+def get(
+    url: str, *, resolve: Names | None = None, trusted: Sequence[str] = (), seconds: float = 5, total: float = 5
+) -> bytes:
+    origin = "/".join(url.split("/")[:3]).partition("?")[0]
+    names = resolve or Names(["127.0.0.1"])
+    guard = AddressGuard(trusted_origins=[origin, *trusted], resolve=names)
+    with guarded_get(guard, url, what="link", socket_seconds=seconds, open_seconds=total) as response:
+        return response.read()
+
+
+def asked_for(server: SocketServer) -> list[bytes]:
+    return [request.partition(b"\r\n")[0] for request in server.requests]
+
+
+def redirect(location: str) -> Treatment:
+    return answers(f"HTTP/1.1 302 Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+# --- to whom the socket goes
+
+
+def test_a_name_that_changes_its_mind_is_asked_once_and_its_second_answer_never_used() -> None:
+    with SocketServer(OK) as server, socket.create_server(("127.0.0.2", server.port)) as evil:
+        evil.setblocking(False)
+        names = Names(["127.0.0.1"], ["127.0.0.2"])
+        assert get(f"http://rebind.example:{server.port}/v.mp4", resolve=names) == b"hi"
+        assert names.asked == ["rebind.example"]
+        with pytest.raises(BlockingIOError):
+            evil.accept()
+    assert b"Host: rebind.example" in server.requests[0]
+
+
+@pytest.mark.parametrize("second", ["169.254.169.254", "127.0.0.1", "10.0.0.1", "fd00:ec2::254"])
+def test_a_redirect_to_a_name_is_checked_by_what_the_name_says_then(second: str) -> None:
+    with SocketServer(redirect("https://rebind.example/")) as server:
+        names = Names(["127.0.0.1"], [second])
+        url = f"http://first.example:{server.port}/"
+        with pytest.raises(BadLinkError) as caught:
+            get(url, resolve=names)
+    assert caught.value.code == "address_refused"
+    assert names.asked == ["first.example", "rebind.example"]
+    assert len(server.connections) == 1
+
+
+@pytest.mark.allow_hosts(["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+def test_the_next_address_is_tried_where_the_first_cannot_be_reached() -> None:
+    with SocketServer(OK) as server:
+        names = Names(["127.0.0.2", "127.0.0.3", "127.0.0.1"])
+        assert get(f"http://several.example:{server.port}/", resolve=names) == b"hi"
+
+
+def test_a_host_whose_ipv6_address_comes_first_is_reached_without_ipv6() -> None:
+    """A function outside a VPC has no way out by IPv6."""
+    with SocketServer(OK) as server:
+        assert get(f"http://dual.example:{server.port}/", resolve=Names(["2001:db8::1", "127.0.0.1"])) == b"hi"
+
+
+def test_a_host_none_of_whose_addresses_answers_may_be_well_another_time() -> None:
+    with pytest.raises(UnreachableError):
+        get(f"http://closed.example:{free_port()}/")
+
+
+def test_a_look_up_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SocketServer(OK) as server:
+        hanging = server._released
+
+        def look_up(*_: object, **__: object) -> None:
+            hanging.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "never")
+
+        monkeypatch.setattr(address_guard, "RESOLVE_SECONDS", 0.05)
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with (
+            pytest.raises(UnreachableError, match="cannot be resolved"),
+            guarded_get(AddressGuard(), "https://slow.example/", what="link", socket_seconds=1),
+        ):
+            pass
+
+
+# --- whose certificate is asked for
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def trusting(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard knows the authority that signed the server's certificate, as it would a public one."""
+    known = ssl.create_default_context(cafile=str(certificate.ca_bundle))
+    monkeypatch.setattr(address_guard, "_tls", lambda: known)
+
+
+def tls(certificate: Certificate, names: list[str | None]) -> ssl.SSLContext:
+    """A server's side, which notes the names it is asked for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    context.sni_callback = lambda _sock, name, _context: names.append(name)
+    return context
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "localhost."])
+def test_the_host_s_own_name_is_asked_for_and_proven(certificate: Certificate, trusting: None, host: str) -> None:
+    names: list[str | None] = []
+    with SocketServer(OK, tls=tls(certificate, names)) as server:
+        assert get(f"https://{host}:{server.port}/") == b"hi"
+    assert names == ["localhost"]
+
+
+def test_a_certificate_for_another_name_is_refused_and_nothing_is_asked(
+    certificate: Certificate, trusting: None
+) -> None:
+    names: list[str | None] = []
+    with SocketServer(OK, tls=tls(certificate, names)) as server:
+        with pytest.raises(BadLinkError) as caught:
+            get(f"https://video.example:{server.port}/v.mp4?Signature=secret")
+        assert caught.value.code == "certificate"
+    assert names == ["video.example"]
+    assert server.requests == []
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(certificate: Certificate) -> None:
+    with SocketServer(OK, tls=tls(certificate, [])) as server, pytest.raises(BadLinkError) as caught:
+        get(f"https://localhost:{server.port}/")
+    assert caught.value.code == "certificate"
+
+
+# --- what is said there
+
+SIGNED = [
+    "/v.mp4?X-Amz-Signature=a%2Bb%2fc&X-Amz-Credential=k%2F20261123",
+    "/v%2Fw/%zz/%41.mp4?sig=a+b%20c==",
+    "//a/./b/../c;p=1/;q?",
+    "/v.mp4?",
+    "/v.mp4?a=&&b;c=1&a=2",
+    "/~tilde/(x)/'y'/!*$,@:=?[brackets]",
+    "/?next=https://other.example/#",
+]
+
+
+@pytest.mark.parametrize("target", SIGNED)
+@pytest.mark.parametrize("how", ["{}", "{}#fragment", "?{}"])
+def test_a_signed_link_reaches_the_server_byte_for_byte(target: str, how: str) -> None:
+    target = how.format(target)
+    with SocketServer(OK) as server:
+        get(server.origin + target)
+    sent = target.partition("#")[0]
+    assert asked_for(server) == [f"GET {sent if sent.startswith('/') else '/' + sent} HTTP/1.1".encode()]
+
+
+@pytest.mark.parametrize("target", SIGNED)
+@pytest.mark.parametrize("form", ["absolute", "of the same scheme", "of the same host"])
+def test_a_signed_link_behind_a_redirect_reaches_the_server_byte_for_byte(target: str, form: str) -> None:
+    with SocketServer(OK) as there:
+        prefix = {"absolute": there.origin, "of the same scheme": there.origin.removeprefix("http:")}.get(form, "")
+        if form == "of the same host":
+            with SocketServer(redirect(target if not target.startswith("//") else f"/.{target}"), OK) as both:
+                get(both.origin)
+            asked = asked_for(both)[1]
+        else:
+            with SocketServer(redirect(prefix + target)) as first:
+                get(first.origin, trusted=[there.origin])
+            asked = asked_for(there)[0]
+    expected = target.partition("#")[0]
+    if form == "of the same host" and target.startswith("//"):
+        expected = f"/.{expected}"
+    assert asked == f"GET {expected} HTTP/1.1".encode()
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("next.mp4?sig=a%2Bb&", "/dir/next.mp4?sig=a%2Bb&"),
+        ("../next.mp4?", "/next.mp4?"),
+        ("?sig=a%2Bb/../c", "/dir/v.mp4?sig=a%2Bb/../c"),
+        ("#top", "/dir/v.mp4"),
+        ("./?x=//y", "/dir/?x=//y"),
+    ],
+)
+def test_a_relative_redirect_keeps_its_query_as_it_is(location: str, asked: str) -> None:
+    with SocketServer(redirect(location), OK) as server:
+        get(f"{server.origin}/dir/v.mp4?old=1")
+    assert asked_for(server)[1] == f"GET {asked} HTTP/1.1".encode()
+
+
+# --- for how long
+
+
+def drips_headers(left: list[int]) -> Treatment:
+    def treat(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        left.append(connection.drip(ENDLESS, 0.01))
+
+    return treat
+
+
+def test_headers_that_come_by_the_byte_end_with_the_time() -> None:
+    """Each byte comes well within the socket's time-out: only a bound on the whole ends this."""
+    left: list[int] = []
+    with SocketServer(drips_headers(left)) as server, pytest.raises(UnreachableError):
+        get(server.origin, seconds=5, total=0.2)
+    assert left[0] > 0
+
+
+def test_without_a_word_on_it_headers_have_twice_the_time_of_a_silence() -> None:
+    left: list[int] = []
+    with SocketServer(drips_headers(left)) as server:
+        guard = AddressGuard(trusted_origins=[server.origin])
+        opened = guarded_get(guard, server.origin, what="link", socket_seconds=0.1)
+        with pytest.raises(UnreachableError), opened:
+            pass
+    assert left[0] > 0
+
+
+def test_interim_replies_without_end_end_with_the_time() -> None:
+    def interim(connection: Connection) -> None:
+        connection.read_request()
+        while True:
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with SocketServer(interim) as server, pytest.raises(UnreachableError):
+        get(server.origin, total=0.2)
+
+
+def test_redirects_share_one_time() -> None:
+    def slowly(connection: Connection) -> None:
+        connection.read_request()
+        connection.drip(b"HTTP/1.1 302 Elsewhere\r\nLocation: /\r\n\r\n", 0.004)
+
+    with SocketServer(slowly) as server, pytest.raises(UnreachableError):
+        get(server.origin, total=0.3)
+    assert len(server.connections) <= 3
+
+
+def test_a_handshake_that_is_never_answered_ends_with_the_time() -> None:
+    def silent(connection: Connection) -> None:
+        connection.hold()
+
+    with SocketServer(silent) as server, pytest.raises(UnreachableError):
+        get(server.origin.replace("http:", "https:"), total=0.2)
+
+
+def test_a_body_may_take_longer_than_its_headers() -> None:
+    body = b"y" * 45
+
+    def slowly(connection: Connection) -> None:
+        answers(b"HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n")(connection)
+        connection.drip(body, 0.05)
+
+    with SocketServer(slowly) as server:
+        assert get(server.origin, total=2) == body
+
+
+@pytest.mark.parametrize("size", [70_000, 2_000_000])
+def test_headers_without_end_are_not_kept(size: int) -> None:
+    with (
+        SocketServer(answers(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * size + b"\r\n\r\n")) as server,
+        pytest.raises(UnreachableError),
+    ):
+        get(server.origin)
+
+
+def test_a_hundred_headers_are_too_many() -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(200))
+    with SocketServer(answers(b"HTTP/1.1 200 OK\r\n" + many + b"\r\n")) as server, pytest.raises(UnreachableError):
+        get(server.origin)
