@@ -189,13 +189,18 @@ def _keys(groups: Any, name: str) -> None:
 
 def _provider(groups: Any, name: str) -> None:
     commands = _group(groups, name, "the key that tasks are created with", "provider set-key")
-    _command(
+    command = _command(
         commands,
         "set-key",
         provider.set_key,
-        "store the provider's key, in place of the one before; it is read from standard input, or asked for",
+        "store the provider's key; it is read from standard input, or asked for. The one before is kept beside it to "
+        "check signatures with, and used for nothing else",
         "provider set-key",
         "provider set-key                           (from a file: add `< FILE`)",
+        "provider set-key --forget-previous         (the key before has leaked)",
+    )
+    command.add_argument(
+        "--forget-previous", action="store_true", help="refuse callbacks that the key before this one has signed"
     )
 
 

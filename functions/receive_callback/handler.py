@@ -28,11 +28,14 @@ ports = CallbackPorts(
     provider=provider(settings),
     poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
     callback_keys=callback_keys(settings.callback_secret_arn),
-    signature_keys=lambda: (signing_key(),),
+    signature_keys=signing_key.signing,
+    fresh_signature_keys=signing_key.fresh_signing,
     signature_mode=settings.callback_signature,
     public_base_url=settings.public_base_url,
     policy=watch_policy(settings),
 )
+REFUSED_FOR = {"token": Metric.CALLBACK_REFUSED_ADDRESS, "unknown_task": Metric.CALLBACK_REFUSED_UNKNOWN_TASK}
+"""Which metric tells of a refusal's reason; of every other reason, the provider's signature."""
 
 
 @observed
@@ -51,6 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     except CallbackRefusedError as refusal:
         logger.warning("callback_refused", reason=refusal.reason)
         count(Metric.CALLBACK_REFUSED)
+        count(REFUSED_FOR.get(refusal.reason, Metric.CALLBACK_REFUSED_SIGNATURE))
         return problem(403, "callback_refused", "This callback is not accepted.")
     except AttemptUnderwayError:
         logger.info("callback_too_early")

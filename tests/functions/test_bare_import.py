@@ -48,7 +48,7 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -> None:
     variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", **ENVIRONMENT}
+    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = START.format(
         dependencies=str(dependencies),
         shared=str(ROOT / "layers" / "shared"),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.usecases.account import CALLBACK_SECRET, ENVIRONMENT, PROVIDER_KEY, Account, mock_aws, new_account
 from vidu_relay import aws, wiring
@@ -128,7 +130,68 @@ def test_forged_key_names_make_the_secret_be_read_once_a_minute_at_most(
         seconds.append(1000.0 + second)
         for forged in ("", "k9.x", f"k{second}.y"):
             keys(forged)
-    assert len(reads) == 3
+    assert len(reads) == 1 + 3, "once at the start, and then once a minute"
+
+
+def test_a_function_that_has_just_started_still_learns_of_a_key_that_came_since(
+    account: Account, seconds: list[float]
+) -> None:
+    keys = wiring.callback_keys(account.callback_secret)
+    keys("k1.x")
+    put(account, ROTATED)
+    seconds.append(1001.0)
+    assert keys("k2.x").knows("k2.x")
+
+
+class _OneSecret:
+    """Secrets Manager with the callback keys."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, str] = dict(CALLBACK_SECRET)
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: ARG002, N803 - boto3's name
+        return {"SecretString": json.dumps(self.content)}
+
+
+WAIT = secret_store.KEEP_SECONDS + 60
+"""What the runbook asks to wait between adding a key and signing with it."""
+
+
+MOMENTS = st.one_of(st.just(0.0), st.just(WAIT), st.integers(-400, 900)).flatmap(
+    lambda step: st.integers(-70, 70).map(lambda seconds: step + seconds)
+)
+"""Seconds since the key was added, many of them close to one of the two steps."""
+
+
+@given(
+    rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_rotation_as_the_runbook_has_it_refuses_no_valid_callback(rung: list[tuple[float, int, int, bool]]) -> None:
+    """Whatever functions have in memory, and whoever forges key names meanwhile to use up the rereads."""
+    now = [0.0]
+    secret = _OneSecret()
+
+    def function() -> secret_store.Secret:
+        return secret_store.Secret(secret, "arn", lambda: now[0])  # type: ignore[arg-type]  # all that it needs
+
+    signers, verifiers = [function() for _ in range(3)], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aws, "client", lambda _: None)
+        patch.setattr(wiring, "Secret", lambda *_: function())
+        verifiers = [wiring.callback_keys("arn") for _ in range(3)]
+    for at, signer, verifier, forge in sorted(rung):
+        now[0] = 1000 + at
+        if at >= 0:
+            secret.content["k2"] = "n" * 40
+        if at >= WAIT:
+            secret.content["active"] = "k2"
+        keys = verifiers[verifier]
+        if forge:
+            assert not keys("k9.x").verify(TASK_ID, "k9.x")
+        # half of the tasks are made by a function that has just started
+        token = CallbackKeys((signers + [function() for _ in range(3)])[signer].get()).sign(TASK_ID)
+        assert keys(token).verify(TASK_ID, token)
 
 
 def test_known_key_never_makes_the_secret_be_reread(

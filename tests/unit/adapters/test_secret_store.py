@@ -96,6 +96,40 @@ def test_a_kept_key_serves_through_trouble_with_secrets_manager(client: "Secrets
         assert one.get() == {"api_key": "kept"}
 
 
+def test_trouble_on_a_reread_leaves_what_is_kept_and_is_not_repeated_within_the_minute(
+    client: "SecretsManagerClient",
+) -> None:
+    """A stranger can cause rereads: he must neither break the function nor hammer Secrets Manager."""
+    clock = Clock()
+    one = secret(client, '{"k": "kept"}', clock)
+    one.get()
+    with Stubber(client) as stub:
+        stub.add_client_error("get_secret_value", "ThrottlingException")
+        assert not one.reread()
+        assert not one.reread(), "the stub has no second answer"
+        assert one.get() == {"k": "kept"}
+        stub.assert_no_pending_responses()
+
+
+def test_the_key_before_is_one_that_may_have_signed(client: "SecretsManagerClient") -> None:
+    clock = Clock()
+    key = ProviderKey(secret(client, '{"api_key": "old"}', clock))
+    assert key.signing() == ("old",)
+    client.put_secret_value(SecretId="s", SecretString='{"api_key": "new", "previous_api_key": " old\\n"}')
+    assert key.signing() == ("old",)
+    assert key.fresh_signing() == ("new", "old")
+    assert key.fresh_signing() == (), "once a minute"
+    assert (key(), key.signing()) == ("new", ("new", "old"))
+
+
+@pytest.mark.parametrize("previous", ['""', "5", '"schl\\u00fcssel"', "[]"])
+def test_a_key_before_that_is_none_is_the_operator_s_to_mend(client: "SecretsManagerClient", previous: str) -> None:
+    key = ProviderKey(secret(client, '{"api_key": "good", "previous_api_key": %s}' % previous, Clock()))  # noqa: UP031 - braces
+    assert key() == "good"
+    with pytest.raises(ConfigurationError, match="previous_api_key"):
+        key.signing()
+
+
 def test_the_provider_s_key_is_taken_without_the_newline_it_was_pasted_with(client: "SecretsManagerClient") -> None:
     assert ProviderKey(secret(client, '{"api_key": " key\\n"}', Clock()))() == "key"
 

@@ -46,7 +46,50 @@ def test_answer_names_the_secret_it_went_to(ask: Any, secret: str, monkeypatch: 
     monkeypatch.setattr("sys.stdin", io.StringIO(KEY))
     answer = ask("provider", "set-key")
     assert answer.pop("version_id")
-    assert answer == {"secret_arn": secret}
+    assert answer == {"secret_arn": secret, "previous_kept": True}
+
+
+def signing(deployment: Deployment) -> tuple[str, ...]:
+    """The keys that callbacks may be signed with, as the function behind them reads them."""
+    return ProviderKey(Secret(deployment.client("secretsmanager"), deployment.account.provider_secret)).signing()
+
+
+def set_key(relay: Run, monkeypatch: pytest.MonkeyPatch, key: str, *options: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(key))
+    status, out, complaint = relay("provider", "set-key", *options)
+    assert (status, complaint) == (0, "")
+    assert PROVIDER_KEY not in out
+
+
+def test_key_before_still_proves_callbacks_however_often_the_new_one_is_set(
+    relay: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        set_key(relay, monkeypatch, KEY)
+        assert signing(deployment) == (KEY, PROVIDER_KEY)
+    set_key(relay, monkeypatch, "third")
+    assert signing(deployment) == ("third", KEY)
+
+
+def test_key_that_leaked_is_forgotten(relay: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_key(relay, monkeypatch, KEY, "--forget-previous")
+    assert signing(deployment) == (KEY,)
+    set_key(relay, monkeypatch, "third")
+    set_key(relay, monkeypatch, "third", "--forget-previous")
+    assert signing(deployment) == ("third",)
+
+
+@pytest.mark.parametrize("there", [None, "", "not json", "[]", '{"api_key": 5}', '{"api_key": "two words"}', "{}"])
+def test_what_was_never_a_key_is_not_kept(
+    relay: Run, deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch, there: str | None
+) -> None:
+    client = deployment.client("secretsmanager")
+    arn = client.create_secret(Name="another")["ARN"]
+    if there is not None:
+        client.put_secret_value(SecretId=arn, SecretString=there or " ")
+    stacks[STACK]["ProviderSecretArn"] = arn
+    set_key(relay, monkeypatch, KEY)
+    assert ProviderKey(Secret(client, arn)).signing() == (KEY,)
 
 
 def test_terminal_is_asked_without_an_echo(relay: Run, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from cli.main import parser
 from tests.documents import ROOT, blocks
 from tests.unit.cli.test_main import COMMANDS
 from tests.unit.template import TEMPLATE, of_type
+from vidu_relay.adapters.secret_store import KEEP_SECONDS
 from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.observability import Metric
 
 PAGE = "docs/runbook.md"
 TEXT = (ROOT / PAGE).read_text()
@@ -73,7 +75,7 @@ def test_functions_and_outputs_that_are_named_exist() -> None:
     assert set(re.findall(r"--name (\w+)", SHELL)) <= functions
     assert set(re.findall(r"OutputKey==`(\w+)`", SHELL)) <= set(TEMPLATE["Outputs"])
     for parameter in re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]+)+)`", TEXT):
-        assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *OF_AWS}
+        assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *Metric, *OF_AWS}
 
 
 def test_shell_can_read_every_block() -> None:
@@ -81,15 +83,24 @@ def test_shell_can_read_every_block() -> None:
         subprocess.run(["/bin/sh", "-n"], input=block, text=True, check=True)
 
 
+def test_rotation_waits_until_no_function_can_be_without_the_new_key() -> None:
+    (waits,) = re.findall(r"^sleep (\d+)$", SHELL, re.MULTILINE)
+    assert int(waits) > KEEP_SECONDS
+
+
 def test_rotation_adds_a_key_that_signs_while_the_old_one_still_opens(tmp_path: Path) -> None:
-    (step,) = re.findall(r"^python3 - callback-keys.json <<'END'\n(.*?)^END$", SHELL, re.MULTILINE | re.DOTALL)
+    add, activate = re.findall(r"^python3 - callback-keys.json <<'END'\n(.*?)^END$", SHELL, re.MULTILINE | re.DOTALL)
     file = tmp_path / "callback-keys.json"
     keys: dict[str, str] = {"active": "k1", "k1": "x" * 40}
     old = CallbackKeys(keys).sign("task")
     for count in range(2, 5):
         file.write_text(json.dumps(keys))
-        subprocess.run([sys.executable, "-", str(file)], input=step, text=True, check=True)  # noqa: S603 - the page's own text
-        keys = json.loads(file.read_text())
+        before = keys["active"]
+        for step in (add, activate):
+            assert keys["active"] == before, "nobody signs with a key that others may not know yet"
+            subprocess.run([sys.executable, "-", str(file)], input=step, text=True, check=True)  # noqa: S603 - the page's own text
+            keys = json.loads(file.read_text())
+        assert keys["active"] != before
         assert len(keys) == count + 1
         rotated = CallbackKeys(keys)
         assert rotated.verify("task", old)

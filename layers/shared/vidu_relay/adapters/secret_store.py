@@ -29,6 +29,7 @@ class Secret:
         self._clock = clock
         self._content: dict[str, Any] | None = None
         self._read_at = 0.0
+        self._reread_at: float | None = None
 
     def get(self) -> dict[str, Any]:
         """The content, at most five minutes old while Secrets Manager answers; an older one serves while it does not.
@@ -47,10 +48,20 @@ class Secret:
         return self._content
 
     def reread(self) -> bool:
-        """Read it anew, at most once a minute; whether that was done."""
-        if self._content is not None and self._clock() - self._read_at < REREAD_SECONDS:
+        """Read it anew, at most once a minute; whether that was done.
+
+        Other reads do not count: a function that has just started may be asked for what was stored a moment later.
+        While Secrets Manager does not answer, what is kept goes on serving.
+        """
+        if self._reread_at is not None and self._clock() - self._reread_at < REREAD_SECONDS:
             return False
-        self._content = self._read()
+        self._reread_at = self._clock()
+        try:
+            self._content = self._read()
+        except (ClientError, BotoCoreError):
+            if self._content is None:
+                raise
+            return False
         return True
 
     def _read(self) -> dict[str, Any]:
@@ -71,17 +82,32 @@ class Secret:
 
 
 class ProviderKey:
-    """The provider's API key: the field `api_key` of a secret."""
+    """The provider's API key: the field `api_key` of a secret, and the one before it, `previous_api_key`."""
 
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
 
     def __call__(self) -> str:
         """The key. Raises `ConfigurationError` if the operator has not put it there, or not as printable ASCII."""
-        key = self._secret.get().get("api_key")
-        if not isinstance(key, str) or not key.strip():
-            raise ConfigurationError("the provider secret holds no `api_key`")
-        key = key.strip()
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigurationError("the provider secret's `api_key` has characters that no key has")
-        return key
+        return _printable(self._secret.get().get("api_key"), "api_key")
+
+    def signing(self) -> tuple[str, ...]:
+        """The keys that callbacks of tasks under way may be signed with: the key, and the one before it if there is.
+
+        Raises `ConfigurationError` like a call.
+        """
+        previous = self._secret.get().get("previous_api_key")
+        return (self(),) if previous is None else (self(), _printable(previous, "previous_api_key"))
+
+    def fresh_signing(self) -> tuple[str, ...]:
+        """`signing` after the secret was reread; nothing if that was done within the last minute."""
+        return self.signing() if self._secret.reread() else ()
+
+
+def _printable(key: object, name: str) -> str:
+    if not isinstance(key, str) or not key.strip():
+        raise ConfigurationError(f"the provider secret holds no `{name}`")
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError(f"the provider secret's `{name}` has characters that no key has")
+    return key

@@ -54,4 +54,4 @@ class CallbackKeys:
 
 def callback_url(public_base_url: str, task_id: str, token: str) -> str:
     """The URL the provider is given for a task."""
-    return f"{public_base_url.rstrip('/')}/v1/callbacks/{task_id}?token={quote(token, safe='')}"
+    return f"{public_base_url.rstrip('/')}/v1/callbacks/{task_id}?token={quote(token, safe='', errors='surrogatepass')}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
-from vidu_relay.domain.callback_signature import SIGNATURE_HEADER, verify_signature
+from vidu_relay.domain.callback_signature import is_signed, verify_signature
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
     AttemptUnderwayError,
@@ -42,7 +42,7 @@ SignatureMode = Literal["off", "verify-if-present", "require"]
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A call to our callback route. Header names are lower case."""
+    """A call to our callback route, as it came."""
 
     task_id: str
     token: str
@@ -52,7 +52,11 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class CallbackPorts:
-    """What answering takes. `callback_keys(token)` gives the keys, reread if the token names an unknown one."""
+    """What answering takes.
+
+    `callback_keys(token)` gives the keys, reread if the token names an unknown one. `signature_keys()` are all keys
+    that may have signed; `fresh_signature_keys()` the same reread, or none if that was done lately.
+    """
 
     store: TaskStore
     provider: Provider
@@ -63,6 +67,7 @@ class CallbackPorts:
     public_base_url: str
     policy: WatchPolicy
     clock: Clock = clock
+    fresh_signature_keys: Callable[[], tuple[str, ...]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +117,38 @@ def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
 
 def _verify(callback: Callback, ports: CallbackPorts) -> None:
     keys = ports.callback_keys(callback.token)
-    # the token is checked even for an id that cannot be ours: every refusal takes the same path
-    good = keys.verify(callback.task_id, callback.token)
-    if not good or not TASK_ID.fullmatch(callback.task_id):
+    # token and signature are checked whatever the other says, and for an id that cannot be ours too: every refusal
+    # takes the same path
+    good = keys.verify(callback.task_id, callback.token) and TASK_ID.fullmatch(callback.task_id) is not None
+    fault = None if _unsigned(callback, ports) else _fault_of_signature(callback, ports, ports.signature_keys())
+    if not good:
         raise CallbackRefusedError("token")
-    if ports.signature_mode == "off":
-        return
-    if ports.signature_mode == "verify-if-present" and SIGNATURE_HEADER not in callback.headers:
-        return
-    verify_signature(
-        ports.signature_keys(),
-        method="POST",
-        url=callback_url(ports.public_base_url, callback.task_id, callback.token),
-        headers=callback.headers,
-        now=ports.clock(),
-    )
+    if fault == "signature_wrong":
+        # perhaps by a key that was put there since we read the secret; only the holder of a good token gets here
+        fault = _fault_of_signature(callback, ports, ports.fresh_signature_keys())
+    if fault:
+        raise CallbackRefusedError(fault)
+
+
+def _unsigned(callback: Callback, ports: CallbackPorts) -> bool:
+    """Whether no signature is asked for. A mode that is not known asks for one."""
+    if ports.signature_mode == "verify-if-present":
+        return not is_signed(callback.headers)
+    return ports.signature_mode == "off"
+
+
+def _fault_of_signature(callback: Callback, ports: CallbackPorts, keys: tuple[str, ...]) -> str | None:
+    try:
+        verify_signature(
+            keys,
+            method="POST",
+            url=callback_url(ports.public_base_url, callback.task_id, callback.token),
+            headers=callback.headers,
+            now=ports.clock(),
+        )
+    except CallbackRefusedError as refusal:
+        return refusal.reason
+    return None
 
 
 def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
