@@ -1,0 +1,143 @@
+"""The callback route as a stranger sees it: one answer to everything he tries, and nothing he sends breaks it."""
+
+import base64
+import json
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import TASK_ID, Relay
+from tests.unit.template import sample
+from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
+from vidu_relay.domain.callback_signature import signature_for
+from vidu_relay.domain.callback_token import CallbackKeys, callback_url
+from vidu_relay.domain.states import Status
+from vidu_relay.http import MAX_BODY_BYTES
+
+GOOD = CallbackKeys(CALLBACK_SECRET).sign(TASK_ID)
+GONE = "a" * 26
+Event = dict[str, Any]
+
+
+def ring(**changed: Any) -> Event:
+    return {**sample("receive_callback__success"), **changed}
+
+
+def signed(event: Event, **changed: str) -> Event:
+    date = formatdate(usegmt=True)
+    url = callback_url("https://relay.example.com", TASK_ID, GOOD)
+    names = (("Date", date), ("x-request-nonce", "n"))
+    headers = {
+        "date": date,
+        "x-request-nonce": "n",
+        "x-hmac-signed-headers": "Date;x-request-nonce",
+        "x-hmac-signature": signature_for(PROVIDER_KEY, method="POST", url=url, date=date, signed_headers=names),
+        "x-hmac-algorithm": "hmac-sha256",
+        "x-hmac-access-key": "vidu",
+        **changed,
+    }
+    return {**event, "headers": {**event["headers"], **headers}}
+
+
+def signed_gone() -> Event:
+    token = CallbackKeys(CALLBACK_SECRET).sign(GONE)
+    event = ring(pathParameters={"task_id": GONE}, queryStringParameters={"token": token})
+    date = formatdate(usegmt=True)
+    url = callback_url("https://relay.example.com", GONE, token)
+    names = (("Date", date), ("x-request-nonce", "n"))
+    signature = signature_for(PROVIDER_KEY, method="POST", url=url, date=date, signed_headers=names)
+    return signed(event, date=date, **{"x-hmac-signature": signature})
+
+
+REFUSED: dict[str, tuple[str, Callable[[], Event]]] = {
+    "no query": ("CallbackRefusedAddress", lambda: ring(queryStringParameters=None)),
+    "no token": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"other": "x"})),
+    "empty": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": ""})),
+    "wrong": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": "k1.AAAA"})),
+    "unknown key": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": "k9.AAAA"})),
+    "twice": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": f"{GOOD},{GOOD}"})),
+    "no task": ("CallbackRefusedAddress", lambda: ring(pathParameters=None)),
+    "another task": ("CallbackRefusedAddress", lambda: ring(pathParameters={"task_id": GONE})),
+    "no task's name": ("CallbackRefusedAddress", lambda: ring(pathParameters={"task_id": "../../x"})),
+    "a task that is gone": (
+        "CallbackRefusedUnknownTask",
+        signed_gone,
+    ),
+    "unsigned": ("CallbackRefusedSignature", lambda: ring(headers={})),
+    "badly signed": ("CallbackRefusedSignature", lambda: signed(ring(), **{"x-hmac-signature": "AAAA"})),
+    "signed for another nonce": ("CallbackRefusedSignature", lambda: signed(ring(), **{"x-request-nonce": "m"})),
+    "signed long ago": ("CallbackRefusedSignature", lambda: signed(ring(), date="Tue, 06 May 2025 12:09:42 GMT")),
+}
+
+
+@pytest.fixture
+def strict(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
+    """The samples' task, and a callback function that asks for signatures."""
+    import tests.functions.conftest as surroundings
+
+    plain = surroundings.environment
+    monkeypatch.setattr(
+        surroundings, "environment", lambda account: {**plain(account), "CALLBACK_SIGNATURE": "require"}
+    )
+    relay.submitted()
+    return relay
+
+
+def test_every_refusal_is_the_same_answer_and_counted_by_its_kind(
+    strict: Relay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: dict[str, dict[str, Any]] = {}
+    reads = len(strict.gateway.requests)
+    for name, (metric, event) in REFUSED.items():
+        capsys.readouterr()
+        answers[name] = strict.invoke("receive_callback", event())
+        counted = {key for line in capsys.readouterr().out.splitlines() if "_aws" in line for key in json.loads(line)}
+        assert {key for key in counted if key.startswith("Callback")} == {"CallbackRefused", metric}, name
+    first = answers["wrong"]
+    assert first["statusCode"] == 403
+    assert [name for name, answer in answers.items() if answer != first] == []
+    assert len(strict.gateway.requests) == reads, "nothing was asked of the provider"
+    assert strict.task().status is Status.SUBMITTED
+
+
+def test_good_signature_is_taken_whatever_the_body_holds(strict: Relay) -> None:
+    strict.gateway.status = "completed"
+    binary = {"body": base64.b64encode(bytes(range(256))).decode(), "isBase64Encoded": True}
+    assert strict.invoke("receive_callback", signed(ring(**binary)))["statusCode"] == 200
+    assert strict.task().status is Status.GENERATED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"body": None},
+        {"body": ""},
+        {"body": "%%%", "isBase64Encoded": True},
+        {"body": "\u00e9", "isBase64Encoded": True},
+        {"body": "[" * 300_000},
+        {"body": '{"status":"failed","id":"' + "x" * MAX_BODY_BYTES + '"}'},
+        {"body": base64.b64encode(b"\x00" * (MAX_BODY_BYTES + 1)).decode(), "isBase64Encoded": True},
+        {"body": '{"status": "\ud800"}'},
+    ],
+    ids=range(8),
+)
+def test_ring_counts_whatever_the_body_is(relay: Relay, body: Event) -> None:
+    """Too long, unreadable or senseless: the provider is read all the same, and its answer is what counts."""
+    relay.submitted()
+    relay.gateway.status = "completed"
+    assert relay.invoke("receive_callback", ring(**body))["statusCode"] == 200
+    assert relay.task().status is Status.GENERATED
+
+
+def test_body_that_is_too_long_is_not_parsed(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay.submitted()
+    module = relay.load("receive_callback")
+    seen: list[bytes] = []
+    monkeypatch.setattr(module, "receive_callback", lambda callback, _: seen.append(callback.body))
+    from tests.functions.conftest import Context
+
+    for length in (MAX_BODY_BYTES, MAX_BODY_BYTES + 1):
+        module.handler(ring(body="x" * length), Context())
+    assert [len(body) for body in seen] == [MAX_BODY_BYTES, 0]
