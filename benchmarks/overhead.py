@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,18 @@ def _measure(relay: RelayClient) -> dict[str, float]:
         "record_writes": float(record["revision"]["N"]),
         "claim_writes": float(len(claims)),
         "counter_writes": float(_accepted_today(relay) - counted),
-        "record_bytes": float(sum(len(name.encode()) + _size(value) for name, value in record.items())),
+        "record_bytes": float(item_bytes(record)),
     }
 
 
 def _accepted_today(relay: RelayClient) -> int:
     items = relay.aws("dynamodb").scan(TableName=relay.stack.table, ConsistentRead=True)["Items"]
     return sum(int(item["accepted"]["N"]) for item in items if item["pk"]["S"].startswith("cap#"))
+
+
+def item_bytes(item: Mapping[str, Any]) -> int:
+    """Bytes of an item as DynamoDB bills them."""
+    return sum(len(name.encode()) + _size(value) for name, value in item.items())
 
 
 def _size(value: dict[str, Any]) -> int:

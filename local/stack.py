@@ -219,6 +219,8 @@ class LocalStack:
         command += ["--ca-bundle", str(emulator.ca_bundle)]
         if self._generation_seconds is not None:
             command += ["--generation-seconds", str(self._generation_seconds)]
+        if self._parameters.get("OffPeakAvailable") == "true":
+            command.append("--off-peak-available")
         log = self.logs / "simulator.log"
         program = cleanup.enter_context(Program("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))

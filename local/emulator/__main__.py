@@ -94,8 +94,12 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
     from ministack.core import lambda_runtime
 
     from local.emulator import gaps
+    from local.emulator.meter import Meter
 
     gaps.close_all(settings)
+    meter = Meter()
+    meter.watch_functions()
+    counted = meter.watch_calls(app)
 
     async def announced(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         async def announce(message: dict[str, Any]) -> None:
@@ -108,7 +112,7 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
                 }
                 print(json.dumps(ready), flush=True)
 
-        await app(scope, receive, announce if scope["type"] == "lifespan" else send)
+        await counted(scope, receive, announce if scope["type"] == "lifespan" else send)
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,0 +1,139 @@
+"""How the work for one task grows with the number of settled tasks in the table: counted, so that it is exact.
+
+The relay's own code runs on an account in memory that already holds 10, 100, 1,000 and 10,000 completed tasks of the
+same tenant. Counted are the calls, and the keys that DynamoDB looks at for its queries.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.unit.usecases.account import Account, empty, mock_aws, new_account
+from tests.unit.usecases.world import TENANT, World
+from vidu_relay.adapters.task_store import _to_item
+from vidu_relay.domain.identifiers import task_id_from_random
+from vidu_relay.usecases.read_tasks import list_tasks
+
+__all__ = ["SIZES", "Work", "main", "measure", "work_with"]
+
+SIZES = (10, 100, 1_000, 10_000)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one thing costs: calls of AWS and of the provider, and keys that queries looked at."""
+
+    calls: int
+    keys: int
+
+
+def main() -> int:
+    """Count and print."""
+    for line in report(measure()):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, dict[int, Work]]:
+    """The work by what is done and how many settled tasks there are."""
+    found: dict[str, dict[int, Work]] = {}
+    with mock_aws():
+        account = new_account()
+        for size in sizes:
+            for what, work in work_with(account, size).items():
+                found.setdefault(what, {})[size] = work
+    return found
+
+
+def report(found: Mapping[str, Mapping[int, Work]]) -> list[str]:
+    """The table, as Markdown."""
+    sizes = list(next(iter(found.values())))
+    lines = ["| settled tasks in the table | " + " | ".join(f"{size:,}" for size in sizes) + " |"]
+    lines.append("|---|" + "---|" * len(sizes))
+    for what, by_size in found.items():
+        cells = (f"{work.calls} calls, {work.keys} keys" for work in by_size.values())
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def work_with(account: Account, settled: int) -> dict[str, Work]:
+    """What a sweep, a page of a listing and a whole task take while so many settled tasks are in the table."""
+    empty(account)
+    world = World(account)
+    _fill(world, settled)
+    found: dict[str, Work] = {}
+    with _counting(account, world, found) as counted:
+        counted("a sweep that finds nothing", world.sweep)
+        counted("a page of 20 tasks", lambda: _page(world))
+        counted("a task that goes well", lambda: _healthy(world))
+        counted("a task whose callbacks are lost", lambda: _overdue(world))
+    return found
+
+
+def _healthy(world: World) -> None:
+    task_id = world.submit(key="healthy").task_id
+    world.ring(task_id, {"status": "processing"})
+    world.provider.finish("gen-2")
+    world.ring(task_id, {"status": "completed"})
+    world.publish()
+    world.deliver(task_id)
+    world.publish()
+
+
+def _overdue(world: World) -> None:
+    task_id = world.submit(key="overdue").task_id
+    world.provider.finish("gen-3")
+    world.clock.advance(125)
+    world.sweep()
+    world.check(task_id)
+    world.publish()
+    world.deliver(task_id)
+    world.publish()
+
+
+def _page(world: World) -> None:
+    list_tasks(TENANT, status=None, limit="20", cursor=None, store=world.store, videos=world.videos)
+
+
+def _fill(world: World, settled: int) -> None:
+    """Put so many completed tasks into the table, made from one that was run."""
+    task_id = world.submit(key="first").task_id
+    world.provider.finish("gen-1")
+    world.ring(task_id, {"status": "completed"})
+    world.publish()
+    world.deliver(task_id)
+    world.publish()
+    done = world.task(task_id)
+    client, table = world.account.clients["dynamodb"], world.account.table
+    for number in range(settled - 1):
+        copy = replace(done, task_id=task_id_from_random(number.to_bytes(16)), created_at=done.created_at - number)
+        client.put_item(TableName=table, Item=_to_item(copy))
+
+
+@contextmanager
+def _counting(account: Account, world: World, found: dict[str, Work]) -> Iterator[Any]:
+    keys = [0]
+
+    def looked_at(parsed: Mapping[str, Any], **_: Any) -> None:
+        keys[0] += parsed["ScannedCount"]
+
+    def counted(what: str, run: Any) -> None:
+        keys[0] = 0
+        world.effects.names.clear()
+        run()
+        found[what] = Work(len(world.effects.names), keys[0])
+
+    events = account.clients["dynamodb"].meta.events
+    events.register("after-call.dynamodb.Query", looked_at)
+    try:
+        yield counted
+    finally:
+        events.unregister("after-call.dynamodb.Query", looked_at)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

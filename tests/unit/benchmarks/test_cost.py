@@ -1,0 +1,98 @@
+"""The cost model charges what AWS's own rules say, for changes whose price can be worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.cost import Bill, _add_call, _naive, _ours, _standing, _write_units
+from benchmarks.prices import PRICES
+
+
+def item(size: int, **keys: str) -> dict[str, Any]:
+    """An item of so many bytes, its keys included."""
+    plain: dict[str, Any] = {name: {"S": value} for name, value in keys.items()}
+    used = sum(len(name) + len(value) for name, value in keys.items())
+    return {**plain, "x": {"B": b"b" * (size - used - 1)}}
+
+
+DUE = {"due_shard": "1", "due_at": "5"}
+OWNED = {"owner": "acme", "created_at": "7"}
+
+
+@pytest.mark.parametrize(
+    ("change", "units"),
+    [
+        ({"NewImage": item(1024)}, 1),
+        ({"NewImage": item(1025)}, 2),
+        ({"OldImage": item(3000), "NewImage": item(100)}, 3),
+        ({"NewImage": item(100, **DUE)}, 2),
+        ({"NewImage": item(100, **DUE, **OWNED)}, 3),
+        ({"OldImage": item(100, **DUE), "NewImage": item(200, **DUE)}, 1),
+        ({"OldImage": item(100, **DUE), "NewImage": item(100, **{**DUE, "due_at": "6"})}, 3),
+        ({"OldImage": item(100, **DUE), "NewImage": item(100)}, 2),
+    ],
+    ids=[
+        "a kilobyte", "a byte more", "the larger image counts", "into an index", "into two indexes",
+        "keys that stay cost nothing", "a key that changes is taken out and put in", "out of an index",
+    ],
+)  # fmt: skip
+def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], units: int) -> None:
+    assert _write_units(change) == units
+
+
+def test_what_has_no_price_cannot_be_charged() -> None:
+    with pytest.raises(KeyError):
+        Bill("").add("DynamoDB sprite", 1)
+
+
+def test_a_bill_is_the_sum_of_its_units() -> None:
+    bill = Bill("").plus(_bill("S3 PUT", 1000), 1, "").plus(_bill("SQS request", 3000), 2, "")
+
+    assert bill.dollars == pytest.approx(0.005 + 0.0024)
+    assert [what for what, _, _ in bill.rows()] == ["S3 PUT", "SQS request"]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "units"),
+    [
+        ("s3", "PUT", {"S3 PUT": 1}),
+        ("s3", "POST uploads", {"S3 PUT": 1}),
+        ("s3", "GET", {"S3 GET": 1}),
+        ("s3", "HEAD", {"S3 GET": 1}),
+        ("sqs", "SendMessage", {"SQS request": 3}),
+        ("dynamodb", "GetItem", {"DynamoDB read unit": 1}),
+        ("dynamodb", "Query", {"DynamoDB read unit": 0.5}),
+        ("dynamodb", "PutItem", {}),
+        ("secretsmanager", "GetSecretValue", {"Secrets Manager call": 1}),
+    ],
+)
+def test_calls_are_charged_as_what_they_are(service: str, operation: str, units: dict[str, float]) -> None:
+    bill = Bill("")
+    _add_call(bill, service, operation, 1)
+
+    assert bill.units == units
+
+
+def test_only_the_mark_of_the_measurement_is_left_out() -> None:
+    assert _ours({"dynamodb": {"NewImage": {"due_at": {"N": "1"}}, "OldImage": {"due_at": {"N": "9"}}}})
+    assert not _ours({"dynamodb": {"NewImage": {"due_at": {"N": "9"}}, "OldImage": {"due_at": {"N": "1"}}}})
+    assert not _ours({"dynamodb": {"NewImage": {"pk": {"S": "remote#1"}}}})
+
+
+def test_every_price_says_where_it_was_read() -> None:
+    assert all(price > 0 and "aws.amazon.com/" in source for price, source in PRICES.values())
+
+
+def test_the_first_design_costs_what_its_parts_add_up_to() -> None:
+    assert 3.1 < _naive().dollars < 3.4
+
+
+def test_alarms_and_secrets_of_the_template_are_found() -> None:
+    assert _standing().units["secret"] >= 2
+    assert _standing().units["alarm metric"] >= 17
+
+
+def _bill(what: str, units: float) -> Bill:
+    bill = Bill("")
+    bill.add(what, units)
+    return bill
