@@ -29,7 +29,7 @@ PORT ?=
 PROVIDER_URL ?=
 PARAMETERS ?=
 
-.PHONY: help setup demo local test lint format requirements clean bench
+.PHONY: help setup demo local test lint format requirements clean bench openapi
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ lint: setup $(SCANNER) ## Run the static checks
 
 bench: setup ## Measure what the relay adds to the provider's time, and what a task writes
 	@$(BIN)/python -m benchmarks.overhead
+
+openapi: setup ## Write the API's description from the models and the template's routes
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.openapi
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

@@ -43,6 +43,9 @@ FOR_ITS_ANSWER = {
 }
 """Actions that no call takes and that change what another call answers."""
 
+CALL_NOTHING = {"DescribeApi"}
+"""Functions that answer from their own code: calls that were not found are not taken for none."""
+
 
 @cache
 def action(service: str, method: str) -> str:
@@ -62,5 +65,5 @@ def test_a_role_grants_what_the_code_calls_and_nothing_else(folder: str, name: s
     called = {action(service, method) for service, method in operations(folder)}
     granted = {one for statement in statements(f"{name}Role") for one in statement["Action"]}
 
-    assert called
+    assert bool(called) is (name not in CALL_NOTHING)
     assert granted == called | BY_LAMBDA["*"] | BY_LAMBDA.get(name, set()) | FOR_ITS_ANSWER.get(name, set())

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.template import FUNCTIONS, ROUTES, get_att, of_type, properties
 
 CALLBACKS = "POST /v1/callbacks/{task_id}"
+DESCRIPTION = {"GET /v1/openapi.json", "GET /v1/docs"}
 
 _found: dict[str, dict[str, Any]] = {
     route["Properties"]["RouteKey"]: route["Properties"] for route in of_type("AWS::ApiGatewayV2::Route").values()
@@ -48,8 +49,8 @@ def test_no_permission_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_only_callbacks_come_in_without_a_key(route: str) -> None:
-    if route == CALLBACKS:
+def test_only_callbacks_and_readers_of_the_description_come_in_without_a_key(route: str) -> None:
+    if route in {CALLBACKS, *DESCRIPTION}:
         assert _found[route]["AuthorizationType"] == "NONE"
     else:
         assert _found[route]["AuthorizationType"] == "CUSTOM"
@@ -64,14 +65,15 @@ def test_a_revoked_key_is_dead_within_a_minute() -> None:
     assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
 
 
-def test_callbacks_are_held_to_a_lower_rate_than_clients() -> None:
+def test_who_comes_without_a_key_is_held_to_a_lower_rate_than_clients() -> None:
     stage = of_type("AWS::ApiGatewayV2::Stage")["Stage"]
     limits = stage["Properties"]["RouteSettings"]
 
-    assert limits[CALLBACKS]["ThrottlingRateLimit"] < stage["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
-    assert set(limits) <= set(_found)
+    usual = stage["Properties"]["DefaultRouteSettings"]["ThrottlingRateLimit"]
+    assert set(limits) == {route for route in _found if _found[route]["AuthorizationType"] == "NONE"}
+    assert all(limit["ThrottlingRateLimit"] < usual for limit in limits.values())
     # API Gateway refuses settings for a route that is not there yet.
-    assert properties(stage["DependsOn"])["RouteKey"] == CALLBACKS
+    assert {properties(route)["RouteKey"] for route in stage["DependsOn"]} == set(limits)
 
 
 def test_the_access_log_holds_no_token() -> None:

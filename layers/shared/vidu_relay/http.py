@@ -18,6 +18,7 @@ __all__ = [
     "invalid_request",
     "json_response",
     "problem",
+    "public_response",
     "read_body",
     "tenant_of",
 ]
@@ -81,6 +82,12 @@ def json_response(status: int, body: Any, headers: Mapping[str, str] | None = No
         "headers": {"content-type": "application/json", "cache-control": "no-store", **(headers or {})},
         "body": json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
     }
+
+
+def public_response(content_type: str, text: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A response that is the same for everybody, and that anybody may keep for five minutes."""
+    kept = {"cache-control": "public, max-age=300", "x-content-type-options": "nosniff"}
+    return {"statusCode": 200, "headers": {"content-type": content_type, **kept, **(headers or {})}, "body": text}
 
 
 def problem(

@@ -18,6 +18,7 @@ __all__ = [
     "AuthorizeRequestSettings",
     "CheckTaskSettings",
     "DeliverVideosSettings",
+    "DescribeApiSettings",
     "FindOverdueTasksSettings",
     "PublishEventsSettings",
     "ReadTasksSettings",
@@ -118,6 +119,11 @@ class DeliverVideosSettings:
 @dataclass(frozen=True, slots=True)
 class PublishEventsSettings:
     event_bus_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeApiSettings:
+    public_base_url: str
 
 
 S = TypeVar("S")

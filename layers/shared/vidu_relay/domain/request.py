@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 
-__all__ = ["MODEL", "Subject", "VideoRequest", "parse_request"]
+__all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "parse_request"]
 
 MODEL = "viduq2_pro_fast_reference2video"
 MAX_SUBJECTS = 7

@@ -16,7 +16,7 @@ from vidu_relay.domain.representation import represent
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
-__all__ = ["TaskPage", "list_tasks", "read_task"]
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskPage", "list_tasks", "read_task"]
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

@@ -17,7 +17,7 @@ from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
 from vidu_relay.usecases.ports import new_claim
 
-__all__ = ["check_idempotency_key", "submit_task"]
+__all__ = ["MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
 
 MAX_KEY_CHARACTERS = 255
 

@@ -1,0 +1,27 @@
+"""`GET /v1/openapi.json` → the API's description; `GET /v1/docs` → the same as a page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from vidu_relay.description.page import CONTENT_SECURITY_POLICY, render
+from vidu_relay.description.served import document_at
+from vidu_relay.http import public_response
+from vidu_relay.observability import observed
+from vidu_relay.settings import DescribeApiSettings, load
+
+settings = load(DescribeApiSettings)
+document = document_at(settings.public_base_url)
+policy = {"content-security-policy": CONTENT_SECURITY_POLICY}
+answers = {
+    "GET /v1/openapi.json": public_response("application/json", json.dumps(document, ensure_ascii=False)),
+    "GET /v1/docs": public_response("text/html; charset=utf-8", render(document), policy),
+}
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return answers[event["routeKey"]]

@@ -1,0 +1,257 @@
+"""Each route as an OpenAPI operation: what it takes, and everything it may answer.
+
+An operation is described when its route is in the template; a route without an operation is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from vidu_relay.description.schemas import TASK_ID_SCHEMA, Schema, ref
+from vidu_relay.domain.states import Status
+from vidu_relay.http import MAX_BODY_BYTES
+from vidu_relay.usecases.read_tasks import DEFAULT_LIMIT, MAX_LIMIT
+from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
+
+__all__ = ["OPERATIONS", "Operation"]
+
+Operation = dict[str, Any]
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+_TASK_ID: Schema = {"name": "task_id", "in": "path", "required": True, "schema": TASK_ID_SCHEMA}
+_KEY_REFUSED = {
+    401: "No API key. Send `Authorization: Bearer <key>`.",
+    403: "A key that is unknown or revoked, or whose tenant is disabled.",
+}
+_GATEWAY = {
+    429: "Too many requests at once.",
+    500: "The relay failed: an operator is told. A submission may be sent again under the same key.",
+    503: "The relay is overloaded.",
+}
+_TOO_LARGE = {413: "Over 10 MB."}
+_UNREADABLE = {400: "An HTTP request that cannot be read."}
+
+
+def _response(
+    status: int,
+    description: str,
+    content: Mapping[str, Schema],
+    headers: Mapping[str, Schema] | None = None,
+) -> tuple[str, Operation]:
+    shown: Operation = {
+        "description": description,
+        "content": {kind: {"schema": schema} for kind, schema in content.items()},
+    }
+    if headers:
+        shown["headers"] = dict(headers)
+    return str(status), shown
+
+
+def _answers(
+    good: tuple[str, Operation],
+    problems: Mapping[int, tuple[str, ...]],
+    *gateway: Mapping[int, str],
+) -> dict[str, Operation]:
+    """Every answer of an operation. `problems` are the relay's codes by status; `gateway` is API Gateway's own."""
+    own = {status: text for some in gateway for status, text in some.items()}
+    answers = [good]
+    for status in sorted({*problems, *own}):
+        codes = problems.get(status)
+        content: dict[str, Schema] = {}
+        said = []
+        if codes:
+            content[PROBLEM] = {"allOf": [ref("Problem"), {"properties": {"code": {"enum": list(codes)}}}]}
+            said.append("Codes: " + ", ".join(f"`{code}`" for code in codes) + ".")
+        if status in own:
+            content[JSON] = ref("GatewayMessage")
+            said.append(f"API Gateway's own: {own[status]}")
+        retry = codes and status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+        headers = {"Retry-After": _RETRY_AFTER} if retry else None
+        answers.append(_response(status, " ".join(said), content, headers))
+    return dict(answers)
+
+
+_RETRY_AFTER: Schema = {
+    "description": "Seconds after which to try again. Not in API Gateway's own answer.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_BODY_PROBLEMS: Mapping[int, tuple[str, ...]] = {
+    400: ("malformed_json", "malformed_body"),
+    413: ("body_too_large",),
+}
+_KEYED = (_UNREADABLE, _KEY_REFUSED, _GATEWAY)
+
+OPERATIONS: Mapping[str, Operation] = {
+    "POST /v1/tasks": {
+        "operationId": "submitTask",
+        "tags": ["Tasks"],
+        "summary": "Submit a task",
+        "description": "Records the task and creates it at the provider, at most once. 202 means recorded: `status` "
+        f"says how far it came, and `{Status.SUBMITTING}` that the provider has not answered. Bodies of up to "
+        f"{MAX_BODY_BYTES // 1024**2} MB are taken. Either `subjects` or `images` must be given.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Yours to choose, for each task you want. The same key with the same request gives the "
+                "same task, without a second call to the provider. The same parameters in another order are the "
+                "same request; a default that is written out is another one.",
+                "schema": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": MAX_KEY_CHARACTERS,
+                    "pattern": "^[ -~]+$",
+                },
+                "example": "order-4711",
+            }
+        ],
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("VideoRequest")}}},
+        "responses": _answers(
+            _response(
+                202,
+                "Recorded: the task as it stands.",
+                {JSON: ref("Task")},
+                {"Location": {"description": "The task's path.", "required": True, "schema": {"type": "string"}}},
+            ),
+            {
+                **_BODY_PROBLEMS,
+                422: (
+                    "validation_error",
+                    "008017001",
+                    "008017002",
+                    "008017003",
+                    "invalid_idempotency_key",
+                    "idempotency_key_reused",
+                ),
+                429: ("daily_cap_reached",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
+        ),
+    },
+    "GET /v1/tasks": {
+        "operationId": "listTasks",
+        "tags": ["Tasks"],
+        "summary": "List your tasks",
+        "description": "Newest first, a page at a time. Following `next_cursor` shows each task that was there at the "
+        "beginning exactly once, whatever is submitted meanwhile.",
+        "parameters": [
+            {
+                "name": "status",
+                "in": "query",
+                "description": "Only tasks in this state.",
+                "schema": {"type": "string", "enum": [status.value for status in Status]},
+            },
+            {
+                "name": "limit",
+                "in": "query",
+                "description": "Tasks of a page.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+            },
+            {
+                "name": "cursor",
+                "in": "query",
+                "description": "`next_cursor` of the page before.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "responses": _answers(
+            _response(200, "A page.", {JSON: ref("TaskPage")}),
+            {400: ("invalid_query", "invalid_cursor")},
+            *_KEYED,
+        ),
+    },
+    "GET /v1/tasks/{task_id}": {
+        "operationId": "readTask",
+        "tags": ["Tasks"],
+        "summary": "Read a task",
+        "description": "With its whole request, and links to our copies of its videos.",
+        "parameters": [_TASK_ID],
+        "responses": _answers(
+            _response(200, "The task.", {JSON: ref("Task")}),
+            {404: ("task_not_found",)},
+            *_KEYED,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/tasks/{task_id}/cancel": {
+        "operationId": "cancelTask",
+        "tags": ["Tasks"],
+        "summary": "Call a task off",
+        "description": "Where the provider can. A task that is done stays done; one that was not submitted yet is "
+        "called off without asking the provider.",
+        "parameters": [_TASK_ID],
+        "responses": _answers(
+            _response(202, "The task as it stands.", {JSON: ref("Task")}),
+            {
+                404: ("task_not_found",),
+                409: ("cancel_not_supported", "submission_underway"),
+                503: ("try_again",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/uploads": {
+        "operationId": "createUpload",
+        "tags": ["Uploads"],
+        "summary": "Prepare the upload of a reference image",
+        "description": "For images of up to 50 MB: POST the form, then write `uri` into `images`.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("UploadRequest")}}},
+        "responses": _answers(
+            _response(201, "The form.", {JSON: ref("Upload")}),
+            {**_BODY_PROBLEMS, 422: ("validation_error",)},
+            *_KEYED,
+            _TOO_LARGE,
+        ),
+    },
+    "POST /v1/callbacks/{task_id}": {
+        "operationId": "receiveCallback",
+        "tags": ["Provider"],
+        "summary": "For the provider: something happened to a task",
+        "description": "Not for clients. The token in the address says that the caller was given it for this task; "
+        "nothing in the body is believed, the task is read back from the provider.",
+        "security": [],
+        "parameters": [
+            _TASK_ID,
+            {
+                "name": "token",
+                "in": "query",
+                "required": True,
+                "description": "From the address that the relay gave to the provider.",
+                "schema": {"type": "string"},
+            },
+        ],
+        "requestBody": {"description": "Anything.", "content": {JSON: {"schema": {}}}},
+        "responses": _answers(
+            _response(200, "Understood.", {JSON: ref("CallbackTaken")}),
+            {403: ("callback_refused",), 503: ("try_again",)},
+            _UNREADABLE,
+            {404: "A path that is none of these."},
+            _TOO_LARGE,
+            _GATEWAY,
+        ),
+    },
+    "GET /v1/openapi.json": {
+        "operationId": "describeApi",
+        "tags": ["Description"],
+        "summary": "This document",
+        "security": [],
+        "responses": _answers(_response(200, "OpenAPI 3.1.", {JSON: {"type": "object"}}), {}, _UNREADABLE, _GATEWAY),
+    },
+    "GET /v1/docs": {
+        "operationId": "readDescription",
+        "tags": ["Description"],
+        "summary": "This document as a page",
+        "security": [],
+        "responses": _answers(
+            _response(200, "HTML without scripts.", {"text/html": {"type": "string"}}), {}, _UNREADABLE, _GATEWAY
+        ),
+    },
+}
+"""The operations by route key, as API Gateway writes it."""

@@ -1,0 +1,195 @@
+"""The API's description: current, valid, whole, and true to what the handlers answer."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from local.openapi import PAGES, current
+from tests.documents import table
+from tests.unit.builders import task_in
+from tests.unit.template import ROUTES, properties
+from vidu_relay.description.document import describe
+from vidu_relay.description.operations import OPERATIONS
+from vidu_relay.description.page import CONTENT_SECURITY_POLICY, STYLE, render
+from vidu_relay.description.schemas import PARAMETERS, schemas
+from vidu_relay.description.served import document_at
+from vidu_relay.domain.representation import represent
+from vidu_relay.domain.request import Subject, VideoRequest, parse_request
+from vidu_relay.domain.states import Status
+from vidu_relay.http import STATUS_OF_CODE
+
+DOCUMENT = json.loads(current())
+EVERYTHING = describe(OPERATIONS)
+
+
+def conforms(instance: Any, name: str) -> None:
+    """Raises if the instance does not fit a schema of the document."""
+    schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
+    Draft202012Validator(schema).validate(instance)
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def codes(document: dict[str, Any]) -> dict[str, set[str]]:
+    """The codes of problem documents, by status."""
+    found: dict[str, set[str]] = {}
+    for operation in operations(document).values():
+        for status, answer in operation["responses"].items():
+            if problem := answer["content"].get("application/problem+json"):
+                found.setdefault(status, set()).update(problem["schema"]["allOf"][1]["properties"]["code"]["enum"])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_document_is_current(page: Any) -> None:
+    assert page.read_text("utf-8") == current(), "make openapi"
+
+
+@pytest.mark.parametrize("document", [DOCUMENT, EVERYTHING], ids=["template", "everything"])
+def test_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+
+
+def test_document_describes_the_routes_of_the_template_and_no_others() -> None:
+    assert set(operations(DOCUMENT)) == set(ROUTES)
+
+
+def test_route_that_nobody_described_is_an_error() -> None:
+    with pytest.raises(KeyError, match="GET /v1/secret"):
+        describe(["GET /v1/tasks", "GET /v1/secret"])
+
+
+def test_schemas_are_those_that_are_used() -> None:
+    assert set(EVERYTHING["components"]["schemas"]) == set(schemas())
+    assert "Task" not in describe(["GET /v1/docs"])["components"]["schemas"]
+
+
+def test_every_parameter_is_explained() -> None:
+    request = schemas()["VideoRequest"]
+    assert set(PARAMETERS) == set(request["properties"]) == set(VideoRequest.model_fields)
+    assert set(schemas()["Subject"]["properties"]) == set(Subject.model_fields)
+
+
+def test_operations_without_a_key_are_those_of_the_template() -> None:
+    for route, operation in operations(DOCUMENT).items():
+        without = operation.get("security") == []
+        assert without == (route.split(" ")[1] in ("/v1/openapi.json", "/v1/docs", "/v1/callbacks/{task_id}")), route
+        assert without == ("401" not in operation["responses"])
+
+
+def test_codes_are_those_of_the_reference_with_their_statuses() -> None:
+    said: dict[str, set[str]] = {}
+    for code, cells in table("docs/reference.md", "## Codes of refused requests").items():
+        said.setdefault(cells[0], set()).add(code)
+    assert codes(DOCUMENT) == said
+    for status, those in codes(EVERYTHING).items():
+        assert all(STATUS_OF_CODE[code] == int(status) for code in those if code in STATUS_OF_CODE)
+
+
+def test_time_to_revoke_is_the_authorizers() -> None:
+    said = DOCUMENT["components"]["securitySchemes"]["apiKey"]["description"]
+    assert f"{properties('ApiKeyAuthorizer')['AuthorizerResultTtlInSeconds']} seconds" in said
+
+
+@pytest.mark.parametrize("status", Status)
+def test_task_in_every_state_is_as_described(status: Status) -> None:
+    conforms(represent(task_in(status), sign=lambda video: f"https://signed.example/{video.key}"), "Task")
+    conforms(represent(task_in(status)), "Task")
+
+
+@pytest.mark.parametrize("name", ["VideoRequest", "Task", "UploadRequest"])
+def test_examples_are_as_described(name: str) -> None:
+    for example in schemas()[name]["examples"]:
+        conforms(example, name)
+
+
+def test_example_of_a_request_is_accepted() -> None:
+    for example in schemas()["VideoRequest"]["examples"]:
+        assert parse_request(json.dumps(example), off_peak_available=False).given() == example
+
+
+# --- the page
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would load or run, and checks that what is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: set[str] = set()
+        self.ids: set[str] = set()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        given = dict(attrs)
+        assert not {name for name in given if name.startswith("on") or name in ("style", "src")}
+        self.links |= {given["href"] or ""} if "href" in given else set()
+        self.ids |= {given["id"] or ""} if "id" in given else set()
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    made = Reader()
+    made.feed(render(EVERYTHING))
+    return made
+
+
+def test_page_loads_and_runs_nothing(reader: Reader) -> None:
+    assert reader.open == []
+    assert not reader.tags & {"script", "link", "img", "iframe", "object", "form", "base"}
+    assert all(link.startswith("#") or link == "openapi.json" for link in reader.links)
+    assert "url(" not in STYLE
+    assert "@import" not in STYLE
+    assert "default-src 'none'" in CONTENT_SECURITY_POLICY
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+
+
+def test_page_shows_everything_and_its_links_lead_somewhere(reader: Reader) -> None:
+    assert {link.removeprefix("#") for link in reader.links} - {"openapi.json"} <= reader.ids
+    for route, operation in operations(EVERYTHING).items():
+        assert route.split(" ")[1] in reader.text
+        assert operation["summary"] in reader.text
+    for name in (*PARAMETERS, *schemas(), *(code for some in codes(EVERYTHING).values() for code in some)):
+        assert name in reader.text, name
+
+
+def test_page_escapes_what_it_shows() -> None:
+    document = document_at("https://a.example/<script>alert(1)</script>")
+    document["info"]["title"] = "<b>&"
+    text = render(document)
+    assert "<script" not in text
+    assert "<b>" not in text
+
+
+def test_served_document_names_the_address_it_is_served_at() -> None:
+    document = document_at("https://api.acme.example/relay")
+    assert document["servers"] == [{"url": "https://api.acme.example/relay"}]
+    assert "https://api.acme.example/relay" in render(document)
+    assert {**document, "servers": None} == {**DOCUMENT, "servers": None}
+
+
+def test_policy_is_for_the_style_in_the_page() -> None:
+    (style,) = re.findall(r"<style>(.*?)</style>", render(DOCUMENT), re.DOTALL)
+    assert style == STYLE
