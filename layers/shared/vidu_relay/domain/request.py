@@ -103,7 +103,7 @@ class Subject(_Strict):
 
 
 class VideoRequest(_Strict):
-    """A request as the client sends it. `given()` is what it gave, unchanged."""
+    """A request as the client sends it. `given()` is what it gave, unchanged but for nulls."""
 
     model: Literal["viduq2_pro_fast_reference2video"]
     subjects: tuple[Subject, ...] | None = Field(default=None, min_length=1, max_length=MAX_SUBJECTS, strict=False)
@@ -158,8 +158,8 @@ class VideoRequest(_Strict):
                 yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}")
 
     def given(self) -> dict[str, Any]:
-        """The parameters the client gave, as JSON values, and only those."""
-        return self.model_dump(mode="json", exclude_unset=True)
+        """The parameters the client gave, as JSON values, and only those. One given as null was not given."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def for_record(self, inline_limit: int = 256) -> tuple[dict[str, Any], bool]:
         """The request as the task record keeps it, and whether anything had to be left out of it.
@@ -198,12 +198,13 @@ def _reference(image: str) -> str:
 
 def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[Fault]:
     """The faults the provider's page gives a code, on parsed or raw values alike."""
-    if isinstance(images, list | tuple) and not 1 <= len(images) <= MAX_IMAGES:
-        yield Fault("images", "Images parameter must contain 1-7 images", CODE_IMAGES_COUNT)
-    if images is None and subjects is None:
-        yield Fault("", "Images or subjects parameter must provide one", CODE_IMAGES_OR_SUBJECTS)
+    # in the order of the codes: the first is the refusal's own
     if audio is True and not subjects:
         yield Fault("subjects", "When audio=true, subjects parameter is required", CODE_AUDIO_NEEDS_SUBJECTS)
+    if images is None and subjects in (None, [], ()):
+        yield Fault("", "Images or subjects parameter must provide one", CODE_IMAGES_OR_SUBJECTS)
+    if isinstance(images, list | tuple) and not 1 <= len(images) <= MAX_IMAGES:
+        yield Fault("images", "Images parameter must contain 1-7 images", CODE_IMAGES_COUNT)
 
 
 def parse_request(body: bytes | str, *, off_peak_available: bool) -> VideoRequest:
