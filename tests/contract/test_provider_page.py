@@ -193,6 +193,24 @@ def test_prompt_is_measured_in_characters(relay: Handlers, prompt: str, status: 
         assert answer.places == (["prompt"] if status == 422 else [])
 
 
+def test_mention_of_nobody_is_refused_with_the_ids_there_are(relay: Handlers) -> None:
+    answer = relay.submit({**whole(relay), "prompt": "@fox and @roboter"})
+
+    (fault,) = answer.body["errors"]
+    assert (answer.status, fault["loc"]) == (422, "prompt")
+    assert "@roboter" in fault["msg"]
+    assert "fox, robot" in fault["msg"]
+    assert relay.creates() == 0
+
+
+@pytest.mark.parametrize("kind", ["image/gif", "image/svg+xml", "text/plain"])
+def test_embedded_image_of_another_kind_is_refused(relay: Handlers, kind: str) -> None:
+    answer = relay.submit(relay.request(images=[relay.image("fox.png"), f"data:{kind};base64,R0lGODlh"]))
+
+    assert (answer.status, answer.places) == (422, ["images.1"])
+    assert relay.creates() == 0
+
+
 @pytest.mark.parametrize("letter", ["p", "é", "\u2028", "\0"], ids=["ascii", "latin", "line separator", "null"])
 def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> None:
     request = relay.request(payload=letter * 500_000 + ' {"a": "\\n"} ')
@@ -288,15 +306,24 @@ def test_result_without_usage_and_metadata_is_no_obstacle(relay: Handlers) -> No
     assert (task["status"], task["usage"]) == ("generated", None)
 
 
-@pytest.mark.parametrize("word", ["pending", "in_progress", "processing", "reviewing"])
-def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("pending", "submitted"),
+        ("in_progress", "processing"),
+        ("processing", "processing"),
+        ("canceled", "submitted"),  # no word of the gateway's
+        ("reviewing", "submitted"),
+    ],
+)
+def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str, status: str) -> None:
     reply = {"pending_status": word, "running_status": word}
     script(relay, {"outcome": {"never_finish": True}, "reply": reply})
     task_id = relay.submit(relay.request()).body["task_id"]
     assert relay.ring(task_id) == 200
 
     task = relay.read(task_id)
-    assert task["status"] in ("submitted", "processing")
+    assert task["status"] == status
     assert (task["error"], task["output"]) == (None, [])
 
 

@@ -1,0 +1,95 @@
+"""The table of the provider's page is whole, and every test it names is there."""
+
+import ast
+import re
+from functools import cache
+
+import pytest
+
+from tests.documents import ROOT, table
+from vidu_relay.description.schemas import schemas
+from vidu_relay.domain import request
+from vidu_relay.domain.lifecycle import NOT_VERDICTS
+from vidu_relay.domain.states import Status
+
+PAGE = "docs/provider-contract.md"
+SECTIONS = ("Parameters", "Limits", "Statuses", "Fields of the answer", "Error codes")
+ROWS = {section: table(PAGE, f"\n## {section}\n") for section in SECTIONS}
+FIELDS_OF_THE_PAGE = ("error", "output", "usage", "metadata")
+VERDICTS = {"008017095", "008017099"}
+
+
+@cache
+def names_in(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize(
+    ("row", "proof"), [(row, cells[-1]) for section in ROWS.values() for row, cells in section.items()]
+)
+def test_every_row_is_proven_through_the_simulator_by_tests_that_exist(row: str, proof: str) -> None:
+    named = re.findall(r"`([\w/.]+)::(\w+)`", proof)
+
+    assert named
+    assert proof.count("`") == 2 * len(named)
+    for path, name in named:
+        assert re.match(r"tests/(contract|e2e)/", path)
+        assert name in names_in(path), f"{path}::{name}"
+
+
+def test_every_parameter_has_a_row() -> None:
+    subjects = {f"subjects[].{name}" for name in request.Subject.model_fields}
+
+    assert set(ROWS["Parameters"]) == {*request.VideoRequest.model_fields, *subjects, "authorization"}
+
+
+def test_every_status_has_a_row() -> None:
+    assert set(ROWS["Statuses"]) == {status.value for status in Status}
+
+
+def test_every_field_of_the_page_has_a_row() -> None:
+    found: set[str] = set()
+
+    def note(name: str, schema: dict[str, object]) -> None:
+        found.add(name)
+        for part in (schema, *schema.get("anyOf", ())):  # type: ignore[misc]  # a list of schemas, where there is one
+            assert isinstance(part, dict)
+            for inner, of in part.get("properties", {}).items():
+                note(f"{name}.{inner}", of)
+            if "items" in part:
+                for inner, of in part["items"].get("properties", {}).items():
+                    note(f"{name}[].{inner}", of)
+
+    shown = schemas()["Task"]["properties"]
+    for field in FIELDS_OF_THE_PAGE:
+        note(field, shown[field])
+    assert set(ROWS["Fields of the answer"]) == found | {"polling"}
+
+
+def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
+    refused = {value for name, value in vars(request).items() if name.startswith("CODE_")}
+    said = {code: cells[0] for code, cells in ROWS["Error codes"].items()}
+
+    assert set(said) == refused | set(NOT_VERDICTS) | VERDICTS
+    assert {code for code, text in said.items() if text.startswith("422")} == refused
+    assert {code for code, text in said.items() if text.startswith("no verdict")} == set(NOT_VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("prompt", f"1 to {request.MAX_PROMPT_CHARACTERS:,} characters"),
+        ("payload", f"at most {request.MAX_PAYLOAD_CHARACTERS:,} characters"),
+        ("subjects", f"1 to {request.MAX_SUBJECTS}"),
+        ("images", f"1 to {request.MAX_IMAGES}"),
+        ("subjects[].images", f"1 to {request.MAX_IMAGES_PER_SUBJECT}, {request.MAX_IMAGES} in all"),
+        ("subjects[].id", f"1 to {request.MAX_SUBJECT_ID_CHARACTERS} characters"),
+        ("subjects[].voice_id", f"at most {request.MAX_VOICE_ID_CHARACTERS} characters"),
+        ("meta_data", f"at most {request.MAX_META_DATA_CHARACTERS:,} characters"),
+        ("callback_url", f"at most {request.MAX_URL_CHARACTERS:,} characters"),
+        ("wm_url", f"at most {request.MAX_URL_CHARACTERS:,} characters"),
+    ],
+)
+def test_limit_of_a_row_is_the_one_in_the_code(row: str, said: str) -> None:
+    assert said in ROWS["Parameters"][row][0]
