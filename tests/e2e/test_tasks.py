@@ -1,5 +1,6 @@
 """The main job on the deployed stack: what a client asks for, what it gets, what the bus says."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -238,13 +239,24 @@ def test_video_of_unknown_length_arrives_whole(relay: RelayClient, request_body:
     assert task["videos"][0]["size"] == seen["videos"][0]["size"] >= 9_000_000
 
 
-def test_parallel_submits_with_one_key_are_one_task_and_one_create_call(relay: RelayClient, request_body: Body) -> None:
-    before = relay.create_calls()
+def places_taken(relay: RelayClient) -> int:
+    """How many tasks count towards the tenant's daily cap, over all days."""
+    prefix = f"cap#{relay.stack.tenant_id}#"
+    items = relay.aws("dynamodb").scan(TableName=relay.stack.table)["Items"]
+    return sum(int(item["accepted"]["N"]) for item in items if item["pk"]["S"].startswith(prefix))
+
+
+def test_fifty_submits_with_one_key_are_one_task_one_create_call_and_one_place_of_the_cap(
+    relay: RelayClient, request_body: Body
+) -> None:
+    """Eight at a time, which is what a laptop bears; fifty at once are in `tests/contract/test_one_key.py`."""
+    calls, places = relay.create_calls(), places_taken(relay)
     with ThreadPoolExecutor(8) as pool:
-        tasks = list(pool.map(lambda _: relay.submit(request_body, "one-key"), range(8)))
+        tasks = list(pool.map(lambda _: relay.submit(request_body, "one-key"), range(50)))
 
     assert len({task["task_id"] for task in tasks}) == 1
-    assert relay.create_calls() == before + 1
+    assert relay.create_calls() == calls + 1
+    assert places_taken(relay) == places + 1
 
 
 def test_other_request_under_a_used_key_is_refused(relay: RelayClient, request_body: Body) -> None:
@@ -264,3 +276,15 @@ def test_listing_pages_through_own_tasks_newest_first(relay: RelayClient, reques
         listed += [task["task_id"] for task in page["tasks"]]
         cursor = page["next_cursor"]
     assert listed[:3] == ids[::-1]
+
+
+@pytest.mark.parametrize("tampered", [lambda cursor: cursor[:-1], lambda cursor: cursor + "A", lambda cursor: "x"])
+def test_cursor_that_was_tampered_with_is_400(
+    relay: RelayClient, request_body: Body, tampered: Callable[[str], str]
+) -> None:
+    for _ in range(2):
+        relay.submit(request_body)
+    cursor = relay.call("GET", "/v1/tasks", params={"limit": "1"}).json()["next_cursor"]
+    reply = relay.call("GET", "/v1/tasks", params={"cursor": tampered(cursor)})
+
+    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_cursor")

@@ -98,6 +98,24 @@ def test_repeated_key_with_fields_in_another_order_is_the_same_request(world: Wo
     assert world.submit(seed=1, duration=5) == first
 
 
+def test_default_that_is_written_out_is_another_request(world: World) -> None:
+    """What is compared is what was sent: defaults are the provider's and may change."""
+    world.submit()
+    with pytest.raises(IdempotencyConflictError):
+        world.submit(audio=False)
+
+
+def test_parameter_given_as_null_is_the_same_request(world: World) -> None:
+    first = world.submit()
+    assert world.submit(payload=None) == first
+
+
+@pytest.mark.parametrize("key", ["x", " ", "~" * 255])
+def test_shortest_and_longest_key_are_taken(world: World, key: str) -> None:
+    assert world.submit(key=key) == world.submit(key=key)
+    assert len(world.provider.calls) == 1
+
+
 def test_same_key_with_another_request_is_refused_and_changes_nothing(world: World) -> None:
     first = world.submit()
     with pytest.raises(IdempotencyConflictError):
