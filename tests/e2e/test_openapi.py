@@ -10,7 +10,7 @@ import pytest
 
 from local.client import RelayClient
 from local.programs import ROOT, venv_program
-from tests.functions.test_samples import TASK_ID
+from tests.functions.conftest import TASK_ID
 
 EXAMPLES = 40
 """Fuzzed requests an operation, besides those for each limit of the document."""

@@ -278,7 +278,7 @@ def test_listing_pages_through_own_tasks_newest_first(relay: RelayClient, reques
     assert listed[:3] == ids[::-1]
 
 
-@pytest.mark.parametrize("tampered", [lambda cursor: cursor[:-1], lambda cursor: cursor + "A", lambda cursor: "x"])
+@pytest.mark.parametrize("tampered", [lambda cursor: cursor[:-1], lambda cursor: cursor + "A", str.swapcase])
 def test_cursor_that_was_tampered_with_is_400(
     relay: RelayClient, request_body: Body, tampered: Callable[[str], str]
 ) -> None:

@@ -35,6 +35,16 @@ def test_every_event_type_is_named(name: str) -> None:
     assert f"`{name}`" in README
 
 
+def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
+    rows = table(PAGE, "<!-- money:")
+    said = set(re.findall(r"`([a-z_]+)`", " ".join([*rows, *(cells[0] for cells in rows.values())])))
+    codes = set(table("docs/reference.md", "## Codes of tasks"))
+
+    assert said - {status.value for status in Status} - codes == {"usage"}
+    ordinary = {Status.SUBMITTED, Status.PROCESSING, Status.GENERATED, Status.COMPLETED}
+    assert {status.value for status in set(Status) - ordinary} <= said
+
+
 def test_every_route_of_the_template_is_named() -> None:
     routes = {resource["Properties"]["RouteKey"] for resource in of_type("AWS::ApiGatewayV2::Route").values()}
 

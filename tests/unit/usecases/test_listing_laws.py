@@ -1,4 +1,4 @@
-"""Laws of the listing: whatever is submitted while a tenant pages, what was there at the start is shown exactly once."""
+"""Laws of the listing: whatever is submitted meanwhile, what was there at the start is shown exactly once."""
 
 from dataclasses import dataclass, replace
 
