@@ -45,8 +45,8 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -> None:
+def start(function: str, dependencies: Path, *, more: str = "") -> subprocess.CompletedProcess[str]:
+    """Import a handler in an interpreter of its own; prints `started`. `more` is checked before that."""
     variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
     variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = START.format(
@@ -54,8 +54,8 @@ def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -
         shared=str(ROOT / "layers" / "shared"),
         handler=str(ROOT / "functions" / function / "handler.py"),
     )
-    result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
-        [sys.executable, "-I", "-S", "-c", code],
+    return subprocess.run(  # noqa: S603 - our own interpreter, our own code
+        [sys.executable, "-I", "-S", "-c", code.replace('print("started")', more + '\nprint("started")')],
         env={**variables, "PATH": os.environ["PATH"]},
         cwd="/",
         capture_output=True,
@@ -63,6 +63,17 @@ def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -
         check=False,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -> None:
+    result = start(function, dependencies)
+    assert result.stdout == "started\n", result.stderr
+
+
+def test_description_is_served_without_loading_models_or_aws(dependencies: Path) -> None:
+    """It reads a file: whoever opens the page must not wait for what submissions need."""
+    result = start("describe_api", dependencies, more='heavy = roots & {"pydantic", "boto3"}; assert not heavy, heavy')
     assert result.stdout == "started\n", result.stderr
 
 

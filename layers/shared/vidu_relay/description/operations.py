@@ -138,12 +138,12 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Tasks"],
         "summary": "List your tasks",
         "description": "Newest first, a page at a time. Following `next_cursor` shows each task that was there at the "
-        "beginning exactly once, whatever is submitted meanwhile.",
+        "beginning exactly once, whatever is submitted meanwhile. A new task may take a moment to appear.",
         "parameters": [
             {
                 "name": "status",
                 "in": "query",
-                "description": "Only tasks in this state.",
+                "description": "Only tasks that are in this state when the page is read.",
                 "schema": {"type": "string", "enum": [status.value for status in Status]},
             },
             {
