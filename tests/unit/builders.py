@@ -105,8 +105,46 @@ def box(kind: bytes, content: bytes = b"", *, size: int | None = None, wide: boo
     return length.to_bytes(4, "big") + kind + content
 
 
+def track(
+    number: int = 1,
+    *,
+    handler: bytes = b"vide",
+    pixels: tuple[int, int] = (1280, 720),
+    timescale: int = 1000,
+    ticks: int = 5000,
+    tables: bytes = b"",
+) -> bytes:
+    """A `trak` box; `tables` are tables of samples that are not empty."""
+    matrix = b"".join(n.to_bytes(4, "big") for n in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))
+    shown = b"".join((side << 16).to_bytes(4, "big") for side in pixels)
+    entry = box(b"avc1", b"\0" * 24 + b"".join(side.to_bytes(2, "big") for side in pixels) + b"\0" * 50)
+    stsd = box(b"stsd", b"\0" * 4 + (1).to_bytes(4, "big") + entry)
+    tkhd = box(b"tkhd", b"\0" * 12 + number.to_bytes(4, "big") + b"\0" * 24 + matrix + shown)
+    mdhd = box(b"mdhd", b"\0" * 12 + timescale.to_bytes(4, "big") + ticks.to_bytes(4, "big") + b"\0" * 4)
+    hdlr = box(b"hdlr", b"\0" * 8 + handler + b"\0" * 13)
+    for kind, head in ((b"stts", 8), (b"stsc", 8), (b"stsz", 12), (b"stco", 8)):
+        if kind not in tables:
+            tables += box(kind, b"\0" * head)
+    minf = box(b"minf", box(b"dinf") + box(b"stbl", stsd + tables))
+    return box(b"trak", tkhd + box(b"mdia", mdhd + hdlr + minf))
+
+
+def movie(*content: bytes, timescale: int = 1000, ticks: int = 5000) -> bytes:
+    """A `moov` box with these boxes in it, or with a video track of 5 s in 1280×720."""
+    numbers = timescale.to_bytes(4, "big") + ticks.to_bytes(4, "big")
+    return box(b"moov", box(b"mvhd", b"\0" * 12 + numbers + b"\0" * 80) + b"".join(content or (track(),)))
+
+
 def mp4(media_bytes: int = 40) -> bytes:
-    """The smallest file that is built like an MP4."""
+    """The smallest file that is built like a video in MP4: `MP4_FRAME` bytes and its media data."""
     pattern = bytes(number * 31 % 251 for number in range(251))
-    media = (pattern * (media_bytes // 251 + 1))[:media_bytes]
-    return box(b"ftyp", b"isom\0\0\2\0isomiso2") + box(b"moov", b"\0" * 24) + box(b"mdat", media)
+    return mp4_of((pattern * (media_bytes // 251 + 1))[:media_bytes])
+
+
+def mp4_of(media: bytes) -> bytes:
+    """The same with this media data."""
+    return box(b"ftyp", b"isom\0\0\2\0isomiso2") + movie() + box(b"mdat", media)
+
+
+MP4_FRAME = len(mp4_of(b""))
+"""What such a file has beside its media data."""

@@ -1,24 +1,26 @@
 """The proof that the bytes passing by are an MP4 file, and all of it."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.builders import box, mp4
+from tests.unit.builders import box, movie, mp4, track
 from vidu_relay.domain.errors import BadSourceError
-from vidu_relay.domain.video_proof import VideoProof
+from vidu_relay.domain.video_proof import MAX_TRACKS, VideoFacts, VideoProof
 
 FTYP = box(b"ftyp", b"isom\0\0\2\0isomiso2")
-MOOV = box(b"moov", b"m" * 24)
+MOOV = movie()
 MDAT = box(b"mdat", b"d" * 40)
 FREE = box(b"free", b"f" * 10)
 
 
-def prove(data: bytes, block: int = 1 << 20) -> None:
+def prove(data: bytes, block: int = 1 << 20) -> VideoFacts:
     proof = VideoProof()
     for start in range(0, len(data), block):
         proof.feed(data[start : start + block])
-    proof.finish()
+    return proof.finish()
 
 
 def fault(data: bytes, block: int = 1 << 20) -> str:
@@ -36,15 +38,15 @@ GOOD = {
     "64-bit mdat before moov": FTYP + box(b"mdat", b"d" * 40, wide=True) + MOOV,
     "64-bit ftyp": box(b"ftyp", b"isom", wide=True) + MOOV + MDAT,
     "last box to the end": FTYP + MOOV + box(b"mdat", b"d" * 40, size=0),
-    "moov to the end": FTYP + MDAT + box(b"moov", b"m" * 24, size=0),
-    "fragments": FTYP + MOOV + (box(b"moof", b"x" * 9) + MDAT) * 3,
+    "moov to the end": FTYP + MDAT + b"\0\0\0\0" + MOOV[4:],
+    "fragments": FTYP + MOOV + (box(b"moof", box(b"mfhd", b"\0" * 8)) + MDAT) * 3,
 }
 
 
 @pytest.mark.parametrize("data", GOOD.values(), ids=GOOD)
 @pytest.mark.parametrize("block", [1, 7, 8, 9, 16, 17, 1 << 20])
 def test_a_whole_file_is_proven_in_blocks_of_any_size(data: bytes, block: int) -> None:
-    prove(data, block)
+    assert prove(data, block) == VideoFacts(5.0, 1280, 720)
 
 
 def test_memoryviews_and_empty_blocks_are_taken() -> None:
@@ -120,10 +122,146 @@ def test_a_box_size_that_lies_is_found_out(at: int, size: int) -> None:
     assert fault(forged) in ("not_mp4", "truncated")
 
 
+# --- what it says of itself
+
+
+def full(kind: bytes, content: bytes = b"", *, version: int = 0, flags: int = 0) -> bytes:
+    return box(kind, version.to_bytes(1, "big") + flags.to_bytes(3, "big") + content)
+
+
+def words(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(4, "big") for number in numbers)
+
+
+def turned(moov: bytes) -> bytes:
+    """The same movie, shown after a quarter turn."""
+    upright, quarter = words(0x10000, 0, 0, 0, 0x10000), words(0, 0x10000, 0, 0xFFFF0000, 0)
+    assert upright in moov
+    return moov.replace(upright, quarter)
+
+
+def test_a_film_turned_by_a_quarter_is_as_wide_as_it_is_shown() -> None:
+    assert prove(FTYP + turned(MOOV) + MDAT) == VideoFacts(5.0, 720, 1280)
+
+
+def test_headers_of_64_bits_are_read() -> None:
+    wide = full(b"mvhd", b"\0" * 16 + words(600, 0, 4500) + b"\0" * 80, version=1)
+    assert prove(FTYP + box(b"moov", wide + track()) + MDAT).duration_seconds == 7.5
+
+
+@pytest.mark.parametrize("ticks", [0, 2**32 - 1])
+def test_the_length_of_the_track_stands_in_for_a_movie_that_does_not_say(ticks: int) -> None:
+    assert prove(FTYP + movie(track(ticks=2500), ticks=ticks) + MDAT).duration_seconds == 2.5
+
+
+def test_what_a_file_does_not_say_is_left_open() -> None:
+    silent = movie(track(pixels=(0, 0), timescale=0, ticks=0), timescale=0, ticks=0)
+    assert prove(FTYP + silent + MDAT) == VideoFacts(None, None, None)
+
+
+def test_the_video_is_found_among_other_tracks() -> None:
+    tracks = (track(1, handler=b"soun", pixels=(0, 0)), track(2, pixels=(640, 360)), track(3, handler=b"text"))
+    assert prove(FTYP + movie(*tracks) + MDAT) == VideoFacts(5.0, 640, 360)
+
+
+def test_an_announced_length_of_a_fragmented_film_is_taken() -> None:
+    mvex = box(b"mvex", full(b"mehd", words(9000)) + full(b"trex", words(1, 1, 40, 0, 0)))
+    fragment = box(b"moof", full(b"mfhd", words(1)) + box(b"traf", full(b"tfhd", words(1)) + full(b"trun", words(25))))
+    without = box(b"mvex", full(b"trex", words(1, 1, 40, 0, 0)))
+    assert prove(FTYP + movie(track(), mvex, ticks=0) + fragment + MDAT).duration_seconds == 9.0
+    assert prove(FTYP + movie(track(), without, ticks=0) + fragment + MDAT).duration_seconds == 1.0
+
+
+# --- what its tables point to
+
+
+def chunks(*offsets: int) -> bytes:
+    return full(b"stco", words(len(offsets), *offsets))
+
+
+def sizes(*weights: int) -> bytes:
+    return full(b"stsz", words(0, len(weights), *weights))
+
+
+def filled(*tables: bytes) -> bytes:
+    return FTYP + movie(track(tables=b"".join(tables))) + MDAT
+
+
+def test_tables_that_stay_within_the_file_are_taken() -> None:
+    end = len(filled(chunks(1)))
+    for tables in (chunks(1, 40, end), sizes(10, 20, 10), full(b"stsz", words(8, 5)), full(b"co64", words(1, 0, 99))):
+        assert prove(filled(tables)) == VideoFacts(5.0, 1280, 720)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [chunks(1, 1 << 20), full(b"co64", words(1, 1, 0)), sizes(40, 1), full(b"stsz", words(8, 6))],
+    ids=["chunk", "far chunk", "samples", "equal samples"],
+)
+def test_a_file_that_ends_before_what_its_tables_name_is_truncated(table: bytes) -> None:
+    assert fault(filled(table)) == "truncated"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        full(b"stco", words(2, 1)),
+        full(b"stco", words(1, 1, 1)),
+        full(b"stco", words(2**32 - 1)),
+        full(b"stsz", words(0, 3, 1, 1)),
+        full(b"stsz", b"\0\0"),
+        full(b"stts", words(2, 1, 1)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("block", [3, 1 << 20])
+def test_a_table_that_does_not_fill_its_box_is_refused(table: bytes, block: int) -> None:
+    assert fault(filled(table), block) == "not_mp4"
+
+
+@pytest.mark.parametrize(
+    "kind", [b"stsd", b"stts", b"stsc", b"stsz", b"stco", b"dinf", b"mdhd", b"hdlr", b"tkhd", b"mvhd"]
+)
+def test_a_movie_that_lacks_a_part_is_refused(kind: str) -> None:
+    assert MOOV.count(kind.encode()) == 1
+    assert fault(FTYP + MOOV.replace(kind.encode(), b"free") + MDAT) == "not_mp4"
+
+
+def test_a_movie_without_a_video_track_is_refused() -> None:
+    assert fault(FTYP + movie(track(handler=b"soun")) + MDAT) == "not_mp4"
+    assert fault(FTYP + movie(FREE) + MDAT) == "not_mp4"
+
+
+def test_more_tracks_than_anyone_needs_are_refused() -> None:
+    assert prove(FTYP + movie(*[track()] * MAX_TRACKS) + MDAT) == VideoFacts(5.0, 1280, 720)
+    assert fault(FTYP + movie(*[track()] * (MAX_TRACKS + 1)) + MDAT) == "not_mp4"
+
+
+def test_a_table_of_a_hundred_million_rows_costs_no_memory() -> None:
+    rows = 10**8
+    head = full(b"stsz", words(0, rows))
+    moov = movie(track(tables=head + b"stts stsc stco"))
+    lying = moov[: moov.index(b"stsz") + 16]
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz"):
+        at = lying.index(name) - 4
+        lying = lying[:at] + (int.from_bytes(lying[at : at + 4], "big") + 4 * rows).to_bytes(4, "big") + lying[at + 4 :]
+    tracemalloc.start()
+    proof = VideoProof()
+    proof.feed(FTYP + lying)
+    block = bytes(1 << 18)
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(16):
+        proof.feed(block)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
 def test_bytes_behind_the_last_box_are_found_out() -> None:
     for extra in range(1, 8):
         assert fault(mp4() + b"\xff" * extra) == "truncated"
-    assert fault(mp4() + b"\xff" * 8) == "truncated"
+    assert fault(mp4() + b"\xff" * 8) == "not_mp4"
 
 
 def test_an_enormous_box_costs_no_memory() -> None:
@@ -131,7 +269,7 @@ def test_an_enormous_box_costs_no_memory() -> None:
     proof.feed(FTYP + MOOV + box(b"mdat", size=1) + (2**63).to_bytes(8, "big"))
     for _ in range(100):
         proof.feed(b"x" * 10_000)
-    assert len(proof._header) == 0
+    assert len(proof._taken) == 0
     with pytest.raises(BadSourceError):
         proof.finish()
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.unit.builders import mp4_of
 from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
@@ -140,10 +141,8 @@ class ScriptedProvider:
         return self.remote[remote_id]
 
 
-def mp4(content: bytes) -> bytes:
-    """The smallest file that is an MP4 by its boxes, with this as its media data."""
-    boxes = ((b"ftyp", b"isom\0\0\2\0isom"), (b"moov", b"\0" * 8), (b"mdat", content))
-    return b"".join((8 + len(body)).to_bytes(4, "big") + kind + body for kind, body in boxes)
+mp4 = mp4_of
+"""The smallest video in MP4 with these bytes as its media data."""
 
 
 class _ScriptedStream(VideoStream):

@@ -1,64 +1,513 @@
-"""Proof, while the bytes pass by, that they are an MP4 file and all of it (ISO/IEC 14496-12, top-level boxes)."""
+"""Proof, while the bytes pass by, that they are a video in an MP4 file and all of it (ISO/IEC 14496-12).
+
+The walk is a generator that asks for the few bytes it needs and has the rest passed over. Nothing grows with the
+file: tables are summed up a slice at a time, and boxes nest only as deep as `_INSIDE` says.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
 from vidu_relay.domain.errors import BadSourceError
 
-__all__ = ["VideoProof"]
+__all__ = ["VideoFacts", "VideoProof"]
+
+MAX_TRACKS = 64
+
+_SLICE_ROWS = 4096
+"""Rows of a table that are looked at in one go: at most 96 KB."""
+
+_FILE = b""
+_INSIDE = {
+    _FILE: {b"moov", b"moof"},
+    b"moov": {b"trak", b"mvex"},
+    b"trak": {b"mdia"},
+    b"mdia": {b"minf"},
+    b"minf": {b"stbl"},
+    b"stbl": {b"stsd"},
+    b"moof": {b"traf"},
+}
+"""Which boxes are walked into, by the box they lie in. All others are looked at as a whole, or passed over."""
+
+_NEEDED = {
+    b"moov": ({b"mvhd"},),
+    b"trak": ({b"tkhd"}, {b"mdia"}),
+    b"mdia": ({b"mdhd"}, {b"hdlr"}, {b"minf"}),
+    b"minf": ({b"dinf"}, {b"stbl"}),
+    b"stbl": ({b"stsd"}, {b"stts"}, {b"stsc"}, {b"stsz", b"stz2"}, {b"stco", b"co64"}),
+    b"moof": ({b"mfhd"},),
+    b"traf": ({b"tfhd"},),
+}
+"""What the standard wants in each of them: one of each set. A size that lies often swallows one of these."""
+
+_NAMED = {kind for wanted in _NEEDED.values() for kinds in wanted for kind in kinds}
+
+_LETTERS = {*range(0x20, 0x7F), 0xA9}
+"""What the name of a box is made of."""
+
+_MAY_BE_LAST = {b"mdat", b"moov", b"free", b"skip", b"uuid"}
+"""Boxes that are taken without a size, up to the end of the file."""
+
+_Steps = Generator[int, bytes, None]
+"""Yields how many bytes it wants to see next, or as a negative number how many it wants passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What a proven file says of itself: seconds, and pixels as shown. None where it does not say."""
+
+    duration_seconds: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(slots=True)
+class _Track:
+    handler: bytes = b""
+    number: int = 0
+    timescale: int = 0
+    media_ticks: int = 0
+    """As its media header states."""
+    sample_ticks: int = 0
+    """Summed up over its samples in the movie box."""
+    pixels: tuple[int, int] = (0, 0)
+    shown: tuple[int, int] = (0, 0)
+    rotated: bool = False
+
+
+@dataclass(slots=True)
+class _Defaults:
+    """What a fragment's samples last and weigh if nothing else is said."""
+
+    ticks: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Fragments:
+    track: int = 0
+    current: _Defaults = field(default_factory=_Defaults)
+    defaults: dict[int, _Defaults] = field(default_factory=dict)
+    ticks: dict[int, int] = field(default_factory=dict)
+    announced_ticks: int = 0
+    seen: bool = False
 
 
 class VideoProof:
-    """Walks the top-level boxes of a file fed to it in blocks of any size, in constant memory.
+    """Walks the boxes of a file fed to it in blocks of any size, in constant memory.
 
-    The file begins with `ftyp`, holds `moov` and media data (`mdat`), and its box sizes add up to its length.
+    The file begins with `ftyp`, holds one `moov` with a video track, and media data (`mdat`). On every level that is
+    walked the sizes of the boxes add up. Nothing that the file's own tables point to lies behind its end: chunks,
+    samples by their sizes, and what a segment index covers.
     """
 
     def __init__(self) -> None:
-        self._header = bytearray()
+        self._length = 0
+        self._taken = bytearray()
         self._skip = 0
         self._to_the_end = False
-        self._seen: set[bytes] = set()
-        self._first = True
+        self._may_end = False
+        self._movies = 0
+        self._media = 0
+        self._media_from: int | None = None
+        self._sample_bytes = 0
+        self._reaches_to = 0
+        self._movie_timescale = 0
+        self._movie_ticks = 0
+        self._tracks: list[_Track] = []
+        self._fragments = _Fragments()
+        self._steps = self._boxes(_FILE, 0, None)
+        self._want = next(self._steps)
 
-    def feed(self, block: bytes | memoryview) -> None:
-        """Look at the next block. Raises `BadSourceError` (`not_mp4`) as soon as it cannot be an MP4 file."""
+    @property
+    def unseen(self) -> int | None:
+        """How many of the next bytes need not be seen; None for all that follow."""
+        return None if self._to_the_end else self._skip
+
+    def feed(self, block: bytes | bytearray | memoryview) -> None:
+        """Look at the next block. Raises `BadSourceError` (`not_mp4`) as soon as it cannot be a video in MP4."""
+        size = len(block)
+        if self._to_the_end or self._skip >= size:  # most of a file: inside its media data
+            self.pass_over(size)
+            return
         view = memoryview(block)
         while view and not self._to_the_end:
             if self._skip:
                 step = min(self._skip, len(view))
-                self._skip -= step
-                view = view[step:]
-                continue
-            missing = self._header_length() - len(self._header)
-            self._header += view[:missing]
-            view = view[missing:]
-            if len(self._header) == self._header_length():
-                self._open_box()
+                self.pass_over(step)
+            else:
+                step = min(self._want - len(self._taken), len(view))
+                self._taken += view[:step]
+                self._length += step
+                if len(self._taken) == self._want:
+                    self._go_on()
+            view = view[step:]
+        self._length += len(view)
 
-    def finish(self) -> None:
-        """The file ends here. Raises `BadSourceError`: `truncated` inside a box, `not_mp4` if a part is missing."""
-        if self._skip or self._header:
+    def pass_over(self, size: int) -> None:
+        """The next `size` bytes, at most `unseen` many, are there."""
+        if not self._to_the_end:
+            self._skip -= size
+        self._length += size
+
+    def finish(self) -> VideoFacts:
+        """The file ends here; what it says of itself.
+
+        Raises `BadSourceError`: `truncated` inside a box or before what its tables point to, `not_mp4` if a part is
+        missing.
+        """
+        inside = self._skip or self._taken or not self._may_end
+        if self._length and inside and not self._to_the_end:
             raise BadSourceError("truncated", "The video ends in the middle of a box.")
-        if not {b"moov", b"mdat"} <= self._seen:
+        media = self._media + (self._length - self._media_from if self._media_from is not None else 0)
+        if not self._movies or not media:
             raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
+        video = next((track for track in self._tracks if track.handler == b"vide"), None)
+        if video is None:
+            raise BadSourceError("not_mp4", "The file has no video track.")
+        if self._sample_bytes > media or self._reaches_to > self._length:
+            raise BadSourceError("truncated", "The video ends before the media that its tables name.")
+        width, height = video.pixels if all(video.pixels) else video.shown
+        if video.rotated:
+            width, height = height, width
+        known = width > 0 and height > 0
+        return VideoFacts(self._seconds(video), width if known else None, height if known else None)
 
-    def _header_length(self) -> int:
-        return 16 if len(self._header) >= 8 and self._header[:4] == b"\0\0\0\1" else 8
+    def _go_on(self) -> None:
+        data = bytes(self._taken)
+        self._taken.clear()
+        want = self._steps.send(data)
+        while want <= 0:
+            self._skip -= want
+            want = self._steps.send(b"")
+        self._want = want
 
-    def _open_box(self) -> None:
-        size, kind = int.from_bytes(self._header[:4], "big"), bytes(self._header[4:8])
-        if self._first and kind != b"ftyp":
-            raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
-        self._first = False
-        if size == 1:
-            size = int.from_bytes(self._header[8:16], "big")
-            if size == 0:
-                raise BadSourceError("not_mp4", "A box of the file is smaller than its own header.")
-        if size == 0:  # the last box: it reaches to the end of the file
-            self._to_the_end = True
-        elif size < len(self._header):
-            raise BadSourceError("not_mp4", "A box of the file is smaller than its own header.")
-        self._skip = max(0, size - len(self._header))
-        if self._skip or self._to_the_end:
-            self._seen.add(kind)
-        self._header.clear()
+    def _seconds(self, video: _Track) -> float | None:
+        movie = self._movie_ticks / self._movie_timescale if self._movie_timescale else 0.0
+        if self._fragments.seen:
+            if self._fragments.announced_ticks and self._movie_timescale:
+                movie = self._fragments.announced_ticks / self._movie_timescale
+            else:
+                movie = max(movie, *(self._sampled_seconds(track) for track in self._tracks))
+        if not movie and video.timescale:
+            movie = video.media_ticks / video.timescale
+        return round(movie, 3) or None
+
+    def _sampled_seconds(self, track: _Track) -> float:
+        ticks = track.sample_ticks + self._fragments.ticks.get(track.number, 0)
+        return ticks / track.timescale if track.timescale else 0.0
+
+    # ---------------------------------------------------------------------------------------------- the walk
+
+    def _boxes(self, parent: bytes, at: int, end: int | None) -> _Steps:
+        """The boxes from an offset up to another, or to the end of the file."""
+        seen: set[bytes] = set()
+        while end is None or at < end:
+            if end is not None and end - at < 8:
+                raise _misfit()
+            self._may_end = end is None and at > 0
+            header = yield 8
+            self._may_end = False
+            size, kind, head = int.from_bytes(header[:4], "big"), header[4:], 8
+            if parent not in _HOMES.get(kind, (parent,)) or not all(byte in _LETTERS for byte in kind):
+                raise _misfit()
+            if at == 0 and kind != b"ftyp":
+                raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
+            if size == 1:
+                if end is not None and end - at < 16:
+                    raise _misfit()
+                size, head = int.from_bytes((yield 8), "big"), 16
+            elif (
+                size == 0 and parent == _FILE and kind in _MAY_BE_LAST
+            ):  # the last box: it reaches to the end of the file
+                yield from self._content(parent, kind, at + head, None)
+            if size < head or (end is not None and at + size > end):
+                raise _misfit()
+            yield from self._content(parent, kind, at + head, at + size)
+            at += size
+            if kind in _NAMED:
+                seen.add(kind)
+        if not _has_all(parent, seen):
+            raise BadSourceError("not_mp4", "A part of the movie header is missing.")
+
+    def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> _Steps:
+        if kind in _INSIDE.get(parent, ()):
+            self._enter(kind)
+            if kind == b"stsd":
+                at = yield from self._preamble(at, end)
+            yield from self._boxes(kind, at, end)
+            return
+        if end is None:
+            yield from self._leave_open(kind, at)
+            return
+        if kind == b"mdat" and parent == _FILE:
+            self._media += end - at
+        elif reader := self._readers.get((parent, b"" if parent == b"stsd" else kind)):
+            yield from reader(self, end - at, end)
+            return
+        yield at - end
+
+    def _enter(self, kind: bytes) -> None:
+        if kind == b"moov":
+            self._movies += 1
+            if self._movies > 1:
+                raise BadSourceError("not_mp4", "The file has more than one movie header.")
+        elif kind == b"trak":
+            if len(self._tracks) == MAX_TRACKS:
+                raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
+            self._tracks.append(_Track())
+        elif kind in (b"mvex", b"moof"):
+            self._fragments.seen = True
+        elif kind == b"traf":
+            self._fragments.track, self._fragments.current = 0, _Defaults()
+
+    def _preamble(self, at: int, end: int | None) -> Generator[int, bytes, int]:
+        """A sample description is a container behind its version and a count."""
+        if end is None or end - at < 8:
+            raise _misfit()
+        yield 8
+        return at + 8
+
+    def _leave_open(self, kind: bytes, at: int) -> _Steps:
+        if kind == b"ftyp":
+            raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
+        if kind == b"mdat":
+            self._media_from = at
+        self._to_the_end = True
+        yield 1  # never comes: nothing more is looked at
+
+    # --------------------------------------------------------------------------------------- single boxes
+
+    def _movie_header(self, size: int, _: int) -> _Steps:
+        data = yield from _whole(size, 100, 112)
+        self._movie_timescale, self._movie_ticks = _duration(data)
+
+    def _media_header(self, size: int, _: int) -> _Steps:
+        data = yield from _whole(size, 24, 36)
+        self._tracks[-1].timescale, self._tracks[-1].media_ticks = _duration(data)
+
+    def _track_header(self, size: int, _: int) -> _Steps:
+        data = yield from _whole(size, 84, 96)
+        track, wide = self._tracks[-1], 12 if data[:1] == b"\1" else 0
+        track.number = _number(data, 20 if wide else 12)
+        matrix = 40 + wide
+        upright, turned = _number(data, matrix) or _number(data, matrix + 16), _number(data, matrix + 4)
+        track.rotated = not upright and bool(turned)  # a quarter turn: width and height change places
+        track.shown = (_number(data, matrix + 36) >> 16, _number(data, matrix + 40) >> 16)
+
+    def _fragment_number(self, size: int, _: int) -> _Steps:
+        yield from _whole(size, 8, 8)
+
+    def _handler(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 12)
+        self._tracks[-1].handler = data[8:12]
+        yield 12 - size
+
+    def _sample_entry(self, size: int, _: int) -> _Steps:
+        if size >= 28 and not any(self._tracks[-1].pixels):
+            data = yield 28
+            self._tracks[-1].pixels = (_number(data, 24, 2), _number(data, 26, 2))
+            size -= 28
+        yield -size
+
+    def _times(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 8)
+        track = self._tracks[-1]
+
+        def add(rows: bytes) -> None:
+            track.sample_ticks += sum(count * ticks for count, ticks in struct.iter_unpack(">II", rows))
+
+        yield from _rows(_number(data, 4), 8, size - 8, add)
+
+    def _sizes(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 12)
+        each, count = _number(data, 4), _number(data, 8)
+        if each:
+            self._sample_bytes += each * count
+            count = 0
+
+        def add(rows: bytes) -> None:
+            self._sample_bytes += sum(_column(rows, 1, 0))
+
+        yield from _rows(count, 4, size - 12, add)
+
+    def _chunks(self, size: int, _: int) -> _Steps:
+        yield from self._offsets(size, 4)
+
+    def _far_chunks(self, size: int, _: int) -> _Steps:
+        yield from self._offsets(size, 8)
+
+    def _offsets(self, size: int, width: int) -> _Steps:
+        data = yield from _head(size, 8)
+
+        def look(rows: bytes) -> None:
+            found = struct.unpack(f">{len(rows) // width}{'Q' if width == 8 else 'I'}", rows)
+            self._reaches_to = max(self._reaches_to, *found)
+
+        yield from _rows(_number(data, 4), width, size - 8, look)
+
+    # ----------------------------------------------------------------------------------------- fragments
+
+    def _fragmented_length(self, size: int, _: int) -> _Steps:
+        data = yield from _whole(size, 8, 12)
+        self._fragments.announced_ticks = _known(_number(data, 4, 8 if data[:1] == b"\1" else 4), data)
+
+    def _track_defaults(self, size: int, _: int) -> _Steps:
+        data = yield from _whole(size, 24, 24)
+        if len(self._fragments.defaults) == MAX_TRACKS:
+            raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
+        self._fragments.defaults[_number(data, 4)] = _Defaults(_number(data, 12), _number(data, 16))
+
+    def _fragment_header(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 8)
+        flags, fragments = _number(data, 1, 3), self._fragments
+        fields = sum(width for bit, width in ((1, 8), (2, 4), (8, 4), (16, 4), (32, 4)) if flags & bit)
+        if size != 8 + fields:
+            raise _misfit()
+        data += (yield fields) if fields else b""
+        fragments.track = _number(data, 4)
+        basis = fragments.defaults.get(fragments.track, _Defaults())
+        at = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
+        ticks = _number(data, at) if flags & 0x8 else basis.ticks
+        at += 4 if flags & 0x8 else 0
+        fragments.current = _Defaults(ticks, _number(data, at) if flags & 0x10 else basis.size)
+
+    def _run(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 8)
+        flags, count, fragments = _number(data, 1, 3), _number(data, 4), self._fragments
+        extra = (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
+        fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
+        known = {track.number for track in self._tracks}
+        track = fragments.track if fragments.track in known else None
+        ticks = 0
+
+        def add(rows: bytes) -> None:
+            nonlocal ticks
+            if 0x100 in fields:
+                ticks += sum(_column(rows, len(fields), 0))
+            if 0x200 in fields:
+                self._sample_bytes += sum(_column(rows, len(fields), fields.index(0x200)))
+
+        if size < 8 + extra:
+            raise _misfit()
+        yield -extra
+        yield from _rows(count, 4 * len(fields), size - 8 - extra, add)
+        if 0x100 not in fields:
+            ticks = count * fragments.current.ticks
+        if 0x200 not in fields:
+            self._sample_bytes += count * fragments.current.size
+        if track is not None:
+            fragments.ticks[track] = fragments.ticks.get(track, 0) + ticks
+
+    def _segment_index(self, size: int, end: int) -> _Steps:
+        data = yield from _head(size, 24)
+        first, used = _number(data, 16), 24
+        if data[:1] == b"\1":
+            more = yield from _head(size - 24, 8)
+            data, used = data + more, 32
+            first = _number(data, 20, 8)
+        covered = 0
+
+        def add(rows: bytes) -> None:
+            nonlocal covered
+            covered += sum(reference & 0x7FFFFFFF for reference in _column(rows, 3, 0))
+
+        yield from _rows(_number(data, used - 2, 2), 12, size - used, add)
+        self._reaches_to = max(self._reaches_to, end + first + covered)
+
+    _readers: ClassVar[dict[tuple[bytes, bytes], Callable[[VideoProof, int, int], _Steps]]] = {
+        (b"moov", b"mvhd"): _movie_header,
+        (b"trak", b"tkhd"): _track_header,
+        (b"mdia", b"mdhd"): _media_header,
+        (b"mdia", b"hdlr"): _handler,
+        (b"stsd", b""): _sample_entry,
+        (b"stbl", b"stts"): _times,
+        (b"stbl", b"stsz"): _sizes,
+        (b"stbl", b"stco"): _chunks,
+        (b"stbl", b"co64"): _far_chunks,
+        (b"mvex", b"mehd"): _fragmented_length,
+        (b"mvex", b"trex"): _track_defaults,
+        (b"moof", b"mfhd"): _fragment_number,
+        (b"traf", b"tfhd"): _fragment_header,
+        (b"traf", b"trun"): _run,
+        (_FILE, b"sidx"): _segment_index,
+    }
+
+
+_HOMES: dict[bytes, set[bytes]] = {
+    b"mdat": {_FILE},
+    b"sidx": {_FILE},
+    b"mehd": {b"mvex"},
+    b"trex": {b"mvex"},
+    b"tfdt": {b"traf"},
+    b"trun": {b"traf"},
+    b"tfra": {b"mfra"},
+    b"mfro": {b"mfra"},
+    b"hdlr": {b"minf"},
+}
+"""Where a box may lie, of those that lie in one place only (QuickTime has `hdlr` in two)."""
+for _parent, _kind in (
+    *((parent, kind) for parent, kinds in _INSIDE.items() for kind in kinds),
+    *((parent, kind) for parent, wanted in _NEEDED.items() for kinds in wanted for kind in kinds),
+):
+    _HOMES.setdefault(_kind, set()).add(_parent)
+
+
+def _head(size: int, wanted: int) -> Generator[int, bytes, bytes]:
+    """The first bytes of a box's content; whatever is behind them is left."""
+    if size < wanted:
+        raise _misfit()
+    return (yield wanted)
+
+
+def _whole(size: int, narrow: int, wide: int) -> Generator[int, bytes, bytes]:
+    """The content of a box whose size follows from its version."""
+    data = yield from _head(size, 4)
+    if size != (wide if data[0] else narrow):
+        raise _misfit()
+    return data + (yield size - 4)
+
+
+def _rows(count: int, width: int, size: int, look: Callable[[bytes], None]) -> _Steps:
+    """A table of rows that fills the rest of its box, a slice at a time."""
+    if count * width != size:
+        raise _misfit()
+    while size:
+        data = yield min(size, _SLICE_ROWS * width)
+        look(data)
+        size -= len(data)
+
+
+def _column(rows: bytes, columns: int, number: int) -> tuple[int, ...]:
+    """One column of rows of 32-bit numbers."""
+    return struct.unpack(f">{len(rows) // 4}I", rows)[number::columns]
+
+
+def _number(data: bytes, at: int, width: int = 4) -> int:
+    if len(data) < at + width:
+        raise _misfit()
+    return int.from_bytes(data[at : at + width], "big")
+
+
+def _duration(data: bytes) -> tuple[int, int]:
+    """Timescale and ticks of a movie or media header."""
+    if data[:1] == b"\1":
+        return _number(data, 20), _known(_number(data, 24, 8), data)
+    return _number(data, 12), _known(_number(data, 16), data)
+
+
+def _known(ticks: int, data: bytes) -> int:
+    """A duration of ones means that it is not known."""
+    unknown = 2**64 - 1 if data[:1] == b"\1" else 2**32 - 1
+    return 0 if ticks == unknown else ticks
+
+
+def _has_all(parent: bytes, seen: set[bytes]) -> bool:
+    return all(kinds & seen for kinds in _NEEDED.get(parent, ()))
+
+
+def _misfit() -> BadSourceError:
+    return BadSourceError("not_mp4", "The boxes of the file do not fit into each other.")

@@ -1,0 +1,244 @@
+"""Files of a real muxer: taken whole with what they say of themselves, refused when anything is missing or bent."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.builders import box
+from tests.unit.domain.muxed import LAYOUTS, RATE, Muxed, muxed, seen_by_the_muxer, top_boxes
+from vidu_relay.domain.errors import BadSourceError
+from vidu_relay.domain.video_proof import VideoFacts, VideoProof
+
+HARMLESS = {b"free", b"skip", b"uuid", b"mfra"}
+"""Boxes at the end of a file without which it shows the same."""
+
+WALKED = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"mvex", b"moof", b"traf"}
+
+
+def prove(data: bytes, cuts: tuple[int, ...] = ()) -> VideoFacts:
+    proof = VideoProof()
+    for start, end in zip((0, *cuts), (*cuts, len(data)), strict=True):
+        proof.feed(data[start:end])
+    return proof.finish()
+
+
+def refused(data: bytes) -> bool:
+    try:
+        prove(data)
+    except BadSourceError as error:
+        return error.code in ("truncated", "not_mp4")
+    return False
+
+
+@pytest.mark.parametrize("what", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_is_taken_and_says_what_the_muxer_says(what: Muxed) -> None:
+    data = muxed(what)
+    seconds, width, height = seen_by_the_muxer(data)
+    facts = prove(data)
+    assert (facts.width, facts.height) == (width, height) == (what.width, what.height)
+    assert facts.duration_seconds is not None
+    # B-frames are shown up to two frames later than they are stored, sound may be longer by a packet
+    assert abs(facts.duration_seconds - seconds) <= 2 / RATE + 0.01
+    assert abs(facts.duration_seconds - what.frames / RATE) <= 2 / RATE + 0.01
+
+
+@given(what=st.sampled_from(list(LAYOUTS.values())), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_how_a_file_arrives_does_not_change_what_is_found(what: Muxed, data: st.DataObject) -> None:
+    file = muxed(what)
+    cuts = data.draw(st.lists(st.integers(0, len(file)), max_size=60).map(sorted))
+    assert prove(file, tuple(cuts)) == prove(file)
+
+
+@pytest.mark.parametrize("what", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_file_passed_over_where_nothing_need_be_seen_is_found_the_same(what: Muxed) -> None:
+    file, proof, at, seen = muxed(what), VideoProof(), 0, 0
+    while at < len(file):
+        unseen = min(len(file) - at, proof.unseen if proof.unseen is not None else len(file))
+        if unseen:
+            proof.pass_over(unseen)
+        else:
+            seen += 1
+            proof.feed(file[at : at + 1])
+        at += unseen or 1
+    assert proof.finish() == prove(file)
+    assert seen < len(file) // 2
+
+
+# --- cut
+
+
+def cut_points(file: bytes) -> Iterator[int]:
+    """Every end of a box, the bytes around it, and the middle of each box."""
+    for _, start, end in top_boxes(file):
+        yield from (start + 1, start + 4, start + 7, start + 8, start + 9, (start + end) // 2, end - 1, end)
+
+
+def lost(file: bytes, at: int) -> set[bytes]:
+    """Kinds of the boxes that are missing in a file cut at the end of one."""
+    return {kind for kind, start, _ in top_boxes(file) if start >= at}
+
+
+def may_pass(file: bytes, at: int) -> bool:
+    """Whether a cut leaves a whole file: only harmless boxes are gone, or whole fragments that no index counts."""
+    if at not in {end for _, _, end in top_boxes(file)}:
+        return False
+    missing = lost(file, at)
+    return missing <= HARMLESS or (
+        missing <= HARMLESS | {b"moof", b"mdat"} and b"sidx" not in {kind for kind, _, _ in top_boxes(file)}
+    )
+
+
+@pytest.mark.parametrize("what", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_file_cut_at_a_box_is_refused(what: Muxed) -> None:
+    file = muxed(what)
+    for at in set(cut_points(file)) - {len(file)}:
+        assert refused(file[:at]) or may_pass(file, at), (at, lost(file, at))
+
+
+@given(what=st.sampled_from(list(LAYOUTS.values())), data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_file_cut_anywhere_is_refused(what: Muxed, data: st.DataObject) -> None:
+    file = muxed(what)
+    at = data.draw(st.integers(0, len(file) - 1))
+    assert refused(file[:at]) or may_pass(file, at)
+
+
+def test_a_fragmented_file_with_an_index_is_refused_at_every_cut_that_loses_a_fragment() -> None:
+    file = muxed(LAYOUTS["fragments with an index"])
+    ends = [end for kind, _, end in top_boxes(file) if kind == b"mdat"]
+    assert len(ends) > 2
+    assert all(refused(file[:end]) for end in ends[:-1])
+
+
+def test_a_file_whose_media_run_to_the_end_is_refused_at_every_cut() -> None:
+    """No size says where it ends: the sample tables do."""
+    file = bytearray(muxed(LAYOUTS["moov first"]))
+    (start,) = (start for kind, start, _ in top_boxes(bytes(file)) if kind == b"mdat")
+    file[start : start + 4] = b"\0\0\0\0"
+    assert prove(bytes(file)) == prove(muxed(LAYOUTS["moov first"]))
+    for at in range(start + 8, len(file), 7):
+        assert refused(bytes(file[:at]))
+
+
+# --- bent
+
+
+def walked(file: bytes, start: int, end: int, *, top: bool = True) -> Iterator[int]:
+    """First byte of every box whose size is looked at."""
+    at = start
+    while at < end:
+        yield at
+        size, kind = int.from_bytes(file[at : at + 4], "big"), file[at + 4 : at + 8]
+        if kind in WALKED:
+            yield from walked(file, at + (16 if kind == b"stsd" else 8), at + size, top=False)
+        at += size
+
+
+BENT = ["moov first, with sound", "moov at the end, with sound", "fragments, with sound", "fragments with an index"]
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_a_flipped_bit_in_the_size_of_a_box_is_found_out(name: str) -> None:
+    file = muxed(LAYOUTS[name])
+    boxes = list(walked(file, 0, len(file)))
+    assert len(boxes) > 20
+    passed = []
+    for at in boxes:
+        for bit in range(32):
+            bent = bytearray(file)
+            bent[at + 3 - bit // 8] ^= 1 << bit % 8
+            if not refused(bytes(bent)):
+                passed.append((file[at + 4 : at + 8], bit))
+                assert prove(bytes(bent)) == prove(file)
+    # the empty `free` box behind `moov` may be swallowed by it: the file shows the same
+    assert passed == ([(b"moov", 3)] if name == "moov first, with sound" else [])
+
+
+# --- shaped otherwise
+
+
+def reshaped(file: bytes, kind: bytes, change: str) -> bytes:
+    out = b""
+    for found, start, end in top_boxes(file):
+        whole = file[start:end]
+        if found != kind:
+            out += whole
+        elif change == "64 bits":
+            out += box(found, whole[8:], wide=True)
+        elif change == "free boxes around":
+            out += box(b"free", b"f" * 9) + whole + box(b"uuid", b"u" * 20) + box(b"skip")
+        elif change == "to the end":
+            out += b"\0\0\0\0" + whole[4:]
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "change"),
+    [
+        ("moov first", b"mdat", "64 bits"),
+        ("moov at the end", b"mdat", "64 bits"),
+        ("moov at the end", b"moov", "64 bits"),
+        ("moov first", b"mdat", "to the end"),
+        ("moov at the end", b"moov", "to the end"),
+        ("moov at the end", b"moov", "free boxes around"),
+        ("moov first", b"mdat", "free boxes around"),
+        ("fragments", b"mdat", "64 bits"),
+        ("fragments", b"moof", "free boxes around"),
+    ],
+)
+def test_other_shapes_of_a_real_file_are_taken(name: str, kind: bytes, change: str) -> None:
+    file = muxed(LAYOUTS[name])
+    shaped = reshaped(file, kind, change)
+    assert shaped != file
+    assert prove(shaped) == prove(file)
+
+
+# --- not a video in MP4
+
+
+def _zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("video.mp4", muxed(LAYOUTS["moov first"]))
+    return buffer.getvalue()
+
+
+def _sound_only() -> bytes:
+    """A whole file whose video track says that it is sound."""
+    return muxed(LAYOUTS["moov first"]).replace(b"vide", b"soun")
+
+
+def _without_ftyp() -> bytes:
+    file = muxed(LAYOUTS["QuickTime"])
+    return file[top_boxes(file)[0][2] :]
+
+
+FOREIGN = {
+    "web page": b"<!DOCTYPE html><html><body>The link has expired</body></html>" * 100,
+    "JSON": b'{"error": {"code": "AccessDenied"}}',
+    "XML of S3": b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>',
+    "PNG": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0" * 500,
+    "WebM": muxed(Muxed("libvpx", container="webm")),
+    "Matroska": muxed(Muxed(container="matroska")),
+    "AVI": muxed(Muxed(container="avi")),
+    "FLV": muxed(Muxed("flv1", container="flv")),
+    "MPEG-TS": muxed(Muxed(container="mpegts")),
+    "MP3": b"ID3\x04\0\0\0\0\0\x23TSSE" + b"\xff\xfb\x90\x64" * 200,
+    "zip": _zip(),
+    "sound only": _sound_only(),
+    "QuickTime without ftyp": _without_ftyp(),
+    "HEIC": box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", b"\0" * 90) + box(b"mdat", b"x" * 900),
+    "two movies": muxed(LAYOUTS["moov first"]) + muxed(LAYOUTS["moov first"]),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("data", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("end", [None, 700])
+def test_a_foreign_file_is_refused(data: bytes, end: int | None) -> None:
+    assert refused(data[:end])
