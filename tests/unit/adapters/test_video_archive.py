@@ -2,17 +2,23 @@
 
 import hashlib
 import io
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.exceptions import EndpointConnectionError, HTTPClientError
+from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
+from moto.core.models import botocore_stubber
+from urllib3 import HTTPResponse
 
 from tests.unit.adapters.conftest import BUCKET
-from tests.unit.builders import mp4
-from vidu_relay.adapters.video_archive import BLOCK_BYTES, PART_BYTES, VideoArchive
+from tests.unit.builders import MP4_FRAME, box, movie, mp4
+from vidu_relay.adapters.video_archive import BLOCK_BYTES, MAX_LOOKS, PART_BYTES, VideoArchive
 from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.domain.task import Video
 
@@ -68,10 +74,12 @@ def assert_nothing_left(s3: "S3Client") -> None:
 
 
 def described(data: bytes) -> Video:
-    return Video(BUCKET, KEY, len(data), hashlib.sha256(data).hexdigest(), "video/mp4")
+    """The video that `mp4` makes: 5 s in 1280×720."""
+    return Video(BUCKET, KEY, len(data), hashlib.sha256(data).hexdigest(), "video/mp4", 5.0, 1280, 720)
 
 
-SIZES = [1, BLOCK_BYTES - 65, BLOCK_BYTES - 64, BLOCK_BYTES, 3 * BLOCK_BYTES + 5]
+ONE_BLOCK, ONE_PART = BLOCK_BYTES - MP4_FRAME, PART_BYTES - MP4_FRAME
+SIZES = [1, ONE_BLOCK - 1, ONE_BLOCK, ONE_BLOCK + 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 5]
 
 
 @pytest.mark.parametrize("media", SIZES)
@@ -85,16 +93,25 @@ def test_a_video_of_known_length_is_stored_byte_for_byte_in_one_put(
     assert held(s3) == {KEY: data}
 
 
-@pytest.mark.parametrize("media", [1, PART_BYTES - 65, PART_BYTES - 64, PART_BYTES - 63, 2 * PART_BYTES + 7])
+@pytest.mark.parametrize("media", [ONE_PART + 1, ONE_PART + BLOCK_BYTES, 2 * PART_BYTES + 7, ONE_PART + PART_BYTES])
+@pytest.mark.parametrize("block", [1 << 30, 70_001])
 def test_a_video_of_unknown_length_is_stored_byte_for_byte_in_parts(
-    s3: "S3Client", calls: list[str], media: int
+    s3: "S3Client", calls: list[str], media: int, block: int
 ) -> None:
     data = mp4(media)
-    assert VideoArchive(s3, BUCKET).store(KEY, Source(data)) == described(data)
+    assert VideoArchive(s3, BUCKET).store(KEY, Source(data, block=block)) == described(data)
     parts = -(-len(data) // PART_BYTES)
     assert calls == ["CreateMultipartUpload", *["UploadPart"] * parts, "CompleteMultipartUpload"]
     assert held(s3) == {KEY: data}
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+@pytest.mark.parametrize("media", [1, ONE_BLOCK, ONE_PART - 1, ONE_PART])
+def test_a_short_video_of_unknown_length_is_one_put(s3: "S3Client", calls: list[str], media: int) -> None:
+    data = mp4(media)
+    assert VideoArchive(s3, BUCKET).store(KEY, Source(data)) == described(data)
+    assert calls == ["PutObject"]
+    assert held(s3) == {KEY: data}
 
 
 def test_s3_itself_checks_the_sha_256_and_refuses_to_overwrite(s3: "S3Client") -> None:
@@ -120,11 +137,12 @@ def test_a_video_is_read_in_small_blocks(s3: "S3Client", length: str | None) -> 
 
 
 WHOLE = mp4(600_000)
+LARGE = mp4(2 * PART_BYTES)
 BAD = {
     "web page": b"<!DOCTYPE html>" + b"x" * 600_000,
     "cut": WHOLE[:-1],
     "cut in the first block": WHOLE[:1000],
-    "no media": WHOLE[:64],
+    "no media": WHOLE[:MP4_FRAME],
     "bytes behind": WHOLE + b"\xff",
     "empty": b"",
 }
@@ -137,6 +155,66 @@ def test_a_bad_source_leaves_nothing_behind(s3: "S3Client", data: bytes, length:
     with pytest.raises(BadSourceError):
         VideoArchive(s3, BUCKET).store(KEY, source)
     assert_nothing_left(s3)
+
+
+@pytest.mark.parametrize("data", [LARGE[:-1], LARGE[: PART_BYTES + 200_000], LARGE + b"\xff"], ids=len)
+def test_parts_of_a_bad_source_are_thrown_away(s3: "S3Client", calls: list[str], data: bytes) -> None:
+    with pytest.raises(BadSourceError):
+        VideoArchive(s3, BUCKET).store(KEY, Source(data))
+    assert calls[-1] == "AbortMultipartUpload"
+    assert_nothing_left(s3)
+
+
+def test_what_is_certainly_bad_is_never_brought_to_s3(s3: "S3Client", calls: list[str]) -> None:
+    for data in (b"", BAD["web page"], BAD["cut"]):
+        with pytest.raises(BadSourceError):
+            VideoArchive(s3, BUCKET).store(KEY, Source(data))
+    with pytest.raises(BadSourceError):
+        VideoArchive(s3, BUCKET).store(KEY, known(b""))
+    assert calls == []
+
+
+@pytest.mark.parametrize("length", [None, "known"])
+def test_memory_stays_the_same_whatever_the_size(
+    s3: "S3Client", length: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 64_000_000
+    block = bytes(BLOCK_BYTES)
+    head = box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=8 + size)
+    sent = 0
+
+    class Endless:
+        def __init__(self) -> None:
+            self.length = len(head) + size if length else None
+            self.head, self.left = head, size
+
+        def read(self, wanted: int) -> bytes:
+            if self.head:
+                self.head, out = b"", self.head
+                return out
+            step = min(wanted, self.left)
+            self.left -= step
+            return block[:step]
+
+    def swallow(_: object, request: Any) -> AWSResponse:
+        nonlocal sent
+        while data := request.body.read(131_072) if hasattr(request.body, "read") else b"":
+            sent += len(data)
+        answer = b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+        headers = {"x-amz-checksum-sha256": "q" * 43 + "=", "ETag": '"e"'}
+        raw = HTTPResponse(io.BytesIO(answer), headers=headers, status=200, preload_content=False)
+        return AWSResponse(request.url, 200, HTTPHeaders.from_dict(headers), raw)
+
+    monkeypatch.setattr(botocore_stubber, "enabled", False)
+    monkeypatch.setattr(URLLib3Session, "send", swallow)
+    VideoArchive(s3, BUCKET).store(KEY, Endless())  # whatever is loaded or cached once
+    sent = 0
+    tracemalloc.start()
+    VideoArchive(s3, BUCKET).store(KEY, Endless())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sent > size
+    assert peak < (8 << 20 if length is None else 2 << 20)
 
 
 @pytest.mark.parametrize("length", [None, len(WHOLE)])
@@ -174,7 +252,7 @@ def test_a_fault_that_the_http_client_wraps_is_still_told(s3: "S3Client") -> Non
 
 @pytest.mark.parametrize("length", [None, "known"])
 def test_what_is_there_is_described_and_never_overwritten(s3: "S3Client", length: str | None) -> None:
-    first, second = mp4(1000), mp4(2000)
+    first, second = mp4(1000), mp4(PART_BYTES)
     VideoArchive(s3, BUCKET).store(KEY, known(first))
     source = known(second) if length else Source(second)
     assert VideoArchive(s3, BUCKET).store(KEY, source) == described(first)
@@ -186,6 +264,42 @@ def test_an_object_without_a_sha_256_is_read_to_learn_it(s3: "S3Client") -> None
     data = mp4(600_000)
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=data)
     assert VideoArchive(s3, BUCKET).find(KEY) == described(data)
+
+
+@pytest.mark.parametrize("moov", ["first", "last"])
+def test_what_a_stored_video_says_of_itself_is_read_without_its_media(
+    s3: "S3Client", calls: list[str], moov: str
+) -> None:
+    ftyp, media = box(b"ftyp", b"isom\0\0\2\0"), box(b"mdat", bytes(3_000_000))
+    data = ftyp + (movie() + media if moov == "first" else media + movie())
+    archive = VideoArchive(s3, BUCKET)
+    stored = archive.store(KEY, known(data))
+    assert stored == described(data)
+    calls.clear()
+    assert archive.find(KEY) == stored
+    assert calls == ["HeadObject", *["GetObject"] * (1 if moov == "first" else 2)]
+
+
+def test_a_stored_video_of_very_many_fragments_is_described_without_what_it_says_of_itself(
+    s3: "S3Client", calls: list[str]
+) -> None:
+    """What is not known is left open; looking for it has an end."""
+    fragment = box(b"moof", box(b"mfhd", bytes(8))) + box(b"mdat", bytes(70_000))
+    data = box(b"ftyp", b"isom\0\0\2\0") + movie() + fragment * 60
+    archive = VideoArchive(s3, BUCKET)
+    stored = archive.store(KEY, known(data))
+    assert stored.duration_seconds == 5.0
+    calls.clear()
+    assert archive.find(KEY) == replace(stored, duration_seconds=None, width=None, height=None)
+    assert calls == ["HeadObject", *["GetObject"] * MAX_LOOKS]
+
+
+@pytest.mark.parametrize("data", [b"somebody's notes", mp4(100_000)[:-1], b""], ids=["text", "cut", "empty"])
+@pytest.mark.parametrize("checksum", ["SHA256", "CRC32"])
+def test_what_is_there_and_no_video_is_described_as_it_is(s3: "S3Client", data: bytes, checksum: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=data, ChecksumAlgorithm=checksum)
+    found = VideoArchive(s3, BUCKET).find(KEY)
+    assert found == Video(BUCKET, KEY, len(data), hashlib.sha256(data).hexdigest(), "video/mp4")
 
 
 def test_a_checksum_of_parts_is_not_taken_for_that_of_the_video(s3: "S3Client") -> None:
@@ -238,7 +352,7 @@ def test_an_upload_that_fails_is_aborted(s3: "S3Client") -> None:
             "abort_multipart_upload", "SlowDown", expected_params={"Bucket": BUCKET, "Key": KEY, "UploadId": "u"}
         )
         with pytest.raises(DeliveryInterruptedError, match="SlowDown to UploadPart"):
-            VideoArchive(s3, BUCKET).store(KEY, Source(mp4()))
+            VideoArchive(s3, BUCKET).store(KEY, Source(LARGE))
         stub.assert_no_pending_responses()
 
 

@@ -1,32 +1,38 @@
 """The videos bucket: create-only objects that become visible only when every byte is proven.
 
-Known length: one PUT, streamed, with SHA-256 as trailer (botocore sends trailers over TLS only). Unknown length:
-sequential parts, completed at the end. In both the last block waits until length and structure are checked, so a bad
-file never exists. Retries are off in the client this is given: a stream cannot be sent twice.
+Known length: one PUT, streamed, with SHA-256 as trailer (botocore sends trailers over TLS only). Unknown length: one
+part's worth is kept; if that is all, it is one PUT too, else sequential parts, completed at the end. In all of them the
+last block waits until length and structure are checked, so a bad file never exists. Retries are off in the client this
+is given: a stream cannot be sent twice.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vidu_relay.domain.errors import DeliveryError, DeliveryInterruptedError
+from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.domain.task import Video
-from vidu_relay.domain.video_proof import VideoProof
+from vidu_relay.domain.video_proof import VideoFacts, VideoProof
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 __all__ = ["VideoArchive"]
 
-BLOCK_BYTES = 256 * 1024
-PART_BYTES = 8 * 1024 * 1024
-"""S3 takes 10,000 parts: 80 GB, far above any video here; and this much memory, once."""
+BLOCK_BYTES = 128 * 1024 - 9
+"""With the head and end of its chunk just what botocore hands to the socket in one go, so nothing is cut and joined."""
+
+PART_BYTES = 6 * 1024 * 1024
+"""S3 takes 10,000 parts of 5 MiB and more: 60 GB, far above any video here; and this much memory, once."""
+
+LOOK_BYTES = 64 * 1024
+MAX_LOOKS = 32
+"""Ranges read of an object that is there already to learn what it says of itself; then it stays unknown."""
 
 CONTENT_TYPE = "video/mp4"
 LINK_SECONDS = 900
@@ -63,10 +69,10 @@ class VideoArchive:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise
-        checksum = head.get("ChecksumSHA256", "")
-        composite = head.get("ChecksumType") == "COMPOSITE" or "-" in checksum
-        sha256 = self._hash(key) if composite or not checksum else _hex(checksum)
-        return self._video(key, head["ContentLength"], sha256)
+        checksum, size = head.get("ChecksumSHA256", ""), head["ContentLength"]
+        if head.get("ChecksumType") == "COMPOSITE" or "-" in checksum or not checksum:
+            return self._read_through(key, size)
+        return self._video(key, size, _hex(checksum), self._look(key, size))
 
     def store(self, key: str, stream: Stream) -> Video:
         """Copy a stream to a key that holds nothing yet; the video as S3 has it.
@@ -77,9 +83,9 @@ class VideoArchive:
         """
         proven = _Proven(stream)
         try:
-            if stream.length is not None and stream.length > 0:
-                return self._put(key, proven, stream.length)
-            return self._put_parts(key, proven)
+            if stream.length:
+                return self._put(key, proven, proven, stream.length)
+            return self._put_unmeasured(key, proven)
         except ClientError as error:
             if proven.fault:
                 raise proven.fault from error
@@ -99,39 +105,50 @@ class VideoArchive:
             "get_object", Params={"Bucket": video.bucket, "Key": video.key}, ExpiresIn=LINK_SECONDS
         )
 
-    def _put(self, key: str, proven: _Proven, length: int) -> Video:
+    def _put(self, key: str, proven: _Proven, body: _Readable, length: int) -> Video:
         reply = self._client.put_object(
             Bucket=self._bucket,
             Key=key,
-            Body=cast("IO[bytes]", proven),  # botocore needs `read` and nothing else of a file
+            Body=_as_file(body),
             ContentLength=length,
             ContentType=CONTENT_TYPE,
             ChecksumAlgorithm="SHA256",
             IfNoneMatch="*",
         )
-        return self._video(key, length, _hex(reply["ChecksumSHA256"]))
+        return self._video(key, length, _hex(reply["ChecksumSHA256"]), proven.facts)
 
-    def _put_parts(self, key: str, proven: _Proven) -> Video:
+    def _put_unmeasured(self, key: str, proven: _Proven) -> Video:
+        part = memoryview(bytearray(PART_BYTES))
+        size = proven.fill(part)
+        if proven.exhausted:
+            return self._put(key, proven, _Part(part[:size]), size)
         target: Any = {"Bucket": self._bucket, "Key": key}
-        digest, size = hashlib.sha256(), 0
+        digest, total = hashlib.sha256(), 0
         upload = self._client.create_multipart_upload(**target, ContentType=CONTENT_TYPE, ChecksumAlgorithm="SHA256")
         upload_id = upload["UploadId"]
         parts: list[Any] = []
         try:
-            for number, part in enumerate(proven.parts(PART_BYTES), 1):
-                digest.update(part)
-                size += len(part)
+            while size:
+                digest.update(part[:size])
+                total += size
                 done = self._client.upload_part(
-                    **target, UploadId=upload_id, PartNumber=number, Body=part, ChecksumAlgorithm="SHA256"
+                    **target,
+                    UploadId=upload_id,
+                    PartNumber=len(parts) + 1,
+                    Body=_as_file(_Part(part[:size])),
+                    ContentLength=size,
+                    ChecksumAlgorithm="SHA256",
                 )
-                parts.append({"PartNumber": number, "ETag": done["ETag"], "ChecksumSHA256": done["ChecksumSHA256"]})
+                checksum = done["ChecksumSHA256"]
+                parts.append({"PartNumber": len(parts) + 1, "ETag": done["ETag"], "ChecksumSHA256": checksum})
+                size = proven.fill(part)
             self._client.complete_multipart_upload(
                 **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
             )
         except BaseException:  # whatever ends it, the parts are paid for until the upload is aborted
             self._abort(key, upload_id)
             raise
-        return self._video(key, size, digest.hexdigest())
+        return self._video(key, total, digest.hexdigest(), proven.facts)
 
     def _abort(self, key: str, upload_id: str) -> None:
         try:
@@ -139,16 +156,85 @@ class VideoArchive:
         except (ClientError, BotoCoreError):
             return  # the first fault is the one to report; the bucket's lifecycle rule removes what is left
 
-    def _hash(self, key: str) -> str:
+    def _read_through(self, key: str, size: int) -> Video:
+        """An object whose SHA-256 S3 does not know, read as a whole."""
         body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
-        digest = hashlib.sha256()
+        digest, sight = hashlib.sha256(), _Sight()
         with closing(body):
             for block in body.iter_chunks(BLOCK_BYTES):
                 digest.update(block)
-        return digest.hexdigest()
+                sight.feed(block)
+        return self._video(key, size, digest.hexdigest(), sight.facts())
 
-    def _video(self, key: str, size: int, sha256: str) -> Video:
-        return Video(bucket=self._bucket, key=key, size=size, sha256=sha256, content_type=CONTENT_TYPE)
+    def _look(self, key: str, size: int) -> VideoFacts:
+        """What an object says of itself, by a few small ranges of it; nothing if they do not tell."""
+        sight, at = _Sight(), 0
+        for _ in range(MAX_LOOKS):
+            stop = min(at + LOOK_BYTES, size)
+            reply = self._client.get_object(Bucket=self._bucket, Key=key, Range=f"bytes={at}-{stop - 1}")
+            with closing(reply["Body"]) as body:
+                sight.feed(body.read())
+            at = stop + sight.pass_over(size - stop)
+            if at == size:
+                return sight.facts()
+        return VideoFacts()
+
+    def _video(self, key: str, size: int, sha256: str, facts: VideoFacts) -> Video:
+        return Video(
+            bucket=self._bucket,
+            key=key,
+            size=size,
+            sha256=sha256,
+            content_type=CONTENT_TYPE,
+            duration_seconds=facts.duration_seconds,
+            width=facts.width,
+            height=facts.height,
+        )
+
+
+class _Sight:
+    """What an object that is there already says of itself; nothing if it is no video in MP4: it stays as it is."""
+
+    def __init__(self) -> None:
+        self._proof: VideoProof | None = VideoProof()
+
+    def feed(self, block: bytes) -> None:
+        if self._proof:
+            try:
+                self._proof.feed(block)
+            except BadSourceError:
+                self._proof = None
+
+    def pass_over(self, left: int) -> int:
+        """Leave out what need not be seen of the `left` bytes to come; how many."""
+        if not self._proof:
+            return left
+        unseen = left if self._proof.unseen is None else min(self._proof.unseen, left)
+        self._proof.pass_over(unseen)
+        return unseen
+
+    def facts(self) -> VideoFacts:
+        try:
+            return self._proof.finish() if self._proof else VideoFacts()
+        except BadSourceError:
+            return VideoFacts()
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1) -> bytes: ...
+
+
+class _Part:
+    """Bytes at hand as a request body that is read in blocks: botocore would copy them whole."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, and no more than a block; empty at the end."""
+        size = BLOCK_BYTES if size < 0 else min(size, BLOCK_BYTES)
+        block, self._content = bytes(self._content[:size]), self._content[size:]
+        return block
 
 
 class _Proven:
@@ -161,34 +247,49 @@ class _Proven:
         self._stream = stream
         self._proof = VideoProof()
         self._held: bytes | None = None
-        self._rest = memoryview(b"")
+        self._left = memoryview(b"")
+        self._ended = False
+        self.facts = VideoFacts()
+        """Known at the end."""
         self.fault: DeliveryError | None = None
 
+    @property
+    def exhausted(self) -> bool:
+        """All is proven, and handed out."""
+        return self._ended and not self._left
+
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes of the block at hand (any number for a negative size); empty at the end."""
-        if not self._rest:
-            self._rest = memoryview(self._next_block())
-        size = len(self._rest) if size < 0 else size
-        out, self._rest = bytes(self._rest[:size]), self._rest[size:]
+        """At most `size` bytes, and no more than a block; empty at the end."""
+        if not self._left:
+            block = self._next_block()
+            if size < 0 or size >= len(block):  # as botocore asks: nothing is copied
+                return block
+            self._left = memoryview(block)
+        out, self._left = bytes(self._left[:size]), self._left[size:]
         return out
 
-    def parts(self, size: int) -> Iterator[bytes]:
-        """The stream in parts of `size` bytes; the last, possibly shorter, comes only when all is proven."""
-        part = bytearray()
-        while block := self._next_block():
-            part += block
-            while len(part) > size:
-                yield bytes(part[:size])
-                del part[:size]
-        yield bytes(part)
+    def fill(self, part: memoryview) -> int:
+        """Fill `part` from the stream, as far as it goes; how many bytes."""
+        at = 0
+        while at < len(part):
+            if not self._left:
+                self._left = memoryview(self._next_block())
+            if not self._left:
+                break
+            step = min(len(self._left), len(part) - at)
+            part[at : at + step] = self._left[:step]
+            self._left = self._left[step:]
+            at += step
+        return at
 
     def _next_block(self) -> bytes:
         try:
             held = self._read() if self._held is None else self._held
             if held:
                 self._held = self._read()
-            if not self._held:
-                self._proof.finish()
+            if not self._held and not self._ended:
+                self.facts = self._proof.finish()
+                self._ended = True
         except DeliveryError as fault:
             self.fault = fault
             raise
@@ -198,6 +299,10 @@ class _Proven:
         block = self._stream.read(BLOCK_BYTES)
         self._proof.feed(block)
         return block
+
+
+def _as_file(body: _Readable) -> IO[bytes]:
+    return cast("IO[bytes]", body)  # botocore needs `read` and nothing else of a file
 
 
 def _hex(checksum: str) -> str:

@@ -17,6 +17,9 @@ __all__ = ["VideoSource", "VideoStream"]
 SOCKET_SECONDS = 15
 """No byte for this long and the source counts as stalled."""
 
+READ_BYTES = 64 * 1024
+"""Asked for at a time: TLS hands out 16 KB, and larger buffers are mapped anew for each."""
+
 MAX_BLOCK_SECONDS = 2.0
 """A slow source's bytes are passed on at least this often: S3 ends uploads that stand still."""
 
@@ -63,15 +66,19 @@ class VideoStream:
 
     def _read_some(self, size: int) -> bytes:
         """`size` bytes, or fewer from a slow source; empty at the end."""
-        began, block = time.monotonic(), b""
-        while len(block) < size:
-            if time.monotonic() > self._deadline:
+        parts: list[bytes] = []
+        missing, now = size, time.monotonic()
+        enough = now + MAX_BLOCK_SECONDS
+        while missing and now <= enough:
+            if now > self._deadline:
                 raise DeliveryInterruptedError("source_too_slow", "The video did not arrive in the function's time.")
-            part = self._response.read1(size - len(block))
-            block = block + part if block else part
-            if not part or time.monotonic() > began + MAX_BLOCK_SECONDS:
+            part = self._response.read1(min(missing, READ_BYTES))
+            if not part:
                 break
-        return block
+            parts.append(part)
+            missing -= len(part)
+            now = time.monotonic()
+        return b"".join(parts)
 
     def _read_inflated(self, size: int) -> bytes:
         inflate = self._inflate
