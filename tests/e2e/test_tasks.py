@@ -40,6 +40,7 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
     (video,) = task["videos"]
     assert video["sha256"] == seen["videos"][0]["sha256"]
     assert video["key"].endswith(f"/{task['task_id']}/1.mp4")
+    assert (video["duration_seconds"], video["width"], video["height"]) == (1.0, 1280, 720)
     assert video["key"].startswith(f"videos/{relay.stack.tenant_id}/")
     stored = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
     assert (stored["ContentLength"], stored["ContentType"]) == (video["size"], "video/mp4")
@@ -183,6 +184,10 @@ def test_failed_generation_fails_the_task_with_the_providers_code(relay: RelayCl
         pytest.param({"fault": {"kind": "truncate", "times": 1, "after_bytes": 20_000}}, id="truncated"),
         pytest.param({"fault": {"kind": "html_200", "times": 1}}, id="error-page"),
         pytest.param({"fault": {"kind": "redirect", "times": 1, "to": "http://169.254.169.254/"}}, id="inward"),
+        pytest.param({"fault": {"kind": "redirect", "times": 1, "to": "loop"}}, id="redirect-loop"),
+        pytest.param({"fault": {"kind": "zero_length", "times": 1}}, id="no-bytes"),
+        pytest.param({"fault": {"kind": "corrupt", "times": 1}, "layout": "moov_first"}, id="bent-box"),
+        pytest.param({"fault": {"kind": "reset", "times": 1}, "size_bytes": 9_000_000}, id="reset"),
     ),
 )
 def test_bad_download_is_made_good_with_a_fresh_link(relay: RelayClient, request_body: Body, script: Body) -> None:
@@ -227,6 +232,17 @@ def test_every_video_of_a_task_is_delivered_in_order(relay: RelayClient, request
     assert [video["sha256"] for video in task["videos"]] == [video["sha256"] for video in seen["videos"]]
     assert [video["key"].rpartition("/")[2] for video in task["videos"]] == ["1.mp4", "2.mp4", "3.mp4"]
     assert len(task["output"][0]["results"]) == 3
+
+
+@pytest.mark.parametrize("layout", ("moov_first", "fragmented"))
+def test_every_layout_is_delivered_with_what_it_says_of_itself(
+    relay: RelayClient, request_body: Body, layout: str
+) -> None:
+    relay.script(request_body["prompt"], {"videos": {"layout": layout}})
+    (video,) = relay.wait(relay.submit(request_body)["task_id"], "completed")["videos"]
+
+    assert abs(video["duration_seconds"] - 1.0) < 0.1  # sound may outlast the picture by a packet
+    assert (video["width"], video["height"]) == (1280, 720)
 
 
 @pytest.mark.parametrize("framing", ("no_length", "chunked", "gzip"))

@@ -1,0 +1,303 @@
+"""The copy of a video, from a TLS source to an S3-shaped TLS sink: the relay's own code beside what else could be used.
+
+Sizes are 10 MB, 100 MB and 1 GB, made while they are sent. Each copy is a process of its own; the ways take turns, so
+that what else the machine does meets all of them. Ratios are of pairs in the same round, shown as median (min to max).
+The baseline is `copy_loop.c`: TLS read, SHA-256, TLS write, in one loop.
+
+Ways in Python copy a small video first, as a warm function has: imports and first calls are cold start and measured
+there. Memory is what the resident set grew over the state after that. Of programs that are started for each copy, all
+of their time is counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from benchmarks.copy_servers import run_server, serve_sink, serve_source, sink_requests
+from local.emulator.certificate import Certificate, make_certificate
+
+__all__ = ["Result", "Row", "main", "measure"]
+
+MB = 1_000_000
+SIZES = {"10 MB": 10 * MB, "100 MB": 100 * MB, "1 GB": 1000 * MB}
+ROUNDS = {"10 MB": 5, "100 MB": 3, "1 GB": 2}
+WARM_UP = 300_000
+AWS_CLI = "curl | aws s3 cp -"
+C_LOOP, KNOWN, UNKNOWN = "C loop", "relay, known length", "relay, unknown length"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One copy. `memory_mb` is known of ways in Python only."""
+
+    way: str
+    size: str
+    seconds: float
+    cpu_seconds: float
+    requests: int
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure: median, least and greatest; the target if there is one, and whether the median reaches it."""
+
+    what: str
+    middle: float
+    low: float
+    high: float
+    unit: str
+    target: str = ""
+    reached: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    source: int
+    sink: int
+    certificate: Certificate
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        ca_bundle = str(self.certificate.ca_bundle)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return kept | {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL_S3": f"https://127.0.0.1:{self.sink}",
+            "AWS_CA_BUNDLE": ca_bundle,
+            "SSL_CERT_FILE": ca_bundle,
+            "NO_PROXY": "*",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), "layers/shared"]),
+        }
+
+    def url(self, size: int, *, is_open: bool = False) -> str:
+        return f"https://127.0.0.1:{self.source}/{size}{'/open' if is_open else ''}"
+
+
+Way = Callable[[_Bench, int], tuple[float, float, float | None]]
+
+
+def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None) -> list[Row]:
+    """Run every way that this machine has. `say` is told of ways that are left out, and of progress."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificate = make_certificate(folder)
+        ways = dict(_ways(folder, say))
+        with run_server(serve_source, certificate) as source, run_server(serve_sink, certificate) as sink:
+            bench = _Bench(source, sink, certificate, folder)
+            results = [result for size in sizes for result in _rounds(bench, ways, size, say)]
+    return rows(results)
+
+
+def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[str], None]) -> Iterator[Result]:
+    for number in range(ROUNDS[size]):
+        say(f"{size}, round {number + 1} of {ROUNDS[size]}")
+        order = [(way, copy) for way, copy in ways.items() if not (way == AWS_CLI and size == "1 GB")]
+        for way, copy in order if number % 2 == 0 else order[::-1]:
+            sink_requests(bench.sink, str(bench.certificate.ca_bundle))
+            wall, cpu, memory = copy(bench, SIZES[size])
+            asked = sink_requests(bench.sink, str(bench.certificate.ca_bundle))
+            yield Result(way, size, wall, cpu, asked, memory)
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """The table: ratios to the C loop first, then memory and requests, then plain figures."""
+    found: list[Row] = []
+    by_way: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        by_way.setdefault((result.size, result.way), []).append(result)
+    for (size, way), mine in by_way.items():
+        base = by_way.get((size, C_LOOP))
+        if way != C_LOOP and base:
+            pairs = list(zip(mine, base, strict=True))
+            cpu = [one.cpu_seconds / other.cpu_seconds for one, other in pairs]
+            speed = [other.seconds / one.seconds for one, other in pairs]
+            judged = way == KNOWN
+            found.append(_row(f"{size}, {way}: CPU ÷ C loop", cpu, "×", 1.25 if judged else None))
+            found.append(_row(f"{size}, {way}: throughput ÷ C loop", speed, "×", -0.9 if judged else None))
+    for (size, way), mine in by_way.items():
+        memory = [result.memory_mb for result in mine if result.memory_mb is not None]
+        if memory:
+            found.append(_row(f"{size}, {way}: memory above base", memory, "MB", 8 if "relay" in way else None))
+        asked = [float(result.requests) for result in mine]
+        found.append(_row(f"{size}, {way}: S3 requests", asked, "", 1 if way == KNOWN else None))
+    for (size, way), mine in by_way.items():
+        gigabytes = SIZES[size] / 1e9
+        found.append(_row(f"{size}, {way}: CPU", [one.cpu_seconds / gigabytes for one in mine], "s/GB"))
+        found.append(_row(f"{size}, {way}: speed", [1000 * gigabytes / one.seconds for one in mine], "MB/s"))
+    return found
+
+
+def _row(what: str, values: Sequence[float], unit: str, target: float | None = None) -> Row:
+    """`target` is a limit from above, or negative, one from below."""
+    middle = statistics.median(values)
+    if target is None:
+        return Row(what, middle, min(values), max(values), unit)
+    reached = middle >= -target if target < 0 else middle <= target
+    return Row(
+        what, middle, min(values), max(values), unit, f"{'≥' if target < 0 else '≤'} {abs(target):g} {unit}", reached
+    )
+
+
+# --- the ways
+
+
+def _ways(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[str, Way]]:
+    if _compile(folder):
+        yield C_LOOP, _c_loop
+    else:
+        say("left out: the C loop and all ratios (no gcc with the headers of OpenSSL)")
+    yield KNOWN, lambda bench, size: _python(bench, "known", size)
+    yield UNKNOWN, lambda bench, size: _python(bench, "unknown", size)
+    yield "upload_fileobj", lambda bench, size: _python(bench, "upload_fileobj", size)
+    if shutil.which("curl"):
+        yield "curl | curl -T", _curl
+    else:
+        say("left out: curl | curl -T (not installed)")
+    if shutil.which("curl") and shutil.which("aws"):
+        yield AWS_CLI, _aws
+        say("left out at 1 GB: curl | aws s3 cp - (about ten seconds of CPU for each copy)")
+    else:
+        say("left out: curl | aws s3 cp - (not installed)")
+    if shutil.which("rclone"):
+        yield "rclone copyurl", _rclone
+    else:
+        say("left out: rclone copyurl (not installed)")
+
+
+def _compile(folder: Path) -> bool:
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        return False
+    source = Path(__file__).with_name("copy_loop.c")
+    command = [gcc, "-O2", "-o", str(folder / "copy_loop"), str(source), "-lssl", "-lcrypto"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - our own source
+
+
+def _c_loop(bench: _Bench, size: int) -> tuple[float, float, float | None]:
+    numbers = [bench.source, bench.sink, size]
+    command = [str(bench.folder / "copy_loop"), *map(str, numbers), str(bench.certificate.ca_bundle)]
+    wall, cpu = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()  # noqa: S603
+    return float(wall), float(cpu), None
+
+
+def _python(bench: _Bench, way: str, size: int) -> tuple[float, float, float | None]:
+    command = [sys.executable, "-m", "benchmarks.copy", "--one", way, bench.url(size, is_open=way == "unknown")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=bench.environment)  # noqa: S603
+    wall, cpu, memory = json.loads(done.stdout)
+    return wall, cpu, memory
+
+
+def _shell(bench: _Bench, command: str) -> tuple[float, float, float | None]:
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(  # noqa: S603 - numbers and paths of our own
+        ["/bin/sh", "-c", command], check=True, stdout=subprocess.DEVNULL, env=bench.environment
+    )
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, None
+
+
+def _curl(bench: _Bench, size: int) -> tuple[float, float, float | None]:
+    curl = f"curl --silent --fail --noproxy '*' --cacert {bench.certificate.ca_bundle}"
+    return _shell(bench, f"{curl} {bench.url(size)} | {curl} -T - https://127.0.0.1:{bench.sink}/b/k")
+
+
+def _aws(bench: _Bench, size: int) -> tuple[float, float, float | None]:
+    curl = f"curl --silent --fail --noproxy '*' --cacert {bench.certificate.ca_bundle}"
+    return _shell(bench, f"{curl} {bench.url(size)} | aws s3 cp - s3://b/k --quiet --expected-size {size}")
+
+
+def _rclone(bench: _Bench, size: int) -> tuple[float, float, float | None]:
+    remote = f":s3,provider=Other,env_auth=true,endpoint='https://127.0.0.1:{bench.sink}':b/k"
+    return _shell(bench, f'rclone --ca-cert {bench.certificate.ca_bundle} copyurl {bench.url(size)} "{remote}"')
+
+
+# --- one copy, in a process of its own
+
+
+def _one(way: str, url: str) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds, and MB that the resident set grew by at most."""
+    run = _fileobj() if way == "upload_fileobj" else _relay(url)
+    parts = url.split("/")
+    run("/".join([*parts[:3], str(WARM_UP), *parts[4:]]))
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    began, used = time.perf_counter(), time.process_time()
+    run(url)
+    return time.perf_counter() - began, time.process_time() - used, (_resident("VmHWM") - before) / 1024
+
+
+def _relay(url: str) -> Callable[[str], object]:
+    from vidu_relay import aws
+    from vidu_relay.adapters.video_archive import VideoArchive
+    from vidu_relay.adapters.video_source import VideoSource
+    from vidu_relay.outbound.address_guard import AddressGuard
+
+    source = VideoSource(AddressGuard(trusted_origins=["/".join(url.split("/")[:3])]), 1 << 40)
+    archive = VideoArchive(aws.upload_client(), "b")
+
+    def run(url: str) -> None:
+        with source.open(url, deadline=time.monotonic() + 300) as stream:
+            archive.store("k", stream)
+
+    return run
+
+
+def _fileobj() -> Callable[[str], object]:
+    import boto3
+
+    client: Any = boto3.client("s3")
+
+    def run(url: str) -> None:
+        with closing(urlopen(url)) as body:  # noqa: S310 - the address of our own server
+            client.upload_fileobj(body, "b", "k")
+
+    return run
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def main() -> int:
+    """Run the measurement and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", action="append", choices=SIZES, help="only this size (may be repeated)")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        sys.stdout.write(json.dumps(_one(*arguments.one)))
+        return 0
+    for row in measure(arguments.size or tuple(SIZES), say=_say):
+        verdict = "" if row.reached is None else f"  target {row.target}: {'reached' if row.reached else 'MISSED'}"
+        _say(f"  {row.what:<52} {row.middle:8.2f} ({row.low:.2f} to {row.high:.2f}) {row.unit}{verdict}".rstrip())
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

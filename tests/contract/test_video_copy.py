@@ -1,0 +1,217 @@
+"""The whole copy, from a source that may do anything into a bucket: what it ends in, and that nothing half is left."""
+
+import gzip
+import hashlib
+import os
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from tests.contract.socket_server import Connection, SocketServer, answers
+from tests.unit.builders import MP4_FRAME, box, movie, mp4
+from tests.unit.domain.muxed import LAYOUTS, Muxed, muxed, top_boxes
+from vidu_relay.adapters import video_source
+from vidu_relay.adapters.video_archive import PART_BYTES, VideoArchive
+from vidu_relay.adapters.video_source import VideoSource
+from vidu_relay.domain.errors import DeliveryError
+from vidu_relay.domain.task import Video
+from vidu_relay.outbound.address_guard import AddressGuard
+
+BUCKET, KEY = "videos", "videos/acme/2027/01/15/t/1.mp4"
+MAX = 40_000_000
+DATA = muxed(LAYOUTS["moov at the end, with sound"])
+LARGE = mp4(2 * PART_BYTES)
+
+Treatment = Callable[[Connection], None]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with mock_aws():
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+        client = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+        client.close()
+
+
+def copy(s3: Any, *treatments: Treatment, seconds: float = 30, max_bytes: int = MAX) -> Video:
+    with SocketServer(*treatments) as server:
+        source = VideoSource(AddressGuard(trusted_origins=[server.origin]), max_bytes)
+        with source.open(server.origin + "/v.mp4", deadline=time.monotonic() + seconds) as stream:
+            return VideoArchive(s3, BUCKET).store(KEY, stream)
+
+
+def ok(*headers: bytes, body: bytes = DATA) -> Treatment:
+    return answers(b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Type: video/mp4", *headers, b"", b""]) + body)
+
+
+def length(number: int) -> bytes:
+    return b"Content-Length: %d" % number
+
+
+def chunks(data: bytes, size: int = 50_000, *, end: bytes = b"0\r\n\r\n") -> bytes:
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + end
+
+
+CHUNKED, GZIP = b"Transfer-Encoding: chunked", b"Content-Encoding: gzip"
+
+
+# --- what arrives
+
+
+FRAMINGS: dict[str, Callable[[bytes], Treatment]] = {
+    "length": lambda data: ok(length(len(data)), body=data),
+    "to the end": lambda data: ok(body=data),
+    "chunked": lambda data: ok(CHUNKED, body=chunks(data)),
+    "chunked in crumbs": lambda data: ok(CHUNKED, body=chunks(data, 777)),
+    "gzip": lambda data: ok(GZIP, length(len(gzip.compress(data, 1))), body=gzip.compress(data, 1)),
+    "gzip, chunked": lambda data: ok(GZIP, CHUNKED, body=chunks(gzip.compress(data, 1))),
+    "length said twice": lambda data: ok(length(len(data)), length(len(data)), body=data),
+    "chunked, with a length that is none": lambda data: ok(CHUNKED, length(5), body=chunks(data)),
+    "more behind it": lambda data: ok(length(len(data)), body=data + b"HTTP/1.1 200 OK\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+@pytest.mark.parametrize("data", [DATA, LARGE], ids=["short", "long"])
+def test_a_video_arrives_byte_for_byte_however_it_is_served(
+    s3: Any, framing: Callable[[bytes], Treatment], data: bytes
+) -> None:
+    video = copy(s3, framing(data))
+    assert s3.get_object(Bucket=BUCKET, Key=KEY)["Body"].read() == data
+    assert (video.size, video.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    facts = (video.duration_seconds, video.width, video.height)
+    assert facts == ((2.5, 96, 64) if data is DATA else (5.0, 1280, 720))
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+# --- what does not
+
+
+def endless(connection: Connection) -> None:
+    """A film that goes on and on."""
+    answers(b"HTTP/1.1 200 OK\r\n\r\n" + box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0))(connection)
+    while True:
+        connection.send(bytes(65536))
+
+
+def endless_chunks(connection: Connection) -> None:
+    head = box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0)
+    answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(head, end=b""))(connection)
+    while True:
+        connection.send(chunks(bytes(65536), 65536, end=b""))
+
+
+def bomb(connection: Connection) -> None:
+    """Inflates to a gigabyte."""
+    packer = zlib.compressobj(9, wbits=31)
+    head = packer.compress(box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0))
+    answers(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + head)(connection)
+    zeros = bytes(100_000)
+    for _ in range(10_000):
+        connection.send(packer.compress(zeros))
+
+
+def stalls(connection: Connection) -> None:
+    ok(length(len(DATA)), body=DATA[:1000])(connection)
+    connection.hold()
+
+
+def stalls_late(connection: Connection) -> None:
+    ok(body=LARGE[: PART_BYTES + 200_000])(connection)
+    connection.hold()
+
+
+def resets(connection: Connection) -> None:
+    ok(length(len(LARGE)), body=LARGE[: PART_BYTES + 200_000])(connection)
+    connection.reset()
+
+
+def resets_chunked(connection: Connection) -> None:
+    ok(CHUNKED, body=chunks(LARGE[: PART_BYTES + 200_000], end=b""))(connection)
+    connection.reset()
+
+
+def drips(connection: Connection) -> None:
+    ok(length(len(DATA)), body=DATA[:1000])(connection)
+    connection.drip(DATA[1000:], 0.05)
+
+
+PAGE = b"<!DOCTYPE html><html><title>Not now</title>" + b"x" * 900_000
+INSIDE = top_boxes(DATA)[2][1] + 100
+
+BAD: dict[str, tuple[str, Treatment]] = {
+    "no bytes": ("not_mp4", ok(length(0), body=b"")),
+    "no bytes, chunked": ("not_mp4", ok(CHUNKED, body=chunks(b""))),
+    "no bytes, to the end": ("not_mp4", ok(body=b"")),
+    "204": ("source_unwell", answers(b"HTTP/1.1 204 No Content\r\n\r\n")),
+    "error page": ("not_mp4", ok(length(len(PAGE)), body=PAGE)),
+    "error page, chunked": ("not_mp4", ok(CHUNKED, body=chunks(PAGE))),
+    "WebM": ("not_mp4", ok(body=muxed(Muxed("libvpx", container="webm")))),
+    "only a header": ("truncated", ok(body=LARGE[:MP4_FRAME])),
+    "shorter than announced": ("truncated", ok(length(len(DATA) + 100))),
+    "longer than announced": ("truncated", ok(length(INSIDE))),
+    "longer than announced, large": ("truncated", ok(length(PART_BYTES + 5), body=LARGE)),
+    "cut, to the end": ("truncated", ok(body=DATA[:INSIDE])),
+    "cut, chunked": ("truncated", ok(CHUNKED, body=chunks(DATA[:INSIDE]))),
+    "cut, in parts": ("truncated", ok(body=LARGE[:-1])),
+    "chunks that break off": ("truncated", ok(CHUNKED, body=chunks(LARGE, end=b""))),
+    "gzip that breaks off": ("truncated", ok(GZIP, body=gzip.compress(LARGE, 1)[:-9])),
+    "gzip of a page": ("not_mp4", ok(GZIP, body=gzip.compress(PAGE))),
+    "no gzip": ("source_encoding", ok(GZIP, length(len(DATA)))),
+    "brotli": ("source_encoding", ok(b"Content-Encoding: br", length(len(DATA)))),
+    "gzip of gzip": ("source_encoding", ok(b"Content-Encoding: gzip, gzip", body=gzip.compress(gzip.compress(DATA)))),
+    "negative length": ("truncated", ok(length(-5), body=DATA[:INSIDE])),
+    "endless": ("too_large", endless),
+    "endless chunks": ("too_large", endless_chunks),
+    "gzip bomb": ("too_large", bomb),
+    "announced too large": ("too_large", ok(length(MAX + 1))),
+    "redirect loop": ("too_many_redirects", answers(b"HTTP/1.1 302 Found\r\nLocation: /v.mp4\r\n\r\n")),
+    "a part": ("source_unwell", answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-9/99\r\n\r\n" + DATA[:10])),
+    "a part that is all": (
+        "source_unwell",
+        answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-8/9\r\n" + length(len(DATA)) + b"\r\n\r\n" + DATA),
+    ),
+    "stalls": ("source_interrupted", stalls),
+    "stalls after a part": ("source_interrupted", stalls_late),
+    "resets": ("source_interrupted", resets),
+    "resets between chunks": ("source_interrupted", resets_chunked),
+    "drips": ("source_too_slow", drips),
+}
+
+
+@pytest.mark.parametrize(("code", "treatment"), BAD.values(), ids=BAD)
+def test_whatever_goes_wrong_has_a_code_and_leaves_nothing_half_written(
+    s3: Any, code: str, treatment: Treatment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_source, "SOCKET_SECONDS", 0.5)
+    with pytest.raises(DeliveryError) as caught:
+        copy(s3, treatment, seconds=1 if code == "source_too_slow" else 30)
+    assert caught.value.code == code
+    assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
+    assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+def test_a_gzip_bomb_is_bounded_in_memory() -> None:
+    """A kilobyte of it becomes a megabyte; it is inflated no faster than it is passed on."""
+    with SocketServer(bomb) as server:
+        source = VideoSource(AddressGuard(trusted_origins=[server.origin]), 1 << 30)
+        with source.open(server.origin + "/", deadline=time.monotonic() + 30) as stream:
+            stream.read(131_072)
+            tracemalloc.start()
+            for _ in range(100):
+                assert len(stream.read(131_072)) <= 131_072
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert peak < 4 << 20
