@@ -29,6 +29,9 @@ MAX = 40_000_000
 DATA = muxed(LAYOUTS["moov at the end, with sound"])
 LARGE = mp4(2 * PART_BYTES)
 
+# one session, because reading botocore's service data takes longer than the tests
+SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+
 Treatment = Callable[[Connection], None]
 
 
@@ -37,8 +40,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with mock_aws():
-        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-        client = session.client("s3", config=Config(retries={"total_max_attempts": 1}))
+        client = SESSION.client("s3", config=Config(retries={"total_max_attempts": 1}))
         client.create_bucket(Bucket=BUCKET)
         yield client
         client.close()
