@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
+from vidu_relay.domain.image_reference import S3_SCHEME, read_s3_uri
 
 __all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "parse_request"]
 
@@ -55,6 +56,8 @@ def _url(value: str) -> str:
 
 
 def _image(value: str) -> str:
+    if value.startswith(S3_SCHEME):
+        return _s3_uri(value)
     if not value.startswith("data:"):
         return _url(value)
     match = _DATA_URI.match(value)
@@ -66,6 +69,14 @@ def _image(value: str) -> str:
         base64.b64decode(value[match.end() :], validate=True)
     except (binascii.Error, ValueError) as fault:
         raise PydanticCustomError("image_base64", "the data URI does not hold valid base 64") from fault
+    return value
+
+
+def _s3_uri(value: str) -> str:
+    try:
+        read_s3_uri(value)
+    except ValueError as fault:
+        raise PydanticCustomError("s3_uri", "{reason}", {"reason": str(fault)}) from fault
     return value
 
 
