@@ -108,6 +108,13 @@ class RelayClient:
         whole = [_json(self._http.get(f"{self._simulator}/_simulator/tasks/{t['id']}", timeout=30)) for t in tasks]
         return [task for task in whole if prompt_contains in json.dumps(task["request"], ensure_ascii=False)]
 
+    def images_at_provider(self, provider_task_id: str) -> list[dict[str, Any]]:
+        """The images of one of the simulator's tasks as it reads them now: digest, size, form, fault of each."""
+        images: list[dict[str, Any]] = _json(
+            self._http.get(f"{self._simulator}/_simulator/tasks/{provider_task_id}/images", timeout=60)
+        )
+        return images
+
     def create_calls(self) -> int:
         """How many create calls the simulator has had so far, whatever it answered."""
         calls = _json(self._http.get(f"{self._simulator}/_simulator/requests", timeout=10))

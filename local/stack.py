@@ -217,6 +217,8 @@ class LocalStack:
     def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: _Emulator) -> str:
         command = [venv_program("dev"), "-m", "local.simulator", "--port", "0", "--api-key", self._provider_key]
         command += ["--ca-bundle", str(emulator.ca_bundle)]
+        if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
+            command += ["--off-peak-available"]
         if self._generation_seconds is not None:
             command += ["--generation-seconds", str(self._generation_seconds)]
         if self._parameters.get("OffPeakAvailable") == "true":

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from local.simulator.errors import send_error
+from local.simulator.image_reader import ImageReader
 from local.simulator.script_book import ScriptBook
 from local.simulator.scripts import ScriptRequest, patched
 from local.simulator.server import Exchange, HttpServer
@@ -23,7 +24,8 @@ class BadRequestError(ValueError):
 class Control:
     """What may be asked of a running simulator, by method for tests and by HTTP for everybody else. Thread-safe."""
 
-    def __init__(self, book: TaskBook, scripts: ScriptBook, reset: Callable[[], None]) -> None:
+    def __init__(self, book: TaskBook, scripts: ScriptBook, reset: Callable[[], None], images: ImageReader) -> None:
+        self._images = images
         self._book = book
         self._scripts = scripts
         self._reset = reset
@@ -74,6 +76,10 @@ class Control:
             "videos": [{"size": file.size, "sha256": file.sha256} for file in files],
         }
 
+    def images(self, task: Task) -> list[dict[str, Any]]:
+        """The task's reference images as they can be read now: see `ImageReader.read`."""
+        return self._images.read(task.params)
+
     def serve(self, exchange: Exchange, server: HttpServer) -> None:
         """Answer one control call."""
         parts = [part for part in exchange.path.removeprefix(PREFIX).split("/") if part]
@@ -89,6 +95,8 @@ class Control:
                     exchange.send_json(200, self.tasks())
                 case "GET", "tasks", str(task_id) if view := self.task(task_id):
                     exchange.send_json(200, view)
+                case "GET", "tasks", str(task_id), "images" if task := self._book.get(task_id):
+                    exchange.send_json(200, self.images(task))
                 case "PATCH", "tasks", str(task_id) if task := self._book.get(task_id):
                     self.patch_task(task, _object(exchange))
                     exchange.send_json(200, self.task(task_id))

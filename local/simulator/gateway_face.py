@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from local.simulator.errors import send_error
 from local.simulator.gateway_bodies import gateway_body
+from local.simulator.image_reader import ImageReader
 from local.simulator.script_book import Binding, ScriptBook
 from local.simulator.scripts import Flap, HtmlAnswer
 from local.simulator.server import Exchange
@@ -34,8 +35,11 @@ class Account:
 class GatewayFace:
     """Answers the calls below `BASE_PATH`."""
 
-    def __init__(self, account: Account, book: TaskBook, scripts: ScriptBook, videos: VideoFace) -> None:
+    def __init__(
+        self, account: Account, book: TaskBook, scripts: ScriptBook, videos: VideoFace, images: ImageReader
+    ) -> None:
         self._account = account
+        self._images = images
         self._book = book
         self._scripts = scripts
         self._videos = videos
@@ -86,6 +90,10 @@ class GatewayFace:
             exchange.note["fault"] = "reject"
             reject = create.reject
             send_error(exchange, reject.status, reject.message, form=reject.form, code=reject.code)
+            return
+        if create.fetch_images and (bad := next((i for i in self._images.read(params) if i["fault"]), None)):
+            exchange.note["fault"] = "image"
+            send_error(exchange, 400, f"{bad['location']}: {bad['fault']}", form="object", code="ImageDownloadFailure")
             return
         if create.reply_without_id:
             exchange.note["fault"] = "reply_without_id"

@@ -71,7 +71,10 @@ class Reject(ScriptPart):
 
 
 class CreateScript(ScriptPart):
-    """The create call. Faults are used up in the order of the fields, each `n` times, before an ordinary answer."""
+    """The create call. Faults are used up in the order of the fields, each `n` times, before an ordinary answer.
+
+    `fetch_images` reads every reference image first, and refuses the call if one cannot be read or used.
+    """
 
     throttle: Throttle | None = None
     server_error: ServerError | None = None
@@ -79,6 +82,7 @@ class CreateScript(ScriptPart):
     lose_reply: LoseReply | None = None
     html: HtmlAnswer | None = None
     reject: Reject | None = None
+    fetch_images: bool = False
     immediate: Literal["completed", "failed"] | None = None
     reply_without_id: bool = False
     created_at_skew_seconds: int = 0

@@ -16,6 +16,7 @@ from local.simulator.control import BadRequestError, Control
 from local.simulator.encoder import Encoder
 from local.simulator.errors import send_error
 from local.simulator.gateway_face import Account, GatewayFace
+from local.simulator.image_reader import ImageReader
 from local.simulator.script_book import ScriptBook
 from local.simulator.server import Exchange, HttpServer
 from local.simulator.tasks import State, Task, TaskBook
@@ -88,8 +89,9 @@ class Simulator:
         self._videos = VideoFace(self._book, self.origin)
         self._callbacks = CallbackSender(settings, self._timer, self._links, self._other, self._faults.append)
         account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
-        self._gateway = GatewayFace(account, self._book, self._scripts, self._videos)
-        self._control = Control(self._book, self._scripts, self.reset)
+        reader = ImageReader(settings.ca_bundle)
+        self._gateway = GatewayFace(account, self._book, self._scripts, self._videos, reader)
+        self._control = Control(self._book, self._scripts, self.reset, reader)
 
     @property
     def origin(self) -> str:

@@ -145,6 +145,7 @@ def environment(account: Account) -> dict[str, str]:
         "late_watch_hours": "72",
         "retain_tasks_days": "30",
         "off_peak_available": "false",
+        "probe_image_urls": "false",
         "video_hosts": "",
         "trusted_origins": "",
         "max_video_bytes": "2147483648",

@@ -48,7 +48,8 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(function: str, dependencies: Path, *, more: str = "") -> subprocess.CompletedProcess[str]:
     """Import a handler in an interpreter of its own; prints `started`. `more` is checked before that."""
     variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "TRUSTED_ORIGINS": "", **ENVIRONMENT}
+    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
+    variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = START.format(
         dependencies=str(dependencies),
         shared=str(ROOT / "layers" / "shared"),

@@ -49,6 +49,7 @@ class Case:
 
 
 REFUSED = http(403, type="about:blank", title="Forbidden", code="callback_refused")
+UPLOAD = {"url", "fields", "uri", "expires_at"}
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
@@ -59,6 +60,8 @@ CASES = {
     "authorize_request__not_bearer": Case(False, is_({"isAuthorized": False}), Relay.add_key),
     "check_task__overdue": Case(True, lambda a: a["settled"] is False and 8 <= a["wait_seconds"] <= 12, Relay.leased),
     "check_task__unknown_task": Case(False, is_({"settled": True, "wait_seconds": 0})),
+    "create_upload__png": Case(True, lambda a: a["statusCode"] == 201 and set(json.loads(a["body"])) == UPLOAD),
+    "create_upload__unknown_type": Case(False, http(422, code="validation_error")),
     "deliver_videos__generated": Case(True, PUBLISHED, Relay.generated),
     "deliver_videos__unknown_task": Case(False, PUBLISHED),
     "deliver_videos__unreadable": Case(False, error=ValueError),

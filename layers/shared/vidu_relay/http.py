@@ -70,7 +70,7 @@ def read_body(event: Mapping[str, Any]) -> bytes:
         raise InvalidRequestError(
             "body_too_large",
             f"The body has {len(raw)} bytes; at most {MAX_BODY_BYTES} are taken. "
-            "Refer to large images by URL instead of embedding them.",
+            "Upload large images (POST /v1/uploads) or refer to them by URL instead of embedding them.",
         )
     return raw
 

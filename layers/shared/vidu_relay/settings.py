@@ -17,6 +17,7 @@ from vidu_relay.domain.watching import WatchPolicy
 __all__ = [
     "AuthorizeRequestSettings",
     "CheckTaskSettings",
+    "CreateUploadSettings",
     "DeliverVideosSettings",
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
@@ -57,6 +58,13 @@ class SubmitTaskSettings:
     late_watch_hours: int
     retain_tasks_days: int
     off_peak_available: bool
+    probe_image_urls: bool
+    trusted_origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUploadSettings:
+    inbox_bucket: str
 
 
 @dataclass(frozen=True, slots=True)

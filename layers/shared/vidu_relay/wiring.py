@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from vidu_relay import aws
+from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_store import TaskStore
@@ -60,6 +61,7 @@ def submission(settings: SubmitTaskSettings | CheckTaskSettings) -> SubmissionPo
     return SubmissionPorts(
         store=TaskStore(aws.client("dynamodb"), settings.table_name),
         provider=provider(settings),
+        images=ImageBucket(aws.client("s3"), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
         policy=watch_policy(settings),

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.unit.pictures import data_uri, png
 from tests.unit.usecases.scripted import mp4
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
@@ -14,7 +15,7 @@ from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.usecases import read_tasks
 from vidu_relay.usecases.read_tasks import TaskPage, list_tasks, read_task
 
-PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG" + b"\1" * 500).decode()
+PNG = data_uri(png(comment=500))
 
 
 def read(world: World, task_id: str, tenant: str = TENANT) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """One accepted task, at most one create call: whatever is repeated, refused or lost."""
 
-import base64
 import json
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -8,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.unit.pictures import data_uri, png
 from tests.unit.usecases.scripted import NOON, LostReplyError
 from tests.unit.usecases.world import KEY, MODEL, PUBLIC_URL, TENANT, World
 from vidu_relay.domain.errors import (
@@ -24,7 +24,8 @@ from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
-PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG" + b"\1" * 2000).decode()
+PICTURE = png(300, 300, comment=2000)
+PNG = data_uri(PICTURE)
 
 
 def test_accepted_task_is_submitted_once_with_its_own_callback_address(world: World) -> None:
@@ -232,9 +233,10 @@ def test_large_parts_live_in_the_inbox_bucket_and_not_in_the_record(world: World
     assert task.request_key is not None
     assert task.request_key.startswith(f"tasks/{TENANT}/{task.task_id}/")
     kept = world.requests.get(task.request_key)
-    assert (kept["payload"], kept["images"]) == (payload, [PNG])
-    # the provider gets the request whole
-    assert world.provider.calls[0].params["images"] == [PNG]
+    assert (kept["payload"], kept["images"]) == (payload, task.request["images"])
+    # the provider gets the request whole, its image as a link to the very bytes
+    (link,) = world.provider.calls[0].params["images"]
+    assert world.linked(link) == PICTURE
     assert world.provider.calls[0].params["payload"] == payload
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Effects, ProcessDeathError, watched
@@ -11,10 +12,12 @@ from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
@@ -22,6 +25,7 @@ from vidu_relay.domain.request import VideoRequest, parse_request
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.usecases.check_images import ImageCheck
 from vidu_relay.usecases.check_task import Verdict, check_task
 from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
@@ -118,9 +122,15 @@ class World:
         self.queue = DeliveryQueue(c["sqs"], account.queue_url)
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.bus = EventBus(c["events"], account.bus)
+        self.images = ImageCheck(
+            bucket=ImageBucket(c["s3"], account.inbox),
+            source=None,
+            tenants=TenantDirectory(c["dynamodb"], account.table),
+        )
         self.submission = SubmissionPorts(
             store=self.store,
             provider=self.provider,
+            images=self.images.bucket,
             signing_keys=lambda: CallbackKeys(signing.get()),
             public_base_url=PUBLIC_URL,
             policy=POLICY,
@@ -164,6 +174,7 @@ class World:
             daily_cap=daily_cap,
             quota=self.quota,
             archive=self.requests,
+            images=self.images,
             ports=self.submission,
         )
 
@@ -250,6 +261,16 @@ class World:
     def stored(self, key: str) -> bytes:
         """The bytes of an object in the videos bucket."""
         data: bytes = self.account.clients["s3"].get_object(Bucket=self.account.videos, Key=key)["Body"].read()
+        return data
+
+    def linked(self, link: str) -> bytes:
+        """What whoever opens a presigned link to an image gets."""
+        parts = urlsplit(link)
+        query = parse_qs(parts.query)
+        assert query["X-Amz-Signature"], "the link is not signed"
+        version = {"VersionId": query["versionId"][0]} if "versionId" in query else {}
+        bucket, key = parts.netloc.partition(".")[0], unquote(parts.path[1:])
+        data: bytes = self.account.clients["s3"].get_object(Bucket=bucket, Key=key, **version)["Body"].read()
         return data
 
     # ------------------------------------------------------------------------- what AWS does between them

@@ -41,7 +41,9 @@ QUICK_SECONDS = 2.0
 AMBIGUOUS_CLIENT_ERRORS = frozenset(
     {408, 499}
 )  # the server, or something before it, lost patience: it may have created
-_TOKEN = re.compile(r"(token(?:=|%3D))[^\s&\"'<>]+", re.IGNORECASE)
+_TOKEN = re.compile(r"((?:token|signature)(?:=|%3D))[^\s&\"'<>]+", re.IGNORECASE)
+"""What opens something in an address of ours that the provider may quote: a callback's token, an image link's
+signature."""
 STATES: Mapping[str, ProgressState] = {
     "pending": ProgressState.PENDING,
     "in_progress": ProgressState.PROCESSING,

@@ -226,6 +226,7 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
         fingerprint=plain["fingerprint"],
         request=json.loads(zlib.decompress(bytes(plain["request"]))),
         request_key=plain.get("request_key"),
+        image_versions=tuple(plain.get("image_versions", ())),
         attempt=Attempt(attempt[0], int(attempt[1]), int(attempt[2]) if len(attempt) > 2 else None)
         if attempt
         else None,
@@ -283,6 +284,7 @@ def _to_item(task: Task) -> dict[str, Any]:
             plain[name] = value
     lists: dict[str, list[Any]] = {
         "hints": list(task.hints),
+        "image_versions": list(task.image_versions),
         "error": [task.error.code, task.error.message] if task.error else [],
         "outputs": [[o.task_id or "", o.task_status or "", o.videos] for o in task.outputs],
         "videos": [_video_item(video) for video in task.videos],

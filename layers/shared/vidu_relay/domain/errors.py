@@ -7,6 +7,7 @@ ViduRelayError
 │   ├── InvalidCursorError        a cursor we did not hand out
 │   └── DailyCapReachedError      the tenant has used up its day
 ├── CallbackRefusedError          a callback that proved nothing
+├── BadImageError                 a reference image that cannot be used
 ├── AttemptUnderwayError          too early to say: the create call has not ended
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                somebody else wrote the record first: read again
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "AttemptUnderwayError",
+    "BadImageError",
     "BadSourceError",
     "CallbackRefusedError",
     "ConfigurationError",
@@ -107,6 +109,15 @@ class CallbackRefusedError(ViduRelayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class BadImageError(ViduRelayError):
+    """A reference image cannot be used. `code` is stable for programs; the message says what to change."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class AttemptUnderwayError(ViduRelayError):

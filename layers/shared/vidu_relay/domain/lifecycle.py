@@ -69,6 +69,7 @@ def new_task(
     now: int,
     source: str,
     policy: WatchPolicy,
+    image_versions: tuple[str, ...] = (),
 ) -> Task:
     """A task that its caller is about to submit itself: recorded in `submitting`, before the provider call."""
     off_peak = bool(request.get("off_peak"))
@@ -85,6 +86,7 @@ def new_task(
         fingerprint=fingerprint,
         request=request,
         request_key=request_key,
+        image_versions=image_versions,
         attempt=Attempt(claim, now),
         # counts up from here: names of executions stay taken for 90 days, longer than the record of an earlier task
         # under the same idempotency key

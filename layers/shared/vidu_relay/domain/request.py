@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.image_reference import S3_SCHEME, read_s3_uri
+from vidu_relay.domain.image_reference import S3_SCHEME, name_data_uri, read_s3_uri, with_images
 
 __all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "parse_request"]
 
@@ -172,24 +171,21 @@ class VideoRequest(_Strict):
         """The parameters the client gave, as JSON values, and only those. One given as null was not given."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
+    def for_archive(self) -> dict[str, Any]:
+        """The request as it is kept: image bytes replaced by the name of their content (`image_reference`)."""
+        return with_images(self.given(), lambda image: name_data_uri(image) if image.startswith("data:") else image)
+
     def for_record(self, inline_limit: int = 256) -> tuple[dict[str, Any], bool]:
         """The request as the task record keeps it, and whether anything had to be left out of it.
 
-        Image bytes are replaced by their RFC 6920 name (`ni:///sha-256;…?ct=image/png`), `payload` and `meta_data`
-        of more than `inline_limit` characters are dropped. What is left out lives in the object beside the record.
+        `payload` and `meta_data` of more than `inline_limit` characters are dropped; they live in the object beside
+        the record, which holds what `for_archive` gives.
         """
-        record = self.given()
-        reduced = False
-        for name in ("payload", "meta_data"):
-            if len(record.get(name) or "") > inline_limit:
-                del record[name]
-                reduced = True
-        for holder in (record, *(record.get("subjects") or ())):
-            images = holder.get("images")
-            if images and any(image.startswith("data:") for image in images):
-                holder["images"] = [_reference(image) for image in images]
-                reduced = True
-        return record, reduced
+        record = self.for_archive()
+        long = [name for name in ("payload", "meta_data") if len(record.get(name) or "") > inline_limit]
+        for name in long:
+            del record[name]
+        return record, bool(long)
 
 
 def _mentions(rest: str, known: str) -> bool:
@@ -197,14 +193,6 @@ def _mentions(rest: str, known: str) -> bool:
     after = rest[len(known) : len(known) + 1]
     joined = known[-1].isascii() and known[-1].isalnum() and after.isascii() and (after.isalnum() or after == "_")
     return rest.startswith(known) and not joined
-
-
-def _reference(image: str) -> str:
-    if not image.startswith("data:"):
-        return image
-    head, _, data = image.partition(";base64,")
-    digest = base64.urlsafe_b64encode(hashlib.sha256(base64.b64decode(data)).digest()).rstrip(b"=").decode()
-    return f"ni:///sha-256;{digest}?ct={head.removeprefix('data:')}"
 
 
 def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[Fault]:

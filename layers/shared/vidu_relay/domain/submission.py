@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["provider_params"]
+from vidu_relay.domain.image_reference import each_image, with_images
+
+__all__ = ["MAX_BODY_BYTES", "body_bytes", "provider_params"]
 
 KEPT_BACK = frozenset({"model", "callback_url"})
 """`model` has a place of its own in the create body; the provider calls *us* back, never the client."""
+
+MAX_BODY_BYTES = 20_000_000
+"""The page: "HTTP request POST body cannot exceed 20MB", in the smaller reading."""
+
+ENVELOPE_BYTES = 8192
+"""More than what a create body holds besides the parameters: names, the model, our callback address."""
 
 
 def provider_params(request: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters the provider is sent, exactly as the client gave them."""
     return {name: value for name, value in request.items() if name not in KEPT_BACK}
+
+
+def body_bytes(request: Mapping[str, Any], inside: Mapping[str, int]) -> int:
+    """How large a create body gets at most if the images in `inside` (by reference, with their bytes) travel in it."""
+    params = with_images(provider_params(request), lambda image: "" if image in inside else image)
+    text = json.dumps(params, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    images = [image for _, image in each_image(request) if image in inside]
+    return ENVELOPE_BYTES + len(text) + sum(len("data:image/jpeg;base64,") + -(-inside[i] // 3) * 4 for i in images)

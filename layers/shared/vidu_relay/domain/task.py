@@ -64,6 +64,8 @@ class Task:
     - `revision` counts the writes of the record (the store raises it), `version` the published changes.
     - `request` is the client's request with what is large replaced by a reference; where that happened,
       `request_key` names the object in the inbox bucket that holds it whole.
+    - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
+      empty where there is none; no entries at all where every one would be empty.
     - `hints` are ids under which a callback said a lost create can be found: looked up, never believed.
     - `due_at` is the moment somebody must look at this task if nothing happens; None once nobody need.
     - `due_since` is when the sweep first found it overdue and nobody has looked since: every other write forgets it.
@@ -82,6 +84,7 @@ class Task:
     fingerprint: str
     request: Mapping[str, Any]
     request_key: str | None = None
+    image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None
     attempts: int = 1
     remote_id: str | None = None

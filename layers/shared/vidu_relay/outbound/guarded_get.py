@@ -44,25 +44,30 @@ def guarded_get(
     socket_seconds: float,
     headers: Mapping[str, str] | None = None,
     open_seconds: float | None = None,
+    until: float | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """The reply to a GET on a connection of its own, unread, after at most three redirects; closed at the end.
 
     `what` names the link in messages ("video link"). `socket_seconds` without a byte end the wait, at any time. The
     headers of the last reply are there within `open_seconds` (by default twice as long), redirects and all, besides
-    the look-ups of names, which have `RESOLVE_SECONDS` each; how long the body takes is the caller's affair.
+    the look-ups of names, which have `RESOLVE_SECONDS` each; how long the body takes is the caller's affair, unless
+    `until` is given: at that moment of the monotonic clock everything is over, however busily the body drips.
     `headers` go to every host on the way. Content encodings are not asked for.
 
     Raises `BadLinkError` (`address_refused`, `bad_redirect`, `too_many_redirects`, `certificate`) or
     `UnreachableError`. No message repeats anything of the URL.
     """
     left = open_seconds if open_seconds is not None else 2 * socket_seconds
+    if until is not None:
+        left = min(left, until - time.monotonic())
     for _ in range(MAX_REDIRECTS + 1):
         if left <= 0:
             raise UnreachableError(f"The host of the {what} took too long to answer.")
         connection, request_target = _connection(guard, url, what, min(socket_seconds, left))
         began = time.monotonic()
-        response = _get(connection, request_target, what, (left, socket_seconds), headers or {})
+        response, sock = _get(connection, request_target, what, (left, socket_seconds), headers or {})
         left -= time.monotonic() - began
+        end = _end_at(until, sock) if until is not None else None
         try:
             location = response.getheader("Location")
             if response.status in REDIRECTS and location:
@@ -71,6 +76,8 @@ def guarded_get(
             yield response
             return
         finally:
+            if end is not None:
+                end.cancel()
             response.close()
             connection.close()
     raise BadLinkError("too_many_redirects", f"The {what} redirects more than {MAX_REDIRECTS} times.")
@@ -93,16 +100,14 @@ def _get(
     what: str,
     seconds: tuple[float, float],
     headers: Mapping[str, str],
-) -> http.client.HTTPResponse:
-    """The reply, its headers there within the first of `seconds`; each read of the body may wait for the second."""
+) -> tuple[http.client.HTTPResponse, socket.socket]:
+    """The reply and its socket, the headers there within the first of `seconds`; each read of the body may wait for the second."""
     until = time.monotonic() + seconds[0]
     try:
         connection.connect()
         sock = connection.sock
         # headers that come by the byte never meet a socket's time-out: at the end of the time the socket is shut
-        end = threading.Timer(max(0.0, until - time.monotonic()), _shut, [sock])
-        end.daemon = True
-        end.start()
+        end = _end_at(until, sock)
         try:
             connection.putrequest("GET", request_target, skip_accept_encoding=True)
             connection.putheader("Accept-Encoding", "identity")
@@ -124,7 +129,15 @@ def _get(
         connection.close()
         raise UnreachableError(f"The host of the {what} took too long to answer.")
     sock.settimeout(seconds[1])
-    return response
+    return response, sock
+
+
+def _end_at(until: float, sock: socket.socket) -> threading.Timer:
+    """Shut the socket at a moment of the monotonic clock, unless the timer is cancelled before."""
+    end = threading.Timer(max(0.0, until - time.monotonic()), _shut, [sock])
+    end.daemon = True
+    end.start()
+    return end
 
 
 def _shut(sock: socket.socket) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
@@ -22,6 +23,7 @@ from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
+from vidu_relay.usecases.present_images import present_images
 from vidu_relay.usecases.record_change import record_change
 
 __all__ = ["SubmissionPorts", "attempt_submission"]
@@ -33,6 +35,7 @@ class SubmissionPorts:
 
     store: TaskStore
     provider: Provider
+    images: ImageBucket
     signing_keys: Callable[[], CallbackKeys]
     public_base_url: str
     policy: WatchPolicy
@@ -43,10 +46,21 @@ class SubmissionPorts:
         self.provider.ready()
         self.signing_keys()
 
+    def present(self, task: Task, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The recorded request as this attempt sends it: whatever can fail does so *before* the attempt is recorded."""
+        return present_images(
+            request,
+            tenant_id=task.tenant_id,
+            task_id=task.task_id,
+            versions=task.image_versions,
+            bucket=self.images,
+        )
+
 
 def attempt_submission(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> Task:
     """Call the provider once for a task in `submitting` whose claim the caller wrote; the task as recorded after.
 
+    `request` is what `SubmissionPorts.present` made of the recorded one before the claim was written.
     Whatever happens, the call is not repeated here: only a task that went back to `accepted` is submitted again.
     """
     token = ports.signing_keys().sign(task.task_id)

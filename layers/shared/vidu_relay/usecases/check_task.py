@@ -75,7 +75,7 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         wait = ports.policy.backoff_ms(task.checks, spread())
         return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
     ports.ready()
-    request = archive.get(task.request_key) if task.request_key else task.request
+    request = ports.present(task, archive.get(task.request_key) if task.request_key else task.request)
     claim = new_claim()
     begun = _record(
         task,

@@ -15,7 +15,9 @@ from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
+from vidu_relay.usecases.check_images import ImageCheck, check_images
 from vidu_relay.usecases.ports import new_claim
+from vidu_relay.usecases.present_images import store_images
 
 __all__ = ["MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
 
@@ -38,13 +40,15 @@ def submit_task(
     daily_cap: int,
     quota: DailyQuota,
     archive: RequestArchive,
+    images: ImageCheck,
     ports: SubmissionPorts,
 ) -> Task:
     """Record the task, then create it at the provider; the task as it stands after.
 
     The same key with the same request gives the same task, without a second write or call, and does not count towards
-    the tenant's `daily_cap`. Raises `IdempotencyConflictError` for the same key with another request,
-    `DailyCapReachedError`, and `ConfigurationError` before anything is recorded if a secret is missing.
+    the tenant's `daily_cap`; its images are not looked at again. Raises, before anything is recorded,
+    `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images that cannot be
+    used (`check_images`), `DailyCapReachedError`, and `ConfigurationError` if a secret is missing.
     """
     check_idempotency_key(idempotency_key)
     ports.ready()
@@ -59,6 +63,7 @@ def submit_task(
     there = ports.store.get(task_id) if idempotency_key is not None else None
     if there:
         return _repeated(there, tenant_id, mark)
+    checked = check_images(request, tenant_id, images)
     now = ports.clock()
     try:
         quota.take(tenant_id, daily_cap, now)
@@ -69,27 +74,31 @@ def submit_task(
             raise
         return _repeated(there, tenant_id, mark)
     record, reduced = request.for_record()
+    whole = request.for_archive()
     key = request_key(tenant_id, task_id, mark) if reduced else None
+    store_images(given, tenant_id, task_id, ports.images)
     if key:
-        archive.put(key, given)
+        archive.put(key, whole)
     task = new_task(
         task_id=task_id,
         tenant_id=tenant_id,
         provider=ports.provider.name,
         request=record,
         request_key=key,
+        image_versions=checked.versions,
         fingerprint=mark,
         claim=new_claim(),
         now=now,
         source="http",
         policy=ports.policy,
     )
+    sent = ports.present(task, whole)
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
         # two submits with one key at the same moment: the other one counts
         _give_back(quota, tenant_id, now)
         return _repeated(recorded, tenant_id, mark)
-    return attempt_submission(recorded, given, ports)
+    return attempt_submission(recorded, sent, ports)
 
 
 def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:

@@ -1,0 +1,32 @@
+"""`POST /v1/uploads` → a form that uploads one reference image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from vidu_relay import aws
+from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.representation import timestamp
+from vidu_relay.http import invalid_request, json_response, read_body, tenant_of
+from vidu_relay.observability import Metric, count, logger, observed
+from vidu_relay.settings import CreateUploadSettings, load
+from vidu_relay.usecases.create_upload import create_upload
+
+settings = load(CreateUploadSettings)
+bucket = ImageBucket(aws.client("s3"), settings.inbox_bucket)
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    logger.append_keys(tenant_id=tenant_of(event))
+    try:
+        upload = create_upload(read_body(event), tenant_id=tenant_of(event), bucket=bucket)
+    except InvalidRequestError as error:
+        count(Metric.REQUEST_REFUSED)
+        logger.info("request_refused", code=error.code)
+        return invalid_request(error)
+    shown = {"url": upload.url, "fields": upload.fields, "uri": upload.uri, "expires_at": timestamp(upload.expires_at)}
+    return json_response(201, shown)

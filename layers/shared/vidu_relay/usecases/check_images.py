@@ -1,0 +1,220 @@
+"""Look at every reference image of a request before anything is paid for: is it there, ours to use, and usable?"""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vidu_relay.adapters.image_bucket import ImageBucket, image_not_found
+from vidu_relay.adapters.image_source import ImageSource
+from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.domain.errors import BadImageError, Fault, InvalidRequestError
+from vidu_relay.domain.image_reference import (
+    DATA_SCHEME,
+    S3_SCHEME,
+    ImageHead,
+    S3Object,
+    content_type_of,
+    each_image,
+    read_data_uri,
+    read_s3_uri,
+)
+from vidu_relay.domain.request import VideoRequest
+from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
+
+__all__ = ["CheckedImages", "ImageCheck", "check_images"]
+
+MAX_IMAGE_BYTES = 50 * 1024 * 1024
+MIN_IMAGE_PIXELS = 128
+MAX_IMAGE_RATIO = 4
+"""The page: "aspect ratio less than 1:4 or 4:1", read as within the two, both included."""
+MAX_HEAD_BYTES = 1024 * 1024
+"""Dimensions that come later are not found: nothing but a JPEG with that much metadata before its picture does that."""
+ALL_IMAGES_SECONDS = 8.0
+
+CODE_INVALID_IMAGE = "invalid_image"
+CODE_OFF_PEAK_TOO_LARGE = "off_peak_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCheck:
+    """What looking at images needs. Without a `source` nobody opens URLs: those images are left to the provider."""
+
+    bucket: ImageBucket
+    source: ImageSource | None
+    tenants: TenantDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImages:
+    """What was checked: the versions of `s3://` images as `Task.image_versions` keeps them."""
+
+    versions: tuple[str, ...]
+
+
+def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> CheckedImages:
+    """Look at all images of a request at once, for 8 seconds at most, reading the first MiB of each at most.
+
+    Raises `InvalidRequestError` (`invalid_image`) with one fault for each image that cannot be used, or
+    (`off_peak_too_large`) where an off-peak request does not fit into one create body; what S3 and DynamoDB raise when
+    they are in trouble themselves.
+    """
+    given = request.given()
+    images = list(each_image(given))
+    deadline = time.monotonic() + ALL_IMAGES_SECONDS
+    allowed = _usable_buckets({uri for _, uri in images if uri.startswith(S3_SCHEME)}, tenant_id, check)
+    looks = {image: _look(image, allowed, tenant_id, check, deadline) for _, image in images}
+    found = _at_once(looks, deadline)
+    faults = [
+        Fault(place, str(outcome.message), outcome.code)
+        for place, image in images
+        if isinstance(outcome := found[image], BadImageError)
+    ]
+    if faults:
+        raise InvalidRequestError(
+            CODE_INVALID_IMAGE, "Some reference images cannot be used. See `errors`.", tuple(faults)
+        )
+    heads = {image: head for image, head in found.items() if isinstance(head, ImageHead)}
+    if request.off_peak:
+        _check_off_peak_size(given, heads)
+    versions = tuple(heads[image].version_id or "" if image in heads else "" for _, image in images)
+    return CheckedImages(versions if any(versions) else ())
+
+
+def _usable_buckets(uris: set[str], tenant_id: str, check: ImageCheck) -> frozenset[str]:
+    """The buckets among these that are mapped to this tenant."""
+    buckets = {read_s3_uri(uri).bucket for uri in uris} - {check.bucket.inbox}
+    owners = {bucket: check.tenants.find_owner(Door.BUCKET, bucket) for bucket in sorted(buckets)}
+    return frozenset(
+        bucket for bucket, owner in owners.items() if owner and owner.tenant_id == tenant_id and not owner.disabled
+    )
+
+
+Outcome = ImageHead | BadImageError | None
+Look = Callable[[], Outcome]
+
+
+def _look(image: str, allowed: frozenset[str], tenant_id: str, check: ImageCheck, deadline: float) -> Look:
+    """How to look at one image: gives its head, None for one that nobody opens, or raises `BadImageError`."""
+
+    def look() -> Outcome:
+        if image.startswith(DATA_SCHEME):
+            content = read_data_uri(image)
+            head = ImageHead(content, len(content))
+        elif image.startswith(S3_SCHEME):
+            there = read_s3_uri(image)
+            if not _may_use(there, allowed, tenant_id, check.bucket.inbox):
+                raise image_not_found()
+            head = check.bucket.read_head(there, MAX_HEAD_BYTES, _is_enough)
+        elif check.source:
+            head = check.source.read_head(image, MAX_HEAD_BYTES, _is_enough, deadline=deadline)
+        else:
+            return None
+        _check_head(head)
+        return head
+
+    return look
+
+
+def _may_use(image: S3Object, allowed: frozenset[str], tenant_id: str, inbox: str) -> bool:
+    if image.bucket == inbox:
+        return image.key.startswith((f"uploads/{tenant_id}/", f"requests/{tenant_id}/"))
+    return image.bucket in allowed
+
+
+def _is_enough(data: bytes, size: int | None) -> bool:
+    """Whether more bytes would tell nothing more."""
+    if size is None or size > MAX_IMAGE_BYTES:
+        return size is not None  # to its end, if that comes soon: only so its size is known
+    if len(data) < 12:
+        return False
+    return content_type_of(data) is None or _dimensions(data) is not None
+
+
+def _check_head(head: ImageHead) -> None:
+    """Raises `BadImageError` unless these are the first bytes of an image that the provider takes."""
+    if head.size is not None and head.size > MAX_IMAGE_BYTES:
+        raise BadImageError("image_too_large", f"has {head.size} bytes; at most {MAX_IMAGE_BYTES} (50 MB) are taken")
+    if content_type_of(head.data) is None:
+        raise BadImageError(
+            "image_format", "is not a png, jpeg or webp image by its content, whatever its name says: convert it"
+        )
+    dimensions = _dimensions(head.data)
+    if dimensions is None:
+        raise BadImageError(
+            "image_unreadable",
+            f"its width and height do not stand in its first {MAX_HEAD_BYTES} bytes: "
+            "save it anew, without large metadata",
+        )
+    if head.size is None:
+        raise BadImageError(
+            "image_size_unknown",
+            "its server does not say how large it is: serve it with Content-Length, or upload it (POST /v1/uploads)",
+        )
+    width, height = dimensions
+    if min(width, height) < MIN_IMAGE_PIXELS:
+        raise BadImageError(
+            "image_too_small",
+            f"has {width}x{height} pixels; at least {MIN_IMAGE_PIXELS}x{MIN_IMAGE_PIXELS} are needed",
+        )
+    if max(width, height) > MAX_IMAGE_RATIO * min(width, height):
+        raise BadImageError(
+            "image_ratio", f"has {width}x{height} pixels; the ratio must be within 1:{MAX_IMAGE_RATIO} and 4:1: crop it"
+        )
+
+
+def _dimensions(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a png, jpeg or webp; None if these bytes do not say."""
+    import imagesize  # a submission by URL with probing off never needs it
+
+    width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _at_once(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
+    """The outcome of every look, each on a thread of its own; one that takes too long is a `BadImageError`.
+
+    Threads that are left behind are daemons: a host that never answers must keep neither the answer nor the process.
+    Raises what a look raises that is no `BadImageError`.
+    """
+    outcomes: dict[str, Outcome] = {}
+    troubles: list[Exception] = []
+
+    def run(image: str, look: Look) -> None:
+        try:
+            outcomes[image] = look()
+        except BadImageError as fault:
+            outcomes[image] = fault
+        except Exception as trouble:  # noqa: BLE001 - raised again by the thread that waits
+            troubles.append(trouble)
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in looks.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if troubles:
+        raise troubles[0]
+    late = BadImageError(
+        "image_unreachable",
+        f"could not be read within {ALL_IMAGES_SECONDS:g} seconds: try again, or upload it (POST /v1/uploads)",
+    )
+    seen = dict(outcomes)  # threads that come late change nothing any more
+    return {image: seen.get(image, late) for image in looks}
+
+
+def _check_off_peak_size(given: Mapping[str, Any], heads: Mapping[str, ImageHead]) -> None:
+    """Off-peak tasks start within 48 hours, and links die within 12: their images travel inside the create body."""
+    inside = {image: head.size or 0 for image, head in heads.items() if image.startswith((DATA_SCHEME, S3_SCHEME))}
+    size = body_bytes(given, inside)
+    if size > MAX_BODY_BYTES:
+        raise InvalidRequestError(
+            CODE_OFF_PEAK_TOO_LARGE,
+            f"An off-peak task may start when links to its images have long died, so they are sent inside the request, "
+            f"which would have {size} bytes; the provider takes {MAX_BODY_BYTES}. Make the images smaller, give "
+            f"lasting URLs, or send off_peak false.",
+        )

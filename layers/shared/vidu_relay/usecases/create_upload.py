@@ -1,0 +1,71 @@
+"""Let a tenant upload one reference image: a form for one key that nobody else has."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.domain.errors import Fault, InvalidRequestError
+from vidu_relay.domain.image_reference import S3Object
+from vidu_relay.usecases.ports import Clock, clock
+
+__all__ = ["Upload", "create_upload"]
+
+UPLOAD_SECONDS = 900
+MAX_UPLOAD_BYTES = 50 * 1024 * 1024
+ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A form to send within 15 minutes: POST `fields`, then the file as `file`, to `url`.
+
+    `uri` goes into a request's images as soon as S3 has answered. `expires_at` in ms.
+    """
+
+    url: str
+    fields: dict[str, str]
+    uri: str
+    expires_at: int
+
+
+def create_upload(
+    body: bytes,
+    *,
+    tenant_id: str,
+    bucket: ImageBucket,
+    now: Clock = clock,
+    name: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> Upload:
+    """An upload of the type that the body asks for: `{"content_type": "image/png"}`, image/jpeg or image/webp.
+
+    Raises `InvalidRequestError` (`malformed_json`, `validation_error`).
+    """
+    content_type = _content_type(body)
+    key = f"uploads/{tenant_id}/{name()}.{ENDINGS[content_type]}"
+    began = now()
+    url, fields = bucket.upload_form(key, content_type, max_bytes=MAX_UPLOAD_BYTES, seconds=UPLOAD_SECONDS)
+    return Upload(url, fields, str(S3Object(bucket.inbox, key)), began + UPLOAD_SECONDS * 1000)
+
+
+def _content_type(body: bytes) -> str:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError("malformed_json", "The body is not valid JSON.") from error
+    if not isinstance(content, dict):
+        raise _refusal(Fault("", "must be a JSON object"))
+    faults = [Fault(name[:100], "unknown field; known is: content_type") for name in content if name != "content_type"]
+    wanted = content.get("content_type")
+    if not isinstance(wanted, str) or wanted not in ENDINGS:
+        faults.append(Fault("content_type", f"must be one of {', '.join(ENDINGS)}"))
+    if faults:
+        raise _refusal(*faults)
+    return str(wanted)
+
+
+def _refusal(*faults: Fault) -> InvalidRequestError:
+    return InvalidRequestError("validation_error", "The request is not valid. See `errors`.", faults)
