@@ -108,7 +108,7 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         plain = getattr(self._client, name)
-        if name in ("meta", "exceptions", "generate_presigned_url"):
+        if name in ("meta", "exceptions", "generate_presigned_url", "generate_presigned_post"):
             return plain
         if name == "get_paginator":
             return lambda operation: _WatchedPaginator(plain(operation), f"{self._service}.{operation}", self._effects)

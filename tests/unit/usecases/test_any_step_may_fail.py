@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from tests.unit.pictures import data_uri, png
 from tests.unit.usecases.account import Account, empty
 from tests.unit.usecases.effects import READS, Fault, ProcessDeathError
 from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
-from tests.unit.usecases.world import World
+from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters import task_store
 from vidu_relay.adapters.task_store import task_from_image
 from vidu_relay.domain.errors import NotCreatedError, ViduRelayError
@@ -66,6 +68,24 @@ def finished(world: World) -> None:
 def accepted_and_swept(world: World) -> None:
     world.provider.create_faults = [NotCreatedError("HTTP 429")]
     world.submit(payload="p" * 2000)
+    world.clock.advance(125)
+    world.sweep()
+
+
+def images_in_two_forms(world: World) -> dict[str, list[str]]:
+    """One image in the request and one in S3; putting that one there again is no effect of the relay's."""
+    key = f"uploads/{TENANT}/fox.png"
+    world.account.clients["s3"].put_object(Bucket=world.account.inbox, Key=key, Body=png())
+    return {"images": [data_uri(png(300, 300)), f"s3://{world.account.inbox}/{key}"]}
+
+
+def submit_images(world: World, *, off_peak: bool = False) -> None:
+    world.submit(**images_in_two_forms(world), **({"off_peak": True} if off_peak else {}))
+
+
+def off_peak_accepted_and_swept(world: World) -> None:
+    world.provider.create_faults = [NotCreatedError("HTTP 429")]
+    submit_images(world, off_peak=True)
     world.clock.advance(125)
     world.sweep()
 
@@ -149,6 +169,9 @@ EVERY_WAY = ("never", "soon", "after the end")
 SCENARIOS = {
     "submit": Scenario(nothing, lambda w: w.submit(), 6, EVERY_WAY),
     "submit a large request": Scenario(nothing, lambda w: w.submit(payload="p" * 2000), 7),
+    "submit images": Scenario(nothing, submit_images, 8),
+    "submit images off-peak": Scenario(nothing, lambda w: submit_images(w, off_peak=True), 10),
+    "check submits images off-peak": Scenario(off_peak_accepted_and_swept, check, 7),
     "callback settles": Scenario(finished, lambda w: w.ring(w.task_id(), DONE), 3),
     "callback tells of progress": Scenario(overdue, lambda w: w.ring(w.task_id(), PROCESSING), 2),
     "callback claims an end not shown": Scenario(overdue, lambda w: w.ring(w.task_id(), DONE), 4),
@@ -219,7 +242,7 @@ def strike(world: World, act: Callable[[World], object]) -> None:
 def time_passes(world: World, callbacks: str) -> None:
     """The client asks again, the provider finishes and rings as told, sweeps and pollers do their work."""
     world.provider.diligent = True
-    world.submit(payload=payload_of(world))
+    world.submit(**request_of(world))
     for remote_id in world.provider.remote:
         if not world.provider.remote[remote_id].video_urls:
             world.provider.finish(remote_id)
@@ -233,10 +256,16 @@ def time_passes(world: World, callbacks: str) -> None:
         world.run()
 
 
-def payload_of(world: World) -> str | None:
+def request_of(world: World) -> dict[str, Any]:
     """The client repeats the request it made."""
-    key = task_from_image(world.stream[-1]["dynamodb"]["NewImage"]).request_key if world.stream else None
-    return str(world.requests.get(key)["payload"]) if key else None
+    task = task_from_image(world.stream[-1]["dynamodb"]["NewImage"]) if world.stream else None
+    if task is None:
+        return {}
+    payload = {"payload": str(world.requests.get(task.request_key)["payload"])} if task.request_key else {}
+    if not any(image.startswith("ni:") for image in task.request["images"]):
+        return payload
+    off_peak = {"off_peak": True} if task.off_peak else {}
+    return {**payload, **off_peak, **images_in_two_forms(world)}
 
 
 def ring(world: World) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.unit.pictures import data_uri, png
+from tests.unit.pictures import data_uri, jpeg, png
 from tests.unit.usecases.scripted import NOON, LostReplyError
 from tests.unit.usecases.world import KEY, MODEL, PUBLIC_URL, TENANT, World
 from vidu_relay.domain.errors import (
@@ -238,6 +238,70 @@ def test_large_parts_live_in_the_inbox_bucket_and_not_in_the_record(world: World
     (link,) = world.provider.calls[0].params["images"]
     assert world.linked(link) == PICTURE
     assert world.provider.calls[0].params["payload"] == payload
+
+
+def test_images_keep_their_places_and_everything_else_its_form(world: World) -> None:
+    one, two, three = png(200, 200), png(300, 300), png(400, 400)
+    world.account.clients["s3"].put_object(Bucket=world.account.inbox, Key=f"uploads/{TENANT}/ä fox+1.png", Body=two)
+    subjects = [
+        {"id": "1", "images": [data_uri(one), "https://a.example/x.png"], "voice_id": "warm"},
+        {"id": "2", "images": [f"s3://{world.account.inbox}/uploads/{TENANT}/ä fox+1.png", data_uri(three)]},
+    ]
+    task = world.submit(images=None, subjects=subjects, seed=3)
+
+    (call,) = world.provider.calls
+    first, second = call.params["subjects"]
+    assert [world.linked(first["images"][0]), first["images"][1]] == [one, "https://a.example/x.png"]
+    assert [world.linked(link) for link in second["images"]] == [two, three]
+    assert (first["id"], first["voice_id"], second["id"], call.params["seed"]) == ("1", "warm", "2", 3)
+    assert list(call.params) == ["subjects", "prompt", "seed"]
+    shown = task.request["subjects"]
+    assert shown[1]["images"][0] == subjects[1]["images"][0]
+    assert "base64" not in json.dumps(task.request)
+    assert "X-Amz" not in json.dumps(world.items(), default=str)
+
+
+def test_version_that_was_checked_is_the_one_that_is_linked(world: World) -> None:
+    s3, key = world.account.clients["s3"], f"uploads/{TENANT}/fox.png"
+    versioning = {"Bucket": world.account.inbox, "VersioningConfiguration": {"Status": "Enabled"}}
+    s3.put_bucket_versioning(**versioning)
+    try:
+        s3.put_object(Bucket=world.account.inbox, Key=key, Body=png(200, 200))
+        world.provider.create_faults = [NotCreatedError("HTTP 429")]
+        task = world.submit(images=[data_uri(PICTURE), f"s3://{world.account.inbox}/{key}"])
+        s3.put_object(Bucket=world.account.inbox, Key=key, Body=png(300, 300))
+        world.clock.advance(125)
+        world.sweep()
+        world.check(task.task_id)
+    finally:
+        versioning["VersioningConfiguration"] = {"Status": "Suspended"}
+        s3.put_bucket_versioning(**versioning)
+
+    assert len(world.provider.calls) == 2
+    for call in world.provider.calls:
+        assert [world.linked(link) for link in call.params["images"]] == [PICTURE, png(200, 200)]
+
+
+def test_off_peak_task_carries_its_images_inside_at_every_attempt(world: World) -> None:
+    key = f"uploads/{TENANT}/fox.txt"
+    world.account.clients["s3"].put_object(Bucket=world.account.inbox, Key=key, Body=jpeg())
+    world.provider.create_faults = [NotCreatedError("HTTP 429")]
+    images = [f"s3://{world.account.inbox}/{key}", PNG, "https://a.example/x.png"]
+    task = world.submit(images=images, off_peak=True)
+    world.clock.advance(3700)
+    world.sweep()
+    world.check(task.task_id)
+
+    inside = [data_uri(jpeg(), "jpeg"), PNG, "https://a.example/x.png"]
+    assert [call.params["images"] for call in world.provider.calls] == [inside, inside]
+    assert "base64" not in json.dumps(world.task(task.task_id).request)
+
+
+def test_same_bytes_twice_are_stored_once_under_the_task(world: World) -> None:
+    task = world.submit(images=[PNG, PNG])
+    stored = world.account.clients["s3"].list_objects_v2(Bucket=world.account.inbox)["Contents"]
+    assert [one["Key"].rpartition("/")[0] for one in stored] == [f"tasks/{TENANT}/{task.task_id}"]
+    assert stored[0]["Key"].endswith(".png")
 
 
 def test_small_request_makes_no_object(world: World) -> None:

@@ -182,14 +182,14 @@ def _at_once(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
     Raises what a look raises that is no `BadImageError`.
     """
     outcomes: dict[str, Outcome] = {}
-    troubles: list[Exception] = []
+    troubles: list[BaseException] = []
 
     def run(image: str, look: Look) -> None:
         try:
             outcomes[image] = look()
         except BadImageError as fault:
             outcomes[image] = fault
-        except Exception as trouble:  # noqa: BLE001 - raised again by the thread that waits
+        except BaseException as trouble:  # noqa: BLE001 - raised again by the thread that waits
             troubles.append(trouble)
 
     threads = [threading.Thread(target=run, args=item, daemon=True) for item in looks.items()]

@@ -1,0 +1,304 @@
+"""What is looked at before anything is paid for: every rule with the value just inside and just outside."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from tests.unit.pictures import data_uri, jpeg, png, webp
+from tests.unit.usecases.world import TENANT, World
+from vidu_relay.adapters.image_source import ImageSource
+from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.domain.errors import BadImageError, InvalidRequestError
+from vidu_relay.domain.image_reference import ImageHead
+from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.usecases import check_images as module
+from vidu_relay.usecases.check_images import CheckedImages, ImageCheck, check_images
+
+MIB = 1024 * 1024
+
+
+class Web(ImageSource):
+    """Images on web servers, by URL: bytes, a fault, or something to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(AddressGuard())
+        self.images: dict[str, bytes | BadImageError | Callable[[], bytes]] = {}
+        self.sizes: dict[str, int | None] = {}
+        self.opened: list[str] = []
+
+    @override
+    def read_head(
+        self, url: str, most: int, enough: Callable[[bytes, int | None], bool], *, deadline: float
+    ) -> ImageHead:
+        self.opened.append(url)
+        there = self.images[url]
+        if isinstance(there, BadImageError):
+            raise there
+        content = there() if callable(there) else there
+        return ImageHead(content[:most], self.sizes.get(url, len(content)))
+
+
+def look(world: World, *images: str, web: ImageSource | None = None, **fields: Any) -> CheckedImages:
+    check = ImageCheck(world.images.bucket, web, world.images.tenants)
+    return check_images(world.request(images=list(images), **fields), TENANT, check)
+
+
+def faults(world: World, *images: str, **more: Any) -> dict[str, str | None]:
+    with pytest.raises(InvalidRequestError) as caught:
+        look(world, *images, **more)
+    assert caught.value.code == "invalid_image"
+    return {fault.loc: fault.code for fault in caught.value.faults}
+
+
+def put(world: World, key: str, content: bytes, bucket: str | None = None) -> str:
+    bucket = bucket or world.account.inbox
+    world.account.clients["s3"].put_object(Bucket=bucket, Key=key, Body=content)
+    return f"s3://{bucket}/{key}"
+
+
+INSIDE = {
+    "png": png(),
+    "jpeg": jpeg(),
+    "webp": webp(),
+    "smallest": png(128, 128),
+    "wide": png(512, 128),
+    "high": png(128, 512),
+    "jpeg with much metadata": jpeg(metadata=900_000),
+}
+OUTSIDE = {
+    "narrow": (png(127, 128), "image_too_small"),
+    "low": (png(128, 127), "image_too_small"),
+    "too wide": (png(513, 128), "image_ratio"),
+    "too high": (webp(128, 513), "image_ratio"),
+    "gif": (b"GIF89a" + bytes(100), "image_format"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' width='200' height='200'/>", "image_format"),
+    "bmp": (b"BM" + bytes(100), "image_format"),
+    "text": (b"this is not a picture", "image_format"),
+    "cut off": (png()[:20], "image_unreadable"),
+    "jpeg without a frame": (b"\xff\xd8\xff\xd9" + bytes(20), "image_unreadable"),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_usable_image_passes_in_all_three_forms(world: World, name: str) -> None:
+    web = Web()
+    web.images["https://a.example/x.txt"] = INSIDE[name]
+    look(world, data_uri(INSIDE[name]), put(world, f"uploads/{TENANT}/x.txt", INSIDE[name]), web=web)
+    look(world, "https://a.example/x.txt", web=web)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_unusable_image_is_refused_in_all_three_forms(world: World, name: str) -> None:
+    content, code = OUTSIDE[name]
+    web = Web()
+    web.images["https://a.example/x.png"] = content
+    bad = (data_uri(content), put(world, f"uploads/{TENANT}/x.png", content), "https://a.example/x.png")
+    found = faults(world, *bad, data_uri(png()), web=web)  # a good one beside them is not complained of
+    assert found == dict.fromkeys(("images.0", "images.1", "images.2"), code)
+
+
+def test_dimensions_must_stand_in_the_first_mebibyte(world: World) -> None:
+    content, web = jpeg(metadata=MIB), Web()
+    web.images["https://a.example/x.jpg"] = content
+    found = faults(world, put(world, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
+    assert found == dict.fromkeys(("images.0", "images.1"), "image_unreadable")
+
+
+def test_empty_object_is_no_image(world: World) -> None:
+    assert faults(world, put(world, f"uploads/{TENANT}/empty.png", b"")) == {"images.0": "image_format"}
+
+
+def test_image_of_50_mb_passes_and_one_byte_more_does_not(world: World) -> None:
+    web = Web()
+    url = "https://a.example/x.png"
+    web.images[url], web.sizes[url] = png(), module.MAX_IMAGE_BYTES
+    look(world, url, web=web)
+    web.sizes[url] = module.MAX_IMAGE_BYTES + 1
+    assert faults(world, url, web=web) == {"images.0": "image_too_large"}
+    head = put(world, f"uploads/{TENANT}/x.png", png() + bytes(module.MAX_IMAGE_BYTES + 1 - len(png())))
+    assert faults(world, head) == {"images.0": "image_too_large"}
+
+
+def test_image_of_unknown_size_is_refused(world: World) -> None:
+    web = Web()
+    web.images["https://a.example/x.png"], web.sizes["https://a.example/x.png"] = png(), None
+    assert faults(world, "https://a.example/x.png", web=web) == {"images.0": "image_size_unknown"}
+
+
+def test_fault_says_where_in_the_subjects_it_is(world: World) -> None:
+    bad, good = data_uri(b"text that is no image"), data_uri(png())
+    subjects = [{"id": "1", "images": [good]}, {"id": "2", "images": [good, bad]}]
+    with pytest.raises(InvalidRequestError) as caught:
+        check_images(world.request(images=None, subjects=subjects), TENANT, world.images)
+    assert [fault.loc for fault in caught.value.faults] == ["subjects.1.images.1"]
+
+
+# --- whose it is
+
+
+@pytest.mark.parametrize("prefix", ["uploads", "requests"])
+def test_own_prefixes_of_the_inbox_may_be_used(world: World, prefix: str) -> None:
+    look(world, put(world, f"{prefix}/{TENANT}/deep/er/fox.png", png()))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "uploads/globex/fox.png",
+        f"uploads/{TENANT}-2/fox.png",
+        f"uploads/{TENANT}",
+        f"tasks/{TENANT}/fox.png",
+        f"rejected/{TENANT}/fox.png",
+        f"/uploads/{TENANT}/fox.png",
+        "fox.png",
+    ],
+)
+def test_everything_else_in_the_inbox_is_answered_like_a_missing_object(world: World, key: str) -> None:
+    with pytest.raises(InvalidRequestError) as theirs:
+        look(world, put(world, key, png()))
+    with pytest.raises(InvalidRequestError) as missing:
+        look(world, f"s3://{world.account.inbox}/uploads/{TENANT}/missing.png")
+    assert theirs.value.faults == missing.value.faults
+    assert theirs.value.faults[0].code == "image_not_found"
+
+
+def test_object_of_another_tenant_is_not_even_asked_for(world: World) -> None:
+    uri = put(world, "uploads/globex/fox.png", png())
+    world.effects.names.clear()
+    faults(world, uri)
+    assert [name for name in world.effects.names if name.startswith("s3.")] == []
+
+
+def test_mapped_bucket_is_its_tenants_until_he_is_disabled(world: World) -> None:
+    s3, directory = world.account.clients["s3"], TenantDirectory(world.account.clients["dynamodb"], world.account.table)
+    s3.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    uri = put(world, "fox.png", png(), "pictures")
+    try:
+        assert faults(world, uri) == {"images.0": "image_not_found"}  # nobody's
+        for tenant in (TENANT, "globex"):
+            directory.create_tenant(tenant, 1)
+        directory.open_door(Door.BUCKET, "pictures", "globex")
+        assert faults(world, uri) == {"images.0": "image_not_found"}  # another's
+        directory.close_door(Door.BUCKET, "pictures", "globex")
+        directory.open_door(Door.BUCKET, "pictures", TENANT)
+        look(world, uri)
+        directory.set_disabled(TENANT, True)
+        assert faults(world, uri) == {"images.0": "image_not_found"}
+    finally:
+        s3.delete_object(Bucket="pictures", Key="fox.png")
+        s3.delete_bucket(Bucket="pictures")
+
+
+def test_bucket_that_does_not_exist_is_a_missing_object_too(world: World) -> None:
+    directory = TenantDirectory(world.account.clients["dynamodb"], world.account.table)
+    directory.create_tenant(TENANT, 1)
+    directory.open_door(Door.BUCKET, "no-such-bucket", TENANT)
+    assert faults(world, "s3://no-such-bucket/fox.png") == {"images.0": "image_not_found"}
+
+
+# --- all at once, in time
+
+
+def test_images_are_looked_at_at_the_same_time(world: World) -> None:
+    web, together = Web(), threading.Barrier(7)
+
+    def arrive() -> bytes:
+        together.wait(timeout=5)  # broken, unless all seven are here
+        return png()
+
+    urls = [f"https://a.example/{number}.png" for number in range(7)]
+    web.images = dict.fromkeys(urls, arrive)
+    look(world, *urls, web=web)
+
+
+def test_image_that_never_comes_is_refused_in_time_and_the_others_are_named_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALL_IMAGES_SECONDS", 0.2)
+    web, end = Web(), threading.Event()
+
+    def never() -> bytes:
+        end.wait(30)
+        return png()
+
+    web.images = {"https://a.example/slow.png": never, "https://a.example/bad.png": b"text that is no image"}
+    try:
+        found = faults(world, "https://a.example/slow.png", "https://a.example/bad.png", web=web)
+    finally:
+        end.set()
+    assert found == {"images.0": "image_unreachable", "images.1": "image_format"}
+
+
+def test_image_named_twice_is_opened_once_and_complained_of_twice(world: World) -> None:
+    web = Web()
+    web.images["https://a.example/x.png"] = BadImageError("image_refused", "no")
+    twice = faults(world, *["https://a.example/x.png"] * 2, web=web)
+    assert twice == {"images.0": "image_refused", "images.1": "image_refused"}
+    assert len(web.opened) == 1
+
+
+def test_trouble_with_s3_is_not_the_clients_fault(world: World) -> None:
+    class DownError(Exception):
+        pass
+
+    def down(**_: object) -> None:
+        raise DownError
+
+    world.images.bucket._client.get_object = down  # type: ignore[method-assign]
+    with pytest.raises(DownError):
+        look(world, f"s3://{world.account.inbox}/uploads/{TENANT}/x.png")
+
+
+def test_without_probing_urls_are_not_opened_and_all_else_is(world: World) -> None:
+    look(world, "https://nobody.invalid/x.png")
+    bad = data_uri(b"text that is no image")
+    assert faults(world, "https://nobody.invalid/x.png", bad) == {"images.1": "image_format"}
+
+
+# --- nothing is spent
+
+
+def test_refused_image_takes_no_place_and_leaves_nothing(world: World) -> None:
+    with pytest.raises(InvalidRequestError):
+        world.submit(images=[data_uri(png()), data_uri(b"text that is no image")])
+    assert world.items() == []
+    assert world.provider.calls == []
+    assert "Contents" not in world.account.clients["s3"].list_objects_v2(Bucket=world.account.inbox)
+
+
+def test_repetition_of_a_known_key_is_not_looked_at(world: World) -> None:
+    uri = put(world, f"uploads/{TENANT}/fox.png", png())
+    first = world.submit(images=[uri])
+    world.account.clients["s3"].delete_object(Bucket=world.account.inbox, Key=f"uploads/{TENANT}/fox.png")
+    assert world.submit(images=[uri]) == first
+    with pytest.raises(InvalidRequestError):
+        world.submit(key="another", images=[uri])
+
+
+# --- off-peak
+
+
+def test_off_peak_request_must_fit_into_one_create_body(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = put(world, f"uploads/{TENANT}/fox.png", png(comment=30_000))
+    monkeypatch.setattr(module, "MAX_BODY_BYTES", 60_000)
+    look(world, uri, off_peak=True)
+    with pytest.raises(InvalidRequestError) as caught:
+        look(world, uri, off_peak=True, payload="p" * 20_000)
+    assert caught.value.code == "off_peak_too_large"
+    look(world, uri, payload="p" * 20_000)  # as a link it has no weight
+
+
+def test_counted_body_is_never_smaller_than_the_one_that_is_sent(world: World) -> None:
+    pictures = [png(comment=n) for n in (0, 1, 2, 1000)]
+    uris = [put(world, f"uploads/{TENANT}/{n}.png", content) for n, content in enumerate(pictures)]
+    inside = {uri: len(content) for uri, content in zip(uris, pictures, strict=True)}
+    request = world.request(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100).given()
+    counted = module.body_bytes(request, inside)
+    world.submit(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100)
+    (call,) = world.provider.calls
+    sent = json.dumps({"model": call.model, "input": [{"params": {**call.params, "callback_url": call.callback_url}}]})
+    assert len(sent.encode()) <= counted <= len(sent.encode()) + 9000

@@ -1,0 +1,72 @@
+"""An upload is one key, one type, one size, for a quarter of an hour."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.usecases.scripted import NOON
+from tests.unit.usecases.world import TENANT, World
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.request import MODEL, parse_request
+from vidu_relay.usecases.create_upload import Upload, create_upload
+
+
+def create(world: World, content: Any, tenant: str = TENANT) -> Upload:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return create_upload(body, tenant_id=tenant, bucket=world.images.bucket, now=world.clock)
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("image/png", "png"), ("image/jpeg", "jpg"), ("image/webp", "webp")])
+def test_form_allows_one_key_one_type_and_50_mb(world: World, kind: str, ending: str) -> None:
+    upload = create(world, {"content_type": kind})
+
+    key = upload.uri.removeprefix(f"s3://{world.account.inbox}/")
+    assert key.startswith(f"uploads/{TENANT}/")
+    assert key.endswith(f".{ending}")
+    assert upload.expires_at == NOON + 900_000
+    assert (upload.fields["key"], upload.fields["Content-Type"]) == (key, kind)
+    policy = json.loads(base64.b64decode(upload.fields["policy"]))
+    assert {"Content-Type": kind} in policy["conditions"]
+    assert {"key": key} in policy["conditions"]
+    assert {"bucket": world.account.inbox} in policy["conditions"]
+    assert ["content-length-range", 1, 50 * 1024 * 1024] in policy["conditions"]
+    assert not [one for one in policy["conditions"] if isinstance(one, list) and one[0] == "starts-with"]
+    sent = {"model": MODEL, "prompt": "x", "images": [upload.uri]}
+    assert parse_request(json.dumps(sent), off_peak_available=False).given() == sent
+
+
+def test_two_uploads_never_share_a_key(world: World) -> None:
+    assert create(world, {"content_type": "image/png"}).uri != create(world, {"content_type": "image/png"}).uri
+
+
+def test_making_a_form_asks_nobody(world: World) -> None:
+    create(world, {"content_type": "image/png"})
+    assert world.effects.names == []
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "places"),
+    [
+        (b"", "malformed_json", []),
+        (b"{", "malformed_json", []),
+        (b"\xff", "malformed_json", []),
+        (b"[" * 100_000, "malformed_json", []),
+        ([], "validation_error", [""]),
+        ("image/png", "validation_error", [""]),
+        ({}, "validation_error", ["content_type"]),
+        ({"content_type": None}, "validation_error", ["content_type"]),
+        ({"content_type": ["image/png"]}, "validation_error", ["content_type"]),
+        ({"content_type": "image/jpg"}, "validation_error", ["content_type"]),
+        ({"content_type": "image/gif"}, "validation_error", ["content_type"]),
+        ({"content_type": "IMAGE/PNG"}, "validation_error", ["content_type"]),
+        ({"content_type": "image/png", "key": "uploads/globex/x.png"}, "validation_error", ["key"]),
+        ({"contenttype": "image/png"}, "validation_error", ["contenttype", "content_type"]),
+    ],
+    ids=lambda part: str(part)[:40],
+)
+def test_anything_else_is_refused_where_it_is_wrong(world: World, content: Any, code: str, places: list[str]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        create(world, content)
+    assert (caught.value.code, [fault.loc for fault in caught.value.faults]) == (code, places)
