@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import time
 from typing import Any
 
@@ -129,6 +130,21 @@ def test_mapped_bucket_serves_its_tenant_alone(relay: RelayClient, request_body:
     put = relay.aws("dynamodb").put_item
     put(TableName=relay.stack.table, Item={"pk": {"S": f"bucket#{bucket}"}, "tenant_id": {"S": "globex"}})
     assert refused(relay, request_body) == {"subjects.0.images.0": "image_not_found"}  # mapped to another
+    put(TableName=relay.stack.table, Item={"pk": {"S": f"bucket#{bucket}"}, "tenant_id": {"S": relay.stack.tenant_id}})
+    assert refused(relay, request_body) == {"subjects.0.images.0": "image_not_found"}  # its policy lets nobody in
+    (described,) = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": [outputs["SubmitTaskRoleArn"], outputs["CheckTaskRoleArn"]]},
+        "Action": ["s3:GetObject", "s3:GetObjectVersion"],
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    relay.aws("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+    assert relay.submit(request_body)["status"] == "submitted"
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    assert relay.images_at_provider(seen["id"])[0]["sha256"] == sha256(image("fox", "png"))
 
 
 def test_every_bad_image_is_named_and_nothing_is_spent(relay: RelayClient, request_body: Body) -> None:

@@ -151,6 +151,10 @@ def test_codes_of_tasks_are_those_in_the_code() -> None:
     assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value}
 
 
+def test_codes_of_images_are_those_in_the_code() -> None:
+    assert set(table(REFERENCE, "## Codes of images")) == codes_of("BadImageError", "BadLinkError") - {"code"}
+
+
 def test_codes_in_the_log_are_those_in_the_code() -> None:
     assert set(table(REFERENCE, "## Codes in the log")) == codes_of("DeliveryInterruptedError")
 

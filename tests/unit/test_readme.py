@@ -11,6 +11,7 @@ from vidu_relay.domain import lifecycle, request
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
 from vidu_relay.http import MAX_BODY_BYTES
+from vidu_relay.usecases import check_images, create_upload
 from vidu_relay.usecases.read_tasks import MAX_LIMIT
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
@@ -64,6 +65,11 @@ def test_every_route_of_the_template_is_named() -> None:
         f"(1 to {MAX_KEY_CHARACTERS} printable ASCII characters)",
         f"at most {LINK_SECONDS // 60} minutes",
         f"no usable video {FIVE[lifecycle.MAX_SOURCE_FAULTS]} times",
+        f"at least {check_images.MIN_IMAGE_PIXELS}×{check_images.MIN_IMAGE_PIXELS} pixels",
+        f"within 1:{check_images.MAX_IMAGE_RATIO} and {check_images.MAX_IMAGE_RATIO}:1",
+        f"at most {check_images.MAX_IMAGE_BYTES // 1024**2} MB",
+        f"within {check_images.ALL_IMAGES_SECONDS:g} seconds",
+        f"send it within {create_upload.UPLOAD_SECONDS // 60} minutes",
         f"prompt cut to {EVENT_PROMPT_CHARACTERS} characters",
     ),
 )

@@ -36,9 +36,6 @@ MAX_HEAD_BYTES = 1024 * 1024
 """Dimensions that come later are not found: nothing but a JPEG with that much metadata before its picture does that."""
 ALL_IMAGES_SECONDS = 8.0
 
-CODE_INVALID_IMAGE = "invalid_image"
-CODE_OFF_PEAK_TOO_LARGE = "off_peak_too_large"
-
 
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
@@ -75,9 +72,7 @@ def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> Ch
         if isinstance(outcome := found[image], BadImageError)
     ]
     if faults:
-        raise InvalidRequestError(
-            CODE_INVALID_IMAGE, "Some reference images cannot be used. See `errors`.", tuple(faults)
-        )
+        raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", tuple(faults))
     heads = {image: head for image, head in found.items() if isinstance(head, ImageHead)}
     if request.off_peak:
         _check_off_peak_size(given, heads)
@@ -213,7 +208,7 @@ def _check_off_peak_size(given: Mapping[str, Any], heads: Mapping[str, ImageHead
     size = body_bytes(given, inside)
     if size > MAX_BODY_BYTES:
         raise InvalidRequestError(
-            CODE_OFF_PEAK_TOO_LARGE,
+            "off_peak_too_large",
             f"An off-peak task may start when links to its images have long died, so they are sent inside the request, "
             f"which would have {size} bytes; the provider takes {MAX_BODY_BYTES}. Make the images smaller, give "
             f"lasting URLs, or send off_peak false.",
