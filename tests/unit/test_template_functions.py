@@ -8,7 +8,9 @@ import pytest
 
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
 from vidu_relay import settings
+from vidu_relay.adapters.provider_gateway import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS
+from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
 NEW_ACCOUNT_EXECUTIONS = 10
@@ -92,6 +94,10 @@ def test_submitting_ends_before_anybody_calls_it_over() -> None:
 
     assert longest_ms + 30_000 <= ATTEMPT_LIMIT_MS
     assert properties("SubmitTask")["Timeout"] < 30  # API Gateway's own limit
+
+
+def test_looking_at_images_and_the_create_call_fit_into_a_submission() -> None:
+    assert properties("SubmitTask")["Timeout"] - 2 > ALL_IMAGES_SECONDS + CONNECT_SECONDS + CREATE_SECONDS
 
 
 def test_no_delivery_runs_beside_its_own_repetition() -> None:

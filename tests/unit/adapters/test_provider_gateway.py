@@ -258,6 +258,12 @@ def test_a_date_to_wait_for_is_counted_from_now(monkeypatch: pytest.MonkeyPatch)
             {"error": "cannot reach https://r.example/v1/callbacks/x?token=k1.SECRET&a=b"},
             TaskError("provider_error", "cannot reach https://r.example/v1/callbacks/x?token=…&a=b"),
         ),
+        (
+            {"error": "cannot read https://b.s3.example/k?X-Amz-Signature=SECRET&X-Amz-Security-Token=SECRET&a=b"},
+            TaskError(
+                "provider_error", "cannot read https://b.s3.example/k?X-Amz-Signature=…&X-Amz-Security-Token=…&a=b"
+            ),
+        ),
         ({"message": "m" * 480 + " https://r.example/?token=k1.SECRET"}, None),
         ({"error": {"code": "c" * 99, "message": "m" * 999}}, TaskError("c" * 64, "m" * 500)),
         ({"error": {}}, TaskError("http_400", "The provider refused the request with HTTP 400.")),

@@ -72,7 +72,7 @@ def accepted_and_swept(world: World) -> None:
     world.sweep()
 
 
-def images_in_two_forms(world: World) -> dict[str, list[str]]:
+def images_in_two_forms(world: World) -> dict[str, Any]:
     """One image in the request and one in S3; putting that one there again is no effect of the relay's."""
     key = f"uploads/{TENANT}/fox.png"
     world.account.clients["s3"].put_object(Bucket=world.account.inbox, Key=key, Body=png())
@@ -80,7 +80,7 @@ def images_in_two_forms(world: World) -> dict[str, list[str]]:
 
 
 def submit_images(world: World, *, off_peak: bool = False) -> None:
-    world.submit(**images_in_two_forms(world), **({"off_peak": True} if off_peak else {}))
+    world.submit(**images_in_two_forms(world), off_peak=off_peak or None)
 
 
 def off_peak_accepted_and_swept(world: World) -> None:

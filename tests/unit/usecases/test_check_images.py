@@ -14,6 +14,7 @@ from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.domain.errors import BadImageError, InvalidRequestError
 from vidu_relay.domain.image_reference import ImageHead
+from vidu_relay.domain.submission import body_bytes
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases import check_images as module
 from vidu_relay.usecases.check_images import CheckedImages, ImageCheck, check_images
@@ -248,7 +249,7 @@ def test_trouble_with_s3_is_not_the_clients_fault(world: World) -> None:
     def down(**_: object) -> None:
         raise DownError
 
-    world.images.bucket._client.get_object = down  # type: ignore[method-assign]
+    world.images.bucket._client.get_object = down  # type: ignore[method-assign, assignment]
     with pytest.raises(DownError):
         look(world, f"s3://{world.account.inbox}/uploads/{TENANT}/x.png")
 
@@ -297,7 +298,7 @@ def test_counted_body_is_never_smaller_than_the_one_that_is_sent(world: World) -
     uris = [put(world, f"uploads/{TENANT}/{n}.png", content) for n, content in enumerate(pictures)]
     inside = {uri: len(content) for uri, content in zip(uris, pictures, strict=True)}
     request = world.request(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100).given()
-    counted = module.body_bytes(request, inside)
+    counted = body_bytes(request, inside)
     world.submit(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100)
     (call,) = world.provider.calls
     sent = json.dumps({"model": call.model, "input": [{"params": {**call.params, "callback_url": call.callback_url}}]})
