@@ -223,7 +223,7 @@ class _Walk:
                 code = _code(reached)
                 self._read(code, _parameters(code, reached.module, reached.owner), reached.module)
             for made in [one for one in self._reached if isinstance(one, Class)]:
-                for _, name in self._open:
+                for _, name in list(self._open):
                     if isinstance(_named(_definition(made).body, name), Definition):
                         self._reach(Function(made.module, name, made))
         return self._found

@@ -101,7 +101,7 @@ def _get(
     seconds: tuple[float, float],
     headers: Mapping[str, str],
 ) -> tuple[http.client.HTTPResponse, socket.socket]:
-    """The reply and its socket, the headers there within the first of `seconds`; each read of the body may wait for the second."""
+    """The reply and its socket: headers within the first of `seconds`; a read of the body may wait for the second."""
     until = time.monotonic() + seconds[0]
     try:
         connection.connect()
