@@ -8,29 +8,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
-from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
-from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import SubmitTaskSettings, load
-from vidu_relay.usecases.check_images import ImageCheck
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
-from vidu_relay.wiring import submission
+from vidu_relay.wiring import image_check, submission
 
 settings = load(SubmitTaskSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 ports = submission(settings)
-images = ImageCheck(
-    bucket=ports.images,
-    source=ImageSource(AddressGuard(trusted_origins=settings.trusted_origins)) if settings.probe_image_urls else None,
-    tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),
-)
+images = image_check(settings, ports.images)
 
 
 @observed

@@ -47,7 +47,7 @@ FOR_ITS_ANSWER = {
 CALL_NOTHING = {"DescribeApi"}
 """Functions that answer from their own code: calls that were not found are not taken for none."""
 
-WITH_A_VERSION = {"SubmitTask": {"s3:GetObjectVersion"}, "CheckTask": {"s3:GetObjectVersion"}}
+WITH_A_VERSION = {name: {"s3:GetObjectVersion"} for name in ("AcceptRequest", "CheckTask", "SubmitTask")}
 """What S3 wants in place of `s3:GetObject` where a call names a version of the object, as links to images do."""
 
 

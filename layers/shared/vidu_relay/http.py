@@ -19,6 +19,7 @@ __all__ = [
     "json_response",
     "problem",
     "public_response",
+    "problem_document",
     "read_body",
     "tenant_of",
 ]
@@ -33,6 +34,10 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "invalid_query": HTTPStatus.BAD_REQUEST,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "unknown_tenant": HTTPStatus.FORBIDDEN,
+    "source_not_mapped": HTTPStatus.FORBIDDEN,
+    "tenant_mismatch": HTTPStatus.FORBIDDEN,
+    "tenant_disabled": HTTPStatus.FORBIDDEN,
 }
 """The status of a refused request, by its code; 422 for every other."""
 
@@ -94,13 +99,19 @@ def problem(
     status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
     """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code, **more}
+    body = _document(status, code, detail, more)
     return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
 
 
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
-    """The problem document for a refused request: 422 unless the code says otherwise."""
+    """The answer to a refused request."""
+    document = problem_document(error)
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyCapReachedError) else {}
+    return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
+
+
+def problem_document(error: InvalidRequestError) -> dict[str, Any]:
+    """The problem document for a refused request, whichever door it came by: 422 unless the code says otherwise."""
     status = STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
     more: dict[str, Any] = {}
     if error.faults:
@@ -108,5 +119,9 @@ def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
             {"loc": fault.loc, "msg": fault.msg, **({"code": fault.code} if fault.code else {})}
             for fault in error.faults
         ]
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyCapReachedError) else None
-    return problem(status, error.code, error.detail, headers=headers, **more)
+    return _document(status, error.code, error.detail, more)
+
+
+def _document(status: int, code: str, detail: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code, **more}

@@ -15,6 +15,7 @@ from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.watching import WatchPolicy
 
 __all__ = [
+    "AcceptRequestSettings",
     "AuthorizeRequestSettings",
     "CheckTaskSettings",
     "CreateUploadSettings",
@@ -65,6 +66,27 @@ class SubmitTaskSettings:
 @dataclass(frozen=True, slots=True)
 class CreateUploadSettings:
     inbox_bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRequestSettings:
+    table_name: str
+    inbox_bucket: str
+    event_bus_name: str
+    daily_task_cap: int
+    provider_name: str
+    provider_base_url: str
+    provider_secret_arn: str
+    callback_secret_arn: str
+    public_base_url: str
+    first_check_seconds: int
+    check_interval_seconds: int
+    task_deadline_seconds: int
+    late_watch_hours: int
+    retain_tasks_days: int
+    off_peak_available: bool
+    probe_image_urls: bool
+    trusted_origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +184,11 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
 
 
 def watch_policy(
-    settings: SubmitTaskSettings | ReceiveCallbackSettings | CheckTaskSettings | DeliverVideosSettings,
+    settings: SubmitTaskSettings
+    | AcceptRequestSettings
+    | ReceiveCallbackSettings
+    | CheckTaskSettings
+    | DeliverVideosSettings,
 ) -> WatchPolicy:
     """The timing part of a function's settings."""
     return WatchPolicy(**{field.name: getattr(settings, field.name) for field in fields(WatchPolicy)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
@@ -12,11 +12,14 @@ from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import CheckTaskSettings, SubmitTaskSettings, watch_policy
+from vidu_relay.settings import AcceptRequestSettings, CheckTaskSettings, SubmitTaskSettings, watch_policy
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.ports import Provider
 
-__all__ = ["callback_keys", "provider", "provider_key", "submission"]
+if TYPE_CHECKING:
+    from vidu_relay.usecases.check_images import ImageCheck
+
+__all__ = ["callback_keys", "image_check", "provider", "provider_key", "submission"]
 
 
 class ProviderSettings(Protocol):
@@ -55,7 +58,7 @@ def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
     return keys
 
 
-def submission(settings: SubmitTaskSettings | CheckTaskSettings) -> SubmissionPorts:
+def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskSettings) -> SubmissionPorts:
     """What a create call needs. New tokens are signed with the active key."""
     callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
     return SubmissionPorts(
@@ -65,4 +68,20 @@ def submission(settings: SubmitTaskSettings | CheckTaskSettings) -> SubmissionPo
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
         policy=watch_policy(settings),
+    )
+
+
+def image_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: ImageBucket) -> ImageCheck:
+    """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
+    # only where requests come in: these load the request's model
+    from vidu_relay.adapters.image_source import ImageSource
+    from vidu_relay.adapters.tenant_directory import TenantDirectory
+    from vidu_relay.outbound.address_guard import AddressGuard
+    from vidu_relay.usecases.check_images import ImageCheck
+
+    guard = AddressGuard(trusted_origins=settings.trusted_origins)
+    return ImageCheck(
+        bucket=bucket,
+        source=ImageSource(guard) if settings.probe_image_urls else None,
+        tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),
     )

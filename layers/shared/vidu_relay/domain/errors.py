@@ -8,6 +8,7 @@ ViduRelayError
 │   └── DailyCapReachedError      the tenant has used up its day
 ├── CallbackRefusedError          a callback that proved nothing
 ├── BadImageError                 a reference image that cannot be used
+├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                somebody else wrote the record first: read again
@@ -37,6 +38,7 @@ __all__ = [
     "DailyCapReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
+    "EventRefusedError",
     "Fault",
     "IdempotencyConflictError",
     "InvalidCursorError",
@@ -118,6 +120,10 @@ class BadImageError(ViduRelayError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class EventRefusedError(ViduRelayError):
+    """The event bus did not take an event. The message is its `event_id`."""
 
 
 class AttemptUnderwayError(ViduRelayError):

@@ -14,7 +14,14 @@ from vidu_relay.domain.errors import TransitionError
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
 from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, LEASE_MS, SLOW_INTERVAL_MS, WatchPolicy
+from vidu_relay.domain.watching import (
+    ATTEMPT_LIMIT_MS,
+    DELIVERY_GRACE_MS,
+    HANDOVER_MS,
+    LEASE_MS,
+    SLOW_INTERVAL_MS,
+    WatchPolicy,
+)
 
 __all__ = [
     "LOSABLE",
@@ -28,6 +35,7 @@ __all__ = [
     "expire",
     "leave_until",
     "look_again_at",
+    "never_begun",
     "new_task",
     "note_hints",
     "record_ambiguous",
@@ -70,10 +78,15 @@ def new_task(
     source: str,
     policy: WatchPolicy,
     image_versions: tuple[str, ...] = (),
+    queued: bool = False,
 ) -> Task:
-    """A task that its caller is about to submit itself: recorded in `submitting`, before the provider call."""
+    """A task that its caller is about to submit itself: recorded in `submitting`, before the provider call.
+
+    `queued` records it in `accepted`, with no call begun: the caller goes on to `begin_attempt`, and whoever comes
+    after it may, should it die before.
+    """
     off_peak = bool(request.get("off_peak"))
-    return Task(
+    task = Task(
         task_id=task_id,
         tenant_id=tenant_id,
         status=Status.SUBMITTING,
@@ -95,6 +108,24 @@ def new_task(
         due_at=max(policy.first_check_at(now, off_peak=off_peak), now + ATTEMPT_LIMIT_MS),
         history=(HistoryEntry(now, Status.SUBMITTING, source),),
     )
+    if not queued:
+        return task
+    return replace(
+        task,
+        status=Status.ACCEPTED,
+        attempt=Attempt(claim, now, ended_at=now),
+        attempts=0,
+        due_at=now + HANDOVER_MS,
+        history=(HistoryEntry(now, Status.ACCEPTED, source),),
+    )
+
+
+def never_begun(task: Task, now: int) -> bool:
+    """Whether nobody has begun to submit a queued task that is still in time: its message may be worked off again.
+
+    One that went back to `accepted` waits for its backoff, whatever its message does.
+    """
+    return task.status is Status.ACCEPTED and task.attempts == 0 and not task.hints and now < task.deadline_at
 
 
 def begin_attempt(task: Task, *, claim: str, now: int) -> Task:

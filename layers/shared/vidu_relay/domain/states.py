@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["EVENT_TYPES", "EVENT_TYPE_ACCEPTED", "SETTLED", "TRANSITIONS", "Status", "can_transition"]
+__all__ = [
+    "EVENT_TYPES",
+    "EVENT_TYPE_ACCEPTED",
+    "EVENT_TYPE_REJECTED",
+    "SETTLED",
+    "TRANSITIONS",
+    "Status",
+    "can_transition",
+]
 
 
 class Status(StrEnum):
@@ -65,6 +73,9 @@ SETTLED = frozenset({Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CAN
 
 EVENT_TYPE_ACCEPTED = "VideoTaskAccepted"
 """Published when a task is first recorded, whichever state it is recorded in."""
+
+EVENT_TYPE_REJECTED = "VideoTaskRejected"
+"""Published when a dropped file or an event was refused: no task came of it."""
 
 EVENT_TYPES: Mapping[Status, str] = MappingProxyType(
     {

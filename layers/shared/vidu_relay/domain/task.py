@@ -27,6 +27,7 @@ class Attempt:
 
     `claim` is random and written before the call: whoever holds it, and nobody else, may record how the call went.
     `ended_at` is missing while the call may still be running. Once the remote id is known the attempt is forgotten.
+    A task that was only recorded so far has one that ended as it began: its claim tells who recorded it.
     """
 
     claim: str
@@ -66,6 +67,7 @@ class Task:
       `request_key` names the object in the inbox bucket that holds it whole.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
+    - `attempts` counts the create calls that were begun: none yet for a task that a queue door only recorded.
     - `hints` are ids under which a callback said a lost create can be found: looked up, never believed.
     - `due_at` is the moment somebody must look at this task if nothing happens; None once nobody need.
     - `due_since` is when the sweep first found it overdue and nobody has looked since: every other write forgets it.

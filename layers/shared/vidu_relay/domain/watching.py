@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = [
     "ATTEMPT_LIMIT_MS",
     "DELIVERY_GRACE_MS",
+    "HANDOVER_MS",
     "LEASE_MS",
     "SLOW_INTERVAL_MS",
     "WatchPolicy",
@@ -21,6 +22,10 @@ see the template) and half a minute for clocks that disagree."""
 
 DELIVERY_GRACE_MS = 420_000
 """How long a delivery may take before it is asked for again: the queue's visibility time-out (360 s) and a minute."""
+
+HANDOVER_MS = 60_000
+"""How long the function that recorded a queued task has it to itself: its own time-out (see the template). Then the
+sweep submits it."""
 
 MAX_INTERVAL_MS = 15 * 60_000
 """Where the doubling of the check interval ends."""

@@ -1,8 +1,10 @@
-"""Accept a request over HTTP: one record, at most one create call, whatever is repeated."""
+"""Accept a request, whichever door it came by: one record, at most one create call, whatever is repeated."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -10,7 +12,7 @@ from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError
 from vidu_relay.domain.identifiers import fingerprint, request_key, task_id_for_key, task_id_from_random
-from vidu_relay.domain.lifecycle import new_task
+from vidu_relay.domain.lifecycle import begin_attempt, never_begun, new_task
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
@@ -18,6 +20,7 @@ from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_subm
 from vidu_relay.usecases.check_images import ImageCheck, check_images
 from vidu_relay.usecases.ports import new_claim
 from vidu_relay.usecases.present_images import store_images
+from vidu_relay.usecases.record_change import record_change
 
 __all__ = ["MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
 
@@ -42,15 +45,22 @@ def submit_task(
     archive: RequestArchive,
     images: ImageCheck,
     ports: SubmissionPorts,
+    source: str = "http",
+    queued: bool = False,
 ) -> Task:
     """Record the task, then create it at the provider; the task as it stands after.
+
+    `source` is the door, for the task's history. A `queued` request, one whose message comes again if this call dies,
+    is recorded in `accepted` first: until its create call is begun, a repetition or a check may go on with it. Its
+    caller has looked at the idempotency key, which may be one of our own (`own_key`).
 
     The same key with the same request gives the same task, without a second write or call, and does not count towards
     the tenant's `daily_cap`; its images are not looked at again. Raises, before anything is recorded,
     `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images that cannot be
     used (`check_images`), `DailyCapReachedError`, and `ConfigurationError` if a secret is missing.
     """
-    check_idempotency_key(idempotency_key)
+    if not queued:
+        check_idempotency_key(idempotency_key)
     ports.ready()
     given = request.given()
     mark = fingerprint(given)
@@ -62,7 +72,8 @@ def submit_task(
     logger.append_keys(task_id=task_id, tenant_id=tenant_id)
     there = ports.store.get(task_id) if idempotency_key is not None else None
     if there:
-        return _repeated(there, tenant_id, mark)
+        repeated = _repeated(there, tenant_id, mark)
+        return _go_on(repeated, request.for_archive(), ports) if queued else repeated
     checked = check_images(request, tenant_id, images)
     now = ports.clock()
     try:
@@ -89,16 +100,33 @@ def submit_task(
         fingerprint=mark,
         claim=new_claim(),
         now=now,
-        source="http",
+        source=source,
         policy=ports.policy,
+        queued=queued,
     )
-    sent = ports.present(task, whole)
+    sent = whole if queued else ports.present(task, whole)
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
         # two submits with one key at the same moment: the other one counts
         _give_back(quota, tenant_id, now)
         return _repeated(recorded, tenant_id, mark)
-    return attempt_submission(recorded, sent, ports)
+    return _go_on(recorded, whole, ports) if queued else attempt_submission(recorded, sent, ports)
+
+
+def _go_on(task: Task, whole: Mapping[str, Any], ports: SubmissionPorts) -> Task:
+    """Begin the create call of a queued task, unless somebody else has; the task as it stands after."""
+    claim, now = new_claim(), ports.clock()
+    if not never_begun(task, now):
+        return task
+    sent = ports.present(task, whole)
+    begun = record_change(
+        ports.store,
+        task,
+        lambda there: begin_attempt(there, claim=claim, now=now) if never_begun(there, now) else there,
+    )
+    if begun.attempt is None or begun.attempt.claim != claim:
+        return begun
+    return attempt_submission(begun, sent, ports)
 
 
 def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:

@@ -1,0 +1,159 @@
+"""Requests that come through a queue: a file dropped into the inbox bucket, or an event on the bus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vidu_relay.domain.errors import Fault, InvalidRequestError
+
+__all__ = [
+    "REJECTED_PREFIX",
+    "REQUESTED",
+    "REQUESTS_PREFIX",
+    "DroppedFile",
+    "RequestEvent",
+    "own_key",
+    "rejection_detail",
+    "with_whole_addresses",
+]
+
+REQUESTS_PREFIX = "requests/"
+"""Files below `requests/<tenant>/` that end in `.json` are requests of that tenant."""
+
+REJECTED_PREFIX = "rejected/"
+"""`requests/<tenant>/…` that was refused is answered at `rejected/<tenant>/…`."""
+
+REQUESTED = "VideoTaskRequested"
+"""Detail type of an event that asks for a video."""
+
+MAX_REJECTION_BYTES = 19_500
+"""Like every event of ours: under 20 KB. What does not fit is left out at the end of `errors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """One version of an object below `requests/`. `version_id` is None only where the bucket keeps no versions."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+
+    @property
+    def door(self) -> str:
+        """What moved the task, as its history says it."""
+        return "s3"
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant by the prefix, whom IAM holds a writer to; None for a file that lies in nobody's folder."""
+        tenant, slash, _ = self.key.removeprefix(REQUESTS_PREFIX).partition("/")
+        return tenant if slash and tenant else None
+
+    @property
+    def folder(self) -> str:
+        """The prefix that relative image keys are below, with its slash."""
+        return self.key.rpartition("/")[0] + "/"
+
+    @property
+    def rejected_key(self) -> str:
+        """Where the answer to a refused file lies."""
+        return REJECTED_PREFIX + self.key.removeprefix(REQUESTS_PREFIX)
+
+    @property
+    def source(self) -> str:
+        """The file, as `VideoTaskRejected` names it."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def rejection_id(self) -> str:
+        """The same for each delivery of the same upload, another for each upload."""
+        upload = "\0".join((self.bucket, self.key, self.version_id or ""))
+        return f"{hashlib.sha256(upload.encode()).hexdigest()[:32]}:rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEvent:
+    """A `VideoTaskRequested` event: the id EventBridge gave it, its source and its detail."""
+
+    event_id: str
+    source: str
+    detail: Mapping[str, Any]
+
+    @property
+    def door(self) -> str:
+        """What moved the task, as its history says it."""
+        return "event"
+
+    @property
+    def rejection_id(self) -> str:
+        """Begins with the id that PutEvents gave its caller."""
+        return f"{self.event_id}:rejected"
+
+
+def own_key(*parts: str) -> str:
+    """An idempotency key of our making: no client can send one, for its parts are joined by NUL."""
+    return "\0".join(("", *parts))
+
+
+def with_whole_addresses(body: bytes, file: DroppedFile) -> bytes:
+    """A dropped request whose relative image keys are `s3://` addresses below the file's own folder.
+
+    What is no request at all comes back as it is, for the validation to say so. Raises `InvalidRequestError` for keys
+    that begin with a slash or have an empty, `.` or `..` part: they could lead out of the folder.
+    """
+    try:
+        request = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(request, dict):
+        return body
+    faults: list[Fault] = []
+    changed = False
+    for loc, images in _image_lists(request):
+        for number, image in enumerate(images):
+            if not isinstance(image, str) or not image or _is_address(image):
+                continue
+            if any(part in ("", ".", "..") for part in image.split("/")):
+                faults.append(Fault(f"{loc}.{number}", _OUTSIDE))
+            images[number] = f"s3://{file.bucket}/{file.folder}{image}"
+            changed = True
+    if faults:
+        raise InvalidRequestError("validation_error", "The request is not valid. See `errors`.", tuple(faults))
+    return json.dumps(request).encode() if changed else body
+
+
+_OUTSIDE = (
+    "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
+)
+
+
+def _image_lists(request: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    if isinstance(request.get("images"), list):
+        yield "images", request["images"]
+    subjects = request.get("subjects")
+    for number, subject in enumerate(subjects if isinstance(subjects, list) else ()):
+        if isinstance(subject, dict) and isinstance(subject.get("images"), list):
+            yield f"subjects.{number}.images", subject["images"]
+
+
+def _is_address(image: str) -> bool:
+    return "://" in image or image.startswith("data:")
+
+
+def rejection_detail(
+    asked: DroppedFile | RequestEvent, tenant_id: str | None, problem: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
+
+    `tenant_id` is None where the request acts for nobody.
+    """
+    detail = {"event_id": asked.rejection_id, "tenant_id": tenant_id, "source": asked.source, "error": dict(problem)}
+    errors = list(problem.get("errors", ()))
+    while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
+        errors = errors[: len(errors) // 2]
+        detail["error"] = {**problem, "errors": errors}
+    return detail

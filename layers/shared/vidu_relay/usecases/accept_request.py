@@ -1,0 +1,151 @@
+"""Accept a request that came through a queue: the same as over HTTP, answered by a task or by a rejection."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.event_bus import Event, EventBus
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.request_inbox import RequestInbox
+from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
+from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
+from vidu_relay.domain.request import parse_request
+from vidu_relay.domain.states import EVENT_TYPE_REJECTED
+from vidu_relay.domain.task import Task
+from vidu_relay.observability import Metric, count, logger
+from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.usecases.check_images import ImageCheck
+from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
+
+__all__ = ["IntakePorts", "accept_request"]
+
+DETAIL_FIELDS = ("request", "idempotency_key", "tenant_id")
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePorts:
+    """What the queue doors need. `describe` makes the problem document of a refusal, the one HTTP answers with."""
+
+    submission: SubmissionPorts
+    directory: TenantDirectory
+    quota: DailyQuota
+    archive: RequestArchive
+    images: ImageCheck
+    inbox: RequestInbox
+    bus: EventBus
+    describe: Callable[[InvalidRequestError], Mapping[str, Any]]
+    default_daily_cap: int
+    off_peak_available: bool
+    max_file_bytes: int
+
+
+def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts) -> Task | None:
+    """Record and submit what a message asks for, or say why not; None if there is no task.
+
+    A message may come any number of times: the task is made once, and a rejection repeats itself under the same
+    `event_id`. What is the client's to change is rejected. Everything else is raised, and the message comes again.
+    """
+    tenant: Tenant | None = None
+    try:
+        tenant = _tenant(asked, ports.directory)
+        logger.append_keys(tenant_id=tenant.tenant_id)
+        _check_open(asked, tenant)
+        given = _file(asked, ports) if isinstance(asked, DroppedFile) else _event(asked)
+        if given is None:
+            logger.info("dropped_file_gone", source=asked.source)
+            return None
+        body, key = given
+        return submit_task(
+            parse_request(body, off_peak_available=ports.off_peak_available),
+            tenant_id=tenant.tenant_id,
+            idempotency_key=key,
+            daily_cap=ports.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
+            quota=ports.quota,
+            archive=ports.archive,
+            images=ports.images,
+            ports=ports.submission,
+            source=asked.door,
+            queued=True,
+        )
+    except InvalidRequestError as error:
+        _reject(asked, tenant, error, ports)
+        return None
+
+
+def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> Tenant:
+    """Who a request acts for: by its place, or by the operator's word. Nothing in it can choose."""
+    if isinstance(asked, DroppedFile):
+        found = directory.find_tenant(asked.tenant_id) if asked.tenant_id else None
+        if found is None:
+            raise InvalidRequestError(
+                "unknown_tenant", "The folder is no tenant's: drop the file below requests/<tenant>/."
+            )
+        return found
+    owner = directory.find_owner(Door.SOURCE, asked.source)
+    if owner is None:
+        raise InvalidRequestError(
+            "source_not_mapped", "The event's source is mapped to no tenant: ask the operator to add it to yours."
+        )
+    return owner
+
+
+def _check_open(asked: DroppedFile | RequestEvent, tenant: Tenant) -> None:
+    if isinstance(asked, RequestEvent):
+        claimed = asked.detail.get("tenant_id")
+        if claimed is not None and claimed != tenant.tenant_id:
+            raise InvalidRequestError(
+                "tenant_mismatch",
+                "tenant_id is not the tenant that the event's source is mapped to: correct it, or leave it out.",
+            )
+    if tenant.disabled:
+        raise InvalidRequestError("tenant_disabled", "The tenant is disabled: ask the operator.")
+
+
+def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[bytes, str] | None:
+    """Body and idempotency key of a dropped file; None if it is gone."""
+    content = ports.inbox.read(asked, max_bytes=ports.max_file_bytes)
+    if content is None:
+        return None
+    key = own_key(asked.door, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
+    return with_whole_addresses(content, asked), key
+
+
+def _event(asked: RequestEvent) -> tuple[bytes, str]:
+    """Body and idempotency key of an event: its own one, shared with HTTP, or the event's id."""
+    faults = [
+        Fault(f"detail.{name}", f"unknown field; known are: {', '.join(DETAIL_FIELDS)}")
+        for name in asked.detail
+        if name not in DETAIL_FIELDS
+    ]
+    if "request" not in asked.detail:
+        faults.append(Fault("detail.request", "is missing: the body of POST /v1/tasks"))
+    if faults:
+        raise InvalidRequestError("validation_error", "The event is not valid. See `errors`.", tuple(faults))
+    key = asked.detail.get("idempotency_key")
+    if key is not None:
+        check_idempotency_key(key if isinstance(key, str) else "")
+    return json.dumps(asked.detail["request"]).encode(), key or own_key(asked.door, asked.event_id)
+
+
+def _reject(
+    asked: DroppedFile | RequestEvent, tenant: Tenant | None, error: InvalidRequestError, ports: IntakePorts
+) -> None:
+    """Answer a request that was refused: an object beside a file, an event in any case.
+
+    Raises `EventRefusedError`, or what AWS raises; then all of it is done again.
+    """
+    problem = ports.describe(error)
+    if isinstance(asked, DroppedFile):
+        ports.inbox.put_rejection(asked, problem)
+    detail = rejection_detail(asked, tenant.tenant_id if tenant else None, problem)
+    if ports.bus.publish([Event(EVENT_TYPE_REJECTED, detail, ports.submission.clock() // 1000)]) is not None:
+        raise EventRefusedError(asked.rejection_id)
+    count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
+    count(EVENT_TYPE_REJECTED)
+    logger.info("request_rejected", code=error.code, door=asked.door, event_id=asked.rejection_id)
