@@ -89,6 +89,40 @@ class RelayClient:
                 self._events.setdefault(about, []).append(event)
         return self._events.pop(task_id, [])
 
+    def drop(self, name: str, request: Mapping[str, Any] | bytes, tenant_id: str | None = None) -> str:
+        """Drop a file below the tenant's `requests/` prefix, as JSON unless it is bytes; its key."""
+        key = f"requests/{tenant_id or self.stack.tenant_id}/{name}"
+        body = request if isinstance(request, bytes) else json.dumps(request).encode()
+        self.aws("s3").put_object(Bucket=self.stack.inbox_bucket, Key=key, Body=body)
+        return key
+
+    def put_event(self, detail: Mapping[str, Any], source: str | None = None) -> str:
+        """Ask for a video by an event of the stack's mapped source, or of another; the event's id."""
+        entry = {
+            "EventBusName": self.stack.bus,
+            "Source": source or self.stack.event_source,
+            "DetailType": "VideoTaskRequested",
+            "Detail": json.dumps(detail),
+        }
+        reply = self.aws("events").put_events(Entries=[entry])
+        if reply["FailedEntryCount"]:
+            raise ValueError(f"the event was refused: {reply['Entries']}")
+        event_id: str = reply["Entries"][0]["EventId"]
+        return event_id
+
+    def rejection(self, source: str, seconds: float = 60) -> dict[str, Any]:
+        """The next `VideoTaskRejected` event that names this file or event source. Raises `TooSlowError`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            rejected = self.new_events("")
+            found = next((e for e in rejected if e["detail"].get("source") == source), None)
+            self._events.setdefault("", []).extend(e for e in rejected if e is not found)
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                raise TooSlowError(f"no rejection of {source} after {seconds:g} s")
+            time.sleep(0.1)
+
     def sweep(self) -> dict[str, Any]:
         """Run `find_overdue_tasks` once, as its schedule does each minute; what it says."""
         reply = self.aws("lambda").invoke(FunctionName=self.stack.functions["find_overdue_tasks"], Payload=b"{}")
