@@ -11,6 +11,7 @@ from typing import Any
 from cli.answer import Answer, RefusedError, table
 from cli.connection import Connection
 from vidu_relay.adapters.delivery_queue import read_message
+from vidu_relay.adapters.request_queue import read_request
 
 __all__ = ["list_all", "redrive"]
 
@@ -18,6 +19,7 @@ DEAD_LETTERS = "DeadLettersUrl"
 QUEUE = "QueueUrl"
 UNROUTED = "UnroutedEventsUrl"
 DELIVERIES = "DeliveriesQueueUrl"
+REQUESTS = "RequestsQueueUrl"
 HIDDEN_SECONDS = 120
 """How long a message that is being moved is hidden from everybody else."""
 EXCERPT_CHARACTERS = 200
@@ -126,7 +128,7 @@ def _back_to(connection: Connection, output: str) -> Callable[[Message], tuple[s
     url = connection.output(output.removesuffix(DEAD_LETTERS) + QUEUE)
 
     def destination(message: Message) -> tuple[str, str]:
-        return url, _task_message(message["Body"]) if url == connection.output(DELIVERIES) else message["Body"]
+        return url, _message_for(connection, url, message["Body"])
 
     return destination
 
@@ -140,16 +142,27 @@ def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
     by_name = {
         url.rpartition("/")[2]: url for name, url in connection.outputs.items() if name.endswith(QUEUE)
     }  # a queue's address and its ARN end in the same name
-    deliveries = connection.output(DELIVERIES)
 
     def destination(message: Message) -> tuple[str, str]:
         arn = message.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue", "")
         url = by_name.get(arn.rpartition(":")[2])
         if url is None:
             raise _UnreadableError(f"its TARGET_ARN {arn!r} is no queue of this stack")
-        return url, _task_message(message["Body"]) if url == deliveries else message["Body"]
+        return url, _message_for(connection, url, message["Body"])
 
     return destination
+
+
+def _message_for(connection: Connection, url: str, body: str) -> str:
+    """What the worker of a queue is to read. Raises `_UnreadableError` if it could not."""
+    if url == connection.output(DELIVERIES):
+        return _task_message(body)
+    if url == connection.outputs.get(REQUESTS):
+        try:
+            read_request(body)
+        except (ValueError, RecursionError) as error:
+            raise _UnreadableError(f"it asks for no video: {error}") from error
+    return body
 
 
 def _task_message(body: str) -> str:

@@ -19,7 +19,7 @@ from tests.unit.usecases.scripted import ScriptedSource
 from vidu_relay import aws, settings
 from vidu_relay.adapters import provider_gateway
 from vidu_relay.adapters.task_store import TaskStore, task_from_image
-from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory
+from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger, metrics
@@ -80,6 +80,8 @@ class Relay:
     gateway: Gateway
     log: io.StringIO
     load: Callable[[str], ModuleType]
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    """What `accept_request` put on the bus."""
 
     def invoke(self, function: str, event: Any, *, remaining_ms: int = 30_000) -> dict[str, Any]:
         """Call a fresh function once; what it answers, as JSON carries it."""
@@ -101,6 +103,22 @@ class Relay:
         directory = TenantDirectory(self.account.clients["dynamodb"], self.account.table)
         directory.create_tenant("acme", 1)
         directory.add_key(ApiKey(api_key_digest("sample-api-key-of-acme"), "acme", "backend", 1))
+
+    def open_doors(self) -> None:
+        """The samples' tenant, with its event source."""
+        directory = TenantDirectory(self.account.clients["dynamodb"], self.account.table)
+        directory.create_tenant("acme", 1)
+        directory.open_door(Door.SOURCE, "acme.orders", "acme")
+
+    def drop(self, key: str, body: bytes) -> None:
+        """A file in the inbox."""
+        self.account.clients["s3"].put_object(Bucket=self.account.inbox, Key=key, Body=body)
+
+    def drop_order(self) -> None:
+        """The file that the sample's notification is about."""
+        self.open_doors()
+        body = sample("submit_task__idempotency_key")["body"]
+        self.drop("requests/acme/order-1001.json", body.encode())
 
     def submitted(self) -> None:
         """The samples' task, as the provider takes it."""
@@ -193,7 +211,15 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
                 monkeypatch.setattr(module, "ports", replace(module.ports, source=ScriptedSource(Effects())))
             return module
 
-        yield Relay(account, gateway, log, load)
+        relay = Relay(account, gateway, log, load)
+        put_events = aws.client("events").put_events
+
+        def overheard(**arguments: Any) -> Any:
+            relay.entries += arguments["Entries"]
+            return put_events(**arguments)
+
+        monkeypatch.setattr(aws.client("events"), "put_events", overheard)
+        yield relay
     logger.registered_handler.setStream(stream)  # type: ignore[attr-defined]
     logger.clear_state()
     metrics.provider.clear_metrics()

@@ -53,6 +53,10 @@ UPLOAD = {"url", "fields", "uri", "expires_at"}
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
+    "accept_request__event": Case(True, PUBLISHED, Relay.open_doors),
+    "accept_request__file": Case(True, PUBLISHED, Relay.drop_order),
+    "accept_request__unmapped_source": Case(False, PUBLISHED, Relay.open_doors),
+    "accept_request__unreadable": Case(False, error=ValueError),
     "authorize_request__good_key": Case(
         True, lambda a: a["isAuthorized"] is True and a["context"]["tenant_id"] == "acme", Relay.add_key
     ),
@@ -220,6 +224,8 @@ def test_nothing_secret_is_logged(relay: Relay, capsys: pytest.CaptureFixture[st
 WITHOUT_A_TASK = {
     "key_refused",  # nobody yet
     "sweep_done",  # about all of them
+    "request_rejected",  # no task came of it
+    "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it
     "delivery_of_unknown_task",  # names the id, which is no tenant's
     "record_unreadable",  # names the record

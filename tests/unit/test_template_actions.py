@@ -25,6 +25,7 @@ BY_LAMBDA = {
     "*": {"logs:CreateLogStream", "logs:PutLogEvents"},
     # polls the queue in the function's name
     "DeliverVideos": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    "AcceptRequest": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
     # reads the stream, and keeps the records it gives up in the failures bucket
     "PublishEvents": {
         "dynamodb:DescribeStream",
@@ -41,6 +42,8 @@ FOR_ITS_ANSWER = {
     # S3 says 404 only to those who may list; to others a missing object is 403
     "ReadTasks": {"s3:ListBucket"},
     "DeliverVideos": {"s3:ListBucket"},
+    # a read that names a version needs an action of its own
+    "AcceptRequest": {"s3:ListBucket", "s3:GetObjectVersion"},
 }
 """Actions that no call takes and that change what another call answers."""
 

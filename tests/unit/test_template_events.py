@@ -1,12 +1,14 @@
 """What flows between the parts: the stream's filter, the rule, the queue's message, and the samples of all of them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, of_type, properties, sample
 from vidu_relay.adapters import task_store
+from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.states import Status
@@ -33,6 +35,15 @@ def _matches_one(choice: Any, value: Any) -> bool:
         ((kind, operand),) = choice.items()
         if kind == "exists":
             return bool((value is not None) == operand)
+        if kind == "Ref":
+            return bool(choice == value)
+        if kind == "wildcard":
+            return (
+                isinstance(value, str)
+                and re.fullmatch(operand.replace(".", r"\.").replace("*", ".*"), value) is not None
+            )
+        if kind == "anything-but":
+            return value is not None and value not in operand
         assert kind == "prefix"
         return isinstance(value, str) and value.startswith(operand)
     return bool(choice == value)
@@ -126,6 +137,76 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
     # What the worker's samples hold is what the rule writes.
     body = sample("deliver_videos__generated")["Records"][0]["body"]
     assert json.loads(delivered[0][1]) == json.loads(body) == {"task_id": "myswlg5gzefra7xdps2scd42jm"}
+
+
+def dropped(**changes: Any) -> dict[str, Any]:
+    """What S3 says of a file that was dropped, as the rule compares it."""
+    event = json.loads(sample("accept_request__file")["Records"][0]["body"])
+    event["detail"]["bucket"]["name"] = {"Ref": "InboxBucket"}
+    event["detail"]["object"] |= changes
+    return {**event}
+
+
+@pytest.mark.parametrize(
+    ("key", "queued"),
+    [
+        ("requests/acme/order.json", True),
+        ("requests/acme/2026/11/order.json", True),
+        ("requests/order.json", True),  # nobody's: it is refused, and its writer told
+        ("requests/acme/fox.png", False),
+        ("requests/acme/order.JSON", False),
+        ("rejected/acme/order.json", False),
+        ("rejected/requests/order.json", False),
+        ("tasks/acme/x/y.json", False),
+        ("uploads/acme/order.json", False),
+    ],
+)
+def test_files_below_the_prefix_are_queued_and_no_others(key: str, queued: bool) -> None:
+    pattern = properties("RequestDroppedRule")["EventPattern"]
+
+    assert matches(pattern, dropped(key=key)) is queued
+    assert not matches(pattern, {**dropped(key=key), "replay-name": "again"})
+    if queued:
+        try:
+            read_request(
+                json.dumps({**dropped(key=key), "detail": {**dropped(key=key)["detail"], "bucket": {"name": "b"}}})
+            )
+        except ValueError:
+            pytest.fail("the worker does not read what its rule queues")
+
+
+@pytest.mark.parametrize(
+    ("source", "detail_type", "queued"),
+    [
+        ("acme.orders", "VideoTaskRequested", True),
+        ("stray", "VideoTaskRequested", True),
+        ("vidu-relay", "VideoTaskRequested", False),
+        ("vidu-relay", "VideoTaskRejected", False),
+        ("acme.orders", "OrderCreated", False),
+    ],
+)
+def test_events_that_ask_are_queued_and_no_others(source: str, detail_type: str, queued: bool) -> None:
+    pattern = properties("VideoTaskRequestedRule")["EventPattern"]
+    event = json.loads(sample("accept_request__event")["Records"][0]["body"])
+    event |= {"source": source, "detail-type": detail_type}
+
+    assert matches(pattern, event) is queued
+    assert not matches(pattern, {**event, "replay-name": "again"})
+
+
+def test_messages_of_both_doors_are_the_events_whole() -> None:
+    for rule in ("RequestDroppedRule", "VideoTaskRequestedRule"):
+        (target,) = properties(rule)["Targets"]
+        assert target["Arn"] == {"Fn::GetAtt": ["RequestsQueue", "Arn"]}
+        assert not {"InputTransformer", "InputPath", "Input"} & set(target)
+
+
+def test_requests_and_their_answers_expire() -> None:
+    rules = {
+        rule.get("Prefix"): rule.get("ExpirationInDays")
+        for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]
+    }
+    assert rules["requests/"] == rules["rejected/"] == {"Ref": "RetainInboxDays"}
 
 
 def test_the_archive_keeps_what_happened_and_no_requests() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
 from vidu_relay import settings
 from vidu_relay.adapters.provider_gateway import CONNECT_SECONDS, CREATE_SECONDS
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
@@ -88,7 +88,7 @@ def test_layers_are_for_the_functions_runtime() -> None:
 
 
 def test_submitting_ends_before_anybody_calls_it_over() -> None:
-    submitters = ("SubmitTask", "CheckTask")
+    submitters = ("SubmitTask", "CheckTask", "AcceptRequest")
 
     longest_ms = max(properties(name)["Timeout"] for name in submitters) * 1000
 
@@ -106,6 +106,24 @@ def test_no_delivery_runs_beside_its_own_repetition() -> None:
     assert properties("DeliverVideos")["Timeout"] < visibility
     assert visibility * 1000 < DELIVERY_GRACE_MS
     assert properties("DeliverVideosSource")["BatchSize"] == 1
+
+
+def test_queued_task_is_its_recorders_until_that_one_must_have_ended() -> None:
+    timeout = properties("AcceptRequest")["Timeout"]
+
+    assert timeout * 1000 <= HANDOVER_MS
+    # received again only when nobody works on it any more, and the sweep of the minute after has had its turn
+    assert properties("RequestsQueue")["VisibilityTimeout"] * 1000 >= HANDOVER_MS + 120_000
+    assert properties("AcceptRequestSource")["BatchSize"] == 1
+
+
+def test_queues_leave_executions_of_a_new_account_to_clients_and_callbacks() -> None:
+    sources = ("DeliverVideosSource", "AcceptRequestSource")
+    at_once = [properties(name)["ScalingConfig"]["MaximumConcurrency"] for name in sources]
+
+    assert min(at_once) >= 2  # Lambda takes no less
+    assert NEW_ACCOUNT_EXECUTIONS - sum(at_once) >= 3
+    assert f"leaves {NEW_ACCOUNT_EXECUTIONS - sum(at_once)} of a new account's" in (ROOT / "template.yaml").read_text()
 
 
 def test_deliveries_leave_half_of_a_new_account_to_everything_else() -> None:

@@ -49,8 +49,8 @@ def test_every_role_is_used_once() -> None:
     holders = str([resource for name, resource in TEMPLATE["Resources"].items() if name not in ROLES])
 
     for role in ROLES:
-        # The publisher's role is named once more: by the bus policy that lets only it speak as us.
-        expected = 2 if role == "PublishEventsRole" else 1
+        # Those that publish are named once more: by the bus policy that lets only them speak as us.
+        expected = 2 if role in ("PublishEventsRole", "AcceptRequestRole") else 1
         assert holders.count(str(get_att(role, "Arn"))) == expected, role
 
 
@@ -192,7 +192,7 @@ def test_the_alarm_topic_takes_messages_from_our_alarms_and_our_rule_only() -> N
     assert statements_["TlsOnly"]["Effect"] == "Deny"
 
 
-def test_nobody_but_the_publisher_speaks_as_us() -> None:
+def test_nobody_but_those_who_publish_speaks_as_us() -> None:
     (policy,) = of_type("AWS::Events::EventBusPolicy").values()
     refusal = policy["Properties"]["Statement"]
 
@@ -200,12 +200,14 @@ def test_nobody_but_the_publisher_speaks_as_us() -> None:
     assert (refusal["Effect"], refusal["Principal"], refusal["Action"]) == ("Deny", "*", "events:PutEvents")
     assert refusal["Condition"] == {
         "ForAnyValue:StringEquals": {"events:source": ["vidu-relay"]},
-        "ArnNotEquals": {"aws:PrincipalArn": get_att("PublishEventsRole", "Arn")},
+        "ArnNotEquals": {
+            "aws:PrincipalArn": [get_att("PublishEventsRole", "Arn"), get_att("AcceptRequestRole", "Arn")]
+        },
         "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
     }
 
 
-def test_the_publisher_speaks_as_nobody_else() -> None:
+def test_those_who_publish_speak_as_nobody_else() -> None:
     putters = {
         name: statement.get("Condition")
         for name in FUNCTIONS.values()
@@ -213,4 +215,5 @@ def test_the_publisher_speaks_as_nobody_else() -> None:
         if "events:PutEvents" in statement["Action"]
     }
 
-    assert putters == {"PublishEvents": {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}}
+    ours = {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}
+    assert putters == {"PublishEvents": ours, "AcceptRequest": ours}

@@ -17,7 +17,8 @@ from tests.documents import ROOT
 from tests.unit.template import properties
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import request_key, video_key
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
+from vidu_relay.domain.intake import REJECTED_PREFIX, REQUESTS_PREFIX
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
 from vidu_relay.observability import Metric
 
 LAYER = ROOT / "layers" / "shared"
@@ -149,7 +150,7 @@ def test_statuses_are_named_by_their_enum() -> None:
 
 
 def test_event_types_are_written_in_one_module() -> None:
-    types = {EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values()}
+    types = {EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
     found = {name_of(path): words for path, tree in TREES.items() if (words := texts(tree) & types)}
 
     assert found == {"layers/shared/vidu_relay/domain/states.py": types}
@@ -184,11 +185,12 @@ def test_our_event_source_is_written_in_one_module() -> None:
 def test_prefixes_of_keys_are_the_ones_granted_and_expired() -> None:
     videos = video_key("acme", "task", 0, 1).partition("/")[0]
     requests = request_key("acme", "task", "mark").partition("/")[0]
+    doors = {prefix.rstrip("/") for prefix in (REQUESTS_PREFIX, REJECTED_PREFIX)}
     template = (ROOT / "template.yaml").read_text()
 
     assert set(re.findall(r"\$\{VideosBucket\.Arn\}/([\w-]+)", template)) == {videos}
-    assert requests in set(re.findall(r"\$\{InboxBucket\.Arn\}/([\w-]+)", template))
-    assert f"Prefix: {requests}/" in template
+    assert {requests, *doors} <= set(re.findall(r"\$\{InboxBucket\.Arn\}/([\w-]+)", template))
+    assert all(f"Prefix: {prefix}/" in template for prefix in (requests, *doors))
 
 
 def test_prefixes_of_items_in_the_template_are_the_stores() -> None:

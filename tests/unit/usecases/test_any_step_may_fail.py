@@ -37,13 +37,14 @@ class Scenario:
     """`prepare` goes well; `act` is struck; `effects` is how many there are at least, so that none goes untried.
 
     `callbacks` says what the provider does afterwards. Without any is the hardest; where a remote id may be lost,
-    callbacks make the difference.
+    callbacks make the difference. `again` is how the request is repeated: by the client, or by its queue.
     """
 
     prepare: Callable[[World], object]
     act: Callable[[World], object]
     effects: int
     callbacks: tuple[str, ...] = ("never",)
+    again: Callable[[World], object] = lambda world: world.submit(**request_of(world))
 
 
 def nothing(world: World) -> None:
@@ -164,6 +165,59 @@ def check(world: World) -> None:
     world.check(world.task_id())
 
 
+def doors_open(world: World) -> None:
+    world.open_doors()
+
+
+def dropped(world: World) -> None:
+    world.accept(world.drop(payload="p" * 2000))
+
+
+def sent_on_the_bus(world: World) -> None:
+    world.accept(world.event())
+
+
+def received_again(act: Callable[[World], object]) -> Callable[[World], object]:
+    """The queue delivers a message again: at once, whatever became of it."""
+    return lambda world: world.survive(lambda: act(world)) and world.survive(lambda: act(world))
+
+
+def received_late(act: Callable[[World], object]) -> Callable[[World], object]:
+    """The sweep comes first."""
+
+    def late(world: World) -> None:
+        world.run(until=world.clock.now + 180_000)
+        world.survive(lambda: act(world))
+
+    return late
+
+
+def recorded_and_left(world: World) -> None:
+    """A file's task was recorded, and whoever recorded it died before the create call."""
+    doors_open(world)
+    world.effects.arm(_first(world, "dynamodb.put_item"), Fault.DIES_AFTER)
+    strike(world, dropped)
+    world.effects.disarm()
+    assert world.task(world.task_id()).status is Status.ACCEPTED
+
+
+def _first(world: World, effect: str) -> int:
+    """The number of the first effect of this name when a file is dropped."""
+    trial = World(world.account)
+    trial.open_doors()
+    dropped(trial)
+    number = trial.effects.names.index(effect)
+    empty(world.account)
+    doors_open(world)
+    return number
+
+
+def left_and_swept(world: World) -> None:
+    recorded_and_left(world)
+    world.clock.advance(61)
+    world.sweep()
+
+
 EVERY_WAY = ("never", "soon", "after the end")
 
 SCENARIOS = {
@@ -189,6 +243,14 @@ SCENARIOS = {
     "deliver a video of unknown length": Scenario(generated_of_unknown_length, lambda w: w.deliver(w.task_id()), 7),
     "deliver two videos": Scenario(two_videos, lambda w: w.deliver(w.task_id()), 7),
     "publish": Scenario(generated, lambda w: w.publish(), 1),
+    "file": Scenario(doors_open, dropped, 11, EVERY_WAY, received_again(dropped)),
+    "file, swept before its message comes again": Scenario(doors_open, dropped, 11, again=received_late(dropped)),
+    "event": Scenario(doors_open, sent_on_the_bus, 10, EVERY_WAY, received_again(sent_on_the_bus)),
+    "event, swept before its message comes again": Scenario(
+        doors_open, sent_on_the_bus, 10, again=received_late(sent_on_the_bus)
+    ),
+    "file received again": Scenario(recorded_and_left, dropped, 7, EVERY_WAY, received_again(dropped)),
+    "check submits what a file left": Scenario(left_and_swept, check, 6, EVERY_WAY, received_again(dropped)),
 }
 
 
@@ -239,10 +301,10 @@ def strike(world: World, act: Callable[[World], object]) -> None:
         act(world)
 
 
-def time_passes(world: World, callbacks: str) -> None:
-    """The client asks again, the provider finishes and rings as told, sweeps and pollers do their work."""
+def time_passes(world: World, callbacks: str, again: Callable[[World], object]) -> None:
+    """The request is repeated, the provider finishes and rings as told, sweeps and pollers do their work."""
     world.provider.diligent = True
-    world.submit(**request_of(world))
+    again(world)
     for remote_id in world.provider.remote:
         if not world.provider.remote[remote_id].video_urls:
             world.provider.finish(remote_id)
@@ -282,7 +344,7 @@ def ring(world: World) -> None:
 )
 def test_whatever_goes_wrong_the_promises_hold(name: str, fault: Fault, callbacks: str, account: Account) -> None:
     for world, point in kill_points(name, fault, callbacks, account):
-        time_passes(world, callbacks)
+        time_passes(world, callbacks, SCENARIOS[name].again)
         assert_billed_once(world, point)
         assert_settled(world, point, callbacks)
         assert_only_upwards(world, point)

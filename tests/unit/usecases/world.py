@@ -1,5 +1,6 @@
 """The use cases wired to an account in memory, and what AWS does between them: stream, queue, sweep, executions."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,16 +15,20 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.tenant_directory import TenantDirectory
+from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import VideoRequest, parse_request
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.http import MAX_BODY_BYTES, problem_document
+from vidu_relay.usecases.accept_request import IntakePorts, accept_request
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.check_images import ImageCheck
 from vidu_relay.usecases.check_task import Verdict, check_task
@@ -33,10 +38,11 @@ from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
 from vidu_relay.usecases.submit_task import submit_task
 
-__all__ = ["KEY", "MODEL", "PUBLIC_URL", "TENANT", "World"]
+__all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "World"]
 
 TENANT = "acme"
 KEY = "order-1"
+EVENT_SOURCE = "acme.orders"
 MODEL = "viduq2_pro_fast_reference2video"
 PUBLIC_URL = "https://relay.example.com"
 POLICY = WatchPolicy(
@@ -91,6 +97,8 @@ class World:
         self.account = account
         self.clock = clock = Clock()
         self.effects = effects = Effects()
+        self.key = KEY
+        """The idempotency key of the task that the story is about."""
         self.stream: list[dict[str, Any]] = []
         self.published: list[tuple[str, dict[str, Any]]] = []
         """Detail type and detail of every event that got on the bus."""
@@ -136,6 +144,21 @@ class World:
             policy=POLICY,
             clock=clock,
         )
+        self.intake = IntakePorts(
+            submission=self.submission,
+            directory=TenantDirectory(c["dynamodb"], account.table),
+            quota=self.quota,
+            archive=self.requests,
+            images=self.images,
+            inbox=RequestInbox(c["s3"], account.inbox),
+            bus=self.bus,
+            describe=problem_document,
+            default_daily_cap=1000,
+            off_peak_available=True,
+            max_file_bytes=MAX_BODY_BYTES,
+        )
+        self.tenants = TenantDirectory(account.clients["dynamodb"], account.table)
+        """The operator's hands; what they do is not an effect."""
         self.callbacks = CallbackPorts(
             store=self.store,
             provider=self.provider,
@@ -161,10 +184,13 @@ class World:
     @staticmethod
     def request(**fields: Any) -> VideoRequest:
         """A good request; a field given as None is left out."""
+        return parse_request(json.dumps(World.body(**fields)), off_peak_available=True)
+
+    @staticmethod
+    def body(**fields: Any) -> dict[str, Any]:
+        """The same as a client sends it."""
         plain = {"model": MODEL, "images": ["https://images.example.com/cat.jpg"], "prompt": "a cat at sea", **fields}
-        return parse_request(
-            json.dumps({name: value for name, value in plain.items() if value is not None}), off_peak_available=True
-        )
+        return {name: value for name, value in plain.items() if value is not None}
 
     def submit(self, *, key: str | None = KEY, tenant: str = TENANT, daily_cap: int = 1000, **fields: Any) -> Task:
         return submit_task(
@@ -177,6 +203,50 @@ class World:
             images=self.images,
             ports=self.submission,
         )
+
+    def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
+        """The operator makes a tenant and maps an event source to it."""
+        self.tenants.create_tenant(tenant, 1)
+        self.tenants.open_door(Door.SOURCE, source, tenant)
+
+    def drop(
+        self, content: bytes | None = None, *, name: str = "order.json", tenant: str = TENANT, **fields: Any
+    ) -> DroppedFile:
+        """A file below the tenant's prefix, and the notification of it; the story is about its task from then on."""
+        raw = json.dumps(self.body(**fields)).encode() if content is None else content
+        file = DroppedFile(self.account.inbox, f"requests/{tenant}/{name}", None)
+        self.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=raw)
+        self.key = own_key("s3", file.bucket, file.key, hashlib.sha256(raw).hexdigest())
+        return file
+
+    def event(
+        self,
+        event_id: str = "event-1",
+        source: str = EVENT_SOURCE,
+        *,
+        detail: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> RequestEvent:
+        """An event that asks for a video; the story is about its task from then on."""
+        detail = {"request": self.body(), **more} if detail is None else detail
+        self.key = detail.get("idempotency_key") or own_key("event", event_id)
+        return RequestEvent(event_id, source, detail)
+
+    def accept(self, asked: DroppedFile | RequestEvent) -> Task | None:
+        """The message is received."""
+        return accept_request(asked, self.intake)
+
+    def rejections(self) -> list[dict[str, Any]]:
+        """Details of the rejections on the bus."""
+        return [detail for kind, detail in self.published if kind == "VideoTaskRejected"]
+
+    def answer(self, file: DroppedFile) -> Any:
+        """The problem document beside a refused file; None without one."""
+        listed = self.account.clients["s3"].list_objects_v2(Bucket=self.account.inbox, Prefix=file.rejected_key)
+        if not listed["KeyCount"]:
+            return None
+        found = self.account.clients["s3"].get_object(Bucket=self.account.inbox, Key=file.rejected_key)
+        return json.loads(found["Body"].read())
 
     def ring(
         self,
@@ -214,8 +284,8 @@ class World:
 
     # ---------------------------------------------------------------------------------------------- looks
 
-    def task_id(self, key: str = KEY, tenant: str = TENANT) -> str:
-        return task_id_for_key(tenant, key)
+    def task_id(self, key: str | None = None, tenant: str = TENANT) -> str:
+        return task_id_for_key(tenant, self.key if key is None else key)
 
     def task(self, task_id: str) -> Task:
         """The record as it is; looking is not an effect."""

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -231,7 +232,9 @@ def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue
         if item["type"] == "json_invalid":
-            return InvalidRequestError("malformed_json", f"The body is not valid JSON: {item['ctx']['error']}.")
+            marked = body.startswith("\ufeff" if isinstance(body, str) else BOM_UTF8)
+            why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else item["ctx"]["error"]
+            return InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.")
         if item["type"] == "request":
             faults.extend(item["ctx"]["faults"])
             whole = True

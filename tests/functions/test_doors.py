@@ -1,0 +1,206 @@
+"""Three doors, one room: the same requests by HTTP, dropped file and event, through the functions as they are deployed.
+
+What one door takes the others take, with the same meaning; what one refuses they refuse, with the same document.
+"""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import Relay
+from tests.unit.template import sample
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
+from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.representation import represent
+
+Body = dict[str, Any]
+GOOD: Body = {
+    "model": "viduq2_pro_fast_reference2video",
+    "subjects": [{"id": "fox", "images": ["https://images.example.com/fox.png"]}],
+    "prompt": "@fox eats hotpot",
+}
+KEY = "order-1"
+
+
+@dataclass
+class Answer:
+    """What a door says: a task, or the problem document."""
+
+    task: Body | None = None
+    problem: Body | None = None
+
+
+def by_http(relay: Relay, body: bytes) -> Answer:
+    event = deepcopy(sample("submit_task__idempotency_key"))
+    event["headers"]["idempotency-key"] = KEY
+    event["body"] = body.decode("utf-8", "surrogateescape")
+    directory = TenantDirectory(relay.account.clients["dynamodb"], relay.account.table)
+    tenant = directory.find_tenant("acme")
+    assert tenant
+    cap = 1000 if tenant.daily_cap is None else tenant.daily_cap
+    event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = str(cap)
+    reply = relay.invoke("submit_task", event)
+    said = json.loads(reply["body"])
+    return Answer(task=said) if reply["statusCode"] == 202 else Answer(problem=said)
+
+
+def by_file(relay: Relay, body: bytes) -> Answer:
+    relay.drop("requests/acme/order-1001.json", body)
+    relay.play("accept_request__file")
+    answer = published(relay)
+    if answer.problem:
+        found = relay.account.clients["s3"].get_object(Bucket=relay.account.inbox, Key="rejected/acme/order-1001.json")
+        assert json.loads(found["Body"].read()) == answer.problem
+    return answer
+
+
+def by_event(relay: Relay, body: bytes) -> Answer:
+    message = sample("accept_request__event")
+    event = json.loads(message["Records"][0]["body"])
+    event["detail"] = {"request": json.loads(body), "idempotency_key": KEY}
+    message["Records"][0]["body"] = json.dumps(event)
+    relay.invoke("accept_request", message)
+    return published(relay)
+
+
+def published(relay: Relay) -> Answer:
+    """The one rejection on the bus, or the one task in the table."""
+    rejected = [entry for entry in relay.entries if entry["DetailType"] == "VideoTaskRejected"]
+    if rejected:
+        (entry,) = rejected
+        assert entry["Source"] == "vidu-relay"
+        return Answer(problem=json.loads(entry["Detail"])["error"])
+    items = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
+    (pk,) = (item["pk"]["S"] for item in items if item["pk"]["S"].startswith("task#"))
+    task = TaskStore(relay.account.clients["dynamodb"], relay.account.table).get(pk.removeprefix("task#"))
+    assert task
+    return Answer(task=json.loads(json.dumps(represent(task))))
+
+
+Door = Callable[[Relay, bytes], Answer]
+DOORS: dict[str, Door] = {"http": by_http, "file": by_file, "event": by_event}
+
+
+@pytest.fixture
+def relay(relay: Relay) -> Relay:
+    relay.open_doors()
+    relay.add_key()
+    return relay
+
+
+def without(name: str) -> Body:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+ACCEPTED: dict[str, Body] = {
+    "least": GOOD,
+    "everything": {
+        **GOOD,
+        "duration": 8,
+        "seed": -3,
+        "aspect_ratio": "9:16",
+        "resolution": "1080p",
+        "watermark": True,
+        "wm_position": 4,
+        "meta_data": '{"Label": "x"}',
+        "payload": "p" * 2000,
+        "audio": True,
+        "callback_url": "https://client.example/hook",
+    },
+    "images without subjects": {**without("subjects"), "images": ["https://images.example.com/fox.png"]},
+    "longest prompt": {**GOOD, "prompt": "@fox " + "狐" * 1995},
+}
+
+REFUSED: dict[str, tuple[Body | list[Any], int, str]] = {
+    "no images": (without("subjects"), 422, "008017002"),
+    "audio alone": (
+        {**without("subjects"), "images": ["https://images.example.com/f.png"], "audio": True},
+        422,
+        "008017001",
+    ),
+    "eight images": ({**without("subjects"), "images": ["https://images.example.com/f.png"] * 8}, 422, "008017003"),
+    "long prompt": ({**GOOD, "prompt": "x" * 2001}, 422, "validation_error"),
+    "duration 9": ({**GOOD, "duration": 9}, 422, "validation_error"),
+    "number as text": ({**GOOD, "duration": "5"}, 422, "validation_error"),
+    "unknown parameter": ({**GOOD, "colour": "red"}, 422, "validation_error"),
+    "unknown mention": ({**GOOD, "prompt": "@wolf"}, 422, "validation_error"),
+    "off-peak": ({**GOOD, "off_peak": True}, 422, "validation_error"),
+    "many faults": ({**GOOD, "duration": 0, "audio": 1, "resolution": "4k"}, 422, "validation_error"),
+    "no object": ([], 422, "validation_error"),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_good_request_means_the_same_at_every_door(relay: Relay, door: str, name: str) -> None:
+    answer = DOORS[door](relay, json.dumps(ACCEPTED[name]).encode())
+
+    assert answer.task, answer.problem
+    assert answer.task["status"] == "submitted"
+    expected = {key: value for key, value in ACCEPTED[name].items() if key != "payload"}
+    assert {**answer.task["request"], "payload": None} == {**expected, "payload": None}
+    assert [method for method, _ in relay.gateway.requests] == ["POST"]
+    first = {"http": "submitting", "file": "accepted", "event": "accepted"}[door]
+    source = {"http": "http", "file": "s3", "event": "event"}[door]
+    assert (answer.task["history"][0]["status"], answer.task["history"][0]["source"]) == (first, source)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_request_gets_the_same_document_at_every_door(relay: Relay, name: str) -> None:
+    content, status, code = REFUSED[name]
+    body = json.dumps(content).encode()
+    over_http = by_http(relay, body)
+
+    assert over_http.problem
+    assert (over_http.problem["status"], over_http.problem["code"]) == (status, code)
+    assert by_file(relay, body) == over_http
+    relay.entries.clear()
+    assert by_event(relay, body) == over_http
+    assert relay.gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xef\xbb\xbf{}", b'{"prompt": NaN'], ids=["empty", "cut", "byte order mark", "not a number"]
+)
+def test_what_is_no_json_gets_the_same_document_over_http_and_from_a_file(relay: Relay, body: bytes) -> None:
+    over_http = by_http(relay, body)
+
+    assert over_http.problem
+    assert (over_http.problem["status"], over_http.problem["code"]) == (400, "malformed_json")
+    assert by_file(relay, body) == over_http
+
+
+@pytest.mark.parametrize("door", ["http", "file"])
+def test_of_a_repeated_name_the_last_value_counts(relay: Relay, door: str) -> None:
+    body = json.dumps(GOOD)[:-1] + ', "duration": 1, "duration": 4}'
+    answer = DOORS[door](relay, body.encode())
+    assert answer.task
+    assert answer.task["request"]["duration"] == 4
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_daily_cap_is_refused_alike(relay: Relay, door: str) -> None:
+    TenantDirectory(relay.account.clients["dynamodb"], relay.account.table).set_daily_cap("acme", 0)
+    answer = DOORS[door](relay, json.dumps(GOOD).encode())
+    assert answer.problem
+    assert (answer.problem["status"], answer.problem["code"]) == (429, "daily_cap_reached")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_request_that_comes_again_is_one_task_and_one_call(relay: Relay, door: str) -> None:
+    answers = [DOORS[door](relay, json.dumps(GOOD).encode()) for _ in range(3)]
+    assert len({answer.task["task_id"] for answer in answers if answer.task}) == 1
+    assert [method for method, _ in relay.gateway.requests] == ["POST"]
+
+
+def test_http_and_event_share_a_tenants_keys(relay: Relay) -> None:
+    first, second = (DOORS[door](relay, json.dumps(GOOD).encode()) for door in ("event", "http"))
+    assert first.task
+    assert second.task
+    assert first.task["task_id"] == second.task["task_id"] == task_id_for_key("acme", KEY)
+    assert len(relay.gateway.requests) == 1
