@@ -113,7 +113,7 @@ def _tenants(groups: Any, name: str) -> None:
     commands = _group(
         groups,
         name,
-        f"who may use the relay, how much, and which event sources and buckets are theirs ({tenants.RECORDED})",
+        "who may use the relay, how much, and which event sources and buckets are theirs",
         "tenants create acme",
     )
     command = _command(
@@ -130,7 +130,7 @@ def _tenants(groups: Any, name: str) -> None:
         action="append",
         default=[],
         metavar="SOURCE",
-        help=f"an EventBridge source {tenants.RECORDED}",
+        help=f"an EventBridge source: {tenants.SOURCES_MEAN}",
     )
     _command(commands, "list", tenants.list_all, "list every tenant", "tenants list")
     for name, run, about in (
@@ -151,12 +151,12 @@ def _tenants(groups: Any, name: str) -> None:
     command.add_argument("tenant", help="whose")
     command.add_argument("cap", help=f"1 to {MAX_CAP}, or `default`; 0 needs --accept-nothing")
     command.add_argument("--accept-nothing", action="store_true", help="confirm a cap of 0")
-    for what, example, add, remove in (
-        ("source", "acme.orders", tenants.add_source, tenants.remove_source),
-        ("bucket", "acme-drops", tenants.add_bucket, tenants.remove_bucket),
+    for what, example, means, add, remove in (
+        ("source", "acme.orders", tenants.SOURCES_MEAN, tenants.add_source, tenants.remove_source),
+        ("bucket", "acme-images", tenants.BUCKETS_MEAN, tenants.add_bucket, tenants.remove_bucket),
     ):
         for name, run, about in (
-            (f"add-{what}", add, f"record a {what} as a tenant's; it is {tenants.RECORDED}"),
+            (f"add-{what}", add, f"map a {what} to a tenant: {means}"),
             (f"remove-{what}", remove, f"take a tenant's {what} away (nothing happens if it is gone)"),
         ):
             command = _command(commands, name, run, about, f"tenants {name} acme {example}")

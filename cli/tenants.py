@@ -14,8 +14,9 @@ from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
 from vidu_relay.domain.representation import timestamp
 
 __all__ = [
+    "BUCKETS_MEAN",
     "MAX_DAILY_CAP",
-    "RECORDED",
+    "SOURCES_MEAN",
     "add_bucket",
     "add_source",
     "create",
@@ -39,8 +40,9 @@ OWN_BUCKETS = ("InboxBucket", "VideosBucket", "FailuresBucket")
 NUMBER = re.compile(r"-?[0-9]{1,12}")
 MAX_DAILY_CAP = 10_000_000
 """More tasks a day than any provider account takes: a slip of the finger."""
-RECORDED = "recorded for the intake of events and S3 drops, which is not built yet"
-"""What a tenant's event sources and buckets are, until something deployed reads them."""
+SOURCES_MEAN = "events VideoTaskRequested of this source ask for videos as this tenant"
+BUCKETS_MEAN = "this tenant's requests may use its objects as reference images"
+_MEANS = {Door.SOURCE: SOURCES_MEAN, Door.BUCKET: BUCKETS_MEAN}
 
 
 def create(arguments: Namespace, connection: Connection) -> Answer:
@@ -56,14 +58,14 @@ def create(arguments: Namespace, connection: Connection) -> Answer:
         directory.open_door(Door.SOURCE, source, tenant_id)
     said = f"Tenant {tenant_id} {'created' if created else 'was there already'}."
     if sources:
-        said += f"\n{', '.join(sources)}: {RECORDED}."
+        said += f"\n{', '.join(sources)}: {SOURCES_MEAN}."
     return Answer(said, {**_json(known_tenant(directory, tenant_id)), "created": created})
 
 
 def list_all(_: Namespace, connection: Connection) -> Answer:
     """Every tenant, oldest first."""
     tenants = directory_of(connection).list_tenants()
-    rows = [("TENANT", "CREATED", "STATE", "DAILY CAP", "RECORDED FOR INTAKE")]
+    rows = [("TENANT", "CREATED", "STATE", "DAILY CAP", "SOURCES AND BUCKETS")]
     rows += [
         (
             tenant.tenant_id,
@@ -91,8 +93,7 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         f"  buckets        {', '.join(tenant.buckets) or 'none'}",
         f"  keys           {', '.join(f'{key.key_id} ({key.name})' for key in keys) or 'none'}",
     ]
-    if tenant.event_sources or tenant.buckets:
-        lines.append(f"Event sources and buckets are {RECORDED}.")
+    lines.append(f"Drop request files below requests/{tenant.tenant_id}/ of the inbox bucket.")
     shown = [{"key_id": key.key_id, "name": key.name, "created_at": timestamp(key.created_at)} for key in keys]
     return Answer("\n".join(lines), {**_json(tenant), "keys": shown})
 
@@ -177,7 +178,7 @@ def _open(arguments: Namespace, connection: Connection, door: Door, name: str) -
     tenant = known_tenant(directory, arguments.tenant)
     _refuse_taken(directory, door, [name], tenant.tenant_id)
     directory.open_door(door, name, tenant.tenant_id)
-    said = f"The {door} {name} is {tenant.tenant_id}'s: {RECORDED}."
+    said = f"The {door} {name} is {tenant.tenant_id}'s: {_MEANS[door]}."
     return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
 
 

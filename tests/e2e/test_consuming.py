@@ -119,11 +119,22 @@ def shape(value: Any) -> Any:
 
 
 def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
-    (printed,) = (json.loads(block) for block in blocks(PAGE, "json"))
+    printed, _ = (json.loads(block) for block in blocks(PAGE, "json"))
 
     for one in (printed, event):
         del one["detail"]["task"]["request"]  # is what the client gave
     assert shape(event) == shape(printed)
+
+
+def test_rejection_on_the_page_looks_like_the_one_that_comes(relay: RelayClient) -> None:
+    _, printed = (json.loads(block) for block in blocks(PAGE, "json"))
+    request = {"model": "viduq2_pro_fast_reference2video", "images": [relay.image("fox.png")], "prompt": "x"}
+    event_id = relay.put_event({"request": {**request, "duration": 9}})
+    event = relay.rejection(relay.stack.event_source)
+
+    assert shape(event) == shape(printed)
+    assert event["detail"]["error"] == printed["detail"]["error"]
+    assert event["detail"]["event_id"] == f"{event_id}:rejected"
 
 
 def test_queue_gets_the_finished_video(event: Body, completed: Body) -> None:

@@ -18,7 +18,7 @@ from vidu_relay.observability import Metric
 PACKAGE = ROOT / "layers" / "shared" / "vidu_relay"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py")])
 REFERENCE = "docs/reference.md"
-FOR_THE_OPERATOR = {"door_taken", "key_exists", "unknown_tenant"}
+FOR_THE_OPERATOR = {"door_taken", "key_exists"}
 """Refusals that only the operator's tool meets, as sentences."""
 
 

@@ -9,7 +9,7 @@ from tests.unit.template import TEMPLATE, of_type
 from vidu_relay.adapters.video_archive import LINK_SECONDS
 from vidu_relay.domain import lifecycle, request
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases import check_images, create_upload
 from vidu_relay.usecases.read_tasks import MAX_LIMIT
@@ -31,7 +31,7 @@ def test_state_table_has_every_state() -> None:
     assert set(table(PAGE, "## How it works")) == {status.value for status in Status}
 
 
-@pytest.mark.parametrize("name", (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values()))
+@pytest.mark.parametrize("name", (EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()))
 def test_every_event_type_is_named(name: str) -> None:
     assert f"`{name}`" in README
 

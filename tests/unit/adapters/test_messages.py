@@ -10,7 +10,9 @@ from botocore.stub import Stubber
 from tests.unit.adapters.conftest import SESSION
 from tests.unit.builders import TASK_ID
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
+from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.domain.intake import DroppedFile, RequestEvent
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -50,6 +52,48 @@ def test_a_delivery_that_is_asked_for_can_be_read_by_who_delivers(account: None)
 def test_a_message_that_names_no_task_goes_to_the_dead_letters(body: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_message(body)
+
+
+def notification(key: str = "requests/acme/a b+c%20.json", **more: object) -> dict[str, object]:
+    detail = {"bucket": {"name": "inbox"}, "object": {"key": key, "version-id": "v1"}}
+    return {"source": "aws.s3", "detail-type": "Object Created", "id": "1", "detail": detail, **more}
+
+
+def test_a_dropped_file_is_read_with_its_version_and_its_key_as_it_is() -> None:
+    # unlike S3's own notifications, EventBridge does not encode keys
+    assert read_request(json.dumps(notification())) == DroppedFile("inbox", "requests/acme/a b+c%20.json", "v1")
+
+
+def test_an_event_is_read_with_its_id_source_and_detail() -> None:
+    event = {"id": "7", "source": "acme.orders", "detail-type": "VideoTaskRequested", "detail": {"request": {}}}
+    assert read_request(json.dumps(event)) == RequestEvent("7", "acme.orders", {"request": {}})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        json.dumps(notification("rejected/acme/x.json")),
+        json.dumps(notification("requests/acme/fox.png")),
+        json.dumps(notification("uploads/acme/x.json")),
+        json.dumps({**notification(), "replay-name": "again"}),
+        json.dumps({**notification(), "source": "acme.orders"}),
+        json.dumps({**notification(), "detail-type": "Object Deleted"}),
+        json.dumps({**notification(), "detail": {}}),
+        json.dumps({"source": "acme", "detail-type": "VideoTaskRequested", "detail": {}}),
+        json.dumps({"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "detail": "x"}),
+        json.dumps(
+            {"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "detail": {}, "replay-name": "r"}
+        ),
+    ],
+    ids=lambda body: body[:60],
+)
+def test_a_message_that_asks_for_nothing_goes_to_the_dead_letters(body: str) -> None:
+    with pytest.raises(ValueError, match=r"message|Expecting"):
+        read_request(body)
 
 
 @pytest.fixture

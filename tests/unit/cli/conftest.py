@@ -79,6 +79,8 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
             "PollTaskArn": account.state_machine_arn,
             "DeliveriesQueueUrl": account.queue_url,
             "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
+            "RequestsQueueUrl": sqs.create_queue(QueueName="requests")["QueueUrl"],
+            "RequestsDeadLettersUrl": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
             "UnroutedEventsUrl": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
             "PublishEventsName": "publish-events",
         }

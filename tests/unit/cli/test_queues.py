@@ -37,6 +37,7 @@ def test_queues_are_found_by_the_stacks_outputs(ask: Any, deployment: Deployment
     assert {queue["name"]: queue["depth"] for queue in ask("queues", "list")["queues"]} == {
         DEAD: 0,
         "notifications-dead-letters": 0,
+        "requests-dead-letters": 0,
         "unrouted-events": 1,
     }
 
@@ -85,6 +86,26 @@ def test_unrouted_event_goes_where_its_rule_pointed(ask: Any, deployment: Deploy
     answer = ask("queues", "redrive", "unrouted-events")
     assert (answer["moved"], len(answer["left"])) == (2, 2)
     assert [json.loads(body) for body in bodies(deployment, "DeliveriesQueueUrl")] == [{"task_id": TASK_ID}] * 2
+
+
+REQUESTED = {"id": "1", "source": "acme.orders", "detail-type": "VideoTaskRequested", "detail": {}}
+
+
+def test_request_goes_back_and_what_asks_for_nothing_stays(ask: Any, deployment: Deployment) -> None:
+    put(deployment, "RequestsDeadLettersUrl", json.dumps(REQUESTED))
+    put(deployment, "RequestsDeadLettersUrl", json.dumps({**REQUESTED, "detail-type": "Other"}))
+    answer = ask("queues", "redrive", "requests-dead-letters")
+    assert (answer["moved"], [left["reason"] for left in answer["left"]]) == (
+        1,
+        ["it asks for no video: the message asks for nothing"],
+    )
+    assert bodies(deployment, "RequestsQueueUrl") == [json.dumps(REQUESTED)]
+
+
+def test_unrouted_request_goes_to_the_requests_queue(ask: Any, deployment: Deployment) -> None:
+    put(deployment, "UnroutedEventsUrl", json.dumps(REQUESTED), "arn:aws:sqs:eu-central-1:123456789012:requests")
+    assert ask("queues", "redrive", "unrouted-events")["moved"] == 1
+    assert bodies(deployment, "RequestsQueueUrl") == [json.dumps(REQUESTED)]
 
 
 @pytest.mark.parametrize("name", ["", "deliveries", "DeliveriesDeadLetters", "../x"])

@@ -11,7 +11,7 @@ from vidu_relay.domain.lifecycle import MAX_HINTS, MAX_SOURCE_FAULTS, NOT_VERDIC
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Attempt, Task
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, LEASE_MS, SLOW_INTERVAL_MS
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
 
 HOUR = 3_600_000
 LATER = NOW + 60_000
@@ -480,6 +480,57 @@ def test_only_a_generated_task_is_delivered(status: Status) -> None:
     assert lifecycle.record_delivery(task, (video(),), now=LATER, policy=POLICY) is task
     assert lifecycle.record_delivery_request(task, now=LATER, wait_ms=1) is task
     assert lifecycle.record_delivery_fault(task, error, now=LATER, jitter=0, policy=POLICY) is task
+
+
+def queued(**changes: Any) -> Task:
+    """A task as a queue door records it."""
+    task = lifecycle.new_task(
+        task_id="a" * 26,
+        tenant_id="acme",
+        provider="gateway",
+        request={"model": "m", "prompt": "p"},
+        request_key=None,
+        fingerprint="f" * 43,
+        claim="claim-0",
+        now=NOW,
+        source="s3",
+        policy=POLICY,
+        queued=True,
+    )
+    return replace(task, **changes)
+
+
+def test_a_queued_task_begins_without_a_call_and_is_soon_due() -> None:
+    task = queued()
+    assert (task.status, task.version, task.attempts) == (Status.ACCEPTED, 1, 0)
+    assert lifecycle.attempt_is_over(task, NOW)
+    assert task.due_at == NOW + HANDOVER_MS
+    assert [(entry.status, entry.source) for entry in task.history] == [(Status.ACCEPTED, "s3")]
+    begun = lifecycle.begin_attempt(task, claim="claim-1", now=NOW + 5)
+    assert (begun.status, begun.version, begun.attempts) == (Status.SUBMITTING, 1, 1)
+    assert not lifecycle.attempt_is_over(begun, NOW + 5)
+
+
+def test_a_queued_tasks_first_backoff_is_that_of_any_other() -> None:
+    begun = lifecycle.begin_attempt(queued(), claim="claim-1", now=NOW)
+    back = lifecycle.record_not_created(begun, now=NOW, retry_after_seconds=None, jitter=0.5, policy=POLICY)
+    assert back.due_at == NOW + POLICY.backoff_ms(0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("task", "now", "may"),
+    [
+        (queued(), NOW, True),
+        (queued(), NOW + 7_200_000 - 1, True),
+        (queued(), NOW + 7_200_000, False),
+        (queued(attempts=1), NOW, False),
+        (queued(hints=("gen-1",)), NOW, False),
+        (queued(status=Status.SUBMITTING), NOW, False),
+        (queued(status=Status.CANCELED), NOW, False),
+    ],
+)
+def test_a_message_may_begin_what_nobody_has_begun_in_time(task: Task, now: int, may: bool) -> None:
+    assert lifecycle.never_begun(task, now) is may
 
 
 def test_a_bad_source_is_given_up_after_five_attempts() -> None:
