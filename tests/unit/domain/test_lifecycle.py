@@ -1,6 +1,7 @@
 """What each occurrence makes of a task."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 

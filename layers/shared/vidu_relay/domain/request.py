@@ -232,7 +232,7 @@ def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue
         if item["type"] == "json_invalid":
-            marked = body.startswith("\ufeff" if isinstance(body, str) else BOM_UTF8)
+            marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
             why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else item["ctx"]["error"]
             return InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.")
         if item["type"] == "request":
