@@ -18,8 +18,8 @@ __all__ = [
     "invalid_request",
     "json_response",
     "problem",
-    "public_response",
     "problem_document",
+    "public_response",
     "read_body",
     "tenant_of",
 ]
