@@ -17,12 +17,12 @@ from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_acco
 from tests.unit.usecases.effects import Effects
 from tests.unit.usecases.scripted import ScriptedSource
 from vidu_relay import aws, settings
-from vidu_relay.adapters import provider_gateway
 from vidu_relay.adapters.task_store import TaskStore, task_from_image
 from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger, metrics
+from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import Reply
 
 TASK_ID = "myswlg5gzefra7xdps2scd42jm"
@@ -199,7 +199,7 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     with mock_aws():
         account = new_account()
         gateway = Gateway(created_at=int(time.time()))
-        monkeypatch.setattr(provider_gateway, "exchange", gateway.exchange)
+        monkeypatch.setattr(provider_calls, "exchange", gateway.exchange)
 
         def load(function: str) -> ModuleType:
             with monkeypatch.context() as own:

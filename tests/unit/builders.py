@@ -68,8 +68,9 @@ def task_in(status: Status) -> Task:
         Status.COMPLETED: lifecycle.record_delivery(generated, (video(),), now=NOW, policy=POLICY),
         Status.FAILED: lifecycle.apply_snapshot(submitted, failed(), now=NOW, source="check", policy=POLICY),
         Status.EXPIRED: lifecycle.expire(submitted, now=submitted.deadline_at, source="check", policy=POLICY),
-        # no use case cancels a task yet; the state is public all the same
-        Status.CANCELED: replace(submitted, status=Status.CANCELED, due_at=None),
+        Status.CANCELED: lifecycle.apply_snapshot(
+            submitted, reading(ProgressState.CANCELED), now=NOW, source="cancel", policy=POLICY
+        ),
     }
     return ways[status]
 

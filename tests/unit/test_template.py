@@ -85,7 +85,7 @@ def test_every_parameter_is_used_and_offered_in_a_group(name: str) -> None:
         ("ProviderBaseUrl", "http://127.0.0.1:9000", True),
         ("ProviderBaseUrl", "https://cloud.vtrix.ai/model/v1/", False),
         ("ProviderBaseUrl", "https://cloud.vtrix.ai/model?v=1", False),
-        ("ProviderBaseUrl", "", False),
+        ("ProviderBaseUrl", "", True),
         ("PublicBaseUrl", "", True),
         ("PublicBaseUrl", "https://127.0.0.1:4566/_aws/execute-api/a1b2c3d4/$default", True),
         ("PublicBaseUrl", "https://videos.example.com/", False),

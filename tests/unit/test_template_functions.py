@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
 from vidu_relay import settings
-from vidu_relay.adapters.provider_gateway import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
+from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]

@@ -30,9 +30,10 @@ TREES = {path: ast.parse(path.read_text()) for path in (*PACKAGE, *HANDLERS, *TO
 OTHER_TONGUES = {
     # the provider's words for its own states, translated there
     "layers/shared/vidu_relay/adapters/provider_gateway.py": {"processing", "completed", "failed"},
+    "layers/shared/vidu_relay/adapters/provider_vidu.py": {"processing", "failed", "canceled"},
     "layers/shared/vidu_relay/usecases/receive_callback.py": {"processing", "completed", "failed"},
     # our words for the provider's progress
-    "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed"},
+    "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},
     # a member of the sweep's answer: how many pollers could not be started
     "functions/find_overdue_tasks/handler.py": {"failed"},
 }

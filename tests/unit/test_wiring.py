@@ -13,6 +13,7 @@ from tests.unit.usecases.account import CALLBACK_SECRET, ENVIRONMENT, PROVIDER_K
 from vidu_relay import aws, wiring
 from vidu_relay.adapters import secret_store
 from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.settings import CheckTaskSettings
@@ -78,9 +79,10 @@ def test_provider_is_the_one_the_template_names(account: Account) -> None:
     made = wiring.provider(Settings(account.provider_secret))
     assert isinstance(made, GatewayProvider)
     made.ready()
+    assert isinstance(wiring.provider(Settings(account.provider_secret, provider_name="vidu")), ViduProvider)
 
 
-@pytest.mark.parametrize("name", ["vidu", "Gateway", ""])
+@pytest.mark.parametrize("name", ["Vidu", "Gateway", ""])
 def test_unknown_provider_stops_the_function_at_its_start(account: Account, name: str) -> None:
     with pytest.raises(ConfigurationError, match="PROVIDER_NAME"):
         wiring.provider(Settings(account.provider_secret, provider_name=name))

@@ -35,7 +35,7 @@ class Metric(StrEnum):
     CALLBACK_REFUSED_ADDRESS = "CallbackRefusedAddress"  # of these, by the token in the address
     CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a good token for a task that is gone
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
-    READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback that failed
+    READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback or a cancel that failed
     LOST_TASK_ADOPTED = "LostTaskAdopted"  # lost create calls whose task was found
     LOST_TASK_NOT_FOUND = "LostTaskNotFound"  # searches for a lost create that found nothing
     POLLERS_STARTED = "PollersStarted"  # executions of poll_task started

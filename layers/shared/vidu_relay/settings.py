@@ -17,6 +17,7 @@ from vidu_relay.domain.watching import WatchPolicy
 __all__ = [
     "AcceptRequestSettings",
     "AuthorizeRequestSettings",
+    "CancelTaskSettings",
     "CheckTaskSettings",
     "CreateUploadSettings",
     "DeliverVideosSettings",
@@ -87,6 +88,20 @@ class AcceptRequestSettings:
     off_peak_available: bool
     probe_image_urls: bool
     trusted_origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTaskSettings:
+    table_name: str
+    provider_name: str
+    provider_base_url: str
+    provider_secret_arn: str
+    state_machine_arn: str
+    first_check_seconds: int
+    check_interval_seconds: int
+    task_deadline_seconds: int
+    late_watch_hours: int
+    retain_tasks_days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +201,7 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
 def watch_policy(
     settings: SubmitTaskSettings
     | AcceptRequestSettings
+    | CancelTaskSettings
     | ReceiveCallbackSettings
     | CheckTaskSettings
     | DeliverVideosSettings,

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW
-from vidu_relay.adapters import provider_gateway
 from vidu_relay.adapters.provider_gateway import GatewayProvider, read_snapshot
 from vidu_relay.domain.errors import (
     ConfigurationError,
@@ -20,10 +19,13 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
 )
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError, Usage
+from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
+from vidu_relay.outbound.reply_fields import json_object
 
 URL = "https://cdn.example/v.mp4?Signature=a%2Bb"
 ID = "remote-1"
+MARK = "vidu-relay:task:digest"
 
 
 class Wire:
@@ -46,12 +48,14 @@ def reply(status: int, body: Any = None, **headers: str) -> Reply:
 
 
 def create(monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception) -> ProviderSnapshot:
-    monkeypatch.setattr(provider_gateway, "exchange", Wire(answer))
-    return GatewayProvider("https://p.example/v1", lambda: "key").create("m", {"prompt": "x"}, "https://us.example/cb")
+    monkeypatch.setattr(provider_calls, "exchange", Wire(answer))
+    return GatewayProvider("https://p.example/v1", lambda: "key").create(
+        "m", {"prompt": "x"}, "https://us.example/cb", mark=MARK
+    )
 
 
 def read(monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception) -> ProviderSnapshot:
-    monkeypatch.setattr(provider_gateway, "exchange", Wire(answer))
+    monkeypatch.setattr(provider_calls, "exchange", Wire(answer))
     return GatewayProvider("https://p.example/v1", lambda: "key").read(ID)
 
 
@@ -60,9 +64,9 @@ def read(monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception) -> Provider
 
 def test_the_create_call_has_the_form_that_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire(reply(200, {"id": ID, "status": "pending"}))
-    monkeypatch.setattr(provider_gateway, "exchange", wire)
+    monkeypatch.setattr(provider_calls, "exchange", wire)
     provider = GatewayProvider("https://p.example/v1/", lambda: "key")
-    provider.create("m", {"prompt": "é", "seed": 2**63 - 1}, "https://us.example/cb?token=k.x")
+    provider.create("m", {"prompt": "é", "seed": 2**63 - 1}, "https://us.example/cb?token=k.x", mark=MARK)
     ((method, url, arguments),) = wire.asked
     assert (method, url) == ("POST", "https://p.example/v1/generation")
     assert json.loads(arguments["body"]) == {
@@ -76,8 +80,10 @@ def test_the_create_call_has_the_form_that_is_documented(monkeypatch: pytest.Mon
 
 def test_a_client_s_own_callback_url_never_takes_the_place_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire(reply(200, {"id": ID}))
-    monkeypatch.setattr(provider_gateway, "exchange", wire)
-    GatewayProvider("https://p.example", lambda: "k").create("m", {"callback_url": "https://evil"}, "https://ours")
+    monkeypatch.setattr(provider_calls, "exchange", wire)
+    GatewayProvider("https://p.example", lambda: "k").create(
+        "m", {"callback_url": "https://evil"}, "https://ours", mark=MARK
+    )
     assert json.loads(wire.asked[0][2]["body"])["input"][0]["params"]["callback_url"] == "https://ours"
 
 
@@ -87,7 +93,7 @@ def test_a_client_s_own_callback_url_never_takes_the_place_of_ours(monkeypatch: 
 def test_an_id_cannot_lead_a_read_elsewhere(monkeypatch: pytest.MonkeyPatch, remote_id: str, path: str) -> None:
     """A callback names ids too."""
     wire = Wire(reply(200, {"id": ID}))
-    monkeypatch.setattr(provider_gateway, "exchange", wire)
+    monkeypatch.setattr(provider_calls, "exchange", wire)
     GatewayProvider("https://p.example/v1", lambda: "key").read(remote_id)
     assert wire.asked[0][:2] == ("GET", f"https://p.example/v1/generation/task/{path}")
 
@@ -97,7 +103,7 @@ def test_an_id_that_is_a_step_in_the_path_reads_no_other_address(
     monkeypatch: pytest.MonkeyPatch, remote_id: str
 ) -> None:
     wire = Wire(reply(404))
-    monkeypatch.setattr(provider_gateway, "exchange", wire)
+    monkeypatch.setattr(provider_calls, "exchange", wire)
     with pytest.raises(ProviderUnavailableError):
         GatewayProvider("https://p.example/v1", lambda: "key").read(remote_id)
     assert not any(url.endswith(("/.", "/..")) for _, url, _ in wire.asked)
@@ -106,7 +112,7 @@ def test_an_id_that_is_a_step_in_the_path_reads_no_other_address(
 def test_the_key_is_asked_for_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(["old", "new"])
     wire = Wire(reply(200, {"id": ID}))
-    monkeypatch.setattr(provider_gateway, "exchange", wire)
+    monkeypatch.setattr(provider_calls, "exchange", wire)
     provider = GatewayProvider("https://p.example", lambda: next(keys))
     provider.read(ID)
     provider.read(ID)
@@ -400,7 +406,7 @@ def test_several_videos_keep_their_order() -> None:
 def test_the_cost_is_kept_digit_for_digit_and_the_discount_is_a_number_json_can_hold(
     usage: Any, expected: Usage | None
 ) -> None:
-    content = provider_gateway._json_object(reply(200, {"usage": usage}))
+    content = json_object(reply(200, {"usage": usage}).body)
     assert content is not None
     assert read_snapshot(content, ID).usage == expected
 
@@ -510,7 +516,7 @@ json_values = st.recursive(
 )
 @settings(max_examples=200, deadline=None)
 def test_no_reply_breaks_the_reader(content: dict[str, Any]) -> None:
-    body = provider_gateway._json_object(Reply(200, {}, json.dumps(content).encode()))
+    body = json_object(json.dumps(content).encode())
     assert body is not None
     snapshot = read_snapshot(body, ID)
     assert snapshot.state is not ProgressState.FAILED or content.get("status") == "failed"
@@ -519,4 +525,4 @@ def test_no_reply_breaks_the_reader(content: dict[str, Any]) -> None:
 def test_a_video_listed_in_both_forms_is_one_video() -> None:
     link = {"type": "video", "url": "https://cdn.example/1.mp4?sig=a"}
     content = {"status": "completed", "output": [{"results": [link], "content": [link]}]}
-    assert provider_gateway.read_snapshot(content, ID).video_urls == (link["url"],)
+    assert read_snapshot(content, ID).video_urls == (link["url"],)

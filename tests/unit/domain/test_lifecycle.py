@@ -11,6 +11,7 @@ from vidu_relay.domain.errors import TransitionError
 from vidu_relay.domain.lifecycle import MAX_HINTS, MAX_SOURCE_FAULTS, NOT_VERDICTS
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import SETTLED, Status
+from vidu_relay.domain.submission import attempt_mark
 from vidu_relay.domain.task import Attempt, Task
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
 
@@ -561,3 +562,56 @@ def test_a_failed_delivery_waits_longer_each_time_it_was_asked_for() -> None:
         for requests in range(4)
     ]
     assert dues == [LATER + 10_000, LATER + 20_000, LATER + 40_000, LATER + 80_000]
+
+
+# --- calling off
+
+
+def test_a_task_that_waits_is_called_off_and_forgotten_in_time() -> None:
+    canceled = lifecycle.cancel_unsubmitted(task_in(Status.ACCEPTED), now=LATER, policy=POLICY)
+    assert (canceled.status, canceled.due_at, canceled.error) == (Status.CANCELED, None, None)
+    assert canceled.expires_at == POLICY.forget_at(LATER)
+
+
+@pytest.mark.parametrize("status", set(Status) - {Status.ACCEPTED})
+def test_nothing_but_a_task_that_waits_is_called_off_without_a_call(status: Status) -> None:
+    task = task_in(status)
+    assert lifecycle.cancel_unsubmitted(task, now=LATER, policy=POLICY) is task
+
+
+def test_a_task_that_may_exist_is_not_called_off_without_a_call() -> None:
+    hinted = replace(task_in(Status.ACCEPTED), hints=("a",))
+    assert lifecycle.cancel_unsubmitted(hinted, now=LATER, policy=POLICY) is hinted
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_a_task_that_the_provider_called_off_is_canceled_without_an_error(status: Status) -> None:
+    canceled = apply(task_in(status), reading(ProgressState.CANCELED))
+    assert (canceled.status, canceled.due_at, canceled.error) == (Status.CANCELED, None, None)
+
+
+def test_a_task_that_expired_is_not_canceled_behind_its_client_s_back() -> None:
+    task = apply(task_in(Status.EXPIRED), reading(ProgressState.CANCELED))
+    assert (task.status, task.due_at) == (Status.EXPIRED, None)
+
+
+def test_a_task_adopted_after_it_expired_that_was_called_off_is_left_alone() -> None:
+    lost = replace(expired(new_task()), hints=("a",))
+    task = created(lost, reading(ProgressState.CANCELED))
+    assert (task.status, task.due_at) == (Status.EXPIRED, None)
+
+
+# --- marks
+
+
+def test_a_mark_is_that_of_one_attempt_of_one_task_and_shows_no_claim() -> None:
+    marks = {attempt_mark(task_id, Attempt(claim, NOW)) for task_id in ("a", "b") for claim in ("x-claim", "y-claim")}
+    assert len(marks) == 4
+    assert not [mark for mark in marks if "claim" in mark]
+
+
+@pytest.mark.parametrize(("claim", "fits"), [("claim-1", True), ("claim-2", False)])
+@pytest.mark.parametrize("created_at", [None, NOW, 1])
+def test_a_mark_decides_whatever_the_time_of_creation_says(claim: str, fits: bool, created_at: int | None) -> None:
+    mark = attempt_mark(new_task().task_id, Attempt(claim, NOW))
+    assert lifecycle.adoption_fits(new_task(), reading(mark=mark, created_at=created_at)) is fits

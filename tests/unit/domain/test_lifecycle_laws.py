@@ -70,6 +70,7 @@ steps = st.one_of(
             lambda task, now: lifecycle.look_again_at(task, now + 1),
             lambda task, now: lifecycle.note_hints(task, ("hint", "other"), now=now),
             lambda task, now: lifecycle.leave_until(task, now + 1),
+            lambda task, now: lifecycle.cancel_unsubmitted(task, now=now, policy=POLICY),
         ]
     ),
 )

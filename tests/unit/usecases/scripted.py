@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.unit.builders import mp4_of
@@ -10,6 +10,7 @@ from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
     BadSourceError,
+    CancelRefusedError,
     CreateAmbiguousError,
     DeliveryError,
     NotCreatedError,
@@ -60,6 +61,7 @@ class CreateCall:
     model: str
     params: Mapping[str, Any]
     callback_url: str
+    mark: str = field(compare=False)  # another one for each attempt
 
 
 class ScriptedProvider:
@@ -73,6 +75,13 @@ class ScriptedProvider:
         self._key = key
         self.create_faults: list[ProviderError] = []
         """What the next create calls end with; one is used up by each."""
+        self.cancel_faults: list[ProviderError] = []
+        """What the next cancel calls end with; one is used up by each. None of them cancels."""
+        self.cancels: list[str] = []
+        self.cancel_shows = True
+        """Whether a read shows a cancel at once."""
+        self.echoes_marks = False
+        self.before_cancel: Callable[[], None] = lambda: None
         self.unavailable = False
         self.calls: list[CreateCall] = []
         self.reads: list[str] = []
@@ -87,15 +96,18 @@ class ScriptedProvider:
     def ready(self) -> None:
         self._key()
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot:
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(
-            "provider.create", lambda: self._create(CreateCall(model, params, callback_url))
+            "provider.create", lambda: self._create(CreateCall(model, params, callback_url, mark))
         )
         return made
 
     def read(self, remote_id: str) -> ProviderSnapshot:
         found: ProviderSnapshot = self._effects.perform("provider.read", lambda: self._read(remote_id))
         return found
+
+    def cancel(self, remote_id: str) -> None:
+        self._effects.perform("provider.cancel", lambda: self._cancel(remote_id))
 
     def show(self, remote_id: str, state: ProgressState, **fields: Any) -> None:
         """From now on a read of the task gives this."""
@@ -120,6 +132,8 @@ class ScriptedProvider:
             raise fault
         remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
         made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
+        if self.echoes_marks:
+            made = replace(made, created_at=None, mark=call.mark)
         self.remote[remote_id] = made
         if self.reply_state is ProgressState.SUCCEEDED:
             self.finish(remote_id)
@@ -132,6 +146,17 @@ class ScriptedProvider:
         if fault:
             raise fault
         return reply
+
+    def _cancel(self, remote_id: str) -> None:
+        self._key()
+        self.cancels.append(remote_id)
+        self.before_cancel()
+        if self.cancel_faults:
+            raise self.cancel_faults.pop(0)
+        if self.remote[remote_id].state not in (ProgressState.PENDING, ProgressState.PROCESSING):
+            raise CancelRefusedError("BadRequest", "task state is over, can not cancel")
+        if self.cancel_shows:
+            self.show(remote_id, ProgressState.CANCELED)
 
     def _read(self, remote_id: str) -> ProviderSnapshot:
         self._key()

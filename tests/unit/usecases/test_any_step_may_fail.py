@@ -1,7 +1,7 @@
 """Every outside effect of every use case goes wrong in every way, and then time passes.
 
 Whatever died, was refused or lost its reply: at most one create call created, the task settles, a video that was made
-is delivered, and versions and events only ever go up.
+is delivered, a task is canceled if and only if there will be none, and versions and events only ever go up.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,8 @@ from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters import task_store
 from vidu_relay.adapters.task_store import task_from_image
-from vidu_relay.domain.errors import NotCreatedError, ViduRelayError
+from vidu_relay.domain.errors import InvalidRequestError, NotCreatedError, ViduRelayError
+from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status, can_transition
 
 DONE = {"id": "gen-1", "status": "completed"}
@@ -66,9 +67,22 @@ def finished(world: World) -> None:
     world.provider.finish("gen-1")
 
 
-def accepted_and_swept(world: World) -> None:
+def accepted(world: World) -> None:
     world.provider.create_faults = [NotCreatedError("HTTP 429")]
     world.submit(payload="p" * 2000)
+
+
+def submitted(world: World) -> None:
+    world.submit()
+
+
+def submitted_where_cancels_show_late(world: World) -> None:
+    world.submit()
+    world.provider.cancel_shows = False
+
+
+def accepted_and_swept(world: World) -> None:
+    accepted(world)
     world.clock.advance(125)
     world.sweep()
 
@@ -218,6 +232,11 @@ def left_and_swept(world: World) -> None:
     world.sweep()
 
 
+def cancel_too_late(world: World) -> None:
+    with suppress(InvalidRequestError):  # the answer it is there for
+        world.cancel(world.task_id())
+
+
 EVERY_WAY = ("never", "soon", "after the end")
 
 SCENARIOS = {
@@ -230,6 +249,10 @@ SCENARIOS = {
     "callback tells of progress": Scenario(overdue, lambda w: w.ring(w.task_id(), PROCESSING), 2),
     "callback claims an end not shown": Scenario(overdue, lambda w: w.ring(w.task_id(), DONE), 4),
     "callback adopts": Scenario(lost, lambda w: w.ring(w.task_id(), DONE), 4, ("never", "after the end")),
+    "cancel what waits": Scenario(accepted, lambda w: w.cancel(w.task_id()), 2, EVERY_WAY),
+    "cancel at the provider": Scenario(submitted, lambda w: w.cancel(w.task_id()), 4, EVERY_WAY),
+    "cancel done before": Scenario(finished, cancel_too_late, 4, EVERY_WAY),
+    "cancel not shown yet": Scenario(submitted_where_cancels_show_late, lambda w: w.cancel(w.task_id()), 5),
     "sweep": Scenario(finished, lambda w: w.sweep(), 3),
     "check submits": Scenario(accepted_and_swept, check, 6, EVERY_WAY),
     "check looks before it submits": Scenario(accepted_and_hinted, check, 4, EVERY_WAY),
@@ -306,7 +329,8 @@ def time_passes(world: World, callbacks: str, again: Callable[[World], object]) 
     world.provider.diligent = True
     again(world)
     for remote_id in world.provider.remote:
-        if not world.provider.remote[remote_id].video_urls:
+        there = world.provider.remote[remote_id]
+        if not there.video_urls and there.state is not ProgressState.CANCELED:
             world.provider.finish(remote_id)
     if callbacks == "soon":
         ring(world)
@@ -360,6 +384,9 @@ def assert_settled(world: World, point: str, callbacks: str) -> None:
     assert world.deaths == [], point
     unconfirmed = task.error is not None and task.error.code == "submission_unconfirmed"
     if task.status is Status.EXPIRED and (unconfirmed and (callbacks == "never" or not world.provider.remote)):
+        return
+    if all(snapshot.state is ProgressState.CANCELED for snapshot in world.provider.remote.values()):
+        assert task.status is Status.CANCELED, f"{point}: {task.status}"
         return
     assert task.status is Status.COMPLETED, f"{point}: {task.status} {task.error}"
     (snapshot,) = world.provider.remote.values()

@@ -30,6 +30,7 @@ from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.usecases.accept_request import IntakePorts, accept_request
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.usecases.cancel_task import CancelPorts, cancel_task
 from vidu_relay.usecases.check_images import ImageCheck
 from vidu_relay.usecases.check_task import Verdict, check_task
 from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
@@ -170,6 +171,9 @@ class World:
             policy=POLICY,
             clock=clock,
         )
+        self.cancellation = CancelPorts(
+            store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
+        )
         self.delivery = DeliveryPorts(
             store=self.store,
             provider=self.provider,
@@ -260,6 +264,10 @@ class World:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         callback = Callback(task_id, self.token(task_id) if token is None else token, headers or {}, raw)
         return receive_callback(callback, self.callbacks)
+
+    def cancel(self, task_id: str, *, tenant: str = TENANT) -> Task | None:
+        """The client calls the task off."""
+        return cancel_task(task_id, tenant, self.cancellation)
 
     def check(self, task_id: str, lease: int | None = None) -> Verdict:
         """One step of an execution, by default of the one that holds the lease."""

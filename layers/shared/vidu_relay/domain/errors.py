@@ -17,7 +17,9 @@ ViduRelayError
 │   ├── NotCreatedError           certainly nothing was created: safe to try again
 │   ├── CreateRejectedError       the provider said no: final
 │   ├── CreateAmbiguousError      something may have been created: never try again
-│   └── ProviderUnavailableError  a read failed: try the read again later
+│   ├── ProviderUnavailableError  a call gave no usable answer: try it again later
+│   ├── CancelNotSupportedError   this provider has no call that cancels
+│   └── CancelRefusedError        the provider does not cancel this task
 └── DeliveryError
     ├── BadSourceError            what the provider serves is not the video (counted, given up)
     └── DeliveryInterruptedError  trouble on the way or on our side (tried again for as long as it takes)
@@ -32,6 +34,8 @@ __all__ = [
     "BadImageError",
     "BadSourceError",
     "CallbackRefusedError",
+    "CancelNotSupportedError",
+    "CancelRefusedError",
     "ConfigurationError",
     "CreateAmbiguousError",
     "CreateRejectedError",
@@ -168,7 +172,20 @@ class CreateAmbiguousError(ProviderError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider could not be read. Says nothing about the task."""
+    """The provider gave no usable answer. Says nothing about the task."""
+
+
+class CancelNotSupportedError(ProviderError):
+    """This provider has no call that cancels a task."""
+
+
+class CancelRefusedError(ProviderError):
+    """The provider said clearly that it does not cancel this task. `code` is its reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 class DeliveryError(ViduRelayError):

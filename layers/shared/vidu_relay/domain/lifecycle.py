@@ -13,6 +13,7 @@ from typing import Any
 from vidu_relay.domain.errors import TransitionError
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
+from vidu_relay.domain.submission import attempt_mark
 from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
 from vidu_relay.domain.watching import (
     ATTEMPT_LIMIT_MS,
@@ -31,6 +32,7 @@ __all__ = [
     "apply_snapshot",
     "attempt_is_over",
     "begin_attempt",
+    "cancel_unsubmitted",
     "drop_hints",
     "expire",
     "leave_until",
@@ -151,7 +153,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
     if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
         settled = _enter(settled, Status.SUBMITTED, now, source)
-    if settled.status is Status.EXPIRED and not _is_verdict(snapshot):
+    if settled.status is Status.EXPIRED and not _is_end(snapshot):
         return replace(settled, due_at=now + SLOW_INTERVAL_MS)
     if settled.status in (Status.SUBMITTED, Status.PROCESSING):
         first = policy.first_check_at(now, off_peak=task.off_peak)
@@ -212,10 +214,14 @@ def drop_hints(task: Task, ids: tuple[str, ...]) -> Task:
 def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
     """Whether a remote task, named by a callback, can be the one whose id our create call lost.
 
-    It must have been created during the attempt, by the provider's own account. A remote task that does not say
-    when it was created proves nothing.
+    Where it shows a mark of ours, that must be the attempt's own. Else it must have been created during the attempt, by
+    the provider's own account. A remote task that shows neither proves nothing.
     """
-    if task.attempt is None or snapshot.created_at is None:
+    if task.attempt is None:
+        return False
+    if snapshot.mark is not None:
+        return snapshot.mark == attempt_mark(task.task_id, task.attempt)
+    if snapshot.created_at is None:
         return False
     earliest = task.attempt.started_at - CREATED_AT_TOLERANCE_MS
     latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CREATED_AT_TOLERANCE_MS
@@ -228,6 +234,7 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     - success with at least one video → `generated`, also from `expired`;
     - success without a video is not an end: the provider contradicts itself, look again;
     - failure → `failed`, unless its code is no verdict, or the task is already expired (its clients were told);
+    - canceled → `canceled`, unless the task is already expired;
     - running → `processing`; everything else, unknown words included, changes nothing.
     """
     if task.status not in (
@@ -253,9 +260,23 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
             source,
             policy,
         )
+    if snapshot.state is ProgressState.CANCELED:
+        if task.status is Status.EXPIRED:
+            return stop_looking(task)
+        return _settle(replace(task, **_remote(task, snapshot)), Status.CANCELED, now, source, policy)
     if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
         return replace(_enter(task, Status.PROCESSING, now, source), **_remote(task, snapshot))
     return task
+
+
+def cancel_unsubmitted(task: Task, *, now: int, policy: WatchPolicy) -> Task:
+    """`accepted` → `canceled`, where certainly nothing exists at the provider; otherwise the same task.
+
+    A hint says that an attempt thought void may have created something after all: then it is not certain.
+    """
+    if task.status is not Status.ACCEPTED or task.hints or not attempt_is_over(task, now):
+        return task
+    return _settle(task, Status.CANCELED, now, "cancel", policy)
 
 
 def take_lease(task: Task, *, now: int) -> Task:
@@ -328,6 +349,11 @@ def record_delivery_fault(task: Task, error: TaskError | None, *, now: int, jitt
         return _settle(replace(task, source_faults=faults, error=error), Status.FAILED, now, "delivery", policy)
     wait = policy.backoff_ms(task.delivery_requests, jitter)
     return replace(task, source_faults=faults, due_at=now + wait, updated_at=now)
+
+
+def _is_end(snapshot: ProviderSnapshot) -> bool:
+    """Whether nothing more can come of the remote task."""
+    return snapshot.state is ProgressState.CANCELED or _is_verdict(snapshot)
 
 
 def _is_verdict(snapshot: ProviderSnapshot) -> bool:

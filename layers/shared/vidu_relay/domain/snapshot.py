@@ -15,6 +15,7 @@ class ProgressState(StrEnum):
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELED = "canceled"
     UNKNOWN = "unknown"
 
 
@@ -53,7 +54,8 @@ class ProviderOutput:
 class ProviderSnapshot:
     """One authenticated reading of a remote task.
 
-    `created_at` is in milliseconds since the epoch, where the provider gave it.
+    `created_at` is in milliseconds since the epoch, where the provider gave it. `mark` is a mark of ours
+    (`submission.attempt_mark`) that the provider hands back, where it does.
     """
 
     remote_id: str
@@ -64,6 +66,7 @@ class ProviderSnapshot:
     upstream_id: str | None = None
     model: str | None = None
     created_at: int | None = None
+    mark: str | None = None
 
     @property
     def video_urls(self) -> tuple[str, ...]:

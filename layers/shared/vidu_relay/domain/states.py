@@ -54,6 +54,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
                 Status.GENERATED,
                 Status.FAILED,
                 Status.EXPIRED,
+                Status.CANCELED,
             }
         ),
         Status.SUBMITTED: frozenset(

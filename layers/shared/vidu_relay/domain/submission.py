@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from vidu_relay.domain.image_reference import each_image, with_images
+from vidu_relay.domain.task import Attempt
 
-__all__ = ["MAX_BODY_BYTES", "body_bytes", "provider_params"]
+__all__ = ["MARK_PREFIX", "MAX_BODY_BYTES", "attempt_mark", "body_bytes", "provider_params"]
+
+MARK_PREFIX = "vidu-relay:"
 
 KEPT_BACK = frozenset({"model", "callback_url"})
 """`model` has a place of its own in the create body; the provider calls *us* back, never the client."""
@@ -31,3 +35,12 @@ def body_bytes(request: Mapping[str, Any], inside: Mapping[str, int]) -> int:
     text = json.dumps(params, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     images = [image for _, image in each_image(request) if image in inside]
     return ENVELOPE_BYTES + len(text) + sum(len("data:image/jpeg;base64,") + -(-inside[i] // 3) * 4 for i in images)
+
+
+def attempt_mark(task_id: str, attempt: Attempt) -> str:
+    """A mark for a create call, for a provider that hands it back when the task is read.
+
+    Whoever shows it was given it by that very call: it holds a digest of the attempt's random claim.
+    """
+    digest = hashlib.sha256(f"{task_id}\0{attempt.claim}".encode()).hexdigest()
+    return f"{MARK_PREFIX}{task_id}:{digest[:32]}"

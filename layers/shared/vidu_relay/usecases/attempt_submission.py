@@ -18,7 +18,7 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.submission import provider_params
+from vidu_relay.domain.submission import attempt_mark, provider_params
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
@@ -65,8 +65,9 @@ def attempt_submission(task: Task, request: Mapping[str, Any], ports: Submission
     """
     token = ports.signing_keys().sign(task.task_id)
     url = callback_url(ports.public_base_url, task.task_id, token)
+    mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
     try:
-        snapshot = ports.provider.create(str(request["model"]), provider_params(request), url)
+        snapshot = ports.provider.create(str(request["model"]), provider_params(request), url, mark=mark)
     except NotCreatedError as error:
         logger.warning("submission_not_created", reason=str(error))
         count(Metric.SUBMISSION_NOT_CREATED)

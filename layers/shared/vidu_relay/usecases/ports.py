@@ -14,15 +14,20 @@ __all__ = ["Clock", "Provider", "clock", "new_claim", "spread"]
 
 
 class Provider(Protocol):
-    """A video provider. See `adapters.provider_gateway` for what its methods raise."""
+    """A video provider. See `adapters.provider_vidu` for what its methods raise.
+
+    `mark` comes back with every `read` where the provider echoes something of ours.
+    """
 
     name: str
 
     def ready(self) -> None: ...
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot: ...
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot: ...
 
     def read(self, remote_id: str) -> ProviderSnapshot: ...
+
+    def cancel(self, remote_id: str) -> None: ...
 
 
 Clock = Callable[[], int]

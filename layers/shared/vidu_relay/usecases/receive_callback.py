@@ -30,12 +30,12 @@ from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.watch_now import DONE, watch_now
 
 __all__ = ["Callback", "CallbackPorts", "receive_callback"]
 
 ENDS = frozenset({"completed", "success", "failed"})
 RUNNING = frozenset({"processing", "in_progress"})
-DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
 
 SignatureMode = Literal["off", "verify-if-present", "require"]
 
@@ -170,14 +170,7 @@ def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
 
 def _watch_now(task: Task, ports: CallbackPorts) -> Task:
     """The provider says it is over and its API does not show it: look again soon, and until it does."""
-    leased = record_change(
-        ports.store,
-        task,
-        lambda there: lifecycle.take_lease(there, now=ports.clock()) if there.status not in DONE else there,
-    )
-    if leased.status not in DONE:
-        ports.poller.start(leased.task_id, leased.lease)
-    return leased
+    return watch_now(task, store=ports.store, poller=ports.poller, clock=ports.clock)
 
 
 def _read_claim(body: bytes) -> _Claim:

@@ -1,0 +1,45 @@
+"""`POST /v1/tasks/{task_id}/cancel` → the task, called off as far as the provider lets it be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from vidu_relay import aws
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain.errors import InvalidRequestError, ProviderUnavailableError
+from vidu_relay.domain.representation import represent
+from vidu_relay.http import invalid_request, json_response, problem, tenant_of
+from vidu_relay.observability import Metric, count, logger, observed
+from vidu_relay.settings import CancelTaskSettings, load, watch_policy
+from vidu_relay.usecases.cancel_task import CancelPorts, cancel_task
+from vidu_relay.wiring import provider
+
+settings = load(CancelTaskSettings)
+ports = CancelPorts(
+    store=TaskStore(aws.client("dynamodb"), settings.table_name),
+    provider=provider(settings),
+    poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
+    policy=watch_policy(settings),
+)
+
+
+@observed
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    tenant_id = tenant_of(event)
+    try:
+        task = cancel_task(str((event.get("pathParameters") or {}).get("task_id", "")), tenant_id, ports)
+    except InvalidRequestError as error:
+        count(Metric.REQUEST_REFUSED)
+        logger.info("cancel_declined", code=error.code)
+        return invalid_request(error)
+    except ProviderUnavailableError:
+        return problem(
+            503,
+            "cancel_unconfirmed",
+            "The provider gave no clear answer, so the task may or may not be called off. Cancel it again.",
+            headers={"retry-after": "10"},
+        )
+    return json_response(202, represent(task)) if task else problem(404, "task_not_found", "There is no such task.")
