@@ -152,7 +152,9 @@ class RelayClient:
     def create_calls(self) -> int:
         """How many create calls the simulator has had so far, whatever it answered."""
         calls = _json(self._http.get(f"{self._simulator}/_simulator/requests", timeout=10))
-        return sum(call["method"] == "POST" and call["path"].endswith("/generation") for call in calls)
+        return sum(
+            call["method"] == "POST" and call["path"].endswith(("/generation", "/reference2video")) for call in calls
+        )
 
     def image(self, name: str) -> str:
         """The address of one of the simulator's reference images, for example `fox.png`."""

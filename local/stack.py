@@ -50,7 +50,7 @@ class Stack:
     region: str
     stack_name: str
     provider_url: str
-    """Base address of the provider: tasks are created at ``<provider_url>/generation``."""
+    """Base address of the provider, as `ProviderBaseUrl` has it."""
     bus: str
     events_queue_url: str
     """A queue that gets every event of the bus, whole."""
@@ -228,7 +228,7 @@ class LocalStack:
         ready = json.loads(program.first_line(READY_SECONDS))
         self._programs.append(program)
         self.control_url = ready["control_url"]
-        return str(ready["url"])
+        return str(ready["vidu_url" if self._parameters.get("ProviderName") == "vidu" else "url"])
 
     def _furnish(self, emulator: _Emulator, environment: Mapping[str, str], provider_url: str) -> Stack:
         """Put in place what an operator would: the provider's key, a tenant with a key, and a consumer of events."""

@@ -29,7 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
         off_peak_available=options.off_peak_available,
         log=_log,
     ) as simulator:
-        addresses = {"url": simulator.url, "origin": simulator.origin, "control_url": simulator.control_url}
+        addresses = {
+            "url": simulator.url,
+            "vidu_url": simulator.vidu_url,
+            "origin": simulator.origin,
+            "control_url": simulator.control_url,
+        }
         sys.stdout.write(json.dumps(addresses) + "\n")
         sys.stdout.flush()
         if options.exit_with_stdin:

@@ -4,11 +4,11 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from local.simulator.gateway_bodies import gateway_body
-from local.simulator.scripts import CallbackState, Failure, Forgery
+from local.simulator.scripts import CallbackState, Forgery
 from local.simulator.tasks import State, Task
+from local.simulator.vidu_bodies import vidu_body
 
 STATES: dict[CallbackState, State] = {"processing": "processing", "success": "succeeded", "failed": "failed"}
 FORGED_LINK = "https://cdn.example.invalid/videos/forged.mp4?Expires=4102444800&Signature=forged%2F%3D"
@@ -41,8 +41,8 @@ def callback_body(task: Task, state: CallbackState, links: Sequence[str], named:
     script = task.script.callbacks
     named = named or Named(task.id, task.remote_id)
     told_id = named.gateway_id if script.id == "gateway" else named.remote_id
-    if script.form == "upstream":
-        body = _upstream_body(task, state, links, script.state_key)
+    if script.form == "upstream" or task.face == "vidu":
+        body = vidu_body(task, STATES[state], links, state_key=script.state_key)
     else:
         body = gateway_body(task, STATES[state], list(links))
         if "metadata" in body:
@@ -61,18 +61,3 @@ def forged_body(task: Task, forgery: Forgery, number: int, other: Named | None) 
     if forgery.kind == "huge":
         return body[:-1] + b', "padding": "' + b"x" * max(0, forgery.bytes - len(body) - 16) + b'"}'
     return body
-
-
-def _upstream_body(task: Task, state: CallbackState, links: Sequence[str], state_key: str) -> dict[str, Any]:
-    failure = task.script.outcome.fail or Failure()
-    creations = [
-        {"id": f"{task.remote_id}{number}", "url": link, "cover_url": link, "watermarked_url": ""}
-        for number, link in enumerate(links)
-    ]
-    return {
-        state_key: state,
-        "err_code": failure.code if state == "failed" else "",
-        "credits": 4,
-        "payload": task.params.get("payload", ""),
-        "creations": creations if state == "success" else [],
-    }

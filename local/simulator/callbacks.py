@@ -20,7 +20,12 @@ from local.simulator.scripts import CallbackState, Forgery
 from local.simulator.signature import signature_headers
 from local.simulator.tasks import State, Task
 
-_NAMES: dict[State, CallbackState] = {"processing": "processing", "succeeded": "success", "failed": "failed"}
+_NAMES: dict[State, CallbackState] = {
+    "processing": "processing",
+    "succeeded": "success",
+    "failed": "failed",
+    "canceled": "failed",
+}
 _TRIES: dict[CallbackState, int] = {"processing": 1, "success": 4, "failed": 4}  # "retried three times if it fails"
 _SENDERS = 16
 _TOKEN = re.compile(r"(?<=[?&]token=)[^&]*")

@@ -73,6 +73,7 @@ class Control:
             "polls": list(task.polls),
             "callbacks": list(task.callbacks),
             "downloads": list(task.downloads),
+            "cancels": list(task.cancels),
             "videos": [{"size": file.size, "sha256": file.sha256} for file in files],
         }
 

@@ -6,7 +6,7 @@ from local.simulator.scripts import Failure, WithoutUrl
 from local.simulator.tasks import State, Task
 from local.simulator.validation import MODEL
 
-_PROGRESS: dict[State, float] = {"pending": 0.0, "processing": 0.5, "succeeded": 1.0, "failed": 1.0}
+_PROGRESS: dict[State, float] = {"pending": 0.0, "processing": 0.5, "succeeded": 1.0, "failed": 1.0, "canceled": 1.0}
 
 
 def gateway_status(task: Task, state: State) -> str:
@@ -17,6 +17,7 @@ def gateway_status(task: Task, state: State) -> str:
         "processing": form.running_status,
         "succeeded": "completed",
         "failed": "failed",
+        "canceled": "failed",  # the gateway has no cancel, and no word for it
     }
     return words[state]
 

@@ -141,6 +141,20 @@ class ReplyForm(ScriptPart):
     unknown_fields: bool = False
 
 
+class CancelScript(ScriptPart):
+    """The cancel call, which only the upstream API has. It works while a task waits, for an off-peak one until its end.
+
+    `anytime` lets it work until the end for every task, `never` not at all. `created` of `server_error` means that it
+    was carried out all the same, as it always is with `lose_reply`. A cancel shows after `shown_after` polls.
+    """
+
+    anytime: bool = False
+    never: bool = False
+    server_error: ServerError | None = None
+    lose_reply: LoseReply | None = None
+    shown_after: Count = 0
+
+
 class Failure(ScriptPart):
     """A task that ends as failed, and the form of its `error`."""
 
@@ -220,6 +234,7 @@ class Script(ScriptPart):
     generation_seconds: Seconds | None = None
     create: CreateScript = CreateScript()
     poll: PollScript = PollScript()
+    cancel: CancelScript = CancelScript()
     reply: ReplyForm = ReplyForm()
     outcome: Outcome = Outcome()
     callbacks: CallbackScript = CallbackScript()

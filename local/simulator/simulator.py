@@ -8,20 +8,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from local.simulator import control as control_calls
-from local.simulator import gateway_face, images, video_face
+from local.simulator import gateway_face, images, video_face, vidu_face
 from local.simulator.callback_bodies import Named
 from local.simulator.callbacks import CallbackSender, CallbackSettings
 from local.simulator.clock import Timer
 from local.simulator.control import BadRequestError, Control
 from local.simulator.encoder import Encoder
 from local.simulator.errors import send_error
-from local.simulator.gateway_face import Account, GatewayFace
+from local.simulator.gateway_face import GatewayFace
 from local.simulator.image_reader import ImageReader
+from local.simulator.provider_face import Account
 from local.simulator.script_book import ScriptBook
 from local.simulator.server import Exchange, HttpServer
 from local.simulator.tasks import State, Task, TaskBook
 from local.simulator.validation import Rules
 from local.simulator.video_face import VideoFace
+from local.simulator.vidu_face import ViduFace
 
 DEFAULT_GENERATION_SECONDS = 6.0
 
@@ -91,6 +93,7 @@ class Simulator:
         account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
         reader = ImageReader(settings.ca_bundle)
         self._gateway = GatewayFace(account, self._book, self._scripts, self._videos, reader)
+        self._vidu = ViduFace(account, self._book, self._scripts, self._videos, reader)
         self._control = Control(self._book, self._scripts, self.reset, reader)
 
     @property
@@ -102,6 +105,11 @@ class Simulator:
     def url(self) -> str:
         """Base of the gateway's calls: create is `{url}/generation`."""
         return self.origin + gateway_face.BASE_PATH
+
+    @property
+    def vidu_url(self) -> str:
+        """Base of the upstream API's calls: create is `{vidu_url}/ent/v2/reference2video`."""
+        return self.origin
 
     @property
     def control_url(self) -> str:
@@ -184,6 +192,8 @@ class Simulator:
         path = exchange.path
         if path.startswith(gateway_face.BASE_PATH + "/"):
             self._gateway.serve(exchange)
+        elif path.startswith(vidu_face.BASE_PATH + "/"):
+            self._vidu.serve(exchange)
         elif path.startswith(control_calls.PREFIX + "/"):
             self._control.serve(exchange, self._server)
         elif exchange.method in ("GET", "HEAD") and path.startswith(video_face.PREFIX):

@@ -1,7 +1,7 @@
 """The tasks the simulator holds, and the one place where they change state.
 
-States are neutral (`pending`, `processing`, `succeeded`, `failed`); each face words them its own way. A task moves
-when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
+States are neutral (`pending`, `processing`, `succeeded`, `failed`, `canceled`); each face words them its own way. A
+task moves when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
 """
 
 import random
@@ -18,8 +18,9 @@ from local.simulator.encoder import LOOKS, Encoder, Picture, frame_size, stamped
 from local.simulator.scripts import Script
 from local.simulator.video_file import VideoFile, padded
 
-State = Literal["pending", "processing", "succeeded", "failed"]
-END_STATES: frozenset[State] = frozenset({"succeeded", "failed"})
+State = Literal["pending", "processing", "succeeded", "failed", "canceled"]
+Face = Literal["gateway", "vidu"]
+END_STATES: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
 _QUEUED_PART = 0.2
 
 
@@ -47,11 +48,13 @@ class Task:
     seed: int
     created_at: float
     started: float
+    face: Face = "gateway"
     state: State = "pending"
     history: list[dict[str, Any]] = field(default_factory=list)
     polls: list[dict[str, Any]] = field(default_factory=list)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     downloads: list[dict[str, Any]] = field(default_factory=list)
+    cancels: list[dict[str, Any]] = field(default_factory=list)
     used: Counter[str] = field(default_factory=Counter)
     files: dict[int, VideoFile] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -68,6 +71,17 @@ class Task:
             return None
         own = self.script.generation_seconds
         return (self.generation_seconds if own is None else own) + self.script.outcome.finish_late
+
+    def shown_state(self) -> State:
+        """The state as a poll shows it: a cancel only after as many polls as the script says."""
+        late = self.state == "canceled" and self.take("cancel.shown_after", self.script.cancel.shown_after)
+        return self.canceled_from if late else self.state
+
+    @property
+    def canceled_from(self) -> State:
+        """The state the task was in before its last change."""
+        state: State = self.history[-2]["state"]
+        return state
 
     def take(self, fault: str, n: int | None) -> bool:
         """True, and counted, if the fault is still to be given (`None`: always)."""
@@ -101,13 +115,21 @@ class TaskBook:
         self._tasks: dict[str, Task] = {}
 
     def create(
-        self, api_key: str, received: Received, script: Script, script_id: str | None, generation_seconds: float
+        self,
+        api_key: str,
+        received: Received,
+        script: Script,
+        script_id: str | None,
+        generation_seconds: float,
+        face: Face = "gateway",
     ) -> Task:
-        """Record a new task and start its clock."""
+        """Record a new task and start its clock. Only the gateway has ids of its own beside the upstream's."""
         now = time.time()
+        remote_id = str(uuid.uuid4().int % 10**18).zfill(18)
         task = Task(
-            id=uuid.uuid4().hex,
-            remote_id=str(uuid.uuid4().int % 10**18).zfill(18),
+            id=remote_id if face == "vidu" else uuid.uuid4().hex,
+            remote_id=remote_id,
+            face=face,
             api_key=api_key,
             received=received,
             script=script,
@@ -134,6 +156,16 @@ class TaskBook:
         if task is not None:
             self.advance(task)
         return task
+
+    def cancel(self, task: Task) -> bool:
+        """Call a task off, if it still can be: True if it was."""
+        self.advance(task)
+        with task.lock:
+            runs_on = task.state == "processing" and (task.params.get("off_peak") is True or task.script.cancel.anytime)
+            if task.state != "pending" and not runs_on:
+                return False
+            self._enter(task, "canceled")
+            return True
 
     def all(self) -> list[Task]:
         """All tasks, oldest first."""

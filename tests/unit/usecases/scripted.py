@@ -82,6 +82,7 @@ class ScriptedProvider:
         """Whether a read shows a cancel at once."""
         self.echoes_marks = False
         self.before_cancel: Callable[[], None] = lambda: None
+        self.before_cancel_reply: Callable[[], None] = lambda: None
         self.unavailable = False
         self.calls: list[CreateCall] = []
         self.reads: list[str] = []
@@ -157,6 +158,7 @@ class ScriptedProvider:
             raise CancelRefusedError("BadRequest", "task state is over, can not cancel")
         if self.cancel_shows:
             self.show(remote_id, ProgressState.CANCELED)
+        self.before_cancel_reply()
 
     def _read(self, remote_id: str) -> ProviderSnapshot:
         self._key()

@@ -155,10 +155,7 @@ def test_video_done_before_the_cancel_is_delivered_all_the_same(world: World, fa
 def test_video_done_while_the_cancel_was_taken_is_delivered(world: World) -> None:
     """The provider says yes to the cancel, and shows a video all the same: what it shows counts."""
     task_id = world.submit().task_id
-    world.provider.before_cancel = lambda: world.provider.show("gen-1", ProgressState.PROCESSING)
-    world.provider.cancel_shows = False
-    read = world.provider.read
-    world.provider.read = lambda remote_id: (world.provider.finish("gen-1"), read(remote_id))[1]  # type: ignore[method-assign]
+    world.provider.before_cancel_reply = lambda: world.provider.finish("gen-1")
     task = world.cancel(task_id)
     assert task is not None
     assert task.status is Status.GENERATED

@@ -1,0 +1,75 @@
+"""What the upstream API says about a task, in create and poll replies and in callbacks."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from local.simulator.scripts import Failure, WithoutUrl
+from local.simulator.tasks import State, Task
+from local.simulator.validation import MODEL
+
+CREDITS = 4
+CANCELED = "UserCancelled"
+_WORDS: dict[State, str] = {
+    "pending": "queueing",
+    "processing": "processing",
+    "succeeded": "success",
+    "failed": "failed",
+    "canceled": "failed",
+}
+_REPEATED = ("prompt", "duration", "seed", "aspect_ratio", "resolution", "payload", "off_peak")
+
+
+def created_body(task: Task) -> dict[str, Any]:
+    """The reply to a create call: what was asked for, and the id."""
+    at = datetime.fromtimestamp(task.created_at + task.script.create.created_at_skew_seconds, UTC)
+    repeated = {name: task.params[name] for name in _REPEATED if name in task.params}
+    return repeated | {
+        "task_id": task.id,
+        "state": "created" if task.state == "pending" else _WORDS[task.state],
+        "model": MODEL,
+        "credits": CREDITS,
+        "created_at": at.isoformat().replace("+00:00", "Z"),
+    }
+
+
+def vidu_body(
+    task: Task,
+    state: State,
+    links: Sequence[str],
+    *,
+    state_key: str = "state",
+    without_url: WithoutUrl | None = None,
+) -> dict[str, Any]:
+    """The task as polls and callbacks show it in `state`, `links` as its creations."""
+    body: dict[str, Any] = {
+        "id": task.id,
+        state_key: _WORDS[state],
+        "err_code": _err_code(task, state),
+        "credits": CREDITS,
+        "payload": task.params.get("payload", ""),
+        "creations": [_creation(task, number, link) for number, link in enumerate(links)],
+    }
+    if task.script.reply.unknown_fields:
+        body |= {"bgm": False, "x_internal": {"node": 7}, "cus_priority": 0}
+    if without_url is not None and without_url.how == "no_output":
+        del body["creations"]
+    elif without_url is not None and without_url.how == "null_url":
+        body["creations"] = [_creation(task, 0, None)]
+    return body
+
+
+def _creation(task: Task, number: int, link: str | None) -> dict[str, Any]:
+    # beside the video, what must not be taken for it
+    decoys = {
+        "cover_url": f"{link}&cover=1" if link else "",
+        "watermarked_url": f"{link}&watermarked=1" if link else "",
+    }
+    return {"id": f"{task.remote_id}{number}", "url": link, **decoys}
+
+
+def _err_code(task: Task, state: State) -> str:
+    if state == "canceled" or (state == "failed" and task.state == "canceled"):
+        return CANCELED
+    failure = task.script.outcome.fail or Failure()
+    return failure.code if state == "failed" and failure.form != "absent" else ""

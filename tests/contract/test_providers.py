@@ -1,0 +1,391 @@
+"""Both providers' clients against the simulated provider: whatever happens on the way, billed once and never fooled."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.simulator import Simulator
+from tests.contract.simulator_client import wait_for
+from tests.contract.socket_server import SocketServer, answers
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
+from vidu_relay.domain.errors import (
+    CancelNotSupportedError,
+    CancelRefusedError,
+    CreateAmbiguousError,
+    CreateRejectedError,
+    NotCreatedError,
+    ProviderUnavailableError,
+)
+from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.outbound import provider_calls
+
+PARAMS = {"prompt": "@1 dances", "subjects": [{"id": "1", "images": ["https://example.com/cat.png"]}], "duration": 1}
+MARK = "vidu-relay:task:digest"
+AnyProvider = GatewayProvider | ViduProvider
+CALLBACK = "http://127.0.0.1:9/v1/callbacks/t?token=k.x"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulator]:
+    with Simulator(generation_seconds=0, callback_retry_seconds=0.01, callback_timeout_seconds=0.1) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(running: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    running.reset()
+    monkeypatch.setattr(provider_calls, "CREATE_SECONDS", 0.5)
+    monkeypatch.setattr(provider_calls, "READ_SECONDS", 0.5)
+    return running
+
+
+def client(kind: type[AnyProvider], simulator: Simulator, key: str | None = None) -> AnyProvider:
+    base_url = simulator.vidu_url if kind is ViduProvider else simulator.url
+    return kind(base_url, lambda: key or simulator.api_key)
+
+
+@pytest.fixture(params=[GatewayProvider, ViduProvider], ids=["gateway", "vidu"])
+def provider(simulator: Simulator, request: pytest.FixtureRequest) -> AnyProvider:
+    """Every test that asks for it runs against both faces."""
+    return client(request.param, simulator)
+
+
+@pytest.fixture
+def gateway(simulator: Simulator) -> GatewayProvider:
+    return GatewayProvider(simulator.url, lambda: simulator.api_key)
+
+
+@pytest.fixture
+def vidu(simulator: Simulator) -> ViduProvider:
+    return ViduProvider(simulator.vidu_url, lambda: simulator.api_key)
+
+
+def create(provider: AnyProvider, **params: Any) -> str:
+    return provider.create(MODEL, {**PARAMS, **params}, CALLBACK, mark=MARK).remote_id
+
+
+def creates(simulator: Simulator) -> int:
+    return sum(request["method"] == "POST" for request in simulator.requests())
+
+
+def test_a_task_is_created_with_our_callback_url_and_read_to_its_video(
+    simulator: Simulator, provider: AnyProvider
+) -> None:
+    simulator.script({"callbacks": {"drop": True}})
+    remote_id = create(provider)
+    (task,) = simulator.tasks()
+    assert task["id"] == remote_id
+    assert CALLBACK in str(task)
+    snapshot = provider.read(remote_id)
+    assert snapshot.state is ProgressState.SUCCEEDED
+    assert [url.startswith(simulator.origin) for url in snapshot.video_urls] == [True]
+    if isinstance(provider, GatewayProvider):
+        assert snapshot.created_at is not None
+        assert snapshot.upstream_id not in (None, remote_id)
+        assert snapshot.usage is not None
+    else:
+        assert (snapshot.created_at, snapshot.mark, snapshot.usage) == (None, MARK, None)
+
+
+AMBIGUOUS: dict[str, dict[str, Any]] = {
+    "500 after creating": {"server_error": {"created": True}},
+    "502 html": {"server_error": {"status": 502, "form": "html"}},
+    "connection closed": {"lose_reply": {"how": "close"}},
+    "connection reset": {"lose_reply": {"how": "reset"}},
+    "half a body": {"lose_reply": {"how": "half_body"}},
+    "silence after creating": {"hang": {"seconds": 3, "created": True}},
+    "a page in place of json": {"html": {"status": 200, "created": True}},
+}
+
+
+@pytest.mark.parametrize("script", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_a_call_that_may_have_created_is_made_once(
+    simulator: Simulator, provider: AnyProvider, script: dict[str, Any]
+) -> None:
+    """P1. The provider has no idempotency key: a second call is a second bill."""
+    simulator.script({"create": script, "callbacks": {"drop": True}})
+    with pytest.raises(CreateAmbiguousError):
+        create(provider)
+    assert creates(simulator) == 1
+    assert len(simulator.tasks()) <= 1
+
+
+def test_a_throttled_call_created_nothing_and_says_when_to_come_back(
+    simulator: Simulator, provider: AnyProvider
+) -> None:
+    simulator.script({"create": {"throttle": {"retry_after": 7}}})
+    with pytest.raises(NotCreatedError) as caught:
+        create(provider)
+    assert caught.value.retry_after_seconds == 7
+    assert simulator.tasks() == []
+    assert creates(simulator) == 1
+
+
+@pytest.mark.parametrize("form", ["envelope", "flat", "string", "object", "html", "text", "empty"])
+def test_a_clear_refusal_is_final_in_every_form(simulator: Simulator, provider: AnyProvider, form: str) -> None:
+    simulator.script({"create": {"reject": {"status": 402, "form": form, "code": 40201, "message": "no credits"}}})
+    with pytest.raises(CreateRejectedError) as caught:
+        create(provider)
+    assert simulator.tasks() == []
+    if isinstance(provider, GatewayProvider) and form in ("envelope", "object"):
+        assert (caught.value.code, caught.value.message) == ("40201", "no credits")
+    else:
+        assert caught.value.code
+        assert caught.value.message
+
+
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_a_wrong_key_is_a_refusal_and_not_shown(simulator: Simulator, kind: type[AnyProvider]) -> None:
+    with pytest.raises(CreateRejectedError) as caught:
+        create(client(kind, simulator, "wrong-key"))
+    assert "wrong-key" not in f"{caught.value} {caught.value.message}"
+
+
+def test_a_reply_without_an_id_created_nothing_where_the_page_says_so(
+    simulator: Simulator, gateway: GatewayProvider, vidu: ViduProvider
+) -> None:
+    simulator.script({"create": {"reply_without_id": True}})
+    with pytest.raises(CreateRejectedError):
+        create(gateway)
+    with pytest.raises(CreateAmbiguousError):
+        create(vidu)
+
+
+@pytest.mark.parametrize(("end", "state"), [("completed", ProgressState.SUCCEEDED), ("failed", ProgressState.FAILED)])
+def test_an_immediate_end_is_known_from_the_create_reply(
+    simulator: Simulator, provider: AnyProvider, end: str, state: ProgressState
+) -> None:
+    simulator.script({"create": {"immediate": end}, "callbacks": {"drop": True}})
+    assert provider.create(MODEL, PARAMS, CALLBACK, mark=MARK).state is state
+
+
+FLAPS: list[dict[str, Any]] = [
+    {"kind": "status", "status": 404},
+    {"kind": "status", "status": 429},
+    {"kind": "status", "status": 500},
+    {"kind": "html"},
+    # a connection that breaks at once is tried once more, on a fresh one
+    {"kind": "close", "n": 2},
+    {"kind": "reset", "n": 2},
+    {"kind": "half_body", "n": 2},
+    {"kind": "hang", "seconds": 3, "n": 2},
+]
+
+
+@pytest.mark.parametrize("flap", FLAPS, ids=str)
+def test_a_read_that_fails_is_no_verdict_and_the_next_one_works(
+    simulator: Simulator, provider: AnyProvider, flap: dict[str, Any]
+) -> None:
+    simulator.script({"poll": {"flap": flap}, "callbacks": {"drop": True}})
+    remote_id = create(provider)
+    with pytest.raises(ProviderUnavailableError):
+        provider.read(remote_id)
+    assert provider.read(remote_id).state is ProgressState.SUCCEEDED
+
+
+@pytest.mark.parametrize("kind", ["close", "reset"])
+def test_a_read_on_a_connection_gone_stale_is_made_again_at_once(
+    simulator: Simulator, provider: AnyProvider, kind: str
+) -> None:
+    simulator.script({"poll": {"flap": {"kind": kind}}, "callbacks": {"drop": True}})
+    assert provider.read(create(provider)).state is ProgressState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"output": "clients"},
+        {"output_single": True},
+        {"output": "clients", "output_single": True},
+        {"metadata": False, "usage": False, "progress": False},
+        {"inner_status": "processing", "unknown_fields": True},
+    ],
+    ids=str,
+)
+def test_the_video_is_found_in_every_form_of_reply(
+    simulator: Simulator, gateway: GatewayProvider, form: dict[str, Any]
+) -> None:
+    simulator.script({"reply": form, "callbacks": {"drop": True}})
+    snapshot = gateway.read(create(gateway))
+    assert (snapshot.state, len(snapshot.video_urls)) == (ProgressState.SUCCEEDED, 1)
+    assert snapshot.upstream_id
+
+
+@pytest.mark.parametrize("how", ["empty_results", "no_output", "null_url"])
+def test_completed_without_a_video_shows_none(simulator: Simulator, provider: AnyProvider, how: str) -> None:
+    simulator.script({"poll": {"completed_without_url": {"how": how}}, "callbacks": {"drop": True}})
+    remote_id = create(provider)
+    assert provider.read(remote_id).video_urls == ()
+    assert len(provider.read(remote_id).video_urls) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        ({}, "008017095"),
+        ({"code": "008017097"}, "008017097"),
+        ({"code": "008017099", "message_key": "error_message"}, "008017099"),
+        ({"form": "string"}, "provider_error"),
+    ],
+    ids=str,
+)
+def test_a_failure_is_read_with_its_code(
+    simulator: Simulator, gateway: GatewayProvider, failure: dict[str, Any], code: str
+) -> None:
+    simulator.script({"outcome": {"fail": failure}, "callbacks": {"drop": True}})
+    snapshot = gateway.read(create(gateway))
+    assert snapshot.state is ProgressState.FAILED
+    assert snapshot.error is not None
+    assert snapshot.error.code == code
+
+
+@pytest.mark.parametrize("number", [8017096, 8017097, 8017098])
+def test_a_code_that_is_no_verdict_is_known_as_a_number_too(
+    simulator: Simulator, gateway: GatewayProvider, number: int
+) -> None:
+    """JSON numbers have no leading zeros, and the page's codes have two."""
+    failure = {"code": f"00{number}", "code_type": "number"}
+    simulator.script({"outcome": {"fail": failure}, "callbacks": {"drop": True}})
+    snapshot = gateway.read(create(gateway))
+    assert snapshot.error is not None
+    assert snapshot.error.code == f"00{number}"
+
+
+def test_an_id_nobody_knows_says_nothing(simulator: Simulator, provider: AnyProvider) -> None:
+    with pytest.raises(ProviderUnavailableError):
+        provider.read("no-such-task")
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 200", b"HTTP/1.1 307 T\r\nLocation: /\r\n\r\n"]
+)
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_a_reply_cut_in_its_head_leaves_the_outcome_open(head: bytes, kind: type[AnyProvider]) -> None:
+    with SocketServer(answers(head)) as server, pytest.raises(CreateAmbiguousError):
+        create(kind(server.origin, lambda: "key"))
+    assert len(server.connections) == 1
+
+
+# --- what only the upstream API has
+
+
+def test_the_client_s_own_payload_is_carried_unchanged_and_is_no_mark(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"callbacks": {"drop": True}})
+    remote_id = create(vidu, payload="vidu")
+    (task,) = simulator.tasks()
+    assert task["request"]["params"] == {**PARAMS, "payload": "vidu", "callback_url": CALLBACK}
+    assert vidu.read(remote_id).mark is None
+
+
+def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"generation_seconds": 0.5, "callbacks": {"drop": True}})
+    made = vidu.create(MODEL, PARAMS, CALLBACK, mark=MARK)
+    seen = [made.state]
+
+    def over() -> bool:
+        state = vidu.read(made.remote_id).state
+        if state is not seen[-1]:
+            seen.append(state)
+        return state is ProgressState.SUCCEEDED
+
+    wait_for(over)
+    assert seen == [ProgressState.PENDING, ProgressState.PROCESSING, ProgressState.SUCCEEDED]
+    assert made.created_at is not None
+
+
+@pytest.mark.parametrize("code", ["CreationPolicyViolation", "AuditSubmitIllegal", "ImageDownloadFailure"])
+def test_the_reason_of_a_failed_task_is_its_code(simulator: Simulator, vidu: ViduProvider, code: str) -> None:
+    simulator.script({"outcome": {"fail": {"code": code}}, "callbacks": {"drop": True}})
+    snapshot = vidu.read(create(vidu))
+    assert snapshot.state is ProgressState.FAILED
+    assert snapshot.error is not None
+    assert snapshot.error.code == code
+
+
+@pytest.mark.parametrize("reason", ["OperationInProcess", "CreditInsufficient", "ModelUnavailable", "FieldUnwanted"])
+def test_the_reason_of_a_refusal_is_its_code(simulator: Simulator, vidu: ViduProvider, reason: str) -> None:
+    simulator.script({"create": {"reject": {"status": 400, "code": reason, "message": "no"}}})
+    with pytest.raises(CreateRejectedError) as caught:
+        create(vidu)
+    assert (caught.value.code, caught.value.message) == (reason, "no")
+
+
+def test_a_conflict_may_have_created(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"create": {"reject": {"status": 409, "code": "Conflict"}}})
+    with pytest.raises(CreateAmbiguousError):
+        create(vidu)
+
+
+def test_a_task_that_waits_is_called_off_and_read_as_canceled(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"generation_seconds": 600, "callbacks": {"drop": True}})
+    remote_id = create(vidu)
+    vidu.cancel(remote_id)
+    assert vidu.read(remote_id).state is ProgressState.CANCELED
+
+
+@pytest.mark.parametrize("off_peak", [True, False])
+def test_a_task_that_runs_is_called_off_only_if_it_is_off_peak(vidu: ViduProvider, off_peak: bool) -> None:
+    with Simulator(generation_seconds=0, off_peak_available=True) as simulator:
+        simulator.script({"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
+        provider = ViduProvider(simulator.vidu_url, lambda: simulator.api_key)
+        remote_id = create(provider, off_peak=off_peak)
+        assert provider.read(remote_id).state is ProgressState.PROCESSING
+        if off_peak:
+            provider.cancel(remote_id)
+            assert provider.read(remote_id).state is ProgressState.CANCELED
+        else:
+            with pytest.raises(CancelRefusedError, match="task state is scheduled, can not cancel") as caught:
+                provider.cancel(remote_id)
+            assert caught.value.code == "BadRequest"
+            assert provider.read(remote_id).state is ProgressState.PROCESSING
+
+
+def test_a_finished_task_stays_finished(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"callbacks": {"drop": True}})
+    remote_id = create(vidu)
+    with pytest.raises(CancelRefusedError):
+        vidu.cancel(remote_id)
+    assert vidu.read(remote_id).state is ProgressState.SUCCEEDED
+
+
+CANCEL_FAULTS: dict[str, dict[str, Any]] = {
+    "500 after canceling": {"server_error": {"created": True}},
+    "502 html": {"server_error": {"status": 502, "form": "html"}},
+    "connection closed": {"lose_reply": {"how": "close"}},
+    "connection reset": {"lose_reply": {"how": "reset"}},
+}
+
+
+@pytest.mark.parametrize("script", CANCEL_FAULTS.values(), ids=CANCEL_FAULTS)
+def test_a_cancel_without_a_clear_answer_says_nothing(
+    simulator: Simulator, vidu: ViduProvider, script: dict[str, Any]
+) -> None:
+    simulator.script({"generation_seconds": 600, "cancel": script, "callbacks": {"drop": True}})
+    remote_id = create(vidu)
+    with pytest.raises(ProviderUnavailableError):
+        vidu.cancel(remote_id)
+    done = script.get("server_error", {"created": True}).get("created", False)
+    assert (vidu.read(remote_id).state is ProgressState.CANCELED) is done
+
+
+def test_an_unknown_task_cannot_be_called_off(vidu: ViduProvider) -> None:
+    with pytest.raises(CancelRefusedError) as caught:
+        vidu.cancel("no-such-task")
+    assert caught.value.code == "TaskNotFound"
+
+
+def test_a_wrong_key_is_no_word_about_the_task(simulator: Simulator) -> None:
+    with pytest.raises(ProviderUnavailableError):
+        ViduProvider(simulator.vidu_url, lambda: "wrong").cancel("1")
+
+
+def test_the_gateway_cancels_nothing_and_makes_no_call(simulator: Simulator, gateway: GatewayProvider) -> None:
+    simulator.script({"callbacks": {"drop": True}})
+    remote_id = create(gateway)
+    calls = len(simulator.requests())
+    with pytest.raises(CancelNotSupportedError):
+        gateway.cancel(remote_id)
+    assert len(simulator.requests()) == calls
