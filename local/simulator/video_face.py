@@ -15,7 +15,7 @@ from local.simulator.video_file import VideoFile, with_broken_box
 
 PREFIX = "/videos/"
 INWARD_URL = "http://169.254.169.254/latest/meta-data/iam/security-credentials/"
-_PATH = re.compile(r"/videos/(?:hops/(?P<hops>\d+)/)?(?P<task>[0-9a-f]{32})-(?P<number>\d+)\.mp4")
+_PATH = re.compile(r"/videos/(?:hops/(?P<hops>\d+)/)?(?P<task>[0-9a-f]{32}|\d{18})-(?P<number>\d+)\.mp4")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TICKS_PER_SECOND = 10
 _NOISE = bytes(range(256)) * 64

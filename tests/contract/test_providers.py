@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from tests.contract.simulator_client import wait_for
+from tests.contract.simulator_client import call, wait_for
 from tests.contract.socket_server import SocketServer, answers
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
@@ -81,7 +81,8 @@ def test_a_task_is_created_with_our_callback_url_and_read_to_its_video(
     assert CALLBACK in str(task)
     snapshot = provider.read(remote_id)
     assert snapshot.state is ProgressState.SUCCEEDED
-    assert [url.startswith(simulator.origin) for url in snapshot.video_urls] == [True]
+    (link,) = snapshot.video_urls
+    assert call("GET", link).body == simulator.video(remote_id)
     if isinstance(provider, GatewayProvider):
         assert snapshot.created_at is not None
         assert snapshot.upstream_id not in (None, remote_id)

@@ -32,6 +32,10 @@ def relay(stack: Stack) -> Iterator[RelayClient]:
 
 @pytest.fixture
 def request_body(relay: RelayClient, request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request_of(relay, request)
+
+
+def request_of(relay: RelayClient, request: pytest.FixtureRequest) -> dict[str, Any]:
     """A request for two subjects whose prompt names the test, so that the simulator's scripts find it."""
     return {
         "model": "viduq2_pro_fast_reference2video",

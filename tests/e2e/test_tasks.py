@@ -304,3 +304,21 @@ def test_cursor_that_was_tampered_with_is_400(
     reply = relay.call("GET", "/v1/tasks", params={"cursor": tampered(cursor)})
 
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_cursor")
+
+
+def test_provider_without_cancel_says_so_and_its_task_goes_on(relay: RelayClient, request_body: Body) -> None:
+    task_id = relay.submit(request_body)["task_id"]
+    reply = relay.call("POST", f"/v1/tasks/{task_id}/cancel")
+
+    assert (reply.status_code, reply.json()["code"]) == (409, "cancel_not_supported")
+    assert "gateway" in reply.json()["detail"]
+    assert relay.wait(task_id, "completed")["error"] is None
+
+
+def test_task_that_was_not_submitted_is_canceled_at_any_provider(relay: RelayClient, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"create": {"throttle": {"n": None, "retry_after": 3600}}})
+    task_id = relay.submit(request_body)["task_id"]
+    reply = relay.call("POST", f"/v1/tasks/{task_id}/cancel")
+
+    assert (reply.status_code, reply.json()["status"]) == (202, "canceled")
+    assert events_until(relay, task_id, "VideoTaskCanceled")

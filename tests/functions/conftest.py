@@ -124,6 +124,11 @@ class Relay:
         """The samples' task, as the provider takes it."""
         assert self.play("submit_task__idempotency_key")["statusCode"] == 202
 
+    def waiting(self) -> None:
+        """The samples' task, for which the provider has no room."""
+        self.gateway.create = Reply(429, {}, b"")
+        assert self.play("submit_task__idempotency_key")["statusCode"] == 202
+
     def generated(self) -> None:
         self.submitted()
         self.gateway.status = "completed"

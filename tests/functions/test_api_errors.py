@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Relay
+from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
 from tests.unit.template import sample
-from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.outbound.exchange import Reply
@@ -110,7 +110,9 @@ def test_unusable_idempotency_key_is_422_even_if_the_body_is_bad_too(relay: Rela
 @pytest.mark.parametrize(
     "context", [{}, {"authorizer": {}}, {"authorizer": {"lambda": {}}}, {"authorizer": {"lambda": {"tenant_id": ""}}}]
 )
-@pytest.mark.parametrize("name", ["submit_task__two_subjects", "read_tasks__one", "read_tasks__list"])
+@pytest.mark.parametrize(
+    "name", ["submit_task__two_subjects", "read_tasks__one", "read_tasks__list", "cancel_task__waiting"]
+)
 def test_request_that_passed_no_authorizer_is_never_served(relay: Relay, name: str, context: dict[str, Any]) -> None:
     event = sample(name)
     del event["requestContext"]["authorizer"]
@@ -125,6 +127,53 @@ def test_another_tenants_task_is_404_like_one_that_does_not_exist(relay: Relay) 
     event = sample("read_tasks__one")
     event["requestContext"]["authorizer"]["lambda"]["tenant_id"] = "globex"
     assert relay.invoke("read_tasks", event) == relay.play("read_tasks__unknown_task")
+
+
+def test_cancel_where_the_provider_has_none_is_409_and_says_so(relay: Relay) -> None:
+    relay.submitted()
+    asked = len(relay.gateway.requests)
+    answer = relay.play("cancel_task__waiting")
+    shown = problem_of(answer)
+    assert (answer["statusCode"], shown["code"], "'gateway'" in shown["detail"]) == (409, "cancel_not_supported", True)
+    assert (relay.task().status, len(relay.gateway.requests)) == (Status.SUBMITTED, asked)
+
+
+def test_cancel_of_a_task_that_came_to_an_end_is_409_and_names_its_state(relay: Relay) -> None:
+    relay.generated()
+    answer = relay.play("cancel_task__waiting")
+    shown = problem_of(answer)
+    assert (answer["statusCode"], shown["code"], "generated" in shown["detail"]) == (409, "task_already_settled", True)
+
+
+def test_cancel_while_the_create_call_has_no_answer_is_409(relay: Relay) -> None:
+    relay.gateway.create = Reply(502, {}, b"")
+    relay.play("submit_task__idempotency_key")
+    answer = relay.play("cancel_task__waiting")
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (409, "submission_underway")
+
+
+def test_cancel_without_a_clear_answer_is_503_and_can_be_repeated(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.submitted()
+    module = relay.load("cancel_task")
+
+    def silent(_: str) -> None:
+        raise ProviderUnavailableError("read time-out")
+
+    monkeypatch.setattr(module.ports.provider, "cancel", silent)
+    answer = module.handler(sample("cancel_task__waiting"), Context())
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "cancel_unconfirmed")
+    assert answer["headers"]["retry-after"] == "10"
+    assert relay.task().status is Status.SUBMITTED
+
+
+def test_cancel_of_another_tenants_task_is_404_and_changes_nothing(relay: Relay) -> None:
+    relay.waiting()
+    event = sample("cancel_task__waiting")
+    event["requestContext"]["authorizer"]["lambda"]["tenant_id"] = "globex"
+    assert relay.invoke("cancel_task", event) == relay.play("cancel_task__unknown_task")
+    assert relay.task().status is Status.ACCEPTED
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"status": "done"}])

@@ -62,6 +62,8 @@ CASES = {
     ),
     "authorize_request__unknown_key": Case(False, is_({"isAuthorized": False}), Relay.add_key),
     "authorize_request__not_bearer": Case(False, is_({"isAuthorized": False}), Relay.add_key),
+    "cancel_task__waiting": Case(True, http(202, task_id=TASK_ID, status="canceled", error=None), Relay.waiting),
+    "cancel_task__unknown_task": Case(False, http(404, title="Not Found", code="task_not_found"), Relay.waiting),
     "check_task__overdue": Case(True, lambda a: a["settled"] is False and 8 <= a["wait_seconds"] <= 12, Relay.leased),
     "check_task__unknown_task": Case(False, is_({"settled": True, "wait_seconds": 0})),
     "create_upload__png": Case(True, lambda a: a["statusCode"] == 201 and set(json.loads(a["body"])) == UPLOAD),
