@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from typing_extensions import override
 
-from local.simulator.errors import send_error
+from local.simulator.errors import error_body
 from local.simulator.gateway_bodies import gateway_body
 from local.simulator.provider_face import ProviderFace
 from local.simulator.scripts import ErrorForm, WithoutUrl
@@ -75,14 +75,5 @@ class GatewayFace(ProviderFace):
         self.send_error(exchange, 400, fault.message, form="object" if fault.code else "flat", code=fault.code or "")
 
     @override
-    def send_error(
-        self,
-        exchange: Exchange,
-        status: int,
-        message: str,
-        *,
-        form: ErrorForm = "flat",
-        code: str | int = "",
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        send_error(exchange, status, message, form=form, code=code, headers=headers)
+    def error_body(self, form: ErrorForm, status: int, code: str | int, message: str) -> tuple[str, bytes]:
+        return error_body(form, status, code, message)

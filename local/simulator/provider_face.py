@@ -84,6 +84,9 @@ class ProviderFace(ABC):
         """Refuse parameters."""
 
     @abstractmethod
+    def error_body(self, form: ErrorForm, status: int, code: str | int, message: str) -> tuple[str, bytes]:
+        """Content type and bytes of an error."""
+
     def send_error(
         self,
         exchange: Exchange,
@@ -94,7 +97,9 @@ class ProviderFace(ABC):
         code: str | int = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Answer with an error."""
+        """Answer with an error, in the face's words for the wanted form."""
+        content_type, body = self.error_body(form, status, code, message)
+        exchange.send(status, body, {"Content-Type": content_type} | (headers or {}))
 
     # Create
 

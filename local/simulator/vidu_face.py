@@ -1,12 +1,13 @@
 """The provider's upstream API: flat parameters, Token keys, errors with a reason, and a cancel call."""
 
+import json
 import time
 from typing import Any
 from urllib.parse import unquote
 
 from typing_extensions import override
 
-from local.simulator.errors import send_error
+from local.simulator.errors import error_body
 from local.simulator.provider_face import ProviderFace, break_off
 from local.simulator.scripts import ErrorForm, WithoutUrl
 from local.simulator.server import Exchange
@@ -116,21 +117,12 @@ class ViduFace(ProviderFace):
         self.send_error(exchange, 400, fault.message, code=reason)
 
     @override
-    def send_error(
-        self,
-        exchange: Exchange,
-        status: int,
-        message: str,
-        *,
-        form: ErrorForm = "flat",
-        code: str | int = "",
-        headers: dict[str, str] | None = None,
-    ) -> None:
+    def error_body(self, form: ErrorForm, status: int, code: str | int, message: str) -> tuple[str, bytes]:
         """The API's own form, with `code` as its reason where it is a word; a proxy's forms as they are."""
         if form in _FROM_A_PROXY:
-            send_error(exchange, status, message, form=form, headers=headers)
-            return
+            return error_body(form, status, code, message)
         word = str(code)
         reason = word if word and not word.isdecimal() else _REASONS.get(status, "InternalError")
-        body = {"code": status, "reason": reason, "message": message, "metadata": {"trace_id": f"{time.time_ns():x}"}}
-        exchange.send_json(status, body, headers)
+        trace = {"trace_id": f"{time.time_ns():x}"}
+        body = {"code": status, "reason": reason, "message": message, "metadata": trace}
+        return "application/json", json.dumps(body).encode()

@@ -64,7 +64,8 @@ def test_task_called_back_with_a_signature_ends_as_the_providers_very_bytes(
     (seen,) = relay.seen_by_provider(request_body["prompt"])
     assert task["videos"][0]["sha256"] == seen["videos"][0]["sha256"]
     assert relay.download(task)[4:8] == b"ftyp"
-    assert [entry["source"] for entry in task["history"]] == ["http", "create", "callback", "callback", "delivery"]
+    sources = [entry["source"] for entry in task["history"]]
+    assert (sources[:2], set(sources[2:-1]), sources[-1]) == (["http", "create"], {"callback"}, "delivery")
     assert (task["metadata"]["remote_task_id"], task["usage"]) == (seen["id"], None)
     assert task["output"][0]["task_id"] == seen["id"]
 

@@ -8,6 +8,8 @@ from cfnlint.config import ManualArgs  # type: ignore[import-untyped]
 
 from cli.tenants import MAX_DAILY_CAP
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, of_type
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
 
 PARAMETERS = TEMPLATE["Parameters"]
 TAG = {"Project": "vidu-relay"}
@@ -176,3 +178,13 @@ def test_outputs_name_whatever_a_consumer_or_the_operator_has_to_reach() -> None
         assert f"{{'Ref': '{name}'}}" in told, name
     for name, output in TEMPLATE["Outputs"].items():
         assert output["Description"].endswith("."), name
+
+
+def test_each_provider_has_an_address_of_its_own_which_the_readme_tells() -> None:
+    addresses = {name: entry["BaseUrl"] for name, entry in TEMPLATE["Mappings"]["Providers"].items()}
+
+    assert list(addresses) == TEMPLATE["Parameters"]["ProviderName"]["AllowedValues"]
+    assert set(addresses) == {GatewayProvider.name, ViduProvider.name}
+    for name, address in addresses.items():
+        assert f"`{address}` for `{name}`" in (ROOT / "README.md").read_text()
+        assert re.match(TEMPLATE["Parameters"]["ProviderBaseUrl"]["AllowedPattern"], address)
