@@ -12,6 +12,16 @@ TESTS = Path(__file__).parent
 TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--campaign",
+        type=int,
+        default=1,
+        metavar="TIMES",
+        help="explore this many times as much where tests take samples (tests/unit/usecases)",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in TALKS_TO_THIS_MACHINE:

@@ -20,7 +20,7 @@ from vidu_relay.usecases.ports import Provider
 if TYPE_CHECKING:
     from vidu_relay.usecases.check_images import ImageCheck
 
-__all__ = ["callback_keys", "image_check", "provider", "provider_key", "submission"]
+__all__ = ["callback_keys", "image_check", "keys_for", "provider", "provider_key", "submission"]
 
 
 class ProviderSettings(Protocol):
@@ -50,14 +50,15 @@ def provider(settings: ProviderSettings) -> Provider:
 def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
     """The callback keys; for a token whose key is not among them the secret is reread, at most once a minute."""
     secret = Secret(aws.client("secretsmanager"), secret_arn)
+    return lambda token: keys_for(token, secret)
 
-    def keys(token: str) -> CallbackKeys:
-        known = CallbackKeys(secret.get())
-        if known.knows(token) or not secret.reread():
-            return known
-        return CallbackKeys(secret.get())
 
-    return keys
+def keys_for(token: str, secret: Secret) -> CallbackKeys:
+    """The keys in a secret, reread if none of those at hand made this token."""
+    known = CallbackKeys(secret.get())
+    if known.knows(token) or not secret.reread():
+        return known
+    return CallbackKeys(secret.get())
 
 
 def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskSettings) -> SubmissionPorts:

@@ -1,10 +1,14 @@
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.unit.usecases.account import Account, empty, mock_aws, new_account
+from tests.unit.usecases.figures import Figures
+from tests.unit.usecases.spoken import spoken_to
 from tests.unit.usecases.world import World
-from vidu_relay.observability import metrics
+from vidu_relay.adapters import task_store
+from vidu_relay.observability import logger, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +32,34 @@ def world(account: Account) -> World:
     """A relay in an empty account. What a test does to the account itself, beyond its contents, would outlive it."""
     empty(account)
     return World(account)
+
+
+@pytest.fixture
+def explorable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For stories by the thousand: no log, and one shard, because what sharding adds to a sweep is not at stake."""
+    monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
+    level = logger.log_level
+    logger.setLevel("CRITICAL")
+    with spoken_to():
+        yield
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test says what it explored."""
+    return Figures(request.config.getoption("--campaign"), request.node.user_properties)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    explored: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, content in report.user_properties:
+                if name == "explored":
+                    what, number = content
+                    explored[what] += number
+    if explored:
+        terminalreporter.section("explored")
+        for what, number in sorted(explored.items()):
+            terminalreporter.write_line(f"{number:>9,} {what}")

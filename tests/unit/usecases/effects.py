@@ -1,12 +1,19 @@
 """Every outside effect of a use case, one by one, so that a test can make any of them go wrong."""
 
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from vidu_relay.domain.errors import CreateAmbiguousError, NotCreatedError, ProviderUnavailableError
+from vidu_relay.domain.errors import (
+    CreateAmbiguousError,
+    DeliveryInterruptedError,
+    NotCreatedError,
+    ProviderUnavailableError,
+)
 
 __all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "watched"]
 
@@ -19,6 +26,7 @@ READS = frozenset(
         "s3.head_object",
         "secretsmanager.get_secret_value",
         "source.open",
+        "source.read",
     }
 )
 """Effects that leave nothing behind: whether they happened before they went wrong makes no difference."""
@@ -39,13 +47,21 @@ class Fault(Enum):
 
 
 class Effects:
-    """Counts effects, and makes the one numbered `strike_at` go wrong by `fault`."""
+    """Counts effects, and makes the one numbered `strike_at` go wrong by `fault`.
+
+    `gate` is asked before each effect: it may hold the effect up, and say that it goes wrong.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.strike_at: int | None = None
         self.fault = Fault.DIES_BEFORE
         self.struck: str | None = None
+        self.gate: Callable[[str], Fault | None] = lambda _: None
+        self.by_thread: defaultdict[int, list[str]] = defaultdict(list)
+        self.resent: Counter[str] = Counter()
+        """Which effects the SDK had twice, because the first reply was lost."""
+        self._dead: set[int] = set()
 
     def arm(self, strike_at: int, fault: Fault) -> None:
         """Count from nought and strike at that effect."""
@@ -55,26 +71,42 @@ class Effects:
     def disarm(self) -> None:
         """Nothing goes wrong from here on."""
         self.strike_at = None
+        self.revive()
+
+    def revive(self) -> None:
+        """The process of this thread is over: what runs here next is another one."""
+        self._dead.discard(threading.get_ident())
 
     def perform(self, name: str, call: Callable[[], Any]) -> Any:
         """Carry out one effect."""
+        if threading.get_ident() in self._dead:  # a dead process has no effects, not even in its `finally`
+            raise ProcessDeathError
+        fault = self.gate(name)
         number = len(self.names)
         self.names.append(name)
-        if number != self.strike_at:
+        self.by_thread[threading.get_ident()].append(name)
+        if number == self.strike_at:
+            fault = self.fault
+        if fault is None:
             return call()
         self.struck = name
-        if self.fault is Fault.DIES_BEFORE:
-            raise ProcessDeathError
-        if self.fault is Fault.REFUSED:
+        if fault is Fault.DIES_BEFORE:
+            raise self._death()
+        if fault is Fault.REFUSED:
             raise _refusal(name)
         reply = call()
-        if self.fault is Fault.DIES_AFTER:
-            raise ProcessDeathError
-        if self.fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.")):
+        if fault is Fault.DIES_AFTER:
+            raise self._death()
+        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.")):
+            self.resent[name] += 1
             return call()
-        if self.fault is Fault.REPLY_LOST:
+        if fault is Fault.REPLY_LOST:
             raise _lost(name)
         return reply
+
+    def _death(self) -> ProcessDeathError:
+        self._dead.add(threading.get_ident())
+        return ProcessDeathError()
 
 
 def _refusal(name: str) -> Exception:
@@ -82,6 +114,8 @@ def _refusal(name: str) -> Exception:
         return NotCreatedError("HTTP 429")
     if name.startswith("provider."):
         return ProviderUnavailableError("refused")
+    if name.startswith("source."):
+        return DeliveryInterruptedError("source_unreachable", "refused")
     return ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, name)
 
 
@@ -90,6 +124,8 @@ def _lost(name: str) -> Exception:
         return CreateAmbiguousError("read time-out")
     if name.startswith("provider."):
         return ProviderUnavailableError("read time-out")
+    if name.startswith("source."):
+        return DeliveryInterruptedError("source_stalled", "read time-out")
     return ReadTimeoutError(endpoint_url=f"https://{name}")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.unit.builders import mp4_of
 from tests.unit.usecases.effects import Effects
@@ -12,6 +13,7 @@ from vidu_relay.domain.errors import (
     BadSourceError,
     CancelRefusedError,
     CreateAmbiguousError,
+    CreateRejectedError,
     DeliveryError,
     NotCreatedError,
     ProviderError,
@@ -93,6 +95,12 @@ class ScriptedProvider:
         self.before_reply: Callable[[], None] = lambda: None
         self.diligent = False
         """Whether a task created from now on is done as soon as its create call has been answered."""
+        self.outcomes: list[tuple[str, str]] = []
+        """Of each create call that arrived: for which of our tasks, and `created`, `nothing`, `lied` or `rejected`."""
+        self.made_for: dict[str, str] = {}
+        """Which of our tasks a remote task was created for."""
+        self.shown: dict[str, list[ProviderSnapshot]] = {}
+        """Everything that a read of a remote task could ever have given."""
 
     def ready(self) -> None:
         self._key()
@@ -113,6 +121,7 @@ class ScriptedProvider:
     def show(self, remote_id: str, state: ProgressState, **fields: Any) -> None:
         """From now on a read of the task gives this."""
         self.remote[remote_id] = replace(self.remote[remote_id], state=state, **fields)
+        self.shown.setdefault(remote_id, []).append(self.remote[remote_id])
 
     def finish(self, remote_id: str, *urls: str, host: str = "https://cdn.example.com") -> None:
         """The task is done, with one output and these videos (one by default)."""
@@ -129,6 +138,8 @@ class ScriptedProvider:
     def _create(self, call: CreateCall) -> ProviderSnapshot:
         self.calls.append(call)
         fault = self.create_faults.pop(0) if self.create_faults else None
+        task_id = urlsplit(call.callback_url).path.rpartition("/")[2]
+        self.outcomes.append((task_id, _outcome(fault)))
         if fault and not isinstance(fault, LostReplyError | LyingRefusalError):
             raise fault
         remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
@@ -136,6 +147,8 @@ class ScriptedProvider:
         if self.echoes_marks:
             made = replace(made, created_at=None, mark=call.mark)
         self.remote[remote_id] = made
+        self.made_for[remote_id] = task_id
+        self.shown[remote_id] = [made]
         if self.reply_state is ProgressState.SUCCEEDED:
             self.finish(remote_id)
         elif self.reply_state is ProgressState.FAILED:
@@ -168,17 +181,27 @@ class ScriptedProvider:
         return self.remote[remote_id]
 
 
+def _outcome(fault: ProviderError | None) -> str:
+    if isinstance(fault, LyingRefusalError):
+        return "lied"
+    if isinstance(fault, NotCreatedError):
+        return "nothing"
+    return "rejected" if isinstance(fault, CreateRejectedError) else "created"
+
+
 mp4 = mp4_of
 """The smallest video in MP4 with these bytes as its media data."""
 
 
 class _ScriptedStream(VideoStream):
-    def __init__(self, data: bytes, *, known_length: bool) -> None:
+    def __init__(self, data: bytes, effects: Effects, *, known_length: bool) -> None:
         self._data = data
+        self._effects = effects
         self.length = len(data) if known_length else None
 
     def read(self, size: int) -> bytes:
-        block, self._data = self._data[:size], self._data[size:]
+        block: bytes = self._effects.perform("source.read", lambda: self._data[:size])
+        self._data = self._data[size:]
         return block
 
 
@@ -192,8 +215,14 @@ class ScriptedSource(VideoSource):
         """What the next links opened end with; one is used up by each."""
         self.expired: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self._faulty = False
         self.opened: list[str] = []
         self.known_length = True
+
+    @property
+    def faulty(self) -> bool:
+        """Whether any video was ever to be served wrongly."""
+        return bool(self._faulty or self.faults or self.expired or self.files)
 
     def video(self, url: str) -> bytes:
         """What is served under a link: the same for every signature of the same path."""
@@ -203,7 +232,8 @@ class ScriptedSource(VideoSource):
     def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it
         self._effects.perform("source.open", lambda: self.opened.append(url))
         if self.faults:
+            self._faulty = True
             raise self.faults.pop(0)
         if url in self.expired:
             raise BadSourceError("source_refused", "The video link answers HTTP 403.")
-        yield _ScriptedStream(self.video(url), known_length=self.known_length)
+        yield _ScriptedStream(self.video(url), self._effects, known_length=self.known_length)

@@ -15,6 +15,8 @@ import pytest
 from tests.unit.pictures import data_uri, png
 from tests.unit.usecases.account import Account, empty
 from tests.unit.usecases.effects import READS, Fault, ProcessDeathError
+from tests.unit.usecases.figures import Figures
+from tests.unit.usecases.model import judge_at_rest
 from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters import task_store
@@ -366,12 +368,36 @@ def ring(world: World) -> None:
 @pytest.mark.parametrize(
     ("name", "callbacks"), [(name, way) for name, scenario in SCENARIOS.items() for way in scenario.callbacks]
 )
-def test_whatever_goes_wrong_the_promises_hold(name: str, fault: Fault, callbacks: str, account: Account) -> None:
+def test_whatever_goes_wrong_the_promises_hold(
+    name: str, fault: Fault, callbacks: str, account: Account, figures: Figures
+) -> None:
     for world, point in kill_points(name, fault, callbacks, account):
         time_passes(world, callbacks, SCENARIOS[name].again)
         assert_billed_once(world, point)
         assert_settled(world, point, callbacks)
         assert_only_upwards(world, point)
+        judge_at_rest(world, lost_places=1)
+        figures.add("kill points, one at a time", 1)
+
+
+def test_no_outside_call_goes_untried(account: Account) -> None:
+    """Every service that the use cases talk to, and both ends of the provider, are struck somewhere."""
+    tried = {effect for name in SCENARIOS for effect in effects_of(name, account)}
+    assert {effect.partition(".")[0] for effect in tried} == {*account.clients, "provider", "source"}
+    assert tried >= {
+        "dynamodb.put_item",
+        "dynamodb.update_item",
+        "dynamodb.query",
+        "events.put_events",
+        "provider.create",
+        "provider.read",
+        "s3.complete_multipart_upload",
+        "s3.create_multipart_upload",
+        "s3.put_object",
+        "s3.upload_part",
+        "sqs.send_message",
+        "stepfunctions.start_execution",
+    }
 
 
 def assert_billed_once(world: World, point: str) -> None:

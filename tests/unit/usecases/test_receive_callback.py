@@ -504,7 +504,7 @@ def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_crea
 def test_hint_is_kept_before_it_is_looked_up(world: World) -> None:
     """The function dies in the read: the id it was told is not lost with it."""
     task = lost(world)
-    world.effects.arm(2, Fault.DIES_BEFORE)
+    world.effects.arm(3, Fault.DIES_BEFORE)
     with pytest.raises(ProcessDeathError):
         world.ring(task.task_id, DONE)
     assert world.effects.struck == "provider.read"

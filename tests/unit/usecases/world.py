@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +39,9 @@ from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tas
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
 from vidu_relay.usecases.submit_task import submit_task
+from vidu_relay.wiring import keys_for
 
-__all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "World"]
+__all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "RestlessError", "World"]
 
 TENANT = "acme"
 KEY = "order-1"
@@ -55,6 +57,10 @@ POLICY = WatchPolicy(
 )
 FAR = 1e12
 """A monotonic deadline that no test reaches."""
+
+
+class RestlessError(AssertionError):
+    """Time passes and passes, and there is always something left to do."""
 
 
 @dataclass(slots=True)
@@ -94,7 +100,7 @@ class _Overheard:
 class World:
     """One relay. The plain methods call a use case once; `run` lets time pass until everything is at rest."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, provider: type[ScriptedProvider] = ScriptedProvider) -> None:
         self.account = account
         self.clock = clock = Clock()
         self.effects = effects = Effects()
@@ -103,6 +109,12 @@ class World:
         self.stream: list[dict[str, Any]] = []
         self.published: list[tuple[str, dict[str, Any]]] = []
         """Detail type and detail of every event that got on the bus."""
+        self.published_after: list[int] = []
+        """For each of them, how many records the stream had then."""
+        self.knew: list[dict[str, int]] = []
+        """For each record of the stream, how much the provider had shown of each remote task by then."""
+        self.handed: Counter[str] = Counter()
+        """How often a record of the stream was handed to the publisher, by sequence number."""
         self.deaths: list[str] = []
         """Messages that were received five times in vain."""
         self._images: dict[str, Mapping[str, Any]] = {}
@@ -120,11 +132,13 @@ class World:
             name: watched(client, name, effects, self._changed if name == "dynamodb" else None)
             for name, client in given.items()
         }
-        key = ProviderKey(Secret(c["secretsmanager"], account.provider_secret))
-        signing = Secret(c["secretsmanager"], account.callback_secret)
+        seconds: Callable[[], float] = lambda: clock.now / 1000  # noqa: E731 - secrets grow old with the story's time
+        key = ProviderKey(Secret(c["secretsmanager"], account.provider_secret, seconds))
+        signing = Secret(c["secretsmanager"], account.callback_secret, seconds)
+        verifying = Secret(c["secretsmanager"], account.callback_secret, seconds)
         self.store = TaskStore(c["dynamodb"], account.table)
         self.quota = DailyQuota(c["dynamodb"], account.table)
-        self.provider = ScriptedProvider(clock, effects, key)
+        self.provider = provider(clock, effects, key)
         self.source = ScriptedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
         self.videos = VideoArchive(c["s3"], account.videos)
@@ -164,7 +178,7 @@ class World:
             store=self.store,
             provider=self.provider,
             poller=self.poller,
-            callback_keys=lambda _: CallbackKeys(signing.get()),
+            callback_keys=lambda token: keys_for(token, verifying),
             signature_keys=lambda: (key(),),
             signature_mode="off",
             public_base_url=PUBLIC_URL,
@@ -280,9 +294,10 @@ class World:
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
         return deliver_videos(task_id, self.delivery, again=again, deadline=FAR)
 
-    def publish(self) -> str | None:
-        """Hand the stream's new records to the publisher, all in one batch."""
-        records = self.stream[self._position :]
+    def publish(self, at_most: int | None = None) -> str | None:
+        """Hand the stream's new records to the publisher in one batch: all of them, or so many."""
+        records = self.stream[self._position :][:at_most]
+        self.handed.update(record["dynamodb"]["SequenceNumber"] for record in records)
         failed = publish_events(records, self.bus)
         published = len(records)
         if failed is not None:
@@ -321,7 +336,9 @@ class World:
         self.account.clients["dynamodb"].delete_item(TableName=self.account.table, Key=key)
 
     def token(self, task_id: str) -> str:
-        return self.submission.signing_keys().sign(task_id)
+        """A token under the active key; making one up is not an effect."""
+        secret = self.account.clients["secretsmanager"].get_secret_value(SecretId=self.account.callback_secret)
+        return CallbackKeys(json.loads(secret["SecretString"])).sign(task_id)
 
     def executions(self) -> list[tuple[str, int]]:
         """Task and lease of every execution of `poll_task` that was ever started, oldest first."""
@@ -364,14 +381,14 @@ class World:
             self.clock.now = max(self.clock.now, min(moments))
             self.survive(self.sweep)
         else:
-            raise AssertionError("the relay never comes to rest")
+            raise RestlessError("the relay never comes to rest")
         self.clock.now = max(self.clock.now, until or 0)
 
     def _pump(self) -> None:
         for _ in range(50):
             if not (self._pump_stream() | self._pump_queue() | self._pump_executions()):
                 return
-        raise AssertionError("the relay spins without time passing")
+        raise RestlessError("the relay spins without time passing")
 
     def _pump_stream(self) -> bool:
         if self._position == len(self.stream):
@@ -381,14 +398,17 @@ class World:
 
     def _pump_queue(self) -> bool:
         for message in self._queue[:1]:
-            task_id, again = read_message(message.body), message.received > 0
-            message.received += 1
-            done = self.survive(lambda t=task_id, a=again: self.deliver(t, again=a))  # type: ignore[misc]
-            if done or message.received == 5:
-                self._queue.remove(message)
-                self.deaths.extend([] if done else [task_id])
+            self._receive(message)
             return True
         return False
+
+    def _receive(self, message: _Message) -> None:
+        task_id, again = read_message(message.body), message.received > 0
+        message.received += 1
+        done = self.survive(lambda: self.deliver(task_id, again=again))
+        if (done or message.received >= 5) and message in self._queue:
+            self._queue.remove(message)
+            self.deaths.extend([] if done else [task_id])
 
     def _pump_executions(self) -> bool:
         ready = [execution for execution in self._running if execution.wake_at <= self.clock.now]
@@ -399,14 +419,14 @@ class World:
 
     def _step(self, execution: _Execution) -> None:
         """One round of the state machine: check, then end, wait, or retry an error twice."""
-        try:
-            verdict = self.check(execution.task_id, execution.lease)
-        except (Exception, ProcessDeathError):  # noqa: BLE001 - the state machine catches whatever a function raises
+        verdicts: list[Verdict] = []
+        if not self.survive(lambda: verdicts.append(self.check(execution.task_id, execution.lease))):
             if execution.errors < 2:
                 self._running.append(
                     _Execution(execution.task_id, execution.lease, self.clock.now + 5000, execution.errors + 1)
                 )
             return
+        (verdict,) = verdicts
         if not verdict.settled:
             wake_at = self.clock.now + verdict.wait_seconds * 1000
             self._running.append(_Execution(execution.task_id, execution.lease, wake_at))
@@ -416,6 +436,7 @@ class World:
         try:
             run()
         except (Exception, ProcessDeathError):  # noqa: BLE001 - Lambda catches whatever a function raises
+            self.effects.revive()
             self.clock.advance(1)
             return False
         return True
@@ -427,6 +448,7 @@ class World:
                 continue
             detail = json.loads(entry["Detail"])
             self.published.append((entry["DetailType"], detail))
+            self.published_after.append(len(self.stream))
             if entry["DetailType"] == "VideoTaskGenerated" and detail["task"]["status"] == "generated":
                 self._queue.append(_Message(json.dumps({"task_id": detail["task"]["task_id"]})))
 
@@ -448,6 +470,7 @@ class World:
         if not pk.startswith("task#") or before == after:
             return
         self._images[pk] = after
+        self.knew.append({remote_id: len(shown) for remote_id, shown in self.provider.shown.items()})
         change: dict[str, Any] = {"SequenceNumber": f"{len(self.stream) + 1:021d}", "NewImage": after}
         if before is not None:
             change["OldImage"] = before

@@ -1,0 +1,316 @@
+"""The judge: what the relay promises, told from the outside, by nothing of the relay's own.
+
+It reads the stream of the table, the events, the objects, the day's counters and what the provider remembers, and
+decodes them itself: not one line of the code under test takes part. `judge_so_far` holds at any moment, in the
+middle of anything; `judge_at_rest` once time has passed and nothing is left to do.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from tests.unit.usecases.world import World
+
+__all__ = ["BrokenPromiseError", "Promise", "judge_at_rest", "judge_so_far"]
+
+
+class Promise(StrEnum):
+    """What may be broken."""
+
+    BILLED_ONCE = "billed once"
+    SETTLES = "every accepted task settles, as the provider decided"
+    WHOLE_VIDEOS = "the videos delivered are the provider's, byte for byte"
+    TRUE_EVENTS = "events tell the table's history, in order, nothing missing, nothing else"
+    NEVER_FOOLED = "nothing happens that the provider does not say itself"
+    ONE_OWNER = "a remote task belongs to one task, the one it was made for"
+    ONE_WRITE = "each change follows from the one before it"
+    WATCHED = "somebody will look at each unsettled task"
+    ONE_WATCHER = "an execution that lost its lease does nothing"
+    CAP = "the day's counter is the number of accepted tasks, and no more than the cap"
+    NO_DEAD_LETTERS = "no message dies without a cause"
+
+
+class BrokenPromiseError(AssertionError):
+    """The relay broke a promise; says which, and how it came to light."""
+
+    def __init__(self, promise: Promise, what: str) -> None:
+        super().__init__(f"{promise.name}: {promise.value}: {what}")
+        self.promise = promise
+
+
+MAY_FOLLOW = {
+    "accepted": {"submitting", "submitted", "processing", "generated", "failed", "expired", "canceled"},
+    "submitting": {"accepted", "submitted", "processing", "generated", "failed", "expired", "canceled"},
+    "submitted": {"processing", "generated", "failed", "expired", "canceled"},
+    "processing": {"generated", "failed", "expired", "canceled"},
+    "generated": {"completed", "failed"},
+    "expired": {"generated"},
+    "completed": set(),
+    "failed": set(),
+    "canceled": set(),
+}
+TOLD_AS = {
+    "submitted": "VideoTaskSubmitted",
+    "processing": "VideoTaskProcessing",
+    "generated": "VideoTaskGenerated",
+    "completed": "VideoTaskCompleted",
+    "failed": "VideoTaskFailed",
+    "expired": "VideoTaskExpired",
+    "canceled": "VideoTaskCanceled",
+}
+ENDS = frozenset({"completed", "failed", "expired", "canceled"})
+NO_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
+SOURCE_FAULTS = frozenset({"source_refused", "not_mp4", "truncated", "too_large", "video_lost", "source_encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A task's record after one write, as the stream carries it; `position` is where."""
+
+    position: int
+    status: str
+    version: int
+    revision: int
+    lease: int
+    created_at: int
+    due_at: int | None
+    remote_id: str | None
+    error: str | None
+    videos: tuple[tuple[str, int, str], ...]
+
+
+def histories(world: World) -> dict[str, list[Row]]:
+    """Every task's records, oldest first."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for position, record in enumerate(world.stream):
+        image = record["dynamodb"]["NewImage"]
+        found[image["pk"]["S"].removeprefix("task#")].append(_row(position, image))
+    return found
+
+
+def _row(position: int, image: Mapping[str, Any]) -> Row:
+    return Row(
+        position=position,
+        status=image["status"]["S"],
+        version=int(image["version"]["N"]),
+        revision=int(image["revision"]["N"]),
+        lease=int(image["lease"]["N"]),
+        created_at=int(image["created_at"]["N"]),
+        due_at=int(image["due_at"]["N"]) if "due_at" in image else None,
+        remote_id=image["remote_id"]["S"] if "remote_id" in image else None,
+        error=image["error"]["L"][0]["S"] if "error" in image else None,
+        videos=tuple(_video(video["M"]) for video in image.get("videos", {"L": []})["L"]),
+    )
+
+
+def _video(video: Mapping[str, Any]) -> tuple[str, int, str]:
+    return video["key"]["S"], int(video["size"]["N"]), bytes(video["sha256"]["B"]).hex()
+
+
+def _hold(holds: bool, promise: Promise, what: str) -> None:
+    if not holds:
+        raise BrokenPromiseError(promise, what)
+
+
+def judge_so_far(world: World, *, misled: bool = False, lost_places: int | None = 0, cap: int = 1000) -> None:
+    """What must hold at any moment. Raises `BrokenPromiseError`.
+
+    `misled`: the provider itself named another task's id, under a good token. `lost_places`: how many places of a day
+    crashes and lost replies may have left unused; None for any number.
+    """
+    tasks = histories(world)
+    _judge_billing(world, tasks)
+    _judge_writes(tasks)
+    _judge_evidence(world, tasks)
+    _judge_owners(world, tasks, misled=misled)
+    _judge_watching(tasks)
+    _judge_videos(world, tasks)
+    _judge_events(world, tasks)
+    _judge_places(world, tasks, lost_places, cap)
+
+
+def _judge_billing(world: World, tasks: Mapping[str, list[Row]]) -> None:
+    """No call once an earlier one may have created something. What the provider itself denied does not count."""
+    may_have_created: set[str] = set()
+    for task_id, outcome in world.provider.outcomes:
+        _hold(task_id in tasks, Promise.BILLED_ONCE, "a create call for a task that was never recorded")
+        _hold(task_id not in may_have_created, Promise.BILLED_ONCE, f"called again, now {outcome}")
+        if outcome not in ("nothing", "lied"):
+            may_have_created.add(task_id)
+
+
+def _judge_writes(tasks: Mapping[str, list[Row]]) -> None:
+    for task_id, rows in tasks.items():
+        _hold(rows[0].version == 1 and rows[0].revision == 1, Promise.ONE_WRITE, f"{task_id} begins in the middle")
+        for before, after in pairwise(rows):
+            change = f"{task_id}: {before.status} {before.revision} → {after.status} {after.revision}"
+            _hold(after.revision == before.revision + 1, Promise.ONE_WRITE, f"{change}: the revision")
+            moved = before.status != after.status
+            _hold(not moved or after.status in MAY_FOLLOW[before.status], Promise.ONE_WRITE, change)
+            news = moved and after.status in TOLD_AS
+            _hold(after.version == before.version + news, Promise.ONE_WRITE, f"{change}: the version")
+            _hold(after.lease >= before.lease, Promise.ONE_WRITE, f"{change}: the lease")
+            kept = before.remote_id is None or before.remote_id == after.remote_id
+            _hold(kept, Promise.ONE_OWNER, f"{change}: {before.remote_id} became {after.remote_id}")
+
+
+def _judge_evidence(world: World, tasks: Mapping[str, list[Row]]) -> None:
+    """Each state that claims something of the provider is one that the provider had shown by then."""
+    rejected = {task_id for task_id, outcome in world.provider.outcomes if outcome == "rejected"}
+    for task_id, rows in tasks.items():
+        for before, row in pairwise([rows[0], *rows]):
+            if row.status == before.status:
+                continue
+            known = world.knew[row.position].get(row.remote_id or "", 0)
+            shown = world.provider.shown.get(row.remote_id or "", [])[:known]
+            said = f"{task_id} is {row.status}, which the provider never said of {row.remote_id}"
+            if row.status == "processing":
+                _hold(any(s.state == "processing" for s in shown), Promise.NEVER_FOOLED, said)
+            elif row.status in ("generated", "completed"):
+                _hold(any(_is_success(s) for s in shown), Promise.NEVER_FOOLED, said)
+            elif row.status == "submitted":
+                _hold(bool(shown), Promise.NEVER_FOOLED, said)
+            elif row.status == "failed":
+                why = task_id in rejected or any(_is_verdict(s) for s in shown)
+                bad_source = before.status == "generated" and row.error in SOURCE_FAULTS and world.source.faulty
+                _hold(why or bad_source, Promise.NEVER_FOOLED, f"{said}; {row.error}")
+
+
+def _is_success(snapshot: Any) -> bool:
+    return snapshot.state == "succeeded" and any(output.video_urls for output in snapshot.outputs)
+
+
+def _is_verdict(snapshot: Any) -> bool:
+    return snapshot.state == "failed" and (snapshot.error is None or snapshot.error.code not in NO_VERDICTS)
+
+
+def _judge_owners(world: World, tasks: Mapping[str, list[Row]], *, misled: bool) -> None:
+    owners = Counter(rows[-1].remote_id for rows in tasks.values() if rows[-1].remote_id)
+    for remote_id, owned in owners.items():
+        _hold(owned == 1, Promise.ONE_OWNER, f"{remote_id} belongs to {owned} tasks")
+    for task_id, rows in tasks.items():
+        known = rows[-1].remote_id
+        if known and not misled:
+            _hold(world.provider.made_for.get(known) == task_id, Promise.ONE_OWNER, f"{known} is not its own")
+
+
+def _judge_watching(tasks: Mapping[str, list[Row]]) -> None:
+    for task_id, rows in tasks.items():
+        for row in rows:
+            what = f"{task_id} is {row.status} and never due"
+            _hold(row.status in ENDS or row.due_at is not None, Promise.WATCHED, what)
+
+
+@lru_cache(maxsize=256)
+def _digest(content: bytes) -> tuple[int, str]:
+    return len(content), hashlib.sha256(content).hexdigest()
+
+
+def _judge_videos(world: World, tasks: Mapping[str, list[Row]]) -> None:
+    for task_id, rows in tasks.items():
+        row = rows[-1]
+        if row.status != "completed":
+            _hold(not row.videos, Promise.WHOLE_VIDEOS, f"{task_id} is {row.status} and names videos")
+            continue
+        shown = [s for s in world.provider.shown.get(row.remote_id or "", []) if _is_success(s)]
+        wanted = [[_digest(world.source.video(url)) for url in snapshot.video_urls] for snapshot in shown]
+        stored = [_digest(world.stored(key)) for key, _, _ in row.videos]
+        _hold(stored in wanted, Promise.WHOLE_VIDEOS, f"{task_id} has other bytes in the bucket")
+        _hold(stored == [video[1:] for video in row.videos], Promise.WHOLE_VIDEOS, f"{task_id} describes other bytes")
+
+
+def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
+    told: dict[str, list[int]] = defaultdict(list)
+    details: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for (kind, detail), position in zip(world.published, world.published_after, strict=True):
+        task, event_id = detail["task"], detail["event_id"]
+        news = (row for row in tasks.get(task["task_id"], []) if row.version == task["version"])
+        row = next(news, None)
+        _hold(row is not None and row.position < position, Promise.TRUE_EVENTS, f"{event_id} told before it was so")
+        assert row is not None
+        name = "VideoTaskAccepted" if row.version == 1 else TOLD_AS[row.status]
+        _hold((kind, task["status"]) == (name, row.status), Promise.TRUE_EVENTS, f"{event_id} tells {task['status']}")
+        text = json.dumps(detail, sort_keys=True)
+        _hold(details.setdefault(event_id, text) == text, Promise.TRUE_EVENTS, f"{event_id} was told in two ways")
+        times[event_id] += 1
+        handed = world.handed[world.stream[row.position]["dynamodb"]["SequenceNumber"]]
+        handed += world.effects.resent["events.put_events"]
+        _hold(times[event_id] <= handed, Promise.TRUE_EVENTS, f"{event_id} told {times[event_id]} times for {handed}")
+        if row.version not in told[task["task_id"]]:
+            told[task["task_id"]].append(row.version)
+    for task_id, versions in told.items():
+        straight = versions == list(range(1, len(versions) + 1))
+        _hold(straight, Promise.TRUE_EVENTS, f"{task_id} was told in the order {versions}")
+
+
+def _judge_places(world: World, tasks: Mapping[str, list[Row]], lost_places: int | None, cap: int) -> None:
+    """The counters of all days together: a task is counted on the day it was accepted."""
+    counters = [item for item in world.items() if item["pk"]["S"].startswith("cap#")]
+    taken = sum(int(item["accepted"]["N"]) for item in counters)
+    accepted = len(tasks)
+    _hold(taken >= accepted, Promise.CAP, f"{accepted} tasks accepted, {taken} places taken")
+    if lost_places is not None:
+        _hold(taken <= accepted + lost_places, Promise.CAP, f"{accepted} tasks and {lost_places} lost: {taken} taken")
+    most = max((int(item["accepted"]["N"]) for item in counters), default=0)
+    _hold(most <= cap, Promise.CAP, f"{most} places taken of {cap}")
+
+
+def judge_at_rest(
+    world: World,
+    *,
+    rang: Iterable[str] = (),
+    misled: bool = False,
+    lost_places: int | None = 0,
+    cap: int = 1000,
+    dead_letters: bool = False,
+) -> None:
+    """What must hold when nothing is left to do. Raises `BrokenPromiseError`.
+
+    `rang`: the remote ids that a truthful callback named and had answered with success, after the provider decided.
+    """
+    judge_so_far(world, misled=misled, lost_places=lost_places, cap=cap)
+    tasks, rung = histories(world), frozenset(rang)
+    for task_id, rows in tasks.items():
+        row = rows[-1]
+        _hold(row.status in ENDS and row.due_at is None, Promise.SETTLES, f"{task_id} rests as {row.status}")
+        told = {detail["task"]["version"] for _, detail in world.published if detail["task"]["task_id"] == task_id}
+        missing = set(range(1, row.version + 1)) - told
+        _hold(not missing, Promise.TRUE_EVENTS, f"{task_id}: versions {missing} were never told")
+        if not misled and row.status != "canceled":
+            _judge_end(world, task_id, row, rung)
+    _hold(dead_letters or not world.deaths, Promise.NO_DEAD_LETTERS, f"deliveries of {world.deaths}")
+
+
+def _judge_end(world: World, task_id: str, row: Row, rung: frozenset[str]) -> None:
+    made = [remote_id for remote_id, owner in world.provider.made_for.items() if owner == task_id]
+    outcomes = [outcome for owner, outcome in world.provider.outcomes if owner == task_id]
+    if row.remote_id is None:
+        if "rejected" in outcomes:
+            # the answer may be lost with its process: then nobody knows
+            allowed = {"failed", "expired"}
+        else:
+            allowed = {"expired"}
+            found = rung.intersection(made)
+            _hold(not found, Promise.SETTLES, f"{task_id} is {row.status} {row.error}, though a callback named {found}")
+    else:
+        allowed = _ends(world, row)
+    what = f"{task_id} is {row.status} {row.error}; the provider's story allows {sorted(allowed)}"
+    _hold(row.status in allowed, Promise.SETTLES, what)
+
+
+def _ends(world: World, row: Row) -> set[str]:
+    """How a task may end whose remote task it knows."""
+    shown = world.provider.shown[row.remote_id or ""]
+    if any(_is_verdict(snapshot) for snapshot in shown):
+        # if it succeeded as well, what was read first counts; one that failed after its deadline stays expired
+        return {"failed", "expired", *(["completed"] if any(_is_success(s) for s in shown) else [])}
+    if _is_success(shown[-1]):
+        return {"completed", *(["failed"] if row.error in SOURCE_FAULTS and world.source.faulty else [])}
+    return {"expired"}

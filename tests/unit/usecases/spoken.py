@@ -1,0 +1,159 @@
+"""A scripted provider behind the real adapter: it speaks HTTP, and misbehaves in HTTP's own ways."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakValueDictionary
+
+from tests.unit.usecases.effects import Effects
+from tests.unit.usecases.scripted import Clock, CreateCall, LostReplyError, LyingRefusalError, ScriptedProvider
+from vidu_relay.adapters import provider_gateway
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.domain.errors import CreateAmbiguousError, CreateRejectedError, NotCreatedError
+from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
+from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
+
+__all__ = ["Mood", "SpokenProvider", "spoken_to"]
+
+
+class Mood(Enum):
+    """How a create call ends. What it says stands first, what it did second."""
+
+    NOT_SENT = ("no connection", "nothing")
+    THROTTLED = ("429", "nothing")
+    REJECTED = ("400", "rejected")
+    NO_ID = ("200 without an id", "rejected")
+    BUSY = ("503", "created")
+    BUSY_IN_VAIN = ("503", "unknown")
+    BROKEN = ("500", "created")
+    TIMED_OUT = ("no reply", "created")
+    GARBLED = ("200 with HTML", "created")
+    LIED = ("429", "lied")
+
+
+_AS_HTTP = (
+    (LyingRefusalError, Mood.LIED),
+    (NotCreatedError, Mood.THROTTLED),
+    (LostReplyError, Mood.TIMED_OUT),
+    (CreateAmbiguousError, Mood.BUSY_IN_VAIN),
+    (CreateRejectedError, Mood.REJECTED),
+)
+_CREATES = frozenset({"created", "lied"})
+_WORDS = {
+    ProgressState.PENDING: "pending",
+    ProgressState.PROCESSING: "processing",
+    ProgressState.SUCCEEDED: "completed",
+    ProgressState.FAILED: "failed",
+    ProgressState.UNKNOWN: "resting",
+}
+_providers: WeakValueDictionary[str, "SpokenProvider"] = WeakValueDictionary()
+_numbers = count()
+
+
+class SpokenProvider(ScriptedProvider):
+    """The `gateway` adapter, talking to what `ScriptedProvider` remembers. Only inside `spoken_to`."""
+
+    def __init__(self, clock: Clock, effects: Effects, key: Callable[[], str]) -> None:
+        super().__init__(clock, effects, key)
+        host = f"provider-{next(_numbers)}.example.com"
+        _providers[host] = self
+        self.moods: list[Mood] = []
+        """How the next create calls end; one is used up by each, and then they go well."""
+        self._gateway = GatewayProvider(f"https://{host}", key)
+
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot:
+        made: ProviderSnapshot = self._effects.perform(
+            "provider.create", lambda: self._gateway.create(model, params, callback_url)
+        )
+        return made
+
+    def _read(self, remote_id: str) -> ProviderSnapshot:
+        self.reads.append(remote_id)
+        return self._gateway.read(remote_id)
+
+    def call_back(self, remote_id: str) -> tuple[str, str, dict[str, Any]]:
+        """Task, token and body of a callback that tells the truth."""
+        task_id = self.made_for[remote_id]
+        url = next(call.callback_url for call in self.calls if f"/{task_id}?" in call.callback_url)
+        return task_id, parse_qs(urlsplit(url).query)["token"][0], self._told(remote_id)
+
+    def answer(self, method: str, url: str, body: bytes | None) -> Reply:
+        """What the provider's server says."""
+        if method == "GET":
+            remote_id = urlsplit(url).path.rpartition("/")[2]
+            if self.unavailable or remote_id not in self.remote:
+                return Reply(503 if self.unavailable else 404, {}, b"<html>sorry</html>")
+            return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+        content = json.loads(body or b"")
+        params = content["input"][0]["params"]
+        mood = self._mood()
+        if mood is Mood.NOT_SENT:
+            raise NotSentError("ConnectTimeout")
+        remote_id = self._serve(CreateCall(content["model"], params, params["callback_url"]), mood)
+        return self._reply(remote_id, mood)
+
+    def _mood(self) -> Mood | None:
+        if self.create_faults:
+            fault = self.create_faults.pop(0)
+            return next(mood for kind, mood in _AS_HTTP if isinstance(fault, kind))
+        return self.moods.pop(0) if self.moods else None
+
+    def _serve(self, call: CreateCall, mood: Mood | None) -> str:
+        self.calls.append(call)
+        outcome = mood.value[1] if mood else "created"
+        task_id = urlsplit(call.callback_url).path.rpartition("/")[2]
+        self.outcomes.append((task_id, outcome))
+        if outcome not in _CREATES:
+            return ""
+        remote_id = f"gen-{len(self.remote) + 1}"
+        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
+        self.remote[remote_id], self.shown[remote_id], self.made_for[remote_id] = made, [made], task_id
+        if self.diligent:
+            self.finish(remote_id)
+        return remote_id
+
+    def _reply(self, remote_id: str, mood: Mood | None) -> Reply:
+        if mood is None:
+            return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+        if mood is Mood.TIMED_OUT:
+            raise BrokenExchangeError("ReadTimeout")
+        if mood is Mood.GARBLED:
+            return Reply(200, {}, b"<html>welcome</html>")
+        if mood is Mood.NO_ID:
+            return Reply(200, {}, json.dumps({"error": {"code": "008017005", "message": "no"}}).encode())
+        return Reply(int(mood.value[0]), {}, b'{"message": "sorry"}')
+
+    def _told(self, remote_id: str) -> dict[str, Any]:
+        there = self.remote[remote_id]
+        told: dict[str, Any] = {
+            "id": remote_id,
+            "status": _WORDS[there.state],
+            "model": "viduq2_pro_fast_reference2video",
+            "created_at": there.created_at,
+        }
+        if there.outputs:
+            told["output"] = [
+                {"task_id": o.task_id, "results": [{"type": "video", "url": url} for url in o.video_urls]}
+                for o in there.outputs
+            ]
+        if there.error:
+            told["error"] = {"code": there.error.code, "message": there.error.message}
+        if there.usage:
+            told["usage"] = {"cost": there.usage.cost, "discount": 1}
+        return told
+
+
+def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Reply:
+    return _providers[str(urlsplit(url).hostname)].answer(method, url, body)
+
+
+@contextmanager
+def spoken_to() -> Iterator[None]:
+    """HTTP to these providers, and to nobody else, is answered in memory."""
+    with patch.object(provider_gateway, "exchange", _answer):
+        yield

@@ -1,0 +1,115 @@
+"""Worlds for stories by the ten thousand: quick, spoken to in HTTP, and watched by the judge."""
+
+import json
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.unit.usecases.model import BrokenPromiseError, Promise
+from tests.unit.usecases.quick_account import quick_account
+from tests.unit.usecases.spoken import SpokenProvider
+from tests.unit.usecases.world import RestlessError, World
+from vidu_relay.observability import metrics
+from vidu_relay.usecases.check_task import Verdict
+
+__all__ = ["StoryWorld", "client_repeats", "provider_finishes", "rings_truly", "time_passes"]
+
+
+class StoryWorld(World):
+    """A world in an account of its own, whose executions are held to their leases."""
+
+    provider: SpokenProvider
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(quick_account(), SpokenProvider)
+        self.broken: BrokenPromiseError | None = None
+        """What came to light inside a function, where the function's own error handling would hide it."""
+        metrics.provider.clear_metrics()
+        random.seed(seed)  # jitter
+
+    def check(self, task_id: str, lease: int | None = None) -> Verdict:
+        lease = self.task(task_id).lease if lease is None else lease
+        held = self._lease(task_id) == lease
+        mine = self.effects.by_thread[threading.get_ident()]
+        before = len(mine)
+        verdict = super().check(task_id, lease)
+        if not held and set(mine[before:]) - {"dynamodb.get_item"}:
+            self.broken = BrokenPromiseError(
+                Promise.ONE_WATCHER, f"lease {lease} was lost before, and did {mine[before:]}"
+            )
+        if not verdict.settled and self._lease(task_id) != lease:
+            self.broken = BrokenPromiseError(Promise.ONE_WATCHER, f"lease {lease} was lost, and its execution goes on")
+        return verdict
+
+    def run(self, *, until: int | None = None) -> None:
+        if self.broken:
+            raise self.broken
+        try:
+            super().run(until=until)
+        except RestlessError as error:
+            raise BrokenPromiseError(Promise.SETTLES, str(error)) from error
+
+    def survive(self, run: Callable[[], Any]) -> bool:
+        missing: list[NotImplementedError] = []
+
+        def noted() -> None:
+            try:
+                run()
+            except NotImplementedError as error:
+                missing.append(error)
+
+        done = super().survive(noted)
+        if missing:
+            raise missing[0]
+        if self.broken:
+            raise self.broken
+        return done
+
+    def _lease(self, task_id: str) -> int | None:
+        item = self.item(f"task#{task_id}")
+        return int(item["lease"]["N"]) if item else None
+
+
+def client_repeats(world: World, *keys: str, tries: int = 3, **fields: Any) -> None:
+    """Each client sends its request until it is answered, as it would after a lost reply."""
+    for key in keys:
+        for _ in range(tries):
+            if world.survive(lambda k=key: world.submit(key=k, **fields)):  # type: ignore[misc]
+                break
+            world.clock.advance(1)
+
+
+def provider_finishes(world: World) -> None:
+    """Whatever the provider has not decided yet, it makes a video of."""
+    for remote_id, snapshot in world.provider.remote.items():
+        if snapshot.state not in ("succeeded", "failed"):
+            world.provider.finish(remote_id)
+
+
+def rings_truly(world: StoryWorld, remote_id: str, tries: int = 4) -> bool:
+    """The provider calls back, again if that is refused, as it says it does; whether it was answered well."""
+    for _ in range(tries):
+        task_id, token, body = world.provider.call_back(remote_id)
+        if world.survive(lambda: world.ring(task_id, json.dumps(body).encode(), token=token)):  # noqa: B023
+            return True
+        world.clock.advance(60)
+    return False
+
+
+def time_passes(world: StoryWorld, callbacks: str, *keys: str, payload: str | None = None) -> set[str]:
+    """Clients ask again, the provider finishes and rings as told, sweeps and executions do their work.
+
+    Returns the remote ids that were named and answered well after the provider had decided.
+    """
+    world.provider.diligent = True
+    client_repeats(world, *keys, payload=payload)
+    provider_finishes(world)
+    rang: set[str] = set()
+    if callbacks == "soon":
+        rang = {remote_id for remote_id in list(world.provider.remote) if rings_truly(world, remote_id)}
+    world.run()
+    if callbacks == "after the end":
+        rang = {remote_id for remote_id in list(world.provider.remote) if rings_truly(world, remote_id)}
+        world.run()
+    return rang

@@ -1,0 +1,318 @@
+"""Hypothesis plays clients, provider, AWS and fate against the relay, and the judge watches.
+
+Processes are started, held up before any effect, struck and killed; messages and records come twice and out of
+order; the clock jumps. What must always hold is judged after each step; then time passes, and the rest is judged.
+"""
+
+import json
+from collections import Counter
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from tests.unit.usecases.effects import Fault
+from tests.unit.usecases.figures import Figures
+from tests.unit.usecases.model import judge_at_rest, judge_so_far
+from tests.unit.usecases.schedule import Actor, Scheduler
+from tests.unit.usecases.scripted import NOON
+from tests.unit.usecases.spoken import Mood
+from tests.unit.usecases.stories import StoryWorld, time_passes
+from vidu_relay.domain.errors import CallbackRefusedError, DeliveryInterruptedError
+from vidu_relay.domain.snapshot import ProgressState, TaskError
+
+pytestmark = pytest.mark.usefixtures("explorable")
+
+HISTORIES, STEPS = 200, 50
+
+KEYS = ("order-1", "order-2")
+HORIZON_MS = 48 * 3_600_000
+"""Later than that no clock jumps, so that a video made at the end still comes before the late watch ends."""
+
+LIMIT_MS = 60_000
+"""A function has ended by then, or Lambda ends it; a delivery has five minutes."""
+
+FAULTS = st.sampled_from(Fault)
+NUMBER = st.integers(0, 7)
+WAITS = st.sampled_from([1, 20, 59, 61, 125, 500, 3_700, 7_300, 40_000])
+CHATTER = st.sampled_from(["truth", "truth", "claims the end", "nothing", "ghost", "bell"])
+
+
+class History(RuleBasedStateMachine):
+    """One history. `explored` counts what all of them did."""
+
+    explored: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = StoryWorld()
+        self.scheduler = Scheduler(self.world.effects)
+        self.alive: list[Actor] = []
+        self.publisher: Actor | None = None
+        self.asked: dict[str, str | None] = {}
+        self.strikes = 0
+        self.keys = 1
+        self.misled = False
+
+    # ------------------------------------------------------------------------------------------ processes
+
+    def begin(self, name: str, run: Any) -> Actor:
+        actor = self.scheduler.spawn(Actor(name, run, self.world.clock()))
+        self.alive.append(actor)
+        self.explored["processes"] += 1
+        self.bury()
+        return actor
+
+    def bury(self) -> None:
+        for actor in [actor for actor in self.alive if actor.ended]:
+            self.alive.remove(actor)
+            if isinstance(actor.error, AssertionError | NotImplementedError):
+                raise actor.error
+        if self.publisher and self.publisher.ended:
+            self.publisher = None
+
+    @rule(key=st.sampled_from(KEYS), large=st.booleans())
+    def client_submits(self, key: str, large: bool) -> None:
+        payload = self.asked.setdefault(key, "p" * 2000 if large else None)
+        self.begin(f"submit {key}", lambda: self.world.submit(key=key, payload=payload))
+
+    @rule(number=NUMBER, chatter=CHATTER)
+    def provider_calls_back(self, number: int, chatter: str) -> None:
+        if not self.world.provider.remote:
+            return
+        remote_id = sorted(self.world.provider.remote)[number % len(self.world.provider.remote)]
+        task_id, token, body = self.world.provider.call_back(remote_id)
+        if chatter == "claims the end":
+            body = {"id": remote_id, "state": "success"}
+        elif chatter == "ghost":
+            body = {"id": f"ghost-{number % 2}", "status": "completed"}
+        elif chatter == "nothing":
+            body = {"id": remote_id, "status": "processing"}
+        raw = b"\xff{" if chatter == "bell" else json.dumps(body).encode()
+        self.begin(f"callback of {remote_id}", lambda: self.world.ring(task_id, raw, token=token))
+
+    @rule(number=NUMBER)
+    def provider_mixes_up_its_tasks(self, number: int) -> None:
+        """A good token, and the id of a task that was made for another."""
+        made = self.world.provider.made_for
+        if number != 0 or len(set(made.values())) < 2:
+            return
+        first, *_, last = sorted(made)
+        task_id, token, _ = self.world.provider.call_back(first)
+        self.misled |= made[last] != task_id
+        body = json.dumps({"id": last, "status": "completed"}).encode()
+        self.begin("callback that names another's id", lambda: self.world.ring(task_id, body, token=token))
+
+    @rule(key=st.sampled_from(KEYS), other=st.sampled_from(KEYS))
+    def somebody_forges_a_callback(self, key: str, other: str) -> None:
+        world = self.world
+        token = world.token(world.task_id(other))
+        token = token if other != key else token[:-1] + ("A" if token[-1] != "A" else "B")
+        writes = len(world.stream)
+        with pytest.raises(CallbackRefusedError):
+            world.ring(world.task_id(key), {"id": "gen-1", "status": "completed"}, token=token)
+        assert len(world.stream) == writes
+
+    @rule()
+    def schedule_sweeps(self) -> None:
+        self.begin("sweep", self.world.sweep)
+
+    @precondition(lambda self: any(e.wake_at <= self.world.clock() for e in self.world._running))
+    @rule()
+    def execution_checks(self) -> None:
+        execution = next(e for e in self.world._running if e.wake_at <= self.world.clock())
+        self.world._running.remove(execution)
+        self.begin(f"check of lease {execution.lease}", lambda: self.world._step(execution))
+
+    @precondition(lambda self: bool(self.world._queue))
+    @rule(number=NUMBER)
+    def queue_delivers(self, number: int) -> None:
+        """Any message, the same one twice at a time as well."""
+        message = self.world._queue[number % len(self.world._queue)]
+        self.begin("delivery", lambda: self.world._receive(message))
+
+    @precondition(lambda self: self.publisher is None and self.world._position < len(self.world.stream))
+    @rule(at_most=st.integers(1, 4))
+    def stream_hands_over(self, at_most: int) -> None:
+        self.publisher = self.begin("publisher", lambda: self.world.publish(at_most))
+        self.bury()
+
+    @precondition(lambda self: self.publisher is None)
+    @rule(back=st.integers(1, 4))
+    def stream_hands_over_again(self, back: int) -> None:
+        self.world._position = max(0, self.world._position - back)
+
+    @precondition(lambda self: bool(self.alive))
+    @rule(number=NUMBER, steps=st.integers(1, 5))
+    def process_goes_on(self, number: int, steps: int) -> None:
+        self.go_on(number, steps)
+
+    @precondition(lambda self: len(self.alive) > 1)
+    @rule(turns=st.lists(st.tuples(NUMBER, st.integers(1, 3)), min_size=2, max_size=8))
+    def processes_take_turns(self, turns: list[tuple[int, int]]) -> None:
+        for number, steps in turns:
+            if self.alive:
+                self.go_on(number, steps)
+
+    def go_on(self, number: int, steps: int) -> None:
+        actor = self.alive[number % len(self.alive)]
+        for _ in range(steps):
+            if not actor.ended:
+                self.scheduler.step(actor)
+                self.explored["effects, one by one"] += 1
+        self.bury()
+
+    @precondition(lambda self: bool(self.alive))
+    @rule(number=NUMBER)
+    def process_ends(self, number: int) -> None:
+        self.scheduler.finish(self.alive[number % len(self.alive)])
+        self.bury()
+
+    # ------------------------------------------------------------------------------------------------ fate
+
+    @precondition(lambda self: bool(self.alive))
+    @rule(number=NUMBER, steps=st.integers(0, 4), fault=FAULTS)
+    def effect_goes_wrong(self, number: int, steps: int, fault: Fault) -> None:
+        actor = self.alive[number % len(self.alive)]
+        actor.strikes[actor.steps + steps] = fault
+        self.strikes += 1
+        self.explored["faults armed"] += 1
+
+    @precondition(lambda self: bool(self.alive))
+    @rule(number=NUMBER)
+    def process_dies(self, number: int) -> None:
+        self.strikes += 1
+        self.explored["processes killed"] += 1
+        self.scheduler.kill(self.alive[number % len(self.alive)])
+        self.bury()
+
+    @precondition(lambda self: self.world.clock() < NOON + HORIZON_MS)
+    @rule(seconds=WAITS)
+    def clock_jumps(self, seconds: int) -> None:
+        self.world.clock.advance(seconds)
+        for actor in list(self.alive):
+            limit = 5 * LIMIT_MS if actor.name == "delivery" else LIMIT_MS
+            if self.world.clock() - actor.started_at > limit:
+                self.strikes += 1
+                self.scheduler.kill(actor)
+        self.bury()
+
+    @precondition(lambda self: self.publisher is None and self.world.clock() < NOON + HORIZON_MS)
+    @rule(seconds=WAITS)
+    def all_goes_well_for_a_while(self, seconds: int) -> None:
+        for actor in list(self.alive):
+            self.scheduler.finish(actor)
+        self.bury()
+        self.world.run(until=self.world.clock() + seconds * 1000)
+
+    @rule()
+    def operator_rotates_the_callback_key(self) -> None:
+        secrets = self.world.account.clients["secretsmanager"]
+        there = json.loads(secrets.get_secret_value(SecretId=self.world.account.callback_secret)["SecretString"])
+        self.keys += 1
+        there |= {"active": f"k{self.keys}", f"k{self.keys}": f"another-callback-key-{self.keys:022d}"}
+        secrets.put_secret_value(SecretId=self.world.account.callback_secret, SecretString=json.dumps(there))
+        # as the runbook has it: sign with the new key once every warm function has had time to learn it
+        self.clock_jumps(61)
+
+    # -------------------------------------------------------------------------------------------- provider
+
+    def remote(self, number: int) -> str | None:
+        undecided = [
+            remote_id
+            for remote_id, snapshot in sorted(self.world.provider.remote.items())
+            if snapshot.state is not ProgressState.SUCCEEDED or not snapshot.video_urls
+        ]
+        undecided = [r for r in undecided if not self.verdict(r)]
+        return undecided[number % len(undecided)] if undecided else None
+
+    def verdict(self, remote_id: str) -> bool:
+        error = self.world.provider.remote[remote_id].error
+        return error is not None and not error.code.startswith("00801709")
+
+    @rule(mood=st.sampled_from(Mood))
+    def next_create_call_goes_wrong(self, mood: Mood) -> None:
+        self.world.provider.moods = [mood]
+
+    @rule(
+        number=NUMBER,
+        state=st.sampled_from([ProgressState.PROCESSING, ProgressState.UNKNOWN, ProgressState.SUCCEEDED]),
+    )
+    def provider_says_something_that_is_no_end(self, number: int, state: ProgressState) -> None:
+        if remote_id := self.remote(number):
+            self.world.provider.show(remote_id, state, error=None)
+
+    @rule(number=NUMBER, code=st.sampled_from(["008017096", "008017097", "008017098"]))
+    def provider_is_at_odds_with_itself(self, number: int, code: str) -> None:
+        if remote_id := self.remote(number):
+            self.world.provider.show(remote_id, ProgressState.FAILED, error=TaskError(code, "The gateway is unwell."))
+
+    @rule(number=NUMBER, videos=st.integers(1, 2))
+    def provider_finishes(self, number: int, videos: int) -> None:
+        if remote_id := self.remote(number):
+            self.world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
+            urls = [f"https://cdn.example.com/{remote_id}/{n}.mp4?Signature=a" for n in range(videos)]
+            self.world.provider.finish(remote_id, *urls)
+
+    @rule(number=NUMBER)
+    def provider_fails(self, number: int) -> None:
+        if number < 3 and (remote_id := self.remote(number)):
+            self.world.provider.fail(remote_id)
+
+    @rule(away=st.booleans())
+    def provider_goes_away_or_comes_back(self, away: bool) -> None:
+        self.world.provider.unavailable = away
+
+    @rule(known=st.booleans(), trouble=st.booleans())
+    def video_host_changes_its_ways(self, known: bool, trouble: bool) -> None:
+        self.world.source.known_length = known
+        if trouble:
+            self.world.source.faults = [DeliveryInterruptedError("source_stalled", "No byte came.")]
+
+    # ----------------------------------------------------------------------------------------------- judge
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        underway = sum(actor.name.startswith("submit") for actor in self.alive)
+        judge_so_far(self.world, misled=self.misled, lost_places=self.strikes + underway)
+        self.explored["steps"] += 1
+
+    def teardown(self) -> None:
+        for actor in list(self.alive):
+            self.scheduler.finish(actor)
+        self.bury()
+        world = self.world
+        world.provider.unavailable, world.provider.moods = False, []
+        for remote_id, snapshot in world.provider.remote.items():
+            if snapshot.error and not self.verdict(remote_id):
+                world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
+            if snapshot.state is ProgressState.SUCCEEDED and not snapshot.video_urls:
+                world.provider.show(remote_id, ProgressState.PROCESSING)
+        for callbacks in ("never", "soon"):
+            rang: set[str] = set()
+            for key in KEYS:
+                if key in self.asked:
+                    rang |= time_passes(world, callbacks, key, payload=self.asked[key])
+            judge_at_rest(
+                world, rang=rang, misled=self.misled, lost_places=self.strikes, dead_letters=self.strikes >= 5
+            )
+        self.explored["histories"] += 1
+
+
+def test_whatever_the_history_the_promises_hold(figures: Figures) -> None:
+    History.explored.clear()
+    run_state_machine_as_test(
+        History,
+        settings=settings(
+            max_examples=HISTORIES * figures.campaign,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=figures.campaign == 1,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    for what, number in History.explored.items():
+        figures.add(f"{what} in histories by chance", number)
