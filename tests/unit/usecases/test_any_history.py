@@ -11,7 +11,14 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.unit.usecases.effects import Fault
 from tests.unit.usecases.figures import Figures
@@ -37,6 +44,12 @@ LIMIT_MS = 60_000
 FAULTS = st.sampled_from(Fault)
 NUMBER = st.integers(0, 7)
 WAITS = st.sampled_from([1, 20, 59, 61, 125, 500, 3_700, 7_300, 40_000])
+SILENCES = {
+    "processing": ProgressState.PROCESSING,
+    "a word nobody knows": ProgressState.UNKNOWN,
+    "completed, without a video": ProgressState.SUCCEEDED,
+}
+SAYINGS = st.sampled_from([*SILENCES, "008017096", "008017097", "008017098", "done", "done", "done", "failed"])
 CHATTER = st.sampled_from(["truth", "truth", "claims the end", "nothing", "ghost", "bell"])
 
 
@@ -73,15 +86,22 @@ class History(RuleBasedStateMachine):
         if self.publisher and self.publisher.ended:
             self.publisher = None
 
+    @initialize(large=st.booleans(), steps=st.integers(0, 9), mood=st.one_of(st.none(), st.sampled_from(Mood)))
+    def history_begins(self, large: bool, steps: int, mood: Mood | None) -> None:
+        """With a request, in the middle of its work or done with it."""
+        self.world.provider.moods = [mood] if mood else []
+        self.client_submits(KEYS[0], large)
+        self.go_on(0, steps)
+        self.bury()
+
     @rule(key=st.sampled_from(KEYS), large=st.booleans())
     def client_submits(self, key: str, large: bool) -> None:
         payload = self.asked.setdefault(key, "p" * 2000 if large else None)
         self.begin(f"submit {key}", lambda: self.world.submit(key=key, payload=payload))
 
+    @precondition(lambda self: bool(self.world.provider.remote))
     @rule(number=NUMBER, chatter=CHATTER)
     def provider_calls_back(self, number: int, chatter: str) -> None:
-        if not self.world.provider.remote:
-            return
         remote_id = sorted(self.world.provider.remote)[number % len(self.world.provider.remote)]
         task_id, token, body = self.world.provider.call_back(remote_id)
         if chatter == "claims the end":
@@ -93,12 +113,11 @@ class History(RuleBasedStateMachine):
         raw = b"\xff{" if chatter == "bell" else json.dumps(body).encode()
         self.begin(f"callback of {remote_id}", lambda: self.world.ring(task_id, raw, token=token))
 
-    @rule(number=NUMBER)
-    def provider_mixes_up_its_tasks(self, number: int) -> None:
+    @precondition(lambda self: len(set(self.world.provider.made_for.values())) > 1)
+    @rule()
+    def provider_mixes_up_its_tasks(self) -> None:
         """A good token, and the id of a task that was made for another."""
         made = self.world.provider.made_for
-        if number != 0 or len(set(made.values())) < 2:
-            return
         first, *_, last = sorted(made)
         task_id, token, _ = self.world.provider.call_back(first)
         self.misled |= made[last] != task_id
@@ -139,7 +158,7 @@ class History(RuleBasedStateMachine):
         self.publisher = self.begin("publisher", lambda: self.world.publish(at_most))
         self.bury()
 
-    @precondition(lambda self: self.publisher is None)
+    @precondition(lambda self: self.publisher is None and self.world._position > 0)
     @rule(back=st.integers(1, 4))
     def stream_hands_over_again(self, back: int) -> None:
         self.world._position = max(0, self.world._position - back)
@@ -157,9 +176,9 @@ class History(RuleBasedStateMachine):
                 self.go_on(number, steps)
 
     def go_on(self, number: int, steps: int) -> None:
-        actor = self.alive[number % len(self.alive)]
+        actor = self.alive[number % len(self.alive)] if self.alive else None
         for _ in range(steps):
-            if not actor.ended:
+            if actor and not actor.ended:
                 self.scheduler.step(actor)
                 self.explored["effects, one by one"] += 1
         self.bury()
@@ -207,6 +226,7 @@ class History(RuleBasedStateMachine):
         self.bury()
         self.world.run(until=self.world.clock() + seconds * 1000)
 
+    @precondition(lambda self: self.keys < 4 and len(self.world.stream) > 3)
     @rule()
     def operator_rotates_the_callback_key(self) -> None:
         secrets = self.world.account.clients["secretsmanager"]
@@ -219,57 +239,40 @@ class History(RuleBasedStateMachine):
 
     # -------------------------------------------------------------------------------------------- provider
 
-    def remote(self, number: int) -> str | None:
-        undecided = [
+    def undecided(self) -> list[str]:
+        return [
             remote_id
             for remote_id, snapshot in sorted(self.world.provider.remote.items())
-            if snapshot.state is not ProgressState.SUCCEEDED or not snapshot.video_urls
+            if not (snapshot.video_urls if snapshot.state is ProgressState.SUCCEEDED else self.verdict(remote_id))
         ]
-        undecided = [r for r in undecided if not self.verdict(r)]
-        return undecided[number % len(undecided)] if undecided else None
 
     def verdict(self, remote_id: str) -> bool:
         error = self.world.provider.remote[remote_id].error
         return error is not None and not error.code.startswith("00801709")
 
-    @rule(mood=st.sampled_from(Mood))
-    def next_create_call_goes_wrong(self, mood: Mood) -> None:
-        self.world.provider.moods = [mood]
-
-    @rule(
-        number=NUMBER,
-        state=st.sampled_from([ProgressState.PROCESSING, ProgressState.UNKNOWN, ProgressState.SUCCEEDED]),
-    )
-    def provider_says_something_that_is_no_end(self, number: int, state: ProgressState) -> None:
-        if remote_id := self.remote(number):
-            self.world.provider.show(remote_id, state, error=None)
-
-    @rule(number=NUMBER, code=st.sampled_from(["008017096", "008017097", "008017098"]))
-    def provider_is_at_odds_with_itself(self, number: int, code: str) -> None:
-        if remote_id := self.remote(number):
-            self.world.provider.show(remote_id, ProgressState.FAILED, error=TaskError(code, "The gateway is unwell."))
-
-    @rule(number=NUMBER, videos=st.integers(1, 2))
-    def provider_finishes(self, number: int, videos: int) -> None:
-        if remote_id := self.remote(number):
-            self.world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
-            urls = [f"https://cdn.example.com/{remote_id}/{n}.mp4?Signature=a" for n in range(videos)]
+    @precondition(lambda self: bool(self.undecided()))
+    @rule(number=NUMBER, says=SAYINGS)
+    def provider_says(self, number: int, says: str) -> None:
+        """What it says is no end, contradicts itself, or is an end."""
+        remote_id = self.undecided()[number % len(self.undecided())]
+        self.world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
+        if says in SILENCES:
+            self.world.provider.show(remote_id, SILENCES[says])
+        elif says.startswith("0080"):
+            self.world.provider.show(remote_id, ProgressState.FAILED, error=TaskError(says, "The gateway is unwell."))
+        elif says == "failed":
+            self.world.provider.fail(remote_id)
+        else:
+            urls = [f"https://cdn.example.com/{remote_id}/{n}.mp4?Signature=a" for n in range(1 + number % 2)]
             self.world.provider.finish(remote_id, *urls)
 
-    @rule(number=NUMBER)
-    def provider_fails(self, number: int) -> None:
-        if number < 3 and (remote_id := self.remote(number)):
-            self.world.provider.fail(remote_id)
-
-    @rule(away=st.booleans())
-    def provider_goes_away_or_comes_back(self, away: bool) -> None:
+    @rule(mood=st.sampled_from(Mood), away=st.booleans(), known=st.booleans(), trouble=st.booleans())
+    def circumstances_change(self, mood: Mood, away: bool, known: bool, trouble: bool) -> None:
+        """How the next create call ends, whether the provider can be read, what its video host is like."""
+        self.world.provider.moods = [mood]
         self.world.provider.unavailable = away
-
-    @rule(known=st.booleans(), trouble=st.booleans())
-    def video_host_changes_its_ways(self, known: bool, trouble: bool) -> None:
         self.world.source.known_length = known
-        if trouble:
-            self.world.source.faults = [DeliveryInterruptedError("source_stalled", "No byte came.")]
+        self.world.source.faults = [DeliveryInterruptedError("source_stalled", "No byte came.")] if trouble else []
 
     # ----------------------------------------------------------------------------------------------- judge
 
