@@ -155,7 +155,7 @@ def explore(story: Callable[[Choices], Sequence[int]], *, limit: int, sample: in
             seen.add(tuple(chosen for chosen, _ in choices.trail))
         return len(seen), False
     trail = list(first.trail)
-    for _ in range(2 * limit):
+    for _ in range(limit):
         while trail and trail[-1][0] == trail[-1][1] - 1:
             trail.pop()
         if not trail:

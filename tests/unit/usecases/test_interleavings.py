@@ -18,10 +18,10 @@ from tests.unit.usecases.world import KEY
 
 pytestmark = pytest.mark.usefixtures("explorable")
 
-LIMIT, SAMPLE = 260, 100
+LIMIT, SAMPLE = 260, 70
 """Schedules of one story: all of them up to the first number, else as many as the second says."""
 
-STRUCK = 40
+STRUCK = 25
 """Schedules of one story in which something goes wrong besides."""
 
 

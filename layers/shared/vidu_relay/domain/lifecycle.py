@@ -214,8 +214,9 @@ def drop_hints(task: Task, ids: tuple[str, ...]) -> Task:
 def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
     """Whether a remote task, named by a callback, can be the one whose id our create call lost.
 
-    Where it shows a mark of ours, that must be the attempt's own. Else it must have been created during the attempt, by
-    the provider's own account. A remote task that shows neither proves nothing.
+    Where it shows a mark of ours, that must be the attempt's own. Else it must have been created, by the provider's own
+    account, since the first attempt began and before the latest one was over: one that was denied to an earlier attempt
+    is ours as well. A remote task that shows neither proves nothing.
     """
     if task.attempt is None:
         return False
@@ -223,7 +224,7 @@ def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
         return snapshot.mark == attempt_mark(task.task_id, task.attempt)
     if snapshot.created_at is None:
         return False
-    earliest = task.attempt.started_at - CREATED_AT_TOLERANCE_MS
+    earliest = task.created_at - CREATED_AT_TOLERANCE_MS
     latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CREATED_AT_TOLERANCE_MS
     return earliest <= snapshot.created_at <= latest
 

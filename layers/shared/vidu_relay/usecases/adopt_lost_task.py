@@ -30,7 +30,7 @@ def adopt_lost_task(
     """Adopt the first of these ids that is ours; the task as it stands after.
 
     The caller has seen to it that no create call of the task can still be running. An id is ours if the provider's
-    API reads it with our key, it was created during the attempt, and no other task owns it. Ids that prove not to be
+    API reads it with our key, it was created during the attempts, and no other task owns it. Ids that prove not to be
     ours are struck from the task's hints; those that cannot be read stay.
     """
     foreign: list[str] = []

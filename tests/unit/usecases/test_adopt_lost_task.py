@@ -1,0 +1,38 @@
+"""A video that the provider denied having begun is found all the same."""
+
+import pytest
+
+from tests.unit.usecases.scripted import LyingRefusalError
+from tests.unit.usecases.world import World
+from vidu_relay.domain.errors import CreateAmbiguousError
+from vidu_relay.domain.lifecycle import take_lease
+from vidu_relay.domain.states import Status
+
+
+@pytest.mark.parametrize("wait", [125, 3_700])
+def test_video_denied_to_the_attempt_before_is_adopted_once_the_next_is_lost(world: World, wait: int) -> None:
+    """Found by a schedule: HTTP 429 and created all the same, then an attempt that died. The one video there is must
+    not be lost because it is older than the latest attempt."""
+    world.provider.create_faults = [LyingRefusalError("HTTP 429"), CreateAmbiguousError("reset")]
+    task = world.submit()
+    world.clock.advance(wait)
+    leased = world.store.save(take_lease(world.task(task.task_id), now=world.clock()))
+    world.check(task.task_id, leased.lease)
+    assert world.task(task.task_id).status is Status.SUBMITTING
+    world.provider.finish("gen-1")
+    world.clock.advance(100)
+    found = world.ring(task.task_id, {"id": "gen-1", "status": "completed"})
+    assert (found.status, found.remote_id) == (Status.GENERATED, "gen-1")
+
+
+def test_video_from_before_the_task_is_not_adopted_whatever_attempt_is_lost(world: World) -> None:
+    world.submit(key="before")
+    world.forget(world.task_id("before"))
+    world.account.clients["dynamodb"].delete_item(
+        TableName=world.account.table, Key={"pk": {"S": "remote#gateway#gen-1"}}
+    )
+    world.clock.advance(61)
+    world.provider.create_faults = [CreateAmbiguousError("reset")]
+    task = world.submit()
+    left = world.ring(task.task_id, {"id": "gen-1", "status": "completed"})
+    assert (left.status, left.remote_id) == (Status.SUBMITTING, None)

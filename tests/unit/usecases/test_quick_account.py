@@ -1,0 +1,149 @@
+"""The quick account answers as moto does: the same calls go to both, through the adapters that make them."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.builders import new_task
+from tests.unit.usecases.account import Account, empty
+from tests.unit.usecases.expressions import holds, updated
+from tests.unit.usecases.quick_account import quick_account
+from tests.unit.usecases.scripted import NOON, mp4
+from vidu_relay.adapters import task_store
+from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.video_archive import VideoArchive
+
+Act = Callable[["Adapters"], object]
+
+
+class Adapters:
+    """The adapters over one account, with marks that both accounts have in common."""
+
+    def __init__(self, account: Account) -> None:
+        marks = iter(f"mark-{number}" for number in range(10_000))
+        self.account = account
+        self.store = TaskStore(account.clients["dynamodb"], account.table, lambda: next(marks))
+        self.quota = DailyQuota(account.clients["dynamodb"], account.table, lambda: next(marks))
+        self.videos = VideoArchive(account.clients["s3"], account.videos)
+        self.requests = RequestArchive(account.clients["s3"], account.inbox)
+        self.poller = TaskPoller(account.clients["stepfunctions"], account.state_machine_arn)
+
+    def answer(self, act: Act) -> object:
+        """What an act returns, or the kind of its error and what DynamoDB or S3 calls it."""
+        try:
+            return act(self)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        except Exception as error:  # noqa: BLE001 - compared, whatever it is
+            return type(error).__name__, str(error)
+
+    def table(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
+        return sorted(items, key=lambda item: str(item["pk"]["S"]))
+
+
+class _Stream:
+    def __init__(self, data: bytes, length: int | None) -> None:
+        self.data, self.length = data, length
+
+    def read(self, size: int) -> bytes:
+        block, self.data = self.data[:size], self.data[size:]
+        return block
+
+
+def acts(rng: random.Random) -> Act:
+    """One call as the use cases make it."""
+    task_id, at = rng.choice("abc") * 26, NOON + rng.randrange(5) * 1000
+    task = replace(
+        new_task(), task_id=task_id, revision=rng.randrange(4), due_at=rng.choice([None, at]), checks=rng.randrange(3)
+    )
+    video = mp4(rng.choice([b"one", b"two"]) * 50)
+    video = rng.choice([video, video, video[:-3]])
+    length = rng.choice([len(video), None])
+    key, lease = rng.choice(["videos/a.mp4", "videos/b.mp4"]), rng.randrange(3)
+    choices: list[Act] = [
+        lambda a: a.store.create(task),
+        lambda a: a.store.save(task),
+        lambda a: a.store.save(task),
+        lambda a: a.store.get(task_id),
+        lambda a: a.store.claim_remote("gateway", f"gen-{lease}", task_id, 9),
+        lambda a: sorted(a.store.find_due(NOON + 2000)),
+        lambda a: a.store.take_lease(task_id, at, at + 5000),
+        lambda a: a.quota.take("acme", 3, at),
+        lambda a: a.quota.give_back("acme", at),
+        lambda a: a.videos.store(key, _Stream(video, length)),
+        lambda a: a.videos.find(key),
+        lambda a: a.requests.put(key, {"n": lease}),
+        lambda a: a.requests.find(key),
+        lambda a: a.requests.get("nothing"),
+        lambda a: a.poller.start(task_id, lease),
+        lambda a: len(
+            a.account.clients["stepfunctions"].list_executions(stateMachineArn=a.account.state_machine_arn)[
+                "executions"
+            ]
+        ),
+    ]
+    return rng.choice(choices)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_accounts_answer_alike(seed: int, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
+    empty(account)
+    both, rng = (Adapters(account), Adapters(quick_account())), random.Random(seed)  # noqa: S311 - repeatable
+    for number in range(80):
+        act = acts(rng)
+        state = rng.getstate()
+        moto, quick = (adapters.answer(act) for adapters in both)
+        rng.setstate(state)
+        assert _named(quick) == _named(moto), f"call {number}"
+    assert both[1].table() == both[0].table()
+
+
+def _named(answer: object) -> object:
+    """S3's error for what is not there has two names."""
+    return "NoSuchKey" if answer == "404" else answer
+
+
+@pytest.mark.parametrize(
+    ("condition", "result"),
+    [
+        ("attribute_exists(a)", True),
+        ("attribute_not_exists(a)", False),
+        ("a = :one OR b = :one AND attribute_exists(c)", True),
+        ("(a = :one OR b = :one) AND attribute_exists(c)", False),
+        ("NOT a = :one", False),
+        ("#c <> :one", True),
+        ("a <= :one AND a >= :one", True),
+        ("c < :one", False),
+    ],
+)
+def test_conditions_mean_what_dynamodb_means(condition: str, result: bool) -> None:
+    item = {"a": {"N": "1"}, "b": {"N": "2"}}
+    assert holds(condition, item, {"#c": "c"}, {":one": {"N": "1"}}) is result
+
+
+def test_update_sets_adds_and_removes() -> None:
+    item = {"a": {"N": "1"}, "b": {"N": "2"}}
+    after = updated(
+        "SET b = if_not_exists(b, :one), c = if_not_exists(c, :one) ADD a :one REMOVE d", item, {}, {":one": {"N": "1"}}
+    )
+    assert after == {"a": {"N": "2"}, "b": {"N": "2"}, "c": {"N": "1"}}
+
+
+@pytest.mark.parametrize("condition", ["size(a) > :one", "a IN (:one)", "a = :one extra", "a ~ :one", "a ="])
+def test_what_is_not_understood_is_refused(condition: str) -> None:
+    with pytest.raises(NotImplementedError):
+        holds(condition, {"a": {"N": "1"}}, {}, {":one": {"N": "1"}})
+
+
+def test_call_that_is_missing_is_named() -> None:
+    with pytest.raises(NotImplementedError, match="copy_object"):
+        quick_account().clients["s3"].copy_object(Bucket="b", Key="k")
