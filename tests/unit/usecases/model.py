@@ -118,11 +118,14 @@ def _hold(holds: bool, promise: Promise, what: str) -> None:
         raise BrokenPromiseError(promise, what)
 
 
-def judge_so_far(world: World, *, misled: bool = False, lost_places: int | None = 0, cap: int = 1000) -> None:
+def judge_so_far(
+    world: World, *, misled: bool = False, lost_places: int | None = 0, cap: int = 1000, described: bool = True
+) -> None:
     """What must hold at any moment. Raises `BrokenPromiseError`.
 
     `misled`: the provider itself named another task's id, under a good token. `lost_places`: how many places of a day
-    crashes and lost replies may have left unused; None for any number.
+    crashes and lost replies may have left unused; None for any number. `described`: whether the account is able to say
+    what it holds.
     """
     tasks = histories(world)
     _judge_billing(world, tasks)
@@ -130,7 +133,7 @@ def judge_so_far(world: World, *, misled: bool = False, lost_places: int | None 
     _judge_evidence(world, tasks)
     _judge_owners(world, tasks, misled=misled)
     _judge_watching(tasks)
-    _judge_videos(world, tasks)
+    _judge_videos(world, tasks, described=described)
     _judge_events(world, tasks)
     _judge_places(world, tasks, lost_places, cap)
 
@@ -212,7 +215,7 @@ def _digest(content: bytes) -> tuple[int, str]:
     return len(content), hashlib.sha256(content).hexdigest()
 
 
-def _judge_videos(world: World, tasks: Mapping[str, list[Row]]) -> None:
+def _judge_videos(world: World, tasks: Mapping[str, list[Row]], *, described: bool) -> None:
     for task_id, rows in tasks.items():
         row = rows[-1]
         if row.status != "completed":
@@ -222,7 +225,8 @@ def _judge_videos(world: World, tasks: Mapping[str, list[Row]]) -> None:
         wanted = [[_digest(world.source.video(url)) for url in snapshot.video_urls] for snapshot in shown]
         stored = [_digest(world.stored(key)) for key, _, _ in row.videos]
         _hold(stored in wanted, Promise.WHOLE_VIDEOS, f"{task_id} has other bytes in the bucket")
-        _hold(stored == [video[1:] for video in row.videos], Promise.WHOLE_VIDEOS, f"{task_id} describes other bytes")
+        told = [video[1:] for video in row.videos]
+        _hold(told == stored or not described, Promise.WHOLE_VIDEOS, f"{task_id} describes other bytes")
 
 
 def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
@@ -270,12 +274,13 @@ def judge_at_rest(
     lost_places: int | None = 0,
     cap: int = 1000,
     dead_letters: bool = False,
+    described: bool = True,
 ) -> None:
     """What must hold when nothing is left to do. Raises `BrokenPromiseError`.
 
     `rang`: the remote ids that a truthful callback named and had answered with success, after the provider decided.
     """
-    judge_so_far(world, misled=misled, lost_places=lost_places, cap=cap)
+    judge_so_far(world, misled=misled, lost_places=lost_places, cap=cap, described=described)
     tasks, rung = histories(world), frozenset(rang)
     for task_id, rows in tasks.items():
         row = rows[-1]

@@ -376,7 +376,8 @@ def test_whatever_goes_wrong_the_promises_hold(
         assert_billed_once(world, point)
         assert_settled(world, point, callbacks)
         assert_only_upwards(world, point)
-        judge_at_rest(world, lost_places=1)
+        # moto does not say that the checksum of an object made in parts is one of checksums
+        judge_at_rest(world, lost_places=1, described=world.source.known_length)
         figures.add("kill points, one at a time", 1)
 
 

@@ -19,6 +19,7 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.domain.task import Video
 
 Act = Callable[["Adapters"], object]
 
@@ -108,7 +109,10 @@ def test_both_accounts_answer_alike(seed: int, account: Account, monkeypatch: py
 
 
 def _named(answer: object) -> object:
-    """S3's error for what is not there has two names."""
+    """S3's error for what is not there has two names. Of an object made in parts moto shows the checksum of checksums
+    as if it were the checksum of the bytes; S3 says that it is composite, and so does the quick account."""
+    if isinstance(answer, Video):
+        return answer.key, answer.size
     return "NoSuchKey" if answer == "404" else answer
 
 
