@@ -100,7 +100,7 @@ def _row(position: int, image: Mapping[str, Any]) -> Row:
         status=image["status"]["S"],
         version=int(image["version"]["N"]),
         revision=int(image["revision"]["N"]),
-        lease=int(image["lease"]["N"]),
+        lease=int(image.get("lease", {"N": "0"})["N"]),
         created_at=int(image["created_at"]["N"]),
         due_at=int(image["due_at"]["N"]) if "due_at" in image else None,
         remote_id=image["remote_id"]["S"] if "remote_id" in image else None,
