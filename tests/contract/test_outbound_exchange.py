@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests.adapters
 
 from local.emulator.certificate import Certificate, make_certificate
 from tests.contract.socket_server import Connection, SocketServer, answers, free_port
@@ -51,7 +50,8 @@ def tls(certificate: Certificate) -> ssl.SSLContext:
 @pytest.fixture
 def trusted(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the client trust the test's authority."""
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(certificate.ca_bundle))
+    context = ssl.create_default_context(cafile=str(certificate.ca_bundle))
+    monkeypatch.setattr("vidu_relay.outbound.exchange._tls", lambda: context)
 
 
 # --- what arrives
@@ -299,12 +299,12 @@ def test_a_reply_may_have_eight_mebibytes_and_no_byte_more(over: int) -> None:
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
+def session() -> Iterator[Session]:
     with Session() as kept:
         yield kept
 
 
-def test_a_kept_connection_is_used_again(session: requests.Session) -> None:
+def test_a_kept_connection_is_used_again(session: Session) -> None:
     def twice(connection: Connection) -> None:
         for _ in range(2):
             connection.request = b""
@@ -316,7 +316,7 @@ def test_a_kept_connection_is_used_again(session: requests.Session) -> None:
     assert len(server.connections) == 1
 
 
-def test_a_kept_connection_proves_nothing(session: requests.Session) -> None:
+def test_a_kept_connection_proves_nothing(session: Session) -> None:
     with pytest.raises(BrokenExchangeError):
         post(f"http://127.0.0.1:{free_port()}/", session=session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -64,7 +65,11 @@ def observed(handler: Handler) -> Handler:
     """A handler whose log lines carry the invocation's context, and whose metrics are written when it ends.
 
     Powertools' own `log_metrics` also warns, in the log, about each invocation that counted nothing: most of ours.
+    The last step of a start: it ends the garbage collector's rest, which `vidu_relay.cold_start` began.
     """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
     @logger.inject_lambda_context(clear_state=True)
     @wraps(handler)

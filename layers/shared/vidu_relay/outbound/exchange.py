@@ -7,16 +7,17 @@ do not tell the two apart reliably (a TLS error can be either), so the connectio
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from functools import cache
+from http.client import HTTPException
+from typing import Any, Self
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+import certifi
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
@@ -56,17 +57,25 @@ class _Progress:
     sock: socket.socket | None = None
 
 
-class Session(requests.Session):
-    """A session that adds nothing of its own: no retries, redirects, cookies, proxies, netrc or environment."""
+class Session:
+    """Connections that are kept and add nothing of their own: no retries, redirects, cookies, proxies or netrc.
+
+    urllib3 alone, which the AWS clients have loaded anyway.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         self.progress = _Progress()
-        self.trust_env = False  # netrc would replace our Authorization header
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _NotingAdapter(self.progress)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
+        self.pools = _noting_pools(self.progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.pools.clear()
 
 
 def exchange(
@@ -85,6 +94,8 @@ def exchange(
     Raises `NotSentError` or `BrokenExchangeError`; with a kept-alive session always the latter, since a reused
     connection proves nothing.
     """
+    if not url.startswith(("https://", "http://")):
+        raise NotSentError("the URL is neither https nor http")
     own = session is None
     session = session or Session()
     progress = session.progress
@@ -94,7 +105,7 @@ def exchange(
     end.start()
     try:
         return _exchange(session, method, url, headers, body, (connect_seconds, reply_seconds))
-    except (requests.RequestException, HTTPError, UnicodeError, OSError) as error:
+    except (HTTPError, HTTPException, ValueError, OSError) as error:
         kind = NotSentError if own and not progress.sent else BrokenExchangeError
         raise kind(f"{type(error).__name__} at {method}") from error
     finally:
@@ -111,22 +122,24 @@ def _exchange(
     body: bytes | None,
     timeout: tuple[float, float],
 ) -> Reply:
-    with session.request(
+    response = session.pools.request(
         method,
         url,
-        data=body,
+        body=body,
         headers={**headers, "Accept-Encoding": "identity"},
-        timeout=timeout,
-        allow_redirects=False,
-        stream=True,
-    ) as response:
+        timeout=Timeout(connect=timeout[0], read=timeout[1]),
+        redirect=False,
+        retries=False,
+        preload_content=False,
+    )
+    with closing(response):  # a connection goes back when the reply was read to its end, else it is closed with it
         content = bytearray()
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in response.stream(_CHUNK, decode_content=True):
             content += chunk
             if len(content) > MAX_REPLY_BYTES:
                 raise BrokenExchangeError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, lower, bytes(content))
+        return Reply(response.status, lower, bytes(content))
 
 
 def _shut(progress: _Progress) -> None:
@@ -137,31 +150,33 @@ def _shut(progress: _Progress) -> None:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class _NotingAdapter(HTTPAdapter):
-    """An adapter whose connections note in `progress` that the first byte of a request is about to leave."""
+def _noting_pools(progress: _Progress) -> PoolManager:
+    """Pools whose connections note in `progress` that the first byte of a request is about to leave."""
 
-    def __init__(self, progress: _Progress) -> None:
-        self._progress = progress
-        super().__init__(max_retries=0)
+    class Plain(_Noting, HTTPConnection):
+        noted = progress
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        progress = self._progress
+    class Secure(_Noting, HTTPSConnection):
+        noted = progress
 
-        class Plain(_Noting, HTTPConnection):
-            noted = progress
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
 
-        class Secure(_Noting, HTTPSConnection):
-            noted = progress
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
 
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, ssl_context=_tls(), **options)
 
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = Secure
+    pools = PoolManager()
+    pools.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    return pools
 
-        super().init_poolmanager(connections, maxsize, block=block, **options)
-        manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One context for all connections: reading the CA bundle costs more than a handshake."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 class _Noting:
