@@ -60,7 +60,10 @@ LICENCES = ("LICENSE", "NOTICE")
 
 def main() -> None:
     (folder,) = map(Path, sys.argv[1:])
-    prune_botocore(folder / "botocore" / "data")
+    data = folder / "botocore" / "data"
+    write_pruned(data, data.with_name("data.pruned"))
+    shutil.rmtree(data)
+    data.with_name("data.pruned").rename(data)
     for path in sorted(folder.rglob("*"), reverse=True):
         if not path.is_dir():
             if _is_unused(path.relative_to(folder)):
@@ -71,15 +74,15 @@ def main() -> None:
             path.rmdir()
 
 
-def prune_botocore(data: Path) -> None:
-    """Replace botocore's data folder by one that holds what `OPERATIONS` needs. Raises `KeyError` for what it lacks."""
-    pruned = data.with_name("data.pruned")
-    prefixes = {name: _prune_service(data, pruned, name) for name in OPERATIONS}
+def write_pruned(data: Path, pruned: Path) -> None:
+    """Write what `OPERATIONS` needs of botocore's folder `data` to the folder `pruned`.
+
+    Raises `KeyError` for an operation that botocore does not have.
+    """
+    prefixes = frozenset(_prune_service(data, pruned, name) for name in OPERATIONS)
     for name in FOR_EVERY_CLIENT:
         _write(pruned / f"{name}.json", _without_documentation(_read(data / name)))
-    _write(pruned / "endpoints.json", _prune_endpoints(_read(data / "endpoints"), frozenset(prefixes.values())))
-    shutil.rmtree(data)
-    pruned.rename(data)
+    _write(pruned / "endpoints.json", _prune_endpoints(_read(data / "endpoints"), prefixes))
 
 
 def _prune_service(data: Path, pruned: Path, name: str) -> str:
@@ -104,10 +107,13 @@ def _prune_service(data: Path, pruned: Path, name: str) -> str:
 
 
 def _prune_model(model: dict[str, Any], operations: frozenset[str]) -> dict[str, Any]:
-    """A service's model with these operations and the shapes they and their errors are made of."""
+    """A service's model with these operations, the shapes they are made of, and every error.
+
+    A service answers with errors that its model does not list for the operation, and each is a class of its own.
+    """
     kept = {name: model["operations"][name] for name in sorted(operations)}
     shapes: dict[str, Any] = {}
-    ahead = list(_shapes_named_in(kept))
+    ahead = [*_shapes_named_in(kept), *(name for name, shape in model["shapes"].items() if shape.get("exception"))]
     while ahead:
         name = ahead.pop()
         if name not in shapes:
