@@ -1,11 +1,17 @@
-"""Each handler starts with nothing on its path but the two layers: no sibling, no function next door, no tool."""
+"""Each handler starts with nothing on its path but the two layers: no sibling, no function next door, no tool.
+
+And it loads nothing it does not need: cold starts are paid for. Names and numbers of modules are held to, no times.
+"""
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,17 +21,49 @@ from tests.unit.template import FUNCTIONS, ROOT
 from tests.unit.usecases.account import ENVIRONMENT
 
 START = """
-import importlib.util, sys
+import gc, importlib.util, json, sys
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(phase) if "vidu_relay" in sys.modules else None)
 sys.path[:0] = [{dependencies!r}, {shared!r}]
 spec = importlib.util.spec_from_file_location("handler", {handler!r})
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
+enabled, frozen = gc.isenabled(), gc.get_freeze_count()
 assert callable(module.handler)
 roots = {{name.partition(".")[0] for name in sys.modules}}
 foreign = roots & {{"functions", "tests", "cli", "local", "pytest", "moto"}}
 assert not foreign, foreign
-print("started")
+print(json.dumps([sorted(sys.modules), collections, enabled, frozen]))
 """
+
+NOWHERE = {
+    "boto3", "s3transfer",  # botocore makes the same clients
+    "requests", "charset_normalizer",  # urllib3 does the same exchange
+    "aws_xray_sdk",  # nothing is traced
+    "asyncio", "unittest", "multiprocessing", "sqlite3", "pydoc", "doctest",
+    "aws_lambda_powertools.event_handler", "aws_lambda_powertools.utilities.batch",
+    "aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.parameters",
+    "aws_lambda_powertools.utilities.parser", "aws_lambda_powertools.utilities.validation",
+}  # fmt: skip
+"""What no function loads, itself or below it."""
+
+TAKE_REQUESTS = {"submit_task", "accept_request", "create_upload", "describe_api"}
+TALK_TO_THE_PROVIDER = {
+    "submit_task", "accept_request", "cancel_task", "check_task", "deliver_videos", "receive_callback",
+}  # fmt: skip
+ONLY_IN: dict[str, set[str]] = {
+    "pydantic": TAKE_REQUESTS,
+    "pydantic_core": TAKE_REQUESTS,
+    "annotated_types": TAKE_REQUESTS,
+    "imagesize": {"submit_task", "accept_request"},
+    "vidu_relay.outbound.exchange": TALK_TO_THE_PROVIDER,
+    "vidu_relay.adapters.provider_gateway": TALK_TO_THE_PROVIDER,
+}
+"""What only some functions load."""
+
+MOST_MODULES = 440
+MOST_MODULES_WITH_PYDANTIC = 510
+"""Modules loaded by the end of a start, the interpreter's own 40 among them. Today's numbers and a tenth."""
 
 
 @pytest.fixture(scope="module")
@@ -45,37 +83,78 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(function: str, dependencies: Path, *, more: str = "") -> subprocess.CompletedProcess[str]:
-    """Import a handler in an interpreter of its own; prints `started`. `more` is checked before that."""
-    variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-    variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
-    code = START.format(
-        dependencies=str(dependencies),
-        shared=str(ROOT / "layers" / "shared"),
-        handler=str(ROOT / "functions" / function / "handler.py"),
-    )
-    return subprocess.run(  # noqa: S603 - our own interpreter, our own code
-        [sys.executable, "-I", "-S", "-c", code.replace('print("started")', more + '\nprint("started")')],
-        env={**variables, "PATH": os.environ["PATH"]},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+@dataclass
+class Started:
+    """What a function's start left behind."""
+
+    modules: set[str]
+    collections: list[str]
+    collects: bool
+    frozen: int
+
+
+@pytest.fixture(scope="module")
+def start(dependencies: Path) -> Callable[[str], Started]:
+    """Start a function once, as Lambda does, in an interpreter of its own."""
+
+    @cache
+    def run(function: str) -> Started:
+        variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
+        variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
+        variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
+        code = START.format(
+            dependencies=str(dependencies),
+            shared=str(ROOT / "layers" / "shared"),
+            handler=str(ROOT / "functions" / function / "handler.py"),
+        )
+        result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
+            [sys.executable, "-I", "-S", "-c", code],
+            env={**variables, "AWS_LAMBDA_FUNCTION_NAME": function, "PATH": os.environ["PATH"]},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stderr
+        modules, *rest = json.loads(result.stdout)
+        return Started(set(modules), *rest)
+
+    return run
+
+
+Start = Callable[[str], Started]
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_handler_starts_on_the_layers_alone(function: str, dependencies: Path) -> None:
-    result = start(function, dependencies)
-    assert result.stdout == "started\n", result.stderr
+def test_handler_starts_on_the_layers_alone(function: str, start: Start) -> None:
+    assert "vidu_relay.observability" in start(function).modules
 
 
-def test_description_is_served_without_loading_models_or_aws(dependencies: Path) -> None:
-    """It reads a file: whoever opens the page must not wait for what submissions need."""
-    result = start("describe_api", dependencies, more='heavy = roots & {"pydantic", "boto3"}; assert not heavy, heavy')
-    assert result.stdout == "started\n", result.stderr
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_start_loads_nothing_that_its_path_does_not_need(function: str, start: Start) -> None:
+    modules = start(function).modules
+    assert not modules & NOWHERE
+    assert not {name for name, functions in ONLY_IN.items() if name in modules and function not in functions}
+    assert len(modules) <= (MOST_MODULES_WITH_PYDANTIC if "pydantic" in modules else MOST_MODULES)
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_the_garbage_collector_rests_during_the_start_and_works_afterwards(function: str, start: Start) -> None:
+    """Left off it would let a warm function grow until Lambda ends it."""
+    started = start(function)
+    assert started.collections == []
+    assert started.collects
+    assert started.frozen > 10_000
+
+
+def test_the_collector_is_left_alone_outside_lambda() -> None:
+    """The operator's tool and these tests import the package too."""
+    shared = str(ROOT / "layers" / "shared")
+    code = f"import gc, sys; sys.path.append({shared!r}); import vidu_relay; print(gc.isenabled())"
+    command = [sys.executable, "-I", "-c", code]
+    result = subprocess.run(command, env={}, capture_output=True, check=True, text=True)  # noqa: S603 - our own
+    assert result.stdout == "True\n"
 
 
 def test_function_folders_hold_a_handler_and_nothing_else() -> None:
