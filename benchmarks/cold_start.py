@@ -230,7 +230,7 @@ def _warm_callback(layers: str, environment: dict[str, str]) -> Row:
     answers = {
         "DynamoDB_20120810.GetItem": json.dumps({"Item": image["OldImage"]}).encode(),
         "DynamoDB_20120810.PutItem": b"{}",
-        "secretsmanager.GetSecretValue": secret({**CALLBACK_SECRET, "api_key": "example"}),
+        "secretsmanager.GetSecretValue": secret({**CALLBACK_SECRET, "api_key": "example-key" * 4}),
     }
     provider = json.dumps({"id": body["id"], "status": "processing", "created_at": body["created_at"]}).encode()
     code = WARM.format(
