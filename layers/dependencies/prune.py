@@ -64,6 +64,8 @@ def main() -> None:
     write_pruned(data, data.with_name("data.pruned"))
     shutil.rmtree(data)
     data.with_name("data.pruned").rename(data)
+    # descriptions of boto3's resources, which nothing here uses
+    shutil.rmtree(folder / "boto3" / "data", ignore_errors=True)
     for path in sorted(folder.rglob("*"), reverse=True):
         if not path.is_dir():
             if _is_unused(path.relative_to(folder)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from local.emulator.certificate import Certificate, make_certificate
 from tests.contract.socket_server import Connection, SocketServer, answers, free_port
@@ -299,12 +300,12 @@ def test_a_reply_may_have_eight_mebibytes_and_no_byte_more(over: int) -> None:
 
 
 @pytest.fixture
-def session() -> Iterator[Session]:
+def session() -> Iterator[requests.Session]:
     with Session() as kept:
         yield kept
 
 
-def test_a_kept_connection_is_used_again(session: Session) -> None:
+def test_a_kept_connection_is_used_again(session: requests.Session) -> None:
     def twice(connection: Connection) -> None:
         for _ in range(2):
             connection.request = b""
@@ -316,7 +317,7 @@ def test_a_kept_connection_is_used_again(session: Session) -> None:
     assert len(server.connections) == 1
 
 
-def test_a_kept_connection_proves_nothing(session: Session) -> None:
+def test_a_kept_connection_proves_nothing(session: requests.Session) -> None:
     with pytest.raises(BrokenExchangeError):
         post(f"http://127.0.0.1:{free_port()}/", session=session)
 

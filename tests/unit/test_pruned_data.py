@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
+import boto3
 import botocore
 import pytest
 from botocore import xform_name
@@ -131,7 +132,7 @@ def clients(loader: Loader, region: str, monkeypatch: pytest.MonkeyPatch) -> Ite
     session.register_component("data_loader", loader)
     session.set_config_variable("region", region)
     session.set_credentials("example", "example")
-    monkeypatch.setattr(aws, "_session", lambda: session)
+    monkeypatch.setattr(aws, "_session", lambda: boto3.Session(botocore_session=session))
     yield aws.client.__wrapped__
 
 

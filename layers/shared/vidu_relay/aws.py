@@ -1,15 +1,12 @@
-"""AWS clients for the functions: one session, one client a service, time-outs that fit a Lambda.
-
-The session is botocore's own: the clients are the same, and boto3 would load its upload manager at every cold start.
-"""
+"""AWS clients for the functions: one session, one client a service, time-outs that fit a Lambda."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
+import boto3
 from botocore.config import Config
-from botocore.session import Session
 
 __all__ = ["client", "upload_client"]
 
@@ -30,18 +27,18 @@ _UPLOADS = _S3.merge(Config(connect_timeout=20, read_timeout=60, retries={"total
 
 
 @cache
-def _session() -> Session:
-    return Session()
+def _session() -> boto3.Session:
+    return boto3.Session()
 
 
 @cache
 def client(service: str) -> Any:
     """The client of a service, made when it is first asked for and kept."""
     config = _CALLS.merge(_S3) if service == "s3" else _CALLS
-    return _session().create_client(service, config=config)
+    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
 
 
 @cache
 def upload_client() -> Any:
     """The S3 client for streamed uploads: without retries."""
-    return _session().create_client("s3", config=_UPLOADS)
+    return _session().client("s3", config=_UPLOADS)

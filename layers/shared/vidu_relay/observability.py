@@ -65,7 +65,7 @@ def observed(handler: Handler) -> Handler:
     """A handler whose log lines carry the invocation's context, and whose metrics are written when it ends.
 
     Powertools' own `log_metrics` also warns, in the log, about each invocation that counted nothing: most of ours.
-    The last step of a start: it ends the garbage collector's rest, which `vidu_relay.cold_start` began.
+    The last step of a start: it ends the garbage collector's rest, which `vidu_relay/__init__.py` began.
     """
     if not gc.isenabled():
         gc.freeze()

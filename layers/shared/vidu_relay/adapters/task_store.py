@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from vidu_relay.attribute_values import from_attribute, to_attribute
 from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import Status
@@ -38,6 +38,9 @@ REMOTE_PREFIX = "remote#"
 DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
 BATCH_GET_LIMIT = 100
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,7 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
 
     Stream images arrive through JSON, where binary values are base 64 text: both forms are read.
     """
-    plain = {name: from_attribute(_binary(value)) for name, value in item.items()}
+    plain = {name: _deserialize(_binary(value)) for name, value in item.items()}
     attempt = plain.get("attempt")
     error = plain.get("error")
     usage = plain.get("usage")
@@ -290,7 +293,7 @@ def _to_item(task: Task) -> dict[str, Any]:
     if task.usage:
         usage = {"cost": task.usage.cost, "discount": task.usage.discount}
         plain["usage"] = {name: value for name, value in usage.items() if value is not None}
-    return {name: to_attribute(value) for name, value in plain.items()}
+    return {name: _serialize(value) for name, value in plain.items()}
 
 
 def _video_item(video: Video) -> dict[str, Any]:

@@ -124,6 +124,8 @@ OPERATIONS: Mapping[str, Operation] = {
                     "008017001",
                     "008017002",
                     "008017003",
+                    "invalid_image",
+                    "off_peak_too_large",
                     "invalid_idempotency_key",
                     "idempotency_key_reused",
                 ),
@@ -183,14 +185,15 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Tasks"],
         "summary": "Call a task off",
         "description": "Where the provider can. A task that is done stays done; one that was not submitted yet is "
-        "called off without asking the provider.",
+        "called off without asking the provider. The answer may still be `processing`: what became of the task is read "
+        "back from the provider, and followed until it shows.",
         "parameters": [_TASK_ID],
         "responses": _answers(
             _response(202, "The task as it stands.", {JSON: ref("Task")}),
             {
                 404: ("task_not_found",),
-                409: ("cancel_not_supported", "submission_underway"),
-                503: ("try_again",),
+                409: ("submission_underway", "task_already_settled", "cancel_not_supported", "cancel_refused"),
+                503: ("cancel_unconfirmed",),
             },
             *_KEYED,
             _TOO_LARGE,

@@ -46,7 +46,8 @@ PARAMETERS = {
 SUBJECT = {
     "id": "The name that the prompt mentions as `@id`. Each once in a request.",
     "images": "1 to 3 reference images, png, jpeg or webp, 128×128 pixels or more, between 1:4 and 4:1, up to 50 MB: "
-    "by http(s) URL, or as `data:image/png;base64,…` (or jpeg, jpg, webp).",
+    "by http(s) URL, as `data:image/png;base64,…` (or jpeg, jpg, webp), or as `s3://bucket/key` of an upload, of an "
+    "object under `requests/<tenant>/` of the inbox bucket, or of one in a bucket that is mapped to the tenant.",
     "voice_id": "The voice. None, or an empty one, for the provider's recommendation.",
 }
 

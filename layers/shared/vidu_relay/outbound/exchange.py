@@ -10,14 +10,16 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
-from typing import Any, Self
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import certifi
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
@@ -57,25 +59,17 @@ class _Progress:
     sock: socket.socket | None = None
 
 
-class Session:
-    """Connections that are kept and add nothing of their own: no retries, redirects, cookies, proxies or netrc.
-
-    urllib3 alone, which the AWS clients have loaded anyway.
-    """
+class Session(requests.Session):
+    """A session that adds nothing of its own: no retries, redirects, cookies, proxies, netrc or environment."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.progress = _Progress()
-        self.pools = _noting_pools(self.progress)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close every connection that is not in use."""
-        self.pools.clear()
+        self.trust_env = False  # netrc would replace our Authorization header
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _NotingAdapter(self.progress)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
 
 def exchange(
@@ -94,8 +88,6 @@ def exchange(
     Raises `NotSentError` or `BrokenExchangeError`; with a kept-alive session always the latter, since a reused
     connection proves nothing.
     """
-    if not url.startswith(("https://", "http://")):
-        raise NotSentError("the URL is neither https nor http")
     own = session is None
     session = session or Session()
     progress = session.progress
@@ -105,7 +97,7 @@ def exchange(
     end.start()
     try:
         return _exchange(session, method, url, headers, body, (connect_seconds, reply_seconds))
-    except (HTTPError, HTTPException, ValueError, OSError) as error:
+    except (requests.RequestException, HTTPError, UnicodeError, OSError) as error:
         kind = NotSentError if own and not progress.sent else BrokenExchangeError
         raise kind(f"{type(error).__name__} at {method}") from error
     finally:
@@ -122,24 +114,22 @@ def _exchange(
     body: bytes | None,
     timeout: tuple[float, float],
 ) -> Reply:
-    response = session.pools.request(
+    with session.request(
         method,
         url,
-        body=body,
+        data=body,
         headers={**headers, "Accept-Encoding": "identity"},
-        timeout=Timeout(connect=timeout[0], read=timeout[1]),
-        redirect=False,
-        retries=False,
-        preload_content=False,
-    )
-    with closing(response):  # a connection goes back when the reply was read to its end, else it is closed with it
+        timeout=timeout,
+        allow_redirects=False,
+        stream=True,
+    ) as response:
         content = bytearray()
-        for chunk in response.stream(_CHUNK, decode_content=True):
+        for chunk in response.iter_content(_CHUNK):
             content += chunk
             if len(content) > MAX_REPLY_BYTES:
                 raise BrokenExchangeError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, lower, bytes(content))
+        return Reply(response.status_code, lower, bytes(content))
 
 
 def _shut(progress: _Progress) -> None:
@@ -150,27 +140,36 @@ def _shut(progress: _Progress) -> None:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def _noting_pools(progress: _Progress) -> PoolManager:
-    """Pools whose connections note in `progress` that the first byte of a request is about to leave."""
+class _NotingAdapter(HTTPAdapter):
+    """An adapter whose connections note in `progress` that the first byte of a request is about to leave."""
 
-    class Plain(_Noting, HTTPConnection):
-        noted = progress
+    def __init__(self, progress: _Progress) -> None:
+        self._progress = progress
+        super().__init__(max_retries=0)
 
-    class Secure(_Noting, HTTPSConnection):
-        noted = progress
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        progress = self._progress
 
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        class Plain(_Noting, HTTPConnection):
+            noted = progress
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+        class Secure(_Noting, HTTPSConnection):
+            noted = progress
 
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, ssl_context=_tls(), **options)
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
 
-    pools = PoolManager()
-    pools.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return pools
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        options["ssl_context"] = _tls()
+        super().init_poolmanager(connections, maxsize, block=block, **options)
+        manager: PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+    def cert_verify(self, conn: Any, *_: Any, **__: Any) -> None:
+        """Always verify, against what the shared context holds: named here, the bundle is read for each connection."""
+        conn.cert_reqs = "CERT_REQUIRED"
 
 
 @cache
