@@ -1,5 +1,6 @@
 """The examples of docs/consuming.md, taken from the page, deployed beside the relay, and fed by a real task."""
 
+import importlib.metadata
 import io
 import json
 import re
@@ -18,6 +19,12 @@ from tests.e2e.waiting import wait_until
 PAGE = "docs/consuming.md"
 CONSUMER = "consumer"
 CODE = "consumer.zip"
+RUNTIME = (
+    "aws-lambda-powertools", "boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six",
+    "typing-extensions", "urllib3",
+)  # fmt: skip
+SERVICES = {"dynamodb", "sqs"}
+"""Of the SDK's data, which is large, what the examples call."""
 
 Body = dict[str, Any]
 
@@ -43,13 +50,26 @@ def code() -> bytes:
     return archive.getvalue()
 
 
+def runtime() -> bytes:
+    """What a function finds on Lambda besides its code: Powertools in the public layer, and the SDK in the runtime."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name in RUNTIME:
+            for path in importlib.metadata.distribution(name).files or ():
+                of_a_service = path.parts[:2] == ("botocore", "data") and len(path.parts) > 3
+                if path.suffix == ".pyc" or ".." in path.parts or (of_a_service and path.parts[2] not in SERVICES):
+                    continue
+                file.write(str(path.locate()), f"python/{path}")
+    return archive.getvalue()
+
+
 @pytest.fixture(scope="module")
 def consumer(relay: RelayClient) -> Iterator[dict[str, str]]:
     """The deployed examples: physical ids by logical ones."""
     relay.aws("s3").put_object(Bucket=BUCKET, Key=CODE, Body=code())
     cloudformation = relay.aws("cloudformation")
-    configuration = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["publish_events"])
-    (layer,) = (one["Arn"] for one in configuration["Layers"] if "DependenciesLayer" in one["Arn"])
+    published = relay.aws("lambda").publish_layer_version(LayerName="Powertools", Content={"ZipFile": runtime()})
+    layer = published["LayerVersionArn"]
     parameters = {"RelayBus": relay.stack.bus, "VideosBucket": relay.stack.videos_bucket, "PowertoolsLayer": layer}
     cloudformation.create_stack(
         StackName=CONSUMER,
