@@ -7,6 +7,7 @@ middle of anything; `judge_at_rest` once time has passed and nothing is left to 
 
 import hashlib
 import json
+from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.unit.usecases.world import World
 
@@ -33,6 +35,9 @@ class Promise(StrEnum):
     WATCHED = "somebody will look at each unsettled task"
     ONE_WATCHER = "an execution that lost its lease does nothing"
     CAP = "the day's counter is the number of accepted tasks, and no more than the cap"
+    ANSWERED = "a request by a queue becomes its task or its rejection, as it deserves"
+    CALLED_OFF = "canceled is what was certainly never submitted, or what the provider says is canceled"
+    TRUE_IMAGES = "the provider gets the images that the request named"
     NO_DEAD_LETTERS = "no message dies without a cause"
 
 
@@ -136,6 +141,9 @@ def judge_so_far(
     _judge_videos(world, tasks, described=described)
     _judge_events(world, tasks)
     _judge_places(world, tasks, lost_places, cap)
+    _judge_canceled(world, tasks)
+    _judge_requests(world)
+    _judge_images(world)
 
 
 def _judge_billing(world: World, tasks: Mapping[str, list[Row]]) -> None:
@@ -234,6 +242,8 @@ def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
     details: dict[str, str] = {}
     times: Counter[str] = Counter()
     for (kind, detail), position in zip(world.published, world.published_after, strict=True):
+        if kind == "VideoTaskRejected":
+            continue
         task, event_id = detail["task"], detail["event_id"]
         news = (row for row in tasks.get(task["task_id"], []) if row.version == task["version"])
         row = next(news, None)
@@ -266,6 +276,45 @@ def _judge_places(world: World, tasks: Mapping[str, list[Row]], lost_places: int
     _hold(most <= cap, Promise.CAP, f"{most} places taken of {cap}")
 
 
+def _judge_canceled(world: World, tasks: Mapping[str, list[Row]]) -> None:
+    for task_id, rows in tasks.items():
+        for before, row in pairwise(rows):
+            if row.status != "canceled" or before.status == "canceled":
+                continue
+            if row.remote_id:
+                shown = world.provider.shown[row.remote_id][: world.knew[row.position][row.remote_id]]
+                said = any(snapshot.state == "canceled" for snapshot in shown)
+                _hold(said, Promise.CALLED_OFF, f"{task_id}: the provider never said so of {row.remote_id}")
+            else:
+                came = {outcome for owner, outcome in world.provider.outcomes if owner == task_id}
+                unsent = before.status == "accepted" and came <= {"nothing", "lied"}
+                _hold(unsent, Promise.CALLED_OFF, f"{task_id} was {before.status}, its create calls {came}")
+
+
+def _judge_requests(world: World) -> None:
+    """Rejections are of requests that deserve one, and each says the same however often it is said."""
+    deserving = {message.asked.rejection_id: message for message in world.sent if message.task_id is None}
+    said: dict[str, str] = {}
+    for detail in world.rejections():
+        event_id, text = detail["event_id"], json.dumps(detail, sort_keys=True)
+        if world.sent:
+            _hold(event_id in deserving, Promise.ANSWERED, f"{event_id} was rejected: {detail['error']['code']}")
+        _hold(said.setdefault(event_id, text) == text, Promise.ANSWERED, f"{event_id} was rejected in two ways")
+
+
+def _judge_images(world: World) -> None:
+    """What each create call carried, opened as the provider would open it."""
+    for call in world.provider.calls:
+        wanted = world.pictures.get(urlsplit(call.callback_url).path.rpartition("/")[2])
+        if wanted is not None:
+            got = [_opened(world, image) for image in call.params["images"]]
+            _hold(got == wanted, Promise.TRUE_IMAGES, f"{[len(image) for image in got]} bytes were given")
+
+
+def _opened(world: World, image: str) -> bytes:
+    return b64decode(image.partition(";base64,")[2]) if image.startswith("data:") else world.linked(image)
+
+
 def judge_at_rest(
     world: World,
     *,
@@ -285,12 +334,17 @@ def judge_at_rest(
     for task_id, rows in tasks.items():
         row = rows[-1]
         _hold(row.status in ENDS and row.due_at is None, Promise.SETTLES, f"{task_id} rests as {row.status}")
-        told = {detail["task"]["version"] for _, detail in world.published if detail["task"]["task_id"] == task_id}
+        told = {d["task"]["version"] for _, d in world.published if d.get("task", {}).get("task_id") == task_id}
         missing = set(range(1, row.version + 1)) - told
         _hold(not missing, Promise.TRUE_EVENTS, f"{task_id}: versions {missing} were never told")
-        if not misled and row.status != "canceled":
+        if not misled and (row.status != "canceled" or row.remote_id):
             _judge_end(world, task_id, row, rung)
-    _hold(dead_letters or not world.deaths, Promise.NO_DEAD_LETTERS, f"deliveries of {world.deaths}")
+    _hold(dead_letters or not world.deaths, Promise.NO_DEAD_LETTERS, f"{world.deaths}")
+    refused = {detail["event_id"] for detail in world.rejections()}
+    for message in world.sent:
+        if not message.dead:
+            answered = message.asked.rejection_id in refused if message.task_id is None else message.task_id in tasks
+            _hold(answered, Promise.ANSWERED, f"{message.asked.source} came to nothing")
 
 
 def _judge_end(world: World, task_id: str, row: Row, rung: frozenset[str]) -> None:
@@ -316,6 +370,8 @@ def _ends(world: World, row: Row) -> set[str]:
     if any(_is_verdict(snapshot) for snapshot in shown):
         # if it succeeded as well, what was read first counts; one that failed after its deadline stays expired
         return {"failed", "expired", *(["completed"] if any(_is_success(s) for s in shown) else [])}
+    if shown[-1].state == "canceled":
+        return {"canceled", "expired"}  # after its deadline it stays expired: its clients were told
     if _is_success(shown[-1]):
         return {"completed", *(["failed"] if row.error in SOURCE_FAULTS and world.source.faulty else [])}
     return {"expired"}

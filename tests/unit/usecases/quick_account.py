@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import ClientError, HTTPClientError
 
@@ -18,6 +19,8 @@ from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY, Account
 from tests.unit.usecases.expressions import holds, updated
 
 __all__ = ["quick_account"]
+
+INBOX = "relay-inbox"
 
 _INDEXES: dict[str, list[str]] = {
     index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
@@ -99,6 +102,8 @@ class _Body(BytesIO):
 class _S3(_Client):
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], tuple[bytes, str | None]] = {}
+        self.versions: dict[tuple[str, str, str], bytes] = {}
+        """What was put into the inbox, which keeps versions."""
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.begun = 0
 
@@ -108,7 +113,11 @@ class _S3(_Client):
             raise _error("IncompleteBody", "PutObject")
         checksum = _checksum(data) if options.get("ChecksumAlgorithm") else None
         self._create(Bucket, Key, data, checksum, "PutObject", options)
-        return {"ChecksumSHA256": checksum} if checksum else {}
+        if Bucket != INBOX:
+            return {"ChecksumSHA256": checksum} if checksum else {}
+        version_id = f"version-{len(self.versions) + 1}"
+        self.versions[Bucket, Key, version_id] = data
+        return {"VersionId": version_id}
 
     def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
         if (Bucket, Key) not in self.objects:
@@ -119,10 +128,29 @@ class _S3(_Client):
             found |= {"ChecksumSHA256": checksum, "ChecksumType": "COMPOSITE" if "-" in checksum else "FULL_OBJECT"}
         return found
 
-    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
-        if (Bucket, Key) not in self.objects:
+    def get_object(self, *, Bucket: str, Key: str, VersionId: str = "", Range: str = "") -> dict[str, Any]:
+        if VersionId and (Bucket, Key, VersionId) not in self.versions:
+            raise _error("NoSuchVersion", "GetObject")
+        if not VersionId and (Bucket, Key) not in self.objects:
             raise _error("NoSuchKey", "GetObject")
-        return {"Body": _Body(self.objects[Bucket, Key][0])}
+        data = self.versions[Bucket, Key, VersionId] if VersionId else self.objects[Bucket, Key][0]
+        part = data[: int(Range.removeprefix("bytes=0-")) + 1] if Range else data
+        if Range and not data:
+            raise _error("InvalidRange", "GetObject")
+        found: dict[str, Any] = {"Body": _Body(part), "ContentLength": len(part)}
+        if Range:
+            found["ContentRange"] = f"bytes 0-{len(part) - 1}/{len(data)}"
+        if Bucket == INBOX:
+            last = [version for bucket, key, version in self.versions if (bucket, key) == (Bucket, Key)][-1]
+            found["VersionId"] = VersionId or last
+        return found
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> dict[str, Any]:
+        return {"KeyCount": sum(bucket == Bucket and key.startswith(Prefix) for bucket, key in self.objects)}
+
+    def generate_presigned_url(self, operation: str, *, Params: Any, ExpiresIn: int) -> str:
+        version = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
+        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{version}X-Amz-Signature=s"
 
     def create_multipart_upload(self, *, Bucket: str, Key: str, **options: Any) -> dict[str, Any]:
         self.begun += 1
@@ -235,4 +263,4 @@ def quick_account() -> Account:
         "events": _Events(),
         "secretsmanager": _SecretsManager(),
     }
-    return Account(clients, "deliveries", "poll_task", "provider", "callback")
+    return Account(clients, "deliveries", "poll_task", "provider", "callback", inbox=INBOX)

@@ -1,8 +1,9 @@
-"""A scripted provider behind the real adapter: it speaks HTTP, and misbehaves in HTTP's own ways."""
+"""Scripted providers behind the real adapters: they speak HTTP, and misbehave in HTTP's own ways."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from typing import Any
@@ -12,13 +13,15 @@ from weakref import WeakValueDictionary
 
 from tests.unit.usecases.effects import Effects
 from tests.unit.usecases.scripted import Clock, CreateCall, LostReplyError, LyingRefusalError, ScriptedProvider
-from vidu_relay.adapters import provider_gateway
 from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import CreateAmbiguousError, CreateRejectedError, NotCreatedError
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
+from vidu_relay.domain.submission import MARK_PREFIX
+from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
-__all__ = ["Mood", "SpokenProvider", "spoken_to"]
+__all__ = ["CancelMood", "Mood", "SpokenProvider", "SpokenVidu", "spoken_to"]
 
 
 class Mood(Enum):
@@ -36,6 +39,19 @@ class Mood(Enum):
     LIED = ("429", "lied")
 
 
+class CancelMood(Enum):
+    """How a cancel call ends: what it says, whether it cancels, and whether a read shows that."""
+
+    UNHEARD = ("no reply", False)
+    UNANSWERED = ("no reply", True)
+    BUSY = ("503", False)
+    BUSY_WITH_IT = ("503", True)
+    THROTTLED = ("429", False)
+    REFUSED = ("400", False)
+    FORGOTTEN = ("200", False)
+    SAID_TWICE = ("400", True)
+
+
 _AS_HTTP = (
     (LyingRefusalError, Mood.LIED),
     (NotCreatedError, Mood.THROTTLED),
@@ -50,31 +66,42 @@ _WORDS = {
     ProgressState.SUCCEEDED: "completed",
     ProgressState.FAILED: "failed",
     ProgressState.UNKNOWN: "resting",
+    ProgressState.CANCELED: "canceled",
 }
+_VIDU_WORDS = {ProgressState.PENDING: "queueing", ProgressState.SUCCEEDED: "success"}
 _providers: WeakValueDictionary[str, "SpokenProvider"] = WeakValueDictionary()
 _numbers = count()
 
 
 class SpokenProvider(ScriptedProvider):
-    """The `gateway` adapter, talking to what `ScriptedProvider` remembers. Only inside `spoken_to`."""
+    """The `gateway` adapter, or another, talking to what `ScriptedProvider` remembers. Only inside `spoken_to`."""
+
+    adapter: type[GatewayProvider | ViduProvider] = GatewayProvider
 
     def __init__(self, clock: Clock, effects: Effects, key: Callable[[], str]) -> None:
         super().__init__(clock, effects, key)
+        self.name = self.adapter.name
         host = f"provider-{next(_numbers)}.example.com"
         _providers[host] = self
         self.moods: list[Mood] = []
         """How the next create calls end; one is used up by each, and then they go well."""
-        self._gateway = GatewayProvider(f"https://{host}", key)
+        self.cancel_moods: list[CancelMood] = []
+        """The same of cancel calls."""
+        self.adapted = self.adapter(f"https://{host}", key)
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str) -> ProviderSnapshot:
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(
-            "provider.create", lambda: self._gateway.create(model, params, callback_url)
+            "provider.create", lambda: self.adapted.create(model, params, callback_url, mark=mark)
         )
         return made
 
     def _read(self, remote_id: str) -> ProviderSnapshot:
         self.reads.append(remote_id)
-        return self._gateway.read(remote_id)
+        return self.adapted.read(remote_id)
+
+    def _cancel(self, remote_id: str) -> None:
+        self.cancels.append(remote_id)
+        self.adapted.cancel(remote_id)
 
     def call_back(self, remote_id: str) -> tuple[str, str, dict[str, Any]]:
         """Task, token and body of a callback that tells the truth."""
@@ -85,17 +112,21 @@ class SpokenProvider(ScriptedProvider):
     def answer(self, method: str, url: str, body: bytes | None) -> Reply:
         """What the provider's server says."""
         if method == "GET":
-            remote_id = urlsplit(url).path.rpartition("/")[2]
-            if self.unavailable or remote_id not in self.remote:
-                return Reply(503 if self.unavailable else 404, {}, b"<html>sorry</html>")
-            return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+            return self._show(urlsplit(url).path.rpartition("/")[2])
         content = json.loads(body or b"")
         params = content["input"][0]["params"]
+        return self._take(CreateCall(content["model"], params, params["callback_url"], ""))
+
+    def _show(self, remote_id: str) -> Reply:
+        if self.unavailable or remote_id not in self.remote:
+            return Reply(503 if self.unavailable else 404, {}, b"<html>sorry</html>")
+        return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+
+    def _take(self, call: CreateCall) -> Reply:
         mood = self._mood()
         if mood is Mood.NOT_SENT:
             raise NotSentError("ConnectTimeout")
-        remote_id = self._serve(CreateCall(content["model"], params, params["callback_url"]), mood)
-        return self._reply(remote_id, mood)
+        return self._reply(self._serve(call, mood), mood)
 
     def _mood(self) -> Mood | None:
         if self.create_faults:
@@ -111,7 +142,7 @@ class SpokenProvider(ScriptedProvider):
         if outcome not in _CREATES:
             return ""
         remote_id = f"gen-{len(self.remote) + 1}"
-        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
+        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock(), mark=call.mark or None)
         self.remote[remote_id], self.shown[remote_id], self.made_for[remote_id] = made, [made], task_id
         if self.diligent:
             self.finish(remote_id)
@@ -148,6 +179,50 @@ class SpokenProvider(ScriptedProvider):
         return told
 
 
+class SpokenVidu(SpokenProvider):
+    """The same behind the `vidu` adapter: it hands a mark back, and can cancel."""
+
+    adapter = ViduProvider
+
+    def answer(self, method: str, url: str, body: bytes | None) -> Reply:
+        *_, remote_id, verb = urlsplit(url).path.split("/")
+        if method == "GET":
+            return self._show(remote_id)
+        content = json.loads(body or b"")
+        if verb == "cancel":
+            return self._call_off(remote_id)
+        return self._take(CreateCall(content["model"], content, content["callback_url"], content["payload"]))
+
+    def marks(self, remote_id: str) -> bool:
+        """Whether the task carries a mark of ours: the client's own payload goes first."""
+        return (self.remote[remote_id].mark or "").startswith(MARK_PREFIX)
+
+    def _call_off(self, remote_id: str) -> Reply:
+        mood = self.cancel_moods.pop(0) if self.cancel_moods else None
+        says, does = mood.value if mood else ("200", self.cancel_shows)
+        running = self.remote[remote_id].state in (ProgressState.PENDING, ProgressState.PROCESSING)
+        if does and running:
+            self.show(remote_id, ProgressState.CANCELED)
+        if says == "no reply":
+            raise BrokenExchangeError("ReadTimeout")
+        if says == "200" and not running:
+            says = "400"
+        content = {"code": int(says), "reason": "BadRequest", "message": "can not cancel"} if says != "200" else {}
+        return Reply(int(says), {}, json.dumps(content).encode())
+
+    def _told(self, remote_id: str) -> dict[str, Any]:
+        there = self.remote[remote_id]
+        moment = datetime.fromtimestamp((there.created_at or 0) / 1000, UTC).isoformat()
+        told: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "created_at": moment, "payload": there.mark}
+        told["state"] = _VIDU_WORDS.get(there.state) or _WORDS[there.state]
+        if there.state is ProgressState.CANCELED and int(remote_id.rpartition("-")[2]) % 2:
+            told |= {"state": "failed", "err_code": "UserCancelled"}
+        told["creations"] = [{"id": "1", "url": url} for url in there.video_urls]
+        if there.error:
+            told |= {"err_code": there.error.code, "err_msg": there.error.message}
+        return told
+
+
 def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Reply:
     return _providers[str(urlsplit(url).hostname)].answer(method, url, body)
 
@@ -155,5 +230,5 @@ def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Re
 @contextmanager
 def spoken_to() -> Iterator[None]:
     """HTTP to these providers, and to nobody else, is answered in memory."""
-    with patch.object(provider_gateway, "exchange", _answer):
+    with patch.object(provider_calls, "exchange", _answer):
         yield

@@ -9,11 +9,12 @@ from typing import Any
 from tests.unit.usecases.model import BrokenPromiseError, Promise
 from tests.unit.usecases.quick_account import quick_account
 from tests.unit.usecases.spoken import SpokenProvider
-from tests.unit.usecases.world import RestlessError, World
+from tests.unit.usecases.world import EVENT_SOURCE, TENANT, RestlessError, World
+from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.observability import metrics
 from vidu_relay.usecases.check_task import Verdict
 
-__all__ = ["StoryWorld", "client_repeats", "provider_finishes", "rings_truly", "time_passes"]
+__all__ = ["StoryWorld", "asks_again", "client_repeats", "provider_finishes", "rings_truly", "time_passes"]
 
 
 class StoryWorld(World):
@@ -21,12 +22,18 @@ class StoryWorld(World):
 
     provider: SpokenProvider
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(quick_account(), SpokenProvider)
+    def __init__(self, seed: int = 0, provider: type[SpokenProvider] = SpokenProvider) -> None:
+        super().__init__(quick_account(), provider)
         self.broken: BrokenPromiseError | None = None
         """What came to light inside a function, where the function's own error handling would hide it."""
         metrics.provider.clear_metrics()
         random.seed(seed)  # jitter
+
+    def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
+        """The same without the lists that the operator's tool shows: no use case reads them."""
+        self.tenants.create_tenant(tenant, 1)
+        door = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
+        self.account.clients["dynamodb"].put_item(TableName=self.account.table, Item=door)
 
     def check(self, task_id: str, lease: int | None = None) -> Verdict:
         lease = self.task(task_id).lease if lease is None else lease
@@ -80,10 +87,19 @@ def client_repeats(world: World, *keys: str, tries: int = 3, **fields: Any) -> N
             world.clock.advance(1)
 
 
+def asks_again(world: World, again: Callable[[World], object], tries: int = 3) -> None:
+    """The request is repeated until that is answered; a repetition that says False was not."""
+    for _ in range(tries):
+        answers: list[object] = []
+        if world.survive(lambda: answers.append(again(world))) and answers != [False]:  # noqa: B023
+            break
+        world.clock.advance(1)
+
+
 def provider_finishes(world: World) -> None:
     """Whatever the provider has not decided yet, it makes a video of."""
     for remote_id, snapshot in world.provider.remote.items():
-        if snapshot.state not in ("succeeded", "failed"):
+        if snapshot.state not in ("succeeded", "failed", "canceled"):
             world.provider.finish(remote_id)
 
 
@@ -97,13 +113,23 @@ def rings_truly(world: StoryWorld, remote_id: str, tries: int = 4) -> bool:
     return False
 
 
-def time_passes(world: StoryWorld, callbacks: str, *keys: str, payload: str | None = None) -> set[str]:
-    """Clients ask again, the provider finishes and rings as told, sweeps and executions do their work.
+def time_passes(
+    world: StoryWorld,
+    callbacks: str,
+    *keys: str,
+    payload: str | None = None,
+    again: Callable[[World], object] | None = None,
+) -> set[str]:
+    """Clients ask again (or their queue does), the provider finishes and rings as told, sweeps and executions do their
+    work.
 
     Returns the remote ids that were named and answered well after the provider had decided.
     """
     world.provider.diligent = True
-    client_repeats(world, *keys, payload=payload)
+    if again:
+        asks_again(world, again)
+    else:
+        client_repeats(world, *keys, payload=payload)
     provider_finishes(world)
     rang: set[str] = set()
     if callbacks == "soon":

@@ -12,10 +12,11 @@ from tests.unit.usecases.effects import Fault
 from tests.unit.usecases.figures import Figures
 from tests.unit.usecases.model import judge_at_rest
 from tests.unit.usecases.schedule import Actor, Choices, Scheduler, explore
-from tests.unit.usecases.spoken import Mood
+from tests.unit.usecases.spoken import CancelMood, Mood, SpokenProvider, SpokenVidu
 from tests.unit.usecases.stories import StoryWorld, provider_finishes, time_passes
 from tests.unit.usecases.world import KEY
-from vidu_relay.domain.errors import AttemptUnderwayError, DailyCapReachedError
+from vidu_relay.domain.errors import AttemptUnderwayError, InvalidRequestError, ProviderUnavailableError
+from vidu_relay.domain.snapshot import ProgressState
 
 pytestmark = pytest.mark.usefixtures("explorable")
 
@@ -34,6 +35,7 @@ class Together:
     actors: tuple[tuple[str, Callable[[StoryWorld], object]], ...]
     keys: tuple[str, ...] = (KEY,)
     cap: int = 1000
+    provider: type[SpokenProvider] = SpokenProvider
 
 
 def nothing(world: StoryWorld) -> None:
@@ -196,6 +198,72 @@ def finish_late(world: StoryWorld) -> None:
     ring(world)
 
 
+def asked_by_file(world: StoryWorld) -> None:
+    world.open_doors()
+    world.send(world.drop())
+
+
+def asked_by_event(world: StoryWorld) -> None:
+    """Under the key that a client over HTTP uses too."""
+    world.open_doors()
+    world.send(world.event(idempotency_key=KEY))
+
+
+def asked_twice_by_file(world: StoryWorld) -> None:
+    """Two uploads of one file, of different requests."""
+    world.open_doors()
+    world.send(world.drop())
+    world.send(world.drop(prompt="a dog at sea"))
+
+
+def recorded_by_file_and_left(world: StoryWorld) -> None:
+    """Whoever received the message died when the task was recorded."""
+    asked_by_file(world)
+    world.effects.gate = lambda name: Fault.DIES_AFTER if name == "dynamodb.put_item" else None
+    world.receive(world.sent[0])
+    world.effects.gate = lambda _: None
+    world.clock.advance(61)
+
+
+def recorded_by_file_and_swept(world: StoryWorld) -> None:
+    recorded_by_file_and_left(world)
+    world.sweep()
+
+
+def receive(world: StoryWorld) -> None:
+    world.receive(world.sent[0])
+
+
+def receive_other(world: StoryWorld) -> None:
+    world.receive(world.sent[1])
+
+
+def throttled(world: StoryWorld) -> None:
+    world.provider.moods = [Mood.THROTTLED]
+    world.submit()
+
+
+def unheard(world: StoryWorld) -> None:
+    """The next cancel is taken, and its answer is lost."""
+    world.submit()
+    world.provider.cancel_moods = [CancelMood.UNANSWERED]
+
+
+def processing_and_swept(world: StoryWorld) -> None:
+    running_and_swept(world)
+    world.provider.show("gen-1", ProgressState.PROCESSING)
+
+
+def cancel(world: StoryWorld) -> None:
+    world.cancel(world.task_id())
+
+
+def cancel_soon(world: StoryWorld) -> None:
+    """As soon as there is a task."""
+    world.effects.perform("client.waits", lambda: None)
+    world.cancel(world.task_id())
+
+
 def A(*acts: Callable[[StoryWorld], object]) -> tuple[tuple[str, Callable[[StoryWorld], object]], ...]:  # noqa: N802
     """Actors, named after what they do."""
     number = count(1)
@@ -244,15 +312,43 @@ TOGETHER = {
     "publisher and callback": Together(finished, A(publish, ring)),
     "callback, check and delivery": Together(finished_and_swept, A(ring, check, deliver)),
     "submit, sweep and callback": Together(nothing, A(submit, finish_late, sweep)),
+    "a message received twice": Together(asked_by_file, A(receive, receive), keys=()),
+    "an event received twice": Together(asked_by_event, A(receive, receive), keys=()),
+    "two uploads of one file": Together(asked_twice_by_file, A(receive, receive_other), keys=()),
+    "event and HTTP under one key": Together(asked_by_event, A(receive, submit)),
+    "a message comes again, the sweep finds its task": Together(recorded_by_file_and_left, A(receive, sweep), keys=()),
+    "a message comes again while the check submits": Together(recorded_by_file_and_swept, A(receive, check), keys=()),
+    "a message comes twice again": Together(recorded_by_file_and_left, A(receive, receive), keys=()),
+    "a message comes again, the client cancels": Together(recorded_by_file_and_left, A(receive, cancel), keys=()),
+    "a message is received, a callback comes": Together(asked_by_event, A(receive, finish_late), keys=()),
+    "cancel and check submit": Together(accepted_and_swept, A(cancel, check), keys=()),
+    "cancel, check and callback": Together(accepted_and_swept, A(cancel, check, finish_late), keys=()),
+    "cancel and repetition": Together(throttled, A(cancel, submit)),
+    "cancel without a call for it": Together(finished, A(cancel, ring), keys=()),
+    "cancel and callback": Together(finished, A(cancel, ring), keys=(), provider=SpokenVidu),
+    "cancel and a late end": Together(submitted, A(cancel, finish_late), keys=(), provider=SpokenVidu),
+    "cancel and check": Together(processing_and_swept, A(cancel, check), keys=(), provider=SpokenVidu),
+    "cancel and expiry": Together(past_its_deadline, A(cancel, check), keys=(), provider=SpokenVidu),
+    "cancel and delivery": Together(generated, A(cancel, deliver), keys=(), provider=SpokenVidu),
+    "cancel during the create call": Together(nothing, A(submit, cancel_soon), provider=SpokenVidu),
+    "cancel twice, an answer lost": Together(unheard, A(cancel, cancel), keys=(), provider=SpokenVidu),
+    "cancel twice": Together(submitted, A(cancel, cancel), keys=(), provider=SpokenVidu),
+    "two callbacks adopt by their marks": Together(lost, A(ring, ring), provider=SpokenVidu),
+    "check submits what exists, a callback comes, by marks": Together(
+        lied_to_and_swept, A(check, ring), provider=SpokenVidu
+    ),
+    "two tasks claim the same ids, by marks": Together(
+        two_lost, A(ring_first, ring_second), keys=(KEY, "order-2"), provider=SpokenVidu
+    ),
 }
 MISLED = frozenset({"two tasks claim the same ids"})
-ANSWERS = (AttemptUnderwayError, DailyCapReachedError)
+ANSWERS = (AttemptUnderwayError, InvalidRequestError, ProviderUnavailableError)
 """What a caller may be told when nothing went wrong; any other error is one of ours."""
 
 
 def play(name: str, choices: Choices, callbacks: str, strike: tuple[int, int, Fault] | None = None) -> list[int]:
     """One schedule, to its end and judged; how many effects each actor had."""
-    story, world = TOGETHER[name], StoryWorld()
+    story, world = TOGETHER[name], StoryWorld(provider=TOGETHER[name].provider)
     story.prepare(world)
     scheduler = Scheduler(world.effects)
     actors = [Actor(label, lambda a=act: a(world)) for label, act in story.actors]  # type: ignore[misc]

@@ -15,7 +15,7 @@ from tests.unit.usecases.effects import Fault
 from tests.unit.usecases.figures import Figures
 from tests.unit.usecases.model import BrokenPromiseError, Promise, judge_at_rest
 from tests.unit.usecases.schedule import Choices
-from tests.unit.usecases.spoken import Mood
+from tests.unit.usecases.spoken import Mood, SpokenProvider
 from tests.unit.usecases.stories import StoryWorld, client_repeats, rings_truly, time_passes
 from tests.unit.usecases.test_any_step_may_fail import EVERY_WAY
 from tests.unit.usecases.world import KEY
@@ -100,9 +100,9 @@ def drop_the_revision_condition(patch: Patch) -> None:
 def retry_an_ambiguous_create(patch: Patch) -> None:
     create = GatewayProvider.create
 
-    def retried(self: GatewayProvider, *given: Any) -> ProviderSnapshot:
+    def retried(self: GatewayProvider, *given: Any, mark: str) -> ProviderSnapshot:
         try:
-            return create(self, *given)
+            return create(self, *given, mark=mark)
         except CreateAmbiguousError as error:
             raise NotCreatedError(str(error)) from error
 
@@ -112,9 +112,9 @@ def retry_an_ambiguous_create(patch: Patch) -> None:
 def retry_on_503(patch: Patch) -> None:
     create = GatewayProvider.create
 
-    def retried(self: GatewayProvider, *given: Any) -> ProviderSnapshot:
+    def retried(self: GatewayProvider, *given: Any, mark: str) -> ProviderSnapshot:
         try:
-            return create(self, *given)
+            return create(self, *given, mark=mark)
         except CreateAmbiguousError as error:
             if "503" in str(error):
                 raise NotCreatedError(str(error)) from error
@@ -129,8 +129,8 @@ def publish_before_the_write(patch: Patch) -> None:
     worlds: list[StoryWorld] = []
     begin = StoryWorld.__init__
 
-    def begun(self: StoryWorld, seed: int = 0) -> None:
-        begin(self, seed)
+    def begun(self: StoryWorld, seed: int = 0, provider: type[SpokenProvider] = SpokenProvider) -> None:
+        begin(self, seed, provider)
         worlds.append(self)
 
     def early(self: TaskStore, task: Task, **given: Any) -> Task:
@@ -309,9 +309,9 @@ def overwrite_what_is_in_the_bucket(patch: Patch) -> None:
     """A second delivery that arrives as half a video replaces the first."""
     put = video_archive.VideoArchive._put
 
-    def half(self: Any, key: str, proven: Any, length: int) -> Any:
-        described = put(self, key, proven, length)
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=b"half")
+    def half(self: Any, *given: Any) -> Any:
+        described = put(self, *given)
+        self._client.put_object(Bucket=self._bucket, Key=given[0], Body=b"half")
         return described
 
     patch.setattr(video_archive.VideoArchive, "_put", half)

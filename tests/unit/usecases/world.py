@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -55,6 +55,8 @@ POLICY = WatchPolicy(
     late_watch_hours=72,
     retain_tasks_days=30,
 )
+MAX_RECEIVES = 5
+"""As the template has it for the queue of requests."""
 FAR = 1e12
 """A monotonic deadline that no test reaches."""
 
@@ -79,6 +81,16 @@ class _Message:
 
     body: str
     received: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A message in the queue of requests. `task_id` is whose task it deserves; None if it deserves a rejection."""
+
+    asked: DroppedFile | RequestEvent
+    task_id: str | None
+    received: int = 0
+    dead: bool = False
 
 
 class _Overheard:
@@ -117,11 +129,16 @@ class World:
         """How often a record of the stream was handed to the publisher, by sequence number."""
         self.deaths: list[str] = []
         """Messages that were received five times in vain."""
+        self.sent: list[_Request] = []
+        """Every message that was ever put into the queue of requests."""
+        self.pictures: dict[str, list[bytes]] = {}
+        """Which images, in order, the provider is to get for a task; of others none is looked at."""
         self._images: dict[str, Mapping[str, Any]] = {}
         self._position = 0
         self._seen: set[str] = set()
         self._running: list[_Execution] = []
         self._queue: list[_Message] = []
+        self._requests: list[_Request] = []
         given = {
             **account.clients,
             "events": _Overheard(account.clients["events"], self._on_the_bus),
@@ -233,9 +250,9 @@ class World:
         """A file below the tenant's prefix, and the notification of it; the story is about its task from then on."""
         raw = json.dumps(self.body(**fields)).encode() if content is None else content
         file = DroppedFile(self.account.inbox, f"requests/{tenant}/{name}", None)
-        self.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=raw)
+        reply = self.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=raw)
         self.key = own_key("s3", file.bucket, file.key, hashlib.sha256(raw).hexdigest())
-        return file
+        return replace(file, version_id=reply.get("VersionId"))
 
     def event(
         self,
@@ -253,6 +270,23 @@ class World:
     def accept(self, asked: DroppedFile | RequestEvent) -> Task | None:
         """The message is received."""
         return accept_request(asked, self.intake)
+
+    def send(self, asked: DroppedFile | RequestEvent, *, refused: bool = False) -> _Request:
+        """A rule puts a request into the queue, as often as it was asked; `refused` if it deserves a rejection."""
+        message = _Request(asked, None if refused else self.task_id())
+        self.sent.append(message)
+        self._requests.append(message)
+        return message
+
+    def receive(self, message: _Request) -> bool:
+        """The queue hands a request over; whether it is done with."""
+        message.received += 1
+        done = self.survive(lambda: self.accept(message.asked))
+        if message in self._requests and (done or message.received >= MAX_RECEIVES):
+            self._requests.remove(message)
+            message.dead = not done
+            self.deaths.extend([] if done else [message.asked.rejection_id])
+        return done
 
     def rejections(self) -> list[dict[str, Any]]:
         """Details of the rejections on the bus."""
@@ -386,9 +420,15 @@ class World:
 
     def _pump(self) -> None:
         for _ in range(50):
-            if not (self._pump_stream() | self._pump_queue() | self._pump_executions()):
+            if not (self._pump_requests() | self._pump_stream() | self._pump_queue() | self._pump_executions()):
                 return
         raise RestlessError("the relay spins without time passing")
+
+    def _pump_requests(self) -> bool:
+        for message in self._requests[:1]:
+            self.receive(message)
+            return True
+        return False
 
     def _pump_stream(self) -> bool:
         if self._position == len(self.stream):
