@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.unit.pictures import png
 from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.scripted import NOON, LostReplyError
@@ -36,6 +37,11 @@ def code_of(world: World) -> str:
     (detail,) = world.rejections()
     code: str = detail["error"]["code"]
     return code
+
+
+def upload(world: World, key: str) -> None:
+    """A picture that lies in the inbox bucket."""
+    world.account.clients["s3"].put_object(Bucket=world.account.inbox, Key=key, Body=png())
 
 
 def tasks(world: World) -> list[str]:
@@ -458,6 +464,7 @@ def test_rejection_comes_whatever_dies_on_the_way(world: World, door: str, fault
     ],
 )
 def test_relative_image_is_below_the_files_folder(world: World, name: str, image: str, whole: str) -> None:
+    upload(world, whole)
     task = world.accept(world.drop(name=name, images=[image]))
     assert task is not None
     assert task.request["images"] == [f"s3://{world.account.inbox}/{whole}"]
@@ -465,6 +472,7 @@ def test_relative_image_is_below_the_files_folder(world: World, name: str, image
 
 def test_relative_images_of_subjects_are_found(world: World) -> None:
     subjects = [{"id": "1", "images": ["fox.png", "https://images.example.com/x.png"]}]
+    upload(world, "requests/acme/fox.png")
     task = world.accept(world.drop(images=None, subjects=subjects, prompt="@1 runs"))
     assert task is not None
     assert task.request["subjects"][0]["images"] == [
