@@ -14,6 +14,7 @@ from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.submission import attempt_mark
 from vidu_relay.domain.task import Attempt, Task
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
+from vidu_relay.usecases.ports import new_claim
 
 HOUR = 3_600_000
 LATER = NOW + 60_000
@@ -604,7 +605,19 @@ def test_a_task_adopted_after_it_expired_that_was_called_off_is_left_alone() -> 
 # --- marks
 
 
-def test_a_mark_is_that_of_one_attempt_of_one_task_and_shows_no_claim() -> None:
+def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_mark() -> None:
+    first = new_task()
+    assert first.attempt is not None
+    mark = attempt_mark(first.task_id, first.attempt)
+    for _ in range(3):
+        waiting = lifecycle.record_not_created(first, now=NOW, retry_after_seconds=None, jitter=0.0, policy=POLICY)
+        again = lifecycle.begin_attempt(waiting, claim=new_claim(waiting.attempt), now=LATER)
+        assert again.attempt != first.attempt
+        assert lifecycle.adoption_fits(again, reading(mark=mark))
+        first = again
+
+
+def test_a_mark_is_that_of_one_task_and_shows_no_claim() -> None:
     marks = {attempt_mark(task_id, Attempt(claim, NOW)) for task_id in ("a", "b") for claim in ("x-claim", "y-claim")}
     assert len(marks) == 4
     assert not [mark for mark in marks if "claim" in mark]

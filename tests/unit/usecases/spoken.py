@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
 from typing import Any
@@ -103,6 +102,10 @@ class SpokenProvider(ScriptedProvider):
         self.cancels.append(remote_id)
         self.adapted.cancel(remote_id)
 
+    def proves(self, remote_id: str) -> bool:  # noqa: ARG002 - the other provider looks at it
+        """Whether what a read shows proves for which of our tasks it was created."""
+        return True
+
     def call_back(self, remote_id: str) -> tuple[str, str, dict[str, Any]]:
         """Task, token and body of a callback that tells the truth."""
         task_id = self.made_for[remote_id]
@@ -193,8 +196,8 @@ class SpokenVidu(SpokenProvider):
             return self._call_off(remote_id)
         return self._take(CreateCall(content["model"], content, content["callback_url"], content["payload"]))
 
-    def marks(self, remote_id: str) -> bool:
-        """Whether the task carries a mark of ours: the client's own payload goes first."""
+    def proves(self, remote_id: str) -> bool:
+        """It does not say when the task was created; the mark is missing where the client gave a payload."""
         return (self.remote[remote_id].mark or "").startswith(MARK_PREFIX)
 
     def _call_off(self, remote_id: str) -> Reply:
@@ -212,8 +215,7 @@ class SpokenVidu(SpokenProvider):
 
     def _told(self, remote_id: str) -> dict[str, Any]:
         there = self.remote[remote_id]
-        moment = datetime.fromtimestamp((there.created_at or 0) / 1000, UTC).isoformat()
-        told: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "created_at": moment, "payload": there.mark}
+        told: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "payload": there.mark}
         told["state"] = _VIDU_WORDS.get(there.state) or _WORDS[there.state]
         if there.state is ProgressState.CANCELED and int(remote_id.rpartition("-")[2]) % 2:
             told |= {"state": "failed", "err_code": "UserCancelled"}

@@ -103,6 +103,12 @@ def provider_finishes(world: World) -> None:
             world.provider.finish(remote_id)
 
 
+def provider_rings(world: StoryWorld) -> set[str]:
+    """It calls back for each task; those that were answered well, and prove whose they are."""
+    rang = {remote_id for remote_id in list(world.provider.remote) if rings_truly(world, remote_id)}
+    return {remote_id for remote_id in rang if world.provider.proves(remote_id)}
+
+
 def rings_truly(world: StoryWorld, remote_id: str, tries: int = 4) -> bool:
     """The provider calls back, again if that is refused, as it says it does; whether it was answered well."""
     for _ in range(tries):
@@ -133,9 +139,9 @@ def time_passes(
     provider_finishes(world)
     rang: set[str] = set()
     if callbacks == "soon":
-        rang = {remote_id for remote_id in list(world.provider.remote) if rings_truly(world, remote_id)}
+        rang = provider_rings(world)
     world.run()
     if callbacks == "after the end":
-        rang = {remote_id for remote_id in list(world.provider.remote) if rings_truly(world, remote_id)}
+        rang = provider_rings(world)
         world.run()
     return rang

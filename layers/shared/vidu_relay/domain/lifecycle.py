@@ -214,7 +214,7 @@ def drop_hints(task: Task, ids: tuple[str, ...]) -> Task:
 def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
     """Whether a remote task, named by a callback, can be the one whose id our create call lost.
 
-    Where it shows a mark of ours, that must be the attempt's own. Else it must have been created, by the provider's own
+    Where it shows a mark of ours, that must be this task's own. Else it must have been created, by the provider's own
     account, since the first attempt began and before the latest one was over: one that was denied to an earlier attempt
     is ours as well. A remote task that shows neither proves nothing.
     """

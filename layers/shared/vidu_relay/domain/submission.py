@@ -10,7 +10,7 @@ from typing import Any
 from vidu_relay.domain.image_reference import each_image, with_images
 from vidu_relay.domain.task import Attempt
 
-__all__ = ["MARK_PREFIX", "MAX_BODY_BYTES", "attempt_mark", "body_bytes", "provider_params"]
+__all__ = ["MARK_PREFIX", "MAX_BODY_BYTES", "attempt_mark", "body_bytes", "claim_of_task", "provider_params"]
 
 MARK_PREFIX = "vidu-relay:"
 
@@ -40,7 +40,13 @@ def body_bytes(request: Mapping[str, Any], inside: Mapping[str, int]) -> int:
 def attempt_mark(task_id: str, attempt: Attempt) -> str:
     """A mark for a create call, for a provider that hands it back when the task is read.
 
-    Whoever shows it was given it by that very call: it holds a digest of the attempt's random claim.
+    Whoever shows it was given it by a create call of this task, the latest one or one that was denied before it: it
+    holds a digest of what the random claims of the task's attempts have in common.
     """
-    digest = hashlib.sha256(f"{task_id}\0{attempt.claim}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{task_id}\0{claim_of_task(attempt)}".encode()).hexdigest()
     return f"{MARK_PREFIX}{task_id}:{digest[:32]}"
+
+
+def claim_of_task(attempt: Attempt) -> str:
+    """The part of an attempt's claim that all attempts of the task share: the claim of the first."""
+    return attempt.claim.partition(".")[0]

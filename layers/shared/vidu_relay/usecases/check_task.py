@@ -76,7 +76,7 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
     ports.ready()
     request = ports.present(task, archive.get(task.request_key) if task.request_key else task.request)
-    claim = new_claim()
+    claim = new_claim(task.attempt)
     begun = _record(
         task,
         lease,

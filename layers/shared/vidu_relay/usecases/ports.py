@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vidu_relay.domain.snapshot import ProviderSnapshot
+from vidu_relay.domain.submission import claim_of_task
+from vidu_relay.domain.task import Attempt
 
 __all__ = ["Clock", "Provider", "clock", "new_claim", "spread"]
 
@@ -38,9 +40,10 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_claim() -> str:
-    """A random mark for a create attempt."""
-    return secrets.token_urlsafe(9)
+def new_claim(before: Attempt | None = None) -> str:
+    """A random mark for a create attempt. The attempts of one task keep what stands before the dot of the first."""
+    fresh = secrets.token_urlsafe(9)
+    return f"{claim_of_task(before)}.{fresh}" if before else fresh
 
 
 def spread() -> float:

@@ -115,7 +115,7 @@ def submit_task(
 
 def _go_on(task: Task, whole: Mapping[str, Any], ports: SubmissionPorts) -> Task:
     """Begin the create call of a queued task, unless somebody else has; the task as it stands after."""
-    claim, now = new_claim(), ports.clock()
+    claim, now = new_claim(task.attempt), ports.clock()
     if not never_begun(task, now):
         return task
     sent = ports.present(task, whole)
