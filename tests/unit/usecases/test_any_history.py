@@ -25,9 +25,11 @@ from tests.unit.usecases.figures import Figures
 from tests.unit.usecases.model import judge_at_rest, judge_so_far
 from tests.unit.usecases.schedule import Actor, Scheduler
 from tests.unit.usecases.scripted import NOON
-from tests.unit.usecases.spoken import Mood
+from tests.unit.usecases.spoken import CancelMood, Mood, SpokenVidu
 from tests.unit.usecases.stories import StoryWorld, time_passes
+from tests.unit.usecases.world import EVENT_SOURCE
 from vidu_relay.domain.errors import CallbackRefusedError, DeliveryInterruptedError
+from vidu_relay.domain.intake import DroppedFile, RequestEvent
 from vidu_relay.domain.snapshot import ProgressState, TaskError
 
 pytestmark = pytest.mark.usefixtures("explorable")
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("explorable")
 HISTORIES, STEPS = 200, 50
 
 KEYS = ("order-1", "order-2")
+DOORS = ("http", "http", "event", "file")
 HORIZON_MS = 48 * 3_600_000
 """Later than that no clock jumps, so that a video made at the end still comes before the late watch ends."""
 
@@ -86,11 +89,28 @@ class History(RuleBasedStateMachine):
         if self.publisher and self.publisher.ended:
             self.publisher = None
 
-    @initialize(large=st.booleans(), steps=st.integers(0, 9), mood=st.one_of(st.none(), st.sampled_from(Mood)))
-    def history_begins(self, large: bool, steps: int, mood: Mood | None) -> None:
+    @initialize(
+        large=st.booleans(),
+        steps=st.integers(0, 12),
+        mood=st.one_of(st.none(), st.sampled_from(Mood)),
+        vidu=st.booleans(),
+        door=st.sampled_from(DOORS),
+    )
+    def history_begins(self, large: bool, steps: int, mood: Mood | None, vidu: bool, door: str) -> None:
         """With a request, in the middle of its work or done with it."""
+        if vidu:
+            self.world = StoryWorld(provider=SpokenVidu)
+            self.scheduler = Scheduler(self.world.effects)
+        self.world.open_doors()
         self.world.provider.moods = [mood] if mood else []
-        self.client_submits(KEYS[0], large)
+        if door == "http":
+            self.client_submits(KEYS[0], large)
+        elif door == "event":
+            self.sender_puts_an_event(KEYS[0], large)
+        else:
+            self.sender_drops_a_file(0)
+        if door != "http":
+            self.queue_hands_a_request_over(0)
         self.go_on(0, steps)
         self.bury()
 
@@ -98,6 +118,49 @@ class History(RuleBasedStateMachine):
     def client_submits(self, key: str, large: bool) -> None:
         payload = self.asked.setdefault(key, "p" * 2000 if large else None)
         self.begin(f"submit {key}", lambda: self.world.submit(key=key, payload=payload))
+
+    @rule(key=st.sampled_from([*KEYS, None]), large=st.booleans())
+    def sender_puts_an_event(self, key: str | None, large: bool) -> None:
+        """Under a key that HTTP may have used for the same, or under its own id."""
+        payload = self.asked.setdefault(key, "p" * 2000 if large else None) if key else None
+        more = {"idempotency_key": key} if key else {}
+        detail = {"request": self.world.body(payload=payload), **more}
+        self.world.send(self.world.event(f"event-{len(self.world.sent)}", detail=detail))
+
+    @rule(number=st.integers(0, 2))
+    def sender_drops_a_file(self, number: int) -> None:
+        """Of three contents under one name: what was dropped before gives the same task."""
+        self.world.send(self.world.drop(prompt=f"cat {number}"))
+
+    @rule(bad=st.sampled_from(["no request", "nobody", "nonsense", "another's key"]))
+    def sender_asks_in_vain(self, bad: str) -> None:
+        if bad == "nonsense":
+            asked: DroppedFile | RequestEvent = self.world.drop(b"{")
+        elif bad == "another's key" and KEYS[0] in self.known():
+            asked = self.world.event(f"event-{len(self.world.sent)}", idempotency_key=KEYS[0])
+            asked.detail["request"]["prompt"] = "something else"
+        else:
+            source = "nobody" if bad == "nobody" else EVENT_SOURCE
+            asked = self.world.event(f"event-{len(self.world.sent)}", source, detail={})
+        self.world.send(asked, refused=True)
+
+    def known(self) -> list[str]:
+        """The keys whose tasks are recorded."""
+        return [key for key in KEYS if self.world.item(f"task#{self.world.task_id(key)}")]
+
+    @precondition(lambda self: bool(self.world.sent))
+    @rule(number=NUMBER)
+    def queue_hands_a_request_over(self, number: int) -> None:
+        """Any message, one that was worked off, and the same one twice at a time as well."""
+        message = self.world.sent[-1 - number % len(self.world.sent)]
+        self.begin("request", lambda: self.world.receive(message))
+
+    @precondition(lambda self: bool(self.world.stream))
+    @rule(number=NUMBER)
+    def client_cancels(self, number: int) -> None:
+        task_ids = list(dict.fromkeys(record["dynamodb"]["NewImage"]["pk"]["S"] for record in self.world.stream))
+        task_id = task_ids[number % len(task_ids)].removeprefix("task#")
+        self.begin(f"cancel {task_id}", lambda: self.world.cancel(task_id))
 
     @precondition(lambda self: bool(self.world.provider.remote))
     @rule(number=NUMBER, chatter=CHATTER)
@@ -120,7 +183,7 @@ class History(RuleBasedStateMachine):
         made = self.world.provider.made_for
         first, *_, last = sorted(made)
         task_id, token, _ = self.world.provider.call_back(first)
-        self.misled |= made[last] != task_id
+        self.misled |= made[last] != task_id and not isinstance(self.world.provider, SpokenVidu)
         body = json.dumps({"id": last, "status": "completed"}).encode()
         self.begin("callback that names another's id", lambda: self.world.ring(task_id, body, token=token))
 
@@ -243,7 +306,8 @@ class History(RuleBasedStateMachine):
         return [
             remote_id
             for remote_id, snapshot in sorted(self.world.provider.remote.items())
-            if not (snapshot.video_urls if snapshot.state is ProgressState.SUCCEEDED else self.verdict(remote_id))
+            if snapshot.state is not ProgressState.CANCELED
+            and not (snapshot.video_urls if snapshot.state is ProgressState.SUCCEEDED else self.verdict(remote_id))
         ]
 
     def verdict(self, remote_id: str) -> bool:
@@ -266,10 +330,19 @@ class History(RuleBasedStateMachine):
             urls = [f"https://cdn.example.com/{remote_id}/{n}.mp4?Signature=a" for n in range(1 + number % 2)]
             self.world.provider.finish(remote_id, *urls)
 
-    @rule(mood=st.sampled_from(Mood), away=st.booleans(), known=st.booleans(), trouble=st.booleans())
-    def circumstances_change(self, mood: Mood, away: bool, known: bool, trouble: bool) -> None:
-        """How the next create call ends, whether the provider can be read, what its video host is like."""
+    @rule(
+        mood=st.sampled_from(Mood),
+        cancel=st.one_of(st.none(), st.sampled_from(CancelMood)),
+        away=st.booleans(),
+        known=st.booleans(),
+        trouble=st.booleans(),
+    )
+    def circumstances_change(
+        self, mood: Mood, cancel: CancelMood | None, away: bool, known: bool, trouble: bool
+    ) -> None:
+        """How the next create and cancel calls end, whether the provider can be read, what its video host is like."""
         self.world.provider.moods = [mood]
+        self.world.provider.cancel_moods = [cancel] if cancel else []
         self.world.provider.unavailable = away
         self.world.source.known_length = known
         self.world.source.faults = [DeliveryInterruptedError("source_stalled", "No byte came.")] if trouble else []
@@ -278,7 +351,7 @@ class History(RuleBasedStateMachine):
 
     @invariant()
     def the_promises_hold(self) -> None:
-        underway = sum(actor.name.startswith("submit") for actor in self.alive)
+        underway = sum(actor.name.startswith(("submit", "request")) for actor in self.alive)
         judge_so_far(self.world, misled=self.misled, lost_places=self.strikes + underway)
         self.explored["steps"] += 1
 
@@ -287,14 +360,14 @@ class History(RuleBasedStateMachine):
             self.scheduler.finish(actor)
         self.bury()
         world = self.world
-        world.provider.unavailable, world.provider.moods = False, []
+        world.provider.unavailable, world.provider.moods, world.provider.cancel_moods = False, [], []
         for remote_id, snapshot in world.provider.remote.items():
             if snapshot.error and not self.verdict(remote_id):
                 world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
             if snapshot.state is ProgressState.SUCCEEDED and not snapshot.video_urls:
                 world.provider.show(remote_id, ProgressState.PROCESSING)
         for callbacks in ("never", "soon"):
-            rang: set[str] = set()
+            rang = time_passes(world, callbacks)
             for key in KEYS:
                 if key in self.asked:
                     rang |= time_passes(world, callbacks, key, payload=self.asked[key])

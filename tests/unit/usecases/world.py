@@ -89,7 +89,7 @@ class _Request:
 
     asked: DroppedFile | RequestEvent
     task_id: str | None
-    received: int = 0
+    failures: int = 0
     dead: bool = False
 
 
@@ -280,9 +280,9 @@ class World:
 
     def receive(self, message: _Request) -> bool:
         """The queue hands a request over; whether it is done with."""
-        message.received += 1
         done = self.survive(lambda: self.accept(message.asked))
-        if message in self._requests and (done or message.received >= MAX_RECEIVES):
+        message.failures += not done
+        if message in self._requests and (done or message.failures >= MAX_RECEIVES):
             self._requests.remove(message)
             message.dead = not done
             self.deaths.extend([] if done else [message.asked.rejection_id])
