@@ -307,6 +307,9 @@ def _judge_images(world: World) -> None:
     for call in world.provider.calls:
         wanted = world.pictures.get(urlsplit(call.callback_url).path.rpartition("/")[2])
         if wanted is not None:
+            links = [image for image in call.params["images"] if not image.startswith("data:")]
+            lasting = not (call.params.get("off_peak") and links)
+            _hold(lasting, Promise.TRUE_IMAGES, "links that die before an off-peak task begins")
             got = [_opened(world, image) for image in call.params["images"]]
             _hold(got == wanted, Promise.TRUE_IMAGES, f"{[len(image) for image in got]} bytes were given")
 

@@ -383,6 +383,7 @@ def test_no_outside_call_goes_untried(account: Account) -> None:
         "dynamodb.update_item",
         "dynamodb.query",
         "events.put_events",
+        "provider.cancel",
         "provider.create",
         "provider.read",
         "s3.complete_multipart_upload",

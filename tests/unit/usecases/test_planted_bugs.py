@@ -77,13 +77,18 @@ def together(*names: str, tries: int = 150) -> Wall:
     return run
 
 
-def story(prepare: Callable[[StoryWorld], object], callbacks: str = "never") -> Wall:
+def story(
+    prepare: Callable[[StoryWorld], object],
+    callbacks: str = "never",
+    provider: type[SpokenProvider] = SpokenProvider,
+    keys: tuple[str, ...] = (KEY,),
+) -> Wall:
     """One story without faults of ours."""
 
     def run() -> Iterator[object]:
-        world = StoryWorld()
+        world = StoryWorld(provider=provider)
         prepare(world)
-        rang = time_passes(world, callbacks, KEY)
+        rang = time_passes(world, callbacks, *keys)
         judge_at_rest(world, rang=rang)
         yield world
 

@@ -27,13 +27,15 @@ REACH = 25
 ADOPTIONS = ("callback adopts", "check adopts by a hint", "check looks before it submits")
 
 
-def by_queue(ask: Callable[[World], DroppedFile | RequestEvent], *, refused: bool = False) -> Scenario:
-    """A request through its queue, which hands it over once more at the end."""
+def by_queue(
+    ask: Callable[[World], DroppedFile | RequestEvent], *, refused: bool = False, twice: bool = False
+) -> Scenario:
+    """A request through its queue, which hands it over until it is done with, or once more than that."""
 
     def receive(world: World) -> None:
         world.receive(world.send(ask(world), refused=refused))
 
-    return Scenario(doors_open, receive, 1, again=lambda world: world.receive(world.sent[-1]))
+    return Scenario(doors_open, receive, 1, again=lambda world: world.receive(world.sent[-1]) if twice else None)
 
 
 def asked_before_otherwise(world: World) -> RequestEvent:
@@ -45,11 +47,11 @@ def asked_before_otherwise(world: World) -> RequestEvent:
 
 QUEUED = {
     "file by its queue": by_queue(lambda w: w.drop()),
-    "event by its queue": by_queue(lambda w: w.event()),
+    "event by its queue": by_queue(lambda w: w.event(), twice=True),
     "event with a key by its queue": by_queue(lambda w: w.event(idempotency_key="order-1")),
     "file that is refused": by_queue(lambda w: w.drop(b"{"), refused=True),
     "event that is refused": by_queue(lambda w: w.event(detail={"request": 1}), refused=True),
-    "event of nobody": by_queue(lambda w: w.event(source="nobody"), refused=True),
+    "event of nobody": by_queue(lambda w: w.event(source="nobody"), refused=True, twice=True),
     "event whose key is another request's": by_queue(asked_before_otherwise, refused=True),
 }
 STORIES: dict[str, tuple[Scenario, type[SpokenProvider]]] = {
