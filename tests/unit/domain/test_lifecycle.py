@@ -378,7 +378,7 @@ def test_a_task_without_an_answer_expires_with_its_reason(task: Task, code: str)
     assert (after.status, after.error.code, after.version) == (Status.EXPIRED, code, task.version + 1)
 
 
-@pytest.mark.parametrize("status", [Status.GENERATED, *SETTLED])
+@pytest.mark.parametrize("status", sorted({Status.GENERATED, *SETTLED}))
 def test_a_task_whose_outcome_is_known_cannot_expire(status: Status) -> None:
     with pytest.raises(TransitionError):
         expired(task_in(status))
