@@ -20,10 +20,10 @@ from vidu_relay.domain.snapshot import ProgressState
 
 pytestmark = pytest.mark.usefixtures("explorable")
 
-LIMIT, SAMPLE = 260, 70
+LIMIT, SAMPLE = 150, 40
 """Schedules of one story: all of them up to the first number, else as many as the second says."""
 
-STRUCK = 25
+STRUCK = 12
 """Schedules of one story in which something goes wrong besides."""
 
 

@@ -17,7 +17,7 @@ from vidu_relay.domain.intake import DroppedFile, RequestEvent
 
 pytestmark = pytest.mark.usefixtures("explorable")
 
-SAMPLE = 120
+SAMPLE = 60
 """Pairs of one scenario."""
 
 REACH = 25
