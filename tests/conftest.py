@@ -4,6 +4,7 @@ Sockets are closed to every test (``--disable-socket`` in pyproject.toml). The f
 this machine, so their tests may reach it, and nothing else.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in TALKS_TO_THIS_MACHINE:
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "localhost"]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests say that they explored, summed up. It stands here because only here it is seen with `-n`, too."""
+    explored: Counter[str] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, content in report.user_properties:
+                if name == "explored":
+                    what, number = content
+                    explored[what] += number
+    if explored:
+        terminalreporter.section("explored")
+        for what, number in sorted(explored.items()):
+            terminalreporter.write_line(f"{number:>9,} {what}")

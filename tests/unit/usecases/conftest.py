@@ -1,4 +1,3 @@
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -49,17 +48,3 @@ def explorable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Where a test says what it explored."""
     return Figures(request.config.getoption("--campaign"), request.node.user_properties)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    explored: Counter[str] = Counter()
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            for name, content in report.user_properties:
-                if name == "explored":
-                    what, number = content
-                    explored[what] += number
-    if explored:
-        terminalreporter.section("explored")
-        for what, number in sorted(explored.items()):
-            terminalreporter.write_line(f"{number:>9,} {what}")
