@@ -1,0 +1,292 @@
+"""Messages that are not ours: on the bus, from the archive, put straight into the queue of deliveries.
+
+Workers take an id from a message and nothing else, so the worst that a message can do is make us look again.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.client import RelayClient
+from tests.e2e.attempts import as_function, calm_task, effects, outputs
+from tests.e2e.waiting import wait_until
+from tests.unit.template import FUNCTIONS
+
+COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+MISSING = "a" * 26
+
+Body = dict[str, Any]
+
+
+def forged(task_id: Any, status: str = "generated", **more: Any) -> str:
+    """The detail of a `VideoTaskGenerated` as we would publish it, with a video of the forger's choice."""
+    task = {
+        "task_id": task_id,
+        "status": status,
+        "version": 99,
+        "output": [{"results": [{"type": "video", "url": "https://forger.example/video.mp4"}]}],
+        "videos": [{"bucket": "forger", "key": "videos/forged.mp4"}],
+        **more,
+    }
+    return json.dumps({"event_id": f"{task_id}:99", "tenant_id": "intruder", "task": task})
+
+
+def entry(relay: RelayClient, source: str, detail: str, kind: str = "VideoTaskGenerated") -> Body:
+    return {"EventBusName": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
+
+
+def arrived(relay: RelayClient, wanted: Callable[[Body], bool]) -> Body:
+    """The event on the bus's own queue, once it is there: from then on every rule has seen it."""
+    sqs, url, found = relay.aws("sqs"), relay.stack.events_queue_url, []
+
+    def there() -> bool:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            found.append(json.loads(message["Body"]))
+        return any(wanted(event) for event in found)
+
+    wait_until(there, "the event")
+    return next(event for event in found if wanted(event))
+
+
+def runs_of(relay: RelayClient, folder: str) -> int:
+    """How often a function was called so far."""
+    logs = relay.aws("logs")
+    function = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions[folder])
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=function["LoggingConfig"]["LogGroup"])
+    return sum(event["message"].startswith("START ") for page in pages for event in page["events"])
+
+
+def wait_until_worked_off(relay: RelayClient, url: str) -> None:
+    def empty() -> bool:
+        found = relay.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(COUNTS))["Attributes"]
+        return all(found[count] == "0" for count in COUNTS)
+
+    wait_until(empty, "an empty queue", 60)
+
+
+@contextmanager
+def impatient(relay: RelayClient, url: str) -> Iterator[None]:
+    """Meanwhile a message that fails is visible again at once, and soon a dead letter."""
+    sqs = relay.aws("sqs")
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    try:
+        yield
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+def take_all(relay: RelayClient, url: str) -> list[str]:
+    """Take every message out of a queue."""
+    sqs, taken = relay.aws("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            taken.append(message["Body"])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return taken
+
+
+def test_event_in_our_name_is_refused_even_to_an_administrator_of_the_account(
+    relay: RelayClient, request_body: Body
+) -> None:
+    task_id = calm_task(relay, request_body)
+    before = effects(relay, task_id)
+    ours, own = entry(relay, "vidu-relay", forged(task_id)), entry(relay, "some.app", "{}")
+
+    for entries in ([ours], [own, ours], [ours, own], [entry(relay, "vidu-relay", "{}", "VideoTaskCompleted")]):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            relay.aws("events").put_events(Entries=entries)
+    for source in ("Vidu-Relay", "vidu-relay ", "vidu-relay.", " vidu-relay", "vidu_relay"):
+        relay.aws("events").put_events(Entries=[entry(relay, source, forged(task_id))])
+        arrived(relay, lambda event, source=source: event["source"] == source)  # type: ignore[misc]
+    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+
+    assert effects(relay, task_id) == before
+
+
+@pytest.mark.parametrize("folder", sorted(set(FUNCTIONS) - {"publish_events"}))
+def test_no_function_but_the_publisher_puts_any_event(relay: RelayClient, folder: str) -> None:
+    for source in ("vidu-relay", "some.app"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            as_function(relay, folder, "events").put_events(Entries=[entry(relay, source, forged(MISSING))])
+
+
+def test_publisher_speaks_in_no_other_name(relay: RelayClient) -> None:
+    events = as_function(relay, "publish_events", "events")
+    ours = entry(relay, "vidu-relay", "{}", "Probe")
+    for source in ("some.app", relay.stack.event_source, "aws.s3", "vidu-relay2"):
+        for entries in ([entry(relay, source, "{}")], [ours, entry(relay, source, "{}")]):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                events.put_events(Entries=entries)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        events.put_events(Entries=[{**ours, "EventBusName": "default"}])
+
+
+@pytest.mark.parametrize("source", ("some.app", "demo.app", "awsome.s3", "vidu-relay.evil"))
+def test_forged_event_of_another_source_starts_nothing(relay: RelayClient, request_body: Body, source: str) -> None:
+    task_id = calm_task(relay, request_body)
+    before, runs = effects(relay, task_id), runs_of(relay, "deliver_videos")
+
+    reply = relay.aws("events").put_events(Entries=[entry(relay, source, forged(task_id))])
+    mark = reply["Entries"][0]["EventId"]
+    arrived(relay, lambda event: event["id"] == mark)
+    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+
+    assert runs_of(relay, "deliver_videos") == runs
+    assert effects(relay, task_id) == before
+
+
+def test_event_forged_with_the_publishers_own_rights_only_makes_us_look(relay: RelayClient, request_body: Body) -> None:
+    """As if its credentials were stolen: what the event says of status, version and video is not believed."""
+    task_id = calm_task(relay, request_body)
+    settled = relay.wait(relay.submit(request_body | {"prompt": "@fox sits with @robot"})["task_id"], "completed")
+    before = effects(relay, task_id, settled["task_id"])
+    queues = outputs(relay)
+    ids: list[Any] = [task_id, settled["task_id"], MISSING, f'x", "task_id": "{task_id}', {"task_id": task_id}, 7, None]
+    details = [forged(id_) for id_ in ids] + [forged(task_id, "completed"), forged(task_id, padding="x" * 200_000)]
+
+    with impatient(relay, queues["DeliveriesQueueUrl"]):
+        for detail in details:
+            thief = as_function(relay, "publish_events", "events")
+            reply = thief.put_events(Entries=[entry(relay, "vidu-relay", detail)])
+            assert reply["FailedEntryCount"] == 0
+        wait_until_worked_off(relay, queues["DeliveriesQueueUrl"])
+    take_all(relay, queues["DeliveriesDeadLettersUrl"])
+
+    assert effects(relay, task_id, settled["task_id"]) == before
+
+
+def test_replay_of_the_archive_reaches_consumers_and_copies_nothing(relay: RelayClient, request_body: Body) -> None:
+    began = datetime.now(UTC) - timedelta(minutes=1)
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+    first = arrived(
+        relay,
+        lambda event: (
+            event["detail"].get("task", {}).get("task_id") == task["task_id"]
+            and event["detail-type"] == "VideoTaskCompleted"
+        ),
+    )
+    before, runs = effects(relay, task["task_id"]), runs_of(relay, "deliver_videos")
+    events = relay.aws("events")
+    bus = outputs(relay)["EventBusArn"]
+    archive = events.describe_archive(ArchiveName=outputs(relay)["EventArchiveName"])
+    name = f"replay-{secrets.token_hex(4)}"
+    events.start_replay(
+        ReplayName=name,
+        EventSourceArn=archive["ArchiveArn"],
+        EventStartTime=began,
+        EventEndTime=datetime.now(UTC) + timedelta(minutes=1),
+        Destination={"Arn": bus},
+    )
+
+    again = arrived(
+        relay,
+        lambda event: (
+            event.get("replay-name") == name
+            and event["detail-type"] == "VideoTaskCompleted"
+            and event["detail"]["task"]["task_id"] == task["task_id"]
+        ),
+    )
+    wait_until(lambda: events.describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
+    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+
+    assert again["detail"] == first["detail"]
+    assert runs_of(relay, "deliver_videos") == runs
+    assert effects(relay, task["task_id"]) == before
+
+
+UNREADABLE = {
+    "empty": " ",
+    "text": "deliver everything",
+    "number": "7",
+    "null": "null",
+    "list": '["{task}"]',
+    "text with an id": '"{task}"',
+    "id as a list": '{{"task_id": ["{task}"]}}',
+    "id as an object": '{{"task_id": {{"S": "{task}"}}}}',
+    "no id": '{{"task_id": null}}',
+    "another name": '{{"TASK_ID": "{task}"}}',
+    "longer": '{{"task_id": "{task}x"}}',
+    "upper case": '{{"task_id": "AAAAAAAAAAAAAAAAAAAAAAAAAA"}}',
+    "record's key": '{{"task_id": "task#{task}"}}',
+    "path": '{{"task_id": "../{task}"}}',
+    "line end": '{{"task_id": "{task}\\n"}}',
+    "null byte": '{{"task_id": "{task}\\u0000"}}',
+    "deep": "[" * 20_000,
+    "large": '{{"task_id": "' + "a" * 200_000 + '"}}',
+    "binary": '{{"task_id": "\u00fe\u00ff\U0001f4a3"}}',
+    "event": '{{"detail": {{"task": {{"task_id": "{task}"}}}}}}',
+}
+READABLE = {
+    "unfinished": '{{"task_id": "{task}"}}',
+    "missing": '{{"task_id": "' + MISSING + '"}}',
+    "settled": '{{"task_id": "{settled}"}}',
+    "another": '{{"task_id": "{other}"}}',
+    "told what to do": '{{"task_id": "{task}", "status": "generated", "bucket": "forger", "url": "https://forger.example"}}',
+    "twice": '{{"task_id": "{settled}", "task_id": "{task}"}}',
+}
+
+
+def test_messages_put_straight_into_the_queue_change_nothing_and_end(relay: RelayClient, request_body: Body) -> None:
+    """What can be read is looked at and found to be no work; what cannot ends among the dead letters."""
+    task_id = calm_task(relay, request_body)
+    settled = relay.wait(relay.submit(request_body | {"prompt": "@fox meets @robot"})["task_id"], "completed")[
+        "task_id"
+    ]
+    other = calm_task(relay, request_body | {"prompt": f"{request_body['prompt']}, another one"})
+    before, queues = effects(relay, task_id, settled, other), outputs(relay)
+    take_all(relay, queues["DeliveriesDeadLettersUrl"])
+    names = {"task": task_id, "settled": settled, "other": other}
+    unreadable = [body.format(**names) for body in UNREADABLE.values()]
+    sqs, dead = relay.aws("sqs"), list[str]()
+
+    with impatient(relay, queues["DeliveriesQueueUrl"]):
+        for body in (*unreadable, *(body.format(**names) for body in READABLE.values())):
+            sqs.send_message(QueueUrl=queues["DeliveriesQueueUrl"], MessageBody=body)
+        wait_until_worked_off(relay, queues["DeliveriesQueueUrl"])
+
+        def buried() -> bool:
+            dead.extend(take_all(relay, queues["DeliveriesDeadLettersUrl"]))
+            return len(dead) >= len(unreadable)
+
+        wait_until(buried, "the dead letters")
+
+    assert sorted(dead) == sorted(unreadable)
+    assert effects(relay, task_id, settled, other) == before
+
+
+def test_execution_that_somebody_else_starts_has_no_lease_and_does_nothing(
+    relay: RelayClient, request_body: Body
+) -> None:
+    task_id = calm_task(relay, request_body)
+    before = effects(relay, task_id)
+    lease = int(before["records"][task_id]["lease"]["N"])
+    states = relay.aws("stepfunctions")
+    inputs: list[Any] = [
+        {"task_id": task_id, "lease": lease - 1},
+        {"task_id": task_id, "lease": lease + 1},
+        {"task_id": task_id, "lease": 0},
+        {"task_id": task_id, "lease": -1},
+        {"task_id": MISSING, "lease": lease},
+        {"task_id": f"../{task_id}", "lease": lease},
+        {"task_id": task_id},
+        {"task_id": task_id, "lease": "all"},
+        {},
+    ]
+    started = [
+        states.start_execution(stateMachineArn=relay.stack.state_machine_arn, input=json.dumps(given))["executionArn"]
+        for given in inputs
+    ]
+    for arn in started[:6]:
+        wait_until(lambda arn=arn: states.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "its end")  # type: ignore[misc]
+    for arn in started[6:]:  # tried again for a while, in vain
+        states.stop_execution(executionArn=arn)
+
+    assert effects(relay, task_id) == before
