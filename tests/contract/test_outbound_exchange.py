@@ -330,6 +330,21 @@ def test_no_key_and_no_body_gets_into_an_error() -> None:
     assert "ours" not in str(caught.value)
 
 
+@pytest.mark.parametrize("form", ("sk-0123/456+789abcdef", "sk-0123%2F456%2B789abcdef", "sk-0123\\/456+789abcdef"))
+def test_a_reply_that_repeats_our_key_is_read_without_it(form: str) -> None:
+    """Errors are shown to tenants, and a provider may quote the key that it did not like."""
+    body = f'{{"error": "the key {form} is not ({form})"}}'.encode()
+    head = f"HTTP/1.1 401 Unauthorized\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with SocketServer(answers(head + body)) as server:
+        reply = post(server.origin, headers={"Authorization": "Bearer sk-0123/456+789abcdef"})
+    assert reply.body.decode() == '{"error": "the key … is not (…)"}'
+
+
+def test_a_key_too_short_to_be_told_from_a_word_stays_a_word() -> None:
+    with SocketServer(answers(b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"id": "ours"}')) as server:
+        assert post(server.origin).body == b'{"id": "ours"}'
+
+
 def test_a_kept_session_sends_back_no_cookie() -> None:
     sets = answers(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nContent-Length: 2\r\n\r\n{}")
     with SocketServer(sets) as server, Session() as kept:

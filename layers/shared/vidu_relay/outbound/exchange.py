@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import quote
 
 import certifi
 import requests
@@ -27,6 +28,8 @@ __all__ = ["BrokenExchangeError", "ExchangeError", "NotSentError", "Reply", "Ses
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 """A poll reply may echo a payload of 1 MiB with every character escaped; nothing honest is longer than this."""
+
+MIN_KEY_CHARACTERS = 16
 
 _CHUNK = 64 * 1024
 
@@ -84,7 +87,9 @@ def exchange(
 ) -> Reply:
     """Send one request and read its reply, of at most 8 MiB and within the two times together.
 
-    Without a `session` the connection is fresh and closed afterwards. Redirects are not followed.
+    Without a `session` the connection is fresh and closed afterwards. Redirects are not followed. Where the reply's
+    body repeats the key of our `Authorization` header, "…" stands in its place: nothing of a reply is kept from logs,
+    events and clients by itself.
     Raises `NotSentError` or `BrokenExchangeError`; with a kept-alive session always the latter, since a reused
     connection proves nothing.
     """
@@ -129,7 +134,20 @@ def _exchange(
             if len(content) > MAX_REPLY_BYTES:
                 raise BrokenExchangeError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
         lower = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, lower, bytes(content))
+        return Reply(response.status_code, lower, _without_key(bytes(content), headers))
+
+
+def _without_key(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body without the key it was asked for with: plain, as in a URL, and with slashes as some JSON has them.
+
+    A key of fewer than `MIN_KEY_CHARACTERS` may be a word of the reply's own.
+    """
+    key = headers.get("Authorization", "").rpartition(" ")[2]
+    if len(key) < MIN_KEY_CHARACTERS:
+        return body
+    for form in {key, quote(key, safe=""), key.replace("/", "\\/")}:
+        body = body.replace(form.encode(), "…".encode())
+    return body
 
 
 def _shut(progress: _Progress) -> None:

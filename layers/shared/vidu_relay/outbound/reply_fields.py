@@ -6,13 +6,13 @@ Each reader takes whatever JSON gave and answers None where it cannot be what is
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from vidu_relay.domain.quoted_text import without_secrets
 from vidu_relay.domain.snapshot import TaskError
 
 __all__ = [
@@ -29,9 +29,6 @@ __all__ = [
 
 MAX_VIDEOS = 16
 MAX_TEXT_CHARACTERS = 128
-_TOKEN = re.compile(r"((?:token|signature)(?:=|%3D))[^\s&\"'<>]+", re.IGNORECASE)
-"""What opens something in an address of ours that the provider may quote: a callback's token, an image link's
-signature."""
 
 
 def json_object(body: bytes, names: Sequence[str] = ("id",)) -> dict[str, Any] | None:
@@ -75,9 +72,9 @@ def video_link(value: Any) -> str | None:
 
 
 def task_error(code: str | None, message: str | None) -> TaskError:
-    """Cut to what a task record should carry, without the token where the provider quotes our callback URL."""
-    said = _TOKEN.sub(r"\1…", message or "The provider gives no reason.")
-    return TaskError(_TOKEN.sub(r"\1…", code or "provider_error")[:64], said[:500])
+    """Cut to what a task record should carry, without what opens something where the provider quotes it."""
+    said = without_secrets(message or "The provider gives no reason.")
+    return TaskError(without_secrets(code or "provider_error")[:64], said[:500])
 
 
 def milliseconds(value: Any) -> int | None:
