@@ -149,6 +149,10 @@ class RelayClient:
         )
         return images
 
+    def ask_provider(self, what: str) -> Any:
+        """What the simulator says of itself: `tasks`, `tasks/<id>` with all that was seen of it, `requests`."""
+        return _json(self._http.get(f"{self._simulator}/_simulator/{what}", timeout=30))
+
     def create_calls(self) -> int:
         """How many create calls the simulator has had so far, whatever it answered."""
         calls = _json(self._http.get(f"{self._simulator}/_simulator/requests", timeout=10))

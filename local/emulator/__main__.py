@@ -94,12 +94,15 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
     from ministack.core import lambda_runtime
 
     from local.emulator import gaps
+    from local.emulator.faults import Faults
     from local.emulator.meter import Meter
 
     gaps.close_all(settings)
     meter = Meter()
     meter.watch_functions()
-    counted = meter.watch_calls(app)
+    faults = Faults()
+    faults.watch_functions()
+    counted = meter.watch_calls(faults.watch_calls(app))
 
     async def announced(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         async def announce(message: dict[str, Any]) -> None:

@@ -92,14 +92,13 @@ class Meter:
         return counted
 
     def _count(self, scope: dict[str, Any]) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        query = urllib.parse.parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        headers, query = parsed_headers(scope), parsed_query(scope)
         method, path = scope["method"], scope["path"]
         if path.startswith(API_PREFIX):
             entry = ("", "execute-api", method)
         else:
             service = detect_service(method, path, headers, query)
-            entry = (request_caller_arn(headers, query), service, _operation(service, method, path, headers, query))
+            entry = (request_caller_arn(headers, query), service, operation_name(service, method, path, headers, query))
         with self._lock:
             self._calls[entry] += 1
 
@@ -112,7 +111,17 @@ class Meter:
         await send({"type": "http.response.body", "body": body})
 
 
-def _operation(service: str, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]) -> str:
+def parsed_headers(scope: dict[str, Any]) -> dict[str, str]:
+    """A request's headers, names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def parsed_query(scope: dict[str, Any]) -> dict[str, list[str]]:
+    """A request's query."""
+    return urllib.parse.parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def operation_name(service: str, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]) -> str:
     """The operation's name where the protocol says it, else the method with what tells S3's operations apart."""
     target = headers.get("x-amz-target", "")
     if target:

@@ -1,0 +1,380 @@
+"""Let it happen: submit the tasks, make provider and AWS misbehave, wait until all is quiet, gather what can be seen.
+
+What the campaign does itself is what others do in life: clients submit again under their idempotency key until they
+are answered, the sweep runs (more often than each minute), and after a while the operator looks at what is not settled
+(`relay task check`) and publishes what could not be published (`relay failures republish`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+
+from local.chaos.faults import AwsFault, Phase, Plan, Times
+from local.chaos.verdict import Evidence, Judgement, Submitted, judge, possible_ends
+from local.client import RelayClient
+from local.programs import ROOT, program_environment, run
+from local.stack import Stack
+
+__all__ = ["Campaign", "CampaignError", "judge_all", "parameters"]
+
+CLIENTS = 8
+TRIES = 30
+SWEEP_SECONDS = 1.5
+LOOK_SECONDS = 3.0
+HAND_SECONDS = 15.0
+QUIET_SECONDS = 60.0
+SETTLED = frozenset({"completed", "failed", "expired", "canceled"})
+MAX_VIDEO_BYTES = 10_000_000
+"""Beyond S3's part size, so that an endless video meets the limit with a part uploaded already."""
+
+Progress = Callable[[str], None]
+
+
+class CampaignError(Exception):
+    """The campaign itself could not go on: nothing is said about the relay."""
+
+
+def parameters(times: Times, tasks: int) -> dict[str, str]:
+    """The template's parameters for a campaign."""
+    return {
+        "FirstCheckSeconds": str(times.first_check),
+        "CheckIntervalSeconds": str(times.check_interval),
+        "TaskDeadlineSeconds": str(times.deadline),
+        "MaxVideoBytes": str(MAX_VIDEO_BYTES),
+        "DailyTaskCap": str(10 * tasks + 1000),
+    }
+
+
+class Campaign:
+    """One campaign on a running stack. `work_dir` takes the logs of the operator's tool."""
+
+    def __init__(self, stack: Stack, times: Times, seed: int, work_dir: Path, progress: Progress) -> None:
+        self.stack = stack
+        self.by_hand: set[str] = set()
+        """The tasks that the operator looked at."""
+        self.republished = 0
+        """How often the operator published what could not be published."""
+        self._times, self._seed, self._work_dir, self._progress = times, seed, work_dir, progress
+        self._relay = RelayClient(stack)
+        self._outputs = self._read_outputs()
+        self._submitted: list[Submitted] = []
+        self._events: dict[str, list[dict[str, Any]]] = {}
+        self._broken: list[BaseException] = []
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._relay.close()
+
+    def run(self, phases: tuple[Phase, ...]) -> Evidence:
+        """Everything, to the end. Raises `CampaignError` if the campaign itself fails."""
+        with self._meanwhile(self._sweep), self._meanwhile(self._take_events):
+            for number, phase in enumerate(phases):
+                self._progress(_title(phase))
+                self._let_happen(number, phase)
+            self._progress("Nothing is wrong any more: waiting until every task has ended")
+            self._settle(time.monotonic())
+        self._settle_events()
+        return self._evidence()
+
+    @property
+    def submitted(self) -> tuple[Submitted, ...]:
+        """Every task that was taken."""
+        return tuple(self._submitted)
+
+    # Faults
+
+    def _let_happen(self, number: int, phase: Phase) -> None:
+        """Script the provider, switch AWS's fault on, submit, hold it on for a while, switch it off."""
+        for plan in phase.plans:
+            self._relay.script(plan.tag, plan.script)
+        # where nobody can wait for the end of a create attempt that AWS kept from being recorded, submits come first
+        patient = self._times.hand > self._times.deadline
+        early = phase.aws is not None and (patient or not phase.aws.harms_create)
+        if phase.aws and early:
+            self._order(number, phase.aws)
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            self._submitted += clients.map(self._submit, phase.plans)
+        if phase.aws:
+            if not early:
+                self._order(number, phase.aws)
+            time.sleep(self._times.hold)
+            self._control("DELETE")
+
+    def _order(self, number: int, fault: AwsFault) -> None:
+        names = self.stack.functions
+        faults = [{**order, "at": order["at"].format(**names)} for order in fault.orders]
+        self._control("PUT", {"seed": self._seed + number, "faults": faults})
+
+    def _control(self, method: str, order: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call the emulator's switch for faults, as the operator."""
+        url = f"{self.stack.aws_endpoint_url}/_faults"
+        body = json.dumps(order).encode() if order is not None else b""
+        request = AWSRequest(method, url, data=body)
+        SigV4Auth(Credentials("test", "test"), "faults", self.stack.region).add_auth(request)
+        reply = requests.request(
+            method, url, data=body, headers=dict(request.headers), verify=self.stack.aws_ca_bundle, timeout=30
+        )
+        if not reply.ok:
+            raise CampaignError(f"The emulator refuses the faults: {reply.text}")
+        answer: dict[str, Any] = reply.json()
+        return answer
+
+    # Clients
+
+    def _submit(self, plan: Plan) -> Submitted:
+        """What a client does: the same request under the same key, until it is answered."""
+        request = {
+            "model": "viduq2_pro_fast_reference2video",
+            "subjects": [{"id": "fox", "images": [self._relay.image("fox.png")]}],
+            "prompt": f"{plan.tag} @fox waits at a small station",
+            "duration": 1,
+            "resolution": "720p",
+        }
+        headers = {"Idempotency-Key": f"{self._seed}/{plan.tag}"}
+        at = time.time()
+        for refused in range(TRIES):
+            try:
+                reply = self._relay.call("POST", "/v1/tasks", json=request, headers=headers)
+            except requests.RequestException:
+                continue
+            if reply.status_code == 202:
+                return Submitted(plan, reply.json()["task_id"], at, refused)
+            if reply.status_code not in (403, 429, 500, 503):
+                raise CampaignError(f"A submit is answered {reply.status_code}: {reply.text[:300]}")
+            time.sleep(0.2 * (refused + 1))
+        raise CampaignError(f"A submit is not taken in {TRIES} tries: {plan.row}")
+
+    # What goes on beside
+
+    @contextmanager
+    def _meanwhile(self, work: Callable[[], float]) -> Iterator[None]:
+        """Do this again and again; it says after how many seconds."""
+        stop = threading.Event()
+
+        def loop() -> None:
+            try:
+                while not stop.wait(work()):
+                    pass
+            except BaseException as error:  # noqa: BLE001 - handed on to the campaign, which fails for it
+                self._broken.append(error)
+
+        thread = threading.Thread(target=loop, name=work.__name__)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _sweep(self) -> float:
+        # a sweep may be throttled, killed, or find the table unwell: the next one is soon
+        with contextlib.suppress(RuntimeError, ClientError):
+            self._relay.sweep()
+        return SWEEP_SECONDS
+
+    def _take_events(self) -> float:
+        sqs = self._relay.aws("sqs")
+        messages = sqs.receive_message(QueueUrl=self.stack.events_queue_url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            event = json.loads(message["Body"])
+            task_id = event["detail"].get("task", {}).get("task_id", "")
+            self._events.setdefault(task_id, []).append(event)
+            sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return 0.0 if messages else 0.3
+
+    # The end
+
+    def _settle(self, began: float) -> None:
+        """Wait for every task's end; the operator lends a hand from `Times.hand` on. Returns when patience is over."""
+        shown, hand_at = -1, began + self._times.hand
+        while time.monotonic() < began + self._times.patience:
+            self._check_health()
+            left = self._unsettled()
+            if len(left) != shown:
+                shown = len(left)
+                self._progress(f"  {shown} of {len(self._submitted)} have not ended")
+            if not left:
+                return
+            if time.monotonic() >= hand_at:
+                self._lend_a_hand(left)
+                hand_at = time.monotonic() + HAND_SECONDS
+            time.sleep(LOOK_SECONDS)
+
+    def _unsettled(self) -> list[str]:
+        """The tasks that are not settled, or settled in a way that is not for good."""
+        records = self._records()
+        ended = {task_id for task_id, record in records.items() if record["status"] in SETTLED}
+        waiting = [one.task_id for one in self._submitted if one.task_id not in ended]
+        expired = [
+            one for one in self._submitted if one.task_id in ended and records[one.task_id]["status"] == "expired"
+        ]
+        if expired:
+            creates, remote = self._creates(), self._remote({one.task_id for one in expired})
+            given = self._control("GET")["given"]
+            for one in expired:
+                ends = possible_ends(one, creates.get(one.task_id, ()), remote.get(one.task_id, ()), given, self._times)
+                if not any(end.status == "expired" for end in ends):
+                    waiting.append(one.task_id)
+        return waiting
+
+    def _lend_a_hand(self, task_ids: list[str]) -> None:
+        """`relay task check` for each; the second time round it may find what the first could not."""
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda task_id: self._operate("task", "check", task_id), task_ids))
+        self.by_hand.update(task_ids)
+
+    def _settle_events(self) -> None:
+        """Wait until every version's event has arrived; the operator publishes what could not be published."""
+        deadline = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < deadline:
+            while self._take_events() == 0.0:
+                pass
+            records = self._records()
+            missing = [
+                task_id
+                for task_id, record in records.items()
+                if len({event["detail"]["task"]["version"] for event in self._events.get(task_id, ())})
+                < record["version"]
+            ]
+            if not missing and not self._unpublished():
+                return
+            if self._unpublished():
+                self._operate("failures", "republish")
+                self.republished += 1
+            time.sleep(1)
+
+    def _operate(self, *words: str) -> None:
+        """The operator's own tool."""
+        stack_file = self._work_dir / "stack.json"
+        self.stack.write(stack_file)
+        command = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json", *words]
+        run(f"`relay {' '.join(words)}`", command, program_environment(self._work_dir), self._work_dir / "relay.log")
+
+    def _check_health(self) -> None:
+        if self._broken:
+            raise CampaignError(f"The campaign broke: {self._broken[0]!r}") from self._broken[0]
+
+    # Evidence
+
+    def _evidence(self) -> Evidence:
+        self._check_health()
+        self._progress("Comparing every task with what the provider saw and what S3 holds")
+        dead_letters, unrouted = self._outputs["DeliveriesDeadLettersUrl"], self._outputs["UnroutedEventsUrl"]
+        uploads = self._relay.aws("s3").list_multipart_uploads(Bucket=self.stack.videos_bucket).get("Uploads", [])
+        return Evidence(
+            records=self._records(),
+            shown=self._shown(),
+            events=self._events,
+            creates=self._creates(),
+            remote=self._remote(None),
+            objects=self._objects(),
+            given=self._control("GET")["given"],
+            places_taken=self._places_taken(),
+            open_uploads=[upload["Key"] for upload in uploads],
+            dead_letters=self._messages(dead_letters),
+            unrouted_events=len(self._messages(unrouted)),
+            unpublished=self._unpublished(),
+        )
+
+    def _items(self, prefix: str) -> Iterator[dict[str, Any]]:
+        pages = (
+            self._relay.aws("dynamodb").get_paginator("scan").paginate(TableName=self.stack.table, ConsistentRead=True)
+        )
+        for page in pages:
+            yield from (item for item in page["Items"] if item["pk"]["S"].startswith(prefix))
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        return {
+            item["pk"]["S"].removeprefix("task#"): {
+                "status": item["status"]["S"],
+                "version": int(item["version"]["N"]),
+                "due_at": int(item["due_at"]["N"]) if "due_at" in item else None,
+                "remote_id": item["remote_id"]["S"] if "remote_id" in item else None,
+            }
+            for item in self._items("task#")
+        }
+
+    def _places_taken(self) -> int:
+        return sum(int(item["accepted"]["N"]) for item in self._items(f"cap#{self.stack.tenant_id}#"))
+
+    def _shown(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        cursor: str | None = None
+        while True:
+            query = {"limit": "100", **({"cursor": cursor} if cursor else {})}
+            reply = self._relay.call("GET", "/v1/tasks", params=query)
+            reply.raise_for_status()
+            found |= {task["task_id"]: task for task in reply.json()["tasks"]}
+            cursor = reply.json()["next_cursor"]
+            if not cursor:
+                return found
+
+    def _creates(self) -> dict[str, list[dict[str, Any]]]:
+        """The simulator's create calls by our task: each names the address that it is to be called back at."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for call in self._relay.ask_provider("requests"):
+            if call.get("call") == "create":
+                found.setdefault(_task_of(call.get("identity", "")), []).append(call)
+        return found
+
+    def _remote(self, task_ids: set[str] | None) -> dict[str, list[dict[str, Any]]]:
+        """The simulator's tasks by ours, all or those of `task_ids`."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for short in self._relay.ask_provider("tasks"):
+            task_id = _task_of(short["callback_url"] or "")
+            if task_ids is None or task_id in task_ids:
+                found.setdefault(task_id, []).append(self._relay.ask_provider(f"tasks/{short['id']}"))
+        return found
+
+    def _objects(self) -> dict[str, tuple[int, str]]:
+        s3, found = self._relay.aws("s3"), {}
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.stack.videos_bucket):
+            for entry in page.get("Contents", []):
+                body = s3.get_object(Bucket=self.stack.videos_bucket, Key=entry["Key"])["Body"].read()
+                found[entry["Key"]] = (len(body), hashlib.sha256(body).hexdigest())
+        return found
+
+    def _messages(self, queue_url: str) -> list[str]:
+        sqs, found = self._relay.aws("sqs"), []
+        while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=600).get(
+            "Messages", []
+        ):
+            found += [str(message["Body"]) for message in messages]
+        return found
+
+    def _unpublished(self) -> int:
+        bucket = self._outputs["FailuresBucket"]
+        return int(self._relay.aws("s3").list_objects_v2(Bucket=bucket)["KeyCount"])
+
+    def _read_outputs(self) -> dict[str, str]:
+        stacks = self._relay.aws("cloudformation").describe_stacks(StackName=self.stack.stack_name)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+
+
+def judge_all(campaign: Campaign, evidence: Evidence, times: Times) -> list[Judgement]:
+    """Every task against the model."""
+    return [judge(one, evidence, times) for one in campaign.submitted]
+
+
+def _title(phase: Phase) -> str:
+    return f"{phase.aws.name if phase.aws else 'The provider misbehaves'}: {len(phase.plans)} tasks"
+
+
+def _task_of(callback_url: str) -> str:
+    """The id of our task in an address for callbacks."""
+    return callback_url.partition("?")[0].rpartition("/")[2]

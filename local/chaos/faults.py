@@ -1,0 +1,265 @@
+"""The rows of the campaign: every fault by its name, and which tasks meet which.
+
+A provider's fault is a script for the simulator (`local/simulator/scripts.py`), a fault of AWS an order for the
+emulator (`local/emulator/faults.py`). Everything is drawn from one seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["AwsFault", "Phase", "Plan", "Times", "aws_faults", "plan_campaign", "provider_faults"]
+
+Script = dict[str, Any]
+
+TOGETHER = "two or three of these at once"
+HEALTHY = "no fault"
+
+
+@dataclass(frozen=True)
+class Times:
+    """How quickly things go in a campaign, in seconds."""
+
+    deadline: int
+    """`TaskDeadlineSeconds`."""
+    hold: float
+    """How long a fault of AWS lasts."""
+    hand: float
+    """When, after the last submit, the operator begins to look at what is not settled."""
+    patience: float
+    """When, after the last submit, whatever is not settled is wrong."""
+    apart: bool = True
+    """Whether AWS's faults come one after another, or in two groups, each at once."""
+    generation: float = 2.0
+    first_check: int = 2
+    check_interval: int = 1
+
+
+@dataclass(frozen=True)
+class AwsFault:
+    """What goes wrong in AWS while some tasks are on their way.
+
+    `orders` are for the emulator; in a name, `{submit_task}` stands for that function's. `harms_create` says that it
+    may keep a create call's outcome from being recorded: such a task is settled only once its attempt must be over.
+    """
+
+    name: str
+    orders: tuple[Mapping[str, Any], ...]
+    harms_create: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One task: its row in the table, its words in the prompt and how the simulator treats it."""
+
+    row: str
+    tag: str
+    script: Script
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Tasks that are submitted together, and what is wrong with AWS meanwhile."""
+
+    plans: tuple[Plan, ...]
+    aws: AwsFault | None = None
+
+
+def provider_faults(times: Times) -> dict[str, Script]:
+    """Each fault of the provider's, alone."""
+    past_deadline = times.deadline + 4
+    return {
+        HEALTHY: {},
+        "callbacks: all lost": {"callbacks": {"drop": True}},
+        "callbacks: the end lost": {"callbacks": {"drop": ["success", "failed"]}},
+        "callbacks: duplicated": {"callbacks": {"duplicate": 4}},
+        "callbacks: past the deadline": {"callbacks": {"delay": past_deadline}},
+        "callbacks: reordered": {"callbacks": {"reorder": True, "duplicate": 1}},
+        "callbacks: forged": {
+            "callbacks": {
+                "forge": [
+                    {"kind": "wrong_state", "claim": "success", "on": "created"},
+                    {"kind": "wrong_state", "claim": "failed", "on": "processing"},
+                    {"kind": "other_task", "on": "processing"},
+                    {"kind": "nonsense", "on": "processing", "n": 3},
+                    {"kind": "wrong_state", "claim": "success", "on": "processing", "wrong_token": True},
+                ]
+            }
+        },
+        "create: hangs, created": {"create": {"hang": {"seconds": 20, "created": True}}},
+        "create: hangs, not created": {"create": {"hang": {"seconds": 20}}},
+        "create: closed before the reply": {"create": {"lose_reply": {"how": "close"}}},
+        "create: reset before the reply": {"create": {"lose_reply": {"how": "reset"}}},
+        "create: closed mid-body": {"create": {"lose_reply": {"how": "half_body"}}},
+        "create: reply and callbacks lost": {"create": {"lose_reply": {}}, "callbacks": {"drop": True}},
+        "create: reply lost, callback past the deadline": {
+            "create": {"lose_reply": {}},
+            "callbacks": {"delay": past_deadline},
+        },
+        "create: 429, then well": {"create": {"throttle": {"n": 2, "retry_after": 1}}},
+        "create: 429 for ever": {"create": {"throttle": {"n": None, "retry_after": 2}}},
+        "create: 500, not created": {"create": {"server_error": {"status": 500, "n": None}}},
+        "create: 500, created": {"create": {"server_error": {"status": 500, "created": True}}},
+        "create: 503, not created": {"create": {"server_error": {"status": 503, "n": None}}},
+        "create: 503, created": {"create": {"server_error": {"status": 503, "created": True}}},
+        "create: HTML, not created": {"create": {"html": {"n": None}}},
+        "create: HTML, created": {"create": {"html": {"status": 502, "created": True}}},
+        "create: refused": {"create": {"reject": {"code": "008017099"}}},
+        "poll: flaps": {
+            "callbacks": {"drop": True},
+            "poll": {
+                "flap": [
+                    {"kind": "status", "n": 1},
+                    {"kind": "reset", "n": 1, "after": 1},
+                    {"kind": "html", "n": 1, "after": 1},
+                    {"kind": "half_body", "n": 1, "after": 2},
+                ]
+            },
+        },
+        "poll: completed without a link": {"poll": {"completed_without_url": {"n": 3}}},
+        "poll: unknown states": {"poll": {"unknown_status": {"n": 3}}},
+        "end: fails": {"outcome": {"fail": {"code": "008017095"}}},
+        "end: fails, callbacks lost": {"outcome": {"fail": {"code": "008017095"}}, "callbacks": {"drop": True}},
+        "end: never": {"outcome": {"never_finish": True}},
+        "end: after the deadline": {"outcome": {"finish_late": past_deadline}},
+        "link: expires before the copy": {"videos": {"expire_first": 3}},
+        "video: truncated twice": {"videos": {"fault": {"kind": "truncate", "times": 2}}},
+        "video: truncated always": {"videos": {"fault": {"kind": "truncate"}}},
+        "video: corrupted once": {"videos": {"fault": {"kind": "corrupt", "times": 1}}},
+        "video: corrupted always": {"videos": {"fault": {"kind": "corrupt"}}},
+        "video: shorter than it was": {"videos": {"fault": {"kind": "short", "times": 1}}},
+        "video: reset once": {"videos": {"fault": {"kind": "reset", "times": 1}}},
+        "video: an error page once": {"videos": {"fault": {"kind": "html_200", "times": 1}}},
+        "video: empty once": {"videos": {"fault": {"kind": "zero_length", "times": 1}}},
+        "video: gone once": {"videos": {"fault": {"kind": "status", "status": 404, "times": 1}}},
+        "video: without length": {"videos": {"framing": "no_length", "size_bytes": 9_000_000}},
+        "video: chunked": {"videos": {"framing": "chunked"}},
+        "video: compressed": {"videos": {"framing": "gzip"}},
+        "video: endless once": {"videos": {"fault": {"kind": "endless", "times": 1}}},
+        "video: endless always": {"videos": {"fault": {"kind": "endless"}}},
+        "video: redirected inward once": {"videos": {"fault": {"kind": "redirect", "to": "inward", "times": 1}}},
+        "video: redirected inward always": {"videos": {"fault": {"kind": "redirect", "to": "inward"}}},
+        "video: three of them": {"videos": {"count": 3}},
+    }
+
+
+def _parts() -> tuple[dict[str, Script], ...]:
+    """What is combined: at most one of each group, none of which forbids another."""
+    return (
+        {
+            "lost": {"create": {"lose_reply": {"how": "reset"}}},
+            "half": {"create": {"lose_reply": {"how": "half_body"}}},
+            "500": {"create": {"server_error": {"status": 500, "created": True}}},
+            "503": {"create": {"server_error": {"status": 503, "created": True}}},
+            "429": {"create": {"throttle": {"n": 1, "retry_after": 1}}},
+            "html": {"create": {"html": {"status": 200, "created": True}}},
+        },
+        {
+            "lost": {"callbacks": {"drop": True}},
+            "duplicated": {"callbacks": {"duplicate": 3}},
+            "reordered": {"callbacks": {"reorder": True}},
+            "delayed": {"callbacks": {"delay": 4}},
+            "forged": {"callbacks": {"forge": [{"kind": "other_task", "on": "created"}, {"kind": "nonsense"}]}},
+        },
+        {
+            "flaps": {"poll": {"flap": [{"kind": "status", "n": 2}]}},
+            "no link": {"poll": {"completed_without_url": {"n": 2, "how": "null_url"}}},
+            "unknown": {"poll": {"unknown_status": {"n": 2}}},
+        },
+        {
+            "expired": {"videos": {"expire_first": 2}},
+            "expired, truncated": {"videos": {"expire_first": 1, "fault": {"kind": "truncate", "times": 2}}},
+            "corrupted": {"videos": {"fault": {"kind": "corrupt", "times": 1}}},
+            "no length": {"videos": {"framing": "no_length"}},
+            "inward": {"videos": {"fault": {"kind": "redirect", "to": "inward", "times": 1}}},
+            "two": {"videos": {"count": 2}},
+        },
+    )
+
+
+def aws_faults() -> tuple[AwsFault, ...]:
+    """Each fault of AWS's, alone."""
+
+    def everywhere(how: str, **more: Any) -> tuple[Mapping[str, Any], ...]:
+        names = (
+            "authorize_request", "submit_task", "receive_callback", "check_task", "deliver_videos", "publish_events",
+            "find_overdue_tasks",
+        )  # fmt: skip
+        return tuple({"at": f"{{{name}}}", "how": how, **more} for name in names)
+
+    return (
+        AwsFault("Lambda: throttles", everywhere("throttle", share=0.4, limit=4)),
+        AwsFault(
+            "Lambda: time-outs", everywhere("time_out", share=0.6, limit=3, within_seconds=0.1), harms_create=True
+        ),
+        AwsFault(
+            "Lambda: functions killed", everywhere("kill", share=0.6, limit=3, within_seconds=0.1), harms_create=True
+        ),
+        AwsFault("stream: redelivered", ({"at": "{publish_events}", "how": "redeliver", "share": 0.6},)),
+        AwsFault("queue: redelivered", ({"at": "{deliver_videos}", "how": "redeliver", "share": 0.8},)),
+        AwsFault(
+            "DynamoDB: errors for seconds", ({"at": "dynamodb", "how": "break", "share": 0.5},), harms_create=True
+        ),
+        AwsFault("DynamoDB: throttles for seconds", ({"at": "dynamodb", "how": "refuse", "share": 0.5},), True),
+        AwsFault("DynamoDB: replies lost", ({"at": "dynamodb", "how": "lose_reply", "share": 0.5},), True),
+        AwsFault("S3: errors for seconds", ({"at": "s3", "how": "break", "share": 0.7},)),
+        AwsFault("S3: replies lost", ({"at": "s3", "how": "lose_reply", "share": 0.7},)),
+        AwsFault(
+            "EventBridge, SQS, Step Functions: errors",
+            tuple(
+                {"at": service, "how": how, "share": 0.35}
+                for service in ("events", "sqs", "states")
+                for how in ("break", "lose_reply")
+            ),
+        ),
+    )
+
+
+def _grouped(faults: Sequence[AwsFault]) -> tuple[AwsFault, ...]:
+    """The same faults in two groups: those of Lambda and what feeds it, and those of the other services."""
+    of_lambda = [fault for fault in faults if any(order["at"].startswith("{") for order in fault.orders)]
+    of_services = [fault for fault in faults if fault not in of_lambda]
+    return tuple(
+        AwsFault(name, tuple(order for fault in group for order in fault.orders), harms_create=True)
+        for name, group in (("Lambda and its sources: all of it", of_lambda), ("services: all of it", of_services))
+    )
+
+
+def plan_campaign(tasks: int, seed: int, times: Times) -> tuple[Phase, ...]:
+    """`tasks` tasks, at least one for each fault: the provider's first, then those of AWS one after another.
+
+    A quarter of the tasks meet two or three of the provider's faults at once, AWS's faults meet tasks that are well and
+    tasks that are not.
+    """
+    chance = random.Random(seed)  # noqa: S311 - makes a story, guards nothing
+    rows, worlds = provider_faults(times), aws_faults() if times.apart else _grouped(aws_faults())
+    each = max(1, round(tasks / (len(rows) + 2 * len(worlds)) * 0.75))
+    of_aws = max(2, 2 * each)
+    alone = [(name, script) for name, script in rows.items() for _ in range(each)]
+    left = max(4, tasks - len(alone) - of_aws * len(worlds))
+    together = [(TOGETHER, _combined(chance)) for _ in range(left)]
+    first = alone + together
+    chance.shuffle(first)
+    drawn: list[tuple[AwsFault | None, Sequence[tuple[str, Script]]]] = [(None, first)]
+    for world in worlds:
+        scripts = [{} if number % 2 == 0 else _combined(chance) for number in range(of_aws)]
+        drawn.append((world, [(world.name, script) for script in scripts]))
+    phases, number = [], 0
+    for aws, entries in drawn:
+        plans = []
+        for row, script in entries:
+            number += 1
+            plans.append(Plan(row, f"chaos-{number:05d}.", script))
+        phases.append(Phase(tuple(plans), aws))
+    return tuple(phases)
+
+
+def _combined(chance: random.Random) -> Script:
+    """Two or three faults of different groups in one script."""
+    script: Script = {}
+    for group in chance.sample(_parts(), chance.choice((2, 2, 3))):
+        script |= chance.choice(list(group.values()))
+    return script
