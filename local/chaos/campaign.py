@@ -12,20 +12,18 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local.chaos.faults import AwsFault, Phase, Plan, Times
-from local.chaos.verdict import Evidence, Judgement, Submitted, judge, possible_ends
+from local.chaos.switch import FaultSwitch
+from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, possible_ends
 from local.client import RelayClient
 from local.programs import ROOT, program_environment, run
 from local.stack import Stack
@@ -36,7 +34,7 @@ CLIENTS = 8
 TRIES = 30
 SWEEP_SECONDS = 1.5
 LOOK_SECONDS = 3.0
-HAND_SECONDS = 15.0
+HAND_SECONDS = 10.0
 QUIET_SECONDS = 60.0
 SETTLED = frozenset({"completed", "failed", "expired", "canceled"})
 MAX_VIDEO_BYTES = 10_000_000
@@ -71,6 +69,7 @@ class Campaign:
         """How often the operator published what could not be published."""
         self._times, self._seed, self._work_dir, self._progress = times, seed, work_dir, progress
         self._relay = RelayClient(stack)
+        self._switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
         self._outputs = self._read_outputs()
         self._submitted: list[Submitted] = []
         self._events: dict[str, list[dict[str, Any]]] = {}
@@ -82,7 +81,7 @@ class Campaign:
 
     def run(self, phases: tuple[Phase, ...]) -> Evidence:
         """Everything, to the end. Raises `CampaignError` if the campaign itself fails."""
-        with self._meanwhile(self._sweep), self._meanwhile(self._take_events):
+        with self._meanwhile(self._sweep), self._meanwhile(self._take_events), self._meanwhile(self._operator):
             for number, phase in enumerate(phases):
                 self._progress(_title(phase))
                 self._let_happen(number, phase)
@@ -113,26 +112,12 @@ class Campaign:
             if not early:
                 self._order(number, phase.aws)
             time.sleep(self._times.hold)
-            self._control("DELETE")
+            self._switch.end()
 
     def _order(self, number: int, fault: AwsFault) -> None:
         names = self.stack.functions
         faults = [{**order, "at": order["at"].format(**names)} for order in fault.orders]
-        self._control("PUT", {"seed": self._seed + number, "faults": faults})
-
-    def _control(self, method: str, order: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Call the emulator's switch for faults, as the operator."""
-        url = f"{self.stack.aws_endpoint_url}/_faults"
-        body = json.dumps(order).encode() if order is not None else b""
-        request = AWSRequest(method, url, data=body)
-        SigV4Auth(Credentials("test", "test"), "faults", self.stack.region).add_auth(request)
-        reply = requests.request(
-            method, url, data=body, headers=dict(request.headers), verify=self.stack.aws_ca_bundle, timeout=30
-        )
-        if not reply.ok:
-            raise CampaignError(f"The emulator refuses the faults: {reply.text}")
-        answer: dict[str, Any] = reply.json()
-        return answer
+        self._switch.order(faults, self._seed + number)
 
     # Clients
 
@@ -200,8 +185,8 @@ class Campaign:
     # The end
 
     def _settle(self, began: float) -> None:
-        """Wait for every task's end; the operator lends a hand from `Times.hand` on. Returns when patience is over."""
-        shown, hand_at = -1, began + self._times.hand
+        """Wait for every task's end. Returns when patience is over."""
+        shown = -1
         while time.monotonic() < began + self._times.patience:
             self._check_health()
             left = self._unsettled()
@@ -210,13 +195,10 @@ class Campaign:
                 self._progress(f"  {shown} of {len(self._submitted)} have not ended")
             if not left:
                 return
-            if time.monotonic() >= hand_at:
-                self._lend_a_hand(left)
-                hand_at = time.monotonic() + HAND_SECONDS
             time.sleep(LOOK_SECONDS)
 
     def _unsettled(self) -> list[str]:
-        """The tasks that are not settled, or settled in a way that is not for good."""
+        """The tasks that are not settled, or expired although the provider made their videos."""
         records = self._records()
         ended = {task_id for task_id, record in records.items() if record["status"] in SETTLED}
         waiting = [one.task_id for one in self._submitted if one.task_id not in ended]
@@ -225,18 +207,20 @@ class Campaign:
         ]
         if expired:
             creates, remote = self._creates(), self._remote({one.task_id for one in expired})
-            given = self._control("GET")["given"]
+            given = self._switch.given()
             for one in expired:
                 ends = possible_ends(one, creates.get(one.task_id, ()), remote.get(one.task_id, ()), given, self._times)
-                if not any(end.status == "expired" for end in ends):
+                if End("expired", records[one.task_id]["code"]) not in ends:
                     waiting.append(one.task_id)
         return waiting
 
-    def _lend_a_hand(self, task_ids: list[str]) -> None:
-        """`relay task check` for each; the second time round it may find what the first could not."""
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda task_id: self._operate("task", "check", task_id), task_ids))
-        self.by_hand.update(task_ids)
+    def _operator(self) -> float:
+        """`relay task check` for every task that is old and has not ended: again, where once was not enough."""
+        old = {one.task_id for one in self._submitted if one.at < time.time() - self._times.hand}
+        for task_id in [task_id for task_id in self._unsettled() if task_id in old]:
+            self._operate("task", "check", task_id)
+            self.by_hand.add(task_id)
+        return HAND_SECONDS
 
     def _settle_events(self) -> None:
         """Wait until every version's event has arrived; the operator publishes what could not be published."""
@@ -283,7 +267,7 @@ class Campaign:
             creates=self._creates(),
             remote=self._remote(None),
             objects=self._objects(),
-            given=self._control("GET")["given"],
+            given=self._switch.given(),
             places_taken=self._places_taken(),
             open_uploads=[upload["Key"] for upload in uploads],
             dead_letters=self._messages(dead_letters),
@@ -305,6 +289,7 @@ class Campaign:
                 "version": int(item["version"]["N"]),
                 "due_at": int(item["due_at"]["N"]) if "due_at" in item else None,
                 "remote_id": item["remote_id"]["S"] if "remote_id" in item else None,
+                "code": item["error"]["L"][0]["S"] if "error" in item else None,
             }
             for item in self._items("task#")
         }

@@ -28,7 +28,7 @@ class Times:
     hold: float
     """How long a fault of AWS lasts."""
     hand: float
-    """When, after the last submit, the operator begins to look at what is not settled."""
+    """How old an unsettled task is when the operator begins to look at it."""
     patience: float
     """When, after the last submit, whatever is not settled is wrong."""
     apart: bool = True
@@ -162,7 +162,17 @@ def _parts() -> tuple[dict[str, Script], ...]:
             "duplicated": {"callbacks": {"duplicate": 3}},
             "reordered": {"callbacks": {"reorder": True}},
             "delayed": {"callbacks": {"delay": 4}},
-            "forged": {"callbacks": {"forge": [{"kind": "other_task", "on": "created"}, {"kind": "nonsense"}]}},
+            # no forger here names another task: where the create is lost too, nothing that the provider shows tells two
+            # lost tasks of one minute apart (docs/security.md, known risks)
+            "forged": {
+                "callbacks": {
+                    "forge": [
+                        {"kind": "wrong_state", "claim": "failed", "on": "created"},
+                        {"kind": "wrong_state", "claim": "success", "on": "processing", "wrong_token": True},
+                        {"kind": "nonsense", "n": 5},
+                    ]
+                }
+            },
         },
         {
             "flaps": {"poll": {"flap": [{"kind": "status", "n": 2}]}},

@@ -130,6 +130,8 @@ def possible_ends(
         )
     if last.get("task") is None:
         return frozenset({lost})
+    if not remote:
+        return frozenset()  # the provider contradicts itself
     task = remote[-1]
     known = _ends_of_known(submitted, task, times)
     heard = fault is None or (fault == "hang" and script["create"]["hang"]["seconds"] < RELAY_WAITS_SECONDS)

@@ -161,23 +161,23 @@ class Faults:
         with self._lock:
             moment = self._chance.uniform(0, fault.within_seconds)
         over, struck = threading.Event(), threading.Event()
-        guard = threading.Lock()
 
         def strike() -> None:
-            with guard:
-                process = worker._proc
-                if not over.is_set() and process is not None and process.poll() is None:
+            wait = moment
+            while not over.wait(wait):
+                wait = 0.002
+                if worker._current_request_id == request_id:  # begun: neither idle nor still starting
                     struck.set()
-                    process.kill()
+                    worker._proc.kill()
+                    return
 
-        timer = threading.Timer(moment, strike)
-        timer.start()
+        striker = threading.Thread(target=strike)
+        striker.start()
         try:
             result = invoke()
         finally:
-            timer.cancel()
-            with guard:
-                over.set()
+            over.set()
+            striker.join()
             if struck.is_set():
                 self._note(fault, f"invocation {request_id} after {moment:.3f} s")
             else:

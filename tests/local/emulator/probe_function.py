@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from typing import Any
 
 
@@ -16,6 +17,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     match asked.get("do"):
         case "raise":
             raise OutOfLuckError("asked for")
+        case "wait":
+            time.sleep(asked["seconds"])
         case "metric":
             metric = {"Namespace": "Probe", "Dimensions": [["service"]], "Metrics": [{"Name": "Seen", "Unit": "Count"}]}
             print(json.dumps({"_aws": {"CloudWatchMetrics": [metric]}, "service": "probe", "Seen": 3}))  # noqa: T201
