@@ -28,8 +28,11 @@ unexport AWS_DEFAULT_PROFILE
 PORT ?=
 PROVIDER_URL ?=
 PARAMETERS ?=
+# What `make chaos` takes: how many TASKS (300), and the SEED that everything is drawn from (any).
+TASKS ?=
+SEED ?=
 
-.PHONY: help setup demo local test lint format requirements clean bench openapi
+.PHONY: help setup demo local chaos test lint format requirements clean bench openapi
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +45,9 @@ demo: setup ## Run real tasks through the whole stack on this machine
 
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
+
+chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=]
+	@exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)'
 
 # Two at a time is what the machines have that run this; the stack of the end-to-end tests is busy enough alone.
 test: lint ## Run every check and every test

@@ -22,7 +22,7 @@ DEFAULT_TASKS = 300
 FULL = Times(deadline=75, hold=8.0, hand=100.0, patience=300.0)
 """The operator waits until every create attempt must be over (90 s): only what would take minutes more gets a hand."""
 
-SHORT = Times(deadline=15, hold=3.0, hand=20.0, patience=180.0, apart=False)
+SHORT = Times(deadline=15, hold=3.0, hand=20.0, patience=180.0, whole=False)
 
 
 def main() -> int:

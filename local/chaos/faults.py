@@ -11,12 +11,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["AwsFault", "Phase", "Plan", "Times", "aws_faults", "plan_campaign", "provider_faults"]
+__all__ = [
+    "MAX_VIDEO_BYTES",
+    "AwsFault",
+    "Phase",
+    "Plan",
+    "Times",
+    "aws_faults",
+    "plan_campaign",
+    "provider_faults",
+    "takes_long",
+]
 
 Script = dict[str, Any]
 
+QUEUE = "queue: redelivered"
 TOGETHER = "two or three of these at once"
 HEALTHY = "no fault"
+MAX_VIDEO_BYTES = 10_000_000
+"""`MaxVideoBytes`: beyond S3's part size, so that an endless video may break off with a part uploaded already."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,8 @@ class Times:
     """How old an unsettled task is when the operator begins to look at it."""
     patience: float
     """When, after the last submit, whatever is not settled is wrong."""
-    apart: bool = True
-    """Whether AWS's faults come one after another, or in two groups, each at once."""
+    whole: bool = True
+    """The whole campaign: AWS's faults one by one, and the provider's that take long. Else AWS's in two groups."""
     generation: float = 2.0
     first_check: int = 2
     check_interval: int = 1
@@ -58,6 +71,8 @@ class Plan:
     row: str
     tag: str
     script: Script
+    door: str = "http"
+    """How it comes in: `http`, `file` (dropped into the inbox) or `event`."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +157,20 @@ def provider_faults(times: Times) -> dict[str, Script]:
         "video: endless always": {"videos": {"fault": {"kind": "endless"}}},
         "video: redirected inward once": {"videos": {"fault": {"kind": "redirect", "to": "inward", "times": 1}}},
         "video: redirected inward always": {"videos": {"fault": {"kind": "redirect", "to": "inward"}}},
+        "video: larger than allowed": {"videos": {"size_bytes": MAX_VIDEO_BYTES + 1}},
         "video: three of them": {"videos": {"count": 3}},
+        "file dropped": {},
+        "file dropped: create closed before the reply": {"create": {"lose_reply": {}}},
+        "event: create 429, then well": {"create": {"throttle": {"n": 1, "retry_after": 1}}},
+        "event: callbacks lost": {"callbacks": {"drop": True}},
     }
+
+
+def _door(row: str, chance: random.Random) -> str:
+    """The door that a row's tasks come through: what its name says, any for what happens through all of them."""
+    if row in (TOGETHER, QUEUE):
+        return chance.choice(("http", "file", "event"))
+    return next((door for door in ("file", "event") if row.startswith(door)), "http")
 
 
 def _parts() -> tuple[dict[str, Script], ...]:
@@ -209,7 +236,10 @@ def aws_faults() -> tuple[AwsFault, ...]:
             "Lambda: functions killed", everywhere("kill", share=0.6, limit=3, within_seconds=0.1), harms_create=True
         ),
         AwsFault("stream: redelivered", ({"at": "{publish_events}", "how": "redeliver", "share": 0.6},)),
-        AwsFault("queue: redelivered", ({"at": "{deliver_videos}", "how": "redeliver", "share": 0.8},)),
+        AwsFault(
+            QUEUE,
+            tuple({"at": at, "how": "redeliver", "share": 0.8} for at in ("{deliver_videos}", "{accept_request}")),
+        ),
         AwsFault(
             "DynamoDB: errors for seconds", ({"at": "dynamodb", "how": "break", "share": 0.5},), harms_create=True
         ),
@@ -225,6 +255,17 @@ def aws_faults() -> tuple[AwsFault, ...]:
                 for how in ("break", "lose_reply")
             ),
         ),
+    )
+
+
+def takes_long(script: Script) -> bool:
+    """Whether a task under this script takes long though everything else is well: it hangs, or is tried to the end."""
+    create, fault = script.get("create", {}), script.get("videos", {}).get("fault", {})
+    return (
+        "hang" in create
+        or create.get("throttle", {}).get("n", 1) is None
+        or (bool(fault) and fault.get("times") is None)
+        or script.get("videos", {}).get("size_bytes", 0) > MAX_VIDEO_BYTES
     )
 
 
@@ -245,7 +286,8 @@ def plan_campaign(tasks: int, seed: int, times: Times) -> tuple[Phase, ...]:
     tasks that are not.
     """
     chance = random.Random(seed)  # noqa: S311 - makes a story, guards nothing
-    rows, worlds = provider_faults(times), aws_faults() if times.apart else _grouped(aws_faults())
+    rows = {name: script for name, script in provider_faults(times).items() if times.whole or not takes_long(script)}
+    worlds = aws_faults() if times.whole else _grouped(aws_faults())
     each = max(1, round(tasks / (len(rows) + 2 * len(worlds)) * 0.75))
     of_aws = max(2, 2 * each)
     alone = [(name, script) for name, script in rows.items() for _ in range(each)]
@@ -262,7 +304,7 @@ def plan_campaign(tasks: int, seed: int, times: Times) -> tuple[Phase, ...]:
         plans = []
         for row, script in entries:
             number += 1
-            plans.append(Plan(row, f"chaos-{number:05d}.", script))
+            plans.append(Plan(row, f"chaos-{number:05d}.", script, _door(row, chance)))
         phases.append(Phase(tuple(plans), aws))
     return tuple(phases)
 

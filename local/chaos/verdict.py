@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from local.chaos.faults import Plan, Times
+from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Times
 
 __all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "possible_ends"]
 
@@ -29,7 +29,7 @@ CODES = {
     "truncate": "truncated",
     "short": "truncated",
     "corrupt": "truncated",
-    "endless": "too_large",
+    "endless": "not_mp4",
     "redirect": "address_refused",
     "html_200": "not_mp4",
     "status": "source_refused",
@@ -165,6 +165,8 @@ def _ends_of_known(submitted: Submitted, task: Mapping[str, Any], times: Times) 
             return frozenset({failed})
         return frozenset({failed, late} if told else {late})
     fault = script.get("videos", {}).get("fault", {})
+    if script.get("videos", {}).get("size_bytes", 0) > MAX_VIDEO_BYTES:
+        return frozenset({End("failed", "too_large")})
     if fault and fault.get("times") is None:
         return frozenset({End("failed", CODES[fault["kind"]])})
     return frozenset({End("completed")})

@@ -27,6 +27,7 @@ from ministack.core.router import detect_service
 from ministack.core.sigv4 import header_signature_failure, parse_header_signature
 from ministack.services import lambda_svc
 
+from local.emulator.gaps.stream_failures import USER_AGENT
 from local.emulator.meter import operation_name, parsed_headers, parsed_query
 
 PATH = "/_faults"
@@ -122,6 +123,8 @@ class Faults:
                 fault, service = met
                 if fault.how == "lose_reply":
                     await app(scope, receive, _into_the_void)
+                else:
+                    await _body(receive)
                 await _answer(send, *_failure(service, refused=fault.how == "refuse"))
 
         return faulty
@@ -194,7 +197,7 @@ class Faults:
                 return None
         headers, query = parsed_headers(scope), parsed_query(scope)
         caller = request_caller_arn(headers, query)
-        if ":assumed-role/" not in caller:
+        if ":assumed-role/" not in caller or USER_AGENT in headers.get("user-agent", ""):
             return None
         service = detect_service(scope["method"], scope["path"], headers, query)
         operation = operation_name(service, scope["method"], scope["path"], headers, query)
@@ -316,12 +319,12 @@ async def _into_the_void(message: Message) -> None:
 
 
 async def _body(receive: Receive) -> bytes:
-    body, more = b"", True
+    parts, more = [], True
     while more:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return body
+    return b"".join(parts)
 
 
 async def _answer(send: Send, status: int, content: dict[str, Any] | str) -> None:

@@ -27,6 +27,8 @@ Record = dict[str, Any]
 BACKOFF_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 SHARD = "shardId-00000000000000000000-00000000"
 WHOLE_BATCH = 0
+USER_AGENT = "lambda-on-failure-destination"
+"""Tells Lambda's own calls from those of the function whose permissions it uses."""
 
 
 @dataclass
@@ -233,6 +235,7 @@ def _give_up(mapping: Mapping, records: list[Record], condition: str, attempts: 
 def _s3_as_function(mapping: Mapping) -> Any:
     """An S3 client with the permissions of the function, which Lambda uses for this, too."""
     import botocore.session
+    from botocore.config import Config
 
     credentials = lambda_runtime.execution_credentials(mapping.function["config"])
     return botocore.session.get_session().create_client(
@@ -243,6 +246,7 @@ def _s3_as_function(mapping: Mapping) -> Any:
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=credentials["AWS_SESSION_TOKEN"],
+        config=Config(user_agent_extra=USER_AGENT),
     )
 
 

@@ -53,7 +53,7 @@ def test_a_fault_of_aws_names_functions_that_there_are() -> None:
 
 
 def test_grouped_faults_are_the_same_orders() -> None:
-    grouped = plan_campaign(1, 1, Times(deadline=60, hold=1, hand=1, patience=1, apart=False))
+    grouped = plan_campaign(1, 1, Times(deadline=60, hold=1, hand=1, patience=1, whole=False))
     orders = [json.dumps(order) for phase in grouped if phase.aws for order in phase.aws.orders]
 
     assert sorted(orders) == sorted(json.dumps(order) for fault in aws_faults() for order in fault.orders)
