@@ -28,9 +28,11 @@ unexport AWS_DEFAULT_PROFILE
 PORT ?=
 PROVIDER_URL ?=
 PARAMETERS ?=
-# What `make chaos` takes: how many TASKS (300), and the SEED that everything is drawn from (any).
+# What `make chaos` takes: how many TASKS (300), and the SEED that everything is drawn from (any),
+# and the PROVIDER's protocol (gateway).
 TASKS ?=
 SEED ?=
+PROVIDER ?=
 
 .PHONY: help setup demo local chaos test lint format requirements clean bench openapi
 
@@ -46,8 +48,8 @@ demo: setup ## Run real tasks through the whole stack on this machine
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
 
-chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=]
-	@exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)'
+chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
+	@exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
 
 # Two at a time is what the machines have that run this; the stack of the end-to-end tests is busy enough alone.
 test: lint ## Run every check and every test

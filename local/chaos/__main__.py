@@ -30,12 +30,13 @@ def main() -> int:
     parser.add_argument("--tasks", type=_number, default=None, help=f"how many (default {DEFAULT_TASKS})")
     parser.add_argument("--seed", type=_number, default=None, help="what is drawn is drawn from it (default: any)")
     parser.add_argument("--short", action="store_true", help="the campaign that the tests run")
+    parser.add_argument("--provider", choices=("gateway", "vidu"), default="gateway", help="its protocol")
     arguments = parser.parse_args()
     tasks = DEFAULT_TASKS if arguments.tasks is None else arguments.tasks
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
     try:
         with stop_on_signals():
-            return run_campaign(tasks, seed, SHORT if arguments.short else FULL, WORK_DIR)
+            return run_campaign(tasks, seed, SHORT if arguments.short else FULL, WORK_DIR, provider=arguments.provider)
     except StopRequestedError:
         _say("Stopped.")
         return 130
@@ -44,14 +45,14 @@ def main() -> int:
         return 1
 
 
-def run_campaign(tasks: int, seed: int, times: Times, work_dir: Path) -> int:
+def run_campaign(tasks: int, seed: int, times: Times, work_dir: Path, *, provider: str = "gateway") -> int:
     """One campaign with its table; 1 if anything is wrong. Raises `CampaignError` or `LocalStackError`."""
-    phases = plan_campaign(tasks, seed, times)
+    phases = plan_campaign(tasks, seed, times, cancels=provider == "vidu")
     count = sum(len(phase.plans) for phase in phases)
     began = time.monotonic()
-    _say(f"Campaign of {count} tasks, SEED={seed}")
+    _say(f"Campaign of {count} tasks, SEED={seed}, provider {provider}")
     local_stack = LocalStack(
-        work_dir, parameters=parameters(times, count), generation_seconds=times.generation, progress=_say
+        work_dir, parameters=parameters(times, count, provider), generation_seconds=times.generation, progress=_say
     )
     with local_stack as stack:
         campaign = Campaign(stack, times, seed, work_dir, _say)

@@ -48,9 +48,10 @@ class CampaignError(Exception):
     """The campaign itself could not go on: nothing is said about the relay."""
 
 
-def parameters(times: Times, tasks: int) -> dict[str, str]:
+def parameters(times: Times, tasks: int, provider: str) -> dict[str, str]:
     """The template's parameters for a campaign."""
     return {
+        "ProviderName": provider,
         "FirstCheckSeconds": str(times.first_check),
         "CheckIntervalSeconds": str(times.check_interval),
         "TaskDeadlineSeconds": str(times.deadline),
@@ -151,11 +152,19 @@ class Campaign:
             except requests.RequestException:
                 continue
             if reply.status_code == 202:
-                return Submitted(plan, reply.json()["task_id"], at, refused)
+                task_id = str(reply.json()["task_id"])
+                return Submitted(plan, task_id, at, refused, self._cancel(task_id) if plan.called_off else None)
             if reply.status_code not in (403, 429, 500, 503):
                 raise CampaignError(f"A submit is answered {reply.status_code}: {reply.text[:300]}")
             time.sleep(0.2 * (refused + 1))
         raise CampaignError(f"A submit is not taken in {TRIES} tries: {plan.row}")
+
+    def _cancel(self, task_id: str) -> int:
+        """Call a task off, once; how that is answered."""
+        reply = self._relay.call("POST", f"/v1/tasks/{task_id}/cancel")
+        if reply.status_code not in (202, 409, 503):
+            raise CampaignError(f"A cancel is answered {reply.status_code}: {reply.text[:300]}")
+        return reply.status_code
 
     def _task_of_prompt(self, prompt: object) -> str:
         """The task that a queue door made of a request, once it is there."""

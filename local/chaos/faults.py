@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "Times",
     "aws_faults",
+    "cancel_faults",
     "plan_campaign",
     "provider_faults",
     "takes_long",
@@ -74,6 +75,11 @@ class Plan:
     door: str = "http"
     """How it comes in: `http`, `file` (dropped into the inbox) or `event`."""
 
+    @property
+    def called_off(self) -> bool:
+        """Whether its client calls it off at once."""
+        return self.row.startswith("cancel")
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -81,6 +87,19 @@ class Phase:
 
     plans: tuple[Plan, ...]
     aws: AwsFault | None = None
+
+
+def cancel_faults() -> dict[str, Script]:
+    """Tasks that their client calls off as soon as they are taken: for the provider that can."""
+    return {
+        "cancel": {},
+        "cancel: at any time": {"cancel": {"anytime": True}},
+        "cancel: refused": {"cancel": {"never": True}},
+        "cancel: reply lost": {"cancel": {"anytime": True, "lose_reply": {}}},
+        "cancel: 500, carried out": {"cancel": {"server_error": {"created": True}}},
+        "cancel: shown late": {"cancel": {"anytime": True, "shown_after": 2}},
+        "cancel: after 429": {"create": {"throttle": {"n": 1, "retry_after": 3}}, "cancel": {"anytime": True}},
+    }
 
 
 def provider_faults(times: Times) -> dict[str, Script]:
@@ -279,14 +298,15 @@ def _grouped(faults: Sequence[AwsFault]) -> tuple[AwsFault, ...]:
     )
 
 
-def plan_campaign(tasks: int, seed: int, times: Times) -> tuple[Phase, ...]:
+def plan_campaign(tasks: int, seed: int, times: Times, *, cancels: bool = False) -> tuple[Phase, ...]:
     """`tasks` tasks, at least one for each fault: the provider's first, then those of AWS one after another.
 
     A quarter of the tasks meet two or three of the provider's faults at once, AWS's faults meet tasks that are well and
-    tasks that are not.
+    tasks that are not. `cancels` adds the tasks that their clients call off.
     """
     chance = random.Random(seed)  # noqa: S311 - makes a story, guards nothing
     rows = {name: script for name, script in provider_faults(times).items() if times.whole or not takes_long(script)}
+    rows |= cancel_faults() if cancels else {}
     worlds = aws_faults() if times.whole else _grouped(aws_faults())
     each = max(1, round(tasks / (len(rows) + 2 * len(worlds)) * 0.75))
     of_aws = max(2, 2 * each)

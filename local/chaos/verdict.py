@@ -43,6 +43,7 @@ KIND_OF = {
     "completed": "VideoTaskCompleted",
     "failed": "VideoTaskFailed",
     "expired": "VideoTaskExpired",
+    "canceled": "VideoTaskCanceled",
 }
 
 
@@ -66,6 +67,8 @@ class Submitted:
     at: float
     refused: int
     """How many tries of the client came to nothing before."""
+    called_off: int | None = None
+    """How the client's cancel was answered, if there was one."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def possible_ends(
     if last is None:
         return frozenset({lost}) if _blinded(submitted.at, given) else frozenset()
     fault = last.get("fault")
+    if submitted.called_off == 202 and fault == "throttle":
+        return frozenset({End("canceled")})
     if fault == "throttle":
         return frozenset({End("expired", TOO_LATE)} | ({lost} if _blinded(last["at"], given) else set()))
     if fault == "reject":
@@ -155,6 +160,8 @@ def _ends_of_known(submitted: Submitted, task: Mapping[str, Any], times: Times) 
     script = submitted.plan.script
     outcome = script.get("outcome", {})
     late = End("expired", TOO_LATE)
+    if task.get("state") == "canceled":
+        return frozenset({End("canceled")})
     if outcome.get("never_finish"):
         return frozenset({late})
     if "fail" in outcome:

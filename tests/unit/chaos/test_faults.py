@@ -40,7 +40,7 @@ def test_no_tasks_words_are_found_in_anothers_prompt() -> None:
 
 
 def test_the_simulator_takes_every_script() -> None:
-    for phase in plan_campaign(600, 3, TIMES):
+    for phase in plan_campaign(600, 3, TIMES, cancels=True):
         for plan in phase.plans:
             Script.model_validate(plan.script)
 

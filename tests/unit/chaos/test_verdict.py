@@ -184,6 +184,7 @@ def test_places_may_stay_taken_only_where_something_went_wrong_around_them() -> 
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1005.0, "processing"),))], {LATE}),
         ({"videos": {"fault": {"kind": "truncate"}}}, [CALL], [made()], {End("failed", "truncated")}),
         ({"videos": {"fault": {"kind": "truncate", "times": 2}}}, [CALL], [made()], {End("completed")}),
+        ({}, [CALL], [made() | {"state": "canceled"}], {End("canceled")}),
         ({}, [], [], set()),
     ),
 )
@@ -191,6 +192,13 @@ def test_the_end_follows_from_the_script_and_what_the_provider_saw(
     script: dict[str, Any], creates: list[dict[str, Any]], remote: list[dict[str, Any]], ends: set[End]
 ) -> None:
     assert possible_ends(submitted(script), creates, remote, [], TIMES) == ends
+
+
+def test_a_task_called_off_before_it_was_created_is_canceled_and_nothing_else() -> None:
+    throttled = [{**CALL, "fault": "throttle", "task": None}]
+
+    assert possible_ends(replace(submitted(), called_off=202), throttled, [], [], TIMES) == {End("canceled")}
+    assert possible_ends(replace(submitted(), called_off=409), throttled, [], [], TIMES) == {LATE}
 
 
 def test_a_kill_around_the_create_call_and_nothing_else_leaves_two_ends_open() -> None:
