@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Times
+from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Script, Times
 
 __all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "possible_ends"]
 
@@ -130,9 +130,7 @@ def possible_ends(
     if fault == "throttle":
         return frozenset({End("expired", TOO_LATE)} | ({lost} if _blinded(last["at"], given) else set()))
     if fault == "reject":
-        return frozenset(
-            {End("failed", script["create"]["reject"]["code"])} | ({lost} if _blinded(last["at"], given) else set())
-        )
+        return frozenset({End("failed", _refusal(last, script))} | ({lost} if _blinded(last["at"], given) else set()))
     if last.get("task") is None:
         return frozenset({lost})
     if not remote:
@@ -145,6 +143,12 @@ def possible_ends(
         return known
     # 503 is the relay's "not yet", which keeps what the callback named, or API Gateway's own: nobody kept anything
     return known | {lost} if heard or 503 in answers else frozenset({lost})
+
+
+def _refusal(call: Mapping[str, Any], script: Script) -> str:
+    """The code in a refused create call's answer; the upstream API gives a reason in place of the gateway's code."""
+    upstream = call.get("path", "").endswith("/reference2video")
+    return "BadRequest" if upstream else str(script["create"]["reject"]["code"])
 
 
 def _blinded(at: float, given: Sequence[Mapping[str, Any]]) -> bool:
