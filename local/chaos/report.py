@@ -40,12 +40,14 @@ def summary(judgements: Sequence[Judgement], evidence: Evidence, republished: in
     given = Counter(f"{entry['how'].replace('_', ' ')}" for entry in evidence.given)
     creates = sum(map(len, evidence.creates.values()))
     made = sum(map(len, evidence.remote.values()))
+    open_ends = sum(len(one.ends) > 1 for one in judgements)
     ends = Counter(str(one.found) for one in judgements)
     told, kept = sum(map(len, evidence.events.values())), len(evidence.objects)
     lines = (
         f"{creates} create calls, {made} of them created; {told} events; {kept} objects in S3, each hashed",
         f"faults of AWS given: {', '.join(f'{count} {how}' for how, count in sorted(given.items())) or 'none'}",
         f"ends: {', '.join(f'{count} {end}' for end, count in ends.most_common())}",
+        f"tasks with two right ends, because AWS failed around the create call: {open_ends}",
         f"uploads left open by a cut: {len(evidence.open_uploads)}; times the operator published again: {republished}",
     )
     return "\n".join(lines)

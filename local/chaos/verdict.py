@@ -25,6 +25,10 @@ BLIND_SECONDS = 60
 GREY_SECONDS = 20
 """A reading of the provider so shortly before the deadline may or may not have been in time."""
 
+HIDING = frozenset({"kill", "time_out", "break", "refuse", "lose_reply"})
+CREATORS = ("SubmitTask", "CheckTask", "AcceptRequest")
+"""The functions that make create calls and record how they went, as their names and their roles' names have it."""
+
 CODES = {
     "truncate": "truncated",
     "short": "truncated",
@@ -153,9 +157,11 @@ def _refusal(call: Mapping[str, Any], script: Script) -> str:
 
 def _blinded(at: float, given: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a fault of AWS's may have hidden the outcome of a create call of this moment."""
-    hides = ("kill", "time_out", "break", "refuse", "lose_reply")
     return any(
-        entry["how"] in hides and entry["at"] != "s3" and at - BLIND_SECONDS < entry["time"] < at + BLIND_SECONDS
+        entry["how"] in HIDING
+        and entry["at"] not in ("s3", "sqs", "events")
+        and any(name in f"{entry['at']} {entry['caller']}" for name in CREATORS)
+        and at - BLIND_SECONDS < entry["time"] < at + BLIND_SECONDS
         for entry in given
     )
 

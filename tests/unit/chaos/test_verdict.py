@@ -20,7 +20,7 @@ EVENTS = (
     "VideoTaskCompleted",
 )
 CALL = {"at": 1000.1, "fault": None, "task": "r1"}
-KILL = {"time": 1001.0, "at": "f-submit", "how": "kill", "what": "", "caller": ""}
+KILL = {"time": 1001.0, "at": "stack-SubmitTask-1", "how": "kill", "what": "", "caller": ""}
 LOST = End("expired", "submission_unconfirmed")
 LATE = End("expired", "deadline_exceeded")
 
@@ -204,8 +204,14 @@ def test_a_task_called_off_before_it_was_created_is_canceled_and_nothing_else() 
 def test_a_kill_around_the_create_call_and_nothing_else_leaves_two_ends_open() -> None:
     long_ago = {**KILL, "time": 10.0}
     harmless = {**KILL, "how": "throttle"}
+    of_a_reader = {**KILL, "at": "stack-ReadTasks-1"}
+    of_s3 = {"time": 1001.0, "at": "s3", "how": "break", "what": "PUT", "caller": "assumed-role/stack-SubmitTaskRole-1"}
+    of_table = {**of_s3, "at": "dynamodb"}
 
     assert possible_ends(submitted(), [CALL], [made()], [KILL], TIMES) == {End("completed"), LOST}
-    assert possible_ends(submitted(), [CALL], [made()], [long_ago, harmless], TIMES) == {End("completed")}
+    assert possible_ends(submitted(), [CALL], [made()], [long_ago, harmless, of_a_reader, of_s3], TIMES) == {
+        End("completed")
+    }
+    assert possible_ends(submitted(), [CALL], [made()], [of_table], TIMES) == {End("completed"), LOST}
     assert possible_ends(submitted(), [CALL], [made(200)], [KILL], TIMES) == {End("completed")}, "the callback told"
     assert possible_ends(submitted(), [], [], [KILL], TIMES) == {LOST}
