@@ -76,6 +76,7 @@ class Campaign:
         self._submitted: list[Submitted] = []
         self._events: dict[str, list[dict[str, Any]]] = {}
         self._broken: list[BaseException] = []
+        self._over = threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
@@ -89,6 +90,7 @@ class Campaign:
                 self._let_happen(number, phase)
             self._progress("Nothing is wrong any more: waiting until every task has ended")
             self._settle(time.monotonic())
+            self._over.set()
         self._settle_events()
         return self._evidence()
 
@@ -251,6 +253,8 @@ class Campaign:
         """`relay task check` for every task that is old and has not ended: again, where once was not enough."""
         old = {one.task_id for one in self._submitted if one.at < time.time() - self._times.hand}
         for task_id in [task_id for task_id in self._unsettled() if task_id in old]:
+            if self._over.is_set():
+                break
             self._operate("task", "check", task_id)
             self.by_hand.add(task_id)
         return self._times.hand / 5
