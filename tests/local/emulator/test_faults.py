@@ -121,6 +121,7 @@ def test_a_lost_reply_of_s3_leaves_the_object(emulator: Emulator, switch: FaultS
 
     found = emulator.client("s3").get_object(Bucket=emulator.outputs["Failures"], Key=key)
     assert found["Body"].read() == b"whole"
+    emulator.client("s3").delete_object(Bucket=emulator.outputs["Failures"], Key=key)
 
 
 def test_a_throttled_function_is_turned_away(emulator: Emulator, switch: FaultSwitch) -> None:
