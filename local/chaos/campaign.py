@@ -326,6 +326,7 @@ class Campaign:
                 "version": int(item["version"]["N"]),
                 "due_at": int(item["due_at"]["N"]) if "due_at" in item else None,
                 "remote_id": item["remote_id"]["S"] if "remote_id" in item else None,
+                "hints": bool(item.get("hints", {}).get("L")),
                 "open": item["status"]["S"] == "accepted"
                 or (item["status"]["S"] == "submitting" and len(item["attempt"]["L"]) < 3),
                 "code": item["error"]["L"][0]["S"] if "error" in item else None,
