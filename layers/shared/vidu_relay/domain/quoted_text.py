@@ -1,8 +1,8 @@
 """A provider's words about a failure, without what opens something.
 
 They reach the tenant, the bus, the record and the log. A provider may quote in them what it was given or has made: our
-callback address, a link to an image, a signed link of its own, a password in an address. Its API key is struck where replies come in:
-`vidu_relay.outbound.exchange`.
+callback address, a link to an image, a signed link of its own, a password in an address. Its API key is struck where
+replies come in: `vidu_relay.outbound.exchange`.
 """
 
 from __future__ import annotations
