@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Answer", "RefusedError", "checked", "table"]
+__all__ = ["Answer", "RefusedError", "checked", "printable", "table"]
 
 
 class RefusedError(Exception):
@@ -27,6 +27,11 @@ def checked(value: str, pattern: re.Pattern[str], rule: str) -> str:
     if not pattern.fullmatch(value):
         raise RefusedError(f"{value!r}: {rule}")
     return value
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal: other characters than printable ones and line ends are `?`."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

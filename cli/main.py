@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
@@ -12,16 +13,20 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import failures, keys, provider, queues, tasks, tenants
+from cli import download, failures, keys, provider, queues, submission, tailing, tasks, tenants, watching
 from cli.answer import Answer, RefusedError
+from cli.api import KEY_VARIABLE, Api, connect_api
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
 from vidu_relay.domain.errors import ViduRelayError
 
 __all__ = ["main", "parser"]
 
-Run = Callable[[argparse.Namespace, Connection], Answer]
+Run = Callable[[argparse.Namespace, Connection], Answer | int] | Callable[[argparse.Namespace, Api], Answer | int]
+"""An `Answer` is printed here; what a command printed as it went, it answers by its exit status alone."""
+
+CONSUMERS = ("submit", "watch", "get", "tail")
 GROUPS = ("tenants", "keys", "provider", "task", "queues", "failures")
-WITH_VALUE = ("--stack", "--region", "--profile")
+WITH_VALUE = ("--stack", "--api-url", "--api-key-file", "--region", "--profile")
 BEFORE_COMMAND = (*WITH_VALUE, "--local", "--json")
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "stack.json"
 MAX_CAP = f"{tenants.MAX_DAILY_CAP:,}"
@@ -34,38 +39,55 @@ examples:
   relay --stack vidu-relay task show TASK_ID
   relay --stack vidu-relay queues list
   relay --local tenants list             (the stack that `make local` runs)
+  relay --api-url https://… submit --prompt 'a fox in the snow' --image fox.png --watch
+  relay --api-url https://… get TASK_ID
 
-Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage.
+Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage;
+130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled.
 docs/runbook.md says which command mends what.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 done, 1 refused or failed, 2 wrong usage."""
+    """Run one command. Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted; others of `watch`."""
     words, top = _spelt_out(sys.argv[1:] if argv is None else argv), parser()
     late = _late_option(words)
     if late:
         top.error(f"{late} says where or how, and stands before the command: relay {late} … COMMAND")
     arguments = top.parse_args(words)
+    if arguments.api_url and arguments.connect is not connect_api:
+        top.error("this command needs --stack or --local: --api-url serves submit, watch and get")
     try:
-        connection = (
-            connect_stack(arguments.stack, arguments.region, arguments.profile)
-            if arguments.stack
-            else connect_local(arguments.local)
-        )
-        answer: Answer = arguments.run(arguments, connection)
+        answer: Answer | int = arguments.run(arguments, arguments.connect(arguments))
+        if isinstance(answer, int):
+            return answer
+        print(json.dumps(answer.data) if arguments.json else answer.text)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nrelay: interrupted", file=sys.stderr)
+        return watching.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read has left, as `head` does: what Python flushes at its end must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
         print(f"relay: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(answer.data) if arguments.json else answer.text)
     return 0
+
+
+def _connect(arguments: argparse.Namespace) -> Connection:
+    """The deployment, as an operator reaches it: with AWS credentials."""
+    if arguments.stack:
+        return connect_stack(arguments.stack, arguments.region, arguments.profile)
+    return connect_local(arguments.local)
 
 
 def _spelt_out(argv: Sequence[str]) -> list[str]:
     """`--local` before a command means the default file, where argparse would take the command for the file."""
     words = list(argv)
     for index, (word, following) in enumerate(pairwise(words)):
-        if word == "--local" and following in GROUPS:
+        if word == "--local" and following in (*CONSUMERS, *GROUPS):
             words[index] = f"--local={LOCAL_FILE}"
             break
     return words
@@ -86,7 +108,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command; `run` in what it parses carries the command out."""
     top = argparse.ArgumentParser(
         prog="relay",
-        description="Operate a Vidu Relay: tenants, keys, the provider's key, tasks, dead letters, lost events.",
+        description="Use a Vidu Relay: submit, watch, get, tail. Operate it: tenants, keys, the provider's key, tasks, "
+        "dead letters, lost events.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -100,13 +123,111 @@ def parser() -> argparse.ArgumentParser:
         const=LOCAL_FILE,
         help="the local stack (default file: .local/stack.json)",
     )
+    where.add_argument(
+        "--api-url", metavar="URL", help="the stack's output ApiUrl, without AWS credentials: for submit, watch and get"
+    )
+    top.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        type=Path,
+        help=f"holds the tenant's API key (default: the variable {KEY_VARIABLE}; with --local the local stack's key). "
+        "There is no option for the key itself: other programs see command lines, and shells keep them",
+    )
     top.add_argument("--region", help="AWS region of the stack (default: as the AWS configuration says)")
     top.add_argument("--profile", help="AWS profile to use")
     top.add_argument("--json", action="store_true", help="print JSON, for programs")
-    groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join(GROUPS))
+    groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join((*CONSUMERS, *GROUPS)))
+    for consume, name in zip((_submit, _watch, _get, _tail), CONSUMERS, strict=True):
+        consume(groups, name)
     for add, name in zip((_tenants, _keys, _provider, _task, _queues, _failures), GROUPS, strict=True):
         add(groups, name)
     return top
+
+
+def _submit(groups: Any, name: str) -> None:
+    command = _command(
+        groups,
+        name,
+        submission.submit,
+        "submit a task, from a file or from options; a lost answer is asked for again under the same idempotency key",
+        "submit request.json --idempotency-key order-4711",
+        "submit --prompt 'a fox in the snow' --image fox.png --duration 5 --watch",
+        "submit --prompt '@fox meets @robot' --subject fox=fox.png,https://example.com/fox.webp --subject robot=r.png",
+        "submit -                                  (from standard input)",
+        connect=connect_api,
+    )
+    command.add_argument("file", nargs="?", help="the body of POST /v1/tasks as JSON; - for standard input")
+    command.add_argument("--prompt", help="what is to be seen; @ID mentions a subject")
+    command.add_argument(
+        "--image", action="append", default=[], metavar="IMAGE", help="https://…, s3://…, or a file, which is uploaded"
+    )
+    command.add_argument(
+        "--subject",
+        action="append",
+        default=[],
+        metavar="ID=IMAGE[,IMAGE]",
+        help="a subject and its images, as --image takes them; one with a comma needs a request file",
+    )
+    command.add_argument("--duration", type=int, metavar="SECONDS", help="1 to 8")
+    command.add_argument("--resolution", help="720p or 1080p")
+    command.add_argument("--aspect-ratio", metavar="W:H", help="for example 16:9")
+    command.add_argument("--seed", type=int, help="for a repeatable result")
+    command.add_argument("--audio", action="store_true", default=None, help="with sound")
+    command.add_argument("--off-peak", action="store_true", default=None, help="cheaper, within 48 hours")
+    command.add_argument("--callback-url", metavar="URL", help="kept with the task")
+    command.add_argument(
+        "--idempotency-key",
+        metavar="KEY",
+        help="the same key and request are the same task (default: a random one, shown on standard error)",
+    )
+    command.add_argument("--watch", action="store_true", help="go on like `watch`, with its exit status")
+
+
+def _watch(groups: Any, name: str) -> None:
+    command = _command(
+        groups,
+        name,
+        watching.watch,
+        "show how tasks go on until they settle; exit status 0 completed, 3 failed, 4 expired, 5 canceled (of several "
+        "the highest), 130 after Ctrl-C, which ends the watching and nothing else",
+        "watch mfzwizlnnvsg63dpo5xw2zltmu",
+        connect=connect_api,
+    )
+    command.add_argument("task_id", nargs="+", help="26 of a-z and 2-7, as `submit` shows it")
+
+
+def _get(groups: Any, name: str) -> None:
+    command = _command(
+        groups,
+        name,
+        download.get,
+        "save a completed task's videos, checked by size and SHA-256; a file is there whole or not at all",
+        "get mfzwizlnnvsg63dpo5xw2zltmu",
+        "get mfzwizlnnvsg63dpo5xw2zltmu --output fox.mp4",
+        connect=connect_api,
+    )
+    command.add_argument("task_id", help="26 of a-z and 2-7, as `submit` shows it")
+    command.add_argument(
+        "-o", "--output", metavar="FILE|FOLDER", default=".", help="where to (default: here, named by the task)"
+    )
+    command.add_argument("--force", action="store_true", help="write over a file of another content")
+
+
+def _tail(groups: Any, name: str) -> None:
+    command = _command(
+        groups,
+        name,
+        tailing.tail,
+        "show events as they happen until Ctrl-C, through a rule and a queue that are removed at the end; needs AWS "
+        "credentials that may make both",
+        "tail",
+        "tail --tenant acme --type VideoTaskCompleted --type VideoTaskFailed",
+    )
+    command.add_argument("--task", action="append", default=[], metavar="TASK_ID", help="of this task only; repeatable")
+    command.add_argument("--tenant", action="append", default=[], help="of this tenant only; repeatable")
+    command.add_argument(
+        "--type", action="append", default=[], choices=tailing.TYPES, help="of this detail type only; repeatable"
+    )
 
 
 def _tenants(groups: Any, name: str) -> None:
@@ -263,9 +384,16 @@ def _group(groups: Any, name: str, about: str, example: str) -> Any:
     return _parser(groups, name, about, example).add_subparsers(title="commands", required=True, metavar="command")
 
 
-def _command(commands: Any, name: str, run: Run, about: str, *examples: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any,
+    name: str,
+    run: Run,
+    about: str,
+    *examples: str,
+    connect: Callable[[argparse.Namespace], Connection | Api] = _connect,
+) -> argparse.ArgumentParser:
     command = _parser(commands, name, about, *examples)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, connect=connect)
     return command
 
 

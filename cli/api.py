@@ -1,0 +1,296 @@
+"""The relay's HTTP API, as a tenant uses it: with its address and an API key, and no AWS credentials."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from cli.answer import RefusedError, printable
+from cli.connection import connect_stack
+from vidu_relay.domain.identifiers import TASK_ID
+
+__all__ = [
+    "KEY_VARIABLE",
+    "Api",
+    "ApiRefusedError",
+    "LinkRefusedError",
+    "NoAnswerError",
+    "connect_api",
+    "spoken_again",
+]
+
+KEY_VARIABLE = "RELAY_API_KEY"
+API_KEY = re.compile(r"[!-~]{1,4096}")
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+CONNECT_SECONDS, READ_SECONDS = 10, 40
+"""API Gateway answers within 30 seconds, or says that it cannot."""
+CHUNK_BYTES = 64 * 1024
+DAILY_CAP = "daily_cap_reached"
+MAX_WAIT_SECONDS = 600
+"""More than a server asks for by `Retry-After` unless it is mistaken; longer ones are cut to this."""
+NEEDS_KEY = (
+    f"an API key is needed: put it into the variable {KEY_VARIABLE}, or into a file for --api-key-file "
+    "(`relay keys create` makes one). It is no option of its own: what stands on a command line is seen by every "
+    "program of the machine and kept in the shell's history"
+)
+
+
+class ApiRefusedError(RefusedError):
+    """The API has answered, and the answer is no: asking again changes nothing. `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NoAnswerError(RefusedError):
+    """No answer, or one that asks to come again later. `retry_after` in seconds, if the answer said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LinkRefusedError(RefusedError):
+    """A link to a video opens nothing (any more). Reading the task gives another."""
+
+
+class Api:
+    """The routes of one tenant. Nothing is tried twice here, no redirect is followed.
+
+    Each call raises `NoAnswerError` if there was no answer, `ApiRefusedError` if the answer was no.
+    """
+
+    def __init__(self, url: str, api_key: str, *, ca_bundle: str | None = None, local: bool = False) -> None:
+        self.url = url.rstrip("/")
+        self.local = local
+        """Whether it is the stack on this machine, which may be asked more often."""
+        self._key = api_key
+        self._http = requests.Session()
+        self._http.trust_env = not local
+        self._bundle = ca_bundle
+
+    def submit(self, request: bytes, idempotency_key: str) -> dict[str, Any]:
+        """Submit a request, the JSON body of `POST /v1/tasks`; its task."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        return self._call("POST", "/v1/tasks", data=request, headers=headers)
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        """The task as it stands."""
+        if not TASK_ID.fullmatch(task_id):
+            raise RefusedError(f"{task_id!r} is no task id: it has 26 of a-z and 2-7, as the API returns it")
+        return self._call("GET", f"/v1/tasks/{task_id}")
+
+    def upload(self, content: bytes, content_type: str) -> str:
+        """Upload a reference image; its `s3://` URI, which a request may name."""
+        form = self._call("POST", "/v1/uploads", json={"content_type": content_type})
+        with self._answered("POST", form["url"], data=form["fields"], files={"file": ("image", content)}) as reply:
+            if not reply.ok:
+                raise ApiRefusedError(f"the upload was refused: HTTP {reply.status_code}", reply.status_code)
+        return str(form["uri"])
+
+    @contextmanager
+    def open(self, link: str, start: int) -> Iterator[tuple[bool, Iterator[bytes]]]:
+        """A video's bytes from `start` on, by a link of a task: whether they do begin there (else at 0), and chunks.
+
+        Raises `LinkRefusedError`, `NoAnswerError`.
+        """
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+        with self._answered("GET", link, headers=headers, stream=True) as reply:
+            if not reply.ok:
+                raise LinkRefusedError(f"the link to the video was refused: HTTP {reply.status_code}")
+            yield reply.status_code == requests.codes.partial_content, _chunks(reply)
+
+    def _call(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **body: Any) -> dict[str, Any]:
+        sent = {"Accept": "application/json", **(headers or {})}
+        with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
+            try:
+                answer = reply.json()
+            except requests.exceptions.JSONDecodeError:
+                answer = None
+        if not reply.ok:
+            raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
+        if not isinstance(answer, dict) or not (answer.keys() & {"task_id", "uri"}):
+            raise ApiRefusedError(
+                f"{self.url} does not answer like a Vidu Relay (HTTP {reply.status_code}): check the address",
+                reply.status_code,
+            )
+        return answer
+
+    @contextmanager
+    def _answered(self, method: str, url: str, **arguments: Any) -> Iterator[requests.Response]:
+        """The answer, unless it asks to come again. Without `auth` nothing is added that says who asks."""
+        try:
+            reply = self._http.request(
+                method,
+                url,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                verify=self._bundle or True,
+                **{"auth": _nobody, **arguments},
+            )
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                host = urlsplit(url).hostname
+                raise RefusedError(f"the certificate of {host} is not trusted: check the address") from error
+            raise NoAnswerError(_reason(error)) from error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise RefusedError(f"{self.url!r} is not an address that can be called: {_reason(error)}") from error
+        except requests.RequestException as error:
+            raise NoAnswerError(_reason(error)) from error
+        with reply:
+            if reply.status_code >= requests.codes.internal_server_error or _is_throttled(reply):
+                raise NoAnswerError(f"HTTP {reply.status_code}", _retry_after(reply))
+            if reply.is_redirect:
+                raise RefusedError(f"{urlsplit(url).netloc} redirects (HTTP {reply.status_code}): check the address")
+            yield reply
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the key. As `auth`, so that no `.netrc` puts another one in its place."""
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def connect_api(arguments: Namespace) -> Api:
+    """The API that the options before the command name, and the key to it.
+
+    Raises `RefusedError` without a usable key or address, `ConnectionFailedError` if the stack cannot be found.
+    """
+    if arguments.local and not arguments.stack and not arguments.api_url:
+        stack = _read_local(arguments.local)
+        key = _read_key(arguments.api_key_file) if arguments.api_key_file else str(stack["api_key"])
+        bundle = stack["aws_ca_bundle"]
+        return Api(_checked(str(stack["api_url"])), key, ca_bundle=bundle, local=True)
+    key = _read_key(arguments.api_key_file)
+    if arguments.api_url:
+        return Api(_checked(arguments.api_url), key)
+    connection = connect_stack(arguments.stack, arguments.region, arguments.profile)
+    return Api(_checked(connection.output("ApiUrl")), key)
+
+
+def spoken_again(arguments: Namespace, *words: str) -> str:
+    """A command line that reaches the same relay, for a person to repeat."""
+    where: list[str] = []
+    if arguments.api_url:
+        where += ["--api-url", arguments.api_url]
+    elif arguments.stack:
+        where += ["--stack", arguments.stack]
+        where += ["--region", arguments.region] if arguments.region else []
+        where += ["--profile", arguments.profile] if arguments.profile else []
+    else:
+        where += [f"--local={arguments.local}"]
+    where += ["--api-key-file", str(arguments.api_key_file)] if arguments.api_key_file else []
+    return shlex.join(["relay", *where, *words])
+
+
+def _checked(url: str) -> str:
+    """The address, if a key may be sent there: https, or this machine."""
+    refused = RefusedError(f"{url!r} is not the address of an API: give the stack's output ApiUrl, https://…")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError as error:
+        raise refused from error
+    if not host or parts.username or parts.query or parts.fragment:
+        raise refused
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
+        raise RefusedError(f"{url!r}: the address must begin with https://, or everybody on the way reads the key")
+    return url
+
+
+def _read_key(file: Path | None) -> str:
+    """The API key. It is in no message."""
+    if file is None:
+        text, place = os.environ.get(KEY_VARIABLE, ""), f"the variable {KEY_VARIABLE}"
+    else:
+        try:
+            text, place = file.read_text(), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            raise RefusedError(f"cannot read the API key from {file}: {reason}") from error
+    if not text.strip():
+        raise RefusedError(NEEDS_KEY if file is None else f"{file} is empty: it must hold an API key")
+    if not API_KEY.fullmatch(text.strip()):
+        raise RefusedError(f"{place} must hold an API key and nothing else: one word of printable ASCII")
+    return text.strip()
+
+
+def _read_local(file: Path) -> dict[str, Any]:
+    try:
+        stack = json.loads(file.read_text())
+        found = {name: stack[name] for name in ("api_url", "api_key", "aws_ca_bundle")}
+    except FileNotFoundError:
+        raise RefusedError(f"{file} does not exist: is `make local` running?") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RefusedError(f"{file} is not the file that `make local` writes") from None
+    if not found["api_key"]:
+        raise RefusedError(f"{file} names no API key: {NEEDS_KEY}")
+    return found
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add nothing: a signed link or form says itself what it may do."""
+    return request
+
+
+def _chunks(reply: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from reply.iter_content(CHUNK_BYTES)
+    except requests.RequestException as error:
+        raise NoAnswerError(_reason(error)) from error
+
+
+def _is_throttled(reply: requests.Response) -> bool:
+    """Whether a 429 is API Gateway's. The daily cap's is final for today, and says so."""
+    if reply.status_code != requests.codes.too_many_requests:
+        return False
+    try:
+        answer = reply.json()
+    except requests.exceptions.JSONDecodeError:
+        return True
+    return not (isinstance(answer, dict) and answer.get("code") == DAILY_CAP)
+
+
+def _retry_after(reply: requests.Response) -> float | None:
+    text = reply.headers.get("Retry-After", "")
+    return min(float(text), MAX_WAIT_SECONDS) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def _refusal(status: int, answer: Any) -> str:
+    if status in (requests.codes.unauthorized, requests.codes.forbidden) and not _is_problem(answer):
+        return f"HTTP {status}: the API key is not accepted (revoked, mistyped, or of another stack)"
+    if not _is_problem(answer):
+        said = printable(str(answer["message"])) if isinstance(answer, dict) and "message" in answer else "no reason"
+        return f"HTTP {status}: {said[:500]}"
+    lines = [f"HTTP {status}, {answer['code']}: {answer.get('detail', '')}"]
+    faults = answer.get("errors", [])
+    lines += [f"  {fault.get('loc') or 'the body'}: {fault.get('msg')}" for fault in faults]
+    return "\n".join(printable(line) for line in lines)
+
+
+def _is_problem(answer: Any) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("code"), str)
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, without the address, which may be a signed link."""
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    cause: BaseException = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    return (
+        f"no connection ({cause.strerror or type(cause).__name__})"
+        if isinstance(cause, OSError)
+        else (f"the connection broke ({type(cause).__name__})")
+    )
