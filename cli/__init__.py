@@ -1,1 +1,1 @@
-"""`relay`: the operator's command-line tool."""
+"""`relay`: the operator's and consumer's command-line tool."""

@@ -33,7 +33,7 @@ KEY_VARIABLE = "RELAY_API_KEY"
 API_KEY = re.compile(r"[!-~]{1,4096}")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 CONNECT_SECONDS, READ_SECONDS = 10, 40
-"""API Gateway answers within 30 seconds, or says that it cannot."""
+"""API Gateway answers in 30 seconds, or says that it cannot."""
 CHUNK_BYTES = 64 * 1024
 DAILY_CAP = "daily_cap_reached"
 MAX_WAIT_SECONDS = 600

@@ -71,7 +71,7 @@ def _submit(api: Api, body: bytes, key: str, screen: Screen) -> dict[str, Any]:
 
 
 def _read_file(name: str) -> bytes:
-    """The request in a file, `-` for standard input. What it says is the API's to judge; that it is JSON is seen here."""
+    """The request in a file, `-` for standard input. The API judges what it says; only JSON is let through."""
     try:
         body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:

@@ -13,10 +13,12 @@ from types import FrameType
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from cli.answer import RefusedError, checked
 from cli.connection import Connection
 from cli.screen import Screen
+from cli.watching import INTERRUPTED
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES
@@ -30,7 +32,7 @@ KEEP_SECONDS = 3600
 """How long an event waits in the queue for a machine that sleeps meanwhile."""
 WAIT_SECONDS = 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-INTERRUPTED = 130
+SERVER_FAULT = 500
 GONE = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
@@ -150,7 +152,9 @@ class _Listener:
                 reply = self._sqs.receive_message(
                     QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS
                 )
-            except HTTPClientError as error:
+            except (BotoCoreError, ClientError) as error:
+                if not _is_outage(error):
+                    raise
                 if pause == FIRST_PAUSE_SECONDS:
                     screen.remark(f"no answer from SQS ({type(error).__name__}): events wait there for an hour")
                 time.sleep(pause)
@@ -194,6 +198,13 @@ class _Listener:
     def _remove_queue(self) -> None:
         if self._queue:
             self._sqs.delete_queue(QueueUrl=self._queue)
+
+
+def _is_outage(error: BotoCoreError | ClientError) -> bool:
+    """Whether a call failed on the way, or by the fault of the other side: not for what it asked."""
+    if isinstance(error, ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= SERVER_FAULT
+    return isinstance(error, HTTPClientError | NoConnectionError)
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from vidu_relay.domain.image_reference import (
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
 
-__all__ = ["CheckedImages", "ImageCheck", "check_images"]
+__all__ = ["MAX_IMAGE_BYTES", "CheckedImages", "ImageCheck", "check_images"]
 
 MAX_IMAGE_BYTES = 50 * 1024 * 1024
 MIN_IMAGE_PIXELS = 128
