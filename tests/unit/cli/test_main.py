@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def commands(found: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iter
 
 
 COMMANDS = list(commands(parser()))
-GROUPS = sorted({command[0] for command in COMMANDS})
+GROUPS = sorted({command[0] for command in COMMANDS if len(command) > 1})
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -43,9 +44,10 @@ def test_help_of_every_command_teaches_by_an_example_that_parses(
     examples = re.findall(r"^  relay (.*?)(?: {2,}\(.*)?$", capsys.readouterr().out, flags=re.MULTILINE)
     assert examples
     for example in examples:
-        parsed = parser().parse_args(example.split())
-        assert parsed.run is parser().parse_args(["--local=x", *example.split()[2:]]).run
-        assert tuple(example.split()[2:4]) == command
+        words = shlex.split(example)
+        parsed = parser().parse_args(words)
+        assert parsed.run is parser().parse_args(["--local=x", *words[2:]]).run
+        assert tuple(words[2 : 2 + len(command)]) == command
 
 
 @pytest.mark.parametrize("group", GROUPS)

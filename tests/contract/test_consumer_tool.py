@@ -1,0 +1,512 @@
+"""The consumer's commands against a relay that breaks off, says no, and lies: by address and key alone."""
+
+import hashlib
+import io
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli.api import KEY_VARIABLE
+from cli.main import main
+from cli.watching import EXIT_STATUS, INTERRUPTED, PACE, Pace
+from local.simulator.images import image
+from tests.contract.socket_server import free_port
+from tests.documents import ROOT
+from vidu_relay.domain.states import Status
+
+KEY = "key-of-acme_0123456789"
+TASK_ID = "a" * 26
+VIDEO = bytes(range(256)) * 2000
+AT = "2026-11-23T02:01:12.000Z"
+
+Body = dict[str, Any]
+Answer = Callable[[BaseHTTPRequestHandler], None]
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Relay:
+    """A relay with one task; the next answers of a route can be put in front of its own."""
+
+    def __init__(self) -> None:
+        self.history = ["submitting", "submitted", "generated", "completed"]
+        self.error: Body | None = None
+        self.sha256 = hashlib.sha256(VIDEO).hexdigest()
+        self.submitted: list[tuple[str, Body]] = []
+        self.uploads: list[bytes] = []
+        self.reads = 0
+        self.ranges: list[str | None] = []
+        self.next: dict[str, list[Answer]] = {"/v1/tasks": [], "/v1/tasks/": [], "/video": []}
+        self.keys: set[str | None] = set()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.reached: threading.Event = threading.Event()
+
+    def task(self) -> Body:
+        status = self.history[-1]
+        done = status == "completed"
+        link = f"{self.url}/video?signature={self.reads}"
+        video = {"bucket": "videos", "key": "1.mp4", "size": len(VIDEO), "sha256": self.sha256}
+        return {
+            "task_id": TASK_ID,
+            "status": status,
+            "version": len(self.history),
+            "created_at": AT,
+            "updated_at": AT,
+            "error": self.error,
+            "usage": None,
+            "output": [{"results": [{"type": "video", "url": link}]}] if done else [],
+            "videos": [video] if done else [],
+            "history": [{"at": AT, "status": one, "source": "callback"} for one in self.history],
+        }
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                pass
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/form":
+                    relay.uploads.append(body)
+                    return say(self, 204)
+                relay.keys.add(self.headers["Authorization"])
+                if self.path == "/v1/uploads":
+                    uri = f"s3://inbox/uploads/acme/{len(relay.uploads)}.png"
+                    return say(self, 201, {"url": f"{relay.url}/form", "fields": {"key": "k"}, "uri": uri})
+                relay.submitted.append((self.headers["Idempotency-Key"], json.loads(body)))
+                return relay._answer(self, "/v1/tasks", lambda handler: say(handler, 202, relay.task()))
+
+            def do_GET(self) -> None:
+                if self.path.startswith("/video"):
+                    assert "Authorization" not in self.headers
+                    relay.ranges.append(self.headers["Range"])
+                    return relay._answer(self, "/video", send_video)
+                relay.keys.add(self.headers["Authorization"])
+                relay.reads += 1
+                return relay._answer(self, "/v1/tasks/", lambda handler: say(handler, 200, relay.task()))
+
+        return Handler
+
+    def _answer(self, handler: BaseHTTPRequestHandler, route: str, usual: Answer) -> None:
+        planned = self.next[route]
+        (planned.pop(0) if planned else usual)(handler)
+
+
+def say(handler: BaseHTTPRequestHandler, status: int, body: object = None, **headers: str) -> None:
+    content = json.dumps(body).encode() if body is not None else b""
+    handler.send_response(status)
+    for name, value in {**headers, "Content-Length": str(len(content))}.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def says(status: int, body: object = None, **headers: str) -> Answer:
+    return lambda handler: say(handler, status, body, **headers)
+
+
+def hangs_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def send_video(handler: BaseHTTPRequestHandler, content: bytes = VIDEO, until: int | None = None) -> None:
+    """The bytes that are asked for, cut off at `until`."""
+    start = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(len(content) - start))
+    handler.end_headers()
+    handler.wfile.write(content[start:until])
+    handler.close_connection = True
+
+
+@pytest.fixture
+def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    monkeypatch.setattr("cli.watching.PACE", Pace(0.001, 0.01, 0.01))
+    monkeypatch.setattr("cli.submission.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("cli.download.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    relay = Relay()
+    thread = threading.Thread(target=relay.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield relay
+    relay.server.shutdown()
+    relay.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def run(relay: Relay, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command by address and key: exit status, what it printed, what it complained of."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main(["--api-url", relay.url, *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+def data(out: str) -> list[Body]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# submit
+
+
+def test_lost_answer_is_asked_for_again_under_the_same_key(relay: Relay, run: Run) -> None:
+    relay.next["/v1/tasks"] = [hangs_up, says(503), says(429, {"message": "Too Many Requests"})]
+    status, out, complaint = run("--json", "submit", "--prompt", "a fox", "--image", "https://example.com/fox.png")
+    assert status == 0, complaint
+    assert len(relay.submitted) == 4
+    assert len({json.dumps(one) for one in relay.submitted}) == 1
+    assert data(out)[0]["idempotency_key"] == relay.submitted[0][0]
+
+
+def test_answer_that_never_comes_names_the_command_that_repeats_safely(relay: Relay, run: Run, tmp_path: Path) -> None:
+    relay.next["/v1/tasks"] = [hangs_up] * 4
+    file = tmp_path / "fox.png"
+    file.write_bytes(image("fox", "png"))
+    options = ("--subject", f"fox={file}", "--prompt", "@fox's snow", "--duration", "2", "--audio")
+    status, _, complaint = run("submit", *options)
+    assert status == 1
+    again = complaint.splitlines()[-1].strip()
+    words = shlex.split(again)
+    assert words[:3] == ["relay", "--api-url", relay.url]
+    assert str(file) not in again
+    assert main(words[1:]) == 0
+    assert len({json.dumps(one) for one in relay.submitted}) == 1
+    assert len(relay.uploads) == 1
+
+
+def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, run: Run, tmp_path: Path) -> None:
+    fox = tmp_path / "a fox.png"
+    fox.write_bytes(image("fox", "png"))
+    status, _, complaint = run(
+        "submit", "--prompt", "@a @b", "--subject", f"a={fox},https://example.com/a.webp", "--subject", "b=s3://x/b.png",
+        "--seed", "0", "--off-peak", "--resolution", "1080p", "--idempotency-key", "k1",
+    )  # fmt: skip
+    assert status == 0, complaint
+    ((key, request),) = relay.submitted
+    assert key == "k1"
+    assert request == {
+        "model": "viduq2_pro_fast_reference2video",
+        "subjects": [
+            {"id": "a", "images": ["s3://inbox/uploads/acme/0.png", "https://example.com/a.webp"]},
+            {"id": "b", "images": ["s3://x/b.png"]},
+        ],
+        "prompt": "@a @b",
+        "resolution": "1080p",
+        "seed": 0,
+        "off_peak": True,
+    }
+    assert image("fox", "png") in relay.uploads[0]
+    assert relay.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "give a FILE"),
+        (("--prompt", "x"), "either --image or --subject"),
+        (("--prompt", "x", "--image", "https://a/b", "--subject", "a=https://a/b"), "either --image or --subject"),
+        (("--prompt", "x", "--subject", "https://a/b.png"), "must be ID=IMAGE"),
+        (("--prompt", "x", "--image", "missing.png"), "cannot read the image 'missing.png'"),
+        (("--prompt", "x", "--image", "README.md"), "no png, jpeg or webp"),
+        (("missing.json",), "cannot read missing.json"),
+        (("README.md",), "is not JSON"),
+        (("request.json", "--prompt", "x"), "put --prompt into it"),
+    ],
+)
+def test_request_that_cannot_be_meant_is_refused_before_anything_is_sent(
+    relay: Relay, run: Run, arguments: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    status, out, complaint = run("submit", *arguments)
+    assert (status, out, says in complaint) == (1, "", True), complaint
+    assert (relay.submitted, relay.uploads) == ([], [])
+
+
+def test_refusal_says_every_fault_and_is_not_repeated(relay: Relay, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [{"loc": "duration", "msg": "must be 1 to 8\x1b[2J"}, {"loc": "seed", "msg": "must be a number"}]
+    relay.next["/v1/tasks"] = [says(422, {"code": "validation_error", "detail": "Not valid.", "errors": faults})]
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"duration": 99}')))
+    status, _, complaint = run("submit", "-")
+    assert status == 1
+    assert "HTTP 422, validation_error" in complaint
+    assert "  duration: must be 1 to 8?[2J\n  seed: must be a number" in complaint
+    assert [request for _, request in relay.submitted] == [{"duration": 99}]
+
+
+def test_daily_cap_is_a_refusal_and_no_reason_to_come_again(relay: Relay, run: Run) -> None:
+    relay.next["/v1/tasks"] = [says(429, {"code": "daily_cap_reached", "detail": "Tomorrow."}, Retry_After="3600")]
+    status, _, complaint = run("submit", "--prompt", "x", "--image", "https://a/b.png")
+    assert (status, "daily_cap_reached" in complaint, len(relay.submitted)) == (1, True, 1)
+
+
+# how the relay is reached
+
+
+def test_key_is_read_from_a_file_and_stands_in_no_output(
+    relay: Relay, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert main(["--api-url", relay.url, "watch", TASK_ID]) == 1
+    assert "seen by every program" in capsys.readouterr().err
+    file = tmp_path / "key"
+    file.write_text("of-a-file\n")
+    relay.next["/v1/tasks/"] = [says(403, {"message": "Forbidden"})]
+    assert main(["--api-url", relay.url, "--api-key-file", str(file), "watch", TASK_ID]) == 1
+    complaint = capsys.readouterr().err
+    assert "the API key is not accepted" in complaint
+    assert "of-a-file" not in complaint
+    assert relay.keys == {"Bearer of-a-file"}
+
+
+def test_entry_in_netrc_takes_no_part(relay: Relay, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert run("get", TASK_ID, "-o", str(tmp_path / "v.mp4"))[0] == 0
+    assert relay.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("url", ["http://example.com", "ftp://example.com", "example.com", "https://a:b@example.com"])
+def test_key_is_sent_to_no_address_that_others_could_read(
+    url: str, relay: Relay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--api-url", url, "watch", TASK_ID]) == 1
+    assert "address" in capsys.readouterr().err
+
+
+def test_server_that_is_no_relay_is_said(relay: Relay, run: Run) -> None:
+    for answer in (says(200, []), says(302, None, Location="https://elsewhere.example.com")):
+        relay.next["/v1/tasks/"] = [answer]
+        status, _, complaint = run("watch", TASK_ID)
+        assert (status, "check the address" in complaint) == (1, True)
+
+
+def test_operator_commands_need_more_than_a_key(relay: Relay, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--api-url", relay.url, "tail"])
+    assert left.value.code == 2
+    assert "--stack or --local" in capsys.readouterr().err
+
+
+# watch
+
+
+def test_watching_survives_outages_and_shows_each_change_once(relay: Relay, run: Run) -> None:
+    whole = relay.history
+    relay.history = whole[:1]
+
+    def settle(handler: BaseHTTPRequestHandler) -> None:
+        relay.history = whole
+        say(handler, 200, relay.task())
+
+    usual = says(200, relay.task())
+    relay.next["/v1/tasks/"] = [usual, hangs_up, says(503), says(429, None, Retry_After="0"), usual, usual, settle]
+    status, out, complaint = run("--json", "watch", TASK_ID)
+    assert status == 0
+    assert [line["status"] for line in data(out)] == [*whole, "completed"]
+    assert complaint.count("gives no answer") == complaint.count("answers again") == 1
+    assert "signature" not in out
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.EXPIRED, Status.CANCELED])
+def test_end_of_a_task_is_the_exit_status(relay: Relay, run: Run, status: Status) -> None:
+    relay.history = ["submitting", status.value]
+    relay.error = {"code": "some_code", "message": "so\x1b]0;it\x07 was"}
+    code, out, _ = run("watch", TASK_ID)
+    assert code == EXIT_STATUS[status]
+    assert f"{TASK_ID} is {status}: some_code: so?]0;it? was" in out
+
+
+def test_exit_statuses_tell_all_ends_apart() -> None:
+    taken = {0, 1, 2, INTERRUPTED}
+    assert EXIT_STATUS[Status.COMPLETED] == 0
+    assert len(set(EXIT_STATUS.values())) == len(EXIT_STATUS)
+    assert taken & {code for status, code in EXIT_STATUS.items() if status is not Status.COMPLETED} == set()
+
+
+def test_task_that_is_not_there_ends_the_watching(relay: Relay, run: Run) -> None:
+    relay.next["/v1/tasks/"] = [says(404, {"code": "task_not_found", "detail": "No such task."})]
+    status, _, complaint = run("watch", TASK_ID)
+    assert (status, "task_not_found" in complaint) == (1, True)
+    status, _, complaint = run("watch", "../tasks")
+    assert (status, "no task id" in complaint) == (1, True)
+
+
+def test_a_quiet_task_is_read_ever_more_seldom() -> None:
+    waits = [PACE.until_next(quiet) for quiet in (0, 5, 60, 300, 3600, 10**6)]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[2], waits[-1]) == (PACE.shortest, 6, PACE.longest)
+    assert all(0 < PACE.after_failures(number) <= PACE.longest_outage for number in range(1, 2000))
+
+
+def test_ctrl_c_ends_the_watching_with_the_command_that_resumes_it(relay: Relay) -> None:
+    relay.history = ["submitting"]
+    process = tool(relay, "watch", TASK_ID)
+    assert process.stdout
+    assert TASK_ID.encode() in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    assert complaint.decode().splitlines()[-1].split() == ["relay", "--api-url", relay.url, "watch", TASK_ID]
+
+
+def tool(relay: Relay, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+    """The tool as a process of its own, without AWS credentials."""
+    command = [sys.executable, "-m", "cli", "--api-url", relay.url, *arguments]
+    paths = os.pathsep.join(str(path) for path in (ROOT, ROOT / "layers" / "shared"))
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, KEY_VARIABLE: KEY, "TERM": "xterm"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **streams)  # noqa: S603 - ours
+
+
+# get
+
+
+def test_video_that_breaks_off_goes_on_where_it_broke_off_by_a_fresh_link(
+    relay: Relay, run: Run, tmp_path: Path
+) -> None:
+    relay.next["/video"] = [
+        says(403),  # the link has expired
+        lambda handler: send_video(handler, until=100_000),
+        says(503),
+        lambda handler: send_video(handler, until=300_000),
+    ]
+    target = tmp_path / "fox.mp4"
+    status, out, complaint = run("--json", "get", TASK_ID, "-o", str(target))
+    assert status == 0, complaint
+    assert target.read_bytes() == VIDEO
+    assert relay.ranges[:2] == [None, None]
+    assert relay.ranges[-1] is not None
+    assert data(out)[0]["videos"][0]["sha256"] == relay.sha256
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("content", [bytes(len(VIDEO)), VIDEO + b"!", VIDEO[:-1]], ids=["other", "longer", "shorter"])
+def test_wrong_video_is_refused_and_nothing_is_left(relay: Relay, run: Run, tmp_path: Path, content: bytes) -> None:
+    def wrong(handler: BaseHTTPRequestHandler) -> None:
+        start = int((handler.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        if start >= len(content):
+            return say(handler, 416)
+        return send_video(handler, content)
+
+    relay.next["/video"] = [wrong] * 20
+    status, _, complaint = run("get", TASK_ID, "-o", str(tmp_path))
+    assert (status, list(tmp_path.iterdir())) == (1, [])
+    assert "not the video that was recorded" in complaint or "cannot be fetched" in complaint
+
+
+def test_server_that_ignores_ranges_is_read_from_the_start(relay: Relay, run: Run, tmp_path: Path) -> None:
+    relay.next["/video"] = [
+        lambda handler: send_video(handler, until=100_000),
+        send_all,
+    ]
+    assert run("get", TASK_ID, "-o", str(tmp_path))[0] == 0
+    assert (tmp_path / f"{TASK_ID}.mp4").read_bytes() == VIDEO
+
+
+def send_all(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(VIDEO)))
+    handler.end_headers()
+    handler.wfile.write(VIDEO)
+
+
+def test_file_of_another_content_is_kept_unless_forced(relay: Relay, run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "fox.mp4"
+    target.write_bytes(b"mine")
+    status, _, complaint = run("get", TASK_ID, "-o", str(target))
+    assert (status, "--force" in complaint, target.read_bytes()) == (1, True, b"mine")
+    assert run("get", TASK_ID, "-o", str(target), "--force")[0] == 0
+    assert target.read_bytes() == VIDEO
+    asked = len(relay.ranges)
+    status, out, _ = run("get", TASK_ID, "-o", str(target))
+    assert (status, "Was there already" in out, len(relay.ranges)) == (0, True, asked)
+
+
+def test_folder_is_made_and_one_that_cannot_be_is_said(relay: Relay, run: Run, tmp_path: Path) -> None:
+    assert run("get", TASK_ID, "-o", f"{tmp_path}/a/b/")[0] == 0
+    assert (tmp_path / "a" / "b" / f"{TASK_ID}.mp4").read_bytes() == VIDEO
+    status, _, complaint = run("get", TASK_ID, "-o", str(tmp_path / "missing" / "fox.mp4"))
+    assert (status, "cannot write" in complaint) == (1, True)
+
+
+def test_task_that_is_not_completed_has_nothing_to_get(relay: Relay, run: Run, tmp_path: Path) -> None:
+    relay.history = ["submitting"]
+    status, _, complaint = run("get", TASK_ID, "-o", str(tmp_path))
+    assert (status, "relay watch" in complaint) == (1, True)
+
+
+# bars
+
+
+@pytest.mark.parametrize("command", ["watch", "get"])
+def test_bars_are_drawn_on_a_terminal_and_never_into_a_pipe(relay: Relay, command: str, tmp_path: Path) -> None:
+    arguments = (command, TASK_ID, *(("-o", str(tmp_path)) if command == "get" else ()))
+    piped, _ = tool(relay, *arguments).communicate(timeout=30)
+    assert "━".encode() not in piped
+    assert b"\x1b" not in piped
+    for file in tmp_path.iterdir():
+        file.unlink()
+
+    seen = on_terminal(relay, *arguments)
+    assert "━" in seen
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    assert ("● completed" if command == "watch" else "Saved:") in plain
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert "━" not in on_terminal(relay, "--json", *arguments)
+
+
+def on_terminal(relay: Relay, *arguments: str) -> str:
+    """What a person at a terminal gets to see."""
+    ours, theirs = pty.openpty()
+    process = tool(relay, *arguments, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not chunk:
+            break
+        seen += chunk
+    os.close(ours)
+    assert process.wait(30) == 0, seen
+    return seen.decode()
+
+
+def test_reader_who_leaves_gets_no_traceback(relay: Relay) -> None:
+    with tool(relay, "watch", TASK_ID) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        complaint = process.stderr.read()
+        assert process.wait(30) == 1
+    assert b"Traceback" not in complaint
+    assert b"Exception ignored" not in complaint
+
+
+def test_no_server_at_all_is_an_outage(relay: Relay, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--api-url", f"http://127.0.0.1:{free_port()}", "get", TASK_ID]) == 1
+    assert "Connection refused" in capsys.readouterr().err

@@ -1,0 +1,194 @@
+"""What a consumer does with `cli/relay` on the deployed stack: submit, watch, get, tail."""
+
+import hashlib
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.tailing import PREFIX
+from cli.watching import EXIT_STATUS, INTERRUPTED
+from local.client import RelayClient
+from local.programs import ROOT
+from local.simulator.images import image
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
+
+Body = dict[str, Any]
+Run = Callable[..., tuple[int, str, str]]
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def stack_file(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("consumer") / "stack.json"
+    relay.stack.write(file)
+    return file
+
+
+@pytest.fixture
+def run(stack_file: Path) -> Run:
+    """Runs `cli/relay` to its end: exit status, what it prints, what it complains of."""
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        command = command_of(stack_file, *arguments)
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False, text=True, timeout=SECONDS)  # noqa: S603 - ours
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def command_of(stack_file: Path, *arguments: str) -> list[str]:
+    return [str(ROOT / "cli" / "relay"), f"--local={stack_file}", *arguments]
+
+
+@contextmanager
+def running(stack_file: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The tool, while it runs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command_of(stack_file, *arguments), stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603 - ours
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """What Ctrl-C does; exit status, and what it printed since."""
+    process.send_signal(signal.SIGINT)
+    out, complaint = process.communicate(timeout=SECONDS)
+    return process.returncode, out, complaint
+
+
+def lines_of(out: str) -> list[Body]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def listeners(relay: RelayClient) -> list[str]:
+    """What `tail` has put into the account."""
+    rules = relay.aws("events").list_rules(EventBusName=relay.stack.bus, NamePrefix=PREFIX)["Rules"]
+    queues = relay.aws("sqs").list_queues(QueueNamePrefix=PREFIX).get("QueueUrls", [])
+    return [*(rule["Name"] for rule in rules), *queues]
+
+
+def test_file_is_submitted_watched_and_fetched_byte_for_byte(
+    relay: RelayClient, run: Run, request_body: Body, tmp_path: Path
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request_body))
+    status, out, complaint = run("--json", "submit", str(file))
+    assert status == 0, complaint
+    submitted = json.loads(out)
+    assert submitted["idempotency_key"] in complaint
+
+    status, out, complaint = run("--json", "watch", submitted["task_id"])
+    assert status == 0, complaint
+    *changes, end = lines_of(out)
+    assert [change["status"] for change in changes] == [
+        entry["status"] for entry in relay.task(submitted["task_id"])["history"]
+    ]
+    assert [line["settled"] for line in (*changes, end)] == [False] * len(changes) + [True]
+
+    status, out, complaint = run("--json", "get", submitted["task_id"], "--output", str(tmp_path))
+    assert status == 0, complaint
+    (saved,) = json.loads(out)["videos"]
+    content = Path(saved["path"]).read_bytes()
+    assert content == relay.download(relay.task(submitted["task_id"]))
+    assert hashlib.sha256(content).hexdigest() == end["videos"][0]["sha256"] == saved["sha256"]
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+
+    repeated = run("--json", "submit", "-", "--idempotency-key", submitted["idempotency_key"], stdin=file.read_text())
+    assert json.loads(repeated[1])["task_id"] == submitted["task_id"]
+
+
+def test_image_files_are_uploaded_and_reach_the_provider(relay: RelayClient, run: Run, tmp_path: Path) -> None:
+    fox, robot = tmp_path / "fox.png", tmp_path / "robot.jpg"
+    fox.write_bytes(image("fox", "png"))
+    robot.write_bytes(image("robot", "jpeg"))
+    prompt = "@fox meets @robot in files of their own"
+    relay.script(prompt, {"create": {"fetch_images": True}})
+
+    status, out, complaint = run(
+        "submit", "--prompt", prompt, "--subject", f"fox={fox},{relay.image('garden.jpg')}", "--subject",
+        f"robot={robot}", "--duration", "1", "--watch",
+    )  # fmt: skip
+    assert status == 0, complaint
+    assert "● completed" in out
+    (seen,) = relay.seen_by_provider(prompt)
+    read = [one["sha256"] for one in relay.images_at_provider(seen["id"])]
+    assert read[0] == hashlib.sha256(fox.read_bytes()).hexdigest()
+    assert read[2] == hashlib.sha256(robot.read_bytes()).hexdigest()
+
+
+def test_watching_that_is_interrupted_says_how_it_is_resumed_and_is(
+    relay: RelayClient, stack_file: Path, request_body: Body
+) -> None:
+    relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
+    task_id = str(relay.submit(request_body)["task_id"])
+    with running(stack_file, "watch", task_id) as process:
+        assert process.stdout
+        assert task_id in process.stdout.readline()
+        status, _, complaint = interrupt(process)
+    assert status == INTERRUPTED
+    assert complaint.splitlines()[-1].split() == ["relay", f"--local={stack_file}", "watch", task_id]
+    assert "Traceback" not in complaint
+
+    with running(stack_file, *complaint.splitlines()[-1].split()[2:]) as process:
+        assert process.stdout
+        assert task_id in process.stdout.readline()
+        relay.wait(task_id, "completed", meanwhile=relay.sweep)
+        out, complaint = process.communicate(timeout=SECONDS)
+    assert process.returncode == EXIT_STATUS[Status.COMPLETED], complaint
+    assert "● completed" in out
+
+
+def test_failed_task_is_told_by_the_exit_status(relay: RelayClient, run: Run, request_body: Body) -> None:
+    relay.script(request_body["prompt"], {"create": {"reject": {"status": 400}}})
+    task_id = str(relay.submit(request_body)["task_id"])
+    relay.wait(task_id, "failed")
+    status, out, _ = run("--json", "watch", task_id)
+    assert status == EXIT_STATUS[Status.FAILED]
+    assert lines_of(out)[-1]["error"]["code"]
+    status, _, complaint = run("get", task_id)
+    assert (status, "is failed: it has no videos" in complaint) == (1, True)
+
+
+def test_tail_shows_every_event_of_a_task_and_leaves_nothing_behind(
+    relay: RelayClient, stack_file: Path, request_body: Body
+) -> None:
+    with running(stack_file, "--json", "tail", "--tenant", relay.stack.tenant_id) as process:
+        assert process.stdout
+        assert process.stderr
+        assert "Listening on" in process.stderr.readline()
+        assert len(listeners(relay)) == 2
+        task_id = str(relay.submit(request_body)["task_id"])
+        seen: list[Body] = []
+        while not seen or seen[-1]["detail-type"] != EVENT_TYPES[Status.COMPLETED]:
+            event = json.loads(process.stdout.readline())
+            seen += [event] if event["detail"]["task"]["task_id"] == task_id else []
+        status, _, complaint = interrupt(process)
+    on_the_bus = {event["id"]: event for event in relay.new_events(task_id)}
+    assert {event["id"]: event for event in seen} == on_the_bus
+    assert [event["detail"]["task"]["version"] for event in seen] == list(range(1, len(seen) + 1))
+    assert seen[0]["detail-type"] == EVENT_TYPE_ACCEPTED
+    assert status == INTERRUPTED, complaint
+    assert listeners(relay) == []
+    assert "Traceback" not in complaint
+
+
+def test_tail_shows_only_what_was_asked_for(relay: RelayClient, stack_file: Path, request_body: Body) -> None:
+    wanted = EVENT_TYPES[Status.COMPLETED]
+    with running(stack_file, "tail", "--type", wanted) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stderr.readline()
+        task_id = str(relay.submit(request_body)["task_id"])
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == INTERRUPTED
+    assert line.split()[2:5] == [wanted, relay.stack.tenant_id, task_id]
+    assert listeners(relay) == []

@@ -1,0 +1,184 @@
+"""`relay tail` puts a rule and a queue into the account, and takes both away again whatever happens."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from cli.connection import Connection
+from cli.tailing import PREFIX, TYPES
+from cli.watching import INTERRUPTED
+from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
+from tests.unit.usecases.account import REGION
+from vidu_relay.domain.states import EVENT_TYPE_REJECTED
+
+BUS = "relay-events"
+TASK_ID = "a" * 26
+
+Steps = dict[str, Callable[..., Any]]
+
+
+class _Watched:
+    """A client of AWS whose steps can be put before the account's own, by name."""
+
+    def __init__(self, client: Any, steps: Steps) -> None:
+        self._client, self._steps = client, steps
+
+    def __getattr__(self, name: str) -> Any:
+        return self._steps.get(name) or getattr(self._client, name)
+
+
+@pytest.fixture
+def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Steps:
+    """What the account does in place of what it would, by operation."""
+    planned: Steps = {}
+    stacks[STACK]["EventBusName"] = BUS
+
+    whole = Connection.client
+    monkeypatch.setattr(Connection, "client", lambda self, service: _Watched(whole(self, service), planned))
+    monkeypatch.setattr("cli.tailing.FIRST_PAUSE_SECONDS", 0.001)
+    return planned
+
+
+def _events() -> Any:
+    return boto3.client("events", region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+
+
+def left_behind(deployment: Deployment) -> list[str]:
+    rules = _events().list_rules(EventBusName=BUS, NamePrefix=PREFIX)["Rules"]
+    queues = deployment.client("sqs").list_queues(QueueNamePrefix=PREFIX).get("QueueUrls", [])
+    return [*(rule["Name"] for rule in rules), *queues]
+
+
+def ends(*_: object, **__: object) -> Any:
+    raise KeyboardInterrupt
+
+
+def fails(operation: str, code: str = "AccessDenied") -> Callable[..., Any]:
+    def step(**_: object) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+    return step
+
+
+def event(**detail: Any) -> dict[str, Any]:
+    return {"time": "2026-11-23T02:03:27Z", "detail-type": TYPES[0], "detail": {"tenant_id": "acme", **detail}}
+
+
+def receives(*replies: Any) -> Callable[..., Any]:
+    """Answers of the queue, one after another; then Ctrl-C."""
+    waiting = list(replies)
+
+    def step(**_: object) -> Any:
+        reply = waiting.pop(0) if waiting else ends()
+        if isinstance(reply, Exception):
+            raise reply
+        return {"Messages": [{"Body": json.dumps(one), "ReceiptHandle": "r"} for one in reply]}
+
+    return step
+
+
+def test_rule_asks_for_what_was_asked_and_nothing_is_left(relay: Run, steps: Steps, deployment: Deployment) -> None:
+    patterns: list[Any] = []
+
+    def look(**_: object) -> Any:
+        (rule,) = _events().list_rules(EventBusName=BUS, NamePrefix=PREFIX)["Rules"]
+        assert len(left_behind(deployment)) == 2
+        patterns.append(json.loads(rule["EventPattern"]))
+        raise KeyboardInterrupt
+
+    steps["receive_message"] = look
+    options = ("--tenant", "acme", "--task", TASK_ID, "--type", TYPES[0], "--type", TYPES[1])
+    assert relay("tail", *options)[0] == INTERRUPTED
+    assert relay("tail")[0] == INTERRUPTED
+    asked = {"tenant_id": ["acme"], "task": {"task_id": [TASK_ID]}}
+    assert patterns == [
+        {"source": ["vidu-relay"], "detail-type": list(TYPES[:2]), "detail": asked},
+        {"source": ["vidu-relay"]},
+    ]
+    assert left_behind(deployment) == []
+
+
+def test_queue_that_refuses_ends_it_and_nothing_is_left(relay: Run, steps: Steps, deployment: Deployment) -> None:
+    steps["receive_message"] = fails("receive_message")
+    status, _, complaint = relay("tail")
+    assert (status, "AccessDenied" in complaint) == (1, True)
+    assert left_behind(deployment) == []
+
+
+def test_events_are_shown_and_an_outage_is_waited_out(relay: Run, steps: Steps) -> None:
+    outage = EndpointConnectionError(endpoint_url="https://sqs")
+    fault = ClientError({"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "receive_message")  # type: ignore[typeddict-item]  # AWS says more, nobody asks
+    first = event(task={"task_id": TASK_ID, "version": 1, "error": None})
+    failed = event(task={"task_id": TASK_ID, "version": 2, "error": {"code": "008017099", "message": "bad\x1b[2J"}})
+    rejected = {**event(source="acme.orders", error={"code": "x", "detail": "why"}), "detail-type": EVENT_TYPE_REJECTED}
+    for as_json in (False, True):
+        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected])
+        steps["delete_message"] = lambda **_: {}
+        status, out, complaint = relay(*(["--json"] if as_json else []), "tail")
+        assert (status, complaint.count("no answer from SQS")) == (INTERRUPTED, 1)
+        if as_json:
+            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected]
+        else:
+            assert [line.split()[3:] for line in out.splitlines()] == [
+                ["acme", TASK_ID, "v1"],
+                ["acme", TASK_ID, "v2", "008017099:", "bad?[2J"],
+                ["acme", "acme.orders", "x:", "why"],
+            ]
+
+
+@pytest.mark.parametrize("operation", ["create_queue", "put_rule", "set_queue_attributes", "put_targets"])
+def test_setting_up_that_fails_leaves_nothing(relay: Run, steps: Steps, deployment: Deployment, operation: str) -> None:
+    steps[operation] = fails(operation)
+    status, _, complaint = relay("tail")
+    assert (status, "AccessDenied" in complaint) == (1, True)
+    assert left_behind(deployment) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_while_something_is_made_or_removed_waits_for_its_end(
+    relay: Run, steps: Steps, deployment: Deployment, number: signal.Signals
+) -> None:
+    sent: list[str] = []
+
+    def hit(call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(**arguments: Any) -> Any:
+            sent.append(call.__name__)
+            os.kill(os.getpid(), number)
+            return call(**arguments)
+
+        return step
+
+    steps["create_queue"] = hit(deployment.client("sqs").create_queue)
+    steps["put_rule"] = hit(_events().put_rule)
+    steps["delete_rule"] = hit(_events().delete_rule)
+    before = signal.getsignal(number)
+    status, _, complaint = relay("tail")
+    assert (status, sent) == (INTERRUPTED, ["create_queue", "put_rule", "delete_rule"]), complaint
+    assert left_behind(deployment) == []
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("operation", ["remove_targets", "delete_rule", "delete_queue"])
+def test_what_cannot_be_removed_is_named_and_the_rest_is_removed(
+    relay: Run, steps: Steps, deployment: Deployment, operation: str
+) -> None:
+    steps["receive_message"] = ends
+    steps[operation] = fails(operation)
+    status, _, complaint = relay("tail")
+    left = left_behind(deployment)
+    assert status == 1
+    assert f"delete the rule {PREFIX}" in complaint
+    assert len(left) <= 1 + (operation == "remove_targets")
+    assert all(name.rpartition("/")[2] in complaint for name in left)
+
+
+def test_task_that_is_none_is_refused_before_anything_is_made(relay: Run, steps: Steps, deployment: Deployment) -> None:
+    steps["create_queue"] = fails("create_queue")
+    status, _, complaint = relay("tail", "--task", "*")
+    assert (status, "a task id has 26" in complaint) == (1, True)
