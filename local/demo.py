@@ -1,4 +1,4 @@
-"""`make demo`: two real tasks through the real stack on this machine, shown as they go.
+"""`make demo`: two real tasks through the real stack on this machine, shown as they go by the consumer's own tool.
 
 The first one is called back, as on a good day. The callbacks of the second are lost on purpose: the sweep finds it,
 and the poller finishes it.
@@ -7,18 +7,24 @@ and the poller finishes it.
 from __future__ import annotations
 
 import json
+import queue
+import shlex
+import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import av
 import requests
 
 from local.client import RelayClient
 from local.errors import LocalStackError
-from local.programs import ROOT
+from local.programs import ROOT, program_environment
 from local.signals import StopRequestedError, stop_on_signals
 from local.stack import LocalStack, Stack
 
@@ -66,49 +72,62 @@ def run(stack: Stack, say: Narrator) -> None:
 
     say.title("A task, called back")
     say.text("POST /v1/tasks: two subjects with reference images, @-mentions, 720p, 5 s")
-    first = demo.submit("@fox and @robot eat hotpot by the window, steam rising, snow outside")
-    watch(demo, first, say)
+    first = watch(demo, "@fox and @robot eat hotpot by the window, steam rising, snow outside", say)
     show(demo, first, say, whole=True)
 
     say.title("A task whose callbacks are lost")
     demo.client.script(LOST, {"callbacks": {"drop": True}})
-    second = demo.submit(f"@fox waits for @robot at a small station, {LOST}")
     say.text(f"The provider's callbacks are dropped. First check after {FIRST_CHECK_SECONDS} s (120 s by default).")
     say.text("The sweep runs every minute; the demo runs it as soon as the check is due.")
-    watch(demo, second, say, meanwhile=demo.sweep_when_due)
+    second = watch(demo, f"@fox waits for @robot at a small station, {LOST}", say, meanwhile=demo.sweep_when_due)
     if not any(entry["source"] == "check" for entry in demo.client.task(second)["history"]):
         raise DemoFailedError("the second task was not finished by the poller")
     show(demo, second, say, whole=False)
 
 
-def watch(demo: Demo, task_id: str, say: Narrator, *, meanwhile: Callable[[], str | None] | None = None) -> None:
-    """Show states and events as they come, until the event of the completed task has arrived."""
-    shown: set[tuple[str, str]] = set()
+def watch(demo: Demo, prompt: str, say: Narrator, *, meanwhile: Callable[[], str | None] | None = None) -> str:
+    """Submit a task, and show states and events as they come, until both have told of its end; the task's id."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    last_event = ""
-    while last_event != "VideoTaskCompleted":
-        task = demo.client.task(task_id)
-        for entry in task["history"]:
-            if (entry["at"], entry["status"]) not in shown:
-                shown.add((entry["at"], entry["status"]))
-                say.state(entry["status"], f"by {entry['source']}")
-        for event in demo.client.new_events(task_id):
-            last_event = event["detail-type"]
-            say.event(last_event, event["detail"]["event_id"])
-        if task["status"] in ("failed", "expired", "canceled"):
-            raise DemoFailedError(f"task {task_id} is {task['status']}: {task['error']}")
-        if time.monotonic() > deadline:
-            raise DemoFailedError(f"task {task_id} is still {task['status']} after {PATIENCE_SECONDS} s")
-        if meanwhile and (news := meanwhile()):
-            say.text(news)
-        time.sleep(0.15)
+    with ExitStack() as running:
+        lines: queue.Queue[tuple[str, str]] = queue.Queue()
+        events = running.enter_context(demo.tool(lines, say, "tail", "--tenant", demo.stack.tenant_id))
+        events.wait_until_it_listens(PATIENCE_SECONDS)
+        running.enter_context(demo.tool(lines, say, "submit", str(demo.request(prompt)), "--watch"))
+        demo.submitted()
+        task_id, settled, last_event = "", "", ""
+        while not (settled and last_event == "VideoTaskCompleted"):
+            if time.monotonic() > deadline:
+                raise DemoFailedError(
+                    f"task {task_id or 'without id'} was not told of to its end in {PATIENCE_SECONDS} s"
+                )
+            if meanwhile and (news := meanwhile()):
+                say.text(news)
+            try:
+                command, line = lines.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if not line:
+                raise DemoFailedError(f"`relay {command}` ended before the task's end; see {_shown(demo.log)}")
+            said = json.loads(line)
+            if command == "tail":
+                last_event = said["detail-type"]
+                say.event(last_event, said["detail"]["event_id"])
+            elif "idempotency_key" in said:
+                task_id = said["task_id"]
+            elif not said["settled"]:
+                say.state(said["status"], f"by {said['source']}")
+            else:
+                settled = said["status"]
+                if settled != "completed":
+                    raise DemoFailedError(f"task {task_id} is {settled}: {said['error']}")
+        return task_id
 
 
 def show(demo: Demo, task_id: str, say: Narrator, *, whole: bool) -> None:
     """The task (the whole of it, or its history), where its video is in S3, and a copy of it on disk, checked."""
     task = demo.client.task(task_id)
     (video,) = task["videos"]
-    copy = demo.client.save(task, WORK_DIR)
+    copy = demo.fetch(task_id, say)
     say.text("")
     say.text(f"GET /v1/tasks/{task_id}" + ("" if whole else ", its history"))
     if whole:
@@ -120,15 +139,19 @@ def show(demo: Demo, task_id: str, say: Narrator, *, whole: bool) -> None:
 
 
 class Demo:
-    """A client of the relay with the demo's two requests."""
+    """What the demo does: the consumer's tool, and the hands inside that no consumer has."""
 
     def __init__(self, stack: Stack) -> None:
+        self.stack = stack
         self.client = RelayClient(stack)
+        self.log = WORK_DIR / "logs" / "relay.log"
         self._submitted_at = 0.0
         self._swept = False
+        self._file = WORK_DIR / "tmp" / "stack.json"
+        stack.write(self._file)
 
-    def submit(self, prompt: str) -> str:
-        """Submit a request; the id of its task."""
+    def request(self, prompt: str) -> Path:
+        """A file with a request."""
         request = {
             "model": "viduq2_pro_fast_reference2video",
             "subjects": [
@@ -141,9 +164,31 @@ class Demo:
             "aspect_ratio": "16:9",
             "seed": 7,
         }
-        task = self.client.submit(request, idempotency_key=f"demo-{time.time_ns()}")
+        file = WORK_DIR / "tmp" / "request.json"
+        file.write_text(json.dumps(request))
+        return file
+
+    def tool(self, lines: queue.Queue[tuple[str, str]], say: Narrator, *words: str) -> Tool:
+        """`cli/relay --json` with these words, whose lines go into the queue."""
+        say.command(*(_shown(Path(word)) if word.startswith("/") else word for word in words))
+        return Tool([str(ROOT / "cli" / "relay"), f"--local={self._file}", "--json", *words], words[0], lines, self.log)
+
+    def fetch(self, task_id: str, say: Narrator) -> Path:
+        """Fetch the task's video with `relay get`; its path."""
+        lines: queue.Queue[tuple[str, str]] = queue.Queue()
+        with self.tool(lines, say, "get", task_id, "--output", str(WORK_DIR)):
+            try:
+                _, line = lines.get(timeout=PATIENCE_SECONDS)
+            except queue.Empty:
+                raise DemoFailedError(f"`relay get` took longer than {PATIENCE_SECONDS} s") from None
+        if not line:
+            raise DemoFailedError(f"`relay get` failed; see {_shown(self.log)}")
+        (saved,) = json.loads(line)["videos"]
+        return Path(saved["path"])
+
+    def submitted(self) -> None:
+        """A task is being submitted: its first check is due some time from now."""
         self._submitted_at, self._swept = time.monotonic(), False
-        return str(task["task_id"])
 
     def sweep_when_due(self) -> str | None:
         """Run the sweep once, as its schedule would, when the task's first check is due."""
@@ -152,6 +197,55 @@ class Demo:
         result = self.client.sweep()
         self._swept = bool(result["started"])
         return f"find_overdue_tasks → {json.dumps(result)}" if self._swept else None
+
+
+class Tool:
+    """The consumer's tool while it runs. Leaving ends it as Ctrl-C does, and waits for what it tidies up."""
+
+    def __init__(self, command: list[str], name: str, lines: queue.Queue[tuple[str, str]], log: Path) -> None:
+        """Each line of standard output goes into `lines` with the command's name; an empty one says that it ended."""
+        self._command, self._name, self._lines, self._log = command, name, lines, log
+        self._listening = threading.Event()
+
+    def __enter__(self) -> Self:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            self._command,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=program_environment(WORK_DIR / "tmp"),
+            start_new_session=True,  # Ctrl-C reaches the demo, which passes it on
+        )
+        self._readers = [threading.Thread(target=read) for read in (self._read_lines, self._read_remarks)]
+        for reader in self._readers:
+            reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        for reader in self._readers:
+            reader.join()
+        self._process.wait()
+
+    def wait_until_it_listens(self, seconds: float) -> None:
+        """Return once it has made its first remark. Raises `DemoFailedError` if it does not in time."""
+        if not self._listening.wait(seconds):
+            raise DemoFailedError(f"`relay {self._name}` was not ready within {seconds:g} s")
+
+    def _read_lines(self) -> None:
+        with self._process.stdout or nullcontext(()) as output:
+            for line in output:
+                self._lines.put((self._name, line))
+        self._lines.put((self._name, ""))
+
+    def _read_remarks(self) -> None:
+        with self._process.stderr or nullcontext(()) as remarks, self._log.open("a") as log:
+            for line in remarks:
+                log.write(line)
+                self._listening.set()
+        self._listening.set()
 
 
 class Narrator:
@@ -176,6 +270,10 @@ class Narrator:
     def event(self, detail_type: str, event_id: str) -> None:
         """An event arrived on the bus."""
         self._line("✉", f"{detail_type}  {event_id}")
+
+    def command(self, *words: str) -> None:
+        """A command of the tool is run."""
+        self._line("$", f"relay {shlex.join(words)}")
 
     def text(self, text: str) -> None:
         """Anything else."""
