@@ -7,9 +7,10 @@ import secrets
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cli.answer import RefusedError
 from cli.api import Api, NoAnswerError, spoken_again
@@ -23,6 +24,8 @@ PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
+T = TypeVar("T")
+
 ADDRESSES = ("https://", "http://", S3_SCHEME)
 
 
@@ -43,7 +46,8 @@ def submit(arguments: Namespace, api: Api) -> int:
         screen.remark(f"idempotency key: {key}")
     again = _again(arguments, request, key)
     try:
-        task = _submit(api, body if body is not None else json.dumps(request).encode(), key, screen)
+        sent = body if body is not None else json.dumps(request).encode()
+        task = _patiently(lambda: api.submit(sent, key), "submitting under the same key", screen)
     except NoAnswerError as error:
         raise RefusedError(
             f"no answer to the submission ({error}): it may be recorded, or not. Repeat it under the same key, which "
@@ -59,15 +63,16 @@ def submit(arguments: Namespace, api: Api) -> int:
     return follow([task_id], api, screen, spoken_again(arguments, "watch", task_id)) if arguments.watch else 0
 
 
-def _submit(api: Api, body: bytes, key: str, screen: Screen) -> dict[str, Any]:
+def _patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
+    """What the call gives; without an answer it is made again, up to `ATTEMPTS` times. Raises what it raises."""
     for attempt in range(1, ATTEMPTS):
         try:
-            return api.submit(body, key)
+            return call()
         except NoAnswerError as error:
             pause = error.retry_after or FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
-            screen.remark(f"{error}: submitting again under the same key in {pause:g} s")
+            screen.remark(f"{error}: {what} again in {pause:g} s")
             time.sleep(pause)
-    return api.submit(body, key)
+    return call()
 
 
 def _read_file(name: str) -> bytes:
@@ -97,7 +102,7 @@ def _request(arguments: Namespace, api: Api, screen: Screen) -> dict[str, Any]:
     files = {name: _read_image(name) for name in names if not name.startswith(ADDRESSES)}
     uris = {name: name for name in names}
     for name, (content, kind) in files.items():
-        uris[name] = api.upload(content, kind)
+        uris[name] = _patiently(partial(api.upload, content, kind), f"uploading {name}", screen)
         screen.remark(f"uploaded {name} as {uris[name]}")
     request: dict[str, Any] = {"model": MODEL}
     if subjects:

@@ -48,12 +48,11 @@ class Relay:
         self.uploads: list[bytes] = []
         self.reads = 0
         self.ranges: list[str | None] = []
-        self.next: dict[str, list[Answer]] = {"/v1/tasks": [], "/v1/tasks/": [], "/video": []}
+        self.next: dict[str, list[Answer]] = {"/v1/tasks": [], "/v1/tasks/": [], "/video": [], "/form": []}
         self.keys: set[str | None] = set()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.reached: threading.Event = threading.Event()
 
     def task(self) -> Body:
         status = self.history[-1]
@@ -84,7 +83,7 @@ class Relay:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.path == "/form":
                     relay.uploads.append(body)
-                    return say(self, 204)
+                    return relay._answer(self, "/form", says(204))
                 relay.keys.add(self.headers["Authorization"])
                 if self.path == "/v1/uploads":
                     uri = f"s3://inbox/uploads/acme/{len(relay.uploads)}.png"
@@ -218,6 +217,20 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
     }
     assert image("fox", "png") in relay.uploads[0]
     assert relay.keys == {f"Bearer {KEY}"}
+
+
+def test_upload_without_an_answer_is_made_again_and_a_refused_one_is_said(
+    relay: Relay, run: Run, tmp_path: Path
+) -> None:
+    fox = tmp_path / "fox.png"
+    fox.write_bytes(image("fox", "png"))
+    relay.next["/form"] = [hangs_up, says(503)]
+    assert run("submit", "--prompt", "x", "--image", str(fox))[0] == 0
+    assert (len(relay.uploads), len(relay.submitted)) == (3, 1)
+
+    relay.next["/form"] = [says(403)]
+    status, _, complaint = run("submit", "--prompt", "x", "--image", str(fox))
+    assert (status, "the upload was refused" in complaint, len(relay.submitted)) == (1, True, 1)
 
 
 @pytest.mark.parametrize(
@@ -441,6 +454,39 @@ def test_file_of_another_content_is_kept_unless_forced(relay: Relay, run: Run, t
     asked = len(relay.ranges)
     status, out, _ = run("get", TASK_ID, "-o", str(target))
     assert (status, "Was there already" in out, len(relay.ranges)) == (0, True, asked)
+
+
+def test_file_that_comes_into_being_meanwhile_is_kept(relay: Relay, run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "fox.mp4"
+
+    def overtaken(handler: BaseHTTPRequestHandler) -> None:
+        target.write_bytes(b"mine")
+        send_video(handler)
+
+    relay.next["/video"] = [overtaken]
+    status, _, complaint = run("get", TASK_ID, "-o", str(target))
+    assert (status, "meanwhile" in complaint, target.read_bytes()) == (1, True, b"mine")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_ctrl_c_leaves_no_half_video(relay: Relay, tmp_path: Path) -> None:
+    reached, ended = threading.Event(), threading.Event()
+
+    def stalls(handler: BaseHTTPRequestHandler) -> None:
+        send_video(handler, until=200_000)
+        handler.wfile.flush()
+        reached.set()
+        ended.wait(30)
+
+    relay.next["/video"] = [stalls]
+    process = tool(relay, "get", TASK_ID, "-o", str(tmp_path))
+    assert reached.wait(30)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+    ended.set()
+    assert (process.returncode, list(tmp_path.iterdir())) == (INTERRUPTED, [])
+    assert b"Traceback" not in complaint
 
 
 def test_folder_is_made_and_one_that_cannot_be_is_said(relay: Relay, run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.api import KEY_VARIABLE, connect_api, spoken_again
 from cli.connection import connect_local, connect_stack
 from cli.main import main, parser
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
@@ -94,6 +95,26 @@ def test_local_before_a_command_means_the_default_file(
     command = next(command for command in COMMANDS if command[0] == group and command[1] in harmless)
     assert main(["--local", *command, *(["x"] if command[1] == "show" else []), *tenant_of(command)]) == 1
     assert f"{tmp_path / 'none.json'} does not exist: is `make local` running?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("submit", "-"), ("watch", "x"), ("get", "x"), ("tail",)], ids=" ".join)
+def test_local_before_a_consumers_command_means_the_default_file(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.main.LOCAL_FILE", tmp_path / "none.json")
+    assert main(["--local", *command]) == 1
+    assert f"{tmp_path / 'none.json'} does not exist: is `make local` running?" in capsys.readouterr().err
+
+
+def test_api_of_a_deployed_stack_is_at_its_output(
+    deployment: Deployment, stacks: Stacks, credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks[STACK]["ApiUrl"] = "https://api.example.com/"
+    monkeypatch.setenv(KEY_VARIABLE, "key")
+    arguments = parser().parse_args(["--stack", STACK, "--region", REGION, "watch", "x"])
+    api = connect_api(arguments)
+    assert (api.url, api.local) == ("https://api.example.com", False)
+    assert spoken_again(arguments, "watch", "x") == f"relay --stack {STACK} --region {REGION} watch x"
 
 
 def tenant_of(command: tuple[str, ...]) -> list[str]:
