@@ -34,7 +34,7 @@ TASKS ?=
 SEED ?=
 PROVIDER ?=
 
-.PHONY: help setup demo local chaos test lint format requirements clean bench openapi
+.PHONY: help setup demo local chaos test lint format requirements clean bench openapi schemas
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ bench: setup ## Measure what the relay adds to the provider's time, and what a t
 
 openapi: setup ## Write the API's description from the models and the template's routes
 	@PYTHONPATH=layers/shared $(BIN)/python -m local.openapi
+
+schemas: setup ## Write the schemas of the events, and what is made of them
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.schemas
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

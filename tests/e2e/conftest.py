@@ -7,6 +7,7 @@ import pytest
 
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
+from tests.e2e.watched import VALIDATED, WatchedClient
 
 GENERATION_SECONDS = 1.0
 PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
@@ -25,7 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def relay(stack: Stack) -> Iterator[RelayClient]:
     """A client with the demo tenant's key."""
-    client = RelayClient(stack)
+    client = WatchedClient(stack)
     yield client
     client.close()
 
@@ -46,3 +47,9 @@ def request_of(relay: RelayClient, request: pytest.FixtureRequest) -> dict[str, 
         "prompt": f"@fox meets @robot in {request.node.name}",
         "duration": 1,
     }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if VALIDATED:
+        kinds = ", ".join(f"{count} {name}" for name, count in sorted(VALIDATED.items()))
+        terminalreporter.write_line(f"{VALIDATED.total()} events were held to docs/schemas: {kinds}")

@@ -7,6 +7,7 @@ import pytest
 
 from local.client import RelayClient
 from local.stack import LocalStack
+from tests.e2e.watched import WatchedClient
 
 Body = dict[str, Any]
 
@@ -16,7 +17,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
     """A client of a stack on which a task expires after three seconds."""
     parameters = {"FirstCheckSeconds": "1", "CheckIntervalSeconds": "1", "TaskDeadlineSeconds": "3"}
     with LocalStack(tmp_path_factory.mktemp("stack"), parameters=parameters, generation_seconds=1) as stack:
-        client = RelayClient(stack)
+        client = WatchedClient(stack)
         yield client
         client.close()
 

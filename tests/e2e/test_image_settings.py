@@ -10,6 +10,7 @@ import pytest
 from local.client import RelayClient
 from local.simulator.images import image
 from local.stack import LocalStack
+from tests.e2e.watched import WatchedClient
 
 Body = dict[str, Any]
 
@@ -19,7 +20,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
     """A client of a stack that takes off-peak tasks and leaves image URLs to the provider."""
     parameters = {"OffPeakAvailable": "true", "ProbeImageUrls": "false"}
     with LocalStack(tmp_path_factory.mktemp("stack"), parameters=parameters, generation_seconds=1) as stack:
-        client = RelayClient(stack)
+        client = WatchedClient(stack)
         yield client
         client.close()
 

@@ -9,6 +9,7 @@ from local.client import RelayClient
 from local.stack import LocalStack
 from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS, request_of
 from tests.e2e.waiting import wait_until
+from tests.e2e.watched import WatchedClient
 
 Body = dict[str, Any]
 WAITS = {"generation_seconds": 600}
@@ -21,7 +22,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
     parameters = {**PARAMETERS, "ProviderName": "vidu", "CallbackSignature": "require"}
     folder = tmp_path_factory.mktemp("vidu")
     with LocalStack(folder, parameters=parameters, generation_seconds=GENERATION_SECONDS) as stack:
-        client = RelayClient(stack)
+        client = WatchedClient(stack)
         yield client
         client.close()
 

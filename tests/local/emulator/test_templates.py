@@ -67,6 +67,42 @@ def test_a_replay_reaches_consumers_and_not_rules_for_live_events(emulator: Emul
     assert next_messages(emulator, 0) == []
 
 
+def test_a_replay_with_a_filter_reaches_only_the_rules_that_it_names(emulator: Emulator) -> None:
+    events = emulator.client("events")
+    began = time.time() - 60
+    entry = {"EventBusName": emulator.outputs["Bus"], "Source": "open", "DetailType": "t", "Detail": '{"id": "f"}'}
+    events.put_events(Entries=[entry])
+    assert sorted(map(str, next_messages(emulator, 2))) == ["{'every': 'f'}", "{'live': 'f'}"]
+
+    def replay(name: str, *rules: str) -> None:
+        destination = {"Arn": emulator.outputs["BusArn"], "FilterArns": [emulator.outputs[rule] for rule in rules]}
+        events.start_replay(
+            ReplayName=name,
+            EventSourceArn=emulator.outputs["Archive"],
+            EventStartTime=began,
+            EventEndTime=time.time() + 60,
+            Destination=destination,
+        )
+        eventually(lambda: events.describe_replay(ReplayName=name)["State"] == "COMPLETED")
+
+    replay("other-alone", "OtherRule")
+    assert [message for message in next_messages(emulator, 1) if "f" in message.values()] == [{"other": "f"}]
+    replay("both", "OtherRule", "EveryRule")
+    got = sorted(str(message) for message in next_messages(emulator, 2) if "f" in message.values())
+    assert got == ["{'every': 'f'}", "{'other': 'f'}"]
+
+
+def test_a_schema_is_taken_and_nonsense_is_refused(emulator: Emulator) -> None:
+    assert emulator.outputs["Schema"] == "probe@t"
+    cloudformation = emulator.client("cloudformation")
+    schema = {"RegistryName": "probe", "SchemaName": "bad", "Type": "OpenApi3", "Content": "{"}
+    template = {"Resources": {"Schema": {"Type": "AWS::EventSchemas::Schema", "Properties": schema}}}
+    cloudformation.create_stack(StackName="bad", TemplateBody=json.dumps(template))
+    eventually(
+        lambda: cloudformation.describe_stacks(StackName="bad")["Stacks"][0]["StackStatus"].startswith("ROLLBACK")
+    )
+
+
 def next_messages(emulator: Emulator, count: int) -> list[dict[str, str]]:
     """The next messages of the queue, at least `count`."""
     sqs, queue = emulator.client("sqs"), emulator.outputs["Queue"]

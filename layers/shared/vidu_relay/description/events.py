@@ -1,0 +1,228 @@
+"""What goes over the bus, as JSON Schema: made from the schemas of the API, so that a task is described once.
+
+Events of ours are open: a field may be added, and whoever validates must not trip over it. What others send us is
+closed, as the request is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vidu_relay.description.schemas import COMPONENTS, TASK_ID_SCHEMA, Schema, nullable, schemas
+from vidu_relay.domain.intake import REQUESTED
+from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
+from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
+
+__all__ = ["RECEIVED", "SENT", "VERSION", "details", "published"]
+
+VERSION = "1.0.0"
+"""Of the published schemas; their last released files lie in `docs/schemas/released/<version>/`."""
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED)
+"""Detail types of what the relay tells."""
+
+RECEIVED = (REQUESTED,)
+"""Detail types of what the relay takes."""
+
+MEANINGS = {
+    EVENT_TYPE_ACCEPTED: "A task was recorded.",
+    "VideoTaskSubmitted": "The provider has the task.",
+    "VideoTaskProcessing": "The provider works on the task.",
+    "VideoTaskGenerated": "The provider is done; the copy into your bucket is pending.",
+    "VideoTaskCompleted": "Every video of the task is in your bucket.",
+    "VideoTaskFailed": "The task failed; `task.error` says why.",
+    "VideoTaskExpired": "No answer before the deadline. A late video may still follow.",
+    "VideoTaskCanceled": "The task was called off.",
+    EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
+    REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
+}
+
+STATES = {
+    EVENT_TYPE_ACCEPTED: (Status.ACCEPTED, Status.SUBMITTING),
+    **{name: (status,) for status, name in EVENT_TYPES.items()},
+}
+"""The states that a task may be in, by the detail type that tells of it."""
+
+ECHOED = frozenset({"type", "description", "properties", "items", "anyOf", "additionalProperties", "required"})
+"""Of the request's schema, what a task in an event promises. Its limits may grow without a word to consumers, and a
+default says nothing there: the reduced form leaves out what was given."""
+
+TENANT_ID: Schema = {"type": "string", "description": "Whose task it is."}
+
+
+def details() -> dict[str, Schema]:
+    """The schema of each detail type's `detail`, closed: with nothing in it but what is described."""
+    task = _task()
+    return {
+        **{name: _task_event(task, STATES[name]) for name in STATES},
+        EVENT_TYPE_REJECTED: _rejected(),
+        REQUESTED: _requested(),
+    }
+
+
+def published() -> dict[str, Schema]:
+    """Each schema as its file holds it, by detail type: whole in itself, and open where it describes events of ours."""
+    return {
+        name: {
+            "$schema": DIALECT,
+            "$id": f"urn:vidu-relay:event-detail:{name}",
+            "title": name,
+            "description": MEANINGS[name],
+            **(schema if name in RECEIVED else _opened(schema)),
+        }
+        for name, schema in details().items()
+    }
+
+
+def _task_event(task: Schema, states: tuple[Status, ...]) -> Schema:
+    words = [status.value for status in states]
+    status = {**task["properties"]["status"], "enum": words}
+    return _detail(
+        event_id={
+            "type": "string",
+            "pattern": f"{TASK_ID_SCHEMA['pattern'].removesuffix('$')}:[1-9][0-9]*$",
+            "description": "`<task_id>:<version>`: the same however often the event comes.",
+        },
+        tenant_id=TENANT_ID,
+        task={**task, "properties": {**task["properties"], "status": status}},
+    )
+
+
+def _task() -> Schema:
+    """The task as `event_detail` makes it of what the API shows."""
+    task = _whole("Task")
+    shown = task["properties"]
+    for schema in (task, shown["output"]["items"]["properties"]["results"]["items"]):
+        schema.pop("examples", None)
+        schema["properties"].pop("url", None)
+    del shown["history"]
+    task["required"].remove("history")
+    task["description"] = "The task at this version, without what opens anything. Too large for an event, it comes "
+    task["description"] += "with an empty `output`, and of its request with numbers and switches only."
+    request = _echo(shown["request"])
+    for name in EVENT_HIDDEN_FIELDS:
+        del request["properties"][name]
+    request["properties"]["prompt"]["maxLength"] = EVENT_PROMPT_CHARACTERS
+    request["properties"]["prompt"]["description"] = "What was asked for, cut short."
+    request["description"] = "The parameters that were given. Image URLs end before their query; embedded images are "
+    request["description"] += "named by their hash (RFC 6920: `ni:///sha-256;…`)."
+    shown["request"] = request
+    _title(
+        task,
+        {
+            "": "Task",
+            "request": "TaskRequest",
+            "request.subjects": "TaskSubject",
+            "error": "TaskError",
+            "output": "TaskOutput",
+            "output.results": "TaskResult",
+            "usage": "TaskUsage",
+            "metadata": "TaskMetadata",
+            "videos": "Video",
+        },
+    )
+    return task
+
+
+def _rejected() -> Schema:
+    problem = _whole("Problem")
+    _title(problem, {"": "Problem", "errors": "Fault"})
+    return _detail(
+        event_id={
+            "type": "string",
+            "pattern": "^.+:rejected$",
+            "description": "The same however often the rejection is repeated.",
+        },
+        tenant_id={**nullable({"type": "string"}), "description": "Null where the request acts for nobody."},
+        source={"type": "string", "description": "The event's source, or the file as `s3://bucket/key`."},
+        error=problem,
+    )
+
+
+def _requested() -> Schema:
+    request = _whole("VideoRequest")
+    del request["examples"]
+    return {
+        **_detail(
+            request={**request, "description": "The body of `POST /v1/tasks`."},
+            idempotency_key={
+                **nullable({"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[ -~]+$"}),
+                "description": "As over HTTP, in the same namespace. Without one, the event's own id.",
+            },
+            tenant_id={
+                **nullable({"type": "string"}),
+                "description": "May confirm the tenant of the source, never choose it.",
+            },
+        ),
+        "required": ["request"],
+    }
+
+
+def _detail(**properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "required": list(properties),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _whole(name: str) -> Schema:
+    """A schema of the API with those it refers to put in their places."""
+    every = schemas()
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, dict):
+            if "$ref" in part:
+                return resolved(every[part["$ref"].removeprefix(COMPONENTS)])
+            return {key: resolved(value) for key, value in part.items()}
+        return [resolved(value) for value in part] if isinstance(part, list) else part
+
+    schema: Schema = resolved(every[name])
+    return schema
+
+
+def _echo(schema: Schema) -> Schema:
+    """The schema without limits and defaults: names and types."""
+    kept: Schema = {}
+    for key, value in schema.items():
+        if key == "properties":
+            kept[key] = {name: _echo(inner) for name, inner in value.items()}
+        elif key == "items":
+            kept[key] = _echo(value)
+        elif key == "anyOf":
+            kept[key] = [_echo(choice) for choice in value]
+        elif key in ECHOED:
+            kept[key] = value
+    return kept
+
+
+def _title(schema: Schema, titles: dict[str, str]) -> None:
+    """Name the objects at these paths (`output.results`; lists and nullable ones are looked through)."""
+    for path, title in titles.items():
+        found = schema
+        for step in filter(None, path.split(".")):
+            found = _object_in(found["properties"][step])
+        found["title"] = title
+
+
+def _object_in(schema: Schema) -> Schema:
+    if "anyOf" in schema:
+        return _object_in(schema["anyOf"][0])
+    return _object_in(schema["items"]) if "items" in schema else schema
+
+
+def _opened(part: Any) -> Any:
+    """The schema with objects that may have more properties. `properties` holds names, not keywords."""
+    if isinstance(part, list):
+        return [_opened(value) for value in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: {name: _opened(value) for name, value in inner.items()} if key == "properties" else _opened(inner)
+        for key, inner in part.items()
+        if not (key == "additionalProperties" and inner is False)
+    }

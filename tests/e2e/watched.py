@@ -1,0 +1,63 @@
+"""A client that holds every event on the bus to its published schema."""
+
+from collections import Counter
+from itertools import chain
+from typing import Any
+
+from local.client import RelayClient
+from tests.e2e.waiting import wait_until
+from tests.event_schemas import faults_of
+from vidu_relay.adapters.event_bus import SOURCE
+from vidu_relay.description.events import RECEIVED
+
+__all__ = ["VALIDATED", "WatchedClient"]
+
+VALIDATED: Counter[str] = Counter()
+"""Events of this run that were held to their schema, by detail type."""
+
+
+class WatchedClient(RelayClient):
+    """Fails at the first event of ours that is not as published, whoever looked for it, or nobody.
+
+    A request that does not fit its schema is no fault here, but must have been refused.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._seen: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
+        self._unfit: set[str] = set()
+
+    def new_events(self, task_id: str) -> list[dict[str, Any]]:
+        found = super().new_events(task_id)
+        for event in chain(found, *self._events.values()):
+            self._check(event)
+        return found
+
+    def close(self) -> None:
+        """Look at what nobody asked for as well, and then close."""
+        try:
+            wait_until(self._answered, "the rejection of each request that is not as published")
+        finally:
+            super().close()
+
+    def _answered(self) -> bool:
+        self.new_events("")
+        return self._unfit <= self._told
+
+    def _check(self, event: dict[str, Any]) -> None:
+        delivery = (event["id"], event.get("replay-name", ""))
+        if delivery in self._seen:
+            return
+        self._seen.add(delivery)
+        name, detail = event["detail-type"], event["detail"]
+        if event["source"] == SOURCE:
+            faults = faults_of(name, detail)
+            assert faults == [], f"{name} is not as docs/schemas/{name}.json says: {faults}"
+            self._told.add(detail["event_id"])
+        elif name in RECEIVED:
+            if faults_of(name, detail) and "replay-name" not in event:
+                self._unfit.add(f"{event['id']}:rejected")
+        else:
+            return
+        VALIDATED[name] += 1

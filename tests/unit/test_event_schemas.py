@@ -1,0 +1,461 @@
+"""The schemas of events: current, valid, true to what is published, and never changed so that a consumer breaks."""
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator, Draft202012Validator
+from openapi_spec_validator import OpenAPIV30SpecValidator
+from pydantic import BaseModel, ValidationError
+
+from local.schemas import files
+from tests.documents import ROOT, table
+from tests.event_schemas import FOLDER, closed, faults_of, published
+from tests.schema_changes import incompatibilities
+from tests.unit.builders import new_task, task_in
+from tests.unit.template import of_type, properties
+from vidu_relay.adapters.event_bus import SOURCE
+from vidu_relay.description import events
+from vidu_relay.description.asyncapi import describe_bus, registered
+from vidu_relay.description.schemas import schemas
+from vidu_relay.domain.errors import Fault, InvalidRequestError
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
+from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
+from vidu_relay.domain.request import VideoRequest, parse_request
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, Status
+from vidu_relay.http import problem_document
+
+TYPES = (*events.SENT, *events.RECEIVED)
+DOCUMENT = describe_bus()
+Change = Callable[[dict[str, Any]], object]
+
+
+def load_models() -> Any:
+    """The file that consumers copy, as they import it."""
+    spec = importlib.util.spec_from_file_location("consumers_events", FOLDER / "events.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MODELS = load_models()
+
+
+def told() -> list[tuple[str, dict[str, Any]]]:
+    """Detail type and detail of an event in every state, of the largest, and of the first ones of each door."""
+    found = []
+    for status in Status:
+        task = task_in(status)
+        if status in (Status.ACCEPTED, Status.SUBMITTING):
+            task = replace(task, version=1)
+        found.append((event_type(task), event_detail(task)))
+    whole = {
+        "images": ["https://me:secret@images.example/one.png?key=secret", "ni:///sha-256;abc"],
+        "prompt": "x" * 2000,
+        "payload": "secret",
+        "meta_data": "{}",
+        "callback_url": "https://client.example/secret",
+        "wm_url": "https://client.example/mark.png?key=secret",
+        "model": "viduq2_pro_fast_reference2video",
+        "seed": -1,
+        "audio": False,
+        "aspect_ratio": "16:9",
+    }
+    found.append((EVENT_TYPE_ACCEPTED, event_detail(new_task(request=whole))))
+    long = [{"id": f"{number}{'i' * 90}", "images": ["https://h.example/" + "p" * 2000] * 3} for number in range(1, 40)]
+    large = event_detail(new_task(request={"subjects": long, "prompt": "x", "duration": 5, "watermark": True}))
+    assert large["task"]["request"] == {"duration": 5, "watermark": True}  # the reduced form
+    found.append((EVENT_TYPE_ACCEPTED, large))
+    return found
+
+
+def refused() -> list[dict[str, Any]]:
+    """Details of rejections by both doors, with a tenant and without."""
+    fault = InvalidRequestError("validation_error", "See `errors`.", (Fault("duration", "too long", "008017003"),))
+    file = DroppedFile("inbox", "requests/acme/order.json", "v1")
+    event = RequestEvent("7a3f9c10-5b0e-4c3a-8a55-1d2f6e7c8b90", "acme.orders", {})
+    unknown = InvalidRequestError("source_not_mapped", "Ask the operator.")
+    return [
+        rejection_detail(file, "acme", problem_document(fault)),
+        rejection_detail(event, None, problem_document(unknown)),
+    ]
+
+
+# --- the files
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_file_is_current(path: Any) -> None:
+    assert path.read_text("utf-8") == files()[path], "make schemas"
+
+
+def test_every_schema_has_its_file_and_no_other_is_there() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(TYPES) == set(events.details())
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_schema_is_valid_and_names_no_place(name: str) -> None:
+    schema = published(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:vidu-relay:event-detail:{name}"
+    assert re.findall(r"https?://[^\"/\s]+", json.dumps({**schema, "$schema": ""})) == []
+
+
+@pytest.mark.parametrize("name", events.SENT)
+def test_schema_of_our_events_lets_a_field_be_added(name: str) -> None:
+    assert "additionalProperties" not in json.dumps(published(name))
+
+
+def test_closing_what_was_opened_gives_what_was_described() -> None:
+    for name, schema in events.details().items():
+        assert {word: value for word, value in closed(published(name)).items() if word in schema} == schema
+
+
+# --- what is published fits
+
+
+@pytest.mark.parametrize(("name", "detail"), told(), ids=lambda value: value if isinstance(value, str) else "")
+def test_event_of_a_task_is_as_described(name: str, detail: dict[str, Any]) -> None:
+    assert faults_of(name, detail) == []
+    assert "secret" not in json.dumps(detail)
+
+
+def test_every_type_of_event_is_among_them() -> None:
+    assert {name for name, _ in told()} | {EVENT_TYPE_REJECTED} == set(events.SENT)
+
+
+@pytest.mark.parametrize("detail", refused(), ids=["file", "event"])
+def test_rejection_is_as_described(detail: dict[str, Any]) -> None:
+    assert faults_of(EVENT_TYPE_REJECTED, detail) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda detail: detail["task"].pop("videos"),
+        lambda detail: detail["task"].update(history=[]),
+        lambda detail: detail["task"]["request"].update(payload="x"),
+        lambda detail: detail["task"]["request"].update(prompt="x" * 501),
+        lambda detail: detail["task"]["request"].update(duration="5"),
+        lambda detail: detail["task"].update(status="failed"),
+        lambda detail: detail["task"].update(created_at="yesterday"),
+        lambda detail: detail["task"]["output"][0]["results"][0].update(url="https://signed.example"),
+        lambda detail: detail["task"]["videos"][0].update(sha256="x"),
+        lambda detail: detail.update(event_id="x"),
+        lambda detail: detail.pop("tenant_id"),
+    ],
+)
+def test_event_that_is_not_as_described_is_noticed(change: Change) -> None:
+    detail = event_detail(task_in(Status.COMPLETED))
+    assert faults_of("VideoTaskCompleted", detail) == []
+    change(detail)
+    assert faults_of("VideoTaskCompleted", detail)
+
+
+def test_parameters_are_shown_or_hidden_on_purpose() -> None:
+    shown = published(EVENT_TYPE_ACCEPTED)["properties"]["task"]["properties"]["request"]["properties"]
+    assert set(shown) == set(VideoRequest.model_fields) - EVENT_HIDDEN_FIELDS
+    assert "default" not in json.dumps(shown)  # what the reduced form leaves out may have been given
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"request": example, **more}
+        for example in schemas()["VideoRequest"]["examples"]
+        for more in ({}, {"idempotency_key": "order-4711", "tenant_id": "acme"}, {"idempotency_key": None})
+    ],
+)
+def test_request_that_is_taken_is_as_described(detail: dict[str, Any]) -> None:
+    parse_request(json.dumps(detail["request"]), off_peak_available=False)
+    assert faults_of("VideoTaskRequested", detail) == []
+    assert faults_of("VideoTaskRequested", {**detail, "more": 1})
+    assert faults_of("VideoTaskRequested", {**detail, "request": {**detail["request"], "duration": 9}})
+
+
+# --- the documents that are made of them
+
+
+def test_bus_is_described_in_valid_asyncapi() -> None:
+    validator = Draft7Validator(json.loads((ROOT / "tests" / "asyncapi" / "3.0.0.json").read_text("utf-8")))
+    assert [error.message for error in validator.iter_errors(DOCUMENT)] == []
+    broken = deepcopy(DOCUMENT)
+    broken["operations"]["tellEvents"]["action"] = "publish"  # AsyncAPI 2's word
+    assert not validator.is_valid(broken)
+
+
+def test_every_reference_in_the_description_of_the_bus_leads_somewhere() -> None:
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(DOCUMENT)):
+        found = DOCUMENT
+        for step in reference.split("/"):
+            found = found[step]
+
+
+def test_messages_are_the_events_with_who_sends_them() -> None:
+    operations = {
+        name: [message["$ref"].rpartition("/")[2] for message in operation["messages"]]
+        for name, operation in DOCUMENT["operations"].items()
+    }
+    assert operations == {"tellEvents": list(events.SENT), "takeRequests": list(events.RECEIVED)}
+    assert [DOCUMENT["operations"][name]["action"] for name in operations] == ["send", "receive"]
+    assert set(DOCUMENT["components"]["messages"]) == set(TYPES)
+    tasks, others = (set(table("docs/reference.md", after)) for after in ("## Events", "| `VideoTaskCanceled`"))
+    assert set(events.SENT) <= tasks | others
+
+
+def test_message_is_the_event_that_a_consumer_gets() -> None:
+    event = {
+        "version": "0",
+        "id": "9d3b1c62-0f5e-4f0d-9a86-3b0f6c1c2f11",
+        "detail-type": "VideoTaskCompleted",
+        "source": SOURCE,
+        "account": "123456789012",
+        "time": "2026-11-23T02:03:27Z",
+        "region": "eu-central-1",
+        "resources": [],
+        "detail": event_detail(task_in(Status.COMPLETED)),
+    }
+    payload = DOCUMENT["components"]["messages"]["VideoTaskCompleted"]["payload"]
+    validator = Draft7Validator({**closed(payload), "components": closed(DOCUMENT["components"])})
+    assert validator.is_valid(event)
+    assert validator.is_valid({**event, "replay-name": "again"})
+    changes: tuple[dict[str, Any], ...] = ({"source": "stray"}, {"detail-type": "VideoTaskFailed"}, {"detail": {}})
+    for change in changes:
+        assert not validator.is_valid({**event, **change})
+
+
+def test_registry_of_the_template_holds_every_schema() -> None:
+    held = of_type("AWS::EventSchemas::Schema")
+    assert {name.removesuffix("Schema") for name in held} == set(TYPES)
+    for name, document in registered().items():
+        kept = properties(f"{name}Schema")
+        assert json.loads(kept["Content"]) == document
+        assert kept["SchemaName"] == (f"{SOURCE}@{name}" if name in events.SENT else name)
+        assert kept["Type"] == "OpenApi3"
+        assert len(kept["Content"]) <= 100_000  # AWS takes no more
+        assert [error.message for error in OpenAPIV30SpecValidator(document).iter_errors()] == []
+
+
+def test_template_is_within_what_cloudformation_reads_from_s3() -> None:
+    assert (ROOT / "template.yaml").stat().st_size < 1_000_000 / 2  # SAM's transform writes it out longer
+
+
+# --- the models for consumers
+
+
+def moments(value: Any) -> Any:
+    """A JSON value with its moments read."""
+    if isinstance(value, dict):
+        return {key: moments(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [moments(inner) for inner in value]
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", value):
+        return datetime.fromisoformat(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("model", "detail"),
+    [*((MODELS.VideoTaskEvent, detail) for _, detail in told()), *((MODELS.VideoTaskRejected, d) for d in refused())],
+)
+def test_model_reads_the_whole_event(model: type[BaseModel], detail: dict[str, Any]) -> None:
+    assert model.model_validate(detail).model_dump(exclude_unset=True) == moments(detail)
+
+
+def test_model_reads_an_event_that_says_more_than_today() -> None:
+    detail = event_detail(task_in(Status.COMPLETED))
+    detail["task"] |= {"status": "archived", "more": {"a": 1}}
+    read = MODELS.VideoTaskEvent.model_validate(detail)
+    assert read.task.status == "archived"
+    assert not hasattr(read.task, "more")
+
+
+@pytest.mark.parametrize("field", ["event_id", "tenant_id", "task"])
+def test_model_refuses_an_event_that_lacks_what_is_promised(field: str) -> None:
+    detail = event_detail(task_in(Status.COMPLETED))
+    del detail[field]
+    with pytest.raises(ValidationError, match=field):
+        MODELS.VideoTaskEvent.model_validate(detail)
+
+
+# --- changes
+
+
+def last_released() -> Any:
+    folders = [path for path in (FOLDER / "released").iterdir() if path.is_dir()]
+    return max(folders, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+
+
+@pytest.mark.parametrize("path", sorted(last_released().glob("*.json")), ids=lambda path: path.stem)
+def test_published_schema_is_not_changed_so_that_somebody_breaks(path: Any) -> None:
+    assert (FOLDER / path.name).exists(), f"{path.stem} was published and is gone"
+    released = json.loads(path.read_text("utf-8"))
+    assert incompatibilities(released, published(path.stem), received=path.stem in events.RECEIVED) == []
+
+
+def test_something_is_released_under_the_version_that_is_told_or_an_earlier_one() -> None:
+    released, told_version = (tuple(map(int, v.split("."))) for v in (last_released().name, events.VERSION))
+    assert released <= told_version
+    assert {path.stem for path in last_released().glob("*.json")} <= set(TYPES)
+    if released == told_version:
+        assert {path.name: path.read_text() for path in last_released().glob("*.json")} == {
+            path.name: path.read_text() for path in FOLDER.glob("*.json")
+        }, "raise VERSION in description/events.py"
+
+
+def _task(schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["properties"]["task"]
+    return found
+
+
+def _video(schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = _task(schema)["properties"]["videos"]["items"]
+    return found
+
+
+def _request(schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["properties"]["request"]
+    return found
+
+
+NULLABLE_TEXT = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda s: _task(s)["properties"].pop("usage"), ".task.usage"),
+        (lambda s: _task(s)["properties"]["request"]["properties"].pop("seed"), ".task.request.seed"),
+        (lambda s: _task(s)["required"].remove("videos"), ".task.videos"),
+        (lambda s: s["properties"].pop("tenant_id"), ".tenant_id"),
+        (lambda s: _task(s)["properties"].update(version={"type": "string"}), ".task.version"),
+        (lambda s: _task(s)["properties"].update(version={}), ".task.version"),
+        (lambda s: _task(s)["properties"]["version"].update(minimum=0), ".task.version"),
+        (lambda s: _task(s)["properties"]["version"].update(type="number"), ".task.version"),
+        (lambda s: _task(s)["properties"]["status"]["enum"].append("done"), ".task.status"),
+        (lambda s: _task(s)["properties"]["status"].pop("enum"), ".task.status"),
+        (lambda s: _task(s)["properties"]["created_at"].pop("format"), ".task.created_at"),
+        (lambda s: _task(s)["properties"]["request"]["properties"]["prompt"].pop("maxLength"), ".task.request.prompt"),
+        (lambda s: s["properties"]["event_id"].update(pattern=".*"), ".event_id"),
+        (lambda s: s["properties"].update(tenant_id=NULLABLE_TEXT), ".tenant_id"),
+        (lambda s: _video(s)["properties"].update(key=NULLABLE_TEXT), ".task.videos[].key"),
+        (lambda s: _video(s)["properties"]["width"]["anyOf"].append({"type": "string"}), ".task.videos[].width"),
+        (lambda s: _video(s)["properties"].update(bucket={"const": 1}), ".task.videos[].bucket"),
+        (lambda s: _task(s)["properties"]["videos"].pop("items"), ".task.videos[]"),
+    ],
+)
+def test_change_that_breaks_a_consumer_is_caught(change: Change, place: str) -> None:
+    today = published("VideoTaskCompleted")
+    change(today)
+    faults = incompatibilities(published("VideoTaskCompleted"), today, received=False)
+    assert any(fault.startswith(place) for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["properties"].update(more={"type": "string"}),
+        lambda s: _task(s)["properties"].update(has_callback={"type": "boolean"}),
+        lambda s: (_video(s)["properties"].update(codec={}), _video(s)["required"].append("codec")),
+        lambda s: _task(s)["properties"]["request"].update(required=["prompt"]),
+        lambda s: _task(s)["properties"]["version"].update(minimum=2, maximum=99),
+        lambda s: _task(s)["properties"]["usage"].update(anyOf=[{"type": "null"}]),
+        lambda s: _video(s)["properties"].update(width={"type": "integer"}),
+        lambda s: _video(s)["properties"].update(bucket={"const": "one"}),
+        lambda s: s.update(title="x", description="y", examples=[]),
+    ],
+)
+def test_change_that_breaks_no_consumer_is_let_through(change: Change) -> None:
+    today = published("VideoTaskCompleted")
+    change(today)
+    assert today != published("VideoTaskCompleted")
+    assert incompatibilities(published("VideoTaskCompleted"), today, received=False) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda s: s["required"].append("idempotency_key"), ".idempotency_key"),
+        (lambda s: _request(s)["required"].append("duration"), ".request.duration"),
+        (lambda s: s["properties"].pop("tenant_id"), ".tenant_id"),
+        (lambda s: _request(s)["properties"].pop("payload"), ".request.payload"),
+        (lambda s: _request(s)["properties"]["duration"].update(maximum=5), ".request.duration"),
+        (lambda s: _request(s)["properties"]["duration"].update(type="string"), ".request.duration"),
+        (lambda s: _request(s)["properties"]["resolution"]["enum"].remove("1080p"), ".request.resolution"),
+        (lambda s: _request(s)["properties"]["prompt"].update(maxLength=1999), ".request.prompt"),
+        (lambda s: _request(s)["properties"]["prompt"].update(pattern="^a"), ".request.prompt"),
+        (lambda s: _request(s)["properties"].update(wm_url={"type": "string"}), ".request.wm_url"),
+    ],
+)
+def test_change_that_refuses_what_was_taken_is_caught(change: Change, place: str) -> None:
+    today = published("VideoTaskRequested")
+    change(today)
+    faults = incompatibilities(published("VideoTaskRequested"), today, received=True)
+    assert any(fault.startswith(place) for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s["properties"].update(priority={"type": "integer"}),
+        lambda s: _request(s)["properties"]["duration"].update(maximum=16),
+        lambda s: _request(s)["properties"]["duration"].update(type="number"),
+        lambda s: _request(s)["properties"]["resolution"]["enum"].append("4k"),
+        lambda s: _request(s)["required"].remove("prompt"),
+        lambda s: _request(s)["properties"]["aspect_ratio"].pop("pattern"),
+        lambda s: s.pop("additionalProperties"),
+    ],
+)
+def test_change_that_takes_more_is_let_through(change: Change) -> None:
+    today = published("VideoTaskRequested")
+    change(today)
+    assert today != published("VideoTaskRequested")
+    assert incompatibilities(published("VideoTaskRequested"), today, received=True) == []
+
+
+def test_change_that_cannot_be_judged_is_an_error() -> None:
+    today = published("VideoTaskCompleted")
+    _task(today)["properties"]["version"]["multipleOf"] = 2
+    with pytest.raises(ValueError, match="multipleOf"):
+        incompatibilities(published("VideoTaskCompleted"), today, received=False)
+
+
+SCALARS = st.one_of(
+    st.builds(lambda low: {"type": "integer", "minimum": low}, st.integers(-3, 3)),
+    st.builds(lambda values: {"enum": values}, st.lists(st.sampled_from(["a", "b", 1, None]), min_size=1, unique=True)),
+    st.sampled_from([{"type": "string"}, {"type": "null"}, {"type": "number"}, {"type": ["string", "null"]}, {}]),
+)
+CHOICES = st.one_of(SCALARS, st.lists(SCALARS, min_size=1, max_size=2).map(lambda some: {"anyOf": some}))
+OBJECTS = st.builds(
+    lambda properties, required, is_open: {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in required if name in properties],
+        **({} if is_open else {"additionalProperties": False}),
+    },
+    st.dictionaries(st.sampled_from("xyz"), CHOICES),
+    st.lists(st.sampled_from("xyz"), unique=True),
+    st.booleans(),
+)
+VALUES = st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["a", "b", "c", 0, 1, -2, 1.5, None]))
+
+
+@given(OBJECTS, OBJECTS, st.lists(VALUES, min_size=20, max_size=20))
+def test_what_fits_the_narrower_schema_fits_the_wider_one(
+    released: dict[str, Any], today: dict[str, Any], values: list[dict[str, Any]]
+) -> None:
+    """The law behind every rule: a change that is let through never makes an event of today unreadable."""
+    if incompatibilities(released, today, received=False) == []:
+        for value in values:
+            if Draft202012Validator(today).is_valid(value):
+                assert Draft202012Validator(released).is_valid(value), (released, today, value)
