@@ -3,9 +3,14 @@
 import importlib.metadata
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
@@ -15,13 +20,14 @@ from local.build import BUCKET
 from local.client import RelayClient
 from tests.documents import blocks
 from tests.e2e.waiting import wait_until
+from tests.event_schemas import FOLDER
 
 PAGE = "docs/consuming.md"
 CONSUMER = "consumer"
 CODE = "consumer.zip"
 RUNTIME = (
-    "aws-lambda-powertools", "boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six",
-    "typing-extensions", "urllib3",
+    "annotated-types", "aws-lambda-powertools", "boto3", "botocore", "jmespath", "pydantic", "pydantic-core",
+    "python-dateutil", "s3transfer", "six", "typing-extensions", "typing-inspection", "urllib3",
 )  # fmt: skip
 SERVICES = {"dynamodb", "sqs"}
 """Of the SDK's data, which is large, what the examples call."""
@@ -34,19 +40,27 @@ def template() -> str:
     parts = blocks(PAGE, "yaml")
     (parameters,) = (part for part in parts if part.startswith("# template.yaml: Parameters\n"))
     resources = [part for part in parts if part.startswith("# template.yaml: Resources\n")]
-    assert len(resources) == len(parts) - 1
+    (outputs,) = (part for part in parts if part.startswith("# template.yaml: Outputs\n"))
+    assert len(resources) == len(parts) - 2
     text = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n"
     text += f"Parameters:\n{indent(parameters, '  ')}Resources:\n{indent(''.join(resources), '  ')}"
+    text += f"Outputs:\n{indent(outputs, '  ')}"
     return text.replace("CodeUri: consumer/", f"CodeUri: s3://{BUCKET}/{CODE}")
 
 
+def handlers() -> dict[str, str]:
+    """The page's Python files in `consumer/`, by name."""
+    named = (block.split("\n", 1) for block in blocks(PAGE, "python"))
+    return {name.removeprefix("# consumer/"): text for name, text in named if name.startswith("# consumer/")}
+
+
 def code() -> bytes:
-    """The page's Python files, as `sam package` would zip the folder."""
+    """The page's Python files and our models, as `sam package` would zip the folder."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        for block in blocks(PAGE, "python"):
-            name, source = block.split("\n", 1)
-            file.writestr(name.removeprefix("# consumer/"), source)
+        for name, source in handlers().items():
+            file.writestr(name, source)
+        file.write(FOLDER / "events.py", "events.py")
     return archive.getvalue()
 
 
@@ -140,10 +154,11 @@ def shape(value: Any) -> Any:
 
 def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
     printed, _ = (json.loads(block) for block in blocks(PAGE, "json"))
+    come = deepcopy(event)
 
-    for one in (printed, event):
+    for one in (printed, come):
         del one["detail"]["task"]["request"]  # is what the client gave
-    assert shape(event) == shape(printed)
+    assert shape(come) == shape(printed)
 
 
 def test_rejection_on_the_page_looks_like_the_one_that_comes(relay: RelayClient) -> None:
@@ -216,9 +231,48 @@ def test_object_in_the_bucket_is_indexed(relay: RelayClient, consumer: dict[str,
     }
 
 
-def test_every_python_block_of_the_page_is_a_handler_that_is_deployed() -> None:
-    names = [
-        block.split("\n", 1)[0].removeprefix("# consumer/").removesuffix(".py") for block in blocks(PAGE, "python")
-    ]
+def test_replay_feeds_the_one_consumer_that_it_names(
+    relay: RelayClient, consumer: dict[str, str], completed: Body, tmp_path: Path
+) -> None:
+    (script,) = (block for block in blocks(PAGE, "python") if block.startswith("# replay_to_one.py\n"))
+    (tmp_path / "replay_to_one.py").write_text(script)
+    outputs = {
+        name: {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        for name in (relay.stack.stack_name, CONSUMER)
+        for stack in relay.aws("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    }
+    archive, rule = outputs[relay.stack.stack_name]["EventArchiveName"], outputs[CONSUMER]["FinishedVideosRuleArn"]
+    environment = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": relay.stack.aws_endpoint_url,
+        "AWS_CA_BUNDLE": relay.stack.aws_ca_bundle or "",
+        "AWS_DEFAULT_REGION": relay.stack.region,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    command = [sys.executable, str(tmp_path / "replay_to_one.py"), archive, rule, "1"]
+    name = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603 - the page's script
+    wait_until(
+        lambda: relay.aws("events").describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay"
+    )
+
+    replayed: list[Body] = []
+
+    def arrived() -> bool:
+        reply = relay.aws("sqs").receive_message(QueueUrl=consumer["FinishedVideos"], MaxNumberOfMessages=10)
+        found = (json.loads(message["Body"]) for message in reply.get("Messages", []))
+        replayed.extend(event for event in found if event.get("replay-name") == name)
+        return bool(replayed)
+
+    wait_until(arrived, "the replayed event")
+    assert f"{completed['task_id']}:{completed['version']}" in {event["detail"]["event_id"] for event in replayed}
+    assert {event["detail-type"] for event in replayed} == {"VideoTaskCompleted"}
+    # the stack's own queue takes every event of the bus: of this replay it got none
+    elsewhere = [*relay.new_events(completed["task_id"]), *relay.new_events("")]
+    assert [event for event in elsewhere if event.get("replay-name") == name] == []
+
+
+def test_every_python_file_of_the_page_is_a_handler_that_is_deployed() -> None:
+    names = [name.removesuffix(".py") for name in handlers()]
 
     assert sorted(re.findall(r"Handler: (\w+)\.handler", template())) == sorted(names)

@@ -200,4 +200,6 @@ def test_every_decision_has_its_date_reason_and_price() -> None:
 
 def test_blocks_of_consuming_name_their_files() -> None:
     for block in (*blocks("docs/consuming.md", "yaml"), *blocks("docs/consuming.md", "python")):
-        assert re.match(r"# (template\.yaml: (Parameters|Resources)|consumer/\w+\.py)\n", block)
+        assert re.match(
+            r"# (template\.yaml: (Parameters|Resources|Outputs)|consumer/\w+\.py|replay_to_one\.py)\n", block
+        )

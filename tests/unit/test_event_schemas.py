@@ -17,7 +17,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from pydantic import BaseModel, ValidationError
 
 from local.schemas import files
-from tests.documents import ROOT, table
+from tests.documents import ROOT, blocks, table
 from tests.event_schemas import FOLDER, closed, faults_of, published
 from tests.schema_changes import incompatibilities
 from tests.unit.builders import new_task, task_in
@@ -137,6 +137,14 @@ def test_every_type_of_event_is_among_them() -> None:
 @pytest.mark.parametrize("detail", refused(), ids=["file", "event"])
 def test_rejection_is_as_described(detail: dict[str, Any]) -> None:
     assert faults_of(EVENT_TYPE_REJECTED, detail) == []
+
+
+def test_events_on_the_page_are_as_described() -> None:
+    shown = [json.loads(block) for block in blocks("docs/consuming.md", "json")]
+    assert {event["detail-type"]: faults_of(event["detail-type"], event["detail"]) for event in shown} == {
+        "VideoTaskCompleted": [],
+        "VideoTaskRejected": [],
+    }
 
 
 @pytest.mark.parametrize(
