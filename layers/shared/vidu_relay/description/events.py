@@ -29,13 +29,13 @@ RECEIVED = (REQUESTED,)
 
 MEANINGS = {
     EVENT_TYPE_ACCEPTED: "A task was recorded.",
-    "VideoTaskSubmitted": "The provider has the task.",
-    "VideoTaskProcessing": "The provider works on the task.",
-    "VideoTaskGenerated": "The provider is done; the copy into your bucket is pending.",
-    "VideoTaskCompleted": "Every video of the task is in your bucket.",
-    "VideoTaskFailed": "The task failed; `task.error` says why.",
-    "VideoTaskExpired": "No answer before the deadline. A late video may still follow.",
-    "VideoTaskCanceled": "The task was called off.",
+    EVENT_TYPES[Status.SUBMITTED]: "The provider has the task.",
+    EVENT_TYPES[Status.PROCESSING]: "The provider works on the task.",
+    EVENT_TYPES[Status.GENERATED]: "The provider is done; the copy into your bucket is pending.",
+    EVENT_TYPES[Status.COMPLETED]: "Every video of the task is in your bucket.",
+    EVENT_TYPES[Status.FAILED]: "The task failed; `task.error` says why.",
+    EVENT_TYPES[Status.EXPIRED]: "No answer before the deadline. A late video may still follow.",
+    EVENT_TYPES[Status.CANCELED]: "The task was called off.",
     EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
     REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
 }

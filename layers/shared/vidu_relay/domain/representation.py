@@ -11,7 +11,14 @@ from urllib.parse import urlsplit
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES
 from vidu_relay.domain.task import Task, Video
 
-__all__ = ["event_detail", "event_type", "represent", "timestamp"]
+__all__ = [
+    "EVENT_HIDDEN_FIELDS",
+    "EVENT_PROMPT_CHARACTERS",
+    "event_detail",
+    "event_type",
+    "represent",
+    "timestamp",
+]
 
 EVENT_PROMPT_CHARACTERS = 500
 EVENT_URL_CHARACTERS = 512
