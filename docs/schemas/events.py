@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["VideoTaskEvent", "VideoTaskRejected"]
+__all__ = ["VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
 
 
 class _Told(BaseModel):
@@ -93,6 +93,7 @@ class VideoTaskEvent(_Told):
 
     event_id: str
     tenant_id: str
+    client_callback: bool | None = None
     task: Task
 
 
@@ -118,3 +119,15 @@ class VideoTaskRejected(_Told):
     tenant_id: str | None
     source: str
     error: Problem
+
+
+class VideoTaskNotificationFailed(_Told):
+    """The detail of an event that tells of a client that was not told."""
+
+    event_id: str
+    tenant_id: str
+    task_id: str
+    version: int
+    url_origin: str
+    attempts: int
+    error: TaskError

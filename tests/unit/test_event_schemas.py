@@ -131,12 +131,40 @@ def test_event_of_a_task_is_as_described(name: str, detail: dict[str, Any]) -> N
 
 
 def test_every_type_of_event_is_among_them() -> None:
-    assert {name for name, _ in told()} | {EVENT_TYPE_REJECTED} == set(events.SENT)
+    others = {EVENT_TYPE_REJECTED, events.NOTIFICATION_FAILED}
+    assert {name for name, _ in told()} | others == set(events.SENT)
 
 
 @pytest.mark.parametrize("detail", refused(), ids=["file", "event"])
 def test_rejection_is_as_described(detail: dict[str, Any]) -> None:
     assert faults_of(EVENT_TYPE_REJECTED, detail) == []
+
+
+NOT_TOLD = {
+    "event_id": "myswlg5gzefra7xdps2scd42jm:5:notification",
+    "tenant_id": "acme",
+    "task_id": "myswlg5gzefra7xdps2scd42jm",
+    "version": 5,
+    "url_origin": "https://client.example",
+    "attempts": 14,
+    "error": {"code": "http_500", "message": "HTTP 500"},
+}
+
+
+def test_failed_notification_is_as_described() -> None:
+    assert faults_of(events.NOTIFICATION_FAILED, NOT_TOLD) == []
+    for name in NOT_TOLD:
+        assert faults_of(events.NOTIFICATION_FAILED, {key: NOT_TOLD[key] for key in NOT_TOLD if key != name})
+    assert faults_of(events.NOTIFICATION_FAILED, {**NOT_TOLD, "url": "https://client.example/secret"})
+    assert MODELS.VideoTaskNotificationFailed.model_validate(NOT_TOLD).model_dump() == NOT_TOLD
+
+
+def test_event_may_say_whether_the_client_is_called_back() -> None:
+    detail = event_detail(task_in(Status.COMPLETED))
+    assert faults_of("VideoTaskCompleted", {**detail, "client_callback": True}) == []
+    assert faults_of("VideoTaskCompleted", {**detail, "client_callback": "https://client.example"})
+    read = MODELS.VideoTaskEvent.model_validate
+    assert (read({**detail, "client_callback": False}).client_callback, read(detail).client_callback) == (False, None)
 
 
 def test_events_on_the_page_are_as_described() -> None:

@@ -14,14 +14,16 @@ from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_C
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
-__all__ = ["RECEIVED", "SENT", "VERSION", "details", "published"]
+__all__ = ["NOTIFICATION_FAILED", "RECEIVED", "SENT", "VERSION", "details", "published"]
 
 VERSION = "1.0.0"
 """Of the published schemas; their last released files lie in `docs/schemas/released/<version>/`."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED)
+NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
+
+SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, NOTIFICATION_FAILED)
 """Detail types of what the relay tells."""
 
 RECEIVED = (REQUESTED,)
@@ -37,6 +39,7 @@ MEANINGS = {
     EVENT_TYPES[Status.EXPIRED]: "No answer before the deadline. A late video may still follow.",
     EVENT_TYPES[Status.CANCELED]: "The task was called off.",
     EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
+    NOTIFICATION_FAILED: "A client could not be told of a change at its `callback_url`, and is not tried again.",
     REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
 }
 
@@ -59,6 +62,7 @@ def details() -> dict[str, Schema]:
     return {
         **{name: _task_event(task, STATES[name]) for name in STATES},
         EVENT_TYPE_REJECTED: _rejected(),
+        NOTIFICATION_FAILED: _notification_failed(),
         REQUESTED: _requested(),
     }
 
@@ -81,12 +85,14 @@ def _task_event(task: Schema, states: tuple[Status, ...]) -> Schema:
     words = [status.value for status in states]
     status = {**task["properties"]["status"], "enum": words}
     return _detail(
+        optional=("client_callback",),
         event_id={
             "type": "string",
             "pattern": f"{TASK_ID_SCHEMA['pattern'].removesuffix('$')}:[1-9][0-9]*$",
             "description": "`<task_id>:<version>`: the same however often the event comes.",
         },
         tenant_id=TENANT_ID,
+        client_callback={"type": "boolean", "description": "Whether the client gave a `callback_url`."},
         task={**task, "properties": {**task["properties"], "status": status}},
     )
 
@@ -142,29 +148,44 @@ def _rejected() -> Schema:
     )
 
 
+def _notification_failed() -> Schema:
+    task = _whole("Task")["properties"]
+    return _detail(
+        event_id={
+            "type": "string",
+            "pattern": f"{TASK_ID_SCHEMA['pattern'].removesuffix('$')}:[1-9][0-9]*:notification$",
+            "description": "The same however often the event comes.",
+        },
+        tenant_id=TENANT_ID,
+        task_id=TASK_ID_SCHEMA,
+        version={**task["version"], "description": "Of the change that the client was to be told of."},
+        url_origin={"type": "string", "description": "The client's address without path and query."},
+        attempts={"type": "integer", "minimum": 0, "description": "How often it was tried."},
+        error={**task["error"]["anyOf"][0], "title": "TaskError", "description": "Why the last try failed."},
+    )
+
+
 def _requested() -> Schema:
     request = _whole("VideoRequest")
     del request["examples"]
-    return {
-        **_detail(
-            request={**request, "description": "The body of `POST /v1/tasks`."},
-            idempotency_key={
-                **nullable({"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[ -~]+$"}),
-                "description": "As over HTTP, in the same namespace. Without one, the event's own id.",
-            },
-            tenant_id={
-                **nullable({"type": "string"}),
-                "description": "May confirm the tenant of the source, never choose it.",
-            },
-        ),
-        "required": ["request"],
-    }
+    return _detail(
+        optional=("idempotency_key", "tenant_id"),
+        request={**request, "description": "The body of `POST /v1/tasks`."},
+        idempotency_key={
+            **nullable({"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[ -~]+$"}),
+            "description": "As over HTTP, in the same namespace. Without one, the event's own id.",
+        },
+        tenant_id={
+            **nullable({"type": "string"}),
+            "description": "May confirm the tenant of the source, never choose it.",
+        },
+    )
 
 
-def _detail(**properties: Schema) -> Schema:
+def _detail(*, optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
     return {
         "type": "object",
-        "required": list(properties),
+        "required": [name for name in properties if name not in optional],
         "properties": properties,
         "additionalProperties": False,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vidu_relay.description.events import VERSION, published
+from vidu_relay.description.events import NOTIFICATION_FAILED, VERSION, published
 from vidu_relay.description.schemas import Schema
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED
 
@@ -11,6 +11,7 @@ __all__ = ["MODELS", "written_models"]
 MODELS = {
     "VideoTaskEvent": (EVENT_TYPE_ACCEPTED, "The detail of an event that tells of a task."),
     EVENT_TYPE_REJECTED: (EVENT_TYPE_REJECTED, "The detail of an event that tells of a refused request."),
+    NOTIFICATION_FAILED: (NOTIFICATION_FAILED, "The detail of an event that tells of a client that was not told."),
 }
 """Each model's name, the detail type it is made of, and what it is. Events of tasks differ in `status` alone."""
 
@@ -24,7 +25,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = [{", ".join(f'"{name}"' for name in MODELS)}]
+__all__ = [{", ".join(f'"{name}"' for name in sorted(MODELS))}]
 
 
 class _Told(BaseModel):
