@@ -46,7 +46,7 @@ _NEEDED = {
 _NAMED = {kind for wanted in _NEEDED.values() for kinds in wanted for kind in kinds}
 
 _LETTERS = {*range(0x20, 0x7F), 0xA9}
-"""What the name of a box is made of."""
+"""What the name of a box of the file itself is made of. Inside the movie names of vendors hold any byte."""
 
 _MAY_BE_LAST = {b"mdat", b"moov", b"free", b"skip", b"uuid"}
 """Boxes that are taken without a size, up to the end of the file."""
@@ -101,7 +101,8 @@ class VideoProof:
 
     The file begins with `ftyp`, holds one `moov` with a video track, and media data (`mdat`). On every level that is
     walked the sizes of the boxes add up. Nothing that the file's own tables point to lies behind its end: chunks,
-    samples by their sizes, and what a segment index covers.
+    samples by their sizes, and what a segment index covers. Once a movie without fragments is there with all its
+    samples, what follows and is no box (padding, a line end) is taken as it is.
     """
 
     def __init__(self) -> None:
@@ -110,6 +111,7 @@ class VideoProof:
         self._skip = 0
         self._to_the_end = False
         self._may_end = False
+        self._may_trail = False
         self._movies = 0
         self._media = 0
         self._media_from: int | None = None
@@ -159,7 +161,7 @@ class VideoProof:
         Raises `BadSourceError`: `truncated` inside a box or before what its tables point to, `not_mp4` if a part is
         missing.
         """
-        inside = self._skip or self._taken or not self._may_end
+        inside = self._skip or not self._may_end or (self._taken and not self._may_trail)
         if self._length and inside and not self._to_the_end:
             raise BadSourceError("truncated", "The video ends in the middle of a box.")
         media = self._media + (self._length - self._media_from if self._media_from is not None else 0)
@@ -207,12 +209,17 @@ class VideoProof:
         seen: set[bytes] = set()
         while end is None or at < end:
             if end is not None and end - at < 8:
-                raise _misfit()
+                yield from _padding(end - at)
+                break
             self._may_end = end is None and at > 0
+            self._may_trail = self._may_end and self._has_all_samples(at)
             header = yield 8
             self._may_end = False
             size, kind, head = int.from_bytes(header[:4], "big"), header[4:], 8
-            if parent not in _HOMES.get(kind, (parent,)) or not all(byte in _LETTERS for byte in kind):
+            if self._may_trail and not _begins_a_box(size, kind):
+                yield from self._leave_open(kind, at)
+            self._may_trail = False
+            if parent not in _HOMES.get(kind, (parent,)) or not (end or all(byte in _LETTERS for byte in kind)):
                 raise _misfit()
             if at == 0 and kind != b"ftyp":
                 raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
@@ -232,6 +239,11 @@ class VideoProof:
                 seen.add(kind)
         if not _has_all(parent, seen):
             raise BadSourceError("not_mp4", "A part of the movie header is missing.")
+
+    def _has_all_samples(self, at: int) -> bool:
+        """Whether the movie is whole already: what its tables name lies before here, and no fragment can follow."""
+        named = 0 < self._sample_bytes <= self._media and self._reaches_to <= at
+        return self._movies > 0 and named and not self._fragments.seen
 
     def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> _Steps:
         if kind in _INSIDE.get(parent, ()):
@@ -503,6 +515,17 @@ def _known(ticks: int, data: bytes) -> int:
     """A duration of ones means that it is not known."""
     unknown = 2**64 - 1 if data[:1] == b"\1" else 2**32 - 1
     return 0 if ticks == unknown else ticks
+
+
+def _padding(size: int) -> _Steps:
+    """Zeros that are too few for a box end a container in some files of QuickTime."""
+    if any((yield size)):
+        raise _misfit()
+
+
+def _begins_a_box(size: int, kind: bytes) -> bool:
+    """Whether these can be the first bytes of a box of the file, rather than padding or what a server appends."""
+    return (size > 7 or size == 1 or (size == 0 and kind in _MAY_BE_LAST)) and all(byte in _LETTERS for byte in kind)
 
 
 def _has_all(parent: bytes, seen: set[bytes]) -> bool:
