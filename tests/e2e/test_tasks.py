@@ -1,10 +1,12 @@
 """The main job on the deployed stack: what a client asks for, what it gets, what the bus says."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import requests
 
 from local.client import RelayClient
 from tests.e2e.waiting import wait_until
@@ -47,7 +49,14 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
     assert relay.download(task)[4:8] == b"ftyp"
     assert task["request"] == request_body
     assert task["usage"]["cost"] == "0.0450"
-    assert [entry["source"] for entry in task["history"]] == ["http", "create", "callback", "callback", "delivery"]
+    history = [(entry["source"], entry["status"]) for entry in task["history"]]
+    assert (history[:2], history[-1]) == (
+        [("http", "submitting"), ("create", "submitted")],
+        ("delivery", "completed"),
+    )
+    # on a busy machine the first read-back may find the video already, or a sweep come in between
+    assert [status for _, status in history[2:-1]] in (["processing", "generated"], ["generated"])
+    assert "callback" in {source for source, _ in history[2:-1]} <= {"callback", "check"}
 
 
 def test_each_published_version_is_one_event_without_anything_that_opens_anything(
@@ -59,14 +68,16 @@ def test_each_published_version_is_one_event_without_anything_that_opens_anythin
     events = events_until(relay, task_id, "VideoTaskCompleted")
 
     by_version = {event["detail"]["task"]["version"]: event for event in events}
-    assert [by_version[version]["detail-type"] for version in sorted(by_version)] == HEALTHY
+    kinds = [by_version[version]["detail-type"] for version in sorted(by_version)]
+    assert kinds in (HEALTHY, [kind for kind in HEALTHY if kind != "VideoTaskProcessing"])  # not seen by a late reader
+    assert sorted(by_version) == list(range(1, len(kinds) + 1))
     assert all(event["source"] == "vidu-relay" for event in events)
     assert all(event["detail"]["event_id"] == f"{task_id}:{version}" for version, event in by_version.items())
     assert all(event["detail"]["tenant_id"] == relay.stack.tenant_id for event in events)
     text = str(events)
     for secret in ("Signature", "token=", "a secret of the client", "key=secret", "X-Amz"):
         assert secret not in text
-    assert by_version[5]["detail"]["task"]["videos"][0]["key"]
+    assert by_version[len(kinds)]["detail"]["task"]["videos"][0]["key"]
 
 
 def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url(
@@ -265,12 +276,19 @@ def places_taken(relay: RelayClient) -> int:
 def test_fifty_submits_with_one_key_are_one_task_one_create_call_and_one_place_of_the_cap(
     relay: RelayClient, request_body: Body
 ) -> None:
-    """Eight at a time, which is what a laptop bears; fifty at once are in `tests/contract/test_one_key.py`."""
+    """All in flight at the same moment. Their functions start as the processors of the machine let them."""
     calls, places = relay.create_calls(), places_taken(relay)
-    with ThreadPoolExecutor(8) as pool:
-        tasks = list(pool.map(lambda _: relay.submit(request_body, "one-key"), range(50)))
+    ready = threading.Barrier(50)
 
-    assert len({task["task_id"] for task in tasks}) == 1
+    def submit(_: int) -> requests.Response:
+        ready.wait()
+        return relay.call("POST", "/v1/tasks", json=request_body, headers={"Idempotency-Key": "one-key"}, timeout=180)
+
+    with ThreadPoolExecutor(50) as pool:
+        replies = list(pool.map(submit, range(50)))
+
+    assert {reply.status_code for reply in replies} == {202}
+    assert len({reply.json()["task_id"] for reply in replies}) == 1
     assert relay.create_calls() == calls + 1
     assert places_taken(relay) == places + 1
 

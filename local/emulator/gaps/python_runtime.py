@@ -2,10 +2,11 @@
 
 On AWS a Python function runs under ``awslambdaric`` in a process of its own: only the function's variables in its
 environment, layers on the path, the class of an uncaught exception as ``errorType`` (state machines retry by it), and
-the process kept for the next invocation, after an exception too. MiniStack feeds events to a worker script of its own
+the process kept for the next invocation, after an exception too. Each starts on a processor of its own, so however
+many start at once, none is late. MiniStack feeds events to a worker script of its own
 on the emulator's interpreter, calls every failure ``Runtime.HandlerError`` and ends the process. Here Python functions
 take the way MiniStack has for custom runtimes, which speaks the real runtime interface, with ``awslambdaric`` as the
-custom runtime.
+custom runtime; they start as many at a time as the machine has processors, and the clock of a start runs from its turn.
 """
 
 import hashlib
@@ -36,6 +37,9 @@ SET_BY_MINISTACK = (
     "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "_HANDLER",
 )  # fmt: skip
+STARTS = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""Fifty processes that start at once on two cores would each take longer than Lambda's 10 s, and all fail."""
+
 LOG_WAIT_SECONDS = (0.004, 0.002, 0.1)
 """For the first line of log, for silence after a line, at most. MiniStack's 50 ms would be paid by each invocation."""
 
@@ -54,7 +58,8 @@ class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  
             if not bootstrap.exists():
                 bootstrap.write_text(BOOTSTRAP)
                 bootstrap.chmod(0o755)
-        super()._spawn(init_timeout)
+        with STARTS:
+            super()._spawn(init_timeout)
 
 
 class Layers:
