@@ -18,6 +18,9 @@ from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
 from vidu_relay.wiring import image_check, submission
 
+CREATE_CALL_MS = 20_000
+"""A create call ends within 18 s; the rest is for the writes around it."""
+
 settings = load(SubmitTaskSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
 archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
@@ -41,6 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             archive=archive,
             images=images,
             ports=ports,
+            time_is_short=lambda: context.get_remaining_time_in_millis() < CREATE_CALL_MS,
         )
     except InvalidRequestError as error:
         count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)

@@ -10,11 +10,13 @@ from urllib.parse import quote
 import pytest
 
 from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
-from tests.unit.template import sample
+from tests.unit.template import properties, sample
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.outbound.exchange import Reply
+from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
+from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
 
 
 def problem_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -264,6 +266,21 @@ def test_provider_that_answers_nonsense_leaves_the_task_as_it_stands(relay: Rela
     relay.gateway.create = Reply(502, {}, b"<html>bad gateway</html>")
     answer = relay.play("submit_task__two_subjects")
     assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (202, "submitting")
+
+
+def test_submission_begins_no_create_call_that_its_function_might_not_live_to_see_answered(relay: Relay) -> None:
+    """Slow images and AWS eat the time; cut off in the call, nobody would know whether a video was made."""
+    event = sample("submit_task__idempotency_key")
+    short = relay.invoke("submit_task", event, remaining_ms=19_000)
+    assert (short["statusCode"], json.loads(short["body"])["status"]) == (202, "accepted")
+    assert relay.gateway.requests == []
+
+    again = relay.invoke("submit_task", event)
+    assert json.loads(again["body"]) == json.loads(short["body"])
+
+    module = importlib.import_module("functions.submit_task.handler")
+    timeout = properties("SubmitTask")["Timeout"]
+    assert (CONNECT_SECONDS + CREATE_SECONDS) * 1000 < module.CREATE_CALL_MS < (timeout - ALL_IMAGES_SECONDS) * 1000
 
 
 def test_sweep_that_has_no_time_left_stops(relay: Relay) -> None:

@@ -49,6 +49,18 @@ def test_task_is_recorded_before_the_provider_is_called(world: World) -> None:
     assert seen == [Status.SUBMITTING]
 
 
+def test_submission_that_could_be_cut_off_in_its_create_call_leaves_it_to_a_check(world: World) -> None:
+    task = world.submit(time_is_short=lambda: True)
+
+    assert (task.status, task.attempts, world.provider.calls) == (Status.ACCEPTED, 0, [])
+    assert world.submit() == task  # as ever: the same key is the same task, and the sweep is to submit it
+    world.clock.advance(61)
+    world.sweep()
+    world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.SUBMITTED
+    assert len(world.provider.calls) == 1
+
+
 def test_submitted_task_is_due_even_if_nobody_ever_calls_back(world: World) -> None:
     assert world.submit().due_at == NOON + 120_000
     assert world.submit(key="slow", off_peak=True).due_at == NOON + 3_600_000

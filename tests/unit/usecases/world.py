@@ -227,7 +227,15 @@ class World:
         plain = {"model": MODEL, "images": ["https://images.example.com/cat.jpg"], "prompt": "a cat at sea", **fields}
         return {name: value for name, value in plain.items() if value is not None}
 
-    def submit(self, *, key: str | None = KEY, tenant: str = TENANT, daily_cap: int = 1000, **fields: Any) -> Task:
+    def submit(
+        self,
+        *,
+        key: str | None = KEY,
+        tenant: str = TENANT,
+        daily_cap: int = 1000,
+        time_is_short: Callable[[], bool] = lambda: False,
+        **fields: Any,
+    ) -> Task:
         return submit_task(
             self.request(**fields),
             tenant_id=tenant,
@@ -237,6 +245,7 @@ class World:
             archive=self.requests,
             images=self.images,
             ports=self.submission,
+            time_is_short=time_is_short,
         )
 
     def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -47,12 +47,15 @@ def submit_task(
     ports: SubmissionPorts,
     source: str = "http",
     queued: bool = False,
+    time_is_short: Callable[[], bool] = lambda: False,
 ) -> Task:
     """Record the task, then create it at the provider; the task as it stands after.
 
     `source` is the door, for the task's history. A `queued` request, one whose message comes again if this call dies,
     is recorded in `accepted` first: until its create call is begun, a repetition or a check may go on with it. Its
-    caller has looked at the idempotency key, which may be one of our own (`own_key`).
+    caller has looked at the idempotency key, which may be one of our own (`own_key`). Where `time_is_short` before
+    anything is recorded, the caller may be cut off in the middle of a create call, and nobody would know what became of
+    it: then too the task is recorded in `accepted`, and left for a check to submit.
 
     The same key with the same request gives the same task, without a second write or call, and does not count towards
     the tenant's `daily_cap`; its images are not looked at again. Raises, before anything is recorded,
@@ -90,6 +93,7 @@ def submit_task(
     store_images(given, tenant_id, task_id, ports.images)
     if key:
         archive.put(key, whole)
+    left = not queued and time_is_short()
     task = new_task(
         task_id=task_id,
         tenant_id=tenant_id,
@@ -102,14 +106,17 @@ def submit_task(
         now=now,
         source=source,
         policy=ports.policy,
-        queued=queued,
+        queued=queued or left,
     )
-    sent = whole if queued else ports.present(task, whole)
+    sent = whole if queued or left else ports.present(task, whole)
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
         # two submits with one key at the same moment: the other one counts
         _give_back(quota, tenant_id, now)
         return _repeated(recorded, tenant_id, mark)
+    if left:
+        logger.warning("submission_left_for_later")
+        return recorded
     return _go_on(recorded, whole, ports) if queued else attempt_submission(recorded, sent, ports)
 
 
