@@ -1,5 +1,6 @@
 """The queue doors on the deployed stack, IAM enforced: files dropped into the inbox, events on the bus."""
 
+import hashlib
 import json
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from local.client import RelayClient
 from tests.e2e.test_queues import outputs, wait_until_empty
 from tests.e2e.waiting import wait_until
+from tests.unit.pictures import png
 
 Body = dict[str, Any]
 
@@ -49,6 +51,27 @@ def test_dropped_file_becomes_a_video(relay: RelayClient, request_body: Body) ->
     assert (sources[:2], sources[-1]) == (["s3", "create"], "delivery")
     assert task["history"][0]["status"] == "accepted"
     assert task["request"] == request_body
+    assert relay.download(task)[4:8] == b"ftyp"
+
+
+def test_dropped_files_images_are_found_beside_it_and_reach_the_provider(
+    relay: RelayClient, request_body: Body
+) -> None:
+    """Whatever S3 takes in a key: nothing in it is decoded or encoded on the way."""
+    folder = "ünï 日本/a+b %2B"
+    beside, below = png(300, 300, comment=1), png(300, 300)
+    for name, content in (("fox & co.png", beside), ("more/fox#1?.png", below)):
+        key = f"requests/{relay.stack.tenant_id}/{folder}/{name}"
+        relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key=key, Body=content)
+    request_body["subjects"][0]["images"] = ["fox & co.png", "more/fox#1?.png"]
+    relay.drop(f"{folder}/order 1+1.json", request_body)
+    task = the_task(relay, request_body, "completed")
+
+    base = f"s3://{relay.stack.inbox_bucket}/requests/{relay.stack.tenant_id}/{folder}/"
+    assert task["request"]["subjects"][0]["images"] == [base + "fox & co.png", base + "more/fox#1?.png"]
+    (seen,) = relay.seen_by_provider(request_body["prompt"])
+    digests = [image["sha256"] for image in relay.images_at_provider(seen["id"])[:2]]
+    assert digests == [hashlib.sha256(content).hexdigest() for content in (beside, below)]
     assert relay.download(task)[4:8] == b"ftyp"
 
 
