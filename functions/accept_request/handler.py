@@ -17,6 +17,7 @@ from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.observability import observed
 from vidu_relay.settings import AcceptRequestSettings, load
 from vidu_relay.usecases.accept_request import IntakePorts, accept_request
+from vidu_relay.usecases.submit_task import CREATE_CALL_MS
 from vidu_relay.wiring import image_check, submission
 
 settings = load(AcceptRequestSettings)
@@ -39,5 +40,9 @@ ports = IntakePorts(
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     for record in event["Records"]:  # the batch size is 1: an exception fails exactly the message it belongs to
-        accept_request(read_request(record["body"]), ports)
+        accept_request(
+            read_request(record["body"]),
+            ports,
+            time_is_short=lambda: context.get_remaining_time_in_millis() < CREATE_CALL_MS,
+        )
     return {"batchItemFailures": []}

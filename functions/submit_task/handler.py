@@ -15,11 +15,8 @@ from vidu_relay.domain.request import parse_request
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
-from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
+from vidu_relay.usecases.submit_task import CREATE_CALL_MS, check_idempotency_key, submit_task
 from vidu_relay.wiring import image_check, submission
-
-CREATE_CALL_MS = 20_000
-"""A create call ends within 18 s; the rest is for the writes around it."""
 
 settings = load(SubmitTaskSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name)

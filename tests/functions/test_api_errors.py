@@ -17,6 +17,7 @@ from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.outbound.exchange import Reply
 from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
+from vidu_relay.usecases.submit_task import CREATE_CALL_MS
 
 
 def problem_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -278,9 +279,16 @@ def test_submission_begins_no_create_call_that_its_function_might_not_live_to_se
     again = relay.invoke("submit_task", event)
     assert json.loads(again["body"]) == json.loads(short["body"])
 
-    module = importlib.import_module("functions.submit_task.handler")
     timeout = properties("SubmitTask")["Timeout"]
-    assert (CONNECT_SECONDS + CREATE_SECONDS) * 1000 < module.CREATE_CALL_MS < (timeout - ALL_IMAGES_SECONDS) * 1000
+    assert (CONNECT_SECONDS + CREATE_SECONDS) * 1000 < CREATE_CALL_MS < (timeout - ALL_IMAGES_SECONDS) * 1000
+
+
+def test_intake_begins_no_create_call_that_its_function_might_not_live_to_see_answered(relay: Relay) -> None:
+    relay.drop_order()
+    relay.invoke("accept_request", sample("accept_request__file"), remaining_ms=19_000)
+    tasks = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
+    assert [item["status"]["S"] for item in tasks if item["pk"]["S"].startswith("task#")] == ["accepted"]
+    assert relay.gateway.requests == []
 
 
 def test_sweep_that_has_no_time_left_stops(relay: Relay) -> None:

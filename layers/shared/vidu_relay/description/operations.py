@@ -91,7 +91,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Tasks"],
         "summary": "Submit a task",
         "description": "Records the task and creates it at the provider, at most once. 202 means recorded: `status` "
-        f"says how far it came, and `{Status.SUBMITTING}` that the provider has not answered. Bodies of up to "
+        f"says how far it came, `{Status.SUBMITTING}` that the provider has not answered, and `{Status.ACCEPTED}` that "
+        "it is asked later. Bodies of up to "
         f"{MAX_BODY_BYTES // 1024**2} MB are taken. Either `subjects` or `images` must be given.",
         "parameters": [
             {

@@ -45,11 +45,14 @@ class IntakePorts:
     max_file_bytes: int
 
 
-def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts) -> Task | None:
+def accept_request(
+    asked: DroppedFile | RequestEvent, ports: IntakePorts, *, time_is_short: Callable[[], bool] = lambda: False
+) -> Task | None:
     """Record and submit what a message asks for, or say why not; None if there is no task.
 
     A message may come any number of times: the task is made once, and a rejection repeats itself under the same
     `event_id`. What is the client's to change is rejected. Everything else is raised, and the message comes again.
+    `time_is_short` as `submit_task` has it.
     """
     tenant: Tenant | None = None
     try:
@@ -72,6 +75,7 @@ def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts) -> Tas
             ports=ports.submission,
             source=asked.door,
             queued=True,
+            time_is_short=time_is_short,
         )
     except InvalidRequestError as error:
         _reject(asked, tenant, error, ports)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,9 +23,12 @@ from vidu_relay.usecases.ports import new_claim
 from vidu_relay.usecases.present_images import store_images
 from vidu_relay.usecases.record_change import record_change
 
-__all__ = ["MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
+__all__ = ["CREATE_CALL_MS", "MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
 
 MAX_KEY_CHARACTERS = 255
+
+CREATE_CALL_MS = 20_000
+"""How long a caller must live on for a create call: it ends within 18 s, the rest is for the writes around it."""
 
 
 def check_idempotency_key(key: str | None) -> None:
@@ -53,9 +57,10 @@ def submit_task(
 
     `source` is the door, for the task's history. A `queued` request, one whose message comes again if this call dies,
     is recorded in `accepted` first: until its create call is begun, a repetition or a check may go on with it. Its
-    caller has looked at the idempotency key, which may be one of our own (`own_key`). Where `time_is_short` before
-    anything is recorded, the caller may be cut off in the middle of a create call, and nobody would know what became of
-    it: then too the task is recorded in `accepted`, and left for a check to submit.
+    caller has looked at the idempotency key, which may be one of our own (`own_key`).
+
+    `time_is_short` says whether the caller may be cut off in the middle of a create call, after which nobody would know
+    what became of it: then the call is not begun, and the task is left in `accepted` for a check to submit.
 
     The same key with the same request gives the same task, without a second write or call, and does not count towards
     the tenant's `daily_cap`; its images are not looked at again. Raises, before anything is recorded,
@@ -76,7 +81,7 @@ def submit_task(
     there = ports.store.get(task_id) if idempotency_key is not None else None
     if there:
         repeated = _repeated(there, tenant_id, mark)
-        return _go_on(repeated, request.for_archive(), ports) if queued else repeated
+        return _go_on(repeated, request.for_archive(), ports, time_is_short) if queued else repeated
     checked = check_images(request, tenant_id, images)
     now = ports.clock()
     try:
@@ -93,8 +98,8 @@ def submit_task(
     store_images(given, tenant_id, task_id, ports.images)
     if key:
         archive.put(key, whole)
-    left = not queued and time_is_short()
-    task = new_task(
+    begin = partial(
+        new_task,
         task_id=task_id,
         tenant_id=tenant_id,
         provider=ports.provider.name,
@@ -106,9 +111,12 @@ def submit_task(
         now=now,
         source=source,
         policy=ports.policy,
-        queued=queued or left,
     )
-    sent = whole if queued or left else ports.present(task, whole)
+    task = begin(queued=queued)
+    sent = whole if queued else ports.present(task, whole)
+    left = not queued and time_is_short()
+    if left:
+        task = begin(queued=True)
     recorded = ports.store.create(task)
     if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
         # two submits with one key at the same moment: the other one counts
@@ -117,15 +125,18 @@ def submit_task(
     if left:
         logger.warning("submission_left_for_later")
         return recorded
-    return _go_on(recorded, whole, ports) if queued else attempt_submission(recorded, sent, ports)
+    return _go_on(recorded, whole, ports, time_is_short) if queued else attempt_submission(recorded, sent, ports)
 
 
-def _go_on(task: Task, whole: Mapping[str, Any], ports: SubmissionPorts) -> Task:
+def _go_on(task: Task, whole: Mapping[str, Any], ports: SubmissionPorts, time_is_short: Callable[[], bool]) -> Task:
     """Begin the create call of a queued task, unless somebody else has; the task as it stands after."""
     claim, now = new_claim(task.attempt), ports.clock()
     if not never_begun(task, now):
         return task
     sent = ports.present(task, whole)
+    if time_is_short():
+        logger.warning("submission_left_for_later")
+        return task
     begun = record_change(
         ports.store,
         task,
