@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.unit.template import properties
 from vidu_relay import aws
 
 
@@ -39,3 +40,15 @@ def test_a_streamed_upload_is_tried_once() -> None:
 @pytest.mark.usefixtures("region")
 def test_a_client_is_made_once() -> None:
     assert aws.client("dynamodb") is aws.client("dynamodb")
+
+
+@pytest.mark.usefixtures("region")
+@pytest.mark.parametrize("name", ["AuthorizeRequest", "ReadTasks", "CancelTask", "ReceiveCallback"])
+def test_a_read_that_hangs_is_repeated_before_its_function_ends(name: str) -> None:
+    """Else one dead connection to the table is a 500 to a client who did nothing wrong."""
+    config = aws.client("dynamodb").meta.config
+    assert properties(name)["Timeout"] > config.connect_timeout + config.read_timeout
+
+
+def test_api_gateway_waits_for_the_authorizer_as_long_as_it_may_take() -> None:
+    assert properties("AuthorizeRequest")["Timeout"] <= 10
