@@ -219,7 +219,7 @@ def with_more_at(path: tuple[bytes, ...], more: bytes, file: bytes) -> bytes:
 
 def seen_frames(file: bytes) -> int:
     """How many pictures a player shows."""
-    with av.open(io.BytesIO(file)) as source:
+    with av.open(io.BytesIO(file), "r") as source:
         return sum(1 for _ in source.decode(video=0))
 
 
