@@ -87,4 +87,5 @@ def image_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: Im
         bucket=bucket,
         source=ImageSource(guard) if settings.probe_image_urls else None,
         tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),
+        guard=guard,
     )

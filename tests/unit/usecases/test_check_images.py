@@ -44,7 +44,7 @@ class Web(ImageSource):
 
 
 def look(world: World, *images: str, web: ImageSource | None = None, **fields: Any) -> CheckedImages:
-    check = ImageCheck(world.images.bucket, web, world.images.tenants)
+    check = ImageCheck(world.images.bucket, web, world.images.tenants, world.images.guard)
     return check_images(world.request(images=list(images), **fields), TENANT, check)
 
 
@@ -303,3 +303,78 @@ def test_counted_body_is_never_smaller_than_the_one_that_is_sent(world: World) -
     (call,) = world.provider.calls
     sent = json.dumps({"model": call.model, "input": [{"params": {**call.params, "callback_url": call.callback_url}}]})
     assert len(sent.encode()) <= counted <= len(sent.encode()) + 9000
+
+
+# --- the callback address, looked up beside the images
+
+HOOK = "https://client.example.com/hook?key=1"
+
+
+def test_callback_address_of_a_public_host_passes_and_nothing_is_opened(world: World) -> None:
+    assert world.submit(callback_url=HOOK).request["callback_url"] == HOOK
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        ("http://client.example.com/hook", ["93.184.216.34"]),
+        ("https://user:word@client.example.com/hook", ["93.184.216.34"]),
+        ("https://client.example.com:8443/hook", ["93.184.216.34"]),
+        ("https://127.0.0.1/hook", ["127.0.0.1"]),
+        ("https://[::1]/hook", ["::1"]),
+        ("https://2130706433/hook", ["127.0.0.1"]),
+        ("https://localhost/hook", ["127.0.0.1", "::1"]),
+        ("https://inward.example.com/hook", ["93.184.216.34", "10.0.0.1"]),
+        ("https://inward.example.com/hook", ["169.254.169.254"]),
+        ("https://inward.example.com/hook", ["fd00:ec2::254"]),
+        ("https://nobody.example.com/hook", []),
+    ],
+)
+def test_callback_address_that_would_not_be_called_is_refused_before_anything_is_recorded(
+    world: World, url: str, addresses: list[str]
+) -> None:
+    world.addresses = addresses
+    with pytest.raises(InvalidRequestError) as caught:
+        world.submit(callback_url=url)
+    assert caught.value.code == "invalid_callback_url"
+    assert [(fault.loc, fault.code) for fault in caught.value.faults] == [("callback_url", "invalid_callback_url")]
+    assert "word" not in caught.value.faults[0].msg
+    assert world.stream == []
+
+
+def test_faults_of_images_and_of_the_callback_address_are_told_together(world: World) -> None:
+    world.addresses = ["127.0.0.1"]
+    missing = f"s3://{world.account.inbox}/uploads/{TENANT}/gone.png"
+    with pytest.raises(InvalidRequestError) as caught:
+        look(world, missing, callback_url=HOOK)
+    assert caught.value.code == "invalid_image"
+    assert [fault.loc for fault in caught.value.faults] == ["images.0", "callback_url"]
+
+
+def test_callback_address_is_looked_up_with_probing_of_images_off_too(world: World) -> None:
+    assert world.images.source is None
+    world.addresses = ["127.0.0.1"]
+    with pytest.raises(InvalidRequestError):
+        world.submit(callback_url=HOOK)
+
+
+def test_callback_address_of_a_repeated_request_is_not_looked_up_again(world: World) -> None:
+    first = world.submit(callback_url=HOOK)
+    world.addresses = ["127.0.0.1"]
+    assert world.submit(callback_url=HOOK).task_id == first.task_id
+
+
+def test_queued_request_with_a_bad_callback_address_is_rejected_and_says_so(world: World) -> None:
+    world.addresses = ["127.0.0.1"]
+    world.open_doors()
+    world.accept(world.event(request=world.body(callback_url=HOOK)))
+    ((kind, detail),) = world.published
+    assert kind == "VideoTaskRejected"
+    assert detail["error"]["errors"][0]["loc"] == "callback_url"
+    assert world.stream == []
+
+
+def test_trusted_origin_may_be_http_and_local(world: World) -> None:
+    guard = AddressGuard(trusted_origins=["http://127.0.0.1:9000"], resolve=lambda *_: ["127.0.0.1"])
+    check = ImageCheck(world.images.bucket, None, world.images.tenants, guard)
+    check_images(world.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)

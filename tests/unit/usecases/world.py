@@ -29,6 +29,7 @@ from vidu_relay.domain.request import VideoRequest, parse_request
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
+from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases.accept_request import IntakePorts, accept_request
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.cancel_task import CancelPorts, cancel_task
@@ -133,6 +134,8 @@ class World:
         """Every message that was ever put into the queue of requests."""
         self.pictures: dict[str, list[bytes]] = {}
         """Which images, in order, the provider is to get for a task; of others none is looked at."""
+        self.addresses = ["93.184.216.34"]
+        """What every host name is looked up to."""
         self._images: dict[str, Mapping[str, Any]] = {}
         self._position = 0
         self._seen: set[str] = set()
@@ -166,6 +169,7 @@ class World:
             bucket=ImageBucket(c["s3"], account.inbox),
             source=None,
             tenants=TenantDirectory(c["dynamodb"], account.table),
+            guard=AddressGuard(resolve=lambda *_: self.addresses),
         )
         self.submission = SubmissionPorts(
             store=self.store,

@@ -1,4 +1,7 @@
-"""Look at every reference image of a request before anything is paid for: is it there, ours to use, and usable?"""
+"""Look at every reference image of a request before anything is paid for: is it there, ours to use, and usable?
+
+The client's own callback address is looked up beside them, in the same seconds: may it be called?
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vidu_relay.adapters.image_bucket import ImageBucket, image_not_found
@@ -25,6 +28,7 @@ from vidu_relay.domain.image_reference import (
 )
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
+from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
 
 __all__ = ["MAX_IMAGE_BYTES", "CheckedImages", "ImageCheck", "check_images"]
 
@@ -35,15 +39,20 @@ MAX_IMAGE_RATIO = 4
 MAX_HEAD_BYTES = 1024 * 1024
 """Dimensions that come later are not found: nothing but a JPEG with that much metadata before its picture does that."""
 ALL_IMAGES_SECONDS = 8.0
+CALLBACK_URL = "callback_url"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
-    """What looking at images needs. Without a `source` nobody opens URLs: those images are left to the provider."""
+    """What looking at images needs. Without a `source` nobody opens URLs: those images are left to the provider.
+
+    `guard` says which callback addresses may be called; it looks names up and opens nothing.
+    """
 
     bucket: ImageBucket
     source: ImageSource | None
     tenants: TenantDirectory
+    guard: AddressGuard = field(default_factory=AddressGuard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +65,28 @@ class CheckedImages:
 def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> CheckedImages:
     """Look at all images of a request at once, for 8 seconds at most, reading the first MiB of each at most.
 
-    Raises `InvalidRequestError` (`invalid_image`) with one fault for each image that cannot be used, or
-    (`off_peak_too_large`) where an off-peak request does not fit into one create body; what S3 and DynamoDB raise when
-    they are in trouble themselves.
+    Raises `InvalidRequestError` (`invalid_image`) with one fault for each image that cannot be used,
+    (`invalid_callback_url`) for a callback address that would not be called, or (`off_peak_too_large`) where an
+    off-peak request does not fit into one create body; what S3 and DynamoDB raise when they are in trouble themselves.
     """
     given = request.given()
     images = list(each_image(given))
     deadline = time.monotonic() + ALL_IMAGES_SECONDS
     allowed = _usable_buckets({uri for _, uri in images if uri.startswith(S3_SCHEME)}, tenant_id, check)
     looks = {image: _look(image, allowed, tenant_id, check, deadline) for _, image in images}
+    if request.callback_url is not None:  # no image is written like the name of this field
+        looks[CALLBACK_URL] = _look_up(request.callback_url, check.guard)
     found = _at_once(looks, deadline)
     faults = [
         Fault(place, str(outcome.message), outcome.code)
         for place, image in images
         if isinstance(outcome := found[image], BadImageError)
     ]
+    callback = found.get(CALLBACK_URL)
+    if isinstance(callback, BadImageError):
+        faults.append(Fault(CALLBACK_URL, callback.message, callback.code))
+        if len(faults) == 1:
+            raise InvalidRequestError(callback.code, "The callback address cannot be used. See `errors`.", (*faults,))
     if faults:
         raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", tuple(faults))
     heads = {image: head for image, head in found.items() if isinstance(head, ImageHead)}
@@ -111,6 +127,25 @@ def _look(image: str, allowed: frozenset[str], tenant_id: str, check: ImageCheck
             return None
         _check_head(head)
         return head
+
+    return look
+
+
+def _look_up(url: str, guard: AddressGuard) -> Look:
+    """Whether a callback address may be called: nothing is opened. The guard itself bounds the look-up of a name."""
+
+    def look() -> None:
+        try:
+            guard.check(url)
+        except RefusedAddressError as error:
+            raise BadImageError(
+                "invalid_callback_url",
+                f"{error}: give an https URL of a public host, port 443, without user-info, or leave it out",
+            ) from error
+        except OSError as error:
+            raise BadImageError(
+                "invalid_callback_url", f"{error}, so it could not be called: correct it, or try again"
+            ) from error
 
     return look
 
