@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import download, failures, keys, provider, queues, submission, tailing, tasks, tenants, watching
+from cli import download, failures, keys, provider, queues, submission, tailing, tasks, tenants, watching, webhooks
 from cli.answer import Answer, RefusedError
 from cli.api import KEY_VARIABLE, Api, connect_api
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
@@ -25,7 +25,7 @@ Run = Callable[[argparse.Namespace, Connection], Answer | int] | Callable[[argpa
 """An `Answer` is printed here; what a command printed as it went, it answers by its exit status alone."""
 
 CONSUMERS = ("submit", "watch", "get", "tail")
-GROUPS = ("tenants", "keys", "provider", "task", "queues", "failures")
+GROUPS = ("tenants", "keys", "webhooks", "provider", "task", "queues", "failures")
 WITH_VALUE = ("--stack", "--api-url", "--api-key-file", "--region", "--profile")
 BEFORE_COMMAND = (*WITH_VALUE, "--local", "--json")
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "stack.json"
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join((*CONSUMERS, *GROUPS)))
     for consume, name in zip((_submit, _watch, _get, _tail), CONSUMERS, strict=True):
         consume(groups, name)
-    for add, name in zip((_tenants, _keys, _provider, _task, _queues, _failures), GROUPS, strict=True):
+    for add, name in zip((_tenants, _keys, _webhooks, _provider, _task, _queues, _failures), GROUPS, strict=True):
         add(groups, name)
     return top
 
@@ -308,6 +308,27 @@ def _keys(groups: Any, name: str) -> None:
         command.add_argument("--tenant", required=True, help="whose")
 
 
+def _webhooks(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "what a tenant's receiver verifies notifications with", "webhooks secret acme")
+    _command(
+        commands,
+        "secret",
+        webhooks.secret,
+        "show a tenant's secret (whsec_…), as the Standard Webhooks libraries take it",
+        "webhooks secret acme",
+    ).add_argument("tenant", help="whose")
+    command = _command(
+        commands,
+        "rotate",
+        webhooks.rotate,
+        "go on to a new secret and show it; the one before signs beside it for 24 hours",
+        "webhooks rotate acme",
+        "webhooks rotate acme --again               (within those 24 hours: ends the one before at once)",
+    )
+    command.add_argument("tenant", help="whose")
+    command.add_argument("--again", action="store_true", help="confirm a second rotation within 24 hours")
+
+
 def _provider(groups: Any, name: str) -> None:
     commands = _group(groups, name, "the key that tasks are created with", "provider set-key")
     command = _command(
@@ -344,6 +365,7 @@ def _task(groups: Any, name: str) -> None:
             "look at it now, as the sweep would: submit it, read the provider, deliver or expire it, whatever is next",
         ),
         ("deliver", tasks.deliver, "copy a generated task's videos now; what is there is never written twice"),
+        ("notify", tasks.notify, "tell its client of the latest change again, at its callback_url, now"),
         ("publish", tasks.publish, "publish the event of its present version again, under the same event id"),
     ):
         command = _command(commands, name, run, about, f"task {name} mfzwizlnnvsg63dpo5xw2zltmu")
@@ -359,6 +381,7 @@ def _queues(groups: Any, name: str) -> None:
         queues.redrive,
         "move dead letters back to the queue they were meant for; one that no worker could read stays",
         "queues redrive deliveries-dead-letters",
+        "queues redrive notifications-dead-letters",
         "queues redrive unrouted-events",
         "queues redrive deliveries-dead-letters --discard-unreadable",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from cli.answer import Answer, RefusedError, table
 from cli.connection import Connection
 from vidu_relay.adapters.delivery_queue import read_message
+from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 
 __all__ = ["list_all", "redrive"]
@@ -20,6 +21,7 @@ QUEUE = "QueueUrl"
 UNROUTED = "UnroutedEventsUrl"
 DELIVERIES = "DeliveriesQueueUrl"
 REQUESTS = "RequestsQueueUrl"
+NOTIFICATIONS = "NotificationsQueueUrl"
 HIDDEN_SECONDS = 120
 """How long a message that is being moved is hidden from everybody else."""
 EXCERPT_CHARACTERS = 200
@@ -157,6 +159,8 @@ def _message_for(connection: Connection, url: str, body: str) -> str:
     """What the worker of a queue is to read. Raises `_UnreadableError` if it could not."""
     if url == connection.output(DELIVERIES):
         return _task_message(body)
+    if url == connection.outputs.get(NOTIFICATIONS):
+        return _notification(body)
     if url == connection.outputs.get(REQUESTS):
         try:
             read_request(body)
@@ -175,6 +179,20 @@ def _task_message(body: str) -> str:
         read_message(text)
     except (ValueError, KeyError, TypeError) as error:
         raise _UnreadableError("it names no task") from error
+    return text
+
+
+def _notification(body: str) -> str:
+    """A message that names a change of a task: it is one already, or the event of it. Raises `_UnreadableError`."""
+    try:
+        content = json.loads(body)
+        if isinstance(content, dict) and "detail" in content:
+            task = content["detail"]["task"]
+            content = {"task_id": task["task_id"], "version": task["version"]}
+        text = json.dumps(content)
+        read_notification(text)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _UnreadableError("it names no change of a task") from error
     return text
 
 

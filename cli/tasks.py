@@ -13,17 +13,19 @@ from cli.answer import Answer, RefusedError, checked, table
 from cli.connection import Connection, now
 from cli.publisher import publish_again
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
+from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.notification import Notification, latest_notified
 from vidu_relay.domain.representation import event_detail, event_type, timestamp
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import LEASE_MS
 from vidu_relay.usecases.record_change import record_change
 
-__all__ = ["check", "deliver", "overdue", "publish", "show"]
+__all__ = ["check", "deliver", "notify", "overdue", "publish", "show"]
 
 PROMPT_CHARACTERS = 100
 OVERDUE_SHOWN = 100
@@ -123,6 +125,25 @@ def deliver(arguments: Namespace, connection: Connection) -> Answer:
     return Answer(
         f"The videos of task {task.task_id} are asked for. `relay task show` says what came of it.",
         {"task_id": task.task_id, "status": asked.status.value, "asked": True},
+    )
+
+
+def notify(arguments: Namespace, connection: Connection) -> Answer:
+    """Ask for the client to be told of the latest change that it is told of, under the same `webhook-id` as before."""
+    task = _known_task(arguments.task_id, connection)
+    version = latest_notified(task)
+    if not task.request.get("callback_url"):
+        return _nothing(task, "asked", "Its client gave no callback_url.")
+    if version is None:
+        return _nothing(task, "asked", f"There is nothing to tell yet: it is {task.status}.")
+    NotificationQueue(
+        connection.client("sqs"),
+        connection.output("NotificationsQueueUrl"),
+        connection.output("NotificationsDeadLettersUrl"),
+    ).ask(Notification(task.task_id, version))
+    return Answer(
+        f"The client of task {task.task_id} is told of version {version}. If it cannot be, it is tried for a day.",
+        {"task_id": task.task_id, "status": task.status.value, "asked": True, "version": version},
     )
 
 

@@ -35,7 +35,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
         }
     ),
     "secretsmanager": frozenset({"GetSecretValue"}),
-    "sqs": frozenset({"SendMessage"}),
+    "sqs": frozenset({"ChangeMessageVisibility", "SendMessage"}),
     "stepfunctions": frozenset({"StartExecution"}),
 }
 """What the functions call, by botocore's name of the service."""

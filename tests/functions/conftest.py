@@ -15,7 +15,7 @@ import pytest
 from tests.unit.template import sample
 from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
 from tests.unit.usecases.effects import Effects
-from tests.unit.usecases.scripted import ScriptedSource
+from tests.unit.usecases.scripted import ScriptedSource, ScriptedWebhook
 from vidu_relay import aws, settings
 from vidu_relay.adapters.task_store import TaskStore, task_from_image
 from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
@@ -80,6 +80,7 @@ class Relay:
     gateway: Gateway
     log: io.StringIO
     load: Callable[[str], ModuleType]
+    webhook: ScriptedWebhook
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What `accept_request` put on the bus."""
 
@@ -134,6 +135,14 @@ class Relay:
         self.gateway.status = "completed"
         assert self.play("receive_callback__success")["statusCode"] == 200
 
+    def processing_with_callback(self) -> None:
+        """The samples' task under way, of a client that wants to be told."""
+        self.submitted()
+        self.gateway.status = "processing"
+        assert self.play("receive_callback__processing")["statusCode"] == 200
+        store, task = TaskStore(self.account.clients["dynamodb"], self.account.table), self.task()
+        store.save(replace(task, request={**task.request, "callback_url": "https://client.example.com/hook"}))
+
     def overdue(self) -> None:
         """The samples' task, as old as in the samples, when nobody called back in time."""
         self.submitted()
@@ -162,6 +171,9 @@ def environment(account: Account) -> dict[str, str]:
         "state_machine_arn": account.state_machine_arn,
         "deliveries_queue_url": account.queue_url,
         "event_bus_name": account.bus,
+        "webhook_secret_arn": account.webhook_secret,
+        "notifications_queue_url": account.notifications_url,
+        "notifications_dead_letters_url": account.notifications_dead_url,
         "first_check_seconds": "120",
         "check_interval_seconds": "10",
         "task_deadline_seconds": "7200",
@@ -212,11 +224,14 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
                     own.setenv(setting.name.upper(), environment(account)[setting.name.upper()])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
+            if function == "notify_client":
+                monkeypatch.setattr(module, "ports", replace(module.ports, webhook=webhook))
             if function == "deliver_videos":
                 monkeypatch.setattr(module, "ports", replace(module.ports, source=ScriptedSource(Effects())))
             return module
 
-        relay = Relay(account, gateway, log, load)
+        webhook = ScriptedWebhook(Effects())
+        relay = Relay(account, gateway, log, load, webhook)
         put_events = aws.client("events").put_events
 
         def overheard(**arguments: Any) -> Any:

@@ -26,6 +26,7 @@ BY_LAMBDA = {
     # polls the queue in the function's name
     "DeliverVideos": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
     "AcceptRequest": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    "NotifyClient": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
     # reads the stream, and keeps the records it gives up in the failures bucket
     "PublishEvents": {
         "dynamodb:DescribeStream",

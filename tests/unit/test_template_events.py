@@ -2,16 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, of_type, properties, sample
 from vidu_relay.adapters import task_store
+from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.notification import NOTIFIED
 from vidu_relay.domain.representation import event_detail, event_type
-from vidu_relay.domain.states import Status
+from vidu_relay.domain.states import EVENT_TYPES, Status
 
 SAMPLE_KEYS = CallbackKeys({"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"})
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
@@ -137,6 +140,36 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
     # What the worker's samples hold is what the rule writes.
     body = sample("deliver_videos__generated")["Records"][0]["body"]
     assert json.loads(delivered[0][1]) == json.loads(body) == {"task_id": "myswlg5gzefra7xdps2scd42jm"}
+
+
+def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_else_does() -> None:
+    rule = properties("NotificationRule")
+    transformer = rule["Targets"][0]["InputTransformer"]
+
+    told = []
+    for record in sample("publish_events__whole_life")["Records"]:
+        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        without = {name: value for name, value in task.request.items() if name != "callback_url"}
+        for request in (without, {**without, "callback_url": "https://client.example.com/?key=1"}):
+            asked = replace(task, request=request)
+            event = {"source": "vidu-relay", "detail-type": event_type(asked), "detail": event_detail(asked)}
+            assert not matches(rule["EventPattern"], {**event, "replay-name": "again"})
+            assert "client.example.com" not in str(event)
+            if matches(rule["EventPattern"], event):
+                assert request is not without
+                body = transformer["InputTemplate"]
+                for name, path in transformer["InputPathsMap"].items():
+                    value: Any = event
+                    for step in path.split(".")[1:]:
+                        value = value[step]
+                    body = body.replace(f"<{name}>", json.dumps(value))
+                told.append((task.status, read_notification(body)))
+
+    changed = {status for status, _ in told}
+    assert changed == {Status.COMPLETED}
+    assert set(rule["EventPattern"]["detail-type"]) == {EVENT_TYPES[status] for status in NOTIFIED}
+    assert all(note.task_id == "myswlg5gzefra7xdps2scd42jm" for _, note in told)
+    assert told[-1][1].version == 4
 
 
 def dropped(**changes: Any) -> dict[str, Any]:

@@ -8,6 +8,9 @@ import pytest
 
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
 from vidu_relay import settings
+from vidu_relay.adapters.client_webhook import TOTAL_SECONDS
+from vidu_relay.adapters.webhook_origins import FIRST_BLOCK_MS, LONGEST_BLOCK_MS, PROBE_MS
+from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
 from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
@@ -117,8 +120,31 @@ def test_queued_task_is_its_recorders_until_that_one_must_have_ended() -> None:
     assert properties("AcceptRequestSource")["BatchSize"] == 1
 
 
+def test_no_client_is_told_twice_at_once_and_every_try_ends_in_time() -> None:
+    queue, timeout = properties("NotificationsQueue"), properties("NotifyClient")["Timeout"]
+
+    assert timeout >= TOTAL_SECONDS * 2
+    assert timeout * 1000 <= PROBE_MS
+    assert timeout * 2 <= queue["VisibilityTimeout"]
+    assert properties("NotifyClientSource")["BatchSize"] == 1
+
+
+def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
+    """Each time the function is given a message it tries, or the origin cools down: it must be the one to give up."""
+    queue, now, receives = properties("NotificationsQueue"), 0, 0
+    while not gives_up(0, now, receives=receives):
+        receives += 1
+        now += 1000 * retry_seconds(0, now, jitter=0, wished=None)
+    block, at, cooled = FIRST_BLOCK_MS, 0, 0
+    while at < GIVE_UP_MS:
+        at, block, cooled = at + block, min(2 * block, LONGEST_BLOCK_MS), cooled + 1
+
+    assert 2 * (receives + cooled) <= queue["RedrivePolicy"]["maxReceiveCount"]
+    assert now < queue["MessageRetentionPeriod"] * 1000
+
+
 def test_queues_leave_executions_of_a_new_account_to_clients_and_callbacks() -> None:
-    sources = ("DeliverVideosSource", "AcceptRequestSource")
+    sources = ("DeliverVideosSource", "AcceptRequestSource", "NotifyClientSource")
     at_once = [properties(name)["ScalingConfig"]["MaximumConcurrency"] for name in sources]
 
     assert min(at_once) >= 2  # Lambda takes no less

@@ -50,7 +50,7 @@ def test_every_role_is_used_once() -> None:
 
     for role in ROLES:
         # Those that publish are named once more: by the bus policy that lets only them speak as us.
-        expected = 2 if role in ("PublishEventsRole", "AcceptRequestRole") else 1
+        expected = 2 if role in ("PublishEventsRole", "AcceptRequestRole", "NotifyClientRole") else 1
         assert holders.count(str(get_att(role, "Arn"))) == expected, role
 
 
@@ -87,7 +87,11 @@ def test_only_those_who_start_the_poller_may() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "secret"),
-    [("PROVIDER_SECRET_ARN", "ProviderSecret"), ("CALLBACK_SECRET_ARN", "CallbackSecret")],
+    [
+        ("PROVIDER_SECRET_ARN", "ProviderSecret"),
+        ("CALLBACK_SECRET_ARN", "CallbackSecret"),
+        ("WEBHOOK_SECRET_ARN", "WebhookSecret"),
+    ],
 )
 def test_a_secret_is_read_by_those_who_are_told_of_it(variable: str, secret: str) -> None:
     readers = {
@@ -116,6 +120,13 @@ def test_the_authorizer_sees_keys_and_tenants_only() -> None:
     (read,) = (s for s in statements("AuthorizeRequestRole") if s["Action"] == ["dynamodb:GetItem"])
 
     assert read["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["key#*", "tenant#*"]}}
+
+
+def test_who_tells_clients_changes_no_task() -> None:
+    table = [s for s in statements("NotifyClientRole") if s["Resource"] == [get_att("TaskTable", "Arn")]]
+
+    leading = {s["Action"][0]: s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in table}
+    assert leading == {"dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"], "dynamodb:UpdateItem": ["webhook#*"]}
 
 
 @pytest.mark.parametrize("bucket", of_type("AWS::S3::Bucket"))
@@ -201,7 +212,9 @@ def test_nobody_but_those_who_publish_speaks_as_us() -> None:
     assert refusal["Condition"] == {
         "ForAnyValue:StringEquals": {"events:source": ["vidu-relay"]},
         "ArnNotEquals": {
-            "aws:PrincipalArn": [get_att("PublishEventsRole", "Arn"), get_att("AcceptRequestRole", "Arn")]
+            "aws:PrincipalArn": [
+                get_att(role, "Arn") for role in ("PublishEventsRole", "AcceptRequestRole", "NotifyClientRole")
+            ]
         },
         "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
     }
@@ -216,4 +229,4 @@ def test_those_who_publish_speak_as_nobody_else() -> None:
     }
 
     ours = {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}
-    assert putters == {"PublishEvents": ours, "AcceptRequest": ours}
+    assert putters == {"PublishEvents": ours, "AcceptRequest": ours, "NotifyClient": ours}

@@ -46,6 +46,9 @@ class Metric(StrEnum):
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
     DELIVERY_BAD_SOURCE = "DeliveryBadSource"  # copies that failed because of the source
     DELIVERY_INTERRUPTED = "DeliveryInterrupted"  # copies that failed on the way or on our side
+    NOTIFICATIONS_SENT = "NotificationsSent"  # notifications that clients took
+    NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # tries to tell a client that failed
+    NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # notifications that are not tried again
     EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
     SPEND_USD = "SpendUSD"  # what the provider says a generated task cost

@@ -23,6 +23,7 @@ __all__ = [
     "DeliverVideosSettings",
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
+    "NotifyClientSettings",
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
@@ -159,6 +160,17 @@ class DeliverVideosSettings:
     task_deadline_seconds: int
     late_watch_hours: int
     retain_tasks_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyClientSettings:
+    table_name: str
+    videos_bucket: str
+    event_bus_name: str
+    webhook_secret_arn: str
+    notifications_queue_url: str
+    notifications_dead_letters_url: str
+    trusted_origins: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

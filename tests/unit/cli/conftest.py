@@ -81,6 +81,9 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
             "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
             "RequestsQueueUrl": sqs.create_queue(QueueName="requests")["QueueUrl"],
             "RequestsDeadLettersUrl": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
+            "NotificationsQueueUrl": account.notifications_url,
+            "NotificationsDeadLettersUrl": account.notifications_dead_url,
+            "WebhookSecretArn": account.webhook_secret,
             "UnroutedEventsUrl": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
             "PublishEventsName": "publish-events",
         }

@@ -15,7 +15,17 @@ from moto.stepfunctions.models import stepfunctions_backends
 
 from tests.unit.template import ROOT, properties
 
-__all__ = ["CALLBACK_SECRET", "ENVIRONMENT", "PROVIDER_KEY", "REGION", "Account", "empty", "mock_aws", "new_account"]
+__all__ = [
+    "CALLBACK_SECRET",
+    "ENVIRONMENT",
+    "PROVIDER_KEY",
+    "REGION",
+    "WEBHOOK_MASTER",
+    "Account",
+    "empty",
+    "mock_aws",
+    "new_account",
+]
 
 REGION = "eu-central-1"
 ENVIRONMENT = {
@@ -26,6 +36,7 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "vidu-relay",
 }
 PROVIDER_KEY = "provider-key-of-the-tests"
+WEBHOOK_MASTER = {"master": "sample-webhook-master-0123456789abcdefghijklmnopqr"}
 CALLBACK_SECRET = {"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"}
 SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "events", "secretsmanager")
 TABLE_FIELDS = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
@@ -40,6 +51,9 @@ class Account:
     state_machine_arn: str
     provider_secret: str
     callback_secret: str
+    webhook_secret: str
+    notifications_url: str
+    notifications_dead_url: str
     table: str = "tasks"
     inbox: str = "relay-inbox"
     videos: str = "relay-videos"
@@ -76,6 +90,9 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         )["stateMachineArn"],
         provider_secret=provider_secret,
         callback_secret=secrets.create_secret(Name="callback", SecretString=json.dumps(CALLBACK_SECRET))["ARN"],
+        webhook_secret=secrets.create_secret(Name="webhook", SecretString=json.dumps(WEBHOOK_MASTER))["ARN"],
+        notifications_url=_CLIENTS["sqs"].create_queue(QueueName="notifications")["QueueUrl"],
+        notifications_dead_url=_CLIENTS["sqs"].create_queue(QueueName="notifications-dead")["QueueUrl"],
     )
     _CLIENTS["dynamodb"].create_table(TableName=account.table, **table)
     for bucket in (account.inbox, account.videos):
@@ -90,9 +107,11 @@ def empty(account: Account) -> None:
     for bucket in (account.inbox, account.videos):
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()
-    queues, name = sqs_backends[DEFAULT_ACCOUNT_ID][REGION], account.queue_url.rpartition("/")[2]
-    queues.get_queue(name).last_purged_at = None  # AWS lets one purge a queue once a minute
-    queues.purge_queue(name)
+    queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]
+    for url in (account.queue_url, account.notifications_url, account.notifications_dead_url):
+        name = url.rpartition("/")[2]
+        queues.get_queue(name).last_purged_at = None  # AWS lets one purge a queue once a minute
+        queues.purge_queue(name)
     stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(
         account.state_machine_arn
     ).executions.clear()

@@ -263,4 +263,14 @@ def quick_account() -> Account:
         "events": _Events(),
         "secretsmanager": _SecretsManager(),
     }
-    return Account(clients, "deliveries", "poll_task", "provider", "callback", inbox=INBOX)
+    return Account(
+        clients,
+        "deliveries",
+        "poll_task",
+        "provider",
+        "callback",
+        "webhook",
+        "notifications",
+        "notifications-dead",
+        inbox=INBOX,
+    )

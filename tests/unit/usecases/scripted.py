@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from tests.unit.builders import mp4_of
 from tests.unit.usecases.effects import Effects
+from vidu_relay.adapters.client_webhook import ClientWebhook, origin_of
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
     BadSourceError,
@@ -16,6 +19,7 @@ from vidu_relay.domain.errors import (
     CreateRejectedError,
     DeliveryError,
     NotCreatedError,
+    NotificationFailedError,
     ProviderError,
     ProviderUnavailableError,
 )
@@ -30,6 +34,7 @@ __all__ = [
     "LyingRefusalError",
     "ScriptedProvider",
     "ScriptedSource",
+    "ScriptedWebhook",
     "mp4",
 ]
 
@@ -237,3 +242,27 @@ class ScriptedSource(VideoSource):
         if url in self.expired:
             raise BadSourceError("source_refused", "The video link answers HTTP 403.")
         yield _ScriptedStream(self.video(url), self._effects, known_length=self.known_length)
+
+
+class ScriptedWebhook(ClientWebhook):
+    """Clients' endpoints: every one answers 204 until its origin is told to fail."""
+
+    def __init__(self, effects: Effects) -> None:
+        super().__init__(AddressGuard())
+        self._effects = effects
+        self.told: list[tuple[str, bytes, Mapping[str, str]]] = []
+        """Address, body and headers of every try, taken or not."""
+        self.faults: dict[str, NotificationFailedError] = {}
+        self.last_failed = False
+
+    @override
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        return int(self._effects.perform("webhook.post", lambda: self._post(url, body, headers)))
+
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        self.told.append((url, body, headers))
+        fault = self.faults.get(origin_of(url))
+        self.last_failed = fault is not None
+        if fault:
+            raise fault
+        return 204

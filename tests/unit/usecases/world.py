@@ -10,11 +10,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Effects, ProcessDeathError, watched
-from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource
+from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource, ScriptedWebhook
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
@@ -22,6 +23,7 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
@@ -37,6 +39,7 @@ from vidu_relay.usecases.check_images import ImageCheck
 from vidu_relay.usecases.check_task import Verdict, check_task
 from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
+from vidu_relay.usecases.notify_client import NotificationPorts
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
 from vidu_relay.usecases.submit_task import submit_task
@@ -208,6 +211,20 @@ class World:
         )
         self.cancellation = CancelPorts(
             store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
+        )
+        self.webhook = ScriptedWebhook(effects)
+        self.notifications = NotificationQueue(c["sqs"], account.notifications_url, account.notifications_dead_url)
+        self.notification = NotificationPorts(
+            store=self.store,
+            tenants=TenantDirectory(c["dynamodb"], account.table),
+            videos=self.videos,
+            webhook=self.webhook,
+            origins=WebhookOrigins(c["dynamodb"], account.table),
+            queue=self.notifications,
+            bus=self.bus,
+            master=Secret(c["secretsmanager"], account.webhook_secret, seconds).get,
+            clock=clock,
+            jitter=lambda: 0.5,
         )
         self.delivery = DeliveryPorts(
             store=self.store,
@@ -507,7 +524,8 @@ class World:
 
     def _queued(self, arguments: Mapping[str, Any], _: Any) -> None:
         """A delivery was asked for."""
-        self._queue.append(_Message(arguments["MessageBody"]))
+        if arguments["QueueUrl"] == self.account.queue_url and "MessageBody" in arguments:
+            self._queue.append(_Message(arguments["MessageBody"]))
 
     def _started(self, arguments: Mapping[str, Any], reply: Any) -> None:
         """An execution begins. A repeated call with the same input succeeds and begins nothing."""

@@ -1,6 +1,7 @@
 """Tenants, their API keys, event sources and buckets: items of the task table that the operator writes.
 
-tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants
+tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants,
+                        webhook_generation?, webhook_rotated_at?: how often its webhook secret was rotated, and when
 key#<sha256 of key>     tenant_id, name, created_at, owner = keys#<tenant_id>
 source#<event source>   tenant_id: who an event of this source acts for
 bucket#<bucket name>    tenant_id: who a file dropped into this bucket acts for
@@ -54,7 +55,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant. `daily_cap` is None where the deployment's default holds; `created_at` in ms."""
+    """A tenant. `daily_cap` is None where the deployment's default holds; moments in ms."""
 
     tenant_id: str
     created_at: int
@@ -62,6 +63,8 @@ class Tenant:
     daily_cap: int | None = None
     event_sources: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
+    webhook_generation: int = 1
+    webhook_rotated_at: int | None = None
 
 
 class TenantDirectory:
@@ -106,6 +109,31 @@ class TenantDirectory:
         """Set a tenant's own daily cap, or take it away (None); False if there is no such tenant."""
         change = "REMOVE daily_cap" if cap is None else "SET daily_cap = :cap"
         return self._change(tenant_id, change, {} if cap is None else {":cap": {"N": str(cap)}})
+
+    def rotate_webhook_secret(self, tenant: Tenant, now: int) -> bool:
+        """Go on to the tenant's next webhook secret; False if somebody else just did, or there is no such tenant."""
+        seen, following = str(tenant.webhook_generation), str(tenant.webhook_generation + 1)
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": f"tenant#{tenant.tenant_id}"}},
+                UpdateExpression="SET webhook_generation = :next, webhook_rotated_at = :now",
+                ConditionExpression=(
+                    "attribute_exists(pk) AND (webhook_generation = :seen OR "
+                    "(attribute_not_exists(webhook_generation) AND :seen = :first))"
+                ),
+                ExpressionAttributeValues={
+                    ":next": {"N": following},
+                    ":now": {"N": str(now)},
+                    ":seen": {"N": seen},
+                    ":first": {"N": "1"},
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     def open_door(self, door: Door, name: str, tenant_id: str) -> None:
         """Let a source or bucket act for a tenant; safe to repeat.
@@ -259,4 +287,6 @@ def _tenant(item: dict[str, Any]) -> Tenant:
         daily_cap=int(item["daily_cap"]["N"]) if "daily_cap" in item else None,
         event_sources=tuple(sorted(item.get("event_sources", {}).get("SS", ()))),
         buckets=tuple(sorted(item.get("buckets", {}).get("SS", ()))),
+        webhook_generation=int(item["webhook_generation"]["N"]) if "webhook_generation" in item else 1,
+        webhook_rotated_at=int(item["webhook_rotated_at"]["N"]) if "webhook_rotated_at" in item else None,
     )

@@ -20,6 +20,7 @@ ViduRelayError
 │   ├── ProviderUnavailableError  a call gave no usable answer: try it again later
 │   ├── CancelNotSupportedError   this provider has no call that cancels
 │   └── CancelRefusedError        the provider does not cancel this task
+├── NotificationFailedError       a client was not told of a change
 └── DeliveryError
     ├── BadSourceError            what the provider serves is not the video (counted, given up)
     └── DeliveryInterruptedError  trouble on the way or on our side (tried again for as long as it takes)
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidCursorError",
     "InvalidRequestError",
     "NotCreatedError",
+    "NotificationFailedError",
     "ProviderError",
     "ProviderUnavailableError",
     "RemoteTaskClaimedError",
@@ -186,6 +188,29 @@ class CancelRefusedError(ProviderError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class NotificationFailedError(ViduRelayError):
+    """A client's endpoint did not take a notification. `code` is stable for programs.
+
+    `waited` says that its host was waited for in vain, or not reached; `final` that the client wants no more tries.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        waited: bool = False,
+        final: bool = False,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.waited = waited
+        self.final = final
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DeliveryError(ViduRelayError):

@@ -93,7 +93,12 @@ def event_detail(task: Task) -> dict[str, Any]:
 
 
 def _detail(task: Task, shown: dict[str, Any]) -> dict[str, Any]:
-    return {"event_id": f"{task.task_id}:{task.version}", "tenant_id": task.tenant_id, "task": shown}
+    return {
+        "event_id": f"{task.task_id}:{task.version}",
+        "tenant_id": task.tenant_id,
+        "client_callback": bool(task.request.get("callback_url")),  # whether, and never where
+        "task": shown,
+    }
 
 
 def _output(task: Task, sign: Callable[[Video], str] | None) -> list[dict[str, Any]]:

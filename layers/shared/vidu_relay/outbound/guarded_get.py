@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
 
-__all__ = ["BadLinkError", "UnreachableError", "guarded_get"]
+__all__ = ["BadLinkError", "UnreachableError", "end_at", "guarded_get"]
 
 MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -67,7 +67,7 @@ def guarded_get(
         began = time.monotonic()
         response, sock = _get(connection, request_target, what, (left, socket_seconds), headers or {})
         left -= time.monotonic() - began
-        end = _end_at(until, sock) if until is not None else None
+        end = end_at(until, sock) if until is not None else None
         try:
             location = response.getheader("Location")
             if response.status in REDIRECTS and location:
@@ -107,7 +107,7 @@ def _get(
         connection.connect()
         sock = connection.sock
         # headers that come by the byte never meet a socket's time-out: at the end of the time the socket is shut
-        end = _end_at(until, sock)
+        end = end_at(until, sock)
         try:
             connection.putrequest("GET", request_target, skip_accept_encoding=True)
             connection.putheader("Accept-Encoding", "identity")
@@ -132,7 +132,7 @@ def _get(
     return response, sock
 
 
-def _end_at(until: float, sock: socket.socket) -> threading.Timer:
+def end_at(until: float, sock: socket.socket) -> threading.Timer:
     """Shut the socket at a moment of the monotonic clock, unless the timer is cancelled before."""
     end = threading.Timer(max(0.0, until - time.monotonic()), _shut, [sock])
     end.daemon = True

@@ -1,0 +1,48 @@
+"""A client's own endpoint: one signed POST to it, and what came of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from vidu_relay.domain.errors import NotificationFailedError
+from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.outbound.guarded_post import PostFailedError, guarded_post
+
+__all__ = ["ClientWebhook", "origin_of"]
+
+TOTAL_SECONDS = 10.0
+
+
+class ClientWebhook:
+    """Calls endpoints that the guard lets pass."""
+
+    def __init__(self, guard: AddressGuard, total_seconds: float = TOTAL_SECONDS) -> None:
+        self._guard = guard
+        self._total_seconds = total_seconds
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send a JSON body once, within 10 seconds in all; the status, which is one of 2xx.
+
+        Raises `NotificationFailedError` for every other outcome.
+        """
+        headers = {"Content-Type": "application/json", "User-Agent": "vidu-relay", **headers}
+        try:
+            answer = guarded_post(self._guard, url, body, headers, total_seconds=self._total_seconds)
+        except PostFailedError as error:
+            raise NotificationFailedError(error.code, error.message, waited=error.slow) from error
+        if not 200 <= answer.status < 300:
+            raise NotificationFailedError(
+                f"http_{answer.status}",
+                f"The client answered HTTP {answer.status}.",
+                final=answer.status == HTTPStatus.GONE,
+                retry_after_seconds=answer.retry_after,
+            )
+        return answer.status
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, in small letters: nothing of it that may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()

@@ -1,0 +1,74 @@
+"""The queue of notifications: messages that name a change of a task which its client is to be told of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.notification import Notification
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+__all__ = ["NotificationQueue", "Received", "read_notification"]
+
+MAX_VERSION = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as it was received. `receives` counts this time too; `sent_at` in milliseconds since the epoch."""
+
+    body: str
+    receipt: str
+    receives: int
+    sent_at: int
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Received:
+        """From a record of Lambda's event."""
+        attributes = record["attributes"]
+        return cls(
+            body=record["body"],
+            receipt=record["receiptHandle"],
+            receives=int(attributes["ApproximateReceiveCount"]),
+            sent_at=int(attributes["SentTimestamp"]),
+        )
+
+
+class NotificationQueue:
+    """Puts messages back for a while, gives them up, and asks for notifications."""
+
+    def __init__(self, client: SQSClient, url: str, dead_letters_url: str) -> None:
+        self._client = client
+        self._url = url
+        self._dead_letters_url = dead_letters_url
+
+    def ask(self, notification: Notification) -> None:
+        """Ask for a client to be told, now."""
+        body = {"task_id": notification.task_id, "version": notification.version}
+        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
+
+    def put_back(self, message: Received, seconds: int) -> None:
+        """Hide a message for so long, at most 12 hours. The caller must not report it as done."""
+        self._client.change_message_visibility(
+            QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=min(seconds, 43_200)
+        )
+
+    def give_up(self, message: Received) -> None:
+        """Put a copy into the dead letters. The caller reports the message as done."""
+        self._client.send_message(QueueUrl=self._dead_letters_url, MessageBody=message.body)
+
+
+def read_notification(body: str) -> Notification:
+    """What a message of ours, or of the rule's input transformer, is about. Raises `ValueError` on anything else."""
+    content = json.loads(body)
+    task_id, version = (content.get("task_id"), content.get("version")) if isinstance(content, dict) else (None, None)
+    if not isinstance(task_id, str) or not TASK_ID.fullmatch(task_id):
+        raise ValueError("the message names no task")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+        raise ValueError("the message names no version")
+    return Notification(task_id, version)

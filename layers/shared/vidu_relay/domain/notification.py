@@ -1,0 +1,130 @@
+"""What a client is told at its own `callback_url`: which changes, in what words, and when it is tried again.
+
+Pure. `now` and `sent_at` are in milliseconds since the epoch; `sent_at` is when the notification was queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vidu_relay.domain.representation import represent
+from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.states import EVENT_TYPES, Status
+from vidu_relay.domain.task import Task, Video
+
+__all__ = [
+    "EVENT_TYPE_NOTIFICATION_FAILED",
+    "GIVE_UP_MS",
+    "MIN_RECEIVES",
+    "NOTIFIED",
+    "Notification",
+    "failure_detail",
+    "gives_up",
+    "latest_notified",
+    "notification_body",
+    "retry_seconds",
+    "status_of",
+    "webhook_id",
+]
+
+NOTIFIED = frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELED})
+"""The changes that clients are told of: what the provider's page promises, and every end."""
+
+EVENT_TYPE_NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
+"""Published when a client could not be told of a change and it is not tried again."""
+
+GIVE_UP_MS = 24 * 3_600_000
+"""How long a client is tried for at least."""
+MIN_RECEIVES = 6
+"""A message that only waited in the queue all that time has its tries before it."""
+FIRST_RETRY_SECONDS = 5.0
+LONGEST_RETRY_SECONDS = 3 * 3600.0
+LONGEST_WISH_SECONDS = 6 * 3600.0
+"""The most that a client's `Retry-After` can ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Which change of which task a message is about: a reason to look at the task, and nothing more."""
+
+    task_id: str
+    version: int
+
+
+def webhook_id(task_id: str, version: int) -> str:
+    """The `webhook-id` of a notification, the same at every try: the `event_id` of the change."""
+    return f"{task_id}:{version}"
+
+
+def status_of(task: Task, version: int) -> Status | None:
+    """The state that a version of the task published; None for one that it has not reached."""
+    entry = _entry(task, version)
+    return task.history[entry].status if entry is not None else None
+
+
+def latest_notified(task: Task) -> int | None:
+    """The latest version that the client is told of; None where there is none yet."""
+    return next((v for v in range(task.version, 0, -1) if status_of(task, v) in NOTIFIED), None)
+
+
+def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> dict[str, Any]:
+    """The task as it stood at this version, as the API shows it. The version must be one that was reached.
+
+    Of a version that the task has left behind nothing is known but its state and moment: outcome and videos are empty.
+    """
+    if version == task.version:
+        return represent(task, sign=sign)
+    entry = _entry(task, version)
+    if entry is None:
+        raise ValueError(f"the task has no version {version}")
+    there = task.history[entry]
+    return represent(
+        replace(
+            task,
+            status=there.status,
+            version=version,
+            updated_at=there.at,
+            error=None,
+            outputs=(),
+            usage=None,
+            videos=(),
+            history=task.history[: entry + 1],
+        )
+    )
+
+
+def retry_seconds(sent_at: int, now: int, *, jitter: float, wished: float | None) -> int:
+    """How long to wait after a try that failed: as long as it has been tried already, 5 seconds to 3 hours.
+
+    `jitter` in [0, 1) makes that a quarter less or more. `wished`, the client's `Retry-After`, is waited for at least,
+    up to 6 hours.
+    """
+    age = max(0.0, (now - sent_at) / 1000)
+    own = min(max(age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (0.75 + jitter / 2)
+    return round(max(own, min(wished or 0.0, LONGEST_WISH_SECONDS)))
+
+
+def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
+    """Whether a try that failed now was the last: a day after the change, and not the first of its kind."""
+    return now - sent_at >= GIVE_UP_MS and receives >= MIN_RECEIVES
+
+
+def failure_detail(task: Task, version: int, url_origin: str, attempts: int, error: TaskError) -> dict[str, Any]:
+    """The detail of `VideoTaskNotificationFailed`. `url_origin` is the address without path and query."""
+    return {
+        "event_id": f"{webhook_id(task.task_id, version)}:notification",
+        "tenant_id": task.tenant_id,
+        "task_id": task.task_id,
+        "version": version,
+        "url_origin": url_origin,
+        "attempts": attempts,
+        "error": {"code": error.code, "message": error.message},
+    }
+
+
+def _entry(task: Task, version: int) -> int | None:
+    """The index in the history of what a version published. The first entry is the acceptance, whatever its state."""
+    published = [0, *(n for n, entry in enumerate(task.history) if n and entry.status in EVENT_TYPES)]
+    return published[version - 1] if 1 <= version <= min(task.version, len(published)) else None
