@@ -30,8 +30,8 @@ def rotate(arguments: Namespace, connection: Connection) -> Answer:
     rotated = tenant.webhook_rotated_at
     if rotated is not None and at < rotated + ROTATION_MS and not arguments.again:
         raise RefusedError(
-            f"it was rotated at {timestamp(rotated)}, and the secret before still signs: another rotation ends that one "
-            "at once. Say --again if that is meant"
+            f"it was rotated at {timestamp(rotated)}, and the secret before still signs: another rotation ends "
+            "that one at once. Say --again if that is meant"
         )
     if not directory.rotate_webhook_secret(tenant, at):
         raise RefusedError("somebody else rotated it in this very moment: see `relay webhooks secret`")

@@ -191,11 +191,8 @@ class LocalStack:
         artefacts = find_or_build(s3, environment, self.logs / "build.log", self._progress)
         self._progress("Deploying the template")
         origin = urllib.parse.urlsplit(provider_url)
-        parameters = {
-            "ProviderBaseUrl": provider_url,
-            "TrustedOrigins": f"{origin.scheme}://{origin.netloc}",
-            **self._parameters,
-        }
+        trusted = [f"{origin.scheme}://{origin.netloc}", *filter(None, [self._parameters.get("TrustedOrigins")])]
+        parameters = {"ProviderBaseUrl": provider_url, **self._parameters, "TrustedOrigins": ",".join(trusted)}
         self.outputs = _deploy(emulator, s3, artefacts.template, artefacts.objects, parameters)
         self._progress("Creating a tenant, a key and the queue that gets every event")
         return self._furnish(emulator, environment, provider_url)

@@ -1,6 +1,8 @@
 """One deployed stack for all end-to-end tests: the template as it goes to AWS, IAM enforced, a quick provider."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -10,14 +12,72 @@ from local.stack import LocalStack, Stack
 from tests.e2e.watched import VALIDATED, WatchedClient
 
 GENERATION_SECONDS = 1.0
+RECEIVER_TIMEOUT = 60
 PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
 
 
+class Receiver:
+    """A client's backend: keeps what it is told, and answers as its path says (`/503` the first time, else 204)."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self._arrived = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with receiver._arrived:
+                    known = {heard["webhook-id"] for path, heard, _ in receiver.requests if path == self.path}
+                    receiver.requests.append((self.path, headers, body))
+                    receiver._arrived.notify_all()
+                status = 410 if self.path.startswith("/410") else 204
+                if self.path.startswith("/503") and headers["webhook-id"] not in known:
+                    status = 503
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def heard(self, path: str, enough: Callable[[list[tuple[dict[str, str], bytes]]], bool]) -> Any:
+        """Headers and bodies of what came to a path, once it is enough."""
+
+        def found() -> list[tuple[dict[str, str], bytes]]:
+            return [(headers, body) for there, headers, body in self.requests if there == path]
+
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: enough(found()), RECEIVER_TIMEOUT), found()
+            return found()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def receiver() -> Iterator[Receiver]:
+    """Where clients of these tests want to be told; the stack trusts its origin."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Stack]:
     """The running stack: what ``stack.json`` would say."""
     local_stack = LocalStack(
-        tmp_path_factory.mktemp("stack"), parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS
+        tmp_path_factory.mktemp("stack"),
+        parameters={**PARAMETERS, "TrustedOrigins": receiver.origin},
+        generation_seconds=GENERATION_SECONDS,
     )
     with local_stack as stack:
         yield stack

@@ -27,7 +27,7 @@ def test_message_that_is_put_back_is_hidden_and_one_that_is_given_up_is_copied_w
     url, dead = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("notifications", "dead"))
     queue = NotificationQueue(sqs, url, dead)
     queue.ask(ASKED)
-    (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"]
+    (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
     assert read_notification(message["Body"]) == ASKED
     received = Received(message["Body"], message["ReceiptHandle"], 1, 0)
     queue.put_back(received, 100_000)  # SQS takes 12 hours at most

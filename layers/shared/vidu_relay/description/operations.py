@@ -126,6 +126,7 @@ OPERATIONS: Mapping[str, Operation] = {
                     "008017002",
                     "008017003",
                     "invalid_image",
+                    "invalid_callback_url",
                     "off_peak_too_large",
                     "invalid_idempotency_key",
                     "idempotency_key_reused",

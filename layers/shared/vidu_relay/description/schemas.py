@@ -39,7 +39,8 @@ PARAMETERS = {
     "wm_position": "Where the watermark stands: 1 top left, 2 top right, 3 bottom right, 4 bottom left.",
     "wm_url": "An image to use as the watermark in place of the provider's own.",
     "meta_data": "A JSON object, written as a string, for the file's metadata. Empty for the provider's own.",
-    "callback_url": "Kept with the task. The provider never gets it: it calls the relay back.",
+    "callback_url": "Your own webhook: the relay calls it on `processing` and at the end, signed by the Standard "
+    "Webhooks specification. https, port 443, a public host, no user-info. The provider never gets it.",
 }
 """What each parameter means. Limits stand in the schema."""
 

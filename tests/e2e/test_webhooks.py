@@ -1,0 +1,125 @@
+"""A client's own backend is told of its task by the deployed stack, and can prove who told it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+from local.client import RelayClient
+from local.programs import ROOT
+from tests.documents import blocks
+from tests.e2e.conftest import Receiver
+
+Tool = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def tool(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Tool:
+    file = tmp_path_factory.mktemp("operator") / "stack.json"
+    relay.stack.write(file)
+
+    def ask(*arguments: str) -> Any:
+        command = [str(ROOT / "cli" / "relay"), "--local", str(file), "--json", *arguments]
+        done = subprocess.run(command, capture_output=True, check=False, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def ended(found: list[tuple[dict[str, str], bytes]]) -> bool:
+    return any(json.loads(body)["status"] == "completed" for _, body in found)
+
+
+def test_backend_is_told_of_the_end_with_a_link_that_opens_and_again_after_a_rotation(
+    relay: RelayClient, request_body: dict[str, Any], receiver: Receiver, tool: Tool
+) -> None:
+    secret = tool("webhooks", "secret", relay.stack.tenant_id)["secret"]
+    path = "/hook?key=1"
+    task = relay.submit({**request_body, "callback_url": receiver.origin + path})
+    heard = receiver.heard(path, ended)
+    for headers, body in heard:
+        shown = Webhook(secret).verify(body, headers)
+        assert shown["task_id"] == task["task_id"]
+        assert headers["webhook-id"] == f"{task['task_id']}:{shown['version']}"
+    assert {json.loads(body)["status"] for _, body in heard} <= {"processing", "completed"}
+    end = next(json.loads(body) for _, body in heard if json.loads(body)["status"] == "completed")
+    link = end["output"][0]["results"][0]["url"]
+    video = requests.get(link, verify=relay.stack.aws_ca_bundle or True, timeout=30)
+    assert len(video.content) == end["videos"][0]["size"]
+
+    rotated = tool("webhooks", "rotate", relay.stack.tenant_id)
+    assert rotated["previous_secret"] == secret != rotated["secret"]
+    before = len(heard)
+    assert tool("task", "notify", task["task_id"])["version"] == end["version"]
+    headers, body = receiver.heard(path, lambda found: len(found) > before)[-1]
+    assert headers["webhook-id"] == f"{task['task_id']}:{end['version']}"
+    for either in (rotated["secret"], secret):
+        Webhook(either).verify(body, headers)
+
+
+def test_backend_that_was_away_is_told_again_under_the_same_id(
+    relay: RelayClient, request_body: dict[str, Any], receiver: Receiver
+) -> None:
+    path = "/503"
+    relay.submit({**request_body, "callback_url": receiver.origin + path})
+
+    def twice(found: list[tuple[dict[str, str], bytes]]) -> bool:
+        ids = [headers["webhook-id"] for headers, body in found if json.loads(body)["status"] == "completed"]
+        return len(ids) > len(set(ids))
+
+    heard = receiver.heard(path, twice)
+    ends = [headers for headers, body in heard if json.loads(body)["status"] == "completed"]
+    assert ends[0]["webhook-id"] == ends[1]["webhook-id"]
+    assert ends[0]["webhook-timestamp"] < ends[1]["webhook-timestamp"]
+
+
+def test_backend_that_wants_no_more_is_left_alone_and_the_bus_is_told(
+    relay: RelayClient, request_body: dict[str, Any], receiver: Receiver
+) -> None:
+    path = "/410"
+    task = relay.submit({**request_body, "callback_url": receiver.origin + path})
+    relay.wait(task["task_id"])
+    receiver.heard(path, ended)
+    url = relay.stack.events_queue_url
+    sqs, told = relay.aws("sqs"), None
+    for _ in range(60):
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            event = json.loads(message["Body"])
+            if event["detail-type"] == "VideoTaskNotificationFailed":
+                told = event
+        if told:
+            break
+    assert told is not None
+    assert told["source"] == "vidu-relay"
+    assert told["detail"]["task_id"] == task["task_id"]
+    assert told["detail"]["error"]["code"] == "http_410"
+    assert told["detail"]["url_origin"] == receiver.origin
+
+
+def test_callback_url_that_points_inward_is_refused_at_the_door(
+    relay: RelayClient, request_body: dict[str, Any]
+) -> None:
+    for url in ("https://169.254.169.254/latest", "http://example.com/hook", "https://user:word@example.com/hook"):
+        response = relay.call("POST", "/v1/tasks", json={**request_body, "callback_url": url})
+        assert response.status_code == 422
+        assert [fault["loc"] for fault in response.json()["errors"]] == ["callback_url"]
+
+
+def test_receiver_of_the_readme_takes_what_is_ours_and_nothing_else(
+    relay: RelayClient, request_body: dict[str, Any], receiver: Receiver, tool: Tool
+) -> None:
+    (code,) = (block for block in blocks("README.md", "python") if "standardwebhooks" in block)
+    names: dict[str, Any] = {"SECRET": tool("webhooks", "secret", relay.stack.tenant_id)["secret"]}
+    exec(code, names)  # noqa: S102 - our own page
+    path = "/readme"
+    relay.submit({**request_body, "callback_url": receiver.origin + path})
+    headers, body = receiver.heard(path, ended)[-1]
+    assert names["receive"](headers, body) == 204
+    assert names["receive"](headers, body) == 204  # a repetition is taken, and changes nothing
+    assert names["receive"](headers, body + b" ") == 400
+    assert len(names["tasks"]) == 1
