@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["NotificationQueue", "Received", "read_notification"]
 
 MAX_VERSION = 1_000
+LONGEST_SECONDS = 42_000
+"""SQS takes 12 hours, counted from when the message was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,9 @@ class NotificationQueue:
         self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
 
     def put_back(self, message: Received, seconds: int) -> None:
-        """Hide a message for so long, at most 12 hours. The caller must not report it as done."""
+        """Hide a message for so long, 11 hours and 40 minutes at most. The caller must not report it as done."""
         self._client.change_message_visibility(
-            QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=min(seconds, 43_200)
+            QueueUrl=self._url, ReceiptHandle=message.receipt, VisibilityTimeout=min(seconds, LONGEST_SECONDS)
         )
 
     def give_up(self, message: Received) -> None:

@@ -20,6 +20,37 @@ TAGS = {
 }
 
 
+WEBHOOKS: dict[str, Any] = {
+    "taskChanged": {
+        "post": {
+            "operationId": "taskChanged",
+            "summary": "What the relay sends to your own callback_url",
+            "description": "On `processing` and at the end, at least once for each change, signed by the Standard "
+            "Webhooks specification with your tenant's secret. Tried again for a day; a later change has a higher "
+            "`version`.",
+            "security": [],
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+                for name, text in (
+                    ("webhook-id", "`<task_id>:<version>`: the same at every try."),
+                    ("webhook-timestamp", "When this try was signed, in seconds since the epoch."),
+                    ("webhook-signature", "`v1,<base64>`; two with a space between for a day after a rotation."),
+                )
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": f"{COMPONENTS}Task"}}},
+            },
+            "responses": {
+                "2XX": {"description": "Taken. Any answer counts by its status; its body is dropped, up to 64 KB."},
+                "410": {"description": "Wanted no more: not tried again."},
+                "default": {"description": "Tried again later; `Retry-After` is honoured up to 6 hours."},
+            },
+        }
+    }
+}
+
+
 def describe(routes: Iterable[str]) -> dict[str, Any]:
     """The document for these routes (`POST /v1/tasks`). Raises `KeyError` for one that no operation describes."""
     paths: dict[str, dict[str, Any]] = {}
@@ -30,6 +61,7 @@ def describe(routes: Iterable[str]) -> dict[str, Any]:
         if route in wanted:
             method, path = route.split(" ")
             paths.setdefault(path, {})[method.lower()] = operation
+    webhooks = WEBHOOKS if "POST /v1/tasks" in wanted else {}
     used = {tag for path in paths.values() for operation in path.values() for tag in operation["tags"]}
     return {
         "openapi": "3.1.0",
@@ -50,6 +82,7 @@ def describe(routes: Iterable[str]) -> dict[str, Any]:
         "security": [{"apiKey": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
         "paths": paths,
+        "webhooks": webhooks,
         "components": {
             "securitySchemes": {
                 "apiKey": {
@@ -59,7 +92,7 @@ def describe(routes: Iterable[str]) -> dict[str, Any]:
                     "60 seconds at most.",
                 }
             },
-            "schemas": _reachable(paths),
+            "schemas": _reachable({**paths, **webhooks}),
         },
     }
 

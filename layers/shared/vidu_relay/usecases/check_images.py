@@ -86,7 +86,9 @@ def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> Ch
     if isinstance(callback, BadImageError):
         faults.append(Fault(CALLBACK_URL, callback.message, callback.code))
         if len(faults) == 1:
-            raise InvalidRequestError(callback.code, "The callback address cannot be used. See `errors`.", (*faults,))
+            raise InvalidRequestError(
+                "invalid_callback_url", "The callback address cannot be used. See `errors`.", (*faults,)
+            )
     if faults:
         raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", tuple(faults))
     heads = {image: head for image, head in found.items() if isinstance(head, ImageHead)}
@@ -131,6 +133,13 @@ def _look(image: str, allowed: frozenset[str], tenant_id: str, check: ImageCheck
     return look
 
 
+class _BadCallbackUrlError(BadImageError):
+    """The callback address would not be called. Found beside the images' faults, and told beside them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("invalid_callback_url", message)
+
+
 def _look_up(url: str, guard: AddressGuard) -> Look:
     """Whether a callback address may be called: nothing is opened. The guard itself bounds the look-up of a name."""
 
@@ -138,14 +147,11 @@ def _look_up(url: str, guard: AddressGuard) -> Look:
         try:
             guard.check(url)
         except RefusedAddressError as error:
-            raise BadImageError(
-                "invalid_callback_url",
+            raise _BadCallbackUrlError(
                 f"{error}: give an https URL of a public host, port 443, without user-info, or leave it out",
             ) from error
         except OSError as error:
-            raise BadImageError(
-                "invalid_callback_url", f"{error}, so it could not be called: correct it, or try again"
-            ) from error
+            raise _BadCallbackUrlError(f"{error}, so it could not be called: correct it, or try again") from error
 
     return look
 
