@@ -233,6 +233,8 @@ WITHOUT_A_TASK = {
     "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it
     "delivery_of_unknown_task",  # names the id, which is no tenant's
+    "notification_of_unknown_task",  # likewise
+    "notification_unreadable",  # names nothing
     "record_unreadable",  # names the record
 }
 """Log lines that are not about one tenant's task."""
