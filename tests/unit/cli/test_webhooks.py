@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cli import webhooks
+from cli.connection import now
 from tests.unit.builders import TASK_ID, task_in
 from tests.unit.cli.conftest import Deployment, Run
 from tests.unit.usecases.account import WEBHOOK_MASTER
@@ -39,7 +40,7 @@ def test_secret_is_shown_and_rotation_keeps_the_one_before_for_a_day(
     assert (status, "--again" in complaint) == (1, True)
     again = ask("webhooks", "rotate", "acme", "--again")
     assert (again["generation"], again["previous_secret"]) == (3, rotated["secret"])
-    later = webhooks.now() + ROTATION_MS
+    later = now() + ROTATION_MS
     monkeypatch.setattr(webhooks, "now", lambda: later)
     assert ask("webhooks", "secret", "acme")["previous_secret"] is None
     assert ask("webhooks", "rotate", "acme")["generation"] == 4

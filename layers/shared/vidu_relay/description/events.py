@@ -10,20 +10,19 @@ from typing import Any
 
 from vidu_relay.description.schemas import COMPONENTS, TASK_ID_SCHEMA, Schema, nullable, schemas
 from vidu_relay.domain.intake import REQUESTED
+from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
-__all__ = ["NOTIFICATION_FAILED", "RECEIVED", "SENT", "VERSION", "details", "published"]
+__all__ = ["RECEIVED", "SENT", "VERSION", "details", "published"]
 
 VERSION = "1.0.0"
 """Of the published schemas; their last released files lie in `docs/schemas/released/<version>/`."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
-
-SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, NOTIFICATION_FAILED)
+SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED)
 """Detail types of what the relay tells."""
 
 RECEIVED = (REQUESTED,)
@@ -39,7 +38,7 @@ MEANINGS = {
     EVENT_TYPES[Status.EXPIRED]: "No answer before the deadline. A late video may still follow.",
     EVENT_TYPES[Status.CANCELED]: "The task was called off.",
     EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
-    NOTIFICATION_FAILED: "A client could not be told of a change at its `callback_url`, and is not tried again.",
+    EVENT_TYPE_NOTIFICATION_FAILED: "A client could not be told of a change at its `callback_url`, and is not tried again.",
     REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
 }
 
@@ -62,7 +61,7 @@ def details() -> dict[str, Schema]:
     return {
         **{name: _task_event(task, STATES[name]) for name in STATES},
         EVENT_TYPE_REJECTED: _rejected(),
-        NOTIFICATION_FAILED: _notification_failed(),
+        EVENT_TYPE_NOTIFICATION_FAILED: _notification_failed(),
         REQUESTED: _requested(),
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vidu_relay.description.events import NOTIFICATION_FAILED, VERSION, published
+from vidu_relay.description.events import VERSION, published
 from vidu_relay.description.schemas import Schema
+from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED
 
 __all__ = ["MODELS", "written_models"]
@@ -11,7 +12,10 @@ __all__ = ["MODELS", "written_models"]
 MODELS = {
     "VideoTaskEvent": (EVENT_TYPE_ACCEPTED, "The detail of an event that tells of a task."),
     EVENT_TYPE_REJECTED: (EVENT_TYPE_REJECTED, "The detail of an event that tells of a refused request."),
-    NOTIFICATION_FAILED: (NOTIFICATION_FAILED, "The detail of an event that tells of a client that was not told."),
+    EVENT_TYPE_NOTIFICATION_FAILED: (
+        EVENT_TYPE_NOTIFICATION_FAILED,
+        "The detail of an event that tells of a client that was not told.",
+    ),
 }
 """Each model's name, the detail type it is made of, and what it is. Events of tasks differ in `status` alone."""
 
