@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
@@ -20,6 +18,9 @@ from vidu_relay.usecases.accept_request import IntakePorts, accept_request
 from vidu_relay.usecases.submit_task import CREATE_CALL_MS
 from vidu_relay.wiring import image_check, submission
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(AcceptRequestSettings)
 submission_ports = submission(settings)
 ports = IntakePorts(
@@ -29,7 +30,7 @@ ports = IntakePorts(
     archive=RequestArchive(aws.client("s3"), settings.inbox_bucket),
     images=image_check(settings, submission_ports.images),
     inbox=RequestInbox(aws.client("s3"), settings.inbox_bucket),
-    bus=EventBus(aws.client("events"), settings.event_bus_name),
+    bus=EventBus(aws.when_needed("events"), settings.event_bus_name),
     describe=problem_document,
     default_daily_cap=settings.daily_task_cap,
     off_peak_available=settings.off_peak_available,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.observability import logger, observed
 from vidu_relay.settings import AuthorizeRequestSettings, load
 from vidu_relay.usecases.authorize_request import authorize_request
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(AuthorizeRequestSettings)
 directory = TenantDirectory(aws.client("dynamodb"), settings.table_name)

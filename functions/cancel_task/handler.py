@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.task_poller import TaskPoller
@@ -17,11 +15,14 @@ from vidu_relay.settings import CancelTaskSettings, load, watch_policy
 from vidu_relay.usecases.cancel_task import CancelPorts, cancel_task
 from vidu_relay.wiring import provider
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(CancelTaskSettings)
 ports = CancelPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
-    poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
+    poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
     policy=watch_policy(settings),
 )
 

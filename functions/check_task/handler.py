@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
@@ -14,9 +12,12 @@ from vidu_relay.settings import CheckTaskSettings, load
 from vidu_relay.usecases.check_task import check_task
 from vidu_relay.wiring import submission
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(CheckTaskSettings)
-archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
-queue = DeliveryQueue(aws.client("sqs"), settings.deliveries_queue_url)
+archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
+queue = DeliveryQueue(aws.when_needed("sqs"), settings.deliveries_queue_url)
 ports = submission(settings)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
@@ -14,6 +12,9 @@ from vidu_relay.http import invalid_request, json_response, read_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import CreateUploadSettings, load
 from vidu_relay.usecases.create_upload import create_upload
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(CreateUploadSettings)
 bucket = ImageBucket(aws.client("s3"), settings.inbox_bucket)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.delivery_queue import read_message
@@ -17,6 +15,9 @@ from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import DeliverVideosSettings, load, watch_policy
 from vidu_relay.usecases.deliver_videos import DeliveryPorts, deliver_videos
 from vidu_relay.wiring import provider
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(DeliverVideosSettings)
 ports = DeliveryPorts(

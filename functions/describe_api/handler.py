@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.description.page import CONTENT_SECURITY_POLICY, render
 from vidu_relay.description.served import document_at
 from vidu_relay.http import public_response
 from vidu_relay.observability import observed
 from vidu_relay.settings import DescribeApiSettings, load
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(DescribeApiSettings)
 document = document_at(settings.public_base_url)

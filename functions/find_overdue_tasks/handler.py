@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.task_poller import TaskPoller
@@ -13,9 +11,12 @@ from vidu_relay.observability import logger, observed
 from vidu_relay.settings import FindOverdueTasksSettings, load
 from vidu_relay.usecases.find_overdue_tasks import find_overdue_tasks
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(FindOverdueTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
-poller = TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn)
+poller = TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn)
 
 MARGIN_MS = 5_000
 

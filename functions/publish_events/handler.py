@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.observability import observed
 from vidu_relay.settings import PublishEventsSettings, load
 from vidu_relay.usecases.publish_events import publish_events
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 bus = EventBus(aws.client("events"), load(PublishEventsSettings).event_bus_name)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -15,6 +13,9 @@ from vidu_relay.http import invalid_request, json_response, problem, tenant_of
 from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
 from vidu_relay.usecases.read_tasks import list_tasks, read_task
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.task_poller import TaskPoller
@@ -21,12 +19,15 @@ from vidu_relay.settings import ReceiveCallbackSettings, load, watch_policy
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
 from vidu_relay.wiring import callback_keys, provider, provider_key
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(ReceiveCallbackSettings)
 signing_key = provider_key(settings.provider_secret_arn)
 ports = CallbackPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
-    poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
+    poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
     callback_keys=callback_keys(settings.callback_secret_arn),
     signature_keys=signing_key.signing,
     fresh_signature_keys=signing_key.fresh_signing,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
@@ -18,9 +16,12 @@ from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import CREATE_CALL_MS, check_idempotency_key, submit_task
 from vidu_relay.wiring import image_check, submission
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 settings = load(SubmitTaskSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
-archive = RequestArchive(aws.client("s3"), settings.inbox_bucket)
+archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
 ports = submission(settings)
 images = image_check(settings, ports.images)
 

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -66,8 +66,8 @@ class Handlers:
         """Call a function; what it answers, as JSON carries it."""
         if function not in self._loaded:
             with self._monkeypatch.context() as own:
-                for setting in fields(settings_of(function)):
-                    own.setenv(setting.name.upper(), self._environment[setting.name.upper()])
+                for setting in settings_of(function)._fields:
+                    own.setenv(setting.upper(), self._environment[setting.upper()])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = self._loaded[function] = importlib.import_module(f"functions.{function}.handler")
             if function == "submit_task":  # no test asks the names of this machine's network

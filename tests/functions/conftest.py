@@ -6,9 +6,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -188,10 +188,10 @@ def environment(account: Account) -> dict[str, str]:
     return {name.upper(): value for name, value in values.items()}
 
 
-def settings_of(function: str) -> type:
+def settings_of(function: str) -> type[NamedTuple]:
     """The settings class of a function's folder: `submit_task` has `SubmitTaskSettings`."""
     name = "".join(part.title() for part in function.split("_")) + "Settings"
-    found: type = getattr(settings, name)
+    found: type[NamedTuple] = getattr(settings, name)
     return found
 
 
@@ -220,8 +220,8 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
         def load(function: str) -> ModuleType:
             with monkeypatch.context() as own:
-                for setting in fields(settings_of(function)):  # its own variables and no others
-                    own.setenv(setting.name.upper(), environment(account)[setting.name.upper()])
+                for setting in settings_of(function)._fields:  # its own variables and no others
+                    own.setenv(setting.upper(), environment(account)[setting.upper()])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
             if function == "notify_client":

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def start(dependencies: Path) -> Callable[[str], Started]:
 
     @cache
     def run(function: str) -> Started:
-        variables = {setting.name.upper(): "1" for setting in fields(settings_of(function))}
+        variables = {setting.upper(): "1" for setting in settings_of(function)._fields}
         variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
         variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
         code = START.format(

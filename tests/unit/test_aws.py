@@ -52,3 +52,11 @@ def test_a_read_that_hangs_is_repeated_before_its_function_ends(name: str) -> No
 
 def test_api_gateway_waits_for_the_authorizer_as_long_as_it_may_take() -> None:
     assert properties("AuthorizeRequest")["Timeout"] <= 10
+
+
+@pytest.mark.usefixtures("region")
+def test_a_client_that_is_seldom_needed_costs_nothing_until_it_is_called() -> None:
+    seldom = aws.when_needed("sqs")
+    assert aws.client.cache_info().currsize == 0
+
+    assert seldom.meta is aws.client("sqs").meta

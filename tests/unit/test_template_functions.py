@@ -1,6 +1,5 @@
 """Each function: folder, resource, settings and variables agree, and its limits are those the code relies on."""
 
-import dataclasses
 import re
 from typing import Any
 
@@ -46,7 +45,7 @@ def test_every_settings_class_belongs_to_a_function() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS.values())
 def test_a_function_is_given_exactly_the_variables_it_reads(name: str) -> None:
     given = list(properties(name)["Environment"]["Variables"])
-    read = [field.name.upper() for field in dataclasses.fields(getattr(settings, f"{name}Settings"))]
+    read = [field.upper() for field in getattr(settings, f"{name}Settings")._fields]
 
     assert given == read
 

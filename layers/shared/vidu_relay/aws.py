@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-__all__ = ["client", "upload_client"]
+__all__ = ["client", "upload_client", "when_needed"]
 
 _CALLS = Config(
     connect_timeout=2,
@@ -42,3 +42,18 @@ def client(service: str) -> Any:
 def upload_client() -> Any:
     """The S3 client for streamed uploads: without retries."""
     return _session().client("s3", config=_UPLOADS)
+
+
+class _WhenNeeded:
+    """Stands for a client until one of its operations is called."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(client(self._service), name)
+
+
+def when_needed(service: str) -> Any:
+    """The client of a service that a function seldom calls: made at the first call, not at the function's start."""
+    return _WhenNeeded(service)

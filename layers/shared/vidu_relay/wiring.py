@@ -67,7 +67,7 @@ def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskS
     return SubmissionPorts(
         store=TaskStore(aws.client("dynamodb"), settings.table_name),
         provider=provider(settings),
-        images=ImageBucket(aws.client("s3"), settings.inbox_bucket),
+        images=ImageBucket(aws.when_needed("s3"), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
         policy=watch_policy(settings),

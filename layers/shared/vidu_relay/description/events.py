@@ -38,7 +38,7 @@ MEANINGS = {
     EVENT_TYPES[Status.EXPIRED]: "No answer before the deadline. A late video may still follow.",
     EVENT_TYPES[Status.CANCELED]: "The task was called off.",
     EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
-    EVENT_TYPE_NOTIFICATION_FAILED: "A client could not be told of a change at its `callback_url`, and is not tried again.",
+    EVENT_TYPE_NOTIFICATION_FAILED: "A client could not be told at its `callback_url`, and is not tried again.",
     REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
 }
 
