@@ -33,6 +33,8 @@ PARAMETERS ?=
 TASKS ?=
 SEED ?=
 PROVIDER ?=
+# What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
+PARTS ?=
 
 .PHONY: help setup demo local chaos test lint format requirements clean bench openapi schemas
 
@@ -64,8 +66,8 @@ lint: setup $(SCANNER) ## Run the static checks
 	AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate
 	$(VENVS)/scan/bin/checkov
 
-bench: setup ## Measure what the relay adds to the provider's time, and what a task writes
-	@$(BIN)/python -m benchmarks.overhead
+bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy path growth cost"]
+	@PYTHONPATH=layers/shared exec $(BIN)/python -m benchmarks $(PARTS)
 
 openapi: setup ## Write the API's description from the models and the template's routes
 	@PYTHONPATH=layers/shared $(BIN)/python -m local.openapi

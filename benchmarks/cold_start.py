@@ -1,4 +1,4 @@
-"""Start and memory of each function against `import boto3` and a naive function, and what a warm callback costs.
+"""Start and memory of each function against `import boto3` and a naive function, and the CPU time of warm invocations.
 
 Each start is a fresh interpreter that has loaded Lambda's own runtime client; measured is what the function adds to
 it, in CPU time, since other work on the machine must not count. The layers are the built ones, for this machine. The
@@ -12,17 +12,15 @@ import argparse
 import importlib.metadata
 import json
 import os
-import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rows import Row, row, table
 from local.programs import ROOT, program_environment, venv_program
 
 ROUNDS = 9
@@ -31,7 +29,7 @@ TARGET_RATIO = 1.2
 TARGETS = {"submit_task": 1.6}
 TARGET_MEMORY_MB = 60.0
 TARGET_CALLBACK_MS = 3.0
-CALLBACK_BYTES = 2048
+BODY_BYTES = 2048
 WHOLE = ("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3", "requests", "certifi",
          "idna", "charset-normalizer", "aws-lambda-powertools", "typing-extensions", "pydantic", "pydantic-core",
          "annotated-types", "typing-inspection")  # fmt: skip
@@ -56,11 +54,10 @@ import handler
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
-from vidu_relay.adapters import provider_gateway
+from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import Reply
 
 ANSWERS = {answers!r}
-ATTRIBUTES = {{"DynamoDB_20120810.PutItem", "DynamoDB_20120810.GetItem"}}
 asked = []
 
 class Raw(io.BytesIO):
@@ -74,7 +71,7 @@ def send(self, request):
     return AWSResponse(request.url, 200, HTTPHeaders(), Raw(ANSWERS[target]))
 
 URLLib3Session.send = send
-provider_gateway.exchange = lambda *arguments, **options: Reply(200, {{}}, {provider!r})
+provider_calls.exchange = lambda *arguments, **options: Reply(200, {{}}, {provider!r})
 
 class Context:
     function_name = "benchmark"
@@ -84,69 +81,66 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 10_000
 
-event, spent, out = json.loads({event!r}), [], sys.stdout
-sys.stdout = io.StringIO()
+event, spent = json.loads({event!r}), []
 for number in range({invocations} + 20):
     asked.clear()
     began = time.process_time()
     answer = handler.handler(event, Context())
     spent.append((time.process_time() - began) * 1000)
     assert answer["statusCode"] == {status}, answer
-sys.stdout = out
 print(json.dumps([spent[20:], asked]))
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure: median, least and most, and what it should be."""
-
-    what: str
-    median: float
-    least: float
-    most: float
-    unit: str
-    target: float | None = None
-    note: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.target is None:
-            return ""
-        return "reached" if self.median <= self.target else "missed"
 
 
 def measure(rounds: int = ROUNDS) -> list[Row]:
     """Build the layers, measure, and give the rows: ratios first. About a minute."""
     with tempfile.TemporaryDirectory(prefix="relay-benchmark-") as temporary:
         folder = Path(temporary)
-        layers, whole = _build(folder), _whole(folder)
+        layers, whole, plain = _build(folder), _whole(folder, "whole"), _whole(folder, "plain")
+        _compile(whole)
+        shutil.copy(ROOT / "benchmarks" / "naive.py", plain)
         functions = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
         environment = _environment(folder)
-        no_bytecode = {**environment, "PYTHONPYCACHEPREFIX": str(folder / "none"), "PYTHONDONTWRITEBYTECODE": "1"}
-        variants = {name: (_start([_function(name), layers], "handler"), environment) for name in functions}
-        variants["import boto3"] = (_start([whole], "boto3"), environment)
-        variants["naive"] = (_start([str(ROOT / "benchmarks"), whole], "naive"), no_bytecode)
+        variants = {name: _start([_function(name), layers], "handler") for name in functions}
+        variants |= {"import boto3": _start([whole], "boto3"), "naive": _start([plain], "naive")}
         found: dict[str, list[list[float]]] = {name: [] for name in variants}
         for _ in range(rounds + 1):
-            for name, (code, variables) in variants.items():
-                found[name].append(_run(code, variables))
+            for name, code in variants.items():
+                found[name].append(_run(code, environment))
         samples = {name: values[1:] for name, values in found.items()}  # the first round only fills the file cache
         base = [cpu for cpu, _ in samples["import boto3"]]
         rows = [
-            _row(f"cold init ÷ import boto3: {name}",
-                 [cpu / divisor for (cpu, _), divisor in zip(samples[name], base, strict=True)], "×",
-                 None if name == "naive" else TARGETS.get(name, TARGET_RATIO))
+            row(
+                f"cold init ÷ import boto3: {name}",
+                [cpu / divisor for (cpu, _), divisor in zip(samples[name], base, strict=True)],
+                "×",
+                at_most=None if name == "naive" else TARGETS.get(name, TARGET_RATIO),
+            )
             for name in [*functions, "naive"]
-        ]  # fmt: skip
-        rows += [_row(f"cold init, CPU: {name}", [cpu for cpu, _ in samples[name]], "ms") for name in variants]
+        ]
         rows += [
-            _row(f"memory after init: {name}", [memory for _, memory in samples[name]], "MB",
-                 TARGET_MEMORY_MB if name in functions else None)
+            row(
+                f"memory after init: {name}",
+                [memory for _, memory in samples[name]],
+                "MB",
+                at_most=TARGET_MEMORY_MB if name in functions else None,
+            )
             for name in variants
-        ]  # fmt: skip
-        rows.append(_warm_callback(layers, environment))
-        return [*rows, _size("layers", Path(layers)), _size("the same packages, whole", Path(whole))]
+        ]
+        rows += _warm(layers, environment)
+        rows += [row(f"cold init, CPU: {name}", [cpu for cpu, _ in samples[name]], "ms") for name in variants]
+        return [*rows, _size("layers", Path(layers)), _size("the packages, whole", Path(whole))]
+
+
+def report(rows: Sequence[Row]) -> list[str]:
+    """The section of `RESULTS.md`."""
+    return [
+        "CPU time in a fresh interpreter that has loaded Lambda's runtime client, both layers built for this machine;",
+        "the variants take turns, a ratio is made within its round. The naive function imports all libraries and makes",
+        "all clients, without valid bytecode. Warm invocations have a stubbed network and nothing else.",
+        "",
+        *table(rows),
+    ]
 
 
 def _build(folder: Path) -> str:
@@ -160,32 +154,38 @@ def _build(folder: Path) -> str:
     return str(folder / "opt" / "python")
 
 
-def _whole(folder: Path) -> str:
-    """The packages of the development environment as they were published, with valid bytecode."""
-    target = folder / "whole"
+def _whole(folder: Path, name: str) -> str:
+    """The packages of the development environment as they were published, without bytecode."""
+    target = folder / name
     for package in WHOLE:
         for file in importlib.metadata.distribution(package).files or ():
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(str(file.locate()), target / file)
-    command = [venv_program("runtime"), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(target)]
-    subprocess.run(command, check=True)  # noqa: S603 - our own
     return str(target)
+
+
+def _compile(folder: str) -> None:
+    command = [venv_program("runtime"), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]
+    subprocess.run(command, check=True)  # noqa: S603 - our own
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """What Lambda and the template set, for every function at once."""
     from vidu_relay import settings
 
-    names = {field.name for kind in settings.__all__ if kind.endswith("Settings")
-             for field in fields(getattr(settings, kind))}  # fmt: skip
+    classes = [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")]
+    names = {name for settings_class in classes for name in settings_class._fields}
     return {
         **program_environment(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
         **{name.upper(): "1" for name in names},
         "PROVIDER_NAME": "gateway",
         "PROVIDER_BASE_URL": "https://provider.example.com/v1",
         "PUBLIC_BASE_URL": "https://relay.example.com",
         "CALLBACK_SIGNATURE": "off",
+        "TRUSTED_ORIGINS": "",
+        "VIDEO_HOSTS": "",
         **{name.upper(): "false" for name in ("off_peak_available", "probe_image_urls")},
         "DELIVERIES_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/deliveries",
         "AWS_LAMBDA_FUNCTION_NAME": "benchmark",
@@ -209,41 +209,65 @@ def _run(code: str, environment: dict[str, str]) -> Any:
     result = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if result.returncode:
         raise RuntimeError(result.stderr)
-    return json.loads(result.stdout)
+    return json.loads(result.stdout.splitlines()[-1])  # before it come the function's own log lines
 
 
-def _warm_callback(layers: str, environment: dict[str, str]) -> Row:
-    """A callback of 2 KB that moves a task on: read, read-back, conditional write.
+def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
+    """CPU of a callback of 2 KB that moves a task on, a submission, and the reading of a completed task.
 
     The network is stubbed, and nothing else: botocore's HTTP session, and the exchange with the provider, both of
     which answer at once. Parsing, signing, serializing, logging are as deployed.
     """
-    event = json.loads((ROOT / "events" / "receive_callback__processing.json").read_text())
-    body = json.loads(event["body"])
-    event["body"] = json.dumps({**body, "payload": "x" * (CALLBACK_BYTES - len(json.dumps({**body, "payload": ""})))})
-    image = json.loads((ROOT / "events" / "publish_events__generated.json").read_text())["Records"][0]["dynamodb"]
     from tests.unit.usecases.account import CALLBACK_SECRET
 
-    def secret(content: object) -> bytes:
-        return json.dumps({"SecretString": json.dumps(content)}).encode()
+    secret = json.dumps({**CALLBACK_SECRET, "api_key": "example-key" * 4})
+    common = {"secretsmanager.GetSecretValue": {"SecretString": secret}, f"{_DYNAMODB}.PutItem": {}}
+    ring, submission = _sample("receive_callback__processing"), _sample("submit_task__two_subjects")
+    body = json.loads(ring["body"])
+    ring["body"] = json.dumps({**body, "payload": "x" * (BODY_BYTES - len(json.dumps({**body, "payload": ""})))})
+    request = json.loads(submission["body"])
+    for subject in request["subjects"]:  # an image in the request would be stored: another call, seldom made
+        subject["images"] = ["https://images.example.com/one.png"]
+    submission["body"] = json.dumps(request)
+    stream = _sample("publish_events__whole_life")["Records"]
+    completed = next(image for record in stream if (image := _image(record)).get("status") == {"S": "completed"})
+    submitted = _sample("publish_events__generated")["Records"][0]["dynamodb"]["OldImage"]
+    provider = {"id": body["id"], "status": "processing", "created_at": body["created_at"]}
+    cases: list[tuple[str, str, dict[str, Any], dict[str, Any], int, float | None]] = [
+        ("a callback of 2 KB", "receive_callback", ring, {f"{_DYNAMODB}.GetItem": {"Item": submitted}}, 200,
+         TARGET_CALLBACK_MS),
+        ("a submission", "submit_task", submission,
+         {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}}}, 202, None),
+        ("reading a completed task", "read_tasks", _sample("read_tasks__one"),
+         {f"{_DYNAMODB}.GetItem": {"Item": completed}}, 200, None),
+    ]  # fmt: skip
+    rows = []
+    for what, function, event, answers, status, target in cases:
+        code = WARM.format(
+            paths=[_function(function), layers],
+            answers={name: json.dumps(answer).encode() for name, answer in {**common, **answers}.items()},
+            provider=json.dumps(provider).encode(),
+            event=json.dumps(event),
+            invocations=INVOCATIONS,
+            status=status,
+        )
+        spent, asked = _run(code, environment)
+        calls = ", ".join(call.rpartition(".")[2] for call in asked)
+        rows.append(row(f"warm CPU, {what}", spent, "ms", at_most=target, note=calls))
+    return rows
 
-    answers = {
-        "DynamoDB_20120810.GetItem": json.dumps({"Item": image["OldImage"]}).encode(),
-        "DynamoDB_20120810.PutItem": b"{}",
-        "secretsmanager.GetSecretValue": secret({**CALLBACK_SECRET, "api_key": "example-key" * 4}),
-    }
-    provider = json.dumps({"id": body["id"], "status": "processing", "created_at": body["created_at"]}).encode()
-    code = WARM.format(
-        paths=[_function("receive_callback"), layers],
-        answers=answers,
-        provider=provider,
-        event=json.dumps(event),
-        invocations=INVOCATIONS,
-        status=200,
-    )
-    spent, asked = _run(code, environment)
-    calls = ", ".join(re.sub(r".*\.", "", call) for call in asked)
-    return _row("warm callback of 2 KB, CPU", spent, "ms", TARGET_CALLBACK_MS, f"network stubbed; {calls}, one read")
+
+_DYNAMODB = "DynamoDB_20120810"
+
+
+def _sample(name: str) -> dict[str, Any]:
+    sample: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    return sample
+
+
+def _image(record: dict[str, Any]) -> dict[str, Any]:
+    image: dict[str, Any] = record["dynamodb"].get("NewImage", {})
+    return image
 
 
 def _size(what: str, folder: Path) -> Row:
@@ -251,21 +275,14 @@ def _size(what: str, folder: Path) -> Row:
     archive = Path(shutil.make_archive(str(folder.parent / "packed"), "zip", folder))
     packed = archive.stat().st_size / 1e6
     archive.unlink()
-    return Row(f"unpacked size: {what}", size, size, size, "MB", note=f"{packed:.1f} MB packed")
-
-
-def _row(what: str, values: Sequence[float], unit: str, target: float | None = None, note: str = "") -> Row:
-    return Row(what, statistics.median(values), min(values), max(values), unit, target, note)
+    return row(f"unpacked size: {what}", [size], "MB", note=f"{packed:.1f} MB packed")
 
 
 def main() -> int:
     """Run the measurement and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    for row in measure(parser.parse_args().rounds):
-        target = "" if row.target is None else f"target {row.target:g}: {row.verdict}"
-        line = f"{row.what:<46} {row.median:8.2f} ({row.least:.2f} to {row.most:.2f}) {row.unit:<3} {target} {row.note}"
-        sys.stdout.write(f"{line.rstrip()}\n")
+    sys.stdout.write("\n".join(report(measure(parser.parse_args().rounds))) + "\n")
     return 0
 
 

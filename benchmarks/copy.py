@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,9 +28,10 @@ from typing import Any
 from urllib.request import urlopen
 
 from benchmarks.copy_servers import run_server, serve_sink, serve_source, sink_requests
+from benchmarks.rows import Row, matrix, row, table
 from local.emulator.certificate import Certificate, make_certificate
 
-__all__ = ["Result", "Row", "main", "measure"]
+__all__ = ["Result", "main", "measure", "report", "rows"]
 
 MB = 1_000_000
 SIZES = {"10 MB": 10 * MB, "100 MB": 100 * MB, "1 GB": 1000 * MB}
@@ -39,6 +39,8 @@ ROUNDS = {"10 MB": 3, "100 MB": 3, "1 GB": 2}
 WARM_UP = 300_000
 AWS_CLI = "curl | aws s3 cp -"
 C_LOOP, KNOWN, UNKNOWN = "C loop", "relay, known length", "relay, unknown length"
+ORDER = (C_LOOP, KNOWN, UNKNOWN)
+"""What stands first in the tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +53,6 @@ class Result:
     cpu_seconds: float
     requests: int
     memory_mb: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A figure: median, least and greatest; the target if there is one, and whether the median reaches it."""
-
-    what: str
-    middle: float
-    low: float
-    high: float
-    unit: str
-    target: str = ""
-    reached: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +85,7 @@ class _Bench:
 Way = Callable[[_Bench, int], tuple[float, float, float | None]]
 
 
-def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None) -> list[Row]:
+def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None) -> list[Result]:
     """Run every way that this machine has. `say` is told of ways that are left out, and of progress."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -104,8 +93,7 @@ def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = la
         ways = dict(_ways(folder, say))
         with run_server(serve_source, certificate) as source, run_server(serve_sink, certificate) as sink:
             bench = _Bench(source, sink, certificate, folder)
-            results = [result for size in sizes for result in _rounds(bench, ways, size, say)]
-    return rows(results)
+            return [result for size in sizes for result in _rounds(bench, ways, size, say)]
 
 
 def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[str], None]) -> Iterator[Result]:
@@ -120,42 +108,74 @@ def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[st
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
-    """The table: ratios to the C loop first, then memory and requests, then plain figures."""
+    """What is judged: the relay's own ways. Ratios to the C loop first, then memory and requests."""
     found: list[Row] = []
-    by_way: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        by_way.setdefault((result.size, result.way), []).append(result)
-    for (size, way), mine in by_way.items():
-        base = by_way.get((size, C_LOOP))
-        if way != C_LOOP and base:
-            pairs = list(zip(mine, base, strict=True))
-            cpu = [one.cpu_seconds / other.cpu_seconds for one, other in pairs]
-            speed = [other.seconds / one.seconds for one, other in pairs]
-            judged = way == KNOWN
-            found.append(_row(f"{size}, {way}: CPU ÷ C loop", cpu, "×", 1.25 if judged else None))
-            found.append(_row(f"{size}, {way}: throughput ÷ C loop", speed, "×", -0.9 if judged else None))
-    for (size, way), mine in by_way.items():
-        memory = [result.memory_mb for result in mine if result.memory_mb is not None]
-        if memory:
-            found.append(_row(f"{size}, {way}: memory above base", memory, "MB", 8 if "relay" in way else None))
-        asked = [float(result.requests) for result in mine]
-        found.append(_row(f"{size}, {way}: S3 requests", asked, "", 1 if way == KNOWN else None))
-    for (size, way), mine in by_way.items():
-        gigabytes = SIZES[size] / 1e9
-        found.append(_row(f"{size}, {way}: CPU", [one.cpu_seconds / gigabytes for one in mine], "s/GB"))
-        found.append(_row(f"{size}, {way}: speed", [1000 * gigabytes / one.seconds for one in mine], "MB/s"))
+    for size in _sizes(results):
+        by_way = _by_way(results, size)
+        if C_LOOP in by_way and KNOWN in by_way:
+            cpu, speed = _ratios(by_way, KNOWN)
+            found.append(row(f"{size}, {KNOWN}: CPU ÷ C loop", cpu, "×", at_most=1.25))
+            found.append(row(f"{size}, {KNOWN}: throughput ÷ C loop", speed, "×", at_least=0.9))
+    for size in _sizes(results):
+        by_way = _by_way(results, size)
+        for way in (KNOWN, UNKNOWN):
+            memory = [result.memory_mb for result in by_way.get(way, []) if result.memory_mb is not None]
+            if memory:
+                found.append(row(f"{size}, {way}: memory above base", memory, "MB", at_most=8))
+        if KNOWN in by_way:
+            found.append(row(f"{size}, {KNOWN}: S3 requests", [one.requests for one in by_way[KNOWN]], at_most=1))
     return found
 
 
-def _row(what: str, values: Sequence[float], unit: str, target: float | None = None) -> Row:
-    """`target` is a limit from above, or negative, one from below."""
-    middle = statistics.median(values)
-    if target is None:
-        return Row(what, middle, min(values), max(values), unit)
-    reached = middle >= -target if target < 0 else middle <= target
-    return Row(
-        what, middle, min(values), max(values), unit, f"{'≥' if target < 0 else '≤'} {abs(target):g} {unit}", reached
-    )
+def report(results: Sequence[Result], left_out: Sequence[str] = ()) -> list[str]:
+    """The section of `RESULTS.md`: what is judged, then every way beside the others, whoever is quicker."""
+    lines = [
+        "From a TLS source to an S3-shaped TLS sink on this machine; each copy a process of its own, the ways take",
+        "turns. Ratios are of pairs in the same round. Ways in Python have copied a small video before, programs are",
+        "counted from their start.",
+        "",
+        *table(rows(results)),
+    ]
+    columns = ["CPU ÷ C loop", "throughput ÷ C loop", "MB/s", "CPU s/GB", "memory above base, MB", "S3 requests"]
+    for size in _sizes(results):
+        by_way = _by_way(results, size)
+        lines += ["", *matrix(size, columns, ((way, _cells(by_way, way)) for way in by_way))]
+    return [*lines, *(f"\n{text}." for text in left_out)]
+
+
+def _cells(by_way: Mapping[str, Sequence[Result]], way: str) -> list[Row | None]:
+    mine = by_way[way]
+    gigabytes = SIZES[mine[0].size] / 1e9
+    memory = [result.memory_mb for result in mine if result.memory_mb is not None]
+    ratios = _ratios(by_way, way) if C_LOOP in by_way else None
+    return [
+        row("", ratios[0]) if ratios else None,
+        row("", ratios[1]) if ratios else None,
+        row("", [1000 * gigabytes / one.seconds for one in mine]),
+        row("", [one.cpu_seconds / gigabytes for one in mine]),
+        row("", memory) if memory else None,
+        row("", [one.requests for one in mine]),
+    ]
+
+
+def _ratios(by_way: Mapping[str, Sequence[Result]], way: str) -> tuple[list[float], list[float]]:
+    """CPU and throughput over those of the C loop, round by round."""
+    pairs = list(zip(by_way[way], by_way[C_LOOP], strict=True))
+    cpu = [one.cpu_seconds / other.cpu_seconds for one, other in pairs]
+    return cpu, [other.seconds / one.seconds for one, other in pairs]
+
+
+def _sizes(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(result.size for result in results))
+
+
+def _by_way(results: Sequence[Result], size: str) -> dict[str, list[Result]]:
+    """Results of a size by way, each in the order of the rounds."""
+    found: dict[str, list[Result]] = {way: [] for way in ORDER}
+    for result in results:
+        if result.size == size:
+            found.setdefault(result.way, []).append(result)
+    return {way: mine for way, mine in found.items() if mine}
 
 
 # --- the ways
@@ -289,9 +309,15 @@ def main() -> int:
     if arguments.one:
         sys.stdout.write(json.dumps(_one(*arguments.one)))
         return 0
-    for row in measure(arguments.size or tuple(SIZES), say=_say):
-        verdict = "" if row.reached is None else f"  target {row.target}: {'reached' if row.reached else 'MISSED'}"
-        _say(f"  {row.what:<52} {row.middle:8.2f} ({row.low:.2f} to {row.high:.2f}) {row.unit}{verdict}".rstrip())
+    left_out: list[str] = []
+
+    def say(text: str) -> None:
+        if text.startswith("left out"):
+            left_out.append(text)
+        else:
+            _say(text)
+
+    _say("\n".join(report(measure(arguments.size or tuple(SIZES), say), left_out)))
     return 0
 
 

@@ -18,9 +18,11 @@ from vidu_relay.adapters.task_store import _to_item
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.usecases.read_tasks import list_tasks
 
-__all__ = ["SIZES", "Work", "main", "measure", "work_with"]
+__all__ = ["SIZES", "Work", "main", "measure", "report", "work_with"]
 
 SIZES = (10, 100, 1_000, 10_000)
+BATCH = 25
+"""As many writes as DynamoDB takes in one call."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,13 @@ def _fill(world: World, settled: int) -> None:
     world.publish()
     done = world.task(task_id)
     client, table = world.account.clients["dynamodb"], world.account.table
-    for number in range(settled - 1):
-        copy = replace(done, task_id=task_id_from_random(number.to_bytes(16)), created_at=done.created_at - number)
-        client.put_item(TableName=table, Item=_to_item(copy))
+    for start in range(0, settled - 1, BATCH):
+        numbers = range(start, min(start + BATCH, settled - 1))
+        copies = [
+            replace(done, task_id=task_id_from_random(number.to_bytes(16)), created_at=done.created_at - number)
+            for number in numbers
+        ]
+        client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": _to_item(copy)}} for copy in copies]})
 
 
 @contextmanager

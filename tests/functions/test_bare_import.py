@@ -33,6 +33,8 @@ assert callable(module.handler)
 roots = {{name.partition(".")[0] for name in sys.modules}}
 foreign = roots & {{"functions", "tests", "cli", "local", "pytest", "moto"}}
 assert not foreign, foreign
+order = list(sys.modules)
+assert order.index("vidu_relay") < order.index("aws_lambda_powertools"), "the collector still worked"
 print(json.dumps([sorted(sys.modules), collections, enabled, frozen]))
 """
 

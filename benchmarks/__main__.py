@@ -1,0 +1,126 @@
+"""`make bench`: every measurement, printed and written to `benchmarks/RESULTS.md`.
+
+    python -m benchmarks [cold] [copy] [path] [growth] [cost]
+
+Parts that are named are measured and replace their sections of the file; the others stay as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import cold_start, copy, cost, growth, overhead
+from vidu_relay.observability import logger
+
+__all__ = ["main", "merge", "sections"]
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+HEADER = """# Results
+
+Written by `make bench`; `make bench PARTS="cold cost"` renews some sections. Ratios are of paired runs on one machine
+and can be compared between machines; plain times and speeds cannot. A figure is a median with its extremes;
+**missed** says by the median that a target is not reached. Nothing here ran on AWS. What the figures decide is in
+[scale](../docs/scale.md).
+"""
+QUIET = 0.5
+"""Others' load for each core from which on the file says that the machine was shared."""
+
+Say = Callable[[str], None]
+
+
+def _cold(say: Say) -> list[str]:
+    say("building both layers and starting every function")
+    return cold_start.report(cold_start.measure())
+
+
+def _copy(say: Say) -> list[str]:
+    left_out: list[str] = []
+
+    def told(text: str) -> None:
+        if text.startswith("left out"):
+            left_out.append(text)
+        say(text)
+
+    return copy.report(copy.measure(say=told), left_out)
+
+
+def _path(say: Say) -> list[str]:
+    return overhead.report(overhead.measure(say=say))
+
+
+def _growth(say: Say) -> list[str]:
+    say("counting the work beside 10 to 10,000 settled tasks")
+    logger.setLevel("ERROR")  # the relay's own code runs in this process
+    return ["Calls of AWS and of the provider, and keys that queries looked at.", "", *growth.report(growth.measure())]
+
+
+def _cost(say: Say) -> list[str]:
+    return cost.report(cost.measure(say))
+
+
+PARTS: Mapping[str, tuple[str, Callable[[Say], list[str]]]] = {
+    "cold": ("Cold start, memory and warm invocations", _cold),
+    "copy": ("Copy of a video", _copy),
+    "path": ("Submit to completed", _path),
+    "growth": ("Growth", _growth),
+    "cost": ("Cost", _cost),
+}
+"""Each part's title and what measures it, in the order of the file."""
+
+
+def main() -> int:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
+    wanted = parser.parse_args().parts or list(PARTS)
+    if unknown := [part for part in wanted if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    for part, (title, measure) in PARTS.items():
+        if part not in wanted:
+            continue
+        before = _facts()
+        _say(f"\n## {title}\n")
+        lines = [before, "", *measure(lambda text: _say(f"… {text}"))]
+        _say("\n".join(lines))
+        # after each part, so that one that fails costs no other
+        there = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+        RESULTS.write_text(merge(there, title, lines), encoding="utf-8")
+    return 0
+
+
+def merge(there: str, title: str, lines: list[str]) -> str:
+    """The file with this section in place of the one of the same title, in the order of `PARTS`."""
+    known = {**sections(there), title: "\n".join(lines)}
+    ordered = [(name, known[name]) for name, _ in PARTS.values() if name in known]
+    return HEADER + "".join(f"\n## {name}\n\n{text.strip()}\n" for name, text in ordered)
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of the file by title."""
+    parts = (part.partition("\n") for part in text.split("\n## ")[1:])
+    return {title.strip(): content.strip() for title, _, content in parts}
+
+
+def _facts() -> str:
+    """What a reader must know of the machine, and whether it was shared."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    shared = f"shared: load {load:.1f} before it began" if load > QUIET * cores else "quiet before it began"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    machine = f"{cores} cores, {platform.system()} {platform.machine()}, {python}"
+    return f"_{time.strftime('%Y-%m-%d')}, {machine}; {shared}._"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
