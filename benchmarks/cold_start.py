@@ -231,6 +231,7 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
     submission["body"] = json.dumps(request)
     stream = _sample("publish_events__whole_life")["Records"]
     completed = next(image for record in stream if (image := _image(record)).get("status") == {"S": "completed"})
+    completed.pop("request_key", None)  # a request that is kept whole in S3 is another call, seldom made
     submitted = _sample("publish_events__generated")["Records"][0]["dynamodb"]["OldImage"]
     provider = {"id": body["id"], "status": "processing", "created_at": body["created_at"]}
     cases: list[tuple[str, str, dict[str, Any], dict[str, Any], int, float | None]] = [
