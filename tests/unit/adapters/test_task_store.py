@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, POLICY, REQUEST, TASK_ID, done, new_task, reading, task_in, video
 from vidu_relay.adapters import task_store
-from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, DUE_SHARDS, Lease, TaskStore, task_from_image
+from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, DUE_SHARDS, Lease, TaskStore, _to_item, task_from_image
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError
 from vidu_relay.domain.identifiers import is_remote_id, task_id_from_random
@@ -443,3 +444,18 @@ def test_a_typical_task_costs_one_write_unit_at_every_step(store: TaskStore, dyn
         (item,) = dynamodb.scan(TableName=TABLE)["Items"]
         sizes.append(item_size(item))
     assert max(sizes) <= 1024, sizes
+
+
+def test_a_record_written_before_requests_were_packed_with_words_is_read() -> None:
+    task = new_task()
+    item = _to_item(task)
+    text = json.dumps(dict(task.request)).encode()
+
+    assert task_from_image({**item, "request": {"B": zlib.compress(text, 9)}}).request == task.request
+
+
+def test_a_request_that_is_cut_off_is_not_half_a_request() -> None:
+    item = _to_item(new_task())
+    for most in range(len(item["request"]["B"])):
+        with pytest.raises((ValueError, zlib.error)):
+            task_from_image({**item, "request": {"B": item["request"]["B"][:most]}})
