@@ -38,6 +38,7 @@ MONTH_MINUTES = 43_200
 # Assumed, because an emulator cannot tell.
 PROVIDER_CREATE_SECONDS = 0.5
 PROVIDER_READ_SECONDS = 0.3
+CLIENT_SECONDS = 0.3
 VIDEO_BYTES = 15_000_000
 COPY_BYTES_PER_SECOND = 55_000_000
 """What the CPU of 256 MB copies at 2.65 CPU seconds a GB (`RESULTS.md`, copy of 1 GB); a fast link is assumed."""
@@ -336,6 +337,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
     "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
+    "notify_client": CLIENT_SECONDS + 4 * AWS_CALL_SECONDS,
 }
 """Waiting that the local stack does not show, by function: the provider and AWS answer at once there."""
 

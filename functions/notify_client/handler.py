@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_lambda_powertools.utilities.typing import LambdaContext
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.client_webhook import ClientWebhook
@@ -19,6 +17,9 @@ from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import NotifyClientSettings, load
 from vidu_relay.usecases.notify_client import NotificationPorts, notify_client
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(NotifyClientSettings)
 ports = NotificationPorts(

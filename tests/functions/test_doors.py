@@ -110,7 +110,7 @@ ACCEPTED: dict[str, Body] = {
         "meta_data": '{"Label": "x"}',
         "payload": "p" * 2000,
         "audio": True,
-        "callback_url": "https://client.example/hook",
+        "callback_url": "https://93.184.216.34/hook",
     },
     "images without subjects": {**without("subjects"), "images": ["https://images.example.com/fox.png"]},
     "longest prompt": {**GOOD, "prompt": "@fox " + "狐" * 1995},

@@ -19,6 +19,7 @@ LIMITS = {
     "`ThrottlingRateLimit` of callbacks": CALLBACKS["ThrottlingRateLimit"],
     "`MaximumConcurrency` of `DeliverVideos`": properties("DeliverVideosSource")["ScalingConfig"]["MaximumConcurrency"],
     "`MaximumConcurrency` of `AcceptRequest`": properties("AcceptRequestSource")["ScalingConfig"]["MaximumConcurrency"],
+    "`MaximumConcurrency` of `NotifyClient`": properties("NotifyClientSource")["ScalingConfig"]["MaximumConcurrency"],
     "`BatchSize` of `PublishEvents`": properties("PublishEventsSource")["BatchSize"],
     "`MaximumRecordAgeInSeconds` of `PublishEvents`": properties("PublishEventsSource")["MaximumRecordAgeInSeconds"],
     "`Timeout` of `FindOverdueTasks`": properties("FindOverdueTasks")["Timeout"],
