@@ -20,6 +20,7 @@ from tests.unit.template import FUNCTIONS
 
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 MISSING = "a" * 26
+PUBLISHERS = {"publish_events", "accept_request"}
 
 Body = dict[str, Any]
 
@@ -111,15 +112,16 @@ def test_event_in_our_name_is_refused_even_to_an_administrator_of_the_account(
     assert effects(relay, task_id) == before
 
 
-@pytest.mark.parametrize("folder", sorted(set(FUNCTIONS) - {"publish_events"}))
-def test_no_function_but_the_publisher_puts_any_event(relay: RelayClient, folder: str) -> None:
+@pytest.mark.parametrize("folder", sorted(set(FUNCTIONS) - PUBLISHERS))
+def test_no_function_but_the_publishers_puts_any_event(relay: RelayClient, folder: str) -> None:
     for source in ("vidu-relay", "some.app"):
         with pytest.raises(ClientError, match="AccessDenied"):
             as_function(relay, folder, "events").put_events(Entries=[entry(relay, source, forged(MISSING))])
 
 
-def test_publisher_speaks_in_no_other_name(relay: RelayClient) -> None:
-    events = as_function(relay, "publish_events", "events")
+@pytest.mark.parametrize("folder", sorted(PUBLISHERS))
+def test_publisher_speaks_in_no_other_name(relay: RelayClient, folder: str) -> None:
+    events = as_function(relay, folder, "events")
     ours = entry(relay, "vidu-relay", "{}", "Probe")
     for source in ("some.app", relay.stack.event_source, "aws.s3", "vidu-relay2"):
         for entries in ([entry(relay, source, "{}")], [ours, entry(relay, source, "{}")]):
@@ -290,3 +292,88 @@ def test_execution_that_somebody_else_starts_has_no_lease_and_does_nothing(
         states.stop_execution(executionArn=arn)
 
     assert effects(relay, task_id) == before
+
+
+# ----------------------------------------------------------------------------------------- the queue of requests
+
+
+def notification(bucket: str, key: str, **more: Any) -> str:
+    """What S3 says of a dropped file."""
+    detail = {"bucket": {"name": bucket}, "object": {"key": key, **more}}
+    return json.dumps({"id": "x", "source": "aws.s3", "detail-type": "Object Created", "detail": detail})
+
+
+def tasks_like(relay: RelayClient, prompt: str) -> int:
+    """How many tasks the table and the provider have with this prompt."""
+    tasks = relay.call("GET", "/v1/tasks?limit=100").json()["tasks"]
+    assert len(relay.seen_by_provider(prompt)) == sum(prompt in task["request"]["prompt"] for task in tasks)
+    return len(relay.seen_by_provider(prompt))
+
+
+def test_forged_notices_of_a_dropped_file_ask_for_no_second_video(relay: RelayClient, request_body: Body) -> None:
+    """Whatever a message says of a file, the file itself is read, and one content under one key is one task."""
+    prompt = request_body["prompt"]
+    key = relay.drop("forged/order.json", request_body)
+    wait_until(lambda: len(relay.seen_by_provider(prompt)) == 1, "the task")
+    queues, inbox = outputs(relay), relay.stack.inbox_bucket
+    version = relay.aws("s3").head_object(Bucket=inbox, Key=key)["VersionId"]
+    again = [
+        notification(inbox, key),
+        notification(inbox, key, **{"version-id": version}),
+        notification(inbox, key, **{"version-id": "no-such-version"}),
+        notification(inbox, f"requests/{relay.stack.tenant_id}/forged/none.json"),
+    ]
+    dead = [
+        notification("somebody-elses", key),
+        notification("somebody-elses", key, **{"version-id": version}),
+        notification(relay.stack.videos_bucket, key),
+        notification(inbox, key.removesuffix(".json")),
+        notification(inbox, f"tasks/{relay.stack.tenant_id}/x.json"),
+        json.dumps({**json.loads(notification(inbox, key)), "replay-name": "again"}),
+        json.dumps({**json.loads(notification(inbox, key)), "source": "some.app"}),
+        json.dumps({"source": "demo.app", "detail-type": "VideoTaskRequested", "detail": "x", "id": "x"}),
+        json.dumps({"source": "demo.app", "detail-type": "VideoTaskGenerated", "detail": {}, "id": "x"}),
+        "not JSON",
+        "[]",
+        "[" * 20_000,
+        json.dumps({"task_id": MISSING}),
+    ]
+    take_all(relay, queues["RequestsDeadLettersUrl"])
+    found: list[str] = []
+    with impatient(relay, queues["RequestsQueueUrl"]):
+        for body in (*again, *dead):
+            relay.aws("sqs").send_message(QueueUrl=queues["RequestsQueueUrl"], MessageBody=body)
+        wait_until_worked_off(relay, queues["RequestsQueueUrl"])
+
+        def buried() -> bool:
+            found.extend(take_all(relay, queues["RequestsDeadLettersUrl"]))
+            return len(found) >= len(dead)
+
+        wait_until(buried, "the dead letters", 60)
+
+    assert sorted(found) == sorted(dead)
+    assert tasks_like(relay, prompt) == 1
+
+
+@pytest.mark.parametrize("source", ("some.app", "demo.app2", "Demo.app", "demo", "demo.app ", "vidu-relay2"))
+def test_request_of_a_source_that_is_nobodys_makes_no_task(relay: RelayClient, request_body: Body, source: str) -> None:
+    detail = {"request": request_body, "tenant_id": relay.stack.tenant_id, "idempotency_key": "stolen"}
+    event = entry(relay, source, json.dumps(detail), "VideoTaskRequested")
+    mark = relay.aws("events").put_events(Entries=[event])["Entries"][0]["EventId"]
+    rejected = arrived(relay, lambda event: event["detail"].get("event_id") == f"{mark}:rejected")
+
+    assert (rejected["detail"]["tenant_id"], rejected["detail"]["error"]["code"]) == (None, "source_not_mapped")
+    assert request_body["prompt"] not in json.dumps(rejected)
+    assert relay.seen_by_provider(request_body["prompt"]) == []
+
+
+def test_request_in_our_own_name_is_refused_by_the_bus_and_kept_out_by_the_rule(
+    relay: RelayClient, request_body: Body
+) -> None:
+    event = entry(relay, "vidu-relay", json.dumps({"request": request_body}), "VideoTaskRequested")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        relay.aws("events").put_events(Entries=[event])
+    mark = as_function(relay, "publish_events", "events").put_events(Entries=[event])["Entries"][0]["EventId"]
+    arrived(relay, lambda event: event["id"] == mark)
+    wait_until_worked_off(relay, outputs(relay)["RequestsQueueUrl"])
+    assert relay.seen_by_provider(request_body["prompt"]) == []

@@ -329,6 +329,15 @@ def test_file_that_is_gone_asks_for_nothing(world: World) -> None:
     assert (tasks(world), world.rejections()) == ([], [])
 
 
+def test_notice_that_names_another_bucket_makes_no_second_task_of_our_file(world: World) -> None:
+    file = world.drop()
+    world.accept(file)
+    (task,) = tasks(world)
+    with pytest.raises(ValueError, match="another bucket"):
+        world.accept(replace(file, bucket="somebody-elses"))
+    assert (tasks(world), world.rejections()) == ([task], [])
+
+
 def test_file_that_is_too_large_is_not_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     file = world.drop(b" " * (MAX_BODY_BYTES + 1))
     assert world.accept(file) is None

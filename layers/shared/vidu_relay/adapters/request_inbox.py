@@ -18,11 +18,11 @@ __all__ = ["RequestInbox"]
 
 
 class RequestInbox:
-    """Reads what was dropped, writes why it was refused."""
+    """Reads what was dropped, writes why it was refused. `bucket` is the inbox bucket's name."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
-        self._bucket = bucket
+        self.bucket = bucket
 
     def read(self, file: DroppedFile, *, max_bytes: int) -> bytes | None:
         """The bytes of exactly that upload, or None if it is gone.
@@ -31,7 +31,7 @@ class RequestInbox:
         """
         version: Any = {"VersionId": file.version_id} if file.version_id else {}
         try:
-            reply = self._client.get_object(Bucket=self._bucket, Key=file.key, **version)
+            reply = self._client.get_object(Bucket=self.bucket, Key=file.key, **version)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
                 return None
@@ -48,7 +48,7 @@ class RequestInbox:
     def put_rejection(self, file: DroppedFile, problem: Mapping[str, Any]) -> None:
         """Write why a file was refused; the metadata says which upload of it."""
         self._client.put_object(
-            Bucket=self._bucket,
+            Bucket=self.bucket,
             Key=file.rejected_key,
             Body=json.dumps(dict(problem), ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass"),
             ContentType="application/problem+json",

@@ -53,7 +53,11 @@ def accept_request(
     A message may come any number of times: the task is made once, and a rejection repeats itself under the same
     `event_id`. What is the client's to change is rejected. Everything else is raised, and the message comes again.
     `time_is_short` as `submit_task` has it.
+    Raises `ValueError` for a file of another bucket: no rule asks for one, and under its name the same file of ours
+    would be a second task.
     """
+    if isinstance(asked, DroppedFile) and asked.bucket != ports.inbox.bucket:
+        raise ValueError("the message names another bucket")
     tenant: Tenant | None = None
     try:
         tenant = _tenant(asked, ports.directory)
