@@ -25,7 +25,7 @@ from local.client import RelayClient
 from local.stack import LocalStack
 from tests.canaries import Searcher
 from tests.documents import table
-from tests.e2e.attempts import outputs, send
+from tests.e2e.attempts import as_function, outputs, send
 from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS
 from tests.e2e.waiting import wait_until
 from vidu_relay.domain.callback_token import CallbackKeys
@@ -153,6 +153,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
                 "image bytes": secrets.token_bytes(64),
                 "what makes a client's image link work": secrets.token_hex(16),
                 "the client's callback_url": secrets.token_hex(16),
+                "an uploaded image": secrets.token_bytes(64),
+                "what a dropped file holds": canary("dropped"),
+                "what an event asks for": canary("event"),
+                "what a refused file or event holds": canary("rejected"),
                 "what was refused": canary("refused"),
                 "what somebody puts into a queue": canary("queue"),
                 "a broken secret": canary("broken"),
@@ -167,6 +171,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def live(story: Story, found: dict[str, str], callback_keys: Body) -> None:
     """What happens."""
     everything_is_well(story)
+    other_doors_are_used(story)
     requests_are_refused(story)
     strangers_knock(story)
     the_provider_quotes_our_secrets(story, CallbackKeys(callback_keys))
@@ -195,6 +200,49 @@ def everything_is_well(story: Story) -> None:
         story.status(name, "completed")
     listed = story.call("GET", "/v1/tasks", params={"limit": "1"}).json()
     story.call("GET", "/v1/tasks", params={"cursor": listed["next_cursor"]})
+
+
+def other_doors_are_used(story: Story) -> None:
+    """An upload; a dropped file and an event, good ones and bad ones."""
+    relay, content = story.relay, story.secrets["an uploaded image"]
+    assert isinstance(content, bytes)
+    form = story.call("POST", "/v1/uploads", json={"content_type": "image/png"}).json()
+    story.secrets["forms of uploads"] = form["fields"]["x-amz-signature"]
+    fox = requests.get(relay.image("fox.png"), timeout=10).content
+    sent = requests.post(
+        form["url"],
+        data=form["fields"],
+        files={"file": ("image", fox + content)},
+        verify=relay.stack.aws_ca_bundle,
+        timeout=30,
+    )
+    assert sent.ok
+    story.submit("uploaded", {}, images=[form["uri"]])
+    story.status("uploaded", "completed")
+    good: Body = {"model": MODEL, "images": [form["uri"]], "duration": 1}
+    dropped, asked = (str(story.secrets[name]) for name in ("what a dropped file holds", "what an event asks for"))
+    relay.drop("good.json", good | {"prompt": "a dropped fox", "payload": dropped})
+    relay.put_event(
+        {"request": good | {"prompt": "a fox by event", "payload": asked}, "idempotency_key": canary("key")[:16]}
+    )
+    for name in ("a dropped fox", "a fox by event"):
+        wait_until(lambda name=name: len(relay.seen_by_provider(name)) == 1, name)  # type: ignore[misc]
+    rejected = str(story.secrets["what a refused file or event holds"])
+    for number, content_ in enumerate(
+        (f"not JSON {rejected}", json.dumps(good | {"prompt": "x", "meta_data": rejected}))
+    ):
+        relay.drop(f"bad-{number}.json", content_.encode())
+        relay.rejection(f"s3://{relay.stack.inbox_bucket}/requests/{relay.stack.tenant_id}/bad-{number}.json")
+    for detail, source in (
+        ({"request": rejected}, None),
+        ({"request": good | {"prompt": rejected * 100}}, None),
+        ({"request": good | {"payload": rejected}, "unknown": rejected}, None),
+        ({"request": good | {"prompt": "x", "images": [f"s3://{relay.stack.inbox_bucket}/uploads/{rejected}"]}}, None),
+        ({"request": good | {"payload": rejected}}, "nobodys.app"),
+    ):
+        event_id = relay.put_event(detail, source)
+        found = relay.rejection(source or relay.stack.event_source)
+        assert found["detail"]["event_id"] == f"{event_id}:rejected"
 
 
 def requests_are_refused(story: Story) -> None:
@@ -452,11 +500,7 @@ def gather(story: Story, found: dict[str, str]) -> None:
         ("failures bucket", found["FailuresBucket"]),
     ):
         gather_bucket(story, place, bucket)
-    for url in relay.aws("sqs").list_queues()["QueueUrls"]:
-        place = "dead letters" if url == found["DeliveriesDeadLettersUrl"] else "other queues"
-        place = "events" if url == relay.stack.events_queue_url else place
-        for message in messages_of(relay, url):
-            keep(place, message)
+    gather_queues(story, found)
     gather_executions(story)
     for metric in relay.aws("cloudwatch").get_paginator("list_metrics").paginate():
         keep("metrics", metric["Metrics"])
@@ -467,6 +511,16 @@ def gather(story: Story, found: dict[str, str]) -> None:
         keep("stack", relay.aws("lambda").get_function_configuration(FunctionName=name))
     for alarm in relay.aws("cloudwatch").describe_alarms()["MetricAlarms"]:
         keep("stack", alarm)
+
+
+def gather_queues(story: Story, found: dict[str, str]) -> None:
+    relay = story.relay
+    for url in relay.aws("sqs").list_queues()["QueueUrls"]:
+        place = "dead letters" if url == found["DeliveriesDeadLettersUrl"] else "other queues"
+        place = "events" if url == relay.stack.events_queue_url else place
+        for message in messages_of(relay, url):
+            if place != "events" or json.loads(message["Body"])["source"] == "vidu-relay":  # the others are not ours
+                story.keep(place, message)
 
 
 def gather_bucket(story: Story, place: str, bucket: str) -> None:
@@ -577,8 +631,9 @@ def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     relay.aws("s3").put_object(Bucket=relay.stack.videos_bucket, Key=f"videos/{key[:20]}.mp4", Body=b"")
     relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key="planted", Body=gzip.compress(key.encode()))
     relay.aws("sqs").send_message(QueueUrl=found["UnroutedEventsUrl"], MessageBody=json.dumps(json.dumps(f'"{key}"')))
-    planted = {"EventBusName": relay.stack.bus, "Source": "planted", "DetailType": "Planted"}
-    relay.aws("events").put_events(Entries=[{**planted, "Detail": json.dumps({"url": f"https://x/?k={quote(key)}"})}])
+    planted = {"EventBusName": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
+    events = as_function(relay, "publish_events", "events")
+    events.put_events(Entries=[{**planted, "Detail": json.dumps({"url": f"https://x/?k={quote(key)}"})}])
     relay.aws("cloudwatch").put_metric_data(Namespace="Planted", MetricData=[{"MetricName": key, "Value": 1}])
     relay.aws("stepfunctions").start_execution(
         stateMachineArn=relay.stack.state_machine_arn, input=json.dumps({"task_id": key, "lease": 0})
