@@ -200,6 +200,7 @@ def everything_is_well(story: Story) -> None:
         story.status(name, "completed")
     listed = story.call("GET", "/v1/tasks", params={"limit": "1"}).json()
     story.call("GET", "/v1/tasks", params={"cursor": listed["next_cursor"]})
+    assert story.call("POST", f"/v1/tasks/{story.tasks['small']}/cancel").status_code == 409
 
 
 def other_doors_are_used(story: Story) -> None:
@@ -260,6 +261,10 @@ def requests_are_refused(story: Story) -> None:
         {"images": [f"data:image/svg;base64,{refused}"]},
         {"images": [f"https://{refused} {refused}/x.png"]},
         {"images": [{"url": refused}]},
+        {"images": [f"{story.relay.image('none.png')}?signature={quote(refused, safe='')}"]},
+        {"images": [f"http://user:{quote(refused, safe='')}@127.0.0.1:1/x.png"]},
+        {"images": [f"https://10.0.0.1/x.png?signature={quote(refused, safe='')}"]},
+        {"images": [f"s3://somebody-elses/{quote(refused, safe='')}"]},
         {"subjects": [{"id": "a", "images": [refused]}]},
         {"wm_url": refused},
         {"model": refused},
