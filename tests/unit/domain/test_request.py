@@ -75,7 +75,7 @@ JUST_INSIDE: list[dict[str, Any]] = [
     {"meta_data": "{}"},
     {"meta_data": ""},  # the page: empty asks for the provider's own
     {"meta_data": json.dumps({"Label": "x" * (65_536 - 13)})},
-    {"callback_url": "http://client.example:8080/hook?x=1"},
+    {"callback_url": "https://client.example/hook?x=1"},
     {"watermark": True, "audio": False, "off_peak": True},
     {"images": [f"data:image/{kind};base64,{PIXELS}" for kind in ("png", "jpeg", "jpg", "webp")]},
 ]
