@@ -75,6 +75,7 @@ ACTIONS: dict[str, tuple[str, Call]] = {
     "list buckets": ("s3", lambda c, _: c.list_buckets()),
     "read the provider's key": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["provider_secret"])),
     "read the callback keys": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["callback_secret"])),
+    "read the webhook keys": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["webhook_secret"])),
     "change the provider's key": (
         "secretsmanager",
         lambda c, n: c.put_secret_value(SecretId=n["provider_secret"], SecretString="{}"),
@@ -87,6 +88,12 @@ ACTIONS: dict[str, tuple[str, Call]] = {
     "take a delivery": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["deliveries"], VisibilityTimeout=0)),
     "ask for a task": ("sqs", lambda c, n: c.send_message(QueueUrl=n["requests"], MessageBody="{}")),
     "take a request": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["requests"], VisibilityTimeout=0)),
+    "ask for a notification": ("sqs", lambda c, n: c.send_message(QueueUrl=n["notifications"], MessageBody="{}")),
+    "take a notification": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["notifications"], VisibilityTimeout=0)),
+    "give up a notification": (
+        "sqs",
+        lambda c, n: c.send_message(QueueUrl=n["notification_dead_letters"], MessageBody="{}"),
+    ),
     "take a lost request": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["request_dead_letters"])),
     "empty the queue": ("sqs", lambda c, n: c.purge_queue(QueueUrl=n["dead_letters"])),
     "take a dead letter": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["dead_letters"], VisibilityTimeout=0)),
@@ -205,6 +212,15 @@ ALLOWED: dict[str, set[str]] = {
         "read the provider's key",
         "take a delivery",
     },
+    "notify_client": {
+        "get an item",
+        "update an item",
+        "get a video",
+        "speak as the relay",
+        "take a notification",
+        "give up a notification",
+        "read the webhook keys",
+    },
     "publish_events": {"speak as the relay", "put a failed record", "list failed records"},
 }
 """What each role may do of the list, besides writing its own log."""
@@ -242,6 +258,9 @@ def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
         "dead_letters": found["DeliveriesDeadLettersUrl"],
         "requests": found["RequestsQueueUrl"],
         "request_dead_letters": found["RequestsDeadLettersUrl"],
+        "webhook_secret": found["WebhookSecretArn"],
+        "notifications": found["NotificationsQueueUrl"],
+        "notification_dead_letters": found["NotificationsDeadLettersUrl"],
         "bus": stack.bus,
         "machine": stack.state_machine_arn,
         "function": str(other["FunctionName"]),

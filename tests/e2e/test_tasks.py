@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from local.client import RelayClient
+from tests.e2e.conftest import Receiver
 from tests.e2e.waiting import wait_until
 
 HEALTHY = [
@@ -60,9 +61,9 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
 
 
 def test_each_published_version_is_one_event_without_anything_that_opens_anything(
-    relay: RelayClient, request_body: Body
+    relay: RelayClient, request_body: Body, receiver: Receiver
 ) -> None:
-    request_body |= {"payload": "a secret of the client", "callback_url": "https://client.example/hook?key=secret"}
+    request_body |= {"payload": "a secret of the client", "callback_url": f"{receiver.origin}/each?key=secret"}
     task_id = relay.submit(request_body)["task_id"]
 
     events = events_until(relay, task_id, "VideoTaskCompleted")
@@ -81,10 +82,10 @@ def test_each_published_version_is_one_event_without_anything_that_opens_anythin
 
 
 def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url(
-    relay: RelayClient, request_body: Body
+    relay: RelayClient, request_body: Body, receiver: Receiver
 ) -> None:
     request_body |= {
-        "callback_url": "https://client.example/hook",
+        "callback_url": f"{receiver.origin}/exactly",
         "aspect_ratio": "4:3",
         "resolution": "1080p",
         "seed": 11,

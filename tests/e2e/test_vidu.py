@@ -94,7 +94,7 @@ def test_everything_the_client_gave_reaches_the_provider_and_nothing_of_ours_com
     relay: RelayClient, request_body: Body
 ) -> None:
     request_body |= {"audio": True, "seed": 7, "aspect_ratio": "4:3", "meta_data": '{"Label": "x"}'}
-    task_id = relay.submit({**request_body, "callback_url": "https://client.example/hook"})["task_id"]
+    task_id = relay.submit({**request_body, "callback_url": relay.image("fox.png")})["task_id"]
 
     task = relay.wait(task_id, "completed")
 
