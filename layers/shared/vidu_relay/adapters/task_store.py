@@ -29,7 +29,7 @@ from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["DUE_SHARDS", "Lease", "TaskStore", "task_from_image"]
+__all__ = ["DUE_SHARDS", "REQUEST_WORDS", "Lease", "TaskStore", "task_from_image"]
 
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"
@@ -39,7 +39,7 @@ DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
 BATCH_GET_LIMIT = 100
 
-_REQUEST_WORDS = (
+REQUEST_WORDS = (
     b'","callback_url":"https://,"payload":","meta_data":","voice_id":","off_peak":true,"watermark":true,"seed":'
     b',"audio":true,"aspect_ratio":"9:16","resolution":"1080p","aspect_ratio":"16:9","resolution":"720p","duration":5'
     b',"images":["s3://.webp"]},{"id":".jpg","https://.png"]}],"prompt":"{"model":"viduq2_pro_fast_reference2video"'
@@ -306,14 +306,14 @@ def _to_item(task: Task) -> dict[str, Any]:
 
 
 def _pack(request: Mapping[str, Any]) -> bytes:
-    packer = zlib.compressobj(9, zdict=_REQUEST_WORDS)
+    packer = zlib.compressobj(9, zdict=REQUEST_WORDS)
     text = json.dumps(dict(request), separators=(",", ":"), ensure_ascii=False)
     return packer.compress(text.encode()) + packer.flush()
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:
     """A request as `_pack` made it, or packed without the words, as before there were any."""
-    unpacker = zlib.decompressobj(zdict=_REQUEST_WORDS)
+    unpacker = zlib.decompressobj(zdict=REQUEST_WORDS)
     request: dict[str, Any] = json.loads(unpacker.decompress(packed))
     if not unpacker.eof:
         raise ValueError("a request is cut off")
