@@ -389,7 +389,18 @@ def tool(relay: Relay, *arguments: str, **streams: Any) -> subprocess.Popen[byte
     paths = os.pathsep.join(str(path) for path in (ROOT, ROOT / "layers" / "shared"))
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, KEY_VARIABLE: KEY, "TERM": "xterm"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, **streams)  # noqa: S603 - ours
+    return subprocess.Popen(  # noqa: S603 - ours
+        command,
+        cwd=ROOT,
+        env=environment,
+        preexec_fn=heeds_ctrl_c,  # noqa: PLW1509 - no threads here yet
+        **streams,
+    )
+
+
+def heeds_ctrl_c() -> None:
+    """What a shell starts in the background is deaf to it, and so is all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # get

@@ -50,11 +50,22 @@ def command_of(stack_file: Path, *arguments: str) -> list[str]:
 def running(stack_file: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The tool, while it runs."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command_of(stack_file, *arguments), stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603 - ours
+    with subprocess.Popen(  # noqa: S603 - ours
+        command_of(stack_file, *arguments),
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=heeds_ctrl_c,  # noqa: PLW1509 - no threads here yet
+    ) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def heeds_ctrl_c() -> None:
+    """What a shell starts in the background is deaf to it, and so is all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:

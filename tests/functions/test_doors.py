@@ -4,7 +4,6 @@ What one door takes the others take, with the same meaning; what one refuses the
 """
 
 import json
-import socket
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.representation import represent
+from vidu_relay.outbound.address_guard import AddressGuard
 
 Body = dict[str, Any]
 GOOD: Body = {
@@ -90,8 +90,9 @@ DOORS: dict[str, Door] = {"http": by_http, "file": by_file, "event": by_event}
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test asks the names of this machine's network: every host has one public address."""
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    defaults = AddressGuard.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "resolve", lambda *_: ["93.184.216.34"])
 
 
 @pytest.fixture

@@ -154,12 +154,12 @@ def test_a_flipped_bit_in_the_size_of_a_box_is_found_out(name: str) -> None:
             bent = bytearray(file)
             bent[at + 3 - bit // 8] ^= 1 << bit % 8
             if not refused(bytes(bent)):
-                passed.append((file[at + 4 : at + 8], bit))
+                passed.append(file[at + 4 : at + 8])
                 assert prove(bytes(bent)) == prove(file)
                 assert seen_frames(bytes(bent)) == seen_frames(file)
-    # an empty `free` box behind `moov` may be swallowed by it, and a zero at the end of a sample description be left
-    # outside as padding: the file shows the same
-    harmless = {"moov first, with sound": [(b"moov", 3), (b"mp4v", 0)], "moov at the end, with sound": [(b"mp4v", 0)]}
+    # an empty `free` box behind `moov` may be swallowed by it, and zeros at the end of a sample description be left
+    # outside as padding (how many there are is the encoder's affair): the file shows the same
+    harmless = {"moov first, with sound": [b"moov", b"mp4v"], "moov at the end, with sound": [b"mp4v"]}
     assert passed == harmless.get(name, [])
 
 

@@ -97,7 +97,8 @@ class Effects:
         reply = call()
         if fault is Fault.DIES_AFTER:
             raise self._death()
-        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.")):
+        # a stream cannot be sent twice, and the client for uploads does not try
+        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.", "s3.upload_part")):
             self.resent[name] += 1
             return call()
         if fault is Fault.REPLY_LOST:

@@ -157,9 +157,10 @@ class _S3(_Client):
         self.uploads[str(self.begun)] = {}
         return {"UploadId": str(self.begun)}
 
-    def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **options: Any) -> dict[str, Any]:
-        self._upload(UploadId, "UploadPart")[PartNumber] = Body
-        return {"ETag": hashlib.md5(Body, usedforsecurity=False).hexdigest(), "ChecksumSHA256": _checksum(Body)}
+    def upload_part(self, *, UploadId: str, PartNumber: int, Body: Any, **options: Any) -> dict[str, Any]:
+        body = bytes(Body.read() if hasattr(Body, "read") else Body)
+        self._upload(UploadId, "UploadPart")[PartNumber] = body
+        return {"ETag": hashlib.md5(body, usedforsecurity=False).hexdigest(), "ChecksumSHA256": _checksum(body)}
 
     def complete_multipart_upload(
         self,
