@@ -158,7 +158,7 @@ class _S3(_Client):
         return {"UploadId": str(self.begun)}
 
     def upload_part(self, *, UploadId: str, PartNumber: int, Body: Any, **options: Any) -> dict[str, Any]:
-        body = bytes(Body.read() if hasattr(Body, "read") else Body)
+        body = Body if isinstance(Body, bytes) else _all_of(Body)
         self._upload(UploadId, "UploadPart")[PartNumber] = body
         return {"ETag": hashlib.md5(body, usedforsecurity=False).hexdigest(), "ChecksumSHA256": _checksum(body)}
 

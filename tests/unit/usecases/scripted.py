@@ -220,6 +220,8 @@ class ScriptedSource(VideoSource):
         """What the next links opened end with; one is used up by each."""
         self.expired: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.padding = b""
+        """What makes every video longer."""
         self._faulty = False
         self.opened: list[str] = []
         self.known_length = True
@@ -231,7 +233,7 @@ class ScriptedSource(VideoSource):
 
     def video(self, url: str) -> bytes:
         """What is served under a link: the same for every signature of the same path."""
-        return self.files.get(url, mp4(url.partition("?")[0].encode() * 100))
+        return self.files.get(url, mp4(url.partition("?")[0].encode() * 100 + self.padding))
 
     @contextmanager
     def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it

@@ -17,7 +17,7 @@ from tests.unit.usecases.account import Account, empty
 from tests.unit.usecases.effects import READS, Fault, ProcessDeathError
 from tests.unit.usecases.figures import Figures
 from tests.unit.usecases.model import judge_at_rest
-from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError, mp4
+from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters import task_store
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -158,7 +158,7 @@ def generated(world: World) -> None:
 def generated_of_unknown_length(world: World) -> None:
     """Longer than what is one PUT, so that it goes in parts."""
     world.source.known_length = False
-    world.source.files["https://cdn.example.com/gen-1.mp4?Signature=a"] = mp4(bytes(PART_BYTES + 1))
+    world.source.padding = bytes(PART_BYTES)
     generated(world)
 
 
