@@ -51,7 +51,7 @@ local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMET
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
 
 chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
-	@exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
+	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
 
 # Two at a time is what the machines have that run this; the stack of the end-to-end tests is busy enough alone.
 test: lint ## Run every check and every test

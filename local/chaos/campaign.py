@@ -28,6 +28,7 @@ from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, poss
 from local.client import RelayClient
 from local.programs import ROOT, program_environment, run
 from local.stack import Stack
+from vidu_relay.adapters.task_store import REQUEST_WORDS
 
 __all__ = ["Campaign", "CampaignError", "judge_all", "parameters"]
 
@@ -173,7 +174,8 @@ class Campaign:
         deadline = time.monotonic() + DOOR_SECONDS
         while time.monotonic() < deadline:
             for item in self._items("task#"):
-                if json.loads(zlib.decompress(bytes(item["request"]["B"])))["prompt"] == prompt:
+                unpacker = zlib.decompressobj(zdict=REQUEST_WORDS)
+                if json.loads(unpacker.decompress(bytes(item["request"]["B"])))["prompt"] == prompt:
                     return str(item["pk"]["S"]).removeprefix("task#")
             time.sleep(0.5)
         raise CampaignError(f"No task was made of the file or event {prompt}")

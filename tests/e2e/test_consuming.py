@@ -54,6 +54,11 @@ def handlers() -> dict[str, str]:
     return {name.removeprefix("# consumer/"): text for name, text in named if name.startswith("# consumer/")}
 
 
+def printed_events() -> list[Body]:
+    """The events among the page's JSON."""
+    return [event for block in blocks(PAGE, "json") if "detail-type" in (event := json.loads(block))]
+
+
 def code() -> bytes:
     """The page's Python files and our models, as `sam package` would zip the folder."""
     archive = io.BytesIO()
@@ -153,7 +158,7 @@ def shape(value: Any) -> Any:
 
 
 def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
-    printed, _ = (json.loads(block) for block in blocks(PAGE, "json"))
+    printed, _ = printed_events()
     come = deepcopy(event)
 
     for one in (printed, come):
@@ -162,7 +167,7 @@ def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
 
 
 def test_rejection_on_the_page_looks_like_the_one_that_comes(relay: RelayClient) -> None:
-    _, printed = (json.loads(block) for block in blocks(PAGE, "json"))
+    _, printed = printed_events()
     request = {"model": "viduq2_pro_fast_reference2video", "images": [relay.image("fox.png")], "prompt": "x"}
     event_id = relay.put_event({"request": {**request, "duration": 9}})
     event = relay.rejection(relay.stack.event_source)

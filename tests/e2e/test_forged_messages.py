@@ -20,7 +20,7 @@ from tests.unit.template import FUNCTIONS
 
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 MISSING = "a" * 26
-PUBLISHERS = {"publish_events", "accept_request"}
+PUBLISHERS = {"publish_events", "accept_request", "notify_client"}
 
 Body = dict[str, Any]
 

@@ -16,6 +16,10 @@ VALIDATED: Counter[str] = Counter()
 """Events of this run that were held to their schema, by detail type."""
 
 
+PROBE = "Probe"
+"""What tests say with the credentials of a function that may speak as the relay: no event of the relay's."""
+
+
 class WatchedClient(RelayClient):
     """Fails at the first event of ours that is not as published, whoever looked for it, or nobody.
 
@@ -51,6 +55,8 @@ class WatchedClient(RelayClient):
             return
         self._seen.add(delivery)
         name, detail = event["detail-type"], event["detail"]
+        if name == PROBE:
+            return
         if event["source"] == SOURCE:
             faults = faults_of(name, detail)
             assert faults == [], f"{name} is not as docs/schemas/{name}.json says: {faults}"
