@@ -174,7 +174,7 @@ def _submit(groups: Any, name: str) -> None:
     command.add_argument("--seed", type=int, help="for a repeatable result")
     command.add_argument("--audio", action="store_true", default=None, help="with sound")
     command.add_argument("--off-peak", action="store_true", default=None, help="cheaper, within 48 hours")
-    command.add_argument("--callback-url", metavar="URL", help="kept with the task")
+    command.add_argument("--callback-url", metavar="URL", help="where your backend is told of the task, signed: https")
     command.add_argument(
         "--idempotency-key",
         metavar="KEY",
