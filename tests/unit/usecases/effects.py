@@ -61,7 +61,8 @@ class Effects:
         self.by_thread: defaultdict[int, list[str]] = defaultdict(list)
         self.resent: Counter[str] = Counter()
         """Which effects the SDK had twice, because the first reply was lost."""
-        self._dead: set[int] = set()
+        self._dead: set[threading.Thread] = set()
+        """Threads, not their idents: the system gives a dead one's to the next."""
 
     def arm(self, strike_at: int, fault: Fault) -> None:
         """Count from nought and strike at that effect."""
@@ -75,11 +76,11 @@ class Effects:
 
     def revive(self) -> None:
         """The process of this thread is over: what runs here next is another one."""
-        self._dead.discard(threading.get_ident())
+        self._dead.discard(threading.current_thread())
 
     def perform(self, name: str, call: Callable[[], Any]) -> Any:
         """Carry out one effect."""
-        if threading.get_ident() in self._dead:  # a dead process has no effects, not even in its `finally`
+        if threading.current_thread() in self._dead:  # a dead process has no effects, not even in its `finally`
             raise ProcessDeathError
         fault = self.gate(name)
         number = len(self.names)
@@ -106,7 +107,7 @@ class Effects:
         return reply
 
     def _death(self) -> ProcessDeathError:
-        self._dead.add(threading.get_ident())
+        self._dead.add(threading.current_thread())
         return ProcessDeathError()
 
 
