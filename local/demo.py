@@ -33,6 +33,7 @@ GENERATION_SECONDS = 5
 PATIENCE_SECONDS = 120
 LOST = "with nobody to ring"
 WORK_DIR = ROOT / ".local" / "demo"
+LOG = WORK_DIR / "logs" / "relay.log"
 
 
 class DemoFailedError(Exception):
@@ -87,40 +88,50 @@ def run(stack: Stack, say: Narrator) -> None:
 
 def watch(demo: Demo, prompt: str, say: Narrator, *, meanwhile: Callable[[], str | None] | None = None) -> str:
     """Submit a task, and show states and events as they come, until both have told of its end; the task's id."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     with ExitStack() as running:
         lines: queue.Queue[tuple[str, str]] = queue.Queue()
         events = running.enter_context(demo.tool(lines, say, "tail", "--tenant", demo.stack.tenant_id))
         events.wait_until_it_listens(PATIENCE_SECONDS)
         running.enter_context(demo.tool(lines, say, "submit", str(demo.request(prompt)), "--watch"))
         demo.submitted()
-        task_id, settled, last_event = "", "", ""
-        while not (settled and last_event == "VideoTaskCompleted"):
-            if time.monotonic() > deadline:
-                raise DemoFailedError(
-                    f"task {task_id or 'without id'} was not told of to its end in {PATIENCE_SECONDS} s"
-                )
-            if meanwhile and (news := meanwhile()):
-                say.text(news)
-            try:
-                command, line = lines.get(timeout=0.1)
-            except queue.Empty:
+        return follow(lines, say, meanwhile, PATIENCE_SECONDS)
+
+
+def follow(
+    lines: queue.Queue[tuple[str, str]], say: Narrator, meanwhile: Callable[[], str | None] | None, seconds: float
+) -> str:
+    """Show the lines of `relay submit --watch` and `relay tail` until both have told of the task's end; its id.
+
+    The two are not in step: `submit` may have ended before the event of the end arrives, or after it.
+    """
+    deadline = time.monotonic() + seconds
+    task_id, settled, told = "", False, False
+    while not (settled and told):
+        if time.monotonic() > deadline:
+            raise DemoFailedError(f"task {task_id or 'without id'} was not told of to its end in {seconds:g} s")
+        if meanwhile and (news := meanwhile()):
+            say.text(news)
+        try:
+            command, line = lines.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        if not line:
+            if command == "submit" and settled:
                 continue
-            if not line:
-                raise DemoFailedError(f"`relay {command}` ended before the task's end; see {_shown(demo.log)}")
-            said = json.loads(line)
-            if command == "tail":
-                last_event = said["detail-type"]
-                say.event(last_event, said["detail"]["event_id"])
-            elif "idempotency_key" in said:
-                task_id = said["task_id"]
-            elif not said["settled"]:
-                say.state(said["status"], f"by {said['source']}")
-            else:
-                settled = said["status"]
-                if settled != "completed":
-                    raise DemoFailedError(f"task {task_id} is {settled}: {said['error']}")
-        return task_id
+            raise DemoFailedError(f"`relay {command}` ended before the task's end; see {_shown(LOG)}")
+        said = json.loads(line)
+        if command == "tail":
+            told = told or said["detail-type"] == "VideoTaskCompleted"
+            say.event(said["detail-type"], said["detail"]["event_id"])
+        elif "idempotency_key" in said:
+            task_id = said["task_id"]
+        elif not said["settled"]:
+            say.state(said["status"], f"by {said['source']}")
+        else:
+            settled = True
+            if said["status"] != "completed":
+                raise DemoFailedError(f"task {task_id} is {said['status']}: {said['error']}")
+    return task_id
 
 
 def show(demo: Demo, task_id: str, say: Narrator, *, whole: bool) -> None:
@@ -144,7 +155,6 @@ class Demo:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.client = RelayClient(stack)
-        self.log = WORK_DIR / "logs" / "relay.log"
         self._submitted_at = 0.0
         self._swept = False
         self._file = WORK_DIR / "tmp" / "stack.json"
@@ -171,7 +181,7 @@ class Demo:
     def tool(self, lines: queue.Queue[tuple[str, str]], say: Narrator, *words: str) -> Tool:
         """`cli/relay --json` with these words, whose lines go into the queue."""
         say.command(*(_shown(Path(word)) if word.startswith("/") else word for word in words))
-        return Tool([str(ROOT / "cli" / "relay"), f"--local={self._file}", "--json", *words], words[0], lines, self.log)
+        return Tool([str(ROOT / "cli" / "relay"), f"--local={self._file}", "--json", *words], words[0], lines, LOG)
 
     def fetch(self, task_id: str, say: Narrator) -> Path:
         """Fetch the task's video with `relay get`; its path."""
@@ -182,7 +192,7 @@ class Demo:
             except queue.Empty:
                 raise DemoFailedError(f"`relay get` took longer than {PATIENCE_SECONDS} s") from None
         if not line:
-            raise DemoFailedError(f"`relay get` failed; see {_shown(self.log)}")
+            raise DemoFailedError(f"`relay get` failed; see {_shown(LOG)}")
         (saved,) = json.loads(line)["videos"]
         return Path(saved["path"])
 
