@@ -44,10 +44,16 @@ class Exchange:
         self.path, _, self.query = handler.path.partition("?")
         self.headers = handler.headers
         self.arrived_at = time.time()
-        self.status: int | None = None
         self.bytes_sent = 0
         self.note: dict[str, Any] = {}
+        self.entry: dict[str, Any] = {"at": self.arrived_at, "method": self.method, "path": self.path, "status": None}
         self._body: bytes | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The status it is answered with; None while it is not."""
+        status: int | None = self.entry["status"]
+        return status
 
     def body(self) -> bytes:
         """The request's body, read once. Raises `BodyTooLargeError` beyond `MAX_READ_BYTES`."""
@@ -66,7 +72,7 @@ class Exchange:
 
     def start(self, status: int, headers: Mapping[str, str], first: bytes = b"") -> None:
         """Send the head exactly as given (plus `Date` and `Server`) and the first bytes of the body."""
-        self.status = status
+        self.entry["status"] = status
         self._handler.send_response(status)
         for name, value in headers.items():
             self._handler.send_header(name, value)
@@ -171,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._body_read = False
         exchange = Exchange(self, self.server)
         began = time.monotonic()
-        record = self.server.record(exchange)
+        self.server.record(exchange)
         try:
             self.server.route(exchange)
             if self.body_unread():
@@ -180,8 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             exchange.send_json(413, {"message": "request body too large"})
         finally:
             took = time.monotonic() - began
-            record.update(status=exchange.status, bytes_sent=exchange.bytes_sent, seconds=round(took, 4))
-            record.update(exchange.note)
+            exchange.entry.update(bytes_sent=exchange.bytes_sent, seconds=round(took, 4))
             self.server.log(f"{exchange.method} {exchange.path} {exchange.status or 'no answer'} {took * 1000:.0f} ms")
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815 - the base class looks for these names
@@ -217,7 +222,7 @@ class HttpServer(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._to_reset: set[socket.socket] = set()
-        self._requests: deque[dict[str, Any]] = deque(maxlen=_REQUESTS_KEPT)
+        self._requests: deque[tuple[dict[str, Any], dict[str, Any]]] = deque(maxlen=_REQUESTS_KEPT)
         super().__init__(("127.0.0.1", port), _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="simulator-http")
         self._thread.start()
@@ -227,17 +232,18 @@ class HttpServer(ThreadingHTTPServer):
         """The port it listens on."""
         return int(self.server_address[1])
 
-    def record(self, exchange: Exchange) -> dict[str, Any]:
-        """Enter the exchange into the list of requests; the entry is completed when it ends."""
-        entry = {"at": exchange.arrived_at, "method": exchange.method, "path": exchange.path, "status": None}
+    def record(self, exchange: Exchange) -> None:
+        """Enter the exchange into the list of requests.
+
+        What it notes shows at once: a client that has its answer may ask before the exchange has ended here.
+        """
         with self._lock:
-            self._requests.append(entry)
-        return entry
+            self._requests.append((exchange.entry, exchange.note))
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request so far (the latest 100,000), oldest first."""
         with self._lock:
-            return [dict(entry) for entry in self._requests]
+            return [{**entry, **note} for entry, note in self._requests]
 
     def forget_requests(self) -> None:
         """Empty the list of requests."""

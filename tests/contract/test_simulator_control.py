@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
+from local.simulator.server import Exchange, HttpServer
 from tests.contract.simulator_client import (
     Receiver,
     call,
@@ -49,6 +50,24 @@ def test_scripts_can_be_added_listed_and_removed_over_http(provider: Simulator) 
     control(provider, "DELETE", f"/scripts/{script_id}")
     assert control(provider, "GET", "/scripts") == []
     assert call("DELETE", f"{provider.control_url}/scripts/{script_id}").status == 404
+
+
+def test_a_request_is_listed_with_its_note_as_soon_as_it_is_answered() -> None:
+    asked, errors = threading.Event(), list[BaseException]()
+
+    def answer_and_linger(exchange: Exchange) -> None:
+        exchange.note["call"] = "create"
+        exchange.send_json(200, {})
+        assert asked.wait(30)
+
+    server = HttpServer(0, answer_and_linger, log=lambda _: None, on_error=errors.append)
+    try:
+        call("GET", f"http://127.0.0.1:{server.port}/any")
+        (listed,) = server.requests()
+    finally:
+        asked.set()
+        server.stop()
+    assert (listed["call"], listed["status"], errors) == ("create", 200, [])
 
 
 def test_a_task_shows_the_request_as_received_without_the_key(provider: Simulator) -> None:
