@@ -59,6 +59,7 @@ ONLY_IN: dict[str, set[str]] = {
     "requests": TALK_TO_THE_PROVIDER,
     "vidu_relay.outbound.exchange": TALK_TO_THE_PROVIDER,
     "vidu_relay.adapters.provider_gateway": TALK_TO_THE_PROVIDER,
+    "vidu_relay.adapters.provider_vidu": set(),  # the stack that starts here talks to the gateway
 }
 """What only some functions load."""
 

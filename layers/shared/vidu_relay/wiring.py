@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
-from vidu_relay.adapters.provider_gateway import GatewayProvider
-from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.callback_token import CallbackKeys
@@ -41,10 +39,18 @@ def provider_key(secret_arn: str) -> ProviderKey:
 
 def provider(settings: ProviderSettings) -> Provider:
     """The provider that the template's `ProviderName` chose. Raises `ConfigurationError` for an unknown name."""
-    for kind in (GatewayProvider, ViduProvider):
-        if kind.name == settings.provider_name:
-            return kind(settings.provider_base_url, provider_key(settings.provider_secret_arn))
-    raise ConfigurationError(f"PROVIDER_NAME: there is no provider {settings.provider_name!r}")
+    key = provider_key(settings.provider_secret_arn)
+    match settings.provider_name:  # a function loads the one it talks to
+        case "gateway":
+            from vidu_relay.adapters.provider_gateway import GatewayProvider
+
+            return GatewayProvider(settings.provider_base_url, key)
+        case "vidu":
+            from vidu_relay.adapters.provider_vidu import ViduProvider
+
+            return ViduProvider(settings.provider_base_url, key)
+        case unknown:
+            raise ConfigurationError(f"PROVIDER_NAME: there is no provider {unknown!r}")
 
 
 def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
