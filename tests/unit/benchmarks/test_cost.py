@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cost import Bill, _add_call, _naive, _ours, _standing, _write_units
+from benchmarks.cost import Bill, Costs, _add_call, _naive, _ours, _standing, _write_units, judged
 from benchmarks.prices import PRICES
 
 
@@ -43,6 +43,29 @@ def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], un
 def test_what_has_no_price_cannot_be_charged() -> None:
     with pytest.raises(KeyError):
         Bill("").add("DynamoDB sprite", 1)
+
+
+def test_tasks_whose_callbacks_are_lost_are_not_charged_as_healthy_ones_besides() -> None:
+    none = Bill("")
+    costs = Costs(
+        healthy=_bill("S3 PUT", 1000),
+        lost=_bill("S3 PUT", 3000),
+        reading=none,
+        look=none,
+        off_peak=none,
+        naive=none,
+        sweeps=none,
+        polling=none,
+        standing=none,
+        writes_per_task=4,
+        record_bytes=1024,
+    )
+
+    whole, watching, *_ = judged(costs)
+
+    of_1000 = 980 * costs.healthy.dollars / 1000 + 20 * costs.lost.dollars / 1000
+    assert whole.middle == pytest.approx(of_1000)
+    assert watching.middle == pytest.approx(of_1000 - costs.healthy.dollars)
 
 
 def test_a_bill_is_the_sum_of_its_units() -> None:
