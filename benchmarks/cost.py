@@ -53,7 +53,11 @@ CLIENT_READS = 2
 """How often a client reads its task. A client that listens to events reads none."""
 OFF_PEAK_HOURS = 12
 POLLS_OF_A_QUEUE = 5
-"""Lambda keeps five long polls of 20 s on each queue, busy or not (Lambda developer guide, SQS)."""
+"""Lambda keeps five long polls of 20 s on each queue, busy or not.
+
+It goes down to two only where no `MaximumConcurrency` is set (Lambda developer guide, scaling behavior for SQS); ours
+have one, so that a queue cannot take a new account's ten executions.
+"""
 LAPSED = 0.02
 """Tasks whose callbacks are lost, in the mix that "watching" is computed for."""
 
