@@ -53,6 +53,33 @@ def test_validation_lists_every_fault_by_its_place(relay: Relay) -> None:
     assert relay.gateway.requests == []
 
 
+@pytest.mark.parametrize("name", ["images", "subjects", "names", "a long name", "mentions"])
+def test_answer_stays_small_however_much_is_wrong(relay: Relay, name: str) -> None:
+    image = "https://images.example.com/f.png"
+    subjects = [{"id": str(number) * 100, "images": [image]} for number in range(1, 8)]
+    bodies: dict[str, dict[str, Any]] = {
+        "images": {"images": [1] * 100_000},
+        "subjects": {"subjects": [{"id": 1, "images": [1] * 100_000}] * 7},
+        "names": {str(number): 1 for number in range(20_000)},
+        "a long name": {"x" * 1_000_000: 1, "images": [image]},
+        "mentions": {"prompt": "@a " * 600, "model": "viduq2_pro_fast_reference2video", "subjects": subjects},
+    }
+    answer = submit(relay, bodies[name])
+    assert answer["statusCode"] == 422
+    assert problem_of(answer)["errors"]
+    assert len(answer["body"]) < 100_000
+
+
+def test_faults_that_are_not_listed_are_counted(relay: Relay) -> None:
+    subjects = [{"id": "1", "images": ["https://images.example.com/f.png"]}]
+    request = {"model": "viduq2_pro_fast_reference2video", "subjects": subjects}
+    hundred = problem_of(submit(relay, {**request, "prompt": "@a " * 100}))
+    more = problem_of(submit(relay, {**request, "prompt": "@a " * 103}))
+    assert len(hundred["errors"]) == len(more["errors"]) == 100
+    assert "not listed" not in hundred["detail"]
+    assert "3 more are not listed" in more["detail"]
+
+
 def test_fault_does_not_repeat_what_was_sent(relay: Relay) -> None:
     answer = submit(relay, {"model": "secret-of-the-client", "prompt": 7, "images": "data:image/png;base64,AAAA"})
     assert "secret-of-the-client" not in answer["body"]

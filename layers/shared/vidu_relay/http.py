@@ -27,6 +27,9 @@ __all__ = [
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """A Lambda event may have 6 MB, and API Gateway escapes or encodes the body in it."""
 
+MAX_FAULTS = 100
+"""So many of a request's faults are told at once; an answer of a function has 6 MB at most."""
+
 STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "malformed_json": HTTPStatus.BAD_REQUEST,
     "malformed_body": HTTPStatus.BAD_REQUEST,
@@ -121,9 +124,11 @@ def problem_document(error: InvalidRequestError) -> dict[str, Any]:
     if error.faults:
         more["errors"] = [
             {"loc": fault.loc, "msg": fault.msg, **({"code": fault.code} if fault.code else {})}
-            for fault in error.faults
+            for fault in error.faults[:MAX_FAULTS]
         ]
-    return _document(status, error.code, error.detail, more)
+    left = len(error.faults) - MAX_FAULTS
+    detail = f"{error.detail} {left} more are not listed." if left > 0 else error.detail
+    return _document(status, error.code, detail, more)
 
 
 def _document(status: int, code: str, detail: str, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.identifiers import fingerprint
 from vidu_relay.domain.request import MODEL, VideoRequest, parse_request
+from vidu_relay.domain.request_form import MAX_MEMBERS
 from vidu_relay.domain.submission import provider_params
 
 URL = "https://images.example/a.png"
@@ -180,6 +181,36 @@ def test_every_fault_is_listed() -> None:
 def test_one_fault_is_not_reported_as_two() -> None:
     """A subject that is refused must not make its list look empty: the client would look in the wrong place."""
     assert [fault.loc for fault in refusal(**with_subjects(subject(voice="x"))).faults] == ["subjects.0.voice"]
+
+
+CROWD = MAX_MEMBERS + 1
+NAMES = {f"p{number}": 1 for number in range(CROWD)}
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "changes"),
+    [
+        ("", "validation_error", NAMES),
+        ("images", "008017003", {"images": [1] * CROWD}),
+        ("subjects", "validation_error", {"images": ..., "subjects": [1] * CROWD}),
+        ("subjects.1", "validation_error", with_subjects(subject(), {**subject("2"), **NAMES})),
+        ("subjects.0.images", "validation_error", with_subjects({"id": "1", "images": [1] * CROWD})),
+    ],
+    ids=["", "images", "subjects", "subject", "subject's images"],
+)
+def test_a_crowd_is_one_fault_and_not_one_for_each_of_it(where: str, code: str, changes: dict[str, Any]) -> None:
+    error = refusal(**changes)
+    assert error.code == code
+    assert [fault.loc for fault in error.faults] == [where]
+
+
+def test_a_crowd_in_what_is_refused_anyhow_makes_no_difference() -> None:
+    assert [fault.loc for fault in refusal(extra=[1] * CROWD, images=NAMES).faults] == ["images", "extra"]
+
+
+def test_the_place_of_a_fault_is_short_however_long_a_name_is() -> None:
+    (fault,) = refusal(**{"x" * 100_000: 1}).faults
+    assert fault.loc == "x" * 100
 
 
 def test_a_refusal_does_not_repeat_what_was_sent() -> None:

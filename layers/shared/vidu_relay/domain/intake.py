@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
+from vidu_relay.domain.request_form import form_faults
 
 __all__ = [
     "REJECTED_PREFIX",
@@ -109,7 +110,7 @@ def with_whole_addresses(body: bytes, file: DroppedFile) -> bytes:
         request = json.loads(body.decode())
     except (ValueError, RecursionError):
         return body
-    if not isinstance(request, dict):
+    if not isinstance(request, dict) or any(form_faults(request)):
         return body
     faults: list[Fault] = []
     changed = False

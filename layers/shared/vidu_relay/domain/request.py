@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, name_data_uri, read_s3_uri, with_images
+from vidu_relay.domain.request_form import form_faults
 
 __all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "parse_request"]
 
@@ -33,6 +34,8 @@ MAX_URL_CHARACTERS = 2048  # ours: the page gives none; what servers and browser
 MAX_SUBJECT_ID_CHARACTERS = 100  # ours
 MAX_VOICE_ID_CHARACTERS = 200  # ours
 MAX_META_DATA_CHARACTERS = 65_536  # ours
+MAX_PLACE_CHARACTERS = 100
+"""Of each part of a fault's place: the name of an unknown parameter is as long as its sender likes."""
 
 CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
 CODE_IMAGES_OR_SUBJECTS = "008017002"
@@ -213,16 +216,36 @@ def parse_request(body: bytes | str, *, off_peak_available: bool) -> VideoReques
     Raises `InvalidRequestError`: code `malformed_json` if it is not JSON at all; else `validation_error`, or the
     provider's own code if one fits, with every fault listed by location.
     """
+    raw = _read(body)
+    check_form(raw)
     try:
         request = VideoRequest.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error, body) from None  # the pydantic error repeats the input, payload and images included
+        raise _invalid(error, raw) from None  # the pydantic error repeats the input, payload and images included
     if request.off_peak and not off_peak_available:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
     return request
 
 
-def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
+def check_form(raw: Any) -> None:
+    """Raises `InvalidRequestError`, as `parse_request` does, if a request's outer form is wrong (`form_faults`)."""
+    form = tuple(form_faults(raw))
+    if form:
+        coded = tuple(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
+        told = {fault.loc for fault in coded}
+        raise _refusal((*coded, *(fault for fault in form if fault.loc not in told)))
+
+
+def _read(body: bytes | str) -> Any:
+    try:
+        return from_json(body)
+    except ValueError as error:
+        marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
+        why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else str(error)
+        raise InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.") from None
+
+
+def _invalid(error: ValidationError, raw: Any) -> InvalidRequestError:
     faults: list[Fault] = []
     whole = False
     items = error.errors(include_url=False, include_input=False)
@@ -231,19 +254,14 @@ def _invalid(error: ValidationError, body: bytes | str) -> InvalidRequestError:
     for item in items:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue
-        if item["type"] == "json_invalid":
-            marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
-            why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else item["ctx"]["error"]
-            return InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.")
         if item["type"] == "request":
             faults.extend(item["ctx"]["faults"])
             whole = True
         else:
             faults.append(Fault(_location(item["loc"]), _message(item)))
-    if not whole:  # single fields were wrong, so the rules between fields did not run: run those that need no types
-        raw = from_json(body)
-        if isinstance(raw, dict):
-            faults.extend(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
+    if not whole and isinstance(raw, dict):
+        # single fields were wrong, so the rules between fields did not run: run those that need no types
+        faults.extend(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
     return _refusal(tuple(faults))
 
 
@@ -253,7 +271,7 @@ def _refusal(faults: tuple[Fault, ...]) -> InvalidRequestError:
 
 
 def _location(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc)
+    return ".".join(str(part)[:MAX_PLACE_CHARACTERS] for part in loc)
 
 
 def _message(item: Mapping[str, Any]) -> str:
