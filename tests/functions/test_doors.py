@@ -63,8 +63,8 @@ def by_file(relay: Relay, body: bytes) -> Answer:
 def by_event(relay: Relay, body: bytes) -> Answer:
     message = sample("accept_request__event")
     event = json.loads(message["Records"][0]["body"])
-    event["detail"] = {"request": json.loads(body), "idempotency_key": KEY}
-    message["Records"][0]["body"] = json.dumps(event)
+    event["detail"] = {"request": "%request%", "idempotency_key": KEY}
+    message["Records"][0]["body"] = json.dumps(event).replace('"%request%"', body.decode())  # its very text
     relay.invoke("accept_request", message)
     return published(relay)
 
@@ -187,12 +187,15 @@ def test_what_is_no_json_gets_the_same_document_over_http_and_from_a_file(relay:
     assert by_file(relay, body) == over_http
 
 
-@pytest.mark.parametrize("door", ["http", "file"])
-def test_of_a_repeated_name_the_last_value_counts(relay: Relay, door: str) -> None:
-    body = json.dumps(GOOD)[:-1] + ', "duration": 1, "duration": 4}'
-    answer = DOORS[door](relay, body.encode())
-    assert answer.task
-    assert answer.task["request"]["duration"] == 4
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("image", ["https://images.example.com/fox.png", "fox.png"])  # a key is made whole from a file
+def test_parameter_given_twice_is_refused_at_every_door(relay: Relay, door: str, image: str) -> None:
+    good = {**GOOD, "subjects": [{"id": "fox", "images": [image]}]}
+    answer = DOORS[door](relay, (json.dumps(good)[:-1] + ', "duration": 1, "duration": 4}').encode())
+    assert answer.problem
+    assert (answer.problem["status"], answer.problem["code"]) == (422, "validation_error")
+    assert [fault["loc"] for fault in answer.problem["errors"]] == ["duration"]
+    assert relay.gateway.requests == []
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -375,11 +375,32 @@ def test_a_number_out_of_this_world_is_refused(seed: bytes) -> None:
         parse_request(text, off_peak_available=True)
 
 
-def test_of_a_parameter_given_twice_what_is_checked_is_what_is_sent() -> None:
-    text = json.dumps(BASE)[:-1] + ',"prompt":"second","duration":99,"duration":5}'
-    request = parse_request(text, off_peak_available=True)
-    assert provider_params(request.given())["prompt"] == request.prompt == "second"
-    assert provider_params(request.given())["duration"] == 5
+TWICE = [
+    (["duration"], '"duration":5,"duration":8'),
+    (["duration"], '"duration":5,"duration":5'),
+    (["prompt", "payload"], '"prompt":"second","payload":"a","payload":"b","payload":null'),
+    (["prompt"], '"pr\\u006fmpt":"second"'),  # another spelling of the same name
+    (["subjects.1.id"], '"images":null,"subjects":[{"id":"1","images":["%(url)s"]},{"id":"2","id":"2","images":[]}]'),
+    (["subjects.0.images"], '"subjects":[{"id":"1","images":["%(url)s"],"images":["%(url)s"]}]'),
+]
+
+
+@pytest.mark.parametrize(("where", "more"), TWICE, ids=[more for _, more in TWICE])
+def test_a_parameter_given_twice_is_refused_before_one_of_them_is_paid_for(where: list[str], more: str) -> None:
+    base = {name: value for name, value in BASE.items() if f'"{name}"' not in more or name == "prompt"}
+    text = json.dumps(base)[:-1] + "," + more % {"url": URL} + "}"
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(text, off_peak_available=True)
+    assert caught.value.code == "validation_error"
+    assert [fault.loc for fault in caught.value.faults] == where
+    assert all("more than once" in fault.msg for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("digits", [4299, 4300, 4301, 100_000])
+def test_a_number_with_no_end_is_refused_by_whichever_reader_meets_it(digits: int) -> None:
+    text = json.dumps(BASE)[:-1] + ',"seed":' + "9" * digits + "}"
+    with pytest.raises(InvalidRequestError):
+        parse_request(text, off_peak_available=True)
 
 
 def test_a_null_byte_survives() -> None:

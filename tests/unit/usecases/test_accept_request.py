@@ -15,6 +15,7 @@ from tests.unit.usecases.world import EVENT_SOURCE, TENANT, World
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotCreatedError
 from vidu_relay.domain.intake import MAX_REJECTION_BYTES, DroppedFile, RequestEvent
 from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.request_form import read_json
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 
@@ -413,6 +414,13 @@ def test_event_that_is_none_of_ours_says_what_it_should_be(world: World, detail:
     (rejection,) = world.rejections()
     assert rejection["error"]["code"] == "validation_error"
     assert all(fault["loc"].startswith("detail.") for fault in rejection["error"]["errors"])
+
+
+def test_field_of_an_event_given_twice_is_refused(world: World) -> None:
+    detail = read_json('{"request": {}, "request": {"prompt": "which one?"}}')
+    assert world.accept(world.event(detail=detail)) is None
+    (rejection,) = world.rejections()
+    assert [fault["loc"] for fault in rejection["error"]["errors"]] == ["detail.request"]
 
 
 @pytest.mark.parametrize("request_", [None, 5, "x", [], "{}"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from vidu_relay.domain.intake import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
+from vidu_relay.domain.request_form import read_json
 
 __all__ = ["read_request"]
 
@@ -18,7 +17,7 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
     replayed event is such a thing: whoever redrives it means a request that was made before.
     """
     try:
-        event = json.loads(body)
+        event = read_json(body)
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":

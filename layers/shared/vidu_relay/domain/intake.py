@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.request_form import form_faults
+from vidu_relay.domain.request_form import form_faults, read_json
 
 __all__ = [
     "REJECTED_PREFIX",
@@ -107,7 +107,7 @@ def with_whole_addresses(body: bytes, file: DroppedFile) -> bytes:
     that begin with a slash or have an empty, `.` or `..` part: they could lead out of the folder.
     """
     try:
-        request = json.loads(body.decode())
+        request = read_json(body.decode())
     except (ValueError, RecursionError):
         return body
     if not isinstance(request, dict) or any(form_faults(request)):

@@ -20,9 +20,9 @@ from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, name_data_uri, read_s3_uri, with_images
-from vidu_relay.domain.request_form import form_faults
+from vidu_relay.domain.request_form import form_faults, read_json
 
-__all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "parse_request"]
+__all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "check_form", "parse_request"]
 
 MODEL = "viduq2_pro_fast_reference2video"
 MAX_SUBJECTS = 7
@@ -238,8 +238,9 @@ def check_form(raw: Any) -> None:
 
 def _read(body: bytes | str) -> Any:
     try:
-        return from_json(body)
-    except ValueError as error:
+        from_json(body)  # the model's own reader, the stricter of the two
+        return read_json(body)
+    except (ValueError, RecursionError) as error:
         marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
         why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else str(error)
         raise InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.") from None

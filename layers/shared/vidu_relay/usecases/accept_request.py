@@ -15,7 +15,8 @@ from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
-from vidu_relay.domain.request import parse_request
+from vidu_relay.domain.request import check_form, parse_request
+from vidu_relay.domain.request_form import TWICE, repeated_names
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
@@ -131,10 +132,12 @@ def _event(asked: RequestEvent) -> tuple[bytes, str]:
         for name in asked.detail
         if name not in DETAIL_FIELDS
     ]
+    faults += [Fault(f"detail.{name}", TWICE) for name in repeated_names(asked.detail)]
     if "request" not in asked.detail:
         faults.append(Fault("detail.request", "is missing: the body of POST /v1/tasks"))
     if faults:
         raise InvalidRequestError("validation_error", "The event is not valid. See `errors`.", tuple(faults))
+    check_form(asked.detail["request"])  # before it is written anew, once each name
     key = asked.detail.get("idempotency_key")
     if key is not None:
         check_idempotency_key(key if isinstance(key, str) else "")
