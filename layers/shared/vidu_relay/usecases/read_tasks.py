@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def list_tasks(
     """
     wanted = _status(status)
     size = _limit(limit)
-    after = _read_cursor(cursor)
+    after = _read_cursor(cursor, tenant_id)
     found: list[Task] = []
     seen = 0
     while seen < KEYS_PER_PAGE:
@@ -81,7 +82,7 @@ def list_tasks(
             after = None
             break
     shown = [represent(task, sign=videos.link) for task in found]
-    return TaskPage(shown, _cursor(after) if after else None)
+    return TaskPage(shown, _cursor(after, tenant_id) if after else None)
 
 
 def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | None:
@@ -110,20 +111,27 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _cursor(after: tuple[int, str]) -> str:
-    return base64.urlsafe_b64encode(f"{after[0]}.{after[1]}".encode()).rstrip(b"=").decode()
+def _cursor(after: tuple[int, str], tenant_id: str) -> str:
+    """A position and a checksum of it and of whose list it is in.
+
+    The checksum is no signature: it tells what was bent or is another tenant's. Who computes one gains a position
+    within the own tasks, and nothing else.
+    """
+    position = f"{after[0]}.{after[1]}"
+    digest = hashlib.sha256(f"{tenant_id}\0{position}".encode()).hexdigest()
+    return base64.urlsafe_b64encode(f"{position}.{digest[:16]}".encode()).rstrip(b"=").decode()
 
 
-def _read_cursor(text: str | None) -> tuple[int, str] | None:
-    """Where a page begins. It names a position within the caller's own tasks only, so it needs no signature."""
+def _read_cursor(text: str | None, tenant_id: str) -> tuple[int, str] | None:
+    """Where a page begins, from a cursor that was handed out for this tenant's list."""
     if text is None:
         return None
     try:
         plain = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
-        created_at, _, task_id = plain.partition(".")
+        created_at, task_id, _ = plain.split(".")
         position = int(created_at), task_id
     except (ValueError, binascii.Error) as error:
         raise InvalidCursorError from error
-    if _cursor(position) != text or not TASK_ID.fullmatch(task_id) or not 0 <= position[0] < 10**14:
+    if _cursor(position, tenant_id) != text or not TASK_ID.fullmatch(task_id) or not 0 <= position[0] < 10**14:
         raise InvalidCursorError
     return position
