@@ -289,6 +289,22 @@ def test_adoption_reads_either_name_of_the_id(world: World, name: str) -> None:
     assert world.ring(task.task_id, {name: "gen-1"}).remote_id == "gen-1"
 
 
+@pytest.mark.parametrize(
+    "body", [{"id": 7, "status": "processing"}, {"data": {"id": "7"}}, {"data": {"task_id": 7, "state": "processing"}}]
+)
+def test_adoption_reads_the_id_in_every_form_that_other_replies_may_have(world: World, body: dict[str, Any]) -> None:
+    """A create reply may give a number, and wrap it: what would have been read there is read here."""
+    world.provider.reply_id = "7"
+    task = lost(world)
+    assert world.ring(task.task_id, body).remote_id == "7"
+
+
+def test_end_that_is_claimed_inside_a_wrapper_is_heard(world: World) -> None:
+    task = world.submit()
+    world.ring(task.task_id, {"code": 200, "data": DONE})
+    assert world.executions() == [(task.task_id, task.lease + 1)]
+
+
 def test_adoption_tries_every_id_of_the_body(world: World) -> None:
     task = lost(world)
     assert world.ring(task.task_id, {"id": "upstream-only", "task_id": "gen-1"}).remote_id == "gen-1"
@@ -327,7 +343,9 @@ def test_another_tasks_video_is_not_adopted(world: World) -> None:
     assert world.task(task.task_id).videos == ()
 
 
-@pytest.mark.parametrize("body", [b"{}", b"<html>", b'{"id": 7}', b'{"id": ""}', b'{"id": "' + b"x" * 513 + b'"}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b"<html>", b'{"id": true}', b'{"id": [7]}', b'{"id": ""}', b'{"id": "' + b"x" * 513 + b'"}']
+)
 def test_callback_that_names_no_id_leaves_a_lost_create_as_it_is(world: World, body: bytes) -> None:
     task = lost(world)
     assert world.ring(task.task_id, body) == task

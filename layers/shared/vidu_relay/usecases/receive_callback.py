@@ -6,10 +6,9 @@ an end is near (a claim of an end which the read does not show yet), or under wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
@@ -27,6 +26,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
+from vidu_relay.outbound.reply_fields import json_object, text
 from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.record_change import record_change
@@ -36,6 +36,7 @@ __all__ = ["Callback", "CallbackPorts", "receive_callback"]
 
 ENDS = frozenset({"completed", "success", "failed"})
 RUNNING = frozenset({"processing", "in_progress"})
+CLAIM_IDS = ("id", "task_id")
 
 SignatureMode = Literal["off", "verify-if-present", "require"]
 
@@ -174,15 +175,11 @@ def _watch_now(task: Task, ports: CallbackPorts) -> Task:
 
 
 def _read_claim(body: bytes) -> _Claim:
-    """What the body says, from `status` or `state` and `id` or `task_id`. Never raises: nonsense claims nothing."""
-    try:
-        content: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return _Claim()
-    if not isinstance(content, dict):
-        return _Claim()
+    """What the body says, from `status` or `state` and `id` or `task_id`. Never raises: nonsense claims nothing.
+
+    An id may be a number and stand inside a wrapper, as in the replies to our own calls.
+    """
+    content = json_object(body, CLAIM_IDS) or {}
     state = next((content[name] for name in ("state", "status") if isinstance(content.get(name), str)), None)
-    ids = dict.fromkeys(
-        value for name in ("id", "task_id") if isinstance(value := content.get(name), str) and is_remote_id(value)
-    )
+    ids = dict.fromkeys(found for name in CLAIM_IDS if (found := text(content.get(name))) and is_remote_id(found))
     return _Claim(state.lower() if state else None, tuple(ids))
