@@ -141,6 +141,11 @@ REFUSED: dict[str, tuple[Body | list[Any], int, str]] = {
     "off-peak": ({**GOOD, "off_peak": True}, 422, "validation_error"),
     "many faults": ({**GOOD, "duration": 0, "audio": 1, "resolution": "4k"}, 422, "validation_error"),
     "no object": ([], 422, "validation_error"),
+    "data URI in capitals": (
+        {**without("subjects"), "images": ["DATA:image/png;base64,AAAA"]},
+        422,
+        "validation_error",
+    ),
     "a crowd of images": ({**without("subjects"), "images": ["fox.png", *[1] * 5000]}, 422, "008017003"),
     "a crowd of names": ({**GOOD, **{str(number): 1 for number in range(5000)}}, 422, "validation_error"),
     "a crowd of mentions": ({**GOOD, "prompt": "@a " * 600}, 422, "validation_error"),

@@ -265,6 +265,15 @@ def test_an_image_that_the_provider_could_not_read_is_refused(image: str) -> Non
     assert [fault.loc for fault in refusal(images=[URL, image]).faults] == ["images.1"]
 
 
+@pytest.mark.parametrize(
+    "image",
+    ["DATA:image/png;base64," + PIXELS * 200, "Data:image/PNG;base64," + PIXELS, "data:image/PNG;base64," + PIXELS],
+)
+def test_a_data_uri_in_other_letters_is_told_how_to_write_it(image: str) -> None:
+    (fault,) = refusal(images=[image]).faults
+    assert "must begin with data:image/png;base64," in fault.msg
+
+
 # --- rules between parameters, and the provider's codes
 
 

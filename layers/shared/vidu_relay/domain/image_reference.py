@@ -22,6 +22,7 @@ __all__ = [
     "content_type_of",
     "each_image",
     "image_key",
+    "is_data_uri",
     "name_data_uri",
     "read_data_uri",
     "read_s3_uri",
@@ -90,6 +91,11 @@ def content_type_of(head: bytes) -> str | None:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     return None
+
+
+def is_data_uri(text: str) -> bool:
+    """Whether a text is meant as a data URI, in whatever case its scheme is written: only the small one is taken."""
+    return text[: len(DATA_SCHEME)].lower() == DATA_SCHEME
 
 
 def read_data_uri(uri: str) -> bytes:

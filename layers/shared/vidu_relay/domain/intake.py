@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
+from vidu_relay.domain.image_reference import is_data_uri
 from vidu_relay.domain.request_form import form_faults, read_json
 
 __all__ = [
@@ -142,7 +143,7 @@ def _image_lists(request: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _is_address(image: str) -> bool:
-    return "://" in image or image.startswith("data:")
+    return "://" in image or is_data_uri(image)
 
 
 def rejection_detail(

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError, from_json
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.image_reference import S3_SCHEME, name_data_uri, read_s3_uri, with_images
+from vidu_relay.domain.image_reference import S3_SCHEME, is_data_uri, name_data_uri, read_s3_uri, with_images
 from vidu_relay.domain.request_form import form_faults, read_json
 
 __all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "check_form", "parse_request"]
@@ -61,7 +61,7 @@ def _url(value: str) -> str:
 def _image(value: str) -> str:
     if value.startswith(S3_SCHEME):
         return _s3_uri(value)
-    if not value.startswith("data:"):
+    if not is_data_uri(value):
         return _url(value)
     match = _DATA_URI.match(value)
     if not match:
