@@ -40,6 +40,9 @@ class Web(ImageSource):
         if isinstance(there, BadImageError):
             raise there
         content = there() if callable(there) else there
+        for block in range(16_384, most, 16_384):
+            if enough(content[:block], len(content)):
+                break
         return ImageHead(content[:most], self.sizes.get(url, len(content)))
 
 
@@ -107,6 +110,28 @@ def test_dimensions_must_stand_in_the_first_mebibyte(world: World) -> None:
     web.images["https://a.example/x.jpg"] = content
     found = faults(world, put(world, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
     assert found == dict.fromkeys(("images.0", "images.1"), "image_unreadable")
+
+
+@pytest.mark.parametrize("door", ["s3", "url"])
+def test_what_has_no_dimensions_is_searched_a_few_times_only(
+    world: World, door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+    look_for = module._dimensions
+
+    def counted(data: bytes) -> tuple[int, int] | None:
+        searched.append(len(data))
+        return look_for(data)
+
+    monkeypatch.setattr(module, "_dimensions", counted)
+    content, web = b"\xff\xd8\xff\xe0\0\2" + bytes(2 * MIB), Web()
+    if door == "s3":
+        image = put(world, f"uploads/{TENANT}/x.jpg", content)
+    else:
+        image = "https://a.example/x.jpg"
+        web.images[image] = content
+    assert faults(world, image, web=web) == {"images.0": "image_unreadable"}
+    assert 0 < sum(searched) <= 4 * MIB
 
 
 def test_empty_object_is_no_image(world: World) -> None:
