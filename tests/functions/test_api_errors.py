@@ -70,6 +70,14 @@ def test_answer_stays_small_however_much_is_wrong(relay: Relay, name: str) -> No
     assert len(answer["body"]) < 100_000
 
 
+def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
+    event = sample("create_upload__png")
+    event["body"] = json.dumps({str(number): 1 for number in range(20_000)})
+    answer = relay.invoke("create_upload", event)
+    assert answer["statusCode"] == 422
+    assert len(problem_of(answer)["errors"]) == 100
+
+
 def test_faults_that_are_not_listed_are_counted(relay: Relay) -> None:
     subjects = [{"id": "1", "images": ["https://images.example.com/f.png"]}]
     request = {"model": "viduq2_pro_fast_reference2video", "subjects": subjects}
