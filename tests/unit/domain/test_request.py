@@ -321,6 +321,8 @@ def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
         "@cat在跑",  # an id may be followed by letters: languages without spaces do that
         "@cat在跳舞",
         "write to a@b.example",
+        "write to josé@b.example",
+        "让@1和@cat吃火锅",
         "@@1",
         "5 @ 3",
         "@",
@@ -332,7 +334,17 @@ def test_a_prompt_may_mention_the_subjects(prompt: str) -> None:
     assert parse(**with_subjects(subject("1"), subject("cat"), prompt=prompt)).prompt == prompt
 
 
-@pytest.mark.parametrize(("prompt", "name"), [("@2 runs", "2"), ("@1 and @dog", "dog"), ("(@Cat)", "Cat")])
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("@2 runs", "2"),
+        ("@1 and @dog", "dog"),
+        ("(@Cat)", "Cat"),
+        ("让@1和@2吃火锅", "2吃火锅"),  # no space before it: that is how Chinese is written
+        ("@1と@犬", "犬"),
+        ("@1그리고@2", "2"),
+    ],
+)
 def test_a_mention_of_nobody_is_refused_by_name(prompt: str, name: str) -> None:
     (fault,) = refusal(**with_subjects(subject("1"), subject("cat"), prompt=prompt)).faults
     assert fault.loc == "prompt"

@@ -42,7 +42,8 @@ CODE_IMAGES_OR_SUBJECTS = "008017002"
 CODE_IMAGES_COUNT = "008017003"
 
 _DATA_URI = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,(?=.)")
-_MENTION = re.compile(r"(?<![\w@])@(?=\w)")
+_MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
+"""Not behind a Latin letter or a digit: that is an address of e-mail. Other scripts set no space before it."""
 
 
 def _url(value: str) -> str:
