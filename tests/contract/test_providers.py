@@ -273,6 +273,12 @@ def test_a_reply_cut_in_its_head_leaves_the_outcome_open(head: bytes, kind: type
 # --- what only the upstream API has
 
 
+def test_an_empty_payload_leaves_room_for_the_mark(vidu: ViduProvider) -> None:
+    made = vidu.create(MODEL, {**PARAMS, "payload": ""}, CALLBACK, mark=MARK)
+
+    assert vidu.read(made.remote_id).mark == MARK
+
+
 def test_the_client_s_own_payload_is_carried_unchanged_and_is_no_mark(simulator: Simulator, vidu: ViduProvider) -> None:
     simulator.script({"callbacks": {"drop": True}})
     remote_id = create(vidu, payload="vidu")

@@ -72,7 +72,8 @@ class ViduProvider:
         on a clear refusal (4xx), else `CreateAmbiguousError`: also where a reply has no task id, for no document says
         that nothing was created then.
         """
-        body = {"payload": mark, **params, "model": model, "callback_url": callback_url}
+        payload = params.get("payload") or mark
+        body = {**params, "payload": payload, "model": model, "callback_url": callback_url}
         return _created(self._calls.create("/ent/v2/reference2video", body))
 
     def read(self, remote_id: str) -> ProviderSnapshot:
