@@ -9,9 +9,11 @@ with each other, not with AWS.
 from __future__ import annotations
 
 import argparse
+import struct
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +32,8 @@ PROMPT = (
 
 TASKS, WARM_UP = 15, 2
 IN_FLIGHT, WAVES = 16, 3
+IMAGES, IMAGE_SIDE = 7, 1292
+"""As many as a request may have; pixels a side, which give a PNG of 5 MB where nothing is compressed."""
 
 
 def main() -> int:
@@ -51,6 +55,8 @@ def measure(tasks: int = TASKS, say: Callable[[str], None] = lambda _: None) -> 
         try:
             say("one task after the other")
             alone = [_measure(relay) for _ in range(tasks + WARM_UP)][WARM_UP:]
+            say(f"submitting {IMAGES} images of 5 MB in S3")
+            pairs = _image_pairs(relay, tasks)
             say(f"{IN_FLIGHT} tasks in flight")
             together = [_wave(relay) for _ in range(WAVES + 1)][1:]
         finally:
@@ -58,6 +64,12 @@ def measure(tasks: int = TASKS, say: Callable[[str], None] = lambda _: None) -> 
     crowd = [overhead for wave in together for overhead in wave]
     return [
         row("submit call, 1 in flight", [m["submit_ms"] for m in alone], "ms"),
+        row(f"submit call, {IMAGES} images of 5 MB in S3", [in_s3 for in_s3, _ in pairs], "ms"),
+        row(
+            f"submit call, {IMAGES} images of 5 MB in S3 ÷ {IMAGES} small ones at URLs",
+            [in_s3 / at_urls for in_s3, at_urls in pairs],
+            "×",
+        ),
         row("submit → VideoTaskCompleted, 1 in flight", [m["overhead_ms"] for m in alone], "ms"),
         row(f"submit → VideoTaskCompleted, {IN_FLIGHT} in flight", crowd, "ms"),
         row("table writes per task: its record", [m["record_writes"] for m in alone], ""),
@@ -140,6 +152,37 @@ def _measure(relay: RelayClient) -> dict[str, float]:
         "counter_writes": float(_accepted_today(relay) - counted),
         "record_bytes": float(item_bytes(record)),
     }
+
+
+def _image_pairs(relay: RelayClient, times: int) -> list[tuple[float, float]]:
+    """Milliseconds of a submit call with large images in S3, and of one with small images at URLs, in turns."""
+    bucket, folder = relay.stack.inbox_bucket, f"uploads/{relay.stack.tenant_id}"
+    in_s3 = []
+    for number in range(IMAGES):
+        key = f"{folder}/large-{number}.png"
+        relay.aws("s3").put_object(Bucket=bucket, Key=key, Body=_png(IMAGE_SIDE), ContentType="image/png")
+        in_s3.append(f"s3://{bucket}/{key}")
+    at_urls = [relay.image("fox.png")] * IMAGES
+
+    def submitting(images: Sequence[str]) -> float:
+        request = {"model": "viduq2_pro_fast_reference2video", "images": images, "prompt": PROMPT, "duration": 1}
+        began = time.perf_counter()
+        relay.submit(request)
+        return (time.perf_counter() - began) * 1000
+
+    pairs = [(submitting(in_s3), submitting(at_urls)) for _ in range(times + WARM_UP)]
+    return pairs[WARM_UP:]
+
+
+def _png(side: int) -> bytes:
+    """A black square, uncompressed."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + bytes(3 * side)) * side, level=0)
+    parts = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in parts
+    )
 
 
 def _accepted_today(relay: RelayClient) -> int:
