@@ -21,11 +21,12 @@ from cli.screen import Screen
 from cli.watching import INTERRUPTED
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES
 
 __all__ = ["TYPES", "tail"]
 
-TYPES = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED)
+TYPES = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED)
 PREFIX = "relay-tail-"
 """What the rule and the queue are called, with a random part behind it."""
 KEEP_SECONDS = 3600
@@ -63,7 +64,8 @@ def _pattern(arguments: Namespace) -> dict[str, Any]:
     detail: dict[str, Any] = {}
     if arguments.task:
         rule = "a task id has 26 of a-z and 2-7, as the API returns it"
-        detail["task"] = {"task_id": [checked(task_id, TASK_ID, rule) for task_id in arguments.task]}
+        ids = {"task_id": [checked(task_id, TASK_ID, rule) for task_id in arguments.task]}
+        detail["$or"] = [{"task": ids}, ids]  # a failed notification names its task outside of one
     if arguments.tenant:
         detail["tenant_id"] = arguments.tenant
     pattern: dict[str, Any] = {"source": [SOURCE]}
@@ -210,8 +212,9 @@ def _is_outage(error: BotoCoreError | ClientError) -> bool:
 def _line(event: dict[str, Any]) -> str:
     """An event for people: when, what, whose, which task, and what went wrong."""
     detail = event["detail"]
-    task = detail.get("task") or {}
-    error = task.get("error") or detail.get("error")
-    about = f"{task['task_id']}  v{task['version']}" if task else str(detail.get("source"))
+    task = detail.get("task") or detail
+    error = task.get("error")
+    about = f"{task['task_id']}  v{task['version']}" if "task_id" in task else str(detail.get("source"))
+    about += f"  {detail['url_origin']}" if "url_origin" in detail else ""
     wrong = f"  {error.get('code')}: {error.get('message') or error.get('detail')}" if error else ""
     return f"{event['time']}  ✉ {event['detail-type']:<20}  {detail.get('tenant_id')}  {about}{wrong}"

@@ -15,6 +15,8 @@ from cli.tailing import PREFIX, TYPES
 from cli.watching import INTERRUPTED
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
 from tests.unit.usecases.account import REGION
+from vidu_relay.description.events import SENT
+from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 
 BUS = "relay-events"
@@ -96,7 +98,7 @@ def test_rule_asks_for_what_was_asked_and_nothing_is_left(relay: Run, steps: Ste
     options = ("--tenant", "acme", "--task", TASK_ID, "--type", TYPES[0], "--type", TYPES[1])
     assert relay("tail", *options)[0] == INTERRUPTED
     assert relay("tail")[0] == INTERRUPTED
-    asked = {"tenant_id": ["acme"], "task": {"task_id": [TASK_ID]}}
+    asked = {"$or": [{"task": {"task_id": [TASK_ID]}}, {"task_id": [TASK_ID]}], "tenant_id": ["acme"]}
     assert patterns == [
         {"source": ["vidu-relay"], "detail-type": list(TYPES[:2]), "detail": asked},
         {"source": ["vidu-relay"]},
@@ -117,19 +119,26 @@ def test_events_are_shown_and_an_outage_is_waited_out(relay: Run, steps: Steps) 
     first = event(task={"task_id": TASK_ID, "version": 1, "error": None})
     failed = event(task={"task_id": TASK_ID, "version": 2, "error": {"code": "008017099", "message": "bad\x1b[2J"}})
     rejected = {**event(source="acme.orders", error={"code": "x", "detail": "why"}), "detail-type": EVENT_TYPE_REJECTED}
+    untold = event(task_id=TASK_ID, version=2, url_origin="https://a.example", error={"code": "x", "message": "why"})
+    untold["detail-type"] = EVENT_TYPE_NOTIFICATION_FAILED
     for as_json in (False, True):
-        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected])
+        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected, untold])
         steps["delete_message"] = lambda **_: {}
         status, out, complaint = relay(*(["--json"] if as_json else []), "tail")
         assert (status, complaint.count("no answer from SQS")) == (INTERRUPTED, 1)
         if as_json:
-            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected]
+            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected, untold]
         else:
             assert [line.split()[3:] for line in out.splitlines()] == [
                 ["acme", TASK_ID, "v1"],
                 ["acme", TASK_ID, "v2", "008017099:", "bad?[2J"],
                 ["acme", "acme.orders", "x:", "why"],
+                ["acme", TASK_ID, "v2", "https://a.example", "x:", "why"],
             ]
+
+
+def test_every_event_of_ours_can_be_asked_for_by_its_type() -> None:
+    assert set(TYPES) == set(SENT)
 
 
 @pytest.mark.parametrize("operation", ["create_queue", "put_rule", "set_queue_attributes", "put_targets"])
