@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import time
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cli.answer import RefusedError
+from cli.answer import RefusedError, checked
 from cli.api import Api, NoAnswerError, spoken_again
 from cli.screen import Screen
 from cli.watching import INTERRUPTED, follow
@@ -22,6 +23,7 @@ __all__ = ["PARAMETERS", "submit"]
 
 PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
+IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 T = TypeVar("T")
@@ -36,13 +38,13 @@ def submit(arguments: Namespace, api: Api) -> int:
     `relay watch`.
     """
     screen = Screen(as_json=arguments.json)
-    key = arguments.idempotency_key or f"relay-{secrets.token_hex(16)}"
+    key = _key(arguments.idempotency_key)
     whole = arguments.file is not None
     if whole and (given := list(_options(arguments))):
         raise RefusedError(f"the file is the whole request: put {given[0]} into it, or give options only")
     body = _read_file(arguments.file) if whole else None
     request = {} if whole else _request(arguments, api, screen)
-    if not arguments.idempotency_key:
+    if arguments.idempotency_key is None:
         screen.remark(f"idempotency key: {key}")
     again = _again(arguments, request, key)
     try:
@@ -61,6 +63,15 @@ def submit(arguments: Namespace, api: Api) -> int:
     hint = "" if arguments.watch else f" `relay watch {task_id}` shows how it goes on."
     screen.line(f"Task {task_id} is {status}.{hint}", said)
     return follow([task_id], api, screen, spoken_again(arguments, "watch", task_id)) if arguments.watch else 0
+
+
+def _key(given: str | None) -> str:
+    """The idempotency key. An empty one is no wish for a random one: the next run would have another, and pay again."""
+    if given is None:
+        return f"relay-{secrets.token_hex(16)}"
+    return checked(
+        given, IDEMPOTENCY_KEY, "an idempotency key has 1 to 255 printable ASCII characters, no space outside"
+    )
 
 
 def _patiently(call: Callable[[], T], what: str, screen: Screen) -> T:

@@ -245,6 +245,10 @@ def test_upload_without_an_answer_is_made_again_and_a_refused_one_is_said(
         (("missing.json",), "cannot read missing.json"),
         (("README.md",), "is not JSON"),
         (("request.json", "--prompt", "x"), "put --prompt into it"),
+        *(
+            (("docs/openapi.json", "--idempotency-key", key), "an idempotency key has 1 to 255")
+            for key in ("", "заказ", " order", "order\n", "k" * 256)
+        ),
     ],
 )
 def test_request_that_cannot_be_meant_is_refused_before_anything_is_sent(
