@@ -66,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nrelay: interrupted", file=sys.stderr)
         return watching.INTERRUPTED
-    except BrokenPipeError:
-        # whoever read has left, as `head` does: what Python flushes at its end must not fail again
+    except OSError as error:
+        # what Python flushes at its end must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever reads may leave, as `head` does
+            print(f"relay: what there is to say cannot be written: {error.strerror or error}", file=sys.stderr)
         return 1
     except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
         print(f"relay: {error}", file=sys.stderr)

@@ -387,16 +387,18 @@ def test_ctrl_c_ends_the_watching_with_the_command_that_resumes_it(relay: Relay)
     assert complaint.decode().splitlines()[-1].split() == ["relay", "--api-url", relay.url, "watch", TASK_ID]
 
 
-def tool(relay: Relay, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+def tool(
+    relay: Relay, *arguments: str, environment: dict[str, str] | None = None, **streams: Any
+) -> subprocess.Popen[bytes]:
     """The tool as a process of its own, without AWS credentials."""
     command = [sys.executable, "-m", "cli", "--api-url", relay.url, *arguments]
     paths = os.pathsep.join(str(path) for path in (ROOT, ROOT / "layers" / "shared"))
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, KEY_VARIABLE: KEY, "TERM": "xterm"}
+    usual = {"PATH": "/usr/bin:/bin", "PYTHONPATH": paths, KEY_VARIABLE: KEY, "TERM": "xterm"}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     return subprocess.Popen(  # noqa: S603 - ours
         command,
         cwd=ROOT,
-        env=environment,
+        env={**usual, **(environment or {})},
         preexec_fn=heeds_ctrl_c,  # noqa: PLW1509 - no threads here yet
         **streams,
     )
@@ -566,6 +568,32 @@ def test_reader_who_leaves_gets_no_traceback(relay: Relay) -> None:
         assert process.wait(30) == 1
     assert b"Traceback" not in complaint
     assert b"Exception ignored" not in complaint
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("command", ["watch", "get"])
+def test_output_that_cannot_be_written_is_said(relay: Relay, command: str, tmp_path: Path) -> None:
+    arguments = (command, TASK_ID, *(("-o", str(tmp_path / "v.mp4")) if command == "get" else ()))
+    with Path("/dev/full").open("w") as full, tool(relay, *arguments, stdout=full) as process:
+        assert process.stderr
+        complaint = process.stderr.read().decode()
+        assert process.wait(30) == 1
+    assert complaint == "relay: what there is to say cannot be written: No space left on device\n"
+
+
+def test_terminal_without_our_signs_shows_others(relay: Relay) -> None:
+    with tool(relay, "watch", TASK_ID, environment={"PYTHONIOENCODING": "latin-1"}) as process:
+        out, complaint = process.communicate(timeout=30)
+    assert (process.returncode, complaint) == (0, b"")
+    assert b"? completed" in out
+
+
+def test_ctrl_c_before_the_start_is_no_traceback(relay: Relay, tmp_path: Path) -> None:
+    # what is loaded first interrupts, as a person can who is quicker than that
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt\n")
+    with tool(relay, "watch", TASK_ID, environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"}) as process:
+        _, complaint = process.communicate(timeout=30)
+    assert (process.returncode, complaint) == (INTERRUPTED, b"\nrelay: interrupted\n")
 
 
 def test_no_server_at_all_is_an_outage(relay: Relay, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
