@@ -89,7 +89,10 @@ class Api:
         """The task as it stands."""
         if not TASK_ID.fullmatch(task_id):
             raise RefusedError(f"{task_id!r} is no task id: it has 26 of a-z and 2-7, as the API returns it")
-        return self._call("GET", f"/v1/tasks/{task_id}")
+        try:
+            return self._call("GET", f"/v1/tasks/{task_id}")
+        except ApiRefusedError as error:
+            raise ApiRefusedError(f"{task_id}: {error}", error.status) from error
 
     def upload(self, content: bytes, content_type: str) -> str:
         """Upload a reference image; its `s3://` URI, which a request may name."""

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import download, failures, keys, provider, queues, submission, tailing, tasks, tenants, watching, webhooks
 from cli.answer import Answer, RefusedError
-from cli.api import KEY_VARIABLE, Api, connect_api
+from cli.api import KEY_VARIABLE, Api, NoAnswerError, connect_api
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
 from vidu_relay.domain.errors import ViduRelayError
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.api_url and arguments.connect is not connect_api:
         top.error("this command needs --stack or --local: --api-url serves submit, watch and get")
     try:
-        answer: Answer | int = arguments.run(arguments, arguments.connect(arguments))
+        answer = _run(arguments)
         if isinstance(answer, int):
             return answer
         print(json.dumps(answer.data) if arguments.json else answer.text)
@@ -70,12 +70,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         # what Python flushes at its end must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # whoever reads may leave, as `head` does
-            print(f"relay: what there is to say cannot be written: {error.strerror or error}", file=sys.stderr)
+            print(f"relay: {error.strerror or error}", file=sys.stderr)
         return 1
     except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
         print(f"relay: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(arguments: argparse.Namespace) -> Answer | int:
+    relay = arguments.connect(arguments)
+    try:
+        answer: Answer | int = arguments.run(arguments, relay)
+    except NoAnswerError as error:
+        raise RefusedError(f"{relay.url} gives no answer ({error}): try again") from error
+    return answer
 
 
 def _connect(arguments: argparse.Namespace) -> Connection:
