@@ -176,6 +176,9 @@ def test_page_shows_everything_and_its_links_lead_somewhere(reader: Reader) -> N
     for route, operation in operations(EVERYTHING).items():
         assert route.split(" ")[1] in reader.text
         assert operation["summary"] in reader.text
+    for webhook in EVERYTHING["webhooks"].values():
+        assert webhook["post"]["summary"] in reader.text
+        assert all(header["name"] in reader.text for header in webhook["post"]["parameters"])
     for name in (*PARAMETERS, *schemas(), *(code for some in codes(EVERYTHING).values() for code in some)):
         assert name in reader.text, name
 

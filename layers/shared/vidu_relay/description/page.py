@@ -29,7 +29,11 @@ th,td{border-top:1px solid var(--line);padding:.4rem .6rem .4rem 0;text-align:le
 th{font-size:.8rem;font-weight:600;opacity:.7}td:first-child{white-space:nowrap}
 td td:first-child{white-space:normal}.limit{opacity:.75;font-size:.875rem}
 summary{cursor:pointer;font-weight:600}p{margin:.4rem 0}
-@media(max-width:40rem){td:first-child{white-space:normal}}
+td>p:first-child{margin-top:0}td>p:last-child{margin-bottom:0}
+@media(max-width:40rem){td:first-child{white-space:normal}
+table,tbody,tr,td{display:block}th{display:none}td{border:0;overflow-wrap:anywhere;padding:.1rem 0}
+td:empty{display:none}td:first-child{border-top:1px solid var(--line);padding-top:.5rem}
+td:last-child{padding-bottom:.5rem}}
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -63,6 +67,7 @@ def render(document: Mapping[str, Any]) -> str:
         f'<p>At <code>{escape(_server(document))}</code> · <a href="openapi.json">OpenAPI document</a></p>',
         "<nav>",
         *(_link(tag["name"], tag["name"]) for tag in document["tags"]),
+        _link("webhooks", "Webhooks"),
         _link("schemas", "Schemas"),
         "</nav>",
         "<h2>Keys</h2>",
@@ -77,6 +82,10 @@ def render(document: Mapping[str, Any]) -> str:
             for method, operation in operations.items():
                 if tag["name"] in operation["tags"]:
                     parts += _operation(method, path, operation)
+    parts.append('<h2 id="webhooks">Webhooks</h2>')
+    for operations in document["webhooks"].values():
+        for method, operation in operations.items():
+            parts += _operation(method, "your callback_url", operation)
     parts.append('<h2 id="schemas">Schemas</h2>')
     for name, schema in schemas.items():
         parts.append(f'<article id="schema-{escape(name)}"><h3>{escape(name)}</h3>')
@@ -87,7 +96,7 @@ def render(document: Mapping[str, Any]) -> str:
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f'<article id="{escape(operation["operationId"])}">'
-    if operation.get("security") == []:
+    if operation.get("security") == [] and path.startswith("/"):
         yield '<span class="open">no key</span>'
     yield f'<p class="route"><span class="method">{method.upper()}</span> {escape(path)}</p>'
     yield f"<h3>{escape(operation['summary'])}</h3>{_text(operation.get('description', ''))}"
@@ -104,7 +113,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
         yield f"<p>Body: {escape(kind)}, {_type(body['schema'])}</p>"
     yield "<table><tr><th>status</th><th>body</th><th></th></tr>"
     for status, answer in operation["responses"].items():
-        bodies = "<br>".join(_type(body["schema"]) for body in answer["content"].values())
+        bodies = "<br>".join(_type(body["schema"]) for body in answer.get("content", {}).values())
         headers = "".join(
             f'<p class="limit"><code>{escape(name)}</code>: {_inline(header["description"])}</p>'
             for name, header in answer.get("headers", {}).items()
