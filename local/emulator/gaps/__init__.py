@@ -1,45 +1,11 @@
-"""The gaps between MiniStack and AWS that this stack would fall into: one module each."""
+"""The gaps between MiniStack and AWS that this stack would fall into: one module each, by the order of their names."""
 
-from local.emulator.gaps import (
-    api_endpoint,
-    embedded_metrics,
-    event_archive,
-    event_bus_policy,
-    event_schemas,
-    execution_names,
-    http_api_answers,
-    http_api_event,
-    metric_math_alarms,
-    multipart_sizes,
-    object_checksums,
-    object_event_version,
-    python_runtime,
-    replay_destination,
-    secrets,
-    stream_failures,
-    table_settings,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from local.emulator.settings import Settings
 
-GAPS = (
-    api_endpoint,
-    embedded_metrics,
-    event_archive,
-    event_bus_policy,
-    event_schemas,
-    execution_names,
-    http_api_answers,
-    http_api_event,
-    metric_math_alarms,
-    multipart_sizes,
-    object_checksums,
-    object_event_version,
-    python_runtime,
-    replay_destination,
-    secrets,
-    stream_failures,
-    table_settings,
-)
+GAPS = tuple(import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
 
 
 def close_all(settings: Settings) -> None:
