@@ -118,6 +118,10 @@ FAILED: dict[str, tuple[Treatment, str]] = {
         answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf"),
         "answer_broken",
     ),
+    "a chunk of a negative size": (
+        answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-ffff\r\nhalf"),
+        "answer_broken",
+    ),
     "one byte too many": (status("200 OK", body=b"x" * (MAX_ANSWER_BYTES + 1)), "answer_too_large"),
     "floods": (floods(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536), "answer_too_large"),
     "floods with headers": (floods(b"HTTP/1.1 200 OK\r\n", b"X-Flood: y\r\n" * 100), "answer_broken"),

@@ -81,7 +81,7 @@ def guarded_post(
         response = connection.getresponse()
         answer = PostAnswer(response.status, retry_after_seconds(response.getheader("Retry-After")))
         _read_to_the_end(response)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: chunks of a negative size
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             raise _timeout(total_seconds) from error
         raise PostFailedError(
