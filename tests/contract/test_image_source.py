@@ -113,6 +113,10 @@ CODES = {
     "redirect to nowhere": (reply(302, length(0), body=b""), "image_refused"),
     "another range": (reply(206, b"Content-Range: bytes 5-9/10", length(5), body=b"01234"), "image_refused"),
     "range without saying which": (reply(206, length(5), body=b"01234"), "image_refused"),
+    "range of a size beyond reading": (
+        reply(206, content_range(4, "9" * 5000), length(5), body=b"01234"),
+        "image_refused",
+    ),
     "unwell": (reply(503, length(0), body=b""), "image_unreachable"),
     "throttled": (reply(429, length(0), body=b""), "image_unreachable"),
     "cut off": (reply(200, length(SIZE * 2), body=PICTURE[:20]), "image_unreachable"),

@@ -94,6 +94,7 @@ BAD: dict[str, tuple[str, Callable[[Connection], None]]] = {
     "no last chunk": ("truncated", ok(CHUNKED, body=chunks(DATA))),
     "half a chunk": ("truncated", ok(CHUNKED, body=chunks(DATA)[:-5000])),
     "chunks that are none": ("truncated", ok(CHUNKED, body=b"nonsense\r\n" + DATA)),
+    "a chunk of a negative size": ("truncated", ok(CHUNKED, body=b"-ffff\r\n" + DATA)),
     "half of the gzip": ("truncated", ok(GZIP, body=PACKED[:-100])),
     "half of the gzip by length": ("truncated", ok(GZIP, length(len(PACKED)), body=PACKED[:-100])),
     "gzip that is none": ("source_encoding", ok(GZIP, length(len(DATA)))),

@@ -18,7 +18,7 @@ __all__ = ["ImageSource"]
 BLOCK_BYTES = 16 * 1024
 
 TRY_AGAIN = "try again, or upload the image (POST /v1/uploads)"
-_CONTENT_RANGE = re.compile(r"bytes 0-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes 0-[0-9]+/([0-9]{1,18}|\*)")
 
 
 class ImageSource:

@@ -86,7 +86,10 @@ class VideoStream:
         """One read of the socket at most, so that a source that drips cannot outlast the deadline."""
         response = self._response
         if response.chunked:
-            part = response.read1(min(len(view), RECORD_BYTES))
+            size = min(len(view), RECORD_BYTES)
+            part = response.read1(size)
+            if len(part) > size:  # what `http.client` makes of a chunk of a negative size
+                raise http.client.IncompleteRead(part)
             view[: len(part)] = part
             return len(part)
         if response.isclosed():  # http.client does so where there is no body
