@@ -35,6 +35,11 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 CONNECT_SECONDS, READ_SECONDS = 10, 40
 """API Gateway answers in 30 seconds, or says that it cannot."""
 CHUNK_BYTES = 64 * 1024
+TASK = frozenset(
+    {"task_id", "status", "version", "created_at", "updated_at", "error", "usage", "output", "videos", "history"}
+)
+FORM = frozenset({"url", "fields", "uri"})
+"""What an answer has: that of a relay, at least."""
 DAILY_CAP = "daily_cap_reached"
 MAX_WAIT_SECONDS = 600
 """More than a server asks for by `Retry-After` unless it is mistaken; longer ones are cut to this."""
@@ -83,20 +88,20 @@ class Api:
     def submit(self, request: bytes, idempotency_key: str) -> dict[str, Any]:
         """Submit a request, the JSON body of `POST /v1/tasks`; its task."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
-        return self._call("POST", "/v1/tasks", data=request, headers=headers)
+        return self._call("POST", "/v1/tasks", TASK, data=request, headers=headers)
 
     def task(self, task_id: str) -> dict[str, Any]:
         """The task as it stands."""
         if not TASK_ID.fullmatch(task_id):
             raise RefusedError(f"{task_id!r} is no task id: it has 26 of a-z and 2-7, as the API returns it")
         try:
-            return self._call("GET", f"/v1/tasks/{task_id}")
+            return self._call("GET", f"/v1/tasks/{task_id}", TASK)
         except ApiRefusedError as error:
             raise ApiRefusedError(f"{task_id}: {error}", error.status) from error
 
     def upload(self, content: bytes, content_type: str) -> str:
         """Upload a reference image; its `s3://` URI, which a request may name."""
-        form = self._call("POST", "/v1/uploads", json={"content_type": content_type})
+        form = self._call("POST", "/v1/uploads", FORM, json={"content_type": content_type})
         with self._answered("POST", form["url"], data=form["fields"], files={"file": ("image", content)}) as reply:
             if not reply.ok:
                 raise ApiRefusedError(f"the upload was refused: HTTP {reply.status_code}", reply.status_code)
@@ -114,7 +119,9 @@ class Api:
                 raise LinkRefusedError(f"the link to the video was refused: HTTP {reply.status_code}")
             yield reply.status_code == requests.codes.partial_content, _chunks(reply)
 
-    def _call(self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **body: Any) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, fields: frozenset[str], *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> dict[str, Any]:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
             try:
@@ -123,7 +130,7 @@ class Api:
                 answer = None
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
-        if not isinstance(answer, dict) or not (answer.keys() & {"task_id", "uri"}):
+        if not isinstance(answer, dict) or not answer.keys() >= fields:
             raise ApiRefusedError(
                 f"{self.url} does not answer like a Vidu Relay (HTTP {reply.status_code}): check the address",
                 reply.status_code,
