@@ -169,12 +169,10 @@ def _again(arguments: Namespace, request: dict[str, Any], key: str) -> str:
     if arguments.file is not None:
         return spoken_again(arguments, "submit", arguments.file, "--idempotency-key", key)
     words = ["submit", "--idempotency-key", key]
-    for image in request.get("images", []):
-        words += ["--image", image]
-    for subject in request.get("subjects", []):
-        words += ["--subject", f"{subject['id']}={','.join(subject['images'])}"]
+    words += [f"--image={image}" for image in request.get("images", [])]
+    words += [f"--subject={subject['id']}={','.join(subject['images'])}" for subject in request.get("subjects", [])]
     for name in PARAMETERS:
         value = request.get(name)
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}"))
     return spoken_again(arguments, *words)

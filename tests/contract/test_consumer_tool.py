@@ -182,7 +182,7 @@ def test_answer_that_never_comes_names_the_command_that_repeats_safely(relay: Re
     relay.next["/v1/tasks"] = [hangs_up] * 4
     file = tmp_path / "fox.png"
     file.write_bytes(image("fox", "png"))
-    options = ("--subject", f"fox={file}", "--prompt", "@fox's snow", "--duration", "2", "--audio")
+    options = ("--subject", f"fox={file}", "--prompt=-5 °C, @fox's snow", "--duration", "2", "--audio")
     status, _, complaint = run("submit", *options)
     assert status == 1
     again = complaint.splitlines()[-1].strip()
