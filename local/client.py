@@ -85,7 +85,8 @@ class RelayClient:
             for message in messages:
                 sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
                 event = json.loads(message["Body"])
-                about = event["detail"].get("task", {}).get("task_id", "")
+                detail = event["detail"]
+                about = detail.get("task", detail).get("task_id", "")
                 self._events.setdefault(about, []).append(event)
         return self._events.pop(task_id, [])
 

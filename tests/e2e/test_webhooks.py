@@ -13,6 +13,8 @@ from local.client import RelayClient
 from local.programs import ROOT
 from tests.documents import blocks
 from tests.e2e.conftest import Receiver
+from tests.e2e.waiting import wait_until
+from tests.e2e.watched import VALIDATED
 
 Tool = Callable[..., Any]
 
@@ -84,16 +86,16 @@ def test_backend_that_wants_no_more_is_left_alone_and_the_bus_is_told(
     path = "/410"
     task = relay.submit({**request_body, "callback_url": receiver.origin + path})
     receiver.heard(path, ended)
-    url = relay.stack.events_queue_url
-    sqs, told = relay.aws("sqs"), None
-    for _ in range(60):
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
-            event = json.loads(message["Body"])
-            if event["detail-type"] == "VideoTaskNotificationFailed":
-                told = event
-        if told:
-            break
-    assert told is not None
+    found: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
+        events = relay.new_events(task["task_id"])
+        found.extend(event for event in events if event["detail-type"] == "VideoTaskNotificationFailed")
+        return bool(found)
+
+    wait_until(is_told, "the event of the failed notification", seconds=60)
+    told = found[0]  # of `processing`, or of the end
+    assert VALIDATED["VideoTaskNotificationFailed"]
     assert told["source"] == "vidu-relay"
     assert told["detail"]["task_id"] == task["task_id"]
     assert told["detail"]["error"]["code"] == "http_410"
