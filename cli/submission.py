@@ -62,7 +62,9 @@ def submit(arguments: Namespace, api: Api) -> int:
     said = {"task_id": task_id, "status": status, "created_at": task["created_at"], "idempotency_key": key}
     hint = "" if arguments.watch else f" `relay watch {task_id}` shows how it goes on."
     screen.line(f"Task {task_id} is {status}.{hint}", said)
-    return follow([task_id], api, screen, spoken_again(arguments, "watch", task_id)) if arguments.watch else 0
+    if not arguments.watch:
+        return 0
+    return follow([task_id], api, screen, spoken_again(arguments, "watch", task_id), heard=True)
 
 
 def _key(given: str | None) -> str:

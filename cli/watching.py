@@ -45,6 +45,9 @@ class Pace:
         return min(self.longest_outage, self.shortest * 2.0 ** min(number, 30)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
+TRIES_AT_FIRST = 3
+"""An address that has never answered in so many tries is taken for a wrong one."""
+
 PACE = Pace(1, 60)
 LOCAL_PACE = Pace(0.2, 1, 5)
 
@@ -80,16 +83,20 @@ class Watched:
 def watch(arguments: Namespace, api: Api) -> int:
     """Show the tasks' changes until all are settled; the exit status tells how. Watching changes nothing."""
     task_ids = list(dict.fromkeys(arguments.task_id))
-    return follow(task_ids, api, Screen(as_json=arguments.json), spoken_again(arguments, "watch", *task_ids))
+    again = spoken_again(arguments, "watch", *task_ids)
+    return follow(task_ids, api, Screen(as_json=arguments.json), again, heard=False)
 
 
-def follow(task_ids: Sequence[str], api: Api, screen: Screen, again: str) -> int:
-    """`watch` on a screen. `again` is the command that resumes it. Raises `RefusedError` if a task cannot be read."""
+def follow(task_ids: Sequence[str], api: Api, screen: Screen, again: str, *, heard: bool) -> int:
+    """`watch` on a screen. `again` is the command that resumes it, `heard` whether the address has answered before.
+
+    Raises `RefusedError` if a task cannot be read, or the address never answers.
+    """
     watched = [Watched(task_id) for task_id in task_ids]
     try:
         with screen.stages() as bars:
-            follower = _Follower(api, screen, {one.task_id: bars.add(one.task_id, len(STAGES) - 1) for one in watched})
-            follower.run(watched)
+            by_task = {one.task_id: bars.add(one.task_id, len(STAGES) - 1) for one in watched}
+            _Follower(api, screen, by_task, heard=heard).run(watched)
     except KeyboardInterrupt:
         left = [one.task_id for one in watched if one.settled is None]
         screen.remark(f"\nNo longer watching; {', '.join(left) or 'nothing'} goes on. Watch again:\n  {again}")
@@ -100,8 +107,8 @@ def follow(task_ids: Sequence[str], api: Api, screen: Screen, again: str) -> int
 class _Follower:
     """Reads tasks at their pace and shows what is new."""
 
-    def __init__(self, api: Api, screen: Screen, bars: Mapping[str, Bar]) -> None:
-        self._api, self._screen, self._bars = api, screen, bars
+    def __init__(self, api: Api, screen: Screen, bars: Mapping[str, Bar], *, heard: bool) -> None:
+        self._api, self._screen, self._bars, self._heard = api, screen, bars, heard
         self._pace = LOCAL_PACE if api.local else PACE
         self._failures = 0
 
@@ -132,15 +139,18 @@ class _Follower:
 
     def _say_failure(self, error: NoAnswerError) -> float:
         self._failures += 1
+        if self._failures == TRIES_AT_FIRST and not self._heard:
+            raise error
         wait = max(error.retry_after or 0, self._pace.after_failures(self._failures))
         if self._failures == 1:
-            self._screen.remark(f"{self._api.url} gives no answer ({error}); the tasks go on, and so does the watching")
+            goes_on = "the tasks go on, and so does the watching" if self._heard else "trying again"
+            self._screen.remark(f"{self._api.url} gives no answer ({error}); {goes_on}")
         return wait
 
     def _say_answer(self) -> None:
         if self._failures:
             self._screen.remark(f"{self._api.url} answers again")
-        self._failures = 0
+        self._failures, self._heard = 0, True
 
     def _show(self, one: Watched, new: Sequence[Mapping[str, Any]]) -> None:
         for entry in new:

@@ -609,3 +609,18 @@ def test_no_server_at_all_is_an_outage(relay: Relay, run: Run, capsys: pytest.Ca
     url = f"http://127.0.0.1:{free_port()}"
     assert main(["--api-url", url, "get", TASK_ID]) == 1
     assert capsys.readouterr().err == f"relay: {url} gives no answer (no connection (Connection refused)): try again\n"
+
+
+def test_address_that_never_answers_is_not_watched_for_ever(
+    relay: Relay, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert main(["--api-url", url, "watch", TASK_ID]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"{url} gives no answer (no connection (Connection refused)); trying again\n")
+    assert complaint.endswith(f"relay: {url} gives no answer (no connection (Connection refused)): try again\n")
+
+    relay.next["/v1/tasks/"] = [hangs_up, hangs_up]
+    assert run("watch", TASK_ID)[0] == 0
+    relay.next["/v1/tasks/"] = [hangs_up, hangs_up, hangs_up]
+    assert run("watch", TASK_ID)[0] == 1
