@@ -102,7 +102,7 @@ def exchange(
     end.start()
     try:
         return _exchange(session, method, url, headers, body, (connect_seconds, reply_seconds))
-    except (requests.RequestException, HTTPError, UnicodeError, OSError) as error:
+    except (requests.RequestException, HTTPError, ValueError, OSError) as error:
         kind = NotSentError if own and not progress.sent else BrokenExchangeError
         raise kind(f"{type(error).__name__} at {method}") from error
     finally:
