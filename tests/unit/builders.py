@@ -115,7 +115,7 @@ def track(
     ticks: int = 5000,
     tables: bytes = b"",
 ) -> bytes:
-    """A `trak` box; `tables` are tables of samples that are not empty."""
+    """A `trak` box; `tables` are tables of its samples in place of those of one without bytes."""
     matrix = b"".join(n.to_bytes(4, "big") for n in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))
     shown = b"".join((side << 16).to_bytes(4, "big") for side in pixels)
     entry = box(b"avc1", b"\0" * 24 + b"".join(side.to_bytes(2, "big") for side in pixels) + b"\0" * 50)
@@ -123,9 +123,10 @@ def track(
     tkhd = box(b"tkhd", b"\0" * 12 + number.to_bytes(4, "big") + b"\0" * 24 + matrix + shown)
     mdhd = box(b"mdhd", b"\0" * 12 + timescale.to_bytes(4, "big") + ticks.to_bytes(4, "big") + b"\0" * 4)
     hdlr = box(b"hdlr", b"\0" * 8 + handler + b"\0" * 13)
-    for kind, head in ((b"stts", 8), (b"stsc", 8), (b"stsz", 12), (b"stco", 8)):
-        if kind not in tables:
-            tables += box(kind, b"\0" * head)
+    one = b"\0" * 8 + (1).to_bytes(4, "big") + b"\0" * 4
+    for kind, table in ((b"stts", b"\0" * 8), (b"stsc", b"\0" * 8), (b"stsz", one), (b"stco", b"\0" * 8)):
+        if kind not in tables and not (kind == b"stsz" and b"stz2" in tables):
+            tables += box(kind, table)
     minf = box(b"minf", box(b"dinf") + box(b"stbl", stsd + tables))
     return box(b"trak", tkhd + box(b"mdia", mdhd + hdlr + minf))
 

@@ -1,8 +1,9 @@
 """Videos from a real muxer (FFmpeg, by PyAV), in the layouts in which files come; and others that are no such video."""
 
+import io
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -13,7 +14,9 @@ import av
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-__all__ = ["LAYOUTS", "Muxed", "muxed", "seen_by_the_muxer", "top_boxes"]
+from tests.unit.builders import box
+
+__all__ = ["LAYOUTS", "Muxed", "edited", "muxed", "pictures", "seen_by_the_muxer", "settled", "top_boxes"]
 
 RATE = 24
 
@@ -47,9 +50,24 @@ LAYOUTS = {
     "fragments, with sound": Muxed("libx264", flags="frag_keyframe+empty_moov+default_base_moof", audio="aac"),
     "fragments behind a first part": Muxed(flags="frag_keyframe"),
     "fragments with an index": Muxed(flags="dash+frag_keyframe+empty_moov+global_sidx"),
+    "fragments, each with an index": Muxed("libx264", flags="dash+frag_keyframe+empty_moov"),
     "fragments, CMAF": Muxed("libx264", flags="cmaf+frag_keyframe+empty_moov"),
     "fragments with offsets of their own": Muxed(flags="frag_keyframe+empty_moov+omit_tfhd_offset"),
     "fragment for each frame": Muxed(flags="frag_every_frame+empty_moov", frames=12),
+    "fragments made one movie": Muxed("libx264", flags="hybrid_fragmented"),
+    "fragments of sound and pictures apart": Muxed(
+        "libx264", flags="frag_keyframe+empty_moov+separate_moof", audio="aac"
+    ),
+    "Smooth Streaming": Muxed("libx264", container="ismv", audio="aac"),
+    "time code": Muxed(options=("write_tmcd=1",), audio="aac"),
+    "hints for streaming": Muxed("libx264", flags="faststart+rtphint", audio="aac"),
+    "metadata of QuickTime": Muxed(flags="use_metadata_tags+write_colr"),
+    "no edit list": Muxed("libx264", options=("use_editlist=0",)),
+    "VP9": Muxed("libvpx-vp9"),
+    "3GPP": Muxed(container="3gp"),
+    "iPod": Muxed("libx264", container="ipod", audio="aac"),
+    "QuickTime with raw sound": Muxed(container="mov", audio="pcm_s16le"),
+    "QuickTime with compressed sound": Muxed(container="mov", audio="adpcm_ima_qt"),
     "room for moov": Muxed(options=("moov_size=4096",)),
     "other timescale": Muxed(options=("video_track_timescale=90000", "movie_timescale=48000")),
     "brand of its own": Muxed(options=("brand=mp42",)),
@@ -128,3 +146,59 @@ def top_boxes(data: bytes) -> list[tuple[bytes, int, int]]:
         found.append((data[at + 4 : at + 8], at, at + size))
         at += size
     return found
+
+
+def pictures(file: bytes) -> tuple[int | None, ...]:
+    """When a player shows each picture."""
+    with av.open(io.BytesIO(file), "r") as source:
+        return tuple(frame.pts for frame in source.decode(video=0))
+
+
+def edited(path: tuple[bytes, ...], change: Callable[[bytes], bytes | None], file: bytes) -> bytes:
+    """The same file with the content of each box with this path changed, or the box left out for None.
+
+    The sizes around it are made right.
+    """
+    out = b""
+    for kind, start, end in top_boxes(file):
+        content: bytes | None = file[start + 8 : end]
+        if kind != path[0]:
+            out += file[start:end]
+            continue
+        before = 8 if kind == b"stsd" else 0
+        if path[1:]:
+            content = file[start + 8 : start + 8 + before] + edited(path[1:], change, file[start + 8 + before : end])
+        else:
+            content = change(file[start + 8 : end])
+        out += b"" if content is None else box(kind, content)
+    return out
+
+
+def settled(file: bytes, old: bytes) -> bytes:
+    """A changed file whose tables point to its media again: of a movie with one `mdat`, or of `default_base_moof`."""
+    out = bytearray(file)
+    if b"moof" not in {kind for kind, _, _ in top_boxes(old)}:
+        _move(out, b"moov", b"stco", _media(file)[0] - _media(old)[0])
+        return bytes(out)
+    for (moof, media), (old_moof, old_media) in zip(_fragments(file), _fragments(old), strict=True):
+        _move(out, b"moof", b"trun", (media - moof) - (old_media - old_moof), moof)
+    return bytes(out)
+
+
+def _media(file: bytes) -> list[int]:
+    return [at + (16 if file[at : at + 4] == b"\0\0\0\1" else 8) for kind, at, _ in top_boxes(file) if kind == b"mdat"]
+
+
+def _fragments(file: bytes) -> list[tuple[int, int]]:
+    moofs = [at for kind, at, _ in top_boxes(file) if kind == b"moof"]
+    return [(at, min(media for media in _media(file) if media > at)) for at in moofs]
+
+
+def _move(out: bytearray, within: bytes, table: bytes, by: int, only: int | None = None) -> None:
+    for kind, start, end in top_boxes(bytes(out)):
+        at = out.find(table, start, end) if kind == within and only in (None, start) else -1
+        while at > 0:
+            count = int.from_bytes(out[at + 8 : at + 12], "big") if table == b"stco" else 1
+            for place in range(at + 12, at + 12 + 4 * count, 4):
+                out[place : place + 4] = (int.from_bytes(out[place : place + 4], "big") + by).to_bytes(4, "big")
+            at = out.find(table, at + 4, end)

@@ -20,6 +20,12 @@ MAX_TRACKS = 64
 _SLICE_ROWS = 4096
 """Rows of a table that are looked at in one go: at most 96 KB."""
 
+_MORE = 24
+"""So many bytes may follow the fields of a box: fewer than the boxes have that could be swallowed unseen."""
+
+_LAST_SIZES = 1024
+"""So many sizes of a track's last samples are kept to see where its last chunk ends: 4 KB."""
+
 _FILE = b""
 _INSIDE = {
     _FILE: {b"moov", b"moof"},
@@ -36,17 +42,25 @@ _NEEDED = {
     b"moov": ({b"mvhd"},),
     b"trak": ({b"tkhd"}, {b"mdia"}),
     b"mdia": ({b"mdhd"}, {b"hdlr"}, {b"minf"}),
-    b"minf": ({b"dinf"}, {b"stbl"}),
-    b"stbl": ({b"stsd"}, {b"stts"}, {b"stsc"}, {b"stsz", b"stz2"}, {b"stco", b"co64"}),
-    b"moof": ({b"mfhd"},),
+    b"minf": ({b"stbl"},),
+    b"stbl": ({b"stsd"},),
     b"traf": ({b"tfhd"},),
 }
-"""What the standard wants in each of them: one of each set. A size that lies often swallows one of these."""
+"""What shows the film, or says what it is, in each of them: one of each set. A size that lies often swallows one."""
 
-_NAMED = {kind for wanted in _NEEDED.values() for kinds in wanted for kind in kinds}
+_TABLES = ({b"stts"}, {b"stsc"}, {b"stsz", b"stz2"}, {b"stco", b"co64"})
+"""What `stbl` needs beside, unless the samples are in fragments: then some writers leave out what would be empty."""
+
+_NAMED = {kind for wanted in (*_NEEDED.values(), _TABLES) for kinds in wanted for kind in kinds}
 
 _LETTERS = {*range(0x20, 0x7F), 0xA9}
 """What the name of a box of the file itself is made of. Inside the movie names of vendors hold any byte."""
+
+_MAY_BE_FIRST = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot"}
+"""QuickTime had no `ftyp` at first, and players do not ask for it."""
+
+_OF_THE_FILE = _MAY_BE_FIRST | {b"moof", b"mfra", b"sidx", b"ssix", b"emsg", b"prft", b"pdin", b"meta", b"udta"}
+"""Boxes of the file that a cut is told by, even behind a movie that is whole."""
 
 _MAY_BE_LAST = {b"mdat", b"moov", b"free", b"skip", b"uuid"}
 """Boxes that are taken without a size, up to the end of the file."""
@@ -76,6 +90,33 @@ class _Track:
     pixels: tuple[int, int] = (0, 0)
     shown: tuple[int, int] = (0, 0)
     rotated: bool = False
+    tabled: bool = False
+    """All tables of samples are there."""
+    entries: int = 0
+    """Sample descriptions: without one nothing can be decoded."""
+    samples: int = 0
+    each: int = 0
+    """What every sample weighs, if all weigh the same."""
+    last_sizes: bytes = b""
+    """What the last samples weigh, if not: 32 bits each."""
+    chunks: int = 0
+    first_chunk: int = 0
+    """The lowest offset of a chunk; of the last one in the table: `last_chunk`."""
+    last_chunk: int = 0
+    run: tuple[int, int] = (1, 0)
+    """First chunk, counted from 1, of the last run of chunks that hold equally many samples; and how many."""
+    before_run: int = 0
+    """Samples in the chunks before it."""
+
+    def end_of_last_chunk(self) -> int:
+        """Where its last chunk ends, or a lower bound where the tables do not tell."""
+        first, many = self.run
+        left = self.samples - self.before_run - max(self.chunks - first, 0) * many
+        count = max(min(many, left), 0)
+        if self.each:  # of sound in QuickTime, 1 stands for any size
+            return self.last_chunk + (0 if self.handler == b"soun" else count * self.each)
+        sizes = _column(self.last_sizes, 1, 0)
+        return self.last_chunk + sum(sizes[max(len(sizes) - count, 0) :])
 
 
 @dataclass(slots=True)
@@ -94,15 +135,23 @@ class _Fragments:
     ticks: dict[int, int] = field(default_factory=dict)
     announced_ticks: int = 0
     seen: bool = False
+    basis: int | None = None
+    """What the offset of a run counts from; None if it follows what was before."""
+    media_from: int | None = None
+    """Where the first bytes lie that fragments name and whose media data is still to come; and where the last end."""
+    media_to: int = 0
+    listed: bool = False
+    """The list of them that writers put behind the last one has been seen."""
 
 
 class VideoProof:
     """Walks the boxes of a file fed to it in blocks of any size, in constant memory.
 
-    The file begins with `ftyp`, holds one `moov` with a video track, and media data (`mdat`). On every level that is
-    walked the sizes of the boxes add up. Nothing that the file's own tables point to lies behind its end: chunks,
-    samples by their sizes, and what a segment index covers. Once a movie without fragments is there with all its
-    samples, what follows and is no box (padding, a line end) is taken as it is.
+    The file holds a `moov` with a video track that has samples, and media data (`mdat`). On every level that is walked
+    the sizes of the boxes add up. Nothing that the file's own tables point to lies behind its end: chunks, samples by
+    their sizes, and what a segment index covers; chunks of pictures and sound lie within its media data. Once a movie
+    is there with all its samples, what follows and is no box (padding, a line end) is taken as it is. Of several
+    movies the first counts, as it does for players. What the standard asks for and no player needs is not asked for.
     """
 
     def __init__(self) -> None:
@@ -110,10 +159,14 @@ class VideoProof:
         self._taken = bytearray()
         self._skip = 0
         self._to_the_end = False
+        self._box_at = 0
         self._may_end = False
         self._may_trail = False
+        self._beside_to = 0
         self._movies = 0
         self._media = 0
+        self._media_begins: int | None = None
+        self._media_ends = 0
         self._media_from: int | None = None
         self._sample_bytes = 0
         self._reaches_to = 0
@@ -162,21 +215,37 @@ class VideoProof:
         missing.
         """
         inside = self._skip or not self._may_end or (self._taken and not self._may_trail)
-        if self._length and inside and not self._to_the_end:
+        if self._length and inside and not self._to_the_end and self._length >= self._beside_to:
             raise BadSourceError("truncated", "The video ends in the middle of a box.")
         media = self._media + (self._length - self._media_from if self._media_from is not None else 0)
         if not self._movies or not media:
             raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
-        video = next((track for track in self._tracks if track.handler == b"vide"), None)
-        if video is None:
+        videos = [track for track in self._tracks if track.handler == b"vide"]
+        if not videos:
             raise BadSourceError("not_mp4", "The file has no video track.")
-        if self._sample_bytes > media or self._reaches_to > self._length:
-            raise BadSourceError("truncated", "The video ends before the media that its tables name.")
+        self._expect_samples_within(media)
+        video = next((track for track in videos if track.samples and track.entries), None)
+        if video is None:
+            raise BadSourceError("not_mp4", "The video track has no pictures.")
         width, height = video.pixels if all(video.pixels) else video.shown
         if video.rotated:
             width, height = height, width
         known = width > 0 and height > 0
         return VideoFacts(self._seconds(video), width if known else None, height if known else None)
+
+    def _expect_samples_within(self, media: int) -> None:
+        reaches_to = max(self._reaches_to, *(track.end_of_last_chunk() for track in self._tracks))
+        if self._sample_bytes > media or reaches_to > self._length:
+            raise BadSourceError("truncated", "The video ends before the media that its tables name.")
+        begins = self._media_begins or 0
+        ends = self._media_ends if self._media_from is None else self._length
+        for track in self._tracks:
+            placed = track.chunks and track.samples and track.handler in (b"vide", b"soun")
+            before = track.handler == b"vide" and track.first_chunk < begins
+            if placed and (before or track.end_of_last_chunk() > ends):
+                raise _beside_media()
+        if self._fragments.media_to > ends:
+            raise _beside_media()
 
     def _go_on(self) -> None:
         data = bytes(self._taken)
@@ -209,7 +278,7 @@ class VideoProof:
         seen: set[bytes] = set()
         while end is None or at < end:
             if end is not None and end - at < 8:
-                yield from _padding(end - at)
+                yield from _zeros(end - at)
                 break
             self._may_end = end is None and at > 0
             self._may_trail = self._may_end and self._has_all_samples(at)
@@ -217,12 +286,13 @@ class VideoProof:
             self._may_end = False
             size, kind, head = int.from_bytes(header[:4], "big"), header[4:], 8
             if self._may_trail and not _begins_a_box(size, kind):
-                yield from self._leave_open(kind, at)
+                yield from self._leave_open(b"", at)
+            if end is not None and not any(header):
+                yield from _zeros(end - at - 8)
+                break
+            beside = self._may_trail and kind not in _OF_THE_FILE
             self._may_trail = False
-            if parent not in _HOMES.get(kind, (parent,)) or not (end or all(byte in _LETTERS for byte in kind)):
-                raise _misfit()
-            if at == 0 and kind != b"ftyp":
-                raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
+            self._expect_name(parent, kind, at)
             if size == 1:
                 if end is not None and end - at < 16:
                     raise _misfit()
@@ -233,20 +303,40 @@ class VideoProof:
                 yield from self._content(parent, kind, at + head, None)
             if size < head or (end is not None and at + size > end):
                 raise _misfit()
+            if beside:
+                self._beside_to = at + size
             yield from self._content(parent, kind, at + head, at + size)
             at += size
             if kind in _NAMED:
                 seen.add(kind)
-        if not _has_all(parent, seen):
+        self._leave(parent, seen)
+
+    def _expect_name(self, parent: bytes, kind: bytes, at: int) -> None:
+        if parent not in _HOMES.get(kind, (parent,)):
+            raise _misfit()
+        if parent == _FILE:
+            self._box_at = at
+            if not all(byte in _LETTERS for byte in kind):
+                raise _misfit()
+            if at == 0 and kind not in _MAY_BE_FIRST:
+                raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
+
+    def _leave(self, parent: bytes, seen: set[bytes]) -> None:
+        if parent == b"stbl":
+            self._tracks[-1].tabled = _has_all(_TABLES, seen)
+        tabled = parent != b"moov" or self._fragments.seen or all(track.tabled for track in self._tracks)
+        if not tabled or not _has_all(_NEEDED.get(parent, ()), seen):
             raise BadSourceError("not_mp4", "A part of the movie header is missing.")
 
     def _has_all_samples(self, at: int) -> bool:
         """Whether the movie is whole already: what its tables name lies before here, and no fragment can follow."""
         named = 0 < self._sample_bytes <= self._media and self._reaches_to <= at
-        return self._movies > 0 and named and not self._fragments.seen
+        return self._movies > 0 and named and (self._fragments.listed or not self._fragments.seen)
 
     def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> _Steps:
-        if kind in _INSIDE.get(parent, ()):
+        if kind == b"moov":
+            self._movies += 1
+        if kind in _INSIDE.get(parent, ()) and not (kind == b"moov" and self._movies > 1):
             self._enter(kind)
             if kind == b"stsd":
                 at = yield from self._preamble(at, end)
@@ -257,24 +347,22 @@ class VideoProof:
             return
         if kind == b"mdat" and parent == _FILE:
             self._media += end - at
+            self._media_ends = end
+            self._begin_media(at)
         elif reader := self._readers.get((parent, b"" if parent == b"stsd" else kind)):
             yield from reader(self, end - at, end)
             return
         yield at - end
 
     def _enter(self, kind: bytes) -> None:
-        if kind == b"moov":
-            self._movies += 1
-            if self._movies > 1:
-                raise BadSourceError("not_mp4", "The file has more than one movie header.")
-        elif kind == b"trak":
+        if kind == b"trak":
             if len(self._tracks) == MAX_TRACKS:
                 raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
             self._tracks.append(_Track())
         elif kind in (b"mvex", b"moof"):
             self._fragments.seen = True
         elif kind == b"traf":
-            self._fragments.track, self._fragments.current = 0, _Defaults()
+            self._fragments.track, self._fragments.current, self._fragments.basis = 0, _Defaults(), None
 
     def _preamble(self, at: int, end: int | None) -> Generator[int, bytes, int]:
         """A sample description is a container behind its version and a count."""
@@ -283,11 +371,18 @@ class VideoProof:
         yield 8
         return at + 8
 
+    def _begin_media(self, at: int) -> None:
+        self._media_begins = at if self._media_begins is None else self._media_begins
+        if self._fragments.media_from is not None and self._fragments.media_from < at:
+            raise _beside_media()
+        self._fragments.media_from = None
+
     def _leave_open(self, kind: bytes, at: int) -> _Steps:
         if kind == b"ftyp":
             raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
         if kind == b"mdat":
             self._media_from = at
+            self._begin_media(at)
         self._to_the_end = True
         yield 1  # never comes: nothing more is looked at
 
@@ -318,7 +413,14 @@ class VideoProof:
         self._tracks[-1].handler = data[8:12]
         yield 12 - size
 
+    def _picture_header(self, size: int, _: int) -> _Steps:
+        yield from _passed(size, 12)
+
+    def _sound_header(self, size: int, _: int) -> _Steps:
+        yield from _passed(size, 8)
+
     def _sample_entry(self, size: int, _: int) -> _Steps:
+        self._tracks[-1].entries += 1
         if size >= 28 and not any(self._tracks[-1].pixels):
             data = yield 28
             self._tracks[-1].pixels = (_number(data, 24, 2), _number(data, 26, 2))
@@ -336,15 +438,45 @@ class VideoProof:
 
     def _sizes(self, size: int, _: int) -> _Steps:
         data = yield from _head(size, 12)
-        each, count = _number(data, 4), _number(data, 8)
+        track, each, count = self._tracks[-1], _number(data, 4), _number(data, 8)
+        track.samples, track.each = count, each
         if each:
             self._sample_bytes += each * count
             count = 0
 
         def add(rows: bytes) -> None:
             self._sample_bytes += sum(_column(rows, 1, 0))
+            track.last_sizes = (track.last_sizes + rows)[-4 * _LAST_SIZES :]
 
         yield from _rows(count, 4, size - 12, add)
+
+    def _small_sizes(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 12)
+        bits, count = data[7], _number(data, 8)
+        if bits not in (4, 8, 16):
+            raise _misfit()
+        self._tracks[-1].samples = count
+
+        def add(rows: bytes) -> None:
+            if bits == 4:
+                self._sample_bytes += sum((byte >> 4) + (byte & 15) for byte in rows)
+            elif bits == 8:
+                self._sample_bytes += sum(rows)
+            else:
+                self._sample_bytes += 256 * sum(rows[::2]) + sum(rows[1::2])
+
+        yield from _rows((count * bits + 7) // 8, 1, size - 12, add)
+
+    def _runs(self, size: int, _: int) -> _Steps:
+        data = yield from _head(size, 8)
+        track = self._tracks[-1]
+
+        def add(rows: bytes) -> None:
+            for first, many, _ in struct.iter_unpack(">III", rows):
+                track.before_run += (first - track.run[0]) * track.run[1]
+                track.run = first, many
+
+        yield from _rows(_number(data, 4), 12, size - 8, add)
 
     def _chunks(self, size: int, _: int) -> _Steps:
         yield from self._offsets(size, 4)
@@ -354,10 +486,14 @@ class VideoProof:
 
     def _offsets(self, size: int, width: int) -> _Steps:
         data = yield from _head(size, 8)
+        track = self._tracks[-1]
 
         def look(rows: bytes) -> None:
             found = struct.unpack(f">{len(rows) // width}{'Q' if width == 8 else 'I'}", rows)
             self._reaches_to = max(self._reaches_to, *found)
+            track.first_chunk = min(track.first_chunk, *found) if track.chunks else min(found)
+            track.last_chunk = found[-1]
+            track.chunks += len(found)
 
         yield from _rows(_number(data, 4), width, size - 8, look)
 
@@ -373,15 +509,25 @@ class VideoProof:
             raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
         self._fragments.defaults[_number(data, 4)] = _Defaults(_number(data, 12), _number(data, 16))
 
+    def _fragment_time(self, size: int, _: int) -> _Steps:
+        yield from _whole(size, 8, 12)
+
     def _fragment_header(self, size: int, _: int) -> _Steps:
         data = yield from _head(size, 8)
         flags, fragments = _number(data, 1, 3), self._fragments
         fields = sum(width for bit, width in ((1, 8), (2, 4), (8, 4), (16, 4), (32, 4)) if flags & bit)
-        if size != 8 + fields:
+        if size < 8 + fields:
             raise _misfit()
         data += (yield fields) if fields else b""
+        yield from _rest(size - 8 - fields)
         fragments.track = _number(data, 4)
-        basis = fragments.defaults.get(fragments.track, _Defaults())
+        if fragments.track not in fragments.defaults:
+            raise BadSourceError("not_mp4", "A fragment belongs to no track of the movie.")
+        basis = fragments.defaults[fragments.track]
+        if flags & 0x1:
+            fragments.basis = _number(data, 8, 8)
+        elif flags & 0x20000:
+            fragments.basis = self._box_at
         at = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
         ticks = _number(data, at) if flags & 0x8 else basis.ticks
         at += 4 if flags & 0x8 else 0
@@ -392,27 +538,44 @@ class VideoProof:
         flags, count, fragments = _number(data, 1, 3), _number(data, 4), self._fragments
         extra = (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
         fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-        known = {track.number for track in self._tracks}
-        track = fragments.track if fragments.track in known else None
-        ticks = 0
+        track = next((track for track in self._tracks if track.number == fragments.track), None)
+        ticks = weight = 0
 
         def add(rows: bytes) -> None:
-            nonlocal ticks
+            nonlocal ticks, weight
             if 0x100 in fields:
                 ticks += sum(_column(rows, len(fields), 0))
             if 0x200 in fields:
-                self._sample_bytes += sum(_column(rows, len(fields), fields.index(0x200)))
+                weight += sum(_column(rows, len(fields), fields.index(0x200)))
 
         if size < 8 + extra:
             raise _misfit()
-        yield -extra
+        optional = (yield extra) if extra else b""
         yield from _rows(count, 4 * len(fields), size - 8 - extra, add)
         if 0x100 not in fields:
             ticks = count * fragments.current.ticks
         if 0x200 not in fields:
-            self._sample_bytes += count * fragments.current.size
+            weight = count * fragments.current.size
+        self._sample_bytes += weight
+        if flags & 0x1 and fragments.basis is not None and weight:
+            self._place(fragments.basis + int.from_bytes(optional[:4], "big", signed=True), weight)
         if track is not None:
-            fragments.ticks[track] = fragments.ticks.get(track, 0) + ticks
+            track.samples += count
+            fragments.ticks[track.number] = fragments.ticks.get(track.number, 0) + ticks
+
+    def _place(self, at: int, weight: int) -> None:
+        """A run's samples lie here: within media data that comes behind the fragment."""
+        fragments = self._fragments
+        self._reaches_to = max(self._reaches_to, at + weight)
+        fragments.media_to = max(fragments.media_to, at + weight)
+        if at >= self._box_at:
+            fragments.media_from = at if fragments.media_from is None else min(at, fragments.media_from)
+
+    def _fragment_list(self, size: int, _: int) -> _Steps:
+        """It ends with how long it is."""
+        yield 16 - max(size, 16)
+        data = (yield 16) if size >= 16 else b""
+        self._fragments.listed = data[4:8] == b"mfro" and _number(data, 12) == size + 8
 
     def _segment_index(self, size: int, end: int) -> _Steps:
         data = yield from _head(size, 24)
@@ -435,17 +598,23 @@ class VideoProof:
         (b"trak", b"tkhd"): _track_header,
         (b"mdia", b"mdhd"): _media_header,
         (b"mdia", b"hdlr"): _handler,
+        (b"minf", b"vmhd"): _picture_header,
+        (b"minf", b"smhd"): _sound_header,
         (b"stsd", b""): _sample_entry,
         (b"stbl", b"stts"): _times,
+        (b"stbl", b"stsc"): _runs,
         (b"stbl", b"stsz"): _sizes,
+        (b"stbl", b"stz2"): _small_sizes,
         (b"stbl", b"stco"): _chunks,
         (b"stbl", b"co64"): _far_chunks,
         (b"mvex", b"mehd"): _fragmented_length,
         (b"mvex", b"trex"): _track_defaults,
         (b"moof", b"mfhd"): _fragment_number,
         (b"traf", b"tfhd"): _fragment_header,
+        (b"traf", b"tfdt"): _fragment_time,
         (b"traf", b"trun"): _run,
         (_FILE, b"sidx"): _segment_index,
+        (_FILE, b"mfra"): _fragment_list,
     }
 
 
@@ -459,11 +628,14 @@ _HOMES: dict[bytes, set[bytes]] = {
     b"tfra": {b"mfra"},
     b"mfro": {b"mfra"},
     b"hdlr": {b"minf"},
+    b"dinf": {b"minf"},
+    b"mfhd": {b"moof"},
 }
 """Where a box may lie, of those that lie in one place only (QuickTime has `hdlr` in two)."""
 for _parent, _kind in (
     *((parent, kind) for parent, kinds in _INSIDE.items() for kind in kinds),
     *((parent, kind) for parent, wanted in _NEEDED.items() for kinds in wanted for kind in kinds),
+    *((b"stbl", kind) for kinds in _TABLES for kind in kinds),
 ):
     _HOMES.setdefault(_kind, set()).add(_parent)
 
@@ -476,21 +648,44 @@ def _head(size: int, wanted: int) -> Generator[int, bytes, bytes]:
 
 
 def _whole(size: int, narrow: int, wide: int) -> Generator[int, bytes, bytes]:
-    """The content of a box whose size follows from its version."""
+    """The content of a box whose least size follows from its version."""
     data = yield from _head(size, 4)
-    if size != (wide if data[0] else narrow):
+    wanted = wide if data[0] else narrow
+    if size < wanted:
         raise _misfit()
-    return data + (yield size - 4)
+    data += yield wanted - 4
+    yield from _rest(size - wanted)
+    return data
+
+
+def _passed(size: int, fields: int) -> _Steps:
+    """A box of which nothing is needed, and that may not have swallowed the next one."""
+    yield -min(size, fields)
+    yield from _rest(max(size - fields, 0))
+
+
+def _rest(size: int) -> _Steps:
+    """What a box holds behind its fields. Some writers add to them; but a size that lies swallows the next box."""
+    looked = min(size, 8)
+    if size > _MORE:
+        raise _misfit()
+    if looked:
+        head = yield looked
+        if looked == 8 and _begins_a_box(int.from_bytes(head[:4], "big"), head[4:]):
+            raise _misfit()
+    yield looked - size
 
 
 def _rows(count: int, width: int, size: int, look: Callable[[bytes], None]) -> _Steps:
-    """A table of rows that fills the rest of its box, a slice at a time."""
-    if count * width != size:
+    """A table of rows that fills the rest of its box, but for zeros, a slice at a time."""
+    rest = size - count * width
+    if rest < 0:
         raise _misfit()
-    while size:
-        data = yield min(size, _SLICE_ROWS * width)
+    while size > rest:
+        data = yield min(size - rest, _SLICE_ROWS * width)
         look(data)
         size -= len(data)
+    yield from _zeros(rest)
 
 
 def _column(rows: bytes, columns: int, number: int) -> tuple[int, ...]:
@@ -517,10 +712,13 @@ def _known(ticks: int, data: bytes) -> int:
     return 0 if ticks == unknown else ticks
 
 
-def _padding(size: int) -> _Steps:
-    """Zeros that are too few for a box end a container in some files of QuickTime."""
-    if any((yield size)):
-        raise _misfit()
+def _zeros(size: int) -> _Steps:
+    """Zeros end a container or a table in some files: what QuickTime ends a list with, or room that was left."""
+    while size:
+        data = yield min(size, _SLICE_ROWS)
+        if any(data):
+            raise _misfit()
+        size -= len(data)
 
 
 def _begins_a_box(size: int, kind: bytes) -> bool:
@@ -528,9 +726,13 @@ def _begins_a_box(size: int, kind: bytes) -> bool:
     return (size > 7 or size == 1 or (size == 0 and kind in _MAY_BE_LAST)) and all(byte in _LETTERS for byte in kind)
 
 
-def _has_all(parent: bytes, seen: set[bytes]) -> bool:
-    return all(kinds & seen for kinds in _NEEDED.get(parent, ()))
+def _has_all(wanted: tuple[set[bytes], ...], seen: set[bytes]) -> bool:
+    return all(kinds & seen for kinds in wanted)
 
 
 def _misfit() -> BadSourceError:
     return BadSourceError("not_mp4", "The boxes of the file do not fit into each other.")
+
+
+def _beside_media() -> BadSourceError:
+    return BadSourceError("not_mp4", "The tables of the video point beside its media.")
