@@ -251,6 +251,7 @@ CHUNKS_THAT_FIT: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[i
     "in two runs": ((0, 10, 20), (5, 5, 5, 5, 20), ((1, 2), (3, 1))),
     "in a run that goes on": ((0, 5, 10, 25), (5, 5, 15, 15), ((1, 1), (3, 1))),
     "last one not full": ((0, 30), (10, 10, 10, 10), ((1, 3),)),
+    "last one of a later run not full": ((0, 10, 25), (5, 5, 5, 5, 5, 15), ((1, 2), (2, 3))),
 }
 
 
