@@ -1,7 +1,7 @@
 """Proof, while the bytes pass by, that they are a video in an MP4 file and all of it (ISO/IEC 14496-12).
 
 The walk is a generator that asks for the few bytes it needs and has the rest passed over. Nothing grows with the
-file: tables are summed up a slice at a time, and boxes nest only as deep as `_INSIDE` says.
+file: tables are summed up a slice at a time, and boxes nest only as deep as `INSIDE` says.
 """
 
 from __future__ import annotations
@@ -12,61 +12,40 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from vidu_relay.domain.errors import BadSourceError
+from vidu_relay.domain.mp4_boxes import (
+    FILE,
+    HOMES,
+    INSIDE,
+    LETTERS,
+    MAY_BE_FIRST,
+    MAY_BE_LAST,
+    NAMED,
+    NEEDED,
+    OF_THE_FILE,
+    TABLES,
+    Steps,
+    begins_a_box,
+    beside_media,
+    column_of,
+    has_all,
+    known_ticks,
+    misfit,
+    number_at,
+    pass_box,
+    pass_rest,
+    read_duration,
+    read_head,
+    read_rows,
+    read_whole,
+    read_zeros,
+)
 
 __all__ = ["VideoFacts", "VideoProof"]
 
 MAX_TRACKS = 64
 
-_SLICE_ROWS = 4096
-"""Rows of a table that are looked at in one go: at most 96 KB."""
-
-_MORE = 24
-"""So many bytes may follow the fields of a box: fewer than the boxes have that could be swallowed unseen."""
-
 _LAST_SIZES = 1024
 """So many sizes of a track's last samples are kept to see where its last chunk ends: 4 KB."""
-
-_FILE = b""
-_INSIDE = {
-    _FILE: {b"moov", b"moof"},
-    b"moov": {b"trak", b"mvex"},
-    b"trak": {b"mdia"},
-    b"mdia": {b"minf"},
-    b"minf": {b"stbl"},
-    b"stbl": {b"stsd"},
-    b"moof": {b"traf"},
-}
-"""Which boxes are walked into, by the box they lie in. All others are looked at as a whole, or passed over."""
-
-_NEEDED = {
-    b"moov": ({b"mvhd"},),
-    b"trak": ({b"tkhd"}, {b"mdia"}),
-    b"mdia": ({b"mdhd"}, {b"hdlr"}, {b"minf"}),
-    b"minf": ({b"stbl"},),
-    b"stbl": ({b"stsd"},),
-    b"traf": ({b"tfhd"},),
-}
-"""What shows the film, or says what it is, in each of them: one of each set. A size that lies often swallows one."""
-
-_TABLES = ({b"stts"}, {b"stsc"}, {b"stsz", b"stz2"}, {b"stco", b"co64"})
-"""What `stbl` needs beside, unless the samples are in fragments: then some writers leave out what would be empty."""
-
-_NAMED = {kind for wanted in (*_NEEDED.values(), _TABLES) for kinds in wanted for kind in kinds}
-
-_LETTERS = {*range(0x20, 0x7F), 0xA9}
-"""What the name of a box of the file itself is made of. Inside the movie names of vendors hold any byte."""
-
-_MAY_BE_FIRST = {b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pnot"}
-"""QuickTime had no `ftyp` at first, and players do not ask for it."""
-
-_OF_THE_FILE = _MAY_BE_FIRST | {b"moof", b"mfra", b"sidx", b"ssix", b"emsg", b"prft", b"pdin", b"meta", b"udta"}
-"""Boxes of the file that a cut is told by, even behind a movie that is whole."""
-
-_MAY_BE_LAST = {b"mdat", b"moov", b"free", b"skip", b"uuid"}
-"""Boxes that are taken without a size, up to the end of the file."""
-
-_Steps = Generator[int, bytes, None]
-"""Yields how many bytes it wants to see next, or as a negative number how many it wants passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +94,7 @@ class _Track:
         count = max(min(many, left), 0)
         if self.each:  # of sound in QuickTime, 1 stands for any size
             return self.last_chunk + (0 if self.handler == b"soun" else count * self.each)
-        sizes = _column(self.last_sizes, 1, 0)
+        sizes = column_of(self.last_sizes, 1, 0)
         return self.last_chunk + sum(sizes[max(len(sizes) - count, 0) :])
 
 
@@ -174,7 +153,7 @@ class VideoProof:
         self._movie_ticks = 0
         self._tracks: list[_Track] = []
         self._fragments = _Fragments()
-        self._steps = self._boxes(_FILE, 0, None)
+        self._steps = self._boxes(FILE, 0, None)
         self._want = next(self._steps)
 
     @property
@@ -243,9 +222,9 @@ class VideoProof:
             placed = track.chunks and track.samples and track.handler in (b"vide", b"soun")
             before = track.handler == b"vide" and track.first_chunk < begins
             if placed and (before or track.end_of_last_chunk() > ends):
-                raise _beside_media()
+                raise beside_media()
         if self._fragments.media_to > ends:
-            raise _beside_media()
+            raise beside_media()
 
     def _go_on(self) -> None:
         data = bytes(self._taken)
@@ -273,59 +252,59 @@ class VideoProof:
 
     # ---------------------------------------------------------------------------------------------- the walk
 
-    def _boxes(self, parent: bytes, at: int, end: int | None) -> _Steps:
+    def _boxes(self, parent: bytes, at: int, end: int | None) -> Steps:
         """The boxes from an offset up to another, or to the end of the file."""
         seen: set[bytes] = set()
         while end is None or at < end:
             if end is not None and end - at < 8:
-                yield from _zeros(end - at)
+                yield from read_zeros(end - at)
                 break
             self._may_end = end is None and at > 0
             self._may_trail = self._may_end and self._has_all_samples(at)
             header = yield 8
             self._may_end = False
             size, kind, head = int.from_bytes(header[:4], "big"), header[4:], 8
-            if self._may_trail and not _begins_a_box(size, kind):
+            if self._may_trail and not begins_a_box(size, kind):
                 yield from self._leave_open(b"", at)
             if end is not None and not any(header):
-                yield from _zeros(end - at - 8)
+                yield from read_zeros(end - at - 8)
                 break
-            beside = self._may_trail and kind not in _OF_THE_FILE
+            beside = self._may_trail and kind not in OF_THE_FILE
             self._may_trail = False
             self._expect_name(parent, kind, at)
             if size == 1:
                 if end is not None and end - at < 16:
-                    raise _misfit()
+                    raise misfit()
                 size, head = int.from_bytes((yield 8), "big"), 16
             elif (
-                size == 0 and parent == _FILE and kind in _MAY_BE_LAST
+                size == 0 and parent == FILE and kind in MAY_BE_LAST
             ):  # the last box: it reaches to the end of the file
                 yield from self._content(parent, kind, at + head, None)
             if size < head or (end is not None and at + size > end):
-                raise _misfit()
+                raise misfit()
             if beside:
                 self._beside_to = at + size
             yield from self._content(parent, kind, at + head, at + size)
             at += size
-            if kind in _NAMED:
+            if kind in NAMED:
                 seen.add(kind)
         self._leave(parent, seen)
 
     def _expect_name(self, parent: bytes, kind: bytes, at: int) -> None:
-        if parent not in _HOMES.get(kind, (parent,)):
-            raise _misfit()
-        if parent == _FILE:
+        if parent not in HOMES.get(kind, (parent,)):
+            raise misfit()
+        if parent == FILE:
             self._box_at = at
-            if not all(byte in _LETTERS for byte in kind):
-                raise _misfit()
-            if at == 0 and kind not in _MAY_BE_FIRST:
+            if not all(byte in LETTERS for byte in kind):
+                raise misfit()
+            if at == 0 and kind not in MAY_BE_FIRST:
                 raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
 
     def _leave(self, parent: bytes, seen: set[bytes]) -> None:
         if parent == b"stbl":
-            self._tracks[-1].tabled = _has_all(_TABLES, seen)
+            self._tracks[-1].tabled = has_all(TABLES, seen)
         tabled = parent != b"moov" or self._fragments.seen or all(track.tabled for track in self._tracks)
-        if not tabled or not _has_all(_NEEDED.get(parent, ()), seen):
+        if not tabled or not has_all(NEEDED.get(parent, ()), seen):
             raise BadSourceError("not_mp4", "A part of the movie header is missing.")
 
     def _has_all_samples(self, at: int) -> bool:
@@ -333,10 +312,10 @@ class VideoProof:
         named = 0 < self._sample_bytes <= self._media and self._reaches_to <= at
         return self._movies > 0 and named and (self._fragments.listed or not self._fragments.seen)
 
-    def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> _Steps:
+    def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> Steps:
         if kind == b"moov":
             self._movies += 1
-        if kind in _INSIDE.get(parent, ()) and not (kind == b"moov" and self._movies > 1):
+        if kind in INSIDE.get(parent, ()) and not (kind == b"moov" and self._movies > 1):
             self._enter(kind)
             if kind == b"stsd":
                 at = yield from self._preamble(at, end)
@@ -345,7 +324,7 @@ class VideoProof:
         if end is None:
             yield from self._leave_open(kind, at)
             return
-        if kind == b"mdat" and parent == _FILE:
+        if kind == b"mdat" and parent == FILE:
             self._media += end - at
             self._media_ends = end
             self._begin_media(at)
@@ -367,17 +346,17 @@ class VideoProof:
     def _preamble(self, at: int, end: int | None) -> Generator[int, bytes, int]:
         """A sample description is a container behind its version and a count."""
         if end is None or end - at < 8:
-            raise _misfit()
+            raise misfit()
         yield 8
         return at + 8
 
     def _begin_media(self, at: int) -> None:
         self._media_begins = at if self._media_begins is None else self._media_begins
         if self._fragments.media_from is not None and self._fragments.media_from < at:
-            raise _beside_media()
+            raise beside_media()
         self._fragments.media_from = None
 
-    def _leave_open(self, kind: bytes, at: int) -> _Steps:
+    def _leave_open(self, kind: bytes, at: int) -> Steps:
         if kind == b"ftyp":
             raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
         if kind == b"mdat":
@@ -388,73 +367,73 @@ class VideoProof:
 
     # --------------------------------------------------------------------------------------- single boxes
 
-    def _movie_header(self, size: int, _: int) -> _Steps:
-        data = yield from _whole(size, 100, 112)
-        self._movie_timescale, self._movie_ticks = _duration(data)
+    def _movie_header(self, size: int, _: int) -> Steps:
+        data = yield from read_whole(size, 100, 112)
+        self._movie_timescale, self._movie_ticks = read_duration(data)
 
-    def _media_header(self, size: int, _: int) -> _Steps:
-        data = yield from _whole(size, 24, 36)
-        self._tracks[-1].timescale, self._tracks[-1].media_ticks = _duration(data)
+    def _media_header(self, size: int, _: int) -> Steps:
+        data = yield from read_whole(size, 24, 36)
+        self._tracks[-1].timescale, self._tracks[-1].media_ticks = read_duration(data)
 
-    def _track_header(self, size: int, _: int) -> _Steps:
-        data = yield from _whole(size, 84, 96)
+    def _track_header(self, size: int, _: int) -> Steps:
+        data = yield from read_whole(size, 84, 96)
         track, wide = self._tracks[-1], 12 if data[:1] == b"\1" else 0
-        track.number = _number(data, 20 if wide else 12)
+        track.number = number_at(data, 20 if wide else 12)
         matrix = 40 + wide
-        upright, turned = _number(data, matrix) or _number(data, matrix + 16), _number(data, matrix + 4)
+        upright, turned = number_at(data, matrix) or number_at(data, matrix + 16), number_at(data, matrix + 4)
         track.rotated = not upright and bool(turned)  # a quarter turn: width and height change places
-        track.shown = (_number(data, matrix + 36) >> 16, _number(data, matrix + 40) >> 16)
+        track.shown = (number_at(data, matrix + 36) >> 16, number_at(data, matrix + 40) >> 16)
 
-    def _fragment_number(self, size: int, _: int) -> _Steps:
-        yield from _whole(size, 8, 8)
+    def _fragment_number(self, size: int, _: int) -> Steps:
+        yield from read_whole(size, 8, 8)
 
-    def _handler(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 12)
+    def _handler(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 12)
         self._tracks[-1].handler = data[8:12]
         yield 12 - size
 
-    def _picture_header(self, size: int, _: int) -> _Steps:
-        yield from _passed(size, 12)
+    def _picture_header(self, size: int, _: int) -> Steps:
+        yield from pass_box(size, 12)
 
-    def _sound_header(self, size: int, _: int) -> _Steps:
-        yield from _passed(size, 8)
+    def _sound_header(self, size: int, _: int) -> Steps:
+        yield from pass_box(size, 8)
 
-    def _sample_entry(self, size: int, _: int) -> _Steps:
+    def _sample_entry(self, size: int, _: int) -> Steps:
         self._tracks[-1].entries += 1
         if size >= 28 and not any(self._tracks[-1].pixels):
             data = yield 28
-            self._tracks[-1].pixels = (_number(data, 24, 2), _number(data, 26, 2))
+            self._tracks[-1].pixels = (number_at(data, 24, 2), number_at(data, 26, 2))
             size -= 28
         yield -size
 
-    def _times(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 8)
+    def _times(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 8)
         track = self._tracks[-1]
 
         def add(rows: bytes) -> None:
             track.sample_ticks += sum(count * ticks for count, ticks in struct.iter_unpack(">II", rows))
 
-        yield from _rows(_number(data, 4), 8, size - 8, add)
+        yield from read_rows(number_at(data, 4), 8, size - 8, add)
 
-    def _sizes(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 12)
-        track, each, count = self._tracks[-1], _number(data, 4), _number(data, 8)
+    def _sizes(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 12)
+        track, each, count = self._tracks[-1], number_at(data, 4), number_at(data, 8)
         track.samples, track.each = count, each
         if each:
             self._sample_bytes += each * count
             count = 0
 
         def add(rows: bytes) -> None:
-            self._sample_bytes += sum(_column(rows, 1, 0))
+            self._sample_bytes += sum(column_of(rows, 1, 0))
             track.last_sizes = (track.last_sizes + rows)[-4 * _LAST_SIZES :]
 
-        yield from _rows(count, 4, size - 12, add)
+        yield from read_rows(count, 4, size - 12, add)
 
-    def _small_sizes(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 12)
-        bits, count = data[7], _number(data, 8)
+    def _small_sizes(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 12)
+        bits, count = data[7], number_at(data, 8)
         if bits not in (4, 8, 16):
-            raise _misfit()
+            raise misfit()
         self._tracks[-1].samples = count
 
         def add(rows: bytes) -> None:
@@ -465,10 +444,10 @@ class VideoProof:
             else:
                 self._sample_bytes += 256 * sum(rows[::2]) + sum(rows[1::2])
 
-        yield from _rows((count * bits + 7) // 8, 1, size - 12, add)
+        yield from read_rows((count * bits + 7) // 8, 1, size - 12, add)
 
-    def _runs(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 8)
+    def _runs(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 8)
         track = self._tracks[-1]
 
         def add(rows: bytes) -> None:
@@ -476,16 +455,16 @@ class VideoProof:
                 track.before_run += (first - track.run[0]) * track.run[1]
                 track.run = first, many
 
-        yield from _rows(_number(data, 4), 12, size - 8, add)
+        yield from read_rows(number_at(data, 4), 12, size - 8, add)
 
-    def _chunks(self, size: int, _: int) -> _Steps:
+    def _chunks(self, size: int, _: int) -> Steps:
         yield from self._offsets(size, 4)
 
-    def _far_chunks(self, size: int, _: int) -> _Steps:
+    def _far_chunks(self, size: int, _: int) -> Steps:
         yield from self._offsets(size, 8)
 
-    def _offsets(self, size: int, width: int) -> _Steps:
-        data = yield from _head(size, 8)
+    def _offsets(self, size: int, width: int) -> Steps:
+        data = yield from read_head(size, 8)
         track = self._tracks[-1]
 
         def look(rows: bytes) -> None:
@@ -495,47 +474,47 @@ class VideoProof:
             track.last_chunk = found[-1]
             track.chunks += len(found)
 
-        yield from _rows(_number(data, 4), width, size - 8, look)
+        yield from read_rows(number_at(data, 4), width, size - 8, look)
 
     # ----------------------------------------------------------------------------------------- fragments
 
-    def _fragmented_length(self, size: int, _: int) -> _Steps:
-        data = yield from _whole(size, 8, 12)
-        self._fragments.announced_ticks = _known(_number(data, 4, 8 if data[:1] == b"\1" else 4), data)
+    def _fragmented_length(self, size: int, _: int) -> Steps:
+        data = yield from read_whole(size, 8, 12)
+        self._fragments.announced_ticks = known_ticks(number_at(data, 4, 8 if data[:1] == b"\1" else 4), data)
 
-    def _track_defaults(self, size: int, _: int) -> _Steps:
-        data = yield from _whole(size, 24, 24)
+    def _track_defaults(self, size: int, _: int) -> Steps:
+        data = yield from read_whole(size, 24, 24)
         if len(self._fragments.defaults) == MAX_TRACKS:
             raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
-        self._fragments.defaults[_number(data, 4)] = _Defaults(_number(data, 12), _number(data, 16))
+        self._fragments.defaults[number_at(data, 4)] = _Defaults(number_at(data, 12), number_at(data, 16))
 
-    def _fragment_time(self, size: int, _: int) -> _Steps:
-        yield from _whole(size, 8, 12)
+    def _fragment_time(self, size: int, _: int) -> Steps:
+        yield from read_whole(size, 8, 12)
 
-    def _fragment_header(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 8)
-        flags, fragments = _number(data, 1, 3), self._fragments
+    def _fragment_header(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 8)
+        flags, fragments = number_at(data, 1, 3), self._fragments
         fields = sum(width for bit, width in ((1, 8), (2, 4), (8, 4), (16, 4), (32, 4)) if flags & bit)
         if size < 8 + fields:
-            raise _misfit()
+            raise misfit()
         data += (yield fields) if fields else b""
-        yield from _rest(size - 8 - fields)
-        fragments.track = _number(data, 4)
+        yield from pass_rest(size - 8 - fields)
+        fragments.track = number_at(data, 4)
         if fragments.track not in fragments.defaults:
             raise BadSourceError("not_mp4", "A fragment belongs to no track of the movie.")
         basis = fragments.defaults[fragments.track]
         if flags & 0x1:
-            fragments.basis = _number(data, 8, 8)
+            fragments.basis = number_at(data, 8, 8)
         elif flags & 0x20000:
             fragments.basis = self._box_at
         at = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
-        ticks = _number(data, at) if flags & 0x8 else basis.ticks
+        ticks = number_at(data, at) if flags & 0x8 else basis.ticks
         at += 4 if flags & 0x8 else 0
-        fragments.current = _Defaults(ticks, _number(data, at) if flags & 0x10 else basis.size)
+        fragments.current = _Defaults(ticks, number_at(data, at) if flags & 0x10 else basis.size)
 
-    def _run(self, size: int, _: int) -> _Steps:
-        data = yield from _head(size, 8)
-        flags, count, fragments = _number(data, 1, 3), _number(data, 4), self._fragments
+    def _run(self, size: int, _: int) -> Steps:
+        data = yield from read_head(size, 8)
+        flags, count, fragments = number_at(data, 1, 3), number_at(data, 4), self._fragments
         extra = (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
         fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
         track = next((track for track in self._tracks if track.number == fragments.track), None)
@@ -544,14 +523,14 @@ class VideoProof:
         def add(rows: bytes) -> None:
             nonlocal ticks, weight
             if 0x100 in fields:
-                ticks += sum(_column(rows, len(fields), 0))
+                ticks += sum(column_of(rows, len(fields), 0))
             if 0x200 in fields:
-                weight += sum(_column(rows, len(fields), fields.index(0x200)))
+                weight += sum(column_of(rows, len(fields), fields.index(0x200)))
 
         if size < 8 + extra:
-            raise _misfit()
+            raise misfit()
         optional = (yield extra) if extra else b""
-        yield from _rows(count, 4 * len(fields), size - 8 - extra, add)
+        yield from read_rows(count, 4 * len(fields), size - 8 - extra, add)
         if 0x100 not in fields:
             ticks = count * fragments.current.ticks
         if 0x200 not in fields:
@@ -571,29 +550,29 @@ class VideoProof:
         if at >= self._box_at:
             fragments.media_from = at if fragments.media_from is None else min(at, fragments.media_from)
 
-    def _fragment_list(self, size: int, _: int) -> _Steps:
+    def _fragment_list(self, size: int, _: int) -> Steps:
         """It ends with how long it is."""
         yield 16 - max(size, 16)
         data = (yield 16) if size >= 16 else b""
-        self._fragments.listed = data[4:8] == b"mfro" and _number(data, 12) == size + 8
+        self._fragments.listed = data[4:8] == b"mfro" and number_at(data, 12) == size + 8
 
-    def _segment_index(self, size: int, end: int) -> _Steps:
-        data = yield from _head(size, 24)
-        first, used = _number(data, 16), 24
+    def _segment_index(self, size: int, end: int) -> Steps:
+        data = yield from read_head(size, 24)
+        first, used = number_at(data, 16), 24
         if data[:1] == b"\1":
-            more = yield from _head(size - 24, 8)
+            more = yield from read_head(size - 24, 8)
             data, used = data + more, 32
-            first = _number(data, 20, 8)
+            first = number_at(data, 20, 8)
         covered = 0
 
         def add(rows: bytes) -> None:
             nonlocal covered
-            covered += sum(reference & 0x7FFFFFFF for reference in _column(rows, 3, 0))
+            covered += sum(reference & 0x7FFFFFFF for reference in column_of(rows, 3, 0))
 
-        yield from _rows(_number(data, used - 2, 2), 12, size - used, add)
+        yield from read_rows(number_at(data, used - 2, 2), 12, size - used, add)
         self._reaches_to = max(self._reaches_to, end + first + covered)
 
-    _readers: ClassVar[dict[tuple[bytes, bytes], Callable[[VideoProof, int, int], _Steps]]] = {
+    _readers: ClassVar[dict[tuple[bytes, bytes], Callable[[VideoProof, int, int], Steps]]] = {
         (b"moov", b"mvhd"): _movie_header,
         (b"trak", b"tkhd"): _track_header,
         (b"mdia", b"mdhd"): _media_header,
@@ -613,126 +592,6 @@ class VideoProof:
         (b"traf", b"tfhd"): _fragment_header,
         (b"traf", b"tfdt"): _fragment_time,
         (b"traf", b"trun"): _run,
-        (_FILE, b"sidx"): _segment_index,
-        (_FILE, b"mfra"): _fragment_list,
+        (FILE, b"sidx"): _segment_index,
+        (FILE, b"mfra"): _fragment_list,
     }
-
-
-_HOMES: dict[bytes, set[bytes]] = {
-    b"mdat": {_FILE},
-    b"sidx": {_FILE},
-    b"mehd": {b"mvex"},
-    b"trex": {b"mvex"},
-    b"tfdt": {b"traf"},
-    b"trun": {b"traf"},
-    b"tfra": {b"mfra"},
-    b"mfro": {b"mfra"},
-    b"hdlr": {b"minf"},
-    b"dinf": {b"minf"},
-    b"mfhd": {b"moof"},
-}
-"""Where a box may lie, of those that lie in one place only (QuickTime has `hdlr` in two)."""
-for _parent, _kind in (
-    *((parent, kind) for parent, kinds in _INSIDE.items() for kind in kinds),
-    *((parent, kind) for parent, wanted in _NEEDED.items() for kinds in wanted for kind in kinds),
-    *((b"stbl", kind) for kinds in _TABLES for kind in kinds),
-):
-    _HOMES.setdefault(_kind, set()).add(_parent)
-
-
-def _head(size: int, wanted: int) -> Generator[int, bytes, bytes]:
-    """The first bytes of a box's content; whatever is behind them is left."""
-    if size < wanted:
-        raise _misfit()
-    return (yield wanted)
-
-
-def _whole(size: int, narrow: int, wide: int) -> Generator[int, bytes, bytes]:
-    """The content of a box whose least size follows from its version."""
-    data = yield from _head(size, 4)
-    wanted = wide if data[0] else narrow
-    if size < wanted:
-        raise _misfit()
-    data += yield wanted - 4
-    yield from _rest(size - wanted)
-    return data
-
-
-def _passed(size: int, fields: int) -> _Steps:
-    """A box of which nothing is needed, and that may not have swallowed the next one."""
-    yield -min(size, fields)
-    yield from _rest(max(size - fields, 0))
-
-
-def _rest(size: int) -> _Steps:
-    """What a box holds behind its fields. Some writers add to them; but a size that lies swallows the next box."""
-    looked = min(size, 8)
-    if size > _MORE:
-        raise _misfit()
-    if looked:
-        head = yield looked
-        if looked == 8 and _begins_a_box(int.from_bytes(head[:4], "big"), head[4:]):
-            raise _misfit()
-    yield looked - size
-
-
-def _rows(count: int, width: int, size: int, look: Callable[[bytes], None]) -> _Steps:
-    """A table of rows that fills the rest of its box, but for zeros, a slice at a time."""
-    rest = size - count * width
-    if rest < 0:
-        raise _misfit()
-    while size > rest:
-        data = yield min(size - rest, _SLICE_ROWS * width)
-        look(data)
-        size -= len(data)
-    yield from _zeros(rest)
-
-
-def _column(rows: bytes, columns: int, number: int) -> tuple[int, ...]:
-    """One column of rows of 32-bit numbers."""
-    return struct.unpack(f">{len(rows) // 4}I", rows)[number::columns]
-
-
-def _number(data: bytes, at: int, width: int = 4) -> int:
-    if len(data) < at + width:
-        raise _misfit()
-    return int.from_bytes(data[at : at + width], "big")
-
-
-def _duration(data: bytes) -> tuple[int, int]:
-    """Timescale and ticks of a movie or media header."""
-    if data[:1] == b"\1":
-        return _number(data, 20), _known(_number(data, 24, 8), data)
-    return _number(data, 12), _known(_number(data, 16), data)
-
-
-def _known(ticks: int, data: bytes) -> int:
-    """A duration of ones means that it is not known."""
-    unknown = 2**64 - 1 if data[:1] == b"\1" else 2**32 - 1
-    return 0 if ticks == unknown else ticks
-
-
-def _zeros(size: int) -> _Steps:
-    """Zeros end a container or a table in some files: what QuickTime ends a list with, or room that was left."""
-    while size:
-        data = yield min(size, _SLICE_ROWS)
-        if any(data):
-            raise _misfit()
-        size -= len(data)
-
-
-def _begins_a_box(size: int, kind: bytes) -> bool:
-    """Whether these can be the first bytes of a box of the file, rather than padding or what a server appends."""
-    return (size > 7 or size == 1 or (size == 0 and kind in _MAY_BE_LAST)) and all(byte in _LETTERS for byte in kind)
-
-
-def _has_all(wanted: tuple[set[bytes], ...], seen: set[bytes]) -> bool:
-    return all(kinds & seen for kinds in wanted)
-
-
-def _misfit() -> BadSourceError:
-    return BadSourceError("not_mp4", "The boxes of the file do not fit into each other.")
-
-
-def _beside_media() -> BadSourceError:
-    return BadSourceError("not_mp4", "The tables of the video point beside its media.")
