@@ -8,12 +8,16 @@ constants.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +109,7 @@ class Costs:
     """For 1,000 tasks each, unless it says otherwise."""
 
     healthy: Bill
+    told: Bill
     reading: Bill
     lost: Bill
     look: Bill
@@ -119,25 +124,56 @@ class Costs:
 
 def measure(progress: Callable[[str], None] = lambda _: None) -> Costs:
     """Run the paths on a local stack of their own and count them."""
-    parameters = {"OffPeakAvailable": "true"}
     with (
         tempfile.TemporaryDirectory() as folder,
+        _client_backend() as backend,
         LocalStack(
-            Path(folder), generation_seconds=GENERATION_SECONDS, parameters=parameters, progress=progress
+            Path(folder),
+            generation_seconds=GENERATION_SECONDS,
+            parameters={"OffPeakAvailable": "true", "TrustedOrigins": backend},
+            progress=progress,
         ) as stack,
     ):
         relay = RelayClient(stack)
         try:
-            return _measure(relay, _Counter(stack, relay, _memory()))
+            return _measure(relay, _Counter(stack, relay, _memory()), backend)
         finally:
             relay.close()
 
 
-def _measure(relay: RelayClient, counter: _Counter) -> Costs:
+@contextmanager
+def _client_backend() -> Iterator[str]:
+    """A client's backend that takes whatever it is told; its origin."""
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _measure(relay: RelayClient, counter: _Counter, backend: str) -> Costs:
     _finished(relay, ["warms up"])
     _lost(relay, 1)
     healthy = counter.bill("a task that goes well", lambda: _finished(relay, map(str, range(TASKS))))
     writes, size = counter.writes, counter.largest
+    told = counter.bill(
+        "... and its client is told by webhook, twice",
+        lambda: _finished(relay, (f"told {n}" for n in range(TASKS)), callback_url=f"{backend}/told"),
+    )
     task_id = relay.submit(_request(relay, "is read"))["task_id"]
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
     lost = counter.bill("a task whose callbacks are lost", lambda: _lost(relay, TASKS))
@@ -154,6 +190,7 @@ def _measure(relay: RelayClient, counter: _Counter) -> Costs:
     polling.add("SQS request", _queues() * POLLS_OF_A_QUEUE * 3 * MONTH_MINUTES)
     return Costs(
         healthy=healthy,
+        told=told,
         reading=reading,
         lost=lost,
         look=look,
@@ -178,7 +215,7 @@ def report(costs: Costs) -> list[str]:
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    for bill in (costs.healthy, whole, costs.lost, costs.off_peak, costs.naive):
+    for bill in (costs.healthy, whole, costs.told, costs.lost, costs.off_peak, costs.naive):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
     lines += ["", "| units of 1,000 tasks that go well | units | US$ |", "|---|---|---|"]
@@ -287,7 +324,7 @@ class _Counter:
         for event in self._events():
             bill.add("EventBridge event", each)
             bill.add("EventBridge archive GB", len(event) / 1e9 * each)
-            if '"VideoTaskGenerated"' in event:
+            if _is_queued(json.loads(event)):
                 bill.add("SQS request", 3 * each)  # EventBridge sends it, Lambda receives and deletes it
 
     def _events(self) -> list[str]:
@@ -349,6 +386,18 @@ WAITING_SECONDS: Mapping[str, float] = {
     "notify_client": CLIENT_SECONDS + 4 * AWS_CALL_SECONDS,
 }
 """Waiting that the local stack does not show, by function: the provider and AWS answer at once there."""
+
+
+TOLD = frozenset(
+    {"VideoTaskProcessing", "VideoTaskCompleted", "VideoTaskFailed", "VideoTaskExpired", "VideoTaskCanceled"}
+)
+"""Events that a client with a `callback_url` is told of."""
+
+
+def _is_queued(event: Mapping[str, Any]) -> bool:
+    """Whether a rule of the template puts an event into a queue: to be copied, or told."""
+    kind = event["detail-type"]
+    return kind == "VideoTaskGenerated" or (kind in TOLD and bool(event["detail"]["client_callback"]))
 
 
 def _add_call(bill: Bill, service: str, operation: str, count: float) -> None:

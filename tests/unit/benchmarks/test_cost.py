@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cost import Bill, Costs, _add_call, _naive, _ours, _standing, _write_units, judged
+from benchmarks.cost import TOLD, Bill, Costs, _add_call, _is_queued, _naive, _ours, _standing, _write_units, judged
 from benchmarks.prices import PRICES
+from tests.unit.template import of_type
 
 
 def item(size: int, **keys: str) -> dict[str, Any]:
@@ -40,6 +41,26 @@ def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], un
     assert _write_units(change) == units
 
 
+@pytest.mark.parametrize(
+    ("kind", "client_callback", "queued"),
+    [
+        ("VideoTaskGenerated", False, True),
+        ("VideoTaskGenerated", True, True),
+        ("VideoTaskProcessing", False, False),
+        ("VideoTaskProcessing", True, True),
+        ("VideoTaskSubmitted", True, False),
+    ],
+)
+def test_events_are_queued_as_the_template_s_rules_say(kind: str, client_callback: bool, queued: bool) -> None:
+    assert _is_queued({"detail-type": kind, "detail": {"client_callback": client_callback}}) is queued
+
+
+def test_told_events_are_those_of_the_template_s_rule() -> None:
+    rules = [r["Properties"]["EventPattern"] for r in of_type("AWS::Events::Rule").values()]
+    (told,) = [r["detail-type"] for r in rules if r.get("detail", {}).get("client_callback")]
+    assert set(told) == TOLD
+
+
 def test_what_has_no_price_cannot_be_charged() -> None:
     with pytest.raises(KeyError):
         Bill("").add("DynamoDB sprite", 1)
@@ -50,6 +71,7 @@ def test_tasks_whose_callbacks_are_lost_are_not_charged_as_healthy_ones_besides(
     costs = Costs(
         healthy=_bill("S3 PUT", 1000),
         lost=_bill("S3 PUT", 3000),
+        told=none,
         reading=none,
         look=none,
         off_peak=none,
