@@ -1,7 +1,9 @@
 """One deployed stack for all end-to-end tests: the template as it goes to AWS, IAM enforced, a quick provider."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -63,6 +65,40 @@ class Receiver:
         self._thread.join()
 
 
+class BlackHole:
+    """A client's backend that takes every connection and never says a word."""
+
+    def __init__(self) -> None:
+        self.taken: list[socket.socket] = []
+        """One for each try."""
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._take)
+        self._thread.start()
+
+    def close(self) -> None:
+        """From now on nobody is there at all, which whoever calls learns at once."""
+        with suppress(OSError):  # closed by its test already
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        for connection in self.taken:
+            connection.close()
+
+    def _take(self) -> None:
+        with suppress(OSError):  # the end of listening
+            while True:
+                self.taken.append(self._listener.accept()[0])
+
+
+@pytest.fixture(scope="session")
+def black_hole() -> Iterator[BlackHole]:
+    """Where a client of these tests wants to be told in vain; the stack trusts its origin."""
+    hole = BlackHole()
+    yield hole
+    hole.close()
+
+
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
     """Where clients of these tests want to be told; the stack trusts its origin."""
@@ -72,11 +108,11 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, black_hole: BlackHole) -> Iterator[Stack]:
     """The running stack: what ``stack.json`` would say."""
     local_stack = LocalStack(
         tmp_path_factory.mktemp("stack"),
-        parameters={**PARAMETERS, "TrustedOrigins": receiver.origin},
+        parameters={**PARAMETERS, "TrustedOrigins": f"{receiver.origin},{black_hole.origin}"},
         generation_seconds=GENERATION_SECONDS,
     )
     with local_stack as stack:

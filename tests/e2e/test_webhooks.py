@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from standardwebhooks import Webhook
 from local.client import RelayClient
 from local.programs import ROOT
 from tests.documents import blocks
-from tests.e2e.conftest import Receiver
+from tests.e2e.attempts import outputs
+from tests.e2e.conftest import BlackHole, Receiver
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import VALIDATED
 
@@ -124,3 +126,52 @@ def test_receiver_of_the_readme_takes_what_is_ours_and_nothing_else(
     assert names["receive"](headers, body) == 204  # a repetition is taken, and changes nothing
     assert names["receive"](headers, body + b" ") == 400
     assert len(names["tasks"]) == 1
+
+
+def test_client_that_never_answers_holds_up_neither_other_clients_nor_videos(
+    relay: RelayClient, request_body: dict[str, Any], receiver: Receiver, black_hole: BlackHole, tool: Tool
+) -> None:
+    secret = tool("webhooks", "secret", relay.stack.tenant_id)["secret"]
+
+    def submit(url: str) -> str:
+        return str(relay.submit({**request_body, "callback_url": url})["task_id"])
+
+    swallowed = [submit(f"{black_hole.origin}/{number}") for number in range(8)]
+    wait_until(lambda: bool(black_hole.taken), "the first try at the black hole")
+    paths = [f"/healthy/{number}" for number in range(30)]
+    with ThreadPoolExecutor(8) as clients:
+        healthy = list(clients.map(submit, (receiver.origin + path for path in paths)))
+
+    for path, task_id in zip(paths, healthy, strict=True):
+        owed = promised(relay.wait(task_id, "completed"))
+        heard = receiver.heard(path, told_of(owed))
+        tasks = [Webhook(secret).verify(body, headers) for headers, body in heard]
+        assert {headers["webhook-id"] for headers, _ in heard} == owed
+        assert {task["task_id"] for task in tasks} == {task_id}
+        assert max(tasks, key=lambda task: int(task["version"]))["status"] == "completed"
+    tries = len(black_hole.taken)
+
+    for task_id in swallowed:
+        relay.wait(task_id, "completed")
+    assert 0 < tries < len(swallowed), "healthy clients stood in line behind the black hole's tries"
+    wait_until(lambda: waiting_notifications(relay) >= len(swallowed), "what the black hole is to be told of")
+    black_hole.close()
+    relay.aws("sqs").purge_queue(QueueUrl=outputs(relay)["NotificationsQueueUrl"])
+
+
+def promised(task: dict[str, Any]) -> set[str]:
+    """The `webhook-id` of each change that the task's client is told of."""
+    published = ["accepted", *(entry["status"] for entry in task["history"][1:] if entry["status"] != "submitting")]
+    told = {"processing", "completed", "failed", "expired", "canceled"}
+    return {f"{task['task_id']}:{version}" for version, status in enumerate(published, 1) if status in told}
+
+
+def told_of(owed: set[str]) -> Callable[[list[tuple[dict[str, str], bytes]]], bool]:
+    return lambda found: {headers["webhook-id"] for headers, _ in found} >= owed
+
+
+def waiting_notifications(relay: RelayClient) -> int:
+    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    url = outputs(relay)["NotificationsQueueUrl"]
+    found = relay.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(counts))["Attributes"]
+    return sum(int(found[name]) for name in counts)
