@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from local.chaos.campaign import Campaign, CampaignError, judge_all, parameters
+from local.chaos.clients import Clients
 from local.chaos.faults import Times, plan_campaign
 from local.chaos.report import details, summary, table
 from local.chaos.verdict import judge_stack
@@ -51,20 +52,25 @@ def run_campaign(tasks: int, seed: int, times: Times, work_dir: Path, *, provide
     count = sum(len(phase.plans) for phase in phases)
     began = time.monotonic()
     _say(f"Campaign of {count} tasks, SEED={seed}, provider {provider}")
-    local_stack = LocalStack(
-        work_dir, parameters=parameters(times, count, provider), generation_seconds=times.generation, progress=_say
-    )
-    with local_stack as stack:
-        campaign = Campaign(stack, times, seed, work_dir, _say)
-        try:
-            evidence = campaign.run(phases)
-            local_stack.check()
-        finally:
-            campaign.close()
-        judgements = judge_all(campaign, evidence, times)
-        problems = judge_stack(campaign.submitted, evidence)
+    with Clients() as clients:
+        local_stack = LocalStack(
+            work_dir,
+            parameters=parameters(times, count, provider, clients),
+            generation_seconds=times.generation,
+            progress=_say,
+        )
+        with local_stack as stack:
+            campaign = Campaign(stack, clients, times, seed, work_dir, _say)
+            try:
+                evidence = campaign.run(phases)
+                local_stack.check()
+            finally:
+                campaign.close()
+            judgements = judge_all(campaign, evidence, times)
+            problems = judge_stack(campaign.submitted, evidence)
     wrong = list(details(judgements, problems))
-    _say(f"\n{table(judgements, campaign.by_hand)}\n\n{summary(judgements, evidence, campaign.republished)}")
+    _say(f"\n{table(judgements, campaign.by_hand)}\n")
+    _say(summary(judgements, evidence, campaign.republished, campaign.asked_again))
     _say(f"SEED={seed}, {count} tasks, {time.monotonic() - began:.0f} s, {len(wrong)} things wrong")
     for line in wrong:
         _say(f"WRONG  {line}")

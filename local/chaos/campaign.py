@@ -13,20 +13,23 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import requests
 from botocore.exceptions import ClientError
 
-from local.chaos.faults import MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
+from local.chaos.client_verdict import Told, untold, was_met
+from local.chaos.clients import Clients
+from local.chaos.faults import GUEST, MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
 from local.chaos.switch import FaultSwitch
 from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, possible_ends
 from local.client import RelayClient
-from local.programs import ROOT, program_environment, run
+from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack
 from vidu_relay.adapters.task_store import REQUEST_WORDS
 
@@ -40,6 +43,9 @@ QUIET_SECONDS = 60.0
 DOOR_SECONDS = 200.0
 """A message whose first reader died comes again after three minutes (the queue's visibility time-out)."""
 
+TOOL_SECONDS = 60.0
+GIVEN_UP = "VideoTaskNotificationFailed"
+
 SETTLED = frozenset({"completed", "failed", "expired", "canceled"})
 
 Progress = Callable[[str], None]
@@ -49,7 +55,7 @@ class CampaignError(Exception):
     """The campaign itself could not go on: nothing is said about the relay."""
 
 
-def parameters(times: Times, tasks: int, provider: str) -> dict[str, str]:
+def parameters(times: Times, tasks: int, provider: str, clients: Clients) -> dict[str, str]:
     """The template's parameters for a campaign."""
     return {
         "ProviderName": provider,
@@ -58,30 +64,39 @@ def parameters(times: Times, tasks: int, provider: str) -> dict[str, str]:
         "TaskDeadlineSeconds": str(times.deadline),
         "MaxVideoBytes": str(MAX_VIDEO_BYTES),
         "DailyTaskCap": str(10 * tasks + 1000),
+        "TrustedOrigins": ",".join(clients.origins),
     }
 
 
 class Campaign:
     """One campaign on a running stack. `work_dir` takes the logs of the operator's tool."""
 
-    def __init__(self, stack: Stack, times: Times, seed: int, work_dir: Path, progress: Progress) -> None:
+    def __init__(
+        self, stack: Stack, clients: Clients, times: Times, seed: int, work_dir: Path, progress: Progress
+    ) -> None:
         self.stack = stack
         self.by_hand: set[str] = set()
         """The tasks that the operator looked at."""
         self.republished = 0
         """How often the operator published what could not be published."""
+        self.asked_again = 0
+        """How often the operator asked for a notification again."""
+        self._clients = clients
         self._times, self._seed, self._work_dir, self._progress = times, seed, work_dir, progress
         self._relay = RelayClient(stack)
         self._switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
         self._outputs = self._read_outputs()
+        self._relays = {stack.tenant_id: self._relay, GUEST: RelayClient(stack, self._admit_guest())}
         self._submitted: list[Submitted] = []
         self._events: dict[str, list[dict[str, Any]]] = {}
+        self._given_up: list[dict[str, Any]] = []
         self._broken: list[BaseException] = []
         self._over = threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
-        self._relay.close()
+        for relay in self._relays.values():
+            relay.close()
 
     def run(self, phases: tuple[Phase, ...]) -> Evidence:
         """Everything, to the end. Raises `CampaignError` if the campaign itself fails."""
@@ -93,6 +108,7 @@ class Campaign:
             self._settle(time.monotonic())
             self._over.set()
         self._settle_events()
+        self._settle_clients()
         return self._evidence()
 
     @property
@@ -141,6 +157,9 @@ class Campaign:
             "duration": 1,
             "resolution": "720p",
         }
+        if plan.client:
+            request["callback_url"] = self._clients.origin(plan.client) + plan.hook
+        relay = self._relays[plan.tenant]
         headers = {"Idempotency-Key": f"{self._seed}/{plan.tag}"}
         at = time.time()
         if plan.door != "http":
@@ -151,20 +170,20 @@ class Campaign:
             return Submitted(plan, self._task_of_prompt(request["prompt"]), at, 0)
         for refused in range(TRIES):
             try:
-                reply = self._relay.call("POST", "/v1/tasks", json=request, headers=headers)
+                reply = relay.call("POST", "/v1/tasks", json=request, headers=headers)
             except requests.RequestException:
                 continue
             if reply.status_code == 202:
                 task_id = str(reply.json()["task_id"])
-                return Submitted(plan, task_id, at, refused, self._cancel(task_id) if plan.called_off else None)
+                return Submitted(plan, task_id, at, refused, self._cancel(plan, task_id) if plan.called_off else None)
             if reply.status_code not in (403, 429, 500, 503):
                 raise CampaignError(f"A submit is answered {reply.status_code}: {reply.text[:300]}")
             time.sleep(0.2 * (refused + 1))
         raise CampaignError(f"A submit is not taken in {TRIES} tries: {plan.row}")
 
-    def _cancel(self, task_id: str) -> int:
+    def _cancel(self, plan: Plan, task_id: str) -> int:
         """Call a task off, once; how that is answered."""
-        reply = self._relay.call("POST", f"/v1/tasks/{task_id}/cancel")
+        reply = self._relays[plan.tenant].call("POST", f"/v1/tasks/{task_id}/cancel")
         if reply.status_code not in (202, 409, 503):
             raise CampaignError(f"A cancel is answered {reply.status_code}: {reply.text[:300]}")
         return reply.status_code
@@ -213,7 +232,9 @@ class Campaign:
         messages = sqs.receive_message(QueueUrl=self.stack.events_queue_url, MaxNumberOfMessages=10).get("Messages", [])
         for message in messages:
             event = json.loads(message["Body"])
-            if event["source"] == "vidu-relay":  # the bus carries what clients ask for, too
+            if event["detail-type"] == GIVEN_UP:
+                self._given_up.append(event["detail"])
+            elif event["source"] == "vidu-relay":  # the bus carries what clients ask for, too
                 task_id = event["detail"].get("task", {}).get("task_id", "")
                 self._events.setdefault(task_id, []).append(event)
             sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
@@ -281,12 +302,62 @@ class Campaign:
                 self.republished += 1
             time.sleep(1)
 
+    def _settle_clients(self) -> None:
+        """Wait until every client was told, or its 410 was.
+
+        The operator asks again for what a fault of AWS's kept back: the message comes by itself when the queue's
+        visibility time-out is over, which the campaign waits for only as long as for anything else.
+        """
+        deadline = time.monotonic() + self._times.patience
+        shown, given, asked, left = self._shown(), self._switch.given(), set[str](), 0
+        while time.monotonic() < deadline:
+            self._take_events()
+            told = self._told()
+            missing = {
+                one.task_id: one.at
+                for one in self._submitted
+                if one.task_id in shown and any(untold(one.plan, one.task_id, one.at, shown[one.task_id], told, given))
+            }
+            if len(missing) != left:
+                left = len(missing)
+                self._progress(f"  {left} clients have not been told")
+            if not missing:
+                return
+            for task_id, at in missing.items():
+                old = at < time.time() - self._times.hand
+                if old and task_id not in asked and was_met(given, at):
+                    self._operate("task", "notify", task_id)
+                    asked.add(task_id)
+                    self.asked_again += 1
+            time.sleep(0.5)
+
+    def _told(self) -> Told:
+        """What can be seen of the telling of clients, without what only the end shows."""
+        origins = {plan.client: self._clients.origin(plan.client) for plan in self._plans() if plan.client}
+        return Told(heard=self._clients.heard(), origins=origins, given_up=list(self._given_up))
+
+    def _plans(self) -> Iterator[Plan]:
+        return (one.plan for one in self._submitted)
+
+    def _admit_guest(self) -> str:
+        """Create the second tenant; a key of its own."""
+        self._operate("tenants", "create", GUEST)
+        return str(self._ask("keys", "create", "--tenant", GUEST)["api_key"])
+
     def _operate(self, *words: str) -> None:
         """The operator's own tool."""
+        run(_what(words), self._tool(words), program_environment(self._work_dir), self._work_dir / "relay.log")
+
+    def _ask(self, *words: str) -> Any:
+        """What the operator's tool says."""
+        environment, log = program_environment(self._work_dir), self._work_dir / "relay.log"
+        with Program(_what(words), self._tool(words), environment, log) as program:
+            return json.loads(program.first_line(TOOL_SECONDS))
+
+    def _tool(self, words: Sequence[str]) -> list[str]:
         stack_file = self._work_dir / "stack.json"
         self.stack.write(stack_file)
-        command = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json", *words]
-        run(f"`relay {' '.join(words)}`", command, program_environment(self._work_dir), self._work_dir / "relay.log")
+        return [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json", *words]
 
     def _check_health(self) -> None:
         if self._broken:
@@ -312,6 +383,11 @@ class Campaign:
             dead_letters=[message for url in graves for message in self._messages(url)],
             unrouted_events=len(self._messages(self._outputs["UnroutedEventsUrl"])),
             unpublished=self._unpublished(),
+            told=replace(
+                self._told(),
+                secrets={tenant: self._ask("webhooks", "secret", tenant)["secret"] for tenant in self._relays},
+                dead_letters=self._messages(self._outputs["NotificationsDeadLettersUrl"]),
+            ),
         )
 
     def _items(self, prefix: str) -> Iterator[dict[str, Any]]:
@@ -337,14 +413,18 @@ class Campaign:
         }
 
     def _places_taken(self) -> int:
-        return sum(int(item["accepted"]["N"]) for item in self._items(f"cap#{self.stack.tenant_id}#"))
+        counters = (item for tenant in self._relays for item in self._items(f"cap#{tenant}#"))
+        return sum(int(item["accepted"]["N"]) for item in counters)
 
     def _shown(self) -> dict[str, dict[str, Any]]:
+        return {task_id: task for relay in self._relays.values() for task_id, task in self._shown_to(relay).items()}
+
+    def _shown_to(self, relay: RelayClient) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         cursor: str | None = None
         while True:
             query = {"limit": "100", **({"cursor": cursor} if cursor else {})}
-            reply = self._relay.call("GET", "/v1/tasks", params=query)
+            reply = relay.call("GET", "/v1/tasks", params=query)
             reply.raise_for_status()
             found |= {task["task_id"]: task for task in reply.json()["tasks"]}
             cursor = reply.json()["next_cursor"]
@@ -400,6 +480,10 @@ def judge_all(campaign: Campaign, evidence: Evidence, times: Times) -> list[Judg
 
 def _title(phase: Phase) -> str:
     return f"{phase.aws.name if phase.aws else 'The provider misbehaves'}: {len(phase.plans)} tasks"
+
+
+def _what(words: Sequence[str]) -> str:
+    return f"`relay {' '.join(words)}`"
 
 
 def _task_of(callback_url: str) -> str:

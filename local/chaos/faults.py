@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from local.stack import TENANT
+
 __all__ = [
     "MAX_VIDEO_BYTES",
     "AwsFault",
@@ -19,6 +21,7 @@ __all__ = [
     "Times",
     "aws_faults",
     "cancel_faults",
+    "client_faults",
     "plan_campaign",
     "provider_faults",
     "takes_long",
@@ -29,6 +32,8 @@ Script = dict[str, Any]
 QUEUE = "queue: redelivered"
 TOGETHER = "two or three of these at once"
 HEALTHY = "no fault"
+GUEST = "guest"
+"""The campaign's second tenant."""
 MAX_VIDEO_BYTES = 10_000_000
 """`MaxVideoBytes`: beyond S3's part size, so that an endless video may break off with a part uploaded already."""
 
@@ -74,6 +79,14 @@ class Plan:
     script: Script
     door: str = "http"
     """How it comes in: `http`, `file` (dropped into the inbox) or `event`."""
+    client: str | None = None
+    """How its client's backend behaves (`local/chaos/clients.py`); None if it gives no `callback_url`."""
+    tenant: str = TENANT
+
+    @property
+    def hook(self) -> str:
+        """The path of its client's backend."""
+        return f"/hooks/{self.tag}"
 
     @property
     def called_off(self) -> bool:
@@ -100,6 +113,25 @@ def cancel_faults() -> dict[str, Script]:
         "cancel: shown late": {"cancel": {"anytime": True, "shown_after": 2}},
         "cancel: after 429": {"create": {"throttle": {"n": 1, "retry_after": 3}}, "cancel": {"anytime": True}},
     }
+
+
+def client_faults() -> dict[str, str]:
+    """Each way in which a client's backend behaves, alone: mood by row."""
+    return {
+        "client: answers": "well",
+        "client: slow": "slow",
+        "client: too late once": "late once",
+        "client: 500 twice": "500 twice",
+        "client: 410": "410",
+        "client: redirects once": "redirects once",
+        "client: closes once": "closes once",
+        "client: floods once": "floods once",
+        "client: garbage once": "garbage once",
+    }
+
+
+LATE = "late once"
+"""Takes long: it is left alone for half a minute after."""
 
 
 def provider_faults(times: Times) -> dict[str, Script]:
@@ -242,7 +274,7 @@ def aws_faults() -> tuple[AwsFault, ...]:
     def everywhere(how: str, **more: Any) -> tuple[Mapping[str, Any], ...]:
         names = (
             "authorize_request", "submit_task", "receive_callback", "check_task", "deliver_videos", "publish_events",
-            "find_overdue_tasks",
+            "find_overdue_tasks", "notify_client",
         )  # fmt: skip
         return tuple({"at": f"{{{name}}}", "how": how, **more} for name in names)
 
@@ -257,7 +289,10 @@ def aws_faults() -> tuple[AwsFault, ...]:
         AwsFault("stream: redelivered", ({"at": "{publish_events}", "how": "redeliver", "share": 0.6},)),
         AwsFault(
             QUEUE,
-            tuple({"at": at, "how": "redeliver", "share": 0.8} for at in ("{deliver_videos}", "{accept_request}")),
+            tuple(
+                {"at": at, "how": "redeliver", "share": 0.8}
+                for at in ("{deliver_videos}", "{accept_request}", "{notify_client}")
+            ),
         ),
         AwsFault(
             "DynamoDB: errors for seconds", ({"at": "dynamodb", "how": "break", "share": 0.5},), harms_create=True
@@ -302,11 +337,14 @@ def plan_campaign(tasks: int, seed: int, times: Times, *, cancels: bool = False)
     """`tasks` tasks, at least one for each fault: the provider's first, then those of AWS one after another.
 
     A quarter of the tasks meet two or three of the provider's faults at once, AWS's faults meet tasks that are well and
-    tasks that are not. `cancels` adds the tasks that their clients call off.
+    tasks that are not. `cancels` adds the tasks that their clients call off. What has a client is told by webhook: the
+    rows of `client_faults`, all tasks that meet AWS's faults, and some of the others; some are another tenant's.
     """
     chance = random.Random(seed)  # noqa: S311 - makes a story, guards nothing
     rows = {name: script for name, script in provider_faults(times).items() if times.whole or not takes_long(script)}
     rows |= cancel_faults() if cancels else {}
+    moods = {row: mood for row, mood in client_faults().items() if times.whole or mood != LATE}
+    rows |= {row: {} for row in moods}
     worlds = aws_faults() if times.whole else _grouped(aws_faults())
     each = max(1, round(tasks / (len(rows) + 2 * len(worlds)) * 0.75))
     of_aws = max(2, 2 * each)
@@ -319,14 +357,27 @@ def plan_campaign(tasks: int, seed: int, times: Times, *, cancels: bool = False)
     for world in worlds:
         scripts = [{} if number % 2 == 0 else _combined(chance) for number in range(of_aws)]
         drawn.append((world, [(world.name, script) for script in scripts]))
+    draw = random.Random(f"{seed} clients")  # noqa: S311 - as above; apart, so that what else is drawn stays as it was
     phases, number = [], 0
     for aws, entries in drawn:
         plans = []
         for row, script in entries:
             number += 1
-            plans.append(Plan(row, f"chaos-{number:05d}.", script, _door(row, chance)))
+            door, mood = _door(row, chance), moods.get(row) or _mood(row, draw, met=aws is not None)
+            guest = mood is not None and door == "http" and draw.random() < 0.3
+            plans.append(Plan(row, f"chaos-{number:05d}.", script, door, mood, GUEST if guest else TENANT))
         phases.append(Phase(tuple(plans), aws))
     return tuple(phases)
+
+
+def _mood(row: str, draw: random.Random, *, met: bool) -> str | None:
+    """How the client of a task behaves whose row does not say it. `met`: a fault of AWS's meets it."""
+    moods = [mood for mood in client_faults().values() if mood != LATE]
+    if met:
+        return draw.choice(["well", *moods])
+    if row == TOGETHER:
+        return draw.choice([None, "well", *moods])
+    return "well" if row.startswith("cancel") else None
 
 
 def _combined(chance: random.Random) -> Script:

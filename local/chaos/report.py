@@ -10,7 +10,7 @@ from local.chaos.verdict import Evidence, Judgement
 
 __all__ = ["details", "summary", "table"]
 
-HEAD = ("fault", "tasks", "settled", "wrong", "extra creates", "median s", "max s", "by hand")
+HEAD = ("fault", "tasks", "settled", "wrong", "extra creates", "calls", "median s", "max s", "by hand")
 
 
 def table(judgements: Sequence[Judgement], by_hand: Collection[str]) -> str:
@@ -35,8 +35,10 @@ def table(judgements: Sequence[Judgement], by_hand: Collection[str]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def summary(judgements: Sequence[Judgement], evidence: Evidence, republished: int) -> str:
+def summary(judgements: Sequence[Judgement], evidence: Evidence, republished: int, asked_again: int) -> str:
     """What the campaign was made of."""
+    heard = evidence.told.heard
+    changes, taken = {one.webhook_id for one in heard}, {one.webhook_id for one in heard if one.taken}
     given = Counter(f"{entry['how'].replace('_', ' ')}" for entry in evidence.given)
     creates = sum(map(len, evidence.creates.values()))
     made = sum(map(len, evidence.remote.values()))
@@ -48,6 +50,8 @@ def summary(judgements: Sequence[Judgement], evidence: Evidence, republished: in
         f"faults of AWS given: {', '.join(f'{count} {how}' for how, count in sorted(given.items())) or 'none'}",
         f"ends: {', '.join(f'{count} {end}' for end, count in ends.most_common())}",
         f"tasks with two right ends, because AWS failed around the create call: {open_ends}",
+        f"{len(heard)} calls of clients, for {len(changes)} changes, {len(taken)} of them taken",
+        f"notifications given up: {len(evidence.told.given_up)}; asked for again by the operator: {asked_again}",
         f"uploads left open by a cut: {len(evidence.open_uploads)}; times the operator published again: {republished}",
     )
     return "\n".join(lines)
@@ -70,6 +74,7 @@ def _row(name: str, found: Sequence[Judgement], by_hand: Collection[str]) -> tup
         str(sum(one.settled for one in found)),
         str(sum(bool(one.problems) for one in found)),
         str(sum(one.extra_creates for one in found)),
+        str(sum(one.calls for one in found)),
         f"{statistics.median(seconds):.1f}",
         f"{max(seconds):.1f}",
         str(sum(one.submitted.task_id in by_hand for one in found)),

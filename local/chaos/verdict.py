@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from local.chaos.client_verdict import Told, judge_client, judge_clients
 from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Script, Times
 
 __all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "possible_ends"]
@@ -98,6 +99,8 @@ class Evidence:
     dead_letters: Sequence[str]
     unrouted_events: int
     unpublished: int
+    told: Told = field(default_factory=Told)
+    """What clients were told of."""
 
 
 @dataclass
@@ -109,6 +112,8 @@ class Judgement:
     found: End
     seconds: float
     extra_creates: int
+    calls: int = 0
+    """How often its client was called."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -197,16 +202,18 @@ def judge(submitted: Submitted, evidence: Evidence, times: Times) -> Judgement:
     ends = possible_ends(submitted, creates, remote, evidence.given, times)
     extra = max(0, len(remote) - 1)
     if record is None or shown is None:
-        return Judgement(submitted, ends, End("absent"), 0.0, extra, ["the task is gone"])
+        return Judgement(submitted, ends, End("absent"), 0.0, extra, problems=["the task is gone"])
     found = End(shown["status"], shown["error"]["code"] if shown["error"] else None)
     seconds = _seconds_between(shown["history"])
-    judgement = Judgement(submitted, ends, found, seconds, extra)
+    plan, at = submitted.plan, submitted.at
+    judgement = Judgement(submitted, ends, found, seconds, extra, len(evidence.told.of(plan)))
     judgement.problems = [
         *([] if found in ends else [f"ended {found}, the model says {' or '.join(map(str, sorted(ends))) or '?'}"]),
         *_billed_wrongly(creates, remote),
         *_left_open(record, shown),
         *_told_wrongly(shown, evidence.events.get(task_id, ())),
         *_kept_wrongly(task_id, shown, remote, evidence.objects),
+        *judge_client(plan, task_id, at, shown, evidence.told, evidence.given),
     ]
     return judgement
 
@@ -283,7 +290,7 @@ def judge_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
         problems.append(f"{evidence.unrouted_events} events were not routed")
     if evidence.unpublished:
         problems.append(f"{evidence.unpublished} objects with records that were not published")
-    return problems
+    return problems + judge_clients({one.task_id: one.plan for one in submitted}, evidence.told)
 
 
 def _may_take_a_place(entry: Mapping[str, Any]) -> bool:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.chaos.faults import TOGETHER, Times, aws_faults, plan_campaign, provider_faults
+from local.chaos.clients import MOODS
+from local.chaos.faults import GUEST, TOGETHER, Times, aws_faults, client_faults, plan_campaign, provider_faults
 from local.chaos.verdict import CODES
 from local.programs import ROOT
 from local.simulator.scripts import Script
@@ -27,7 +28,7 @@ def test_every_fault_has_tasks_and_the_number_is_about_what_was_asked_for(tasks:
     plans = [plan for phase in plan_campaign(tasks, 1, TIMES) for plan in phase.plans]
     rows = {plan.row for plan in plans}
 
-    assert rows == {*provider_faults(TIMES), *(fault.name for fault in aws_faults()), TOGETHER}
+    assert rows == {*provider_faults(TIMES), *client_faults(), *(fault.name for fault in aws_faults()), TOGETHER}
     assert len(plans) >= tasks
     assert tasks < 100 or len(plans) < 1.1 * tasks
 
@@ -43,6 +44,23 @@ def test_the_simulator_takes_every_script() -> None:
     for phase in plan_campaign(600, 3, TIMES, cancels=True):
         for plan in phase.plans:
             Script.model_validate(plan.script)
+
+
+def test_every_mood_of_a_client_has_a_row_and_whatever_meets_a_fault_of_aws_has_a_client() -> None:
+    phases = plan_campaign(300, 3, TIMES)
+    moods = {plan.client for phase in phases for plan in phase.plans if plan.row.startswith("client")}
+
+    assert moods == set(client_faults().values()) == set(MOODS)
+    assert all(plan.client for phase in phases if phase.aws for plan in phase.plans)
+    assert {plan.client is None for plan in phases[0].plans if plan.row == TOGETHER} == {True, False}
+
+
+def test_a_tenants_client_is_at_an_address_of_its_own_and_some_are_guests() -> None:
+    plans = [plan for phase in plan_campaign(300, 3, TIMES) for plan in phase.plans if plan.client]
+
+    assert len({plan.hook for plan in plans}) == len(plans)
+    assert 0.1 < sum(plan.tenant == GUEST for plan in plans) / len(plans) < 0.5
+    assert all(plan.door == "http" for plan in plans if plan.tenant == GUEST)
 
 
 def test_a_fault_of_aws_names_functions_that_there_are() -> None:
