@@ -14,6 +14,7 @@ from vidu_relay.domain.errors import (
     NotCreatedError,
     ProviderUnavailableError,
 )
+from vidu_relay.outbound.guarded_post import PostFailedError
 
 __all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "watched"]
 
@@ -99,7 +100,7 @@ class Effects:
         if fault is Fault.DIES_AFTER:
             raise self._death()
         # a stream cannot be sent twice, and the client for uploads does not try
-        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.", "s3.upload_part")):
+        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.", "client.", "s3.upload_part")):
             self.resent[name] += 1
             return call()
         if fault is Fault.REPLY_LOST:
@@ -118,6 +119,8 @@ def _refusal(name: str) -> Exception:
         return ProviderUnavailableError("refused")
     if name.startswith("source."):
         return DeliveryInterruptedError("source_unreachable", "refused")
+    if name == "client.post":
+        return PostFailedError("unreachable", "refused", slow=True)
     return ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, name)
 
 
@@ -128,6 +131,8 @@ def _lost(name: str) -> Exception:
         return ProviderUnavailableError("read time-out")
     if name.startswith("source."):
         return DeliveryInterruptedError("source_stalled", "read time-out")
+    if name == "client.post":
+        return PostFailedError("timeout", "read time-out", slow=True)
     return ReadTimeoutError(endpoint_url=f"https://{name}")
 
 

@@ -6,18 +6,21 @@ middle of anything; `judge_at_rest` once time has passed and nothing is left to 
 """
 
 import hashlib
+import hmac
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.unit.usecases.world import World
+from tests.unit.usecases.account import WEBHOOK_MASTER
+from tests.unit.usecases.telling import HOOK, Backend
+from tests.unit.usecases.world import TENANT, World
 
 __all__ = ["BrokenPromiseError", "Promise", "judge_at_rest", "judge_so_far"]
 
@@ -39,6 +42,7 @@ class Promise(StrEnum):
     CALLED_OFF = "canceled is what was certainly never submitted, or what the provider says is canceled"
     TRUE_IMAGES = "the provider gets the images that the request named"
     NO_DEAD_LETTERS = "no message dies without a cause"
+    TOLD = "a client is told of each end at its address, signed, under one id, until it says yes or 410, or all know"
 
 
 class BrokenPromiseError(AssertionError):
@@ -69,6 +73,10 @@ TOLD_AS = {
     "expired": "VideoTaskExpired",
     "canceled": "VideoTaskCanceled",
 }
+GIVEN_UP = "VideoTaskNotificationFailed"
+NOTIFIED = frozenset({"processing", "completed", "failed", "expired", "canceled"})
+DAY_MS, STEP_MS = 86_400_000, 600_000
+"""The clock of a story may move while a function runs."""
 ENDS = frozenset({"completed", "failed", "expired", "canceled"})
 NO_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
 SOURCE_FAULTS = frozenset({"source_refused", "not_mp4", "truncated", "too_large", "video_lost", "source_encoding"})
@@ -144,6 +152,9 @@ def judge_so_far(
     _judge_canceled(world, tasks)
     _judge_requests(world)
     _judge_images(world)
+    if world.backend:
+        _judge_calls(world.backend, tasks)
+        _judge_handings(world, world.backend, tasks)
 
 
 def _judge_billing(world: World, tasks: Mapping[str, list[Row]]) -> None:
@@ -242,7 +253,7 @@ def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
     details: dict[str, str] = {}
     times: Counter[str] = Counter()
     for (kind, detail), position in zip(world.published, world.published_after, strict=True):
-        if kind == "VideoTaskRejected":
+        if kind in ("VideoTaskRejected", GIVEN_UP):
             continue
         task, event_id = detail["task"], detail["event_id"]
         news = (row for row in tasks.get(task["task_id"], []) if row.version == task["version"])
@@ -314,6 +325,60 @@ def _judge_images(world: World) -> None:
             _hold(got == wanted, Promise.TRUE_IMAGES, f"{[len(image) for image in got]} bytes were given")
 
 
+def _judge_calls(backend: Backend, tasks: Mapping[str, list[Row]]) -> None:
+    """Each call tells what was so by then, to whom it is about, signed by what its tenant was given."""
+    for call in backend.calls:
+        said = json.loads(call.body)
+        name = f"{said['task_id']}:{said['version']}"
+        rows = [row for row in tasks.get(said["task_id"], []) if row.version == said["version"]]
+        _hold(bool(rows) and rows[0].position < call.position, Promise.TOLD, f"{name} was told before it was so")
+        true = rows[0].status == said["status"] and said["status"] in NOTIFIED
+        _hold(true and call.url == HOOK, Promise.TOLD, f"{call.url} was told that {name} is {said['status']}")
+        _hold(call.headers["webhook-id"] == name, Promise.TOLD, f"{name} went by {call.headers['webhook-id']}")
+        content = b".".join((name.encode(), call.headers["webhook-timestamp"].encode(), call.body))
+        good = b64encode(hmac.new(_webhook_key(), content, hashlib.sha256).digest()).decode()
+        _hold(call.headers["webhook-signature"] == f"v1,{good}", Promise.TOLD, f"{name} is not signed by its tenant's")
+
+
+@cache
+def _webhook_key() -> bytes:
+    return hmac.new(WEBHOOK_MASTER["master"].encode(), f"webhook/{TENANT}/1".encode(), hashlib.sha256).digest()
+
+
+def _judge_handings(world: World, backend: Backend, tasks: Mapping[str, list[Row]]) -> None:
+    """A message is done with once the client said yes or 410, or after a day of tries; the bus hears of all but yes."""
+    why = {d["event_id"].removesuffix(":notification"): d["error"]["code"] for k, d in world.published if k == GIVEN_UP}
+    for handing in backend.handings:
+        asked = json.loads(handing.notice.body)
+        name = f"{asked['task_id']}:{asked['version']}"
+        if not handing.called:
+            was = next(row.status for row in tasks[asked["task_id"]] if row.version == asked["version"])
+            untried = handing.done and handing.receives == 1 and was == "processing"
+            _hold(not untried, Promise.TOLD, f"{name} was dropped untried")
+            continue
+        if handing.done is None:
+            continue
+        tried_out = handing.receives >= 6 and handing.at - handing.notice.sent_at >= DAY_MS - STEP_MS
+        taken = handing.got is not None and 200 <= handing.got < 300
+        over = taken or handing.got == 410 or tried_out
+        _hold(over or not handing.done, Promise.TOLD, f"{name} was dropped after the answer {handing.got}")
+        _hold(handing.done or not (taken or handing.got == 410), Promise.TOLD, f"{name} goes on after {handing.got}")
+        _hold(taken or not handing.done or name in why, Promise.TOLD, f"{name} was given up, and nobody was told")
+        letter = handing.notice.body in world.given_up
+        _hold(letter or taken or handing.got == 410 or not handing.done, Promise.TOLD, f"{name} has no dead letter")
+
+
+def _judge_told(world: World, backend: Backend, tasks: Mapping[str, list[Row]]) -> None:
+    taken = {call.headers["webhook-id"] for call in backend.calls if call.answer and 200 <= call.answer < 300}
+    why = {d["event_id"].removesuffix(":notification") for kind, d in world.published if kind == GIVEN_UP}
+    for _, detail in world.published:
+        if not detail.get("client_callback") or detail["task"]["status"] not in ENDS:
+            continue
+        name = detail["event_id"]
+        last = detail["task"]["version"] == tasks[detail["task"]["task_id"]][-1].version
+        _hold(not last or name in taken | why, Promise.TOLD, f"nobody was ever told of {name}")
+
+
 def _opened(world: World, image: str) -> bytes:
     return b64decode(image.partition(";base64,")[2]) if image.startswith("data:") else world.linked(image)
 
@@ -342,6 +407,8 @@ def judge_at_rest(
         _hold(not missing, Promise.TRUE_EVENTS, f"{task_id}: versions {missing} were never told")
         if not misled and (row.status != "canceled" or row.remote_id):
             _judge_end(world, task_id, row, rung)
+    if world.backend:
+        _judge_told(world, world.backend, tasks)
     _hold(dead_letters or not world.deaths, Promise.NO_DEAD_LETTERS, f"{world.deaths}")
     refused = {detail["event_id"] for detail in world.rejections()}
     for message in world.sent:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.unit.template import properties
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY, Account
+from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY, WEBHOOK_MASTER, Account
 from tests.unit.usecases.expressions import holds, updated
 
 __all__ = ["quick_account"]
@@ -245,6 +245,7 @@ class _Events(_Client):
 class _SecretsManager(_Client):
     def __init__(self) -> None:
         self.secrets = {"provider": json.dumps({"api_key": PROVIDER_KEY}), "callback": json.dumps(CALLBACK_SECRET)}
+        self.secrets["webhook"] = json.dumps(WEBHOOK_MASTER)
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:
         return {"SecretString": self.secrets[SecretId]}
@@ -255,7 +256,7 @@ class _SecretsManager(_Client):
 
 
 def quick_account() -> Account:
-    """A new account with nothing in it but the two secrets."""
+    """A new account with nothing in it but the secrets."""
     clients = {
         "dynamodb": _DynamoDB(),
         "s3": _S3(),

@@ -3,16 +3,24 @@
 import json
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from tests.unit.template import properties
 from tests.unit.usecases.model import BrokenPromiseError, Promise
 from tests.unit.usecases.quick_account import quick_account
 from tests.unit.usecases.spoken import SpokenProvider
+from tests.unit.usecases.telling import HOOK, Backend, Handing, Notice, NoticeQueue
 from tests.unit.usecases.world import EVENT_SOURCE, TENANT, RestlessError, World
 from vidu_relay.adapters.tenant_directory import Door
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
+from vidu_relay.domain.task import Task
 from vidu_relay.observability import metrics
 from vidu_relay.usecases.check_task import Verdict
+from vidu_relay.usecases.notify_client import notify_client
+
+CLIENTS_HEAR = frozenset(properties("NotificationRule")["EventPattern"]["detail-type"])
 
 __all__ = ["StoryWorld", "asks_again", "client_repeats", "provider_finishes", "rings_truly", "time_passes"]
 
@@ -21,13 +29,75 @@ class StoryWorld(World):
     """A world in an account of its own, whose executions are held to their leases."""
 
     provider: SpokenProvider
+    backend: Backend
 
     def __init__(self, seed: int = 0, provider: type[SpokenProvider] = SpokenProvider) -> None:
         super().__init__(quick_account(), provider)
+        self.backend = Backend(self.effects, lambda: len(self.stream))
+        self.notices = NoticeQueue(self.effects, self.clock)
+        self.given_up = self.notices.dead
+        self.notification = replace(self.notification, webhook=self.backend, queue=self.notices)
+        self.hooked = False
+        """Whether clients, through any door, give a `callback_url`."""
         self.broken: BrokenPromiseError | None = None
         """What came to light inside a function, where the function's own error handling would hide it."""
         metrics.provider.clear_metrics()
         random.seed(seed)  # jitter
+
+    def submit(self, **given: Any) -> Task:
+        fields: dict[str, Any] = {**self.hook(), **given}
+        return super().submit(**fields)
+
+    def drop(self, content: bytes | None = None, **given: Any) -> DroppedFile:
+        return super().drop(content, **self.hook(), **given)
+
+    def event(
+        self,
+        event_id: str = "event-1",
+        source: str = EVENT_SOURCE,
+        *,
+        detail: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> RequestEvent:
+        if detail is None:
+            self.key = more.get("idempotency_key") or own_key("event", event_id)
+            detail = {"request": self.body(**self.hook()), **more}
+        return super().event(event_id, source, detail=detail)
+
+    def hook(self) -> dict[str, str]:
+        return {"callback_url": HOOK} if self.hooked else {}
+
+    def tell(self, notice: Notice | None = None) -> bool:
+        """The queue hands a notification over, by default the first that can be seen; whether it is done with."""
+        notice = notice or next((one for one in self.notices.notices if one.visible_at <= self.clock.now), None)
+        if notice is None:
+            return False
+        received = self.notices.hand_over(notice)
+        handing = Handing(notice, received.receives, self.clock.now)
+        self.backend.handings.append(handing)
+        self.backend.under_way[threading.get_ident()] = handing
+        handing.done = notify_client(received, self.notification)
+        if handing.done:
+            self.notices.done(notice)
+        return handing.done
+
+    def _pump_more(self) -> bool:
+        if not any(notice.visible_at <= self.clock.now for notice in self.notices.notices):
+            return False
+        self.survive(self.tell)
+        return True
+
+    def _waiting(self) -> list[int]:
+        return [notice.visible_at for notice in self.notices.notices]
+
+    def _on_the_bus(self, arguments: Mapping[str, Any], reply: Any) -> None:
+        """The template's other rule: what its client is to be told of."""
+        super()._on_the_bus(arguments, reply)
+        for entry, result in zip(arguments["Entries"], reply["Entries"], strict=True):
+            detail = json.loads(entry["Detail"])
+            if "ErrorCode" not in result and entry["DetailType"] in CLIENTS_HEAR and detail["client_callback"]:
+                task = detail["task"]
+                self.notices.put(json.dumps({"task_id": task["task_id"], "version": task["version"]}))
 
     def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
         """The same without the lists that the operator's tool shows: no use case reads them."""

@@ -27,6 +27,7 @@ from tests.unit.usecases.schedule import Actor, Scheduler
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.spoken import CancelMood, Mood, SpokenVidu
 from tests.unit.usecases.stories import StoryWorld, time_passes
+from tests.unit.usecases.telling import BackendMood
 from tests.unit.usecases.world import EVENT_SOURCE
 from vidu_relay.domain.errors import CallbackRefusedError, DeliveryInterruptedError
 from vidu_relay.domain.intake import DroppedFile, RequestEvent
@@ -95,12 +96,14 @@ class History(RuleBasedStateMachine):
         mood=st.one_of(st.none(), st.sampled_from(Mood)),
         vidu=st.booleans(),
         door=st.sampled_from(DOORS),
+        hooked=st.booleans(),
     )
-    def history_begins(self, large: bool, steps: int, mood: Mood | None, vidu: bool, door: str) -> None:
+    def history_begins(self, large: bool, steps: int, mood: Mood | None, vidu: bool, door: str, hooked: bool) -> None:
         """With a request, in the middle of its work or done with it."""
         if vidu:
             self.world = StoryWorld(provider=SpokenVidu)
             self.scheduler = Scheduler(self.world.effects)
+        self.world.hooked = hooked
         self.world.open_doors()
         self.world.provider.moods = [mood] if mood else []
         if door == "http":
@@ -124,7 +127,7 @@ class History(RuleBasedStateMachine):
         """Under a key that HTTP may have used for the same, or under its own id."""
         payload = self.asked.setdefault(key, "p" * 2000 if large else None) if key else None
         more = {"idempotency_key": key} if key else {}
-        detail = {"request": self.world.body(payload=payload), **more}
+        detail = {"request": self.world.body(payload=payload, **self.world.hook()), **more}
         self.world.send(self.world.event(f"event-{len(self.world.sent)}", detail=detail))
 
     @rule(number=st.integers(0, 2))
@@ -252,6 +255,19 @@ class History(RuleBasedStateMachine):
         self.scheduler.finish(self.alive[number % len(self.alive)])
         self.bury()
 
+    @precondition(lambda self: self.world.hooked and self.publisher is None and len(self.world.stream) > 2)
+    @rule(number=NUMBER, mood=st.sampled_from(BackendMood))
+    def queue_hands_a_notification_over(self, number: int, mood: BackendMood) -> None:
+        """Any of them, at any moment, once what there is to tell is on the bus: it may be being worked on."""
+        self.world.survive(self.world.publish)
+        notices = self.world.notices.notices
+        if not notices:
+            return
+        self.world.backend.moods.append(mood)
+        notice = notices[number % len(notices)]
+        self.explored["notifications handed over"] += 1
+        self.begin("notification", lambda: self.world.tell(notice))
+
     # ------------------------------------------------------------------------------------------------ fate
 
     @precondition(lambda self: bool(self.alive))
@@ -336,11 +352,14 @@ class History(RuleBasedStateMachine):
         away=st.booleans(),
         known=st.booleans(),
         trouble=st.booleans(),
+        backend=st.lists(st.sampled_from(BackendMood), max_size=8),
     )
     def circumstances_change(
-        self, mood: Mood, cancel: CancelMood | None, away: bool, known: bool, trouble: bool
+        self, mood: Mood, cancel: CancelMood | None, away: bool, known: bool, trouble: bool, backend: list[BackendMood]
     ) -> None:
-        """How the next create and cancel calls end, whether the provider can be read, what its video host is like."""
+        """How the next create and cancel calls end, whether the provider can be read, what its video host is like, and
+        how the client's backend answers."""
+        self.world.backend.moods = backend
         self.world.provider.moods = [mood]
         self.world.provider.cancel_moods = [cancel] if cancel else []
         self.world.provider.unavailable = away
@@ -374,6 +393,7 @@ class History(RuleBasedStateMachine):
             judge_at_rest(
                 world, rang=rang, misled=self.misled, lost_places=self.strikes, dead_letters=self.strikes >= 5
             )
+        self.explored["calls of a client's backend"] += len(world.backend.calls)
         self.explored["in all"] += 1
 
 

@@ -14,6 +14,7 @@ from tests.unit.usecases.model import judge_at_rest
 from tests.unit.usecases.schedule import Actor, Choices, Scheduler, explore
 from tests.unit.usecases.spoken import CancelMood, Mood, SpokenProvider, SpokenVidu
 from tests.unit.usecases.stories import StoryWorld, provider_finishes, time_passes
+from tests.unit.usecases.telling import BackendMood
 from tests.unit.usecases.world import KEY
 from vidu_relay.domain.errors import AttemptUnderwayError, InvalidRequestError, ProviderUnavailableError
 from vidu_relay.domain.snapshot import ProgressState
@@ -136,6 +137,43 @@ def lost_past_its_deadline(world: StoryWorld) -> None:
     world.sweep()
 
 
+def hooked(world: StoryWorld) -> None:
+    """Its client gives a `callback_url`."""
+    world.hooked = True
+    world.submit()
+
+
+def processing_and_published(world: StoryWorld) -> None:
+    """Its client is to be told that it is being worked on."""
+    hooked(world)
+    world.provider.show("gen-1", ProgressState.PROCESSING)
+    ring(world)
+    world.publish()
+    world.provider.finish("gen-1")
+
+
+def completed_and_published(world: StoryWorld) -> None:
+    hooked(world)
+    world.provider.finish("gen-1")
+    ring(world)
+    world.deliver(world.task_id())
+    world.publish()
+
+
+def completed_and_refused(world: StoryWorld) -> None:
+    """The backend wants to hear no more of it."""
+    completed_and_published(world)
+    world.backend.moods = [BackendMood.GONE, BackendMood.GONE]
+
+
+def completed_and_silent(world: StoryWorld) -> None:
+    """The backend took the call and never answered; its cool-down is over."""
+    completed_and_published(world)
+    world.backend.moods = [BackendMood.SILENT, BackendMood.BUSY]
+    world.tell()
+    world.clock.advance(125)
+
+
 def submit(world: StoryWorld) -> None:
     world.submit()
 
@@ -190,6 +228,20 @@ def deliver_again(world: StoryWorld) -> None:
 
 def publish(world: StoryWorld) -> None:
     world.publish()
+
+
+def tell(world: StoryWorld) -> None:
+    world.tell()
+
+
+def tell_again(world: StoryWorld) -> None:
+    """The queue hands the same message over a second time."""
+    world.tell(world.notices.notices[0] if world.notices.notices else None)
+
+
+def generate_and_deliver(world: StoryWorld) -> None:
+    ring(world)
+    world.deliver(world.task_id())
 
 
 def finish_late(world: StoryWorld) -> None:
@@ -321,6 +373,13 @@ TOGETHER = {
     "a message comes twice again": Together(recorded_by_file_and_left, A(receive, receive), keys=()),
     "a message comes again, the client cancels": Together(recorded_by_file_and_left, A(receive, cancel), keys=()),
     "a message is received, a callback comes": Together(asked_by_event, A(receive, finish_late), keys=()),
+    "a notification received twice": Together(completed_and_published, A(tell, tell_again), keys=()),
+    "a refused notification received twice": Together(completed_and_refused, A(tell, tell_again), keys=()),
+    "a notification received twice after a cool-down": Together(completed_and_silent, A(tell, tell_again), keys=()),
+    "a notification while the task ends": Together(processing_and_published, A(tell, generate_and_deliver), keys=()),
+    "a notification while another is published": Together(
+        processing_and_published, A(tell, generate_and_deliver, publish), keys=()
+    ),
     "cancel and check submit": Together(accepted_and_swept, A(cancel, check), keys=()),
     "cancel, check and callback": Together(accepted_and_swept, A(cancel, check, finish_late), keys=()),
     "cancel and repetition": Together(throttled, A(cancel, submit)),

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Effects, ProcessDeathError, watched
 from tests.unit.usecases.scripted import Clock, ScriptedProvider, ScriptedSource, ScriptedWebhook
+from tests.unit.usecases.telling import Backend
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
@@ -139,6 +140,10 @@ class World:
         """Which images, in order, the provider is to get for a task; of others none is looked at."""
         self.addresses = ["93.184.216.34"]
         """What every host name is looked up to."""
+        self.backend: Backend | None = None
+        """The client's, in stories that have one."""
+        self.given_up: list[str] = []
+        """Dead letters of the notifications."""
         self._images: dict[str, Mapping[str, Any]] = {}
         self._position = 0
         self._seen: set[str] = set()
@@ -438,7 +443,7 @@ class World:
         """Let time pass, with a sweep whenever a task is due, until nothing is left to do, or until a moment."""
         for _ in range(400):
             self._pump()
-            moments = [execution.wake_at for execution in self._running]
+            moments = [execution.wake_at for execution in self._running] + self._waiting()
             moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]
             if not moments or (until is not None and min(moments) > until):
                 break
@@ -450,7 +455,8 @@ class World:
 
     def _pump(self) -> None:
         for _ in range(50):
-            if not (self._pump_requests() | self._pump_stream() | self._pump_queue() | self._pump_executions()):
+            busy = self._pump_requests() | self._pump_stream() | self._pump_queue() | self._pump_executions()
+            if not (busy | self._pump_more()):
                 return
         raise RestlessError("the relay spins without time passing")
 
@@ -479,6 +485,14 @@ class World:
         if (done or message.received >= 5) and message in self._queue:
             self._queue.remove(message)
             self.deaths.extend([] if done else [task_id])
+
+    def _pump_more(self) -> bool:
+        """What else a story has that works by itself."""
+        return False
+
+    def _waiting(self) -> list[int]:
+        """When it will have more to do."""
+        return []
 
     def _pump_executions(self) -> bool:
         ready = [execution for execution in self._running if execution.wake_at <= self.clock.now]

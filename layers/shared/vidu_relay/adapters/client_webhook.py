@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from vidu_relay.domain.errors import NotificationFailedError
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.outbound.guarded_post import PostFailedError, guarded_post
+from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError, guarded_post
 
 __all__ = ["ClientWebhook", "origin_of"]
 
@@ -29,7 +29,7 @@ class ClientWebhook:
         """
         headers = {"Content-Type": "application/json", "User-Agent": "vidu-relay", **headers}
         try:
-            answer = guarded_post(self._guard, url, body, headers, total_seconds=self._total_seconds)
+            answer = self._send(url, body, headers)
         except PostFailedError as error:
             raise NotificationFailedError(error.code, error.message, waited=error.slow) from error
         if not 200 <= answer.status < 300:
@@ -40,6 +40,9 @@ class ClientWebhook:
                 retry_after_seconds=answer.retry_after,
             )
         return answer.status
+
+    def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
+        return guarded_post(self._guard, url, body, headers, total_seconds=self._total_seconds)
 
 
 def origin_of(url: str) -> str:
