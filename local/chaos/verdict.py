@@ -34,7 +34,7 @@ CODES = {
     "truncate": "truncated",
     "short": "truncated",
     "corrupt": "truncated",
-    "endless": "not_mp4",
+    "endless": "too_large",
     "redirect": "address_refused",
     "html_200": "not_mp4",
     "status": "source_refused",
