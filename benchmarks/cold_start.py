@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.rows import Row, row, table
 from local.programs import ROOT, program_environment, venv_program
 
-ROUNDS = 9
+ROUNDS = 13
 INVOCATIONS = 300
 TARGET_RATIO = 1.2
 TARGETS = {"submit_task": 1.6}

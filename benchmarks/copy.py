@@ -35,7 +35,7 @@ __all__ = ["Result", "main", "measure", "report", "rows"]
 
 MB = 1_000_000
 SIZES = {"10 MB": 10 * MB, "100 MB": 100 * MB, "1 GB": 1000 * MB}
-ROUNDS = {"10 MB": 3, "100 MB": 3, "1 GB": 2}
+ROUNDS = {"10 MB": 9, "100 MB": 7, "1 GB": 3}
 WARM_UP = 300_000
 AWS_CLI = "curl | aws s3 cp -"
 C_LOOP, KNOWN, UNKNOWN = "C loop", "relay, known length", "relay, unknown length"
