@@ -82,7 +82,8 @@ def read_body(event: Mapping[str, Any]) -> bytes:
         raise InvalidRequestError(
             "body_too_large",
             f"The body has {len(raw)} bytes; at most {MAX_BODY_BYTES} are taken. "
-            "Upload large images (POST /v1/uploads) or refer to them by URL instead of embedding them.",
+            "Upload large images (POST /v1/uploads) or refer to them by URL instead of embedding them; "
+            "send text as plain UTF-8, since \\u escapes take several times as much.",
         )
     return raw
 
