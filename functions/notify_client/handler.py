@@ -11,7 +11,7 @@ from vidu_relay.adapters.notification_queue import NotificationQueue, Received
 from vidu_relay.adapters.secret_store import Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
@@ -25,7 +25,7 @@ settings = load(NotifyClientSettings)
 ports = NotificationPorts(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),
-    videos=VideoArchive(aws.client("s3"), settings.videos_bucket),
+    videos=VideoLinks(aws.client("s3")),
     webhook=ClientWebhook(AddressGuard(trusted_origins=settings.trusted_origins)),
     origins=WebhookOrigins(aws.client("dynamodb"), settings.table_name),
     queue=NotificationQueue(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay import aws
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.http import invalid_request, json_response, problem, tenant_of
 from vidu_relay.observability import observed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
-videos = VideoArchive(aws.client("s3"), settings.videos_bucket)
+videos = VideoLinks(aws.client("s3"))
 
 
 @observed

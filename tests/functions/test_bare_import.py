@@ -57,6 +57,7 @@ ONLY_IN: dict[str, set[str]] = {
     "annotated_types": TAKE_REQUESTS,
     "imagesize": {"submit_task", "accept_request"},
     "requests": TALK_TO_THE_PROVIDER,
+    "vidu_relay.domain.video_proof": {"deliver_videos"},
     "vidu_relay.outbound.exchange": TALK_TO_THE_PROVIDER,
     "vidu_relay.adapters.provider_gateway": TALK_TO_THE_PROVIDER,
     "vidu_relay.adapters.provider_vidu": set(),  # the stack that starts here talks to the gateway

@@ -9,7 +9,7 @@ import pytest
 
 from tests.documents import DOCUMENTS, ROOT, blocks, table
 from tests.unit.template import TEMPLATE, properties
-from vidu_relay.adapters.video_archive import LINK_SECONDS
+from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, TRANSITIONS, Status
 from vidu_relay.http import STATUS_OF_CODE

@@ -6,7 +6,7 @@ import pytest
 
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type
-from vidu_relay.adapters.video_archive import LINK_SECONDS
+from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain import lifecycle, request
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status

@@ -104,16 +104,23 @@ def test_a_secret_is_read_by_those_who_are_told_of_it(variable: str, secret: str
     assert readers == {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
 
 
-@pytest.mark.parametrize(("variable", "bucket"), [("INBOX_BUCKET", "InboxBucket"), ("VIDEOS_BUCKET", "VideosBucket")])
-def test_a_bucket_is_used_by_those_who_are_told_of_it(variable: str, bucket: str) -> None:
-    users = {
-        name
-        for name in FUNCTIONS.values()
-        for statement in statements(f"{name}Role")
-        if any(resource_text(resource).startswith(f"${{{bucket}.Arn}}/") for resource in statement["Resource"])
-    }
+@pytest.mark.parametrize(
+    ("variable", "bucket", "readers"),
+    [("INBOX_BUCKET", "InboxBucket", set()), ("VIDEOS_BUCKET", "VideosBucket", {"ReadTasks", "NotifyClient"})],
+    ids=["inbox", "videos"],
+)
+def test_a_bucket_is_used_by_those_who_are_told_of_it_or_link_what_a_task_names(
+    variable: str, bucket: str, readers: set[str]
+) -> None:
+    used: dict[str, set[str]] = {name: set() for name in FUNCTIONS.values()}
+    for name in used:
+        for statement in statements(f"{name}Role"):
+            if any(resource_text(resource).startswith(f"${{{bucket}.Arn}}/") for resource in statement["Resource"]):
+                used[name] |= set(statement["Action"])
 
-    assert users == {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
+    told = {n for n in FUNCTIONS.values() if variable in properties(n)["Environment"]["Variables"]}
+    assert {name for name, actions in used.items() if actions} == told | readers
+    assert all(used[name] == {"s3:GetObject"} for name in readers)
 
 
 def test_the_authorizer_sees_keys_and_tenants_only() -> None:

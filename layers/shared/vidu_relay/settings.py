@@ -40,7 +40,6 @@ class AuthorizeRequestSettings(NamedTuple):
 class ReadTasksSettings(NamedTuple):
     table_name: str
     inbox_bucket: str
-    videos_bucket: str
 
 
 class SubmitTaskSettings(NamedTuple):
@@ -153,7 +152,6 @@ class DeliverVideosSettings(NamedTuple):
 
 class NotifyClientSettings(NamedTuple):
     table_name: str
-    videos_bucket: str
     event_bus_name: str
     webhook_secret_arn: str
     notifications_queue_url: str

@@ -19,6 +19,7 @@ from urllib3 import HTTPResponse
 from tests.unit.adapters.conftest import BUCKET
 from tests.unit.builders import MP4_FRAME, box, movie, mp4
 from vidu_relay.adapters.video_archive import BLOCK_BYTES, MAX_LOOKS, PART_BYTES, VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.domain.task import Video
 
@@ -381,7 +382,7 @@ def test_an_object_that_cannot_be_read_for_its_hash_is_trouble_and_no_crash(s3: 
 
 
 def test_a_link_opens_our_copy_for_at_most_a_quarter_of_an_hour(s3: "S3Client") -> None:
-    link = VideoArchive(s3, BUCKET).link(described(mp4()))
+    link = VideoLinks(s3).link(described(mp4()))
     assert KEY in link
     assert BUCKET in link
     age = next(part for part in link.replace("?", "&").split("&") if part.startswith(("X-Amz-Expires", "Expires")))

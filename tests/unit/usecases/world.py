@@ -24,6 +24,7 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
@@ -169,7 +170,7 @@ class World:
         self.provider = provider(clock, effects, key)
         self.source = ScriptedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
-        self.videos = VideoArchive(c["s3"], account.videos)
+        self.videos = VideoLinks(c["s3"])
         self.queue = DeliveryQueue(c["sqs"], account.queue_url)
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.bus = EventBus(c["events"], account.bus)
@@ -235,7 +236,7 @@ class World:
             store=self.store,
             provider=self.provider,
             source=self.source,
-            archive=self.videos,
+            archive=VideoArchive(c["s3"], account.videos),
             policy=POLICY,
             clock=clock,
         )

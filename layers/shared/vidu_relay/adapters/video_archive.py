@@ -35,7 +35,6 @@ MAX_LOOKS = 32
 """Ranges read of an object that is there already to learn what it says of itself; then it stays unknown."""
 
 CONTENT_TYPE = "video/mp4"
-LINK_SECONDS = 900
 
 
 class Stream(Protocol):
@@ -47,7 +46,7 @@ class Stream(Protocol):
 
 
 class VideoArchive:
-    """Writes and links videos in one bucket."""
+    """Writes videos into one bucket."""
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
@@ -98,12 +97,6 @@ class VideoArchive:
             if proven.fault:
                 raise proven.fault from error
             raise DeliveryInterruptedError("storage", type(error).__name__) from error
-
-    def link(self, video: Video) -> str:
-        """A link to the video, good for at most 15 minutes."""
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": video.bucket, "Key": video.key}, ExpiresIn=LINK_SECONDS
-        )
 
     def _put(self, key: str, proven: _Proven, body: _Readable, length: int) -> Video:
         reply = self._client.put_object(

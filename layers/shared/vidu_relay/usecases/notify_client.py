@@ -15,7 +15,7 @@ from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received, read_notification
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import Turn, WebhookOrigins
 from vidu_relay.domain.errors import EventRefusedError, NotificationFailedError
 from vidu_relay.domain.notification import (
@@ -45,7 +45,7 @@ class NotificationPorts:
 
     store: TaskStore
     tenants: TenantDirectory
-    videos: VideoArchive
+    videos: VideoLinks
     webhook: ClientWebhook
     origins: WebhookOrigins
     queue: NotificationQueue

@@ -10,7 +10,7 @@ from typing import Any
 
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.video_archive import VideoArchive
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.representation import represent
@@ -34,7 +34,7 @@ class TaskPage:
 
 
 def read_task(
-    task_id: str, tenant_id: str, *, store: TaskStore, requests: RequestArchive, videos: VideoArchive
+    task_id: str, tenant_id: str, *, store: TaskStore, requests: RequestArchive, videos: VideoLinks
 ) -> dict[str, Any] | None:
     """One task as the API shows it, with its whole request; None if this tenant has no such task."""
     task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
@@ -50,7 +50,7 @@ def list_tasks(
     limit: str | None,
     cursor: str | None,
     store: TaskStore,
-    videos: VideoArchive,
+    videos: VideoLinks,
 ) -> TaskPage:
     """A page of a tenant's tasks. The arguments are the query string's, unchecked.
 
