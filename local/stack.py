@@ -212,14 +212,12 @@ class LocalStack:
         return _Emulator(ready["endpoint_url"], Path(ready["ca_bundle"]), ready["region"])
 
     def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: _Emulator) -> str:
-        command = [venv_program("dev"), "-m", "local.simulator", "--port", "0", "--api-key", self._provider_key]
-        command += ["--ca-bundle", str(emulator.ca_bundle)]
+        command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.ca_bundle}"]
+        command += [f"--api-key={self._provider_key}"]  # in one word: one in 64 random keys begins with a hyphen
         if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
             command += ["--off-peak-available"]
         if self._generation_seconds is not None:
-            command += ["--generation-seconds", str(self._generation_seconds)]
-        if self._parameters.get("OffPeakAvailable") == "true":
-            command.append("--off-peak-available")
+            command += [f"--generation-seconds={self._generation_seconds}"]
         log = self.logs / "simulator.log"
         program = cleanup.enter_context(Program("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))

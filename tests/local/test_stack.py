@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from local.build import BUCKET
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
@@ -94,6 +95,14 @@ def nothing_is_left(work_dir: Path) -> bool:
 
 
 needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="looks at processes through /proc, which is Linux's")
+
+
+def test_a_random_key_of_the_provider_may_begin_with_a_hyphen(work_dir: Path) -> None:
+    stack = LocalStack(work_dir, provider_key="-key", generation_seconds=0.5, parameters={"OffPeakAvailable": "true"})
+    with stack as description:
+        for key, status in (("-key", 404), ("key", 401)):
+            url = f"{description.provider_url}/generation/task/{'0' * 32}"
+            assert requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=10).status_code == status
 
 
 @needs_proc
