@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from tests.unit.usecases.figures import Figures
-from tests.unit.usecases.model import BrokenPromiseError
 from tests.unit.usecases.stories import StoryWorld
 from tests.unit.usecases.telling import BackendMood
 from tests.unit.usecases.test_interleavings import completed_and_published
-from tests.unit.usecases.test_planted_bugs import Bug, P, Patch, search, story, together
+from tests.unit.usecases.test_planted_bugs import Bug, P, Patch, convict, search, story, together
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.domain.errors import NotificationFailedError
@@ -140,11 +139,7 @@ BUGS = (
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.plant.__name__)
 def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, figures: Figures) -> None:
-    bug.plant(monkeypatch)
-    with pytest.raises(BrokenPromiseError) as found:
-        search(bug.wall)
-    assert found.value.promise in bug.breaks, found.value
-    figures.add("bugs planted and found", 1)
+    convict(bug, monkeypatch, figures)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.plant.__name__)

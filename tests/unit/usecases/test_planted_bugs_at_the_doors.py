@@ -10,11 +10,10 @@ import pytest
 
 from tests.unit.pictures import data_uri, png
 from tests.unit.usecases.figures import Figures
-from tests.unit.usecases.model import BrokenPromiseError
 from tests.unit.usecases.spoken import CancelMood, Mood, SpokenVidu
 from tests.unit.usecases.stories import StoryWorld
 from tests.unit.usecases.test_any_step_may_fail import submit_images_off_peak
-from tests.unit.usecases.test_planted_bugs import Bug, P, Patch, pairs, search, story, timed_out, together
+from tests.unit.usecases.test_planted_bugs import Bug, P, Patch, convict, pairs, search, story, timed_out, together
 from tests.unit.usecases.world import TENANT
 from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
@@ -241,11 +240,7 @@ BUGS = (
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.plant.__name__)
 def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, figures: Figures) -> None:
-    bug.plant(monkeypatch)
-    with pytest.raises(BrokenPromiseError) as found:
-        search(bug.wall)
-    assert found.value.promise in bug.breaks, found.value
-    figures.add("bugs planted and found", 1)
+    convict(bug, monkeypatch, figures)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.plant.__name__)
