@@ -98,7 +98,7 @@ def _overdue(world: World) -> None:
 
 
 def _page(world: World) -> None:
-    list_tasks(TENANT, status=None, limit="20", cursor=None, store=world.store, videos=world.videos)
+    list_tasks(TENANT, {"limit": "20"}, store=world.store, videos=world.videos)
 
 
 def _fill(world: World, settled: int) -> None:

@@ -30,16 +30,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if task_id is not None:
         task = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos)
         return json_response(200, task) if task else problem(404, "task_not_found", "There is no such task.")
-    query = event.get("queryStringParameters") or {}
     try:
-        page = list_tasks(
-            tenant_id,
-            status=query.get("status"),
-            limit=query.get("limit"),
-            cursor=query.get("cursor"),
-            store=store,
-            videos=videos,
-        )
+        page = list_tasks(tenant_id, event.get("queryStringParameters") or {}, store=store, videos=videos)
     except InvalidRequestError as error:
         return invalid_request(error)
     return json_response(200, {"tasks": page.tasks, "next_cursor": page.next_cursor})

@@ -214,7 +214,7 @@ def test_cancel_of_another_tenants_task_is_404_and_changes_nothing(relay: Relay)
     assert relay.task().status is Status.ACCEPTED
 
 
-@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"status": "done"}])
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"status": "done"}, {"stauts": "failed"}])
 def test_query_that_cannot_be_meant_is_400(relay: Relay, query: dict[str, str]) -> None:
     event = sample("read_tasks__list")
     event["queryStringParameters"] = query

@@ -436,7 +436,9 @@ def test_rejection_fits_on_the_bus_however_many_faults_there_are(world: World) -
     world.accept(file)
     (detail,) = world.rejections()
     assert len(json.dumps(detail)) <= MAX_REJECTION_BYTES
-    assert 0 < len(detail["error"]["errors"]) < 90
+    listed = len(detail["error"]["errors"])
+    assert 0 < listed < 90
+    assert detail["error"]["detail"].endswith(f" {90 - listed} more had no room in this event.")
     assert len(world.answer(file)["errors"]) == 90
 
 

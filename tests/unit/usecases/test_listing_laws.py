@@ -37,14 +37,9 @@ class Shelf:
 
 
 def listed(world: World, tenant: str, *, limit: int, cursor: str | None, status: Status | None) -> TaskPage:
-    return list_tasks(
-        tenant,
-        status=None if status is None else status.value,
-        limit=str(limit),
-        cursor=cursor,
-        store=world.store,
-        videos=world.videos,
-    )
+    query = {"status": status, "limit": str(limit), "cursor": cursor}
+    given = {name: value for name, value in query.items() if value is not None}
+    return list_tasks(tenant, given, store=world.store, videos=world.videos)
 
 
 @given(

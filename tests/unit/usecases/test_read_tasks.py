@@ -24,8 +24,7 @@ def read(world: World, task_id: str, tenant: str = TENANT) -> dict[str, Any] | N
 
 
 def page(world: World, tenant: str = TENANT, **query: str) -> TaskPage:
-    given = {"status": None, "limit": None, "cursor": None, **query}
-    return list_tasks(tenant, store=world.store, videos=world.videos, **given)
+    return list_tasks(tenant, query, store=world.store, videos=world.videos)
 
 
 def ids(shown: TaskPage) -> list[str]:
@@ -204,6 +203,15 @@ def test_unknown_status_is_refused_and_not_an_empty_list(world: World, status: s
     with pytest.raises(InvalidRequestError) as refused:
         page(world, status=status)
     assert refused.value.code == "invalid_query"
+    assert len(refused.value.detail) < 300
+
+
+@pytest.mark.parametrize("name", ["stauts", "Status", "limit ", "", "page", "x" * 5000])
+def test_misspelt_parameter_is_refused_and_not_the_unfiltered_list(world: World, name: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        page(world, **{"limit": "5", name: "failed"})
+    assert refused.value.code == "invalid_query"
+    assert refused.value.detail.endswith("known are: status, limit, cursor.")
     assert len(refused.value.detail) < 300
 
 

@@ -151,11 +151,14 @@ def rejection_detail(
 ) -> dict[str, Any]:
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
-    `tenant_id` is None where the request acts for nobody.
+    `tenant_id` is None where the request acts for nobody. Faults that would make it too large are left out, and their
+    number is told.
     """
     detail = {"event_id": asked.rejection_id, "tenant_id": tenant_id, "source": asked.source, "error": dict(problem)}
     errors = list(problem.get("errors", ()))
     while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
         errors = errors[: len(errors) // 2]
-        detail["error"] = {**problem, "errors": errors}
+        left = len(problem["errors"]) - len(errors)
+        told = f"{problem['detail']} {left} more had no room in this event."
+        detail["error"] = {**problem, "detail": told, "errors": errors}
     return detail

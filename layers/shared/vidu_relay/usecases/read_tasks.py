@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from vidu_relay.domain.task import Task
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskPage", "list_tasks", "read_task"]
 
+QUERY_NAMES = ("status", "limit", "cursor")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 KEYS_PER_PAGE = 500
@@ -43,23 +45,19 @@ def read_task(
     return represent(task, sign=videos.link, request=_whole_request(task, requests))
 
 
-def list_tasks(
-    tenant_id: str,
-    *,
-    status: str | None,
-    limit: str | None,
-    cursor: str | None,
-    store: TaskStore,
-    videos: VideoLinks,
-) -> TaskPage:
-    """A page of a tenant's tasks. The arguments are the query string's, unchecked.
+def list_tasks(tenant_id: str, query: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:
+    """A page of a tenant's tasks. `query` is the query string's, unchecked: `status`, `limit` and `cursor`.
 
-    Raises `InvalidRequestError` (`invalid_query`) for a status that does not exist or a limit outside 1 to 100, and
-    `InvalidCursorError`.
+    Raises `InvalidRequestError` (`invalid_query`) for a name that is none of them, a status that does not exist or a
+    limit outside 1 to 100, and `InvalidCursorError`.
     """
-    wanted = _status(status)
-    size = _limit(limit)
-    after = _read_cursor(cursor, tenant_id)
+    for name in query:
+        if name not in QUERY_NAMES:
+            known = ", ".join(QUERY_NAMES)
+            raise InvalidRequestError("invalid_query", f"There is no parameter {name[:40]!r}; known are: {known}.")
+    wanted = _status(query.get("status"))
+    size = _limit(query.get("limit"))
+    after = _read_cursor(query.get("cursor"), tenant_id)
     found: list[Task] = []
     seen = 0
     while seen < KEYS_PER_PAGE:
