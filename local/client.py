@@ -16,6 +16,12 @@ from local.stack import Stack
 
 __all__ = ["RelayClient", "TooSlowError"]
 
+PATIENCE_SECONDS = 150
+"""A callback or a delivery that failed is made good only after the next sweep, which comes each minute."""
+
+SIMULATOR_SECONDS = 60
+"""How long an answer of the simulator's may take, on a machine with much else to do."""
+
 
 class TooSlowError(Exception):
     """What was waited for did not happen in time."""
@@ -56,7 +62,11 @@ class RelayClient:
         return task
 
     def wait(
-        self, task_id: str, *statuses: str, seconds: float = 60, meanwhile: Callable[[], object] | None = None
+        self,
+        task_id: str,
+        *statuses: str,
+        seconds: float = PATIENCE_SECONDS,
+        meanwhile: Callable[[], object] | None = None,
     ) -> dict[str, Any]:
         """The task once it is in one of the states. Raises `TooSlowError`."""
         deadline = time.monotonic() + seconds
@@ -77,18 +87,25 @@ class RelayClient:
         return reply.content
 
     def new_events(self, task_id: str) -> list[dict[str, Any]]:
-        """Events of a task that arrived on the bus since the last call for it, in the order of arrival."""
-        sqs = self.aws("sqs")
-        while messages := sqs.receive_message(QueueUrl=self.stack.events_queue_url, MaxNumberOfMessages=10).get(
-            "Messages", []
-        ):
-            for message in messages:
-                sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
-                event = json.loads(message["Body"])
-                detail = event["detail"]
-                about = detail.get("task", detail).get("task_id", "")
-                self._events.setdefault(about, []).append(event)
+        """Events of a task that arrived on the bus since the last call for it, in the order of arrival.
+
+        Those of no task are under `""`.
+        """
+        self._receive()
         return self._events.pop(task_id, [])
+
+    def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """The next event on the bus that is as wanted, whatever it is about; the others stay. Raises `TooSlowError`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self._receive()
+            for events in self._events.values():
+                for number, event in enumerate(events):
+                    if wanted(event):
+                        return events.pop(number)
+            if time.monotonic() > deadline:
+                raise TooSlowError(f"the event did not come within {seconds:g} s")
+            time.sleep(0.1)
 
     def drop(self, name: str, request: Mapping[str, Any] | bytes, tenant_id: str | None = None) -> str:
         """Drop a file below the tenant's `requests/` prefix, as JSON unless it is bytes; its key."""
@@ -111,18 +128,17 @@ class RelayClient:
         event_id: str = reply["Entries"][0]["EventId"]
         return event_id
 
-    def rejection(self, source: str, seconds: float = 60) -> dict[str, Any]:
-        """The next `VideoTaskRejected` event that names this file or event source. Raises `TooSlowError`."""
-        deadline = time.monotonic() + seconds
-        while True:
-            rejected = self.new_events("")
-            found = next((e for e in rejected if e["detail"].get("source") == source), None)
-            self._events.setdefault("", []).extend(e for e in rejected if e is not found)
-            if found:
-                return found
-            if time.monotonic() > deadline:
-                raise TooSlowError(f"no rejection of {source} after {seconds:g} s")
-            time.sleep(0.1)
+    def rejection(self, source: str, event_id: str | None = None, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+        """The next `VideoTaskRejected` event that names this file or event source. Raises `TooSlowError`.
+
+        One source may have many rejections: `event_id` is the request's that is meant.
+        """
+
+        def wanted(event: dict[str, Any]) -> bool:
+            detail = event["detail"]
+            return detail.get("source") == source and event_id in (None, detail["event_id"].removesuffix(":rejected"))
+
+        return self.event(wanted, seconds)
 
     def sweep(self) -> dict[str, Any]:
         """Run `find_overdue_tasks` once, as its schedule does each minute; what it says."""
@@ -135,30 +151,37 @@ class RelayClient:
     def script(self, prompt_contains: str, script: Mapping[str, Any], times: int | None = None) -> None:
         """Tell the simulator how to treat the tasks with these words in the prompt (`local/simulator/scripts.py`)."""
         order = {"match": {"prompt_contains": prompt_contains}, "times": times, "script": script}
-        self._http.post(f"{self._simulator}/_simulator/scripts", json=order, timeout=10).raise_for_status()
+        reply = self._http.post(f"{self._simulator}/_simulator/scripts", json=order, timeout=SIMULATOR_SECONDS)
+        reply.raise_for_status()
+
+    def change_script(self, prompt_contains: str, change: Mapping[str, Any]) -> None:
+        """Have the simulator treat its tasks with these words in the prompt otherwise: merged into their script."""
+        for seen in self.seen_by_provider(prompt_contains):
+            address = f"{self._simulator}/_simulator/tasks/{seen['id']}"
+            self._http.patch(address, json=change, timeout=SIMULATOR_SECONDS).raise_for_status()
 
     def seen_by_provider(self, prompt_contains: str) -> list[dict[str, Any]]:
         """The simulator's tasks with these words in the prompt, each with all that was seen of it."""
-        tasks = _json(self._http.get(f"{self._simulator}/_simulator/tasks", timeout=10))
-        whole = [_json(self._http.get(f"{self._simulator}/_simulator/tasks/{t['id']}", timeout=30)) for t in tasks]
+        tasks = self.ask_provider("tasks")
+        whole = [self.ask_provider(f"tasks/{task['id']}") for task in tasks]
         return [task for task in whole if prompt_contains in json.dumps(task["request"], ensure_ascii=False)]
 
     def images_at_provider(self, provider_task_id: str) -> list[dict[str, Any]]:
         """The images of one of the simulator's tasks as it reads them now: digest, size, form, fault of each."""
-        images: list[dict[str, Any]] = _json(
-            self._http.get(f"{self._simulator}/_simulator/tasks/{provider_task_id}/images", timeout=60)
-        )
+        images: list[dict[str, Any]] = self.ask_provider(f"tasks/{provider_task_id}/images")
         return images
 
     def ask_provider(self, what: str) -> Any:
         """What the simulator says of itself: `tasks`, `tasks/<id>` with all that was seen of it, `requests`."""
-        return _json(self._http.get(f"{self._simulator}/_simulator/{what}", timeout=30))
+        return _json(self._http.get(f"{self._simulator}/_simulator/{what}", timeout=SIMULATOR_SECONDS))
 
-    def create_calls(self) -> int:
-        """How many create calls the simulator has had so far, whatever it answered."""
-        calls = _json(self._http.get(f"{self._simulator}/_simulator/requests", timeout=10))
+    def create_calls(self, task_id: str = "") -> int:
+        """How many create calls the simulator has had so far for a task (or for all), whatever it answered."""
         return sum(
-            call["method"] == "POST" and call["path"].endswith(("/generation", "/reference2video")) for call in calls
+            call["method"] == "POST"
+            and call["path"].endswith(("/generation", "/reference2video"))
+            and task_id in call.get("identity", "")  # the address to call back, which names our task
+            for call in self.ask_provider("requests")
         )
 
     def image(self, name: str) -> str:
@@ -183,6 +206,21 @@ class RelayClient:
         path = folder / f"{task['task_id']}.mp4"
         path.write_bytes(self.download(task))
         return path
+
+    def _receive(self) -> None:
+        """Take every event off the queue and keep it."""
+        sqs = self.aws("sqs")
+        while messages := sqs.receive_message(QueueUrl=self.stack.events_queue_url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        ):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self.stack.events_queue_url, ReceiptHandle=message["ReceiptHandle"])
+                self._keep(json.loads(message["Body"]))
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        detail = event["detail"]
+        about = detail.get("task", detail).get("task_id", "")
+        self._events.setdefault(about if isinstance(about, str) else "", []).append(event)
 
     @property
     def _simulator(self) -> str:
