@@ -14,8 +14,20 @@ import boto3
 from local.client import RelayClient
 from local.programs import ROOT
 from local.stack import Stack
+from tests.e2e.waiting import wait_until
 
-__all__ = ["Answer", "as_function", "calm_task", "effects", "operate", "outputs", "record", "send", "token_of"]
+__all__ = [
+    "Answer",
+    "as_function",
+    "calm_task",
+    "effects",
+    "operate",
+    "outputs",
+    "record",
+    "send",
+    "settled_task",
+    "token_of",
+]
 
 PER_CALL = frozenset({"apigw-requestid", "date"})
 FAR = 10**13
@@ -107,11 +119,43 @@ def calm_task(relay: RelayClient, request: Mapping[str, Any]) -> str:
         TableName=relay.stack.table,
         Key={"pk": {"S": f"task#{task_id}"}},
         UpdateExpression="SET due_at = :far ADD revision :one, #lease :one",
-        ConditionExpression="#status = :submitted",
+        # a slow machine may have let a sweep come in between, and the check that it starts
+        ConditionExpression="#status IN (:submitted, :processing)",
         ExpressionAttributeNames={"#status": "status", "#lease": "lease"},
-        ExpressionAttributeValues={":far": {"N": str(FAR)}, ":one": {"N": "1"}, ":submitted": {"S": "submitted"}},
+        ExpressionAttributeValues={
+            ":far": {"N": str(FAR)},
+            ":one": {"N": "1"},
+            ":submitted": {"S": "submitted"},
+            ":processing": {"S": "processing"},
+        },
     )
+    wait_until(lambda: not _being_checked(relay, task_id), "the end of a check")
     return task_id
+
+
+def settled_task(relay: RelayClient, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A completed task that nobody looks at any more: neither a check nor a callback is under way."""
+    task = relay.wait(relay.submit(request)["task_id"], "completed")
+
+    def at_rest() -> bool:
+        (seen,) = [one for one in relay.ask_provider("tasks") if task["task_id"] in (one["callback_url"] or "")]
+        rings = relay.ask_provider(f"tasks/{seen['id']}")["callbacks"]
+        # the last one is tried again until it is taken, the one before is not
+        told = {ring["state"] for ring in rings if ring["state"] == "processing" or ring["http_status"] == 200}
+        return told == {"processing", "success"} and not _being_checked(relay, task["task_id"])
+
+    wait_until(at_rest, "the end of every check and callback")
+    return task
+
+
+def _being_checked(relay: RelayClient, task_id: str) -> bool:
+    """Whether an execution that the relay has started for a task is under way."""
+    pages = (
+        relay.aws("stepfunctions")
+        .get_paginator("list_executions")
+        .paginate(stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING")
+    )
+    return any(one["name"].startswith(f"{task_id}-") for page in pages for one in page["executions"])
 
 
 def token_of(relay: RelayClient, request: Mapping[str, Any]) -> str:
@@ -121,7 +165,10 @@ def token_of(relay: RelayClient, request: Mapping[str, Any]) -> str:
 
 
 def effects(relay: RelayClient, *task_ids: str) -> dict[str, Any]:
-    """Everything an attempt could bring about: the records themselves, calls of the provider, objects."""
+    """Everything an attempt could bring about for these tasks: their records, calls of the provider, objects.
+
+    Of these tasks alone: what other tests began may still go on.
+    """
     records = {task_id: record(relay, task_id) for task_id in task_ids}
     remote = {item["remote_id"]["S"] for item in records.values() if "remote_id" in item}
     seen = [task for task in relay.seen_by_provider("") if task["id"] in remote or task["remote_id"] in remote]
@@ -129,7 +176,7 @@ def effects(relay: RelayClient, *task_ids: str) -> dict[str, Any]:
     pages = [page for bucket in buckets for page in _pages(relay, bucket)]
     return {
         "records": records,
-        "creates": relay.create_calls(),
+        "creates": {task_id: relay.create_calls(task_id) for task_id in task_ids},
         "seen": {task["id"]: (len(task["polls"]), len(task["downloads"])) for task in seen},
         "objects": sorted(
             (object_["Key"], object_["ETag"])

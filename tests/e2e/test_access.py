@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError
 
 from local.client import RelayClient
 from local.programs import ROOT, venv_program
+from tests.e2e.attempts import calm_task
+from tests.e2e.waiting import stay_within_a_day
 
 Body = dict[str, Any]
 
@@ -66,6 +68,7 @@ def test_parallel_submits_cannot_pass_a_tenants_daily_cap(
     relay_tool("tenants", "create", "capped")
     relay_tool("tenants", "set-cap", "capped", "5")
     client = RelayClient(relay.stack, relay_tool("keys", "create", "--tenant", "capped")["api_key"])
+    stay_within_a_day()
 
     def submit(number: int) -> Any:
         headers = {"Idempotency-Key": f"{request_body['prompt']}-{number}"}
@@ -127,8 +130,7 @@ def test_body_that_is_not_json_is_400_and_one_too_large_413(relay: RelayClient) 
 def test_callback_without_the_tasks_token_is_refused_and_changes_nothing(
     relay: RelayClient, request_body: Body, token: str
 ) -> None:
-    relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
-    before = relay.submit(request_body)
+    before = relay.task(calm_task(relay, request_body))
 
     reply = relay.call(
         "POST", f"/v1/callbacks/{before['task_id']}", params={"token": token}, json={"status": "completed"}
@@ -156,8 +158,10 @@ def test_forged_body_behind_a_good_token_cannot_complete_a_task(relay: RelayClie
     assert reply.status_code == 200
     assert relay.task(task_id)["status"] in ("submitted", "processing")
     # what the lie did bring about: somebody looks, and finds out for himself
-    executions = relay.aws("stepfunctions").list_executions(stateMachineArn=relay.stack.state_machine_arn)
-    assert [name for execution in executions["executions"] if (name := execution["name"]).startswith(f"{task_id}-")]
+    lists = relay.aws("stepfunctions").get_paginator("list_executions")
+    pages = lists.paginate(stateMachineArn=relay.stack.state_machine_arn)
+    names = [execution["name"] for page in pages for execution in page["executions"]]
+    assert [name for name in names if name.startswith(f"{task_id}-")]
 
 
 def test_function_may_not_do_what_its_role_does_not_grant(relay: RelayClient) -> None:
