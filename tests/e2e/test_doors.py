@@ -165,8 +165,8 @@ def test_event_of_an_unmapped_source_acts_for_nobody(relay: RelayClient, request
 
 
 def test_event_cannot_choose_its_tenant(relay: RelayClient, request_body: Body) -> None:
-    relay.put_event({"request": request_body, "tenant_id": "somebody-else"})
-    detail = relay.rejection(relay.stack.event_source)["detail"]
+    event_id = relay.put_event({"request": request_body, "tenant_id": "somebody-else"})
+    detail = relay.rejection(relay.stack.event_source, event_id)["detail"]
 
     assert (detail["tenant_id"], detail["error"]["code"]) == (relay.stack.tenant_id, "tenant_mismatch")
     assert relay.seen_by_provider(request_body["prompt"]) == []
@@ -200,7 +200,7 @@ def test_replayed_event_costs_nothing(relay: RelayClient, request_body: Body) ->
         ArchiveName="requests", EventSourceArn=bus, EventPattern=json.dumps({"detail-type": ["VideoTaskRequested"]})
     )["ArchiveArn"]
     began = time.time() - 1
-    relay.put_event({"request": request_body})
+    event_id = relay.put_event({"request": request_body})
     task = the_task(relay, request_body, "completed")
     worked_off(relay)
     # as when RetainTasksDays are over: nothing but the rule keeps the request from being made anew
@@ -214,13 +214,7 @@ def test_replayed_event_costs_nothing(relay: RelayClient, request_body: Body) ->
         Destination={"Arn": bus},
     )
 
-    replayed: list[Body] = []
-
-    def arrived() -> bool:
-        replayed.extend(event for event in relay.new_events("") if event.get("replay-name") == "again")
-        return bool(replayed)
-
-    wait_until(arrived, "the replayed event")
+    relay.event(lambda event: (event["id"], event.get("replay-name")) == (event_id, "again"))
     worked_off(relay)
     assert tasks_of(relay, request_body) == []
     assert len(relay.seen_by_provider(request_body["prompt"])) == 1
