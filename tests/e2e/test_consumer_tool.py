@@ -121,11 +121,13 @@ def test_file_is_submitted_watched_and_fetched_byte_for_byte(
     assert json.loads(repeated[1])["task_id"] == submitted["task_id"]
 
 
-def test_image_files_are_uploaded_and_reach_the_provider(relay: RelayClient, run: Run, tmp_path: Path) -> None:
+def test_image_files_are_uploaded_and_reach_the_provider(
+    relay: RelayClient, run: Run, request_body: Body, tmp_path: Path
+) -> None:
     fox, robot = tmp_path / "fox.png", tmp_path / "robot.jpg"
     fox.write_bytes(image("fox", "png"))
     robot.write_bytes(image("robot", "jpeg"))
-    prompt = "@fox meets @robot in files of their own"
+    prompt = request_body["prompt"]
     relay.script(prompt, {"create": {"fetch_images": True}})
 
     status, out, complaint = run(
