@@ -57,7 +57,7 @@ class GatewayFace(ProviderFace):
 
     @override
     def created_body(self, task: Task) -> dict[str, Any]:
-        return self.body(task, task.state, self.present_links(task))
+        return self.body(task, task.created_as, self.present_links(task))
 
     @override
     def reply_without_id(self) -> dict[str, Any]:

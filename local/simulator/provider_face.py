@@ -115,7 +115,7 @@ class ProviderFace(ABC):
         binding = self._scripts.bind(params, body)
         headers = {name: value for name, value in exchange.headers.items() if name.lower() != "authorization"}
         received = Received(body, headers, params, binding.identity)
-        exchange.note |= {"identity": binding.identity, "script": binding.script_id}
+        exchange.note |= {"identity": binding.identity, "script": binding.script_id, "prompt": params.get("prompt")}
         if self._refuse(exchange, parsed, params):
             self._scripts.release(binding)
             return

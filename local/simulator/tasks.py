@@ -50,6 +50,8 @@ class Task:
     started: float
     face: Face = "gateway"
     state: State = "pending"
+    created_as: State = "pending"
+    """What the reply to the create call shows, however long that takes: the state the task was made in."""
     history: list[dict[str, Any]] = field(default_factory=list)
     polls: list[dict[str, Any]] = field(default_factory=list)
     callbacks: list[dict[str, Any]] = field(default_factory=list)
@@ -145,7 +147,8 @@ class TaskBook:
             self._enter(task, "pending")
             if script.create.immediate is not None:
                 self._enter(task, "succeeded" if script.create.immediate == "completed" else "failed")
-        self.advance(task)
+            self._advance_to(task, task.started)
+            task.created_as = task.state
         self._watch(task)
         return task
 
@@ -193,11 +196,8 @@ class TaskBook:
 
     def advance(self, task: Task) -> None:
         """Make every change whose time has come."""
-        changed = False
         with task.lock:
-            while (change := task.next_change()) and change[0] <= time.monotonic():
-                self._enter(task, change[1])
-                changed = True
+            changed = self._advance_to(task, time.monotonic())
         if changed:
             self._watch(task)
 
@@ -221,6 +221,14 @@ class TaskBook:
         head = stamped(self._encoder.encode(picture), f"vidu-simulator:{task.id}/{number}")
         with task.lock:
             return task.files.setdefault(number, padded(head, script.size_bytes))
+
+    def _advance_to(self, task: Task, moment: float) -> bool:
+        """Make every change up to a (monotonic) moment; whether there was one."""
+        changed = False
+        while (change := task.next_change()) and change[0] <= moment:
+            self._enter(task, change[1])
+            changed = True
+        return changed
 
     def _enter(self, task: Task, state: State) -> None:
         task.state = state

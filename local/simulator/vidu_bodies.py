@@ -26,7 +26,7 @@ def created_body(task: Task) -> dict[str, Any]:
     repeated = {name: task.params[name] for name in _REPEATED if name in task.params}
     return repeated | {
         "task_id": task.id,
-        "state": "created" if task.state == "pending" else _WORDS[task.state],
+        "state": "created" if task.created_as == "pending" else _WORDS[task.created_as],
         "model": MODEL,
         "credits": CREDITS,
         "created_at": at.isoformat().replace("+00:00", "Z"),

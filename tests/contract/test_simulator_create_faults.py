@@ -61,6 +61,15 @@ def test_hanging_create(provider: Simulator, was_created: bool, status: int) -> 
     assert len(provider.tasks()) == was_created
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "completed"), (0.05, "pending")])
+def test_reply_shows_the_state_a_task_was_made_in_however_late_it_is(seconds: float, shown: str) -> None:
+    with Simulator(generation_seconds=seconds) as provider:
+        provider.script({"create": {"hang": {"seconds": 0.3, "created": True}}})
+        answer = create(provider).json()
+        assert poll(provider, answer["id"]).json()["status"] == "completed"
+    assert answer["status"] == shown
+
+
 def test_a_hanging_call_does_not_keep_the_simulator_from_stopping() -> None:
     with Simulator() as provider:
         provider.script({"create": {"hang": {"seconds": 600, "created": True}}})
