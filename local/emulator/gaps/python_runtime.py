@@ -7,6 +7,8 @@ many start at once, none is late. MiniStack feeds events to a worker script of i
 on the emulator's interpreter, calls every failure ``Runtime.HandlerError`` and ends the process. Here Python functions
 take the way MiniStack has for custom runtimes, which speaks the real runtime interface, with ``awslambdaric`` as the
 custom runtime; they start as many at a time as the machine has processors, and the clock of a start runs from its turn.
+The log of an invocation is all that it wrote: MiniStack looks for it for some milliseconds, and on a busy machine it
+came with the next invocation or, where there was none, never.
 """
 
 import hashlib
@@ -23,6 +25,7 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from local.emulator.function_output import FunctionOutput
 from local.emulator.settings import Settings
 
 BOOTSTRAP = '#!/bin/sh\nexec "$_LOCAL_FUNCTION_PYTHON" -m awslambdaric "$_HANDLER"\n'
@@ -40,12 +43,27 @@ SET_BY_MINISTACK = (
 STARTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 """Fifty processes that start at once on two cores would each take longer than Lambda's 10 s, and all fail."""
 
-LOG_WAIT_SECONDS = (0.004, 0.002, 0.1)
-"""For the first line of log, for silence after a line, at most. MiniStack's 50 ms would be paid by each invocation."""
-
 
 class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  # MiniStack has no types
     """One execution environment of a Python function."""
+
+    _output: FunctionOutput | None = None
+
+    def _pump_output(self, stream: Any, log_queue: Any) -> None:
+        self._output = FunctionOutput(stream, log_queue)
+        self._output.pump()
+
+    def _drain_stderr_bounded(self, *_: float, **__: float) -> str:
+        """The log of an invocation: all of it was written before the answer.
+
+        MiniStack waits for it, and gives to the next invocation what does not come in 50 ms.
+        """
+        process = self._proc
+        while process is not None and (self._output is None or self._output.stream is not process.stdout):
+            time.sleep(0.001)  # its thread is just starting
+        if self._output is not None:
+            self._output.take()
+        return str(self._drain_stderr())
 
     def _build_handler_class(self, generation: int, pending: Any) -> Any:
         handler = super()._build_handler_class(generation, pending)
@@ -113,7 +131,6 @@ def close(settings: Settings) -> None:
         AwslambdaricWorker if _is_python(config) else worker_class_for(config)
     )
     lambda_runtime._signal = _kill
-    lambda_runtime.Worker._drain_stderr_bounded.__defaults__ = LOG_WAIT_SECONDS
 
 
 def _kill(process: Any) -> None:
