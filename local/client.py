@@ -46,9 +46,9 @@ class RelayClient:
             client.close()
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """An API call with the key. `arguments` are those of `requests`; unless told, the time-out is 40 s."""
+        """An API call with the key. `arguments` are those of `requests`; unless told, the time-out is 120 s."""
         headers = {"Authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
-        return self._http.request(method, self.stack.api_url + path, headers=headers, **{"timeout": 40, **arguments})
+        return self._http.request(method, self.stack.api_url + path, headers=headers, **{"timeout": 120, **arguments})
 
     def submit(self, request: Mapping[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:
         """Submit a request; its task. Raises `requests.HTTPError` with the answer's text if it is refused."""

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import json
-import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +12,18 @@ import requests
 
 from local.client import RelayClient
 from local.simulator.images import image
+from tests.e2e.tenants import client_of_new_tenant, places_taken
 from tests.unit.pictures import jpeg, png
 
 Body = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def relay(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
+    """A client of a tenant that nobody else submits for: what is counted and listed here is of these tests."""
+    client = client_of_new_tenant(relay, tmp_path_factory.mktemp("pictures"), "pictures")
+    yield client
+    client.close()
 
 
 def sha256(content: bytes) -> str:
@@ -45,23 +54,20 @@ def uploaded(relay: RelayClient, content: bytes, kind: str = "image/png") -> str
 
 def refused(relay: RelayClient, body: Body) -> dict[str, str]:
     """The codes of a refusal by location; nothing may have been recorded, called or counted for it."""
-    before = relay.create_calls(), places(relay), relay.call("GET", "/v1/tasks?limit=1").json()["tasks"]
+    before = spent(relay, body)
     answer = relay.call("POST", "/v1/tasks", json=body)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "invalid_image"
-    after = relay.create_calls(), places(relay), relay.call("GET", "/v1/tasks?limit=1").json()["tasks"]
-    assert before[:2] == after[:2]
-    assert [task["task_id"] for task in before[2]] == [task["task_id"] for task in after[2]]
+    assert spent(relay, body) == before
     return {fault["loc"]: fault["code"] for fault in answer.json()["errors"]}
 
 
-def places(relay: RelayClient) -> str | None:
-    """How many of the tenant's places of today are taken."""
-    day = time.strftime("%Y-%m-%d", time.gmtime())
-    key = {"pk": {"S": f"cap#{relay.stack.tenant_id}#{day}"}}
-    item = relay.aws("dynamodb").get_item(TableName=relay.stack.table, Key=key).get("Item")
-    return str(item["accepted"]["N"]) if item else None
+def spent(relay: RelayClient, body: Body) -> tuple[int, int, list[str]]:
+    """Create calls for such a request, places of the tenant's cap that are taken, and its newest task."""
+    calls = [call for call in relay.ask_provider("requests") if body["prompt"] in str(call.get("prompt"))]
+    newest = relay.call("GET", "/v1/tasks?limit=1").json()["tasks"]
+    return len(calls), places_taken(relay), [task["task_id"] for task in newest]
 
 
 def test_all_three_forms_end_as_bytes_that_the_provider_could_read(relay: RelayClient, request_body: Body) -> None:

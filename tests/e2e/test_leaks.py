@@ -97,7 +97,7 @@ class Story:
     def status(self, name: str, status: str) -> None:
         """Wait for the end of a task, sweeping meanwhile."""
         ends = ("completed", "failed", "expired")
-        task = self.relay.wait(self.tasks[name], *ends, meanwhile=self.relay.sweep, seconds=90)
+        task = self.relay.wait(self.tasks[name], *ends, meanwhile=self.relay.sweep)
         assert task["status"] == status, (name, task["error"])
         self.call("GET", f"/v1/tasks/{self.tasks[name]}")
 
@@ -186,7 +186,7 @@ def everything_is_well(story: Story) -> None:
     image, link = story.secrets["image bytes"], story.secrets["what makes a client's image link work"]
     assert isinstance(image, bytes)
     fox, back = story.relay.image("fox.png"), story.secrets["the client's callback_url"]
-    png = requests.get(fox, timeout=10).content  # what comes behind its end is no picture's
+    png = requests.get(fox, timeout=40).content  # what comes behind its end is no picture's
     more: Body = {
         "payload": story.secrets["a short payload"],
         "meta_data": json.dumps({"Label": story.secrets["a short meta_data"]}),
@@ -212,7 +212,7 @@ def other_doors_are_used(story: Story) -> None:
     assert isinstance(content, bytes)
     form = story.call("POST", "/v1/uploads", json={"content_type": "image/png"}).json()
     story.secrets["forms of uploads"] = form["fields"]["x-amz-signature"]
-    fox = requests.get(relay.image("fox.png"), timeout=10).content
+    fox = requests.get(relay.image("fox.png"), timeout=40).content
     sent = requests.post(
         form["url"],
         data=form["fields"],
@@ -245,8 +245,7 @@ def other_doors_are_used(story: Story) -> None:
         ({"request": good | {"payload": rejected}}, "nobodys.app"),
     ):
         event_id = relay.put_event(detail, source)
-        found = relay.rejection(source or relay.stack.event_source)
-        assert found["detail"]["event_id"] == f"{event_id}:rejected"
+        relay.rejection(source or relay.stack.event_source, event_id)
 
 
 def requests_are_refused(story: Story) -> None:
@@ -322,7 +321,7 @@ def the_provider_quotes_our_secrets(story: Story, keys: CallbackKeys) -> None:
     reply = requests.get(
         f"{relay.stack.provider_url}/generation/task/{done['id']}",
         headers={"Authorization": f"Bearer {key}"},
-        timeout=10,
+        timeout=40,
     )
     link = reply.json()["output"][0]["results"][0]["url"]
     assert "Signature=" in link
@@ -433,7 +432,7 @@ def a_record_cannot_be_read(story: Story, found: dict[str, str]) -> None:
     )
     assert story.call("GET", f"/v1/tasks/{broken[:-1]}c").status_code == 500
     bucket = found["FailuresBucket"]
-    wait_until(lambda: relay.aws("s3").list_objects_v2(Bucket=bucket)["KeyCount"] >= 1, "the failed record", 60)
+    wait_until(lambda: relay.aws("s3").list_objects_v2(Bucket=bucket)["KeyCount"] >= 1, "the failed record")
     for one in (broken, f"{broken[:-1]}c"):
         relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": f"task#{one}"}})
 
@@ -452,7 +451,7 @@ def a_message_cannot_be_read(story: Story, found: dict[str, str]) -> None:
         story.contents["dead letters"] += [message["Body"] for message in reply.get("Messages", [])]
         return len(story.contents["dead letters"]) >= 3
 
-    wait_until(buried, "the dead letters", 60)
+    wait_until(buried, "the dead letters")
 
 
 def a_secret_is_broken(story: Story, found: dict[str, str]) -> None:

@@ -1,7 +1,9 @@
 """What docs/runbook.md tells an operator to do, done on the deployed stack with the operator's own tool."""
 
 import json
+import re
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import pytest
 
 from local.client import RelayClient
 from local.programs import ROOT
+from tests.e2e.sweeps import without_sweeps
 from tests.e2e.waiting import wait_until
 
 Body = dict[str, Any]
@@ -53,7 +56,7 @@ def outputs(relay: RelayClient) -> dict[str, str]:
 
 @contextmanager
 def deliveries_stand_still(relay: RelayClient, outputs: dict[str, str]) -> Iterator[None]:
-    """Meanwhile nobody takes from the queue of deliveries, and what lies in it at the end is lost."""
+    """Meanwhile nobody takes from the queue of deliveries."""
     aws = relay.aws("lambda")
     (mapping,) = aws.list_event_source_mappings(FunctionName=relay.stack.functions["deliver_videos"])[
         "EventSourceMappings"
@@ -61,9 +64,27 @@ def deliveries_stand_still(relay: RelayClient, outputs: dict[str, str]) -> Itera
     aws.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
         yield
-        relay.aws("sqs").purge_queue(QueueUrl=outputs["DeliveriesQueueUrl"])
     finally:
         aws.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+def lose_delivery(relay: RelayClient, url: str, task_id: str) -> None:
+    """Take the message that asks for a task's delivery out of the queue, once it is there; others stay in it."""
+    sqs, others = relay.aws("sqs"), list[str]()
+
+    def lost() -> bool:
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        ours = [message["ReceiptHandle"] for message in messages if task_id in message["Body"]]
+        others.extend(message["ReceiptHandle"] for message in messages if task_id not in message["Body"])
+        for handle in ours:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
+        return bool(ours)
+
+    try:
+        wait_until(lost, "the message that asks for the delivery")
+    finally:
+        for handle in others:
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
 
 
 @pytest.fixture
@@ -72,14 +93,7 @@ def undelivered(relay: RelayClient, request_body: Body, outputs: dict[str, str])
     with deliveries_stand_still(relay, outputs):
         task_id = str(relay.submit(request_body)["task_id"])
         relay.wait(task_id, "generated")
-
-        def asked() -> bool:
-            found = relay.aws("sqs").get_queue_attributes(
-                QueueUrl=outputs["DeliveriesQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
-            )
-            return bool(found["Attributes"]["ApproximateNumberOfMessages"] != "0")
-
-        wait_until(asked, "the message that asks for the delivery")
+        lose_delivery(relay, outputs["DeliveriesQueueUrl"], task_id)
     return task_id
 
 
@@ -127,14 +141,12 @@ def test_key_in_use_opens_nothing_once_the_authorizers_cache_is_over(
             tool("tenants", "disable", tenant)
         else:
             relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": f"tenant#{tenant}"}})
-        wait_until(
-            lambda: client.call("GET", "/v1/tasks").status_code == 403, "the refusal", REVOKED_WITHIN_SECONDS + 3
-        )
+        time.sleep(REVOKED_WITHIN_SECONDS)  # from then on the first call counts, however long it takes
+        assert client.call("GET", "/v1/tasks").status_code == 403
         if way == "the tenant is disabled":
             tool("tenants", "enable", tenant)
-            wait_until(
-                lambda: client.call("GET", "/v1/tasks").status_code == 200, "the door", REVOKED_WITHIN_SECONDS + 3
-            )
+            time.sleep(REVOKED_WITHIN_SECONDS)
+            assert client.call("GET", "/v1/tasks").status_code == 200
     client.close()
 
 
@@ -190,15 +202,16 @@ def test_task_that_nobody_called_back_about_is_checked_at_once(
     relay: RelayClient, tool: Tool, request_body: Body
 ) -> None:
     relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
-    task_id = relay.submit(request_body)["task_id"]
-    before = tool("task", "show", task_id)
-    assert before["due"].startswith(("in ", "overdue"))
+    with without_sweeps(relay):
+        task_id = relay.submit(request_body)["task_id"]
+        before = tool("task", "show", task_id)
+        assert before["due"].startswith(("in ", "overdue"))
 
-    checked = tool("task", "check", task_id)
-    assert checked["started"]
-    assert checked["lease"] > before["lease"]
-    again = tool("task", "check", task_id)
-    relay.wait(task_id, "completed")
+        checked = tool("task", "check", task_id)
+        assert checked["started"]
+        assert checked["lease"] > before["lease"]
+        again = tool("task", "check", task_id)
+        relay.wait(task_id, "completed")
     if again["started"]:
         assert again["lease"] > checked["lease"]
     late = tool("task", "check", task_id)
@@ -208,20 +221,20 @@ def test_task_that_nobody_called_back_about_is_checked_at_once(
 
 def test_overdue_task_is_listed_until_somebody_looks(relay: RelayClient, tool: Tool, request_body: Body) -> None:
     relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
-    task_id = relay.submit(request_body)["task_id"]
 
     def overdue() -> bool:
         return task_id in {task["task_id"] for task in tool("task", "overdue")["tasks"]}
 
-    # the stack's own sweep may be quicker, once a minute
-    wait_until(lambda: overdue() or relay.task(task_id)["status"] == "completed", "the overdue task")
-    tool("task", "check", task_id)
-    relay.wait(task_id, "completed")
+    with without_sweeps(relay):
+        task_id = relay.submit(request_body)["task_id"]
+        wait_until(overdue, "the overdue task")
+        tool("task", "check", task_id)
+        relay.wait(task_id, "completed")
     assert not overdue()
 
 
 def test_lost_delivery_is_asked_for_again(relay: RelayClient, tool: Tool, request_body: Body, undelivered: str) -> None:
-    assert tool("task", "show", undelivered)["due"].startswith("in 6 min")
+    assert re.match("in [4-6] min", tool("task", "show", undelivered)["due"])
     assert tool("task", "deliver", undelivered)["asked"]
     assert tool("task", "deliver", undelivered)["status"] in ("generated", "completed")
     task = relay.wait(undelivered, "completed")
@@ -248,11 +261,12 @@ def test_event_is_published_again_under_its_own_id(relay: RelayClient, tool: Too
         seen.extend(e for e in relay.new_events(task["task_id"]) if e["detail-type"] == "VideoTaskCompleted")
         return seen
 
-    wait_until(lambda: len(completed()) == 1, "the event")
+    wait_until(lambda: len(completed()) >= 1, "the event")
+    before = len(seen)
     again = tool("task", "publish", task["task_id"])
-    wait_until(lambda: len(completed()) == 2, "the event again")
+    wait_until(lambda: len(completed()) > before, "the event again")
 
-    first, second = seen
+    first, second = seen[0], seen[-1]
     assert again["event_id"] == first["detail"]["event_id"] == second["detail"]["event_id"]
     assert first["detail"] == second["detail"]
     assert second["source"] == "vidu-relay"
@@ -305,13 +319,19 @@ def test_unrouted_event_reaches_the_queue_its_rule_was_for(
     relay: RelayClient, tool: Tool, outputs: dict[str, str], dead_letters: dict[str, str], undelivered: str
 ) -> None:
     name = "unrouted-events"
-    (event,) = (e for e in relay.new_events(undelivered) if e["detail-type"] == "VideoTaskGenerated")
+    events: list[Body] = []
+
+    def generated() -> bool:
+        events.extend(e for e in relay.new_events(undelivered) if e["detail-type"] == "VideoTaskGenerated")
+        return bool(events)
+
+    wait_until(generated, "the event that asks for the delivery")
     queue = outputs["DeliveriesQueueUrl"].rpartition("/")[2]
 
     def lost(target: str) -> None:
         relay.aws("sqs").send_message(
             QueueUrl=dead_letters[name],
-            MessageBody=json.dumps(event),
+            MessageBody=json.dumps(events[0]),
             MessageAttributes={
                 "TARGET_ARN": {"DataType": "String", "StringValue": f"arn:aws:sqs:x:000000000000:{target}"},
                 "ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"},
@@ -353,22 +373,27 @@ def test_record_that_could_not_be_published_is_published_again_and_removed(
         def given_up() -> bool:
             return sum(task_id in failure["tasks"] for failure in tool("failures", "list")["failures"]) >= 1
 
-        wait_until(given_up, "the record in the failures bucket", 90)
+        wait_until(given_up, "the record in the failures bucket", 180)
         assert relay.new_events(task_id) == []
         left = tool("failures", "republish")["left"]
         assert left
     finally:
         aws.update_function_configuration(FunctionName=function, Environment={"Variables": environment})
 
-    assert tool("failures", "republish")["left"] == []
-    assert tool("failures", "list") == {"failures": []}
+    def emptied() -> bool:
+        """A record whose last try failed while the function was mended is put into the bucket a little later."""
+        assert tool("failures", "republish")["left"] == []
+        return bool(tool("failures", "list") == {"failures": []})
+
+    wait_until(emptied, "the end of the failures")
     seen: set[str] = set()
 
     def published() -> bool:
         seen.update(event["detail-type"] for event in relay.new_events(task_id))
         return {"VideoTaskAccepted", "VideoTaskSubmitted"} <= seen
 
-    wait_until(published, "the events", 60)
+    wait_until(published, "the events")
+    wait_until(emptied, "the end of the failures")
     assert tool("failures", "republish") == {"published": 0, "removed": 0, "left": []}
 
 
@@ -377,9 +402,9 @@ def test_object_that_holds_no_records_stays_and_is_said(
 ) -> None:
     s3, bucket = relay.aws("s3"), outputs["FailuresBucket"]
     s3.put_object(Bucket=bucket, Key="not-ours", Body=b"{}")
-    assert [failure["tasks"] for failure in tool("failures", "list")["failures"]] == [[]]
-    (left,) = tool("failures", "republish")["left"]
-    assert left["key"] == "not-ours"
+    listed = {failure["key"]: failure["tasks"] for failure in tool("failures", "list")["failures"]}
+    assert listed["not-ours"] == []
+    assert "not-ours" in [left["key"] for left in tool("failures", "republish")["left"]]
     status, _, complaint = run("failures", "republish", "never-was")
     assert (status, "failures list" in complaint) == (1, True)
     s3.delete_object(Bucket=bucket, Key="not-ours")
