@@ -98,16 +98,20 @@ def watch(demo: Demo, prompt: str, say: Narrator, *, meanwhile: Callable[[], str
 
 
 def follow(
-    lines: queue.Queue[tuple[str, str]], say: Narrator, meanwhile: Callable[[], str | None] | None, seconds: float
+    lines: queue.Queue[tuple[str, str]],
+    say: Narrator,
+    meanwhile: Callable[[], str | None] | None,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Show the lines of `relay submit --watch` and `relay tail` until both have told of the task's end; its id.
 
     The two are not in step: `submit` may have ended before the event of the end arrives, or after it.
     """
-    deadline = time.monotonic() + seconds
+    deadline = clock() + seconds
     task_id, settled, told = "", False, False
     while not (settled and told):
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             raise DemoFailedError(f"task {task_id or 'without id'} was not told of to its end in {seconds:g} s")
         if meanwhile and (news := meanwhile()):
             say.text(news)
