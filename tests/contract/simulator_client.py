@@ -17,7 +17,7 @@ from local.simulator import Simulator
 
 MODEL = "viduq2_pro_fast_reference2video"
 SUBJECTS = [{"id": "1", "images": ["https://example.com/cat.png"]}]
-TIMEOUT = 10
+TIMEOUT = 30
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def video_link(provider: Simulator, task_id: str) -> str:
     return str(poll(provider, task_id).json()["output"][0]["results"][0]["url"])
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,6 +1,7 @@
 """A server that is told byte by byte how to treat each connection, for what no honest HTTP server would do."""
 
 import contextlib
+import functools
 import socket
 import ssl
 import struct
@@ -10,7 +11,8 @@ from typing import Self
 
 __all__ = ["Connection", "SocketServer", "Treatment", "answers", "free_port"]
 
-TIMEOUT = 10
+TIMEOUT = 30
+"""Far more than any test takes on a machine that is busy with something else."""
 
 
 class Connection:
@@ -102,9 +104,9 @@ class SocketServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for thread in (self._acceptor, *self._workers):
-            thread.join(TIMEOUT)
-            assert not thread.is_alive()
+        _join(self._acceptor)  # it may have had one more connection to hand to a worker
+        for worker in self._workers:
+            _join(worker)
 
     def _accept(self) -> None:
         while True:
@@ -128,8 +130,19 @@ class SocketServer:
                 self._treatments[min(number, len(self._treatments) - 1)](connection)
 
 
+def _join(thread: threading.Thread) -> None:
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+
+
 def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port on which nobody listens, and nobody can while these tests run: it is taken."""
+    port: int = _taken().getsockname()[1]
+    return port
+
+
+@functools.cache
+def _taken() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock

@@ -30,8 +30,8 @@ def post(url: str, **more: Any) -> Reply:
     arguments: dict[str, Any] = {
         "headers": {"Authorization": "Bearer ours", "Content-Type": "application/json"},
         "body": BODY,
-        "connect_seconds": 2,
-        "reply_seconds": 2,
+        "connect_seconds": 10,
+        "reply_seconds": 10,
     }
     return exchange("POST", url, **{**arguments, **more})
 
@@ -155,7 +155,7 @@ leaves_a_socket = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExc
 @pytest.mark.parametrize("treatment", [hangs_up, Connection.reset, answers(b"HTTP/1.1 400 plain HTTP\r\n\r\n")])
 def test_a_failed_tls_handshake_sent_nothing(treatment: Callable[[Connection], None]) -> None:
     with SocketServer(treatment) as server, pytest.raises(NotSentError):
-        post(f"https://127.0.0.1:{server.port}/")
+        post(f"https://127.0.0.1:{server.port}/", connect_seconds=1)
     gc.collect()
     assert not any(b"Bearer ours" in request or b"prompt" in request for request in server.requests)
 
@@ -242,7 +242,7 @@ def test_once_something_was_sent_the_outcome_is_unknown_and_nothing_is_sent_agai
     treatment: Callable[[Connection], None],
 ) -> None:
     with SocketServer(treatment) as server, pytest.raises(BrokenExchangeError):
-        post(server.origin, connect_seconds=0.2, reply_seconds=0.4)
+        post(server.origin, reply_seconds=1)
     assert len(server.connections) == 1
     assert BODY in server.requests[0]
 
@@ -271,11 +271,11 @@ def test_a_reply_that_drips_is_given_up_before_its_end() -> None:
     left: list[int] = []
 
     def drips(connection: Connection) -> None:
-        answers(b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n")(connection)
-        left.append(connection.drip(b"{" + b" " * 58 + b"}", 0.05))
+        answers(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")(connection)
+        left.append(connection.drip(b"{" + b" " * 598 + b"}", 0.05))
 
     with SocketServer(drips) as server, pytest.raises(BrokenExchangeError):
-        post(server.origin, connect_seconds=0.2, reply_seconds=0.4)
+        post(server.origin, connect_seconds=0.2, reply_seconds=1)
     assert left > [0]
 
 
@@ -355,6 +355,6 @@ def test_a_kept_session_sends_back_no_cookie() -> None:
     sets = answers(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nContent-Length: 2\r\n\r\n{}")
     with SocketServer(sets) as server, Session() as kept:
         for _ in range(2):
-            exchange("GET", f"{server.origin}/", headers={}, connect_seconds=2, reply_seconds=2, session=kept)
+            exchange("GET", f"{server.origin}/", headers={}, connect_seconds=10, reply_seconds=10, session=kept)
         assert len(server.requests) == 2
         assert not any(b"cookie:" in request.lower() for request in server.requests)

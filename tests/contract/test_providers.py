@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.simulator import Simulator
-from tests.contract.simulator_client import call, wait_for
+from tests.contract.simulator_client import call
 from tests.contract.socket_server import SocketServer, answers
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
@@ -37,9 +37,14 @@ def running() -> Iterator[Simulator]:
 @pytest.fixture
 def simulator(running: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
     running.reset()
+    monkeypatch.setattr(provider_calls, "QUICK_SECONDS", 60)  # a break is at once, however slow this machine is
+    return running
+
+
+def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have calls that are never answered given up soon."""
     monkeypatch.setattr(provider_calls, "CREATE_SECONDS", 0.5)
     monkeypatch.setattr(provider_calls, "READ_SECONDS", 0.5)
-    return running
 
 
 def client(kind: type[AnyProvider], simulator: Simulator, key: str | None = None) -> AnyProvider:
@@ -104,9 +109,11 @@ AMBIGUOUS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("script", AMBIGUOUS.values(), ids=AMBIGUOUS)
 def test_a_call_that_may_have_created_is_made_once(
-    simulator: Simulator, provider: AnyProvider, script: dict[str, Any]
+    simulator: Simulator, provider: AnyProvider, script: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P1. The provider has no idempotency key: a second call is a second bill."""
+    if "hang" in script:
+        hasten(monkeypatch)
     simulator.script({"create": script, "callbacks": {"drop": True}})
     with pytest.raises(CreateAmbiguousError):
         create(provider)
@@ -178,12 +185,15 @@ FLAPS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("flap", FLAPS, ids=str)
 def test_a_read_that_fails_is_no_verdict_and_the_next_one_works(
-    simulator: Simulator, provider: AnyProvider, flap: dict[str, Any]
+    simulator: Simulator, provider: AnyProvider, flap: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.script({"poll": {"flap": flap}, "callbacks": {"drop": True}})
     remote_id = create(provider)
-    with pytest.raises(ProviderUnavailableError):
-        provider.read(remote_id)
+    with monkeypatch.context() as now:
+        if flap["kind"] == "hang":
+            hasten(now)
+        with pytest.raises(ProviderUnavailableError):
+            provider.read(remote_id)
     assert provider.read(remote_id).state is ProgressState.SUCCEEDED
 
 
@@ -288,17 +298,13 @@ def test_the_client_s_own_payload_is_carried_unchanged_and_is_no_mark(simulator:
 
 
 def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: ViduProvider) -> None:
-    simulator.script({"generation_seconds": 0.5, "callbacks": {"drop": True}})
+    held: dict[str, Any] = {"generation_seconds": 3600, "outcome": {"never_finish": True}, "callbacks": {"drop": True}}
+    simulator.script(held)
     made = vidu.create(MODEL, PARAMS, CALLBACK, mark=MARK)
     seen = [made.state]
-
-    def over() -> bool:
-        state = vidu.read(made.remote_id).state
-        if state is not seen[-1]:
-            seen.append(state)
-        return state is ProgressState.SUCCEEDED
-
-    wait_for(over)
+    for sooner in ({"generation_seconds": 0}, {"outcome": {"never_finish": False}}):
+        simulator.patch(made.remote_id, sooner)
+        seen.append(vidu.read(made.remote_id).state)
     assert seen == [ProgressState.PENDING, ProgressState.PROCESSING, ProgressState.SUCCEEDED]
     assert made.created_at is not None
 

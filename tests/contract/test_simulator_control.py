@@ -15,6 +15,7 @@ import pytest
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
 from local.simulator.server import Exchange, HttpServer
 from tests.contract.simulator_client import (
+    TIMEOUT,
     Receiver,
     call,
     create,
@@ -212,7 +213,7 @@ def test_the_process_says_where_it_is_logs_no_secret_and_ends_well(ending: str) 
             process.stdin = None
         else:
             process.send_signal(signal.Signals[ending])
-        _, log = process.communicate(timeout=10)
+        _, log = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0
     assert len(log.splitlines()) == 3
     assert "key-one" not in log

@@ -72,14 +72,14 @@ def test_reply_shows_the_state_a_task_was_made_in_however_late_it_is(seconds: fl
 
 def test_a_hanging_call_does_not_keep_the_simulator_from_stopping() -> None:
     with Simulator() as provider:
-        provider.script({"create": {"hang": {"seconds": 600, "created": True}}})
+        provider.script({"create": {"hang": {"seconds": 20, "created": True}}})
         connection = http.client.HTTPConnection("127.0.0.1", int(provider.origin.rpartition(":")[2]), timeout=TIMEOUT)
         connection.request("POST", "/model/v1/generation", request_body(), bearer(provider))
         while not provider.tasks():
             time.sleep(0.01)
-        began = time.monotonic()
+    with pytest.raises(ConnectionError):  # an answer would show that its end was waited for
+        connection.getresponse()
     connection.close()
-    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,9 @@ def test_a_reply_without_id_created_nothing(provider: Simulator) -> None:
 
 def test_created_at_can_be_shifted(provider: Simulator) -> None:
     provider.script({"create": {"created_at_skew_seconds": -3600}})
-    assert create(provider).json()["created_at"] == pytest.approx(time.time() - 3600, abs=5)
+    before = time.time()
+    told = create(provider).json()["created_at"]
+    assert before - 3601 < told < time.time() - 3599
 
 
 def test_an_invalid_request_creates_nothing_whatever_the_script_says(provider: Simulator) -> None:

@@ -38,18 +38,19 @@ def test_create_answers_with_the_pages_envelope(provider: Simulator) -> None:
 
 
 def test_a_task_is_pending_then_processing_then_completed(provider: Simulator) -> None:
-    provider.script({"generation_seconds": 0.5})
+    provider.script({"generation_seconds": 3600, "outcome": {"never_finish": True}})
     task_id = created(provider)
-    seen: list[str] = []
-
-    def completed() -> bool:
-        status = poll(provider, task_id).json()["status"]
-        if status not in seen:
-            seen.append(status)
-        return bool(status == "completed")
-
-    wait_for(completed)
+    seen = [poll(provider, task_id).json()["status"]]
+    for sooner in ({"generation_seconds": 0}, {"outcome": {"never_finish": False}}):
+        provider.patch(task_id, sooner)
+        seen.append(poll(provider, task_id).json()["status"])
     assert seen == ["pending", "processing", "completed"]
+
+
+def test_time_alone_completes_a_task(provider: Simulator) -> None:
+    provider.script({"generation_seconds": 0.1})
+    task_id = created(provider)
+    wait_for(lambda: bool(poll(provider, task_id).json()["status"] == "completed"))
 
 
 def test_completed_carries_the_pages_output_and_usage(provider: Simulator) -> None:

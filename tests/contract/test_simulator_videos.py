@@ -6,16 +6,17 @@ import http.client
 import io
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import av
 import pytest
 
-from local.simulator import Simulator
+from local.simulator import Simulator, signed_urls
 from local.simulator.encoder import frame_size
 from local.simulator.video_file import VideoFile, padded
-from tests.contract.simulator_client import TIMEOUT, call, created, observed, poll, video_link, wait_for
+from tests.contract.simulator_client import TIMEOUT, call, created, observed, poll, video_link
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +170,14 @@ def test_a_link_works_only_as_it_was_given_out(provider: Simulator) -> None:
     assert call("GET", link).status == 200
 
 
-def test_a_link_expires(provider: Simulator) -> None:
+def test_a_link_expires(provider: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(time=lambda: 1_000.0)
+    monkeypatch.setattr(signed_urls, "time", clock)
     link = video_link(provider, task_under(provider, {"url_lifetime_seconds": 2.0}))
+    assert link.partition("Expires=")[2].partition("&")[0] == "1002"
+    clock.time = lambda: 1_001.9
     assert call("GET", link).status == 200
-    expires = int(link.partition("Expires=")[2].partition("&")[0])
-    wait_for(lambda: time.time() >= expires)
+    clock.time = lambda: 1_002.0
     assert call("GET", link).status == 403
 
 

@@ -194,11 +194,11 @@ def test_a_source_that_drips_is_given_up_before_the_function_s_time_is() -> None
     left: list[int] = []
 
     def drips(connection: Connection) -> None:
-        ok(length(60), body=b"")(connection)
-        left.append(connection.drip(b"x" * 60, 0.05))
+        ok(length(600), body=b"")(connection)
+        left.append(connection.drip(b"x" * 600, 0.05))
 
     with SocketServer(drips) as server, pytest.raises(DeliveryInterruptedError) as caught:
-        fetch(server.origin, seconds=0.3)
+        fetch(server.origin, seconds=1)
     assert caught.value.code == "source_too_slow"
     assert left > [0]
 

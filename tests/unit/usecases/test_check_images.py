@@ -233,7 +233,7 @@ def test_images_are_looked_at_at_the_same_time(world: World) -> None:
     web, together = Web(), threading.Barrier(7)
 
     def arrive() -> bytes:
-        together.wait(timeout=5)  # broken, unless all seven are here
+        together.wait(timeout=60)  # broken, unless all seven are here
         return png()
 
     urls = [f"https://a.example/{number}.png" for number in range(7)]
