@@ -5,11 +5,13 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 from local.errors import CommandFailedError
+from local.signals import undisturbed
 
 ROOT = Path(__file__).resolve().parent.parent
 TETHER = Path(__file__).with_name("tether.py")
@@ -117,12 +119,21 @@ class Program:
                 log.flush()
 
 
+@contextmanager
+def running(what: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Program]:
+    """A `Program` that is ended on leaving, even if we are told to stop while it is being started."""
+    with ExitStack() as cleanup:
+        with undisturbed():
+            program = cleanup.enter_context(Program(what, command, environment, log))
+        yield program
+
+
 def run(what: str, command: Sequence[str], environment: Mapping[str, str], log: Path, seconds: float = 300) -> None:
     """Run a program to its end; its output goes to `log`.
 
     Raises `CommandFailedError` when it fails, or takes longer than `seconds`.
     """
-    with Program(what, command, environment, log) as program:
+    with running(what, command, environment, log) as program:
         try:
             status = program.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,11 +1,16 @@
 """Ctrl-C and SIGTERM end a program in an orderly way, wherever they meet it."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+_put_off: list[bool] = []
+"""One for each `undisturbed` that the main thread is in: whether a signal has arrived meanwhile."""
 
 
 class StopRequestedError(KeyboardInterrupt):
@@ -22,7 +27,10 @@ def stop_on_signals() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        raise StopRequestedError
+        if _put_off:
+            _put_off[-1] = True
+        else:
+            raise StopRequestedError
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
@@ -30,3 +38,21 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within, what `stop_on_signals` raises is put off to the end: what has been begun is there to be ended.
+
+    For moments only. Other threads are never disturbed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _put_off.append(False)
+    try:
+        yield
+    finally:
+        stop = _put_off.pop()
+    if stop:
+        raise StopRequestedError

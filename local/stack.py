@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.build import BUCKET, find_or_build
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
-from local.programs import ROOT, Program, program_environment, run, venv_program
+from local.programs import ROOT, Program, program_environment, run, running, venv_program
 
 STACK_NAME = "vidu-relay-local"
 TENANT = "demo"
@@ -201,7 +201,7 @@ class LocalStack:
         command = [venv_program("emulator"), "-m", "local.emulator", "--port", str(self._port or 0)]
         command += ["--work-dir", str(self._work_dir / "emulator"), "--function-python", venv_program("runtime")]
         log = self.logs / "emulator.log"
-        program = cleanup.enter_context(Program("The AWS emulator", command, program_environment(temporary), log))
+        program = cleanup.enter_context(running("The AWS emulator", command, program_environment(temporary), log))
         try:
             ready = json.loads(program.first_line(READY_SECONDS))
         except CommandFailedError:
@@ -219,7 +219,7 @@ class LocalStack:
         if self._generation_seconds is not None:
             command += [f"--generation-seconds={self._generation_seconds}"]
         log = self.logs / "simulator.log"
-        program = cleanup.enter_context(Program("The provider simulator", command, environment, log))
+        program = cleanup.enter_context(running("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))
         self._programs.append(program)
         self.control_url = ready["control_url"]
@@ -265,7 +265,7 @@ class LocalStack:
             environment,
             log,
         )
-        with Program(
+        with running(
             "`relay keys create`", [*relay, "keys", "create", "--tenant", TENANT], environment, log
         ) as program:
             return str(json.loads(program.first_line(READY_SECONDS))["api_key"])

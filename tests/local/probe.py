@@ -8,7 +8,8 @@ from typing import Any
 
 import boto3
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
+"""Long enough for a machine that is busy with something else; only what never comes takes as long."""
 
 
 @dataclass(frozen=True)
