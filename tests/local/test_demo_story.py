@@ -31,7 +31,7 @@ class Said(queue.Queue[tuple[str, str]]):
 
     now = 0.0
 
-    def get(self, block: bool = True, timeout: float | None = None) -> tuple[str, str]:
+    def get(self, block: bool = True, timeout: float | None = None) -> tuple[str, str]:  # noqa: ARG002 - it never does
         try:
             return super().get(block=False)
         except queue.Empty:

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.chaos.switch import FaultSwitch, SwitchRefusedError
-from tests.local.emulator.test_streams import batches, put
+from tests.local.emulator.test_streams import batches, catch_up, put
 from tests.local.probe import Emulator, eventually
 
 
@@ -159,6 +159,7 @@ def test_an_invocation_that_was_quicker_does_not_count(emulator: Emulator, switc
 def test_a_streams_batch_comes_again_though_it_went_well(emulator: Emulator, switch: FaultSwitch) -> None:
     run = uuid.uuid4().hex[:8]
     functions = emulator.client("lambda").list_functions()["Functions"]
+    catch_up(emulator)
     consumer = next(name for function in functions if "Consumer" in (name := function["FunctionName"]))
     switch.order([{"at": consumer, "how": "redeliver", "limit": 1}], 1)
 

@@ -10,9 +10,17 @@ from tests.local.probe import Emulator, eventually
 
 
 @pytest.fixture
-def run() -> str:
-    """A word that tells this test's records from others'."""
+def run(emulator: Emulator) -> str:
+    """A word that tells this test's records from others', none of which is still to come."""
+    catch_up(emulator)
     return uuid.uuid4().hex[:8]
+
+
+def catch_up(emulator: Emulator) -> None:
+    """Wait until the consumer has had all that was written before."""
+    last = uuid.uuid4().hex
+    emulator.client("dynamodb").put_item(TableName=emulator.outputs["Table"], Item={"pk": {"S": last}})
+    eventually(lambda: batches(emulator, last))
 
 
 def put(emulator: Emulator, *keys: str) -> None:
@@ -44,11 +52,10 @@ def keys_in(document: dict[str, Any]) -> list[str]:
 def batches(emulator: Emulator, run: str) -> list[list[str]]:
     """What the consumer was called with, in order."""
     logs = emulator.client("logs")
-    group = next(
-        group["logGroupName"]
-        for group in logs.describe_log_groups()["logGroups"]
-        if "Consumer" in group["logGroupName"]
-    )
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    group = next((name for name in groups if "Consumer" in name), None)
+    if group is None:
+        return []  # it has not been called yet
     events = logs.filter_log_events(logGroupName=group)["events"]
     lines = [json.loads(event["message"]) for event in events if event["message"].startswith('{"batch"')]
     return [line["batch"] for line in lines if any(run in key for key in line["batch"])]

@@ -62,8 +62,8 @@ def test_a_replay_reaches_consumers_and_not_rules_for_live_events(emulator: Emul
         EventEndTime=time.time() + 60,
         Destination={"Arn": emulator.outputs["BusArn"]},
     )
+    eventually(lambda: events.describe_replay(ReplayName="again")["State"] == "COMPLETED")
     assert next_messages(emulator, 1) == [{"every": "o"}]
-    time.sleep(0.5)
     assert next_messages(emulator, 0) == []
 
 
