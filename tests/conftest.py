@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
@@ -21,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TIMES",
         help="explore this many times as much where tests take samples (tests/unit/usecases)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties are tried on the same examples each time, however slow the machine is; a campaign takes others."""
+    settings.register_profile(
+        "ours",
+        deadline=None,
+        derandomize=config.getoption("--campaign") == 1,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

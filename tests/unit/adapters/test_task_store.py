@@ -37,6 +37,8 @@ def task_id(number: int) -> str:
 
 # --- round trips
 
+ON_ONE_ACCOUNT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 times = st.integers(0, 2**47)
 counts = st.integers(0, 2**31)
@@ -111,7 +113,7 @@ def through_json(value: Any) -> Any:
 
 
 @given(task=tasks)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=ON_ONE_ACCOUNT)
 def test_a_task_comes_back_as_it_was_written_also_through_the_stream(task: Task) -> None:
     item = task_store._to_item(task)
     assert task_from_image(item) == task

@@ -24,7 +24,7 @@ from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.usecases.receive_callback import Callback, _read_claim, receive_callback
 
-ON_ONE_WORLD = [HealthCheck.function_scoped_fixture]
+ON_ONE_WORLD = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 """Nothing that is refused leaves a trace, so examples may share a world."""
 
 

@@ -15,6 +15,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.usecases.read_tasks import TaskPage, list_tasks
 
 MINE, THEIRS = "acme", "globex"
+ON_ONE_ACCOUNT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 STATUSES = (Status.SUBMITTED, Status.FAILED, Status.COMPLETED)
 
 moments = st.integers(0, 3).map(lambda ms: builders.NOW + ms)  # few, so that many tasks are of the same millisecond
@@ -48,7 +49,7 @@ def listed(world: World, tenant: str, *, limit: int, cursor: str | None, status:
     limit=st.integers(1, 5),
     status=st.none() | st.sampled_from(STATUSES),
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=ON_ONE_ACCOUNT)
 def test_what_was_there_at_the_start_is_shown_exactly_once_whatever_is_submitted_meanwhile(
     world: World,
     before: list[tuple[str, int, Status]],
@@ -86,7 +87,7 @@ def test_what_was_there_at_the_start_is_shown_exactly_once_whatever_is_submitted
     limit=st.integers(1, 5),
     status=st.none() | st.sampled_from(STATUSES),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=ON_ONE_ACCOUNT)
 def test_cursor_of_somebody_else_is_refused(
     world: World, before: list[tuple[str, int, Status]], position: int, limit: int, status: Status | None
 ) -> None:
