@@ -4,6 +4,7 @@ Sockets are closed to every test (``--disable-socket`` in pyproject.toml). The f
 this machine, so their tests may reach it, and nothing else.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -25,7 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Properties are tried on the same examples each time, however slow the machine is; a campaign takes others."""
+    """No proxy of this machine's stands between tests and their own servers.
+
+    Properties are tried on the same examples each time, however slow the machine is; a campaign takes others.
+    """
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"]))
+    os.environ.update(NO_PROXY=direct, no_proxy=direct)
     settings.register_profile(
         "ours",
         deadline=None,
