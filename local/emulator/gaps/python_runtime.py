@@ -47,11 +47,13 @@ STARTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  # MiniStack has no types
     """One execution environment of a Python function."""
 
-    _output: FunctionOutput | None = None
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._output: FunctionOutput | None = None
+        self._output_lock = threading.Lock()
 
     def _pump_output(self, stream: Any, log_queue: Any) -> None:
-        self._output = FunctionOutput(stream, log_queue)
-        self._output.pump()
+        self._output_of(stream, log_queue).pump()
 
     def _drain_stderr_bounded(self, *_: float, **__: float) -> str:
         """The log of an invocation: all of it was written before the answer.
@@ -59,11 +61,16 @@ class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  
         MiniStack waits for it, and gives to the next invocation what does not come in 50 ms.
         """
         process = self._proc
-        while process is not None and (self._output is None or self._output.stream is not process.stdout):
-            time.sleep(0.001)  # its thread is just starting
-        if self._output is not None:
-            self._output.take()
+        if process is not None:
+            self._output_of(process.stdout, self._stderr_queue).take()
         return str(self._drain_stderr())
+
+    def _output_of(self, stream: Any, lines: Any) -> FunctionOutput:
+        """The one of this process, whoever needs it first: its thread, or the log of an invocation."""
+        with self._output_lock:
+            if self._output is None or self._output.stream is not stream:
+                self._output = FunctionOutput(stream, lines)
+            return self._output
 
     def _build_handler_class(self, generation: int, pending: Any) -> Any:
         handler = super()._build_handler_class(generation, pending)

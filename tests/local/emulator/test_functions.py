@@ -1,12 +1,13 @@
 """Functions run as on Lambda: the real runtime, their own environment and layers, and API Gateway before them."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
 import requests
 
-from local.programs import venv_program
+from local.programs import ROOT, venv_program
 from tests.local.probe import Emulator, eventually
 
 
@@ -100,6 +101,27 @@ def test_a_body_that_is_too_large_for_lambda_or_the_gateway_is_413(
     assert reply.status_code == status
     if status == 413:
         assert reply.json() == {"message": "Request Entity Too Large"}
+
+
+LATE_READER = """
+import os
+from types import SimpleNamespace
+from local.emulator.gaps.python_runtime import AwslambdaricWorker
+
+worker = AwslambdaricWorker("probe", {}, b"")
+ours, functions = os.pipe()
+worker._proc = SimpleNamespace(stdout=os.fdopen(ours, "rb"))
+for text in ("one\\ntwo\\r\\n", "", "three\\nunfin", "ished\\n"):
+    os.write(functions, text.encode())
+    print(repr(worker._drain_stderr_bounded()))
+"""
+
+
+def test_what_a_function_wrote_before_its_answer_is_in_its_log_though_the_reader_is_late() -> None:
+    """On a busy machine the thread that reads the lines has not always had its turn: here it never has."""
+    command = [venv_program("emulator"), "-c", LATE_READER]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert result.stdout.splitlines() == ["'one\\ntwo'", "''", "'three'", "'unfinished'"]
 
 
 def test_embedded_metrics_become_metrics(emulator: Emulator) -> None:
