@@ -162,6 +162,13 @@ def test_a_port_in_use_is_named(work_dir: Path) -> None:
             pass
 
 
+def test_a_parameter_that_the_template_does_not_have_is_refused(work_dir: Path, provider: str) -> None:
+    stack = LocalStack(work_dir, provider_url=provider, parameters={"FirstCheckSecond": "3"})
+    with pytest.raises(LocalStackError, match=r"\[FirstCheckSecond\] do not exist"), stack:
+        pass
+    assert nothing_is_left(work_dir)
+
+
 def test_a_template_that_cannot_be_deployed_says_why(work_dir: Path, provider: str) -> None:
     stack = LocalStack(work_dir, provider_url=provider, parameters={"CallbackSignature": "maybe"})
     with pytest.raises(LocalStackError, match="CallbackSignature"), stack:
