@@ -2,11 +2,12 @@
 
 On AWS a Python function runs under ``awslambdaric`` in a process of its own: only the function's variables in its
 environment, layers on the path, the class of an uncaught exception as ``errorType`` (state machines retry by it), and
-the process kept for the next invocation, after an exception too. Each starts on a processor of its own, so however
-many start at once, none is late. MiniStack feeds events to a worker script of its own
-on the emulator's interpreter, calls every failure ``Runtime.HandlerError`` and ends the process. Here Python functions
-take the way MiniStack has for custom runtimes, which speaks the real runtime interface, with ``awslambdaric`` as the
-custom runtime; they start as many at a time as the machine has processors, and the clock of a start runs from its turn.
+the process kept for the next invocation, after an exception too. One that dies in the middle of its answer has given
+none. Each starts on a processor of its own, so however many start at once, none is late. MiniStack feeds events to a
+worker script of its own on the emulator's interpreter, calls every failure ``Runtime.HandlerError`` and ends the
+process, and takes half an answer for a whole one. Here Python functions take the way MiniStack has for custom runtimes,
+which speaks the real runtime interface, with ``awslambdaric`` as the custom runtime; they start as many at a time as
+the machine has processors, and the clock of a start runs from its turn.
 The log of an invocation is all that it wrote: MiniStack looks for it for some milliseconds, and on a busy machine it
 came with the next invocation or, where there was none, never.
 """
@@ -44,6 +45,22 @@ STARTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 """Fifty processes that start at once on two cores would each take longer than Lambda's 10 s, and all fail."""
 
 
+class WholeAnswers:
+    """Mixed into MiniStack's runtime interface: what a dying process had no time to send is no answer."""
+
+    def _read_body(self) -> bytes:
+        body: bytes = super()._read_body()  # type: ignore[misc]
+        if len(body) < int(self.headers.get("Content-Length", 0)):  # type: ignore[attr-defined]
+            raise ConnectionAbortedError("The function ended in the middle of its answer.")
+        return body
+
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+        try:
+            super().do_POST()  # type: ignore[misc]
+        except ConnectionAbortedError:
+            self.close_connection = True
+
+
 class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  # MiniStack has no types
     """One execution environment of a Python function."""
 
@@ -75,7 +92,7 @@ class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  
     def _build_handler_class(self, generation: int, pending: Any) -> Any:
         handler = super()._build_handler_class(generation, pending)
         # Headers and body go out in two writes: with Nagle's algorithm each invocation waits 40 ms for an ACK.
-        return type("RuntimeInterface", (handler,), {"disable_nagle_algorithm": True})
+        return type("RuntimeInterface", (WholeAnswers, handler), {"disable_nagle_algorithm": True})
 
     def _spawn(self, init_timeout: float | None = None) -> None:
         bootstrap = Path(lambda_svc._provided_runtime_code_dir(self.code_zip)) / "bootstrap"

@@ -1,5 +1,6 @@
 """The code of the probe functions: standard library only, it is deployed without any layer of ours."""
 
+import http.client
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ class OutOfLuckError(Exception):
     """What a caller of the probe can ask for."""
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Carry out ``do`` and report on the process that did it."""
     asked = json.loads(event["body"]) if "body" in event and not event["isBase64Encoded"] else event
     match asked.get("do"):
@@ -19,6 +20,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             raise OutOfLuckError("asked for")
         case "wait":
             time.sleep(asked["seconds"])
+        case "die answering":
+            runtime = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+            runtime.putrequest("POST", f"/2018-06-01/runtime/invocation/{context.aws_request_id}/response")
+            runtime.putheader("Content-Length", "100")
+            runtime.endheaders(b'{"statusCode": 202, ')
+            os._exit(1)
         case "metric":
             metric = {"Namespace": "Probe", "Dimensions": [["service"]], "Metrics": [{"Name": "Seen", "Unit": "Count"}]}
             print(json.dumps({"_aws": {"CloudWatchMetrics": [metric]}, "service": "probe", "Seen": 3}))  # noqa: T201

@@ -49,6 +49,13 @@ def test_an_exception_has_its_class_as_error_type_and_leaves_the_process_alive(e
     assert before["pid"] == after["pid"]
 
 
+def test_half_an_answer_of_a_dying_process_is_a_failure(emulator: Emulator) -> None:
+    _, error = invoke(emulator, do="die answering")
+    assert error == "Unhandled"
+    reply = post(emulator, b'{"do": "die answering"}')
+    assert (reply.status_code, reply.json()) == (500, {"message": "Internal Server Error"})
+
+
 def test_state_machines_catch_an_exception_by_its_class(emulator: Emulator) -> None:
     steps = emulator.client("stepfunctions")
     arn = steps.start_execution(stateMachineArn=emulator.outputs["Machine"], input='{"do": "raise"}')["executionArn"]
