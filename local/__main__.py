@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 from local.errors import LocalStackError
 from local.programs import ROOT
 from local.signals import StopRequestedError, stop_on_signals
-from local.stack import DEFAULT_PORT, STACK_FILE, LocalStack, Stack
+from local.stack import DEFAULT_PORT, LocalStack, Stack
+from local.stack_file import STACK_FILE, described, show_a_running_stack
 
 PROVIDER_KEY_VARIABLE = "PROVIDER_API_KEY"
 WATCH_SECONDS = 0.5
@@ -16,8 +18,9 @@ WATCH_SECONDS = 0.5
 
 def main() -> int:
     arguments = _parser().parse_args()
+    work_dir = ROOT / ".local" / str(arguments.port)
     stack = LocalStack(
-        ROOT / ".local" / str(arguments.port),
+        work_dir,
         port=arguments.port,
         provider_url=arguments.provider_url,
         provider_key=os.environ.get(PROVIDER_KEY_VARIABLE) if arguments.provider_url else None,
@@ -26,7 +29,8 @@ def main() -> int:
     )
     try:
         with stop_on_signals():
-            _serve(stack)
+            show_a_running_stack()
+            _serve(stack, work_dir)
     except StopRequestedError:
         _say("Stopped.")
     except LocalStackError as error:
@@ -35,11 +39,9 @@ def main() -> int:
     return 0
 
 
-def _serve(stack: LocalStack) -> None:
+def _serve(stack: LocalStack, work_dir: Path) -> None:
     """Run the stack until something ends it."""
-    with stack as description:
-        description.write(STACK_FILE)
-        text = STACK_FILE.read_text()
+    with stack as description, described(description, work_dir):
         try:
             _tell(stack, description)
             while True:
@@ -47,8 +49,6 @@ def _serve(stack: LocalStack) -> None:
                 stack.check()
         finally:
             _say("Stopping.")
-            if STACK_FILE.exists() and STACK_FILE.read_text() == text:
-                STACK_FILE.unlink()
 
 
 def _tell(stack: LocalStack, description: Stack) -> None:

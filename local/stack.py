@@ -27,7 +27,8 @@ STACK_NAME = "vidu-relay-local"
 TENANT = "demo"
 EVENT_SOURCE = "demo.app"
 EVENTS_QUEUE = f"{STACK_NAME}-events"
-STACK_FILE = ROOT / ".local" / "stack.json"
+LOCK = "lock"
+"""The file in a stack's folder that is locked while it runs."""
 DEFAULT_PORT = 4566
 EMULATOR_PORT_TAKEN = 98
 READY_SECONDS = 60.0
@@ -275,7 +276,7 @@ class LocalStack:
 def _exclusive(work_dir: Path, port: int | None) -> Iterator[None]:
     """Keep two stacks out of one folder; the lock ends with the process at the latest."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    with (work_dir / "lock").open("w") as file:
+    with (work_dir / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
