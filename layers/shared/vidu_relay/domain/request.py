@@ -239,7 +239,7 @@ def check_form(raw: Any) -> None:
 
 def _read(body: bytes | str) -> Any:
     try:
-        from_json(body)  # the model's own reader, the stricter of the two
+        from_json(body, allow_inf_nan=False)  # the model's own reader, the stricter of the two
         return read_json(body)
     except (ValueError, RecursionError) as error:
         marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
