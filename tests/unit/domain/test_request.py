@@ -173,6 +173,23 @@ def test_a_misspelt_parameter_is_refused_before_it_is_paid_for(where: str, chang
     assert "known are" in fault.msg
 
 
+@pytest.mark.parametrize(
+    ("subjects", "said"),
+    [
+        ([], "must have at least 1 item"),
+        (
+            [{"id": str(number), "images": ["https://example.com/fox.png"]} for number in range(8)],
+            "must have at most 7 items",
+        ),
+    ],
+    ids=["none", "eight"],
+)
+def test_a_count_that_is_wrong_is_told_in_terms_of_the_request(subjects: list[object], said: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(json.dumps({**BASE, "prompt": "x", "subjects": subjects}), off_peak_available=True)
+    assert said in [fault.msg for fault in caught.value.faults if fault.loc == "subjects"]
+
+
 def test_every_fault_is_listed() -> None:
     faults = refusal(duration=9, resolution="8k", prompt=..., images=[URL] * 8, extra=1).faults
     assert {fault.loc for fault in faults} == {"duration", "resolution", "prompt", "images", "extra"}

@@ -286,4 +286,8 @@ def _message(item: Mapping[str, Any]) -> str:
         )
     if kind == "string_pattern_mismatch":
         return "must be two whole numbers with a colon, for example 16:9"
+    if kind in ("too_long", "too_short"):  # pydantic names Python's type of what is a list to the client
+        bound, limit = ("most", "max_length") if kind == "too_long" else ("least", "min_length")
+        count = item["ctx"][limit]
+        return f"must have at {bound} {count} item{'' if count == 1 else 's'}"
     return str(item["msg"])
