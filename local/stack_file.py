@@ -25,19 +25,24 @@ def described(stack: Stack, work_dir: Path, shown: Path = STACK_FILE) -> Iterato
     try:
         yield
     finally:
-        own.unlink()
-        show_a_running_stack(shown)
+        with _one_at_a_time(shown):
+            own.unlink(missing_ok=True)
+            _choose(shown)
 
 
 def show_a_running_stack(shown: Path = STACK_FILE) -> None:
     """Leave the file as it is if its stack runs; else let it show the newest one that does, or remove it."""
     with _one_at_a_time(shown):
-        files = sorted(shown.parent.glob(f"*/{STACK_FILE.name}"), key=lambda file: file.stat().st_mtime_ns)
-        running = [file.read_text() for file in files if _is_locked(file.with_name(LOCK))]
-        if not running:
-            shown.unlink(missing_ok=True)
-        elif not shown.exists() or shown.read_text() not in running:
-            Stack(**json.loads(running[-1])).write(shown)
+        _choose(shown)
+
+
+def _choose(shown: Path) -> None:
+    files = sorted(shown.parent.glob(f"*/{STACK_FILE.name}"), key=lambda file: file.stat().st_mtime_ns)
+    running = [file.read_text() for file in files if _is_locked(file.with_name(LOCK))]
+    if not running:
+        shown.unlink(missing_ok=True)
+    elif not shown.exists() or shown.read_text() not in running:
+        Stack(**json.loads(running[-1])).write(shown)
 
 
 @contextmanager
