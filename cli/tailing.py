@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -32,6 +34,7 @@ PREFIX = "relay-tail-"
 KEEP_SECONDS = 3600
 """How long an event waits in the queue for a machine that sleeps meanwhile."""
 WAIT_SECONDS = 20
+LOOK_UP_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 SERVER_FAULT = 500
 GONE = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
@@ -49,13 +52,14 @@ def tail(arguments: Namespace, connection: Connection) -> int:
         listener = _Listener(connection)
         cleanup.callback(listener.remove)
         listener.set_up(pattern)
+        screen.remark(f"Listening on {listener.bus} by the rule {listener.name}. Ctrl-C ends it.")
         try:
-            with stop.interruptible():
-                screen.remark(f"Listening on {listener.bus} by the rule {listener.name}. Ctrl-C ends it.")
-                for event in listener.events(screen):
+            for event in listener.events(screen, stop):
+                with stop.interrupting():
                     screen.line(_line(event), event)
         except KeyboardInterrupt:
-            screen.remark(f"\nRemoving the rule and the queue {listener.name}.")
+            pass  # nobody has read the line to its end
+        screen.remark(f"\nRemoving the rule and the queue {listener.name}.")
     return INTERRUPTED
 
 
@@ -75,11 +79,16 @@ def _pattern(arguments: Namespace) -> dict[str, Any]:
 
 
 class _Stop:
-    """Signals end the waiting. While something is set up or removed they wait for its end."""
+    """Signals are messages: what they would interrupt may hold a lock, of a pool of connections for example.
+
+    An exception there leaves it locked for ever, and nothing can be removed any more.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._interruptible = False
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        """Holds None once a signal has come. A handler may put into it whatever it interrupts."""
+        self.asked = False
+        self._interrupting = False
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -93,20 +102,19 @@ class _Stop:
                 signal.signal(number, handler)
 
     @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Within, a signal raises `KeyboardInterrupt`; at once if it came before."""
-        self._interruptible = True
+    def interrupting(self) -> Iterator[None]:
+        """Within, a signal raises `KeyboardInterrupt`, too: for what may last as long as nobody reads."""
+        self._interrupting = True
         try:
-            if self._asked:
-                raise KeyboardInterrupt
             yield
         finally:
-            self._interruptible = False
+            self._interrupting = False
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
-        if self._interruptible:
-            self._interruptible = False  # a second one cuts nothing short
+        self.asked = True
+        self.inbox.put(None)
+        if self._interrupting:
+            self._interrupting = False  # a second one cuts nothing short
             raise KeyboardInterrupt
 
 
@@ -146,27 +154,31 @@ class _Listener:
         if reply["FailedEntryCount"]:
             raise RefusedError(f"the rule {self.name} cannot feed its queue: {reply['FailedEntries']}")
 
-    def events(self, screen: Screen) -> Iterator[dict[str, Any]]:
-        """Events in the order of arrival, without end. An outage is waited out, and said once."""
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                reply = self._sqs.receive_message(
-                    QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS
-                )
-            except (BotoCoreError, ClientError) as error:
-                if not _is_outage(error):
-                    raise
-                if pause == FIRST_PAUSE_SECONDS:
-                    screen.remark(f"no answer from SQS ({type(error).__name__}): events wait there for an hour")
-                time.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-                continue
-            pause = FIRST_PAUSE_SECONDS
-            for message in reply.get("Messages", []):
-                event: dict[str, Any] = json.loads(message["Body"])
-                yield event
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+    def events(self, screen: Screen, stop: _Stop) -> Iterator[dict[str, Any]]:
+        """Events in the order of arrival, until a signal comes. An outage is waited out, and said once."""
+        receiver = _Receiver(self._sqs, self._queue, stop.inbox)
+        receiver.start()
+        said = False
+        try:
+            while (received := _next(stop.inbox)) is not None:
+                if isinstance(received, Exception):
+                    if not _is_outage(received):
+                        raise received
+                    if not said:
+                        outage = type(received).__name__
+                        screen.remark(f"no answer from SQS ({outage}): events wait there for an hour")
+                    said = True
+                    continue
+                said = False
+                for message in received:
+                    event: dict[str, Any] = json.loads(message["Body"])
+                    yield event
+                    if stop.asked:
+                        return
+                    self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                receiver.go_on()
+        finally:
+            receiver.end()
 
     def remove(self) -> None:
         """Remove what is there, each whatever becomes of the others. Raises `RefusedError` with what was left."""
@@ -202,7 +214,50 @@ class _Listener:
             self._sqs.delete_queue(QueueUrl=self._queue)
 
 
-def _is_outage(error: BotoCoreError | ClientError) -> bool:
+class _Receiver(threading.Thread):
+    """Waits for messages beside the main thread: nobody has to interrupt a call for a signal to be heard at once."""
+
+    def __init__(self, sqs: Any, queue: str, inbox: SimpleQueue[Any]) -> None:
+        super().__init__(daemon=True)  # a call under way at the end is not waited for
+        self._sqs, self._queue, self._inbox = sqs, queue, inbox
+        self._wanted = threading.Semaphore()
+        self._ended = False
+
+    def run(self) -> None:
+        """Put what is received into the inbox, a list of messages or an exception: lists only when asked to go on."""
+        pause = FIRST_PAUSE_SECONDS
+        while self._wanted.acquire() and not self._ended:
+            try:
+                reply = self._sqs.receive_message(
+                    QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS
+                )
+            except Exception as error:  # noqa: BLE001 - the main thread raises it
+                self._inbox.put(error)
+                time.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                self._wanted.release()
+                continue
+            pause = FIRST_PAUSE_SECONDS
+            self._inbox.put(reply.get("Messages", []))
+
+    def go_on(self) -> None:
+        """The last messages are dealt with."""
+        self._wanted.release()
+
+    def end(self) -> None:
+        """Receive no more."""
+        self._ended = True
+        self._wanted.release()
+
+
+def _next(inbox: SimpleQueue[Any]) -> Any:
+    """What is in the inbox next. It looks up now and then, where a signal wakes another thread than this one."""
+    while True:
+        with suppress(Empty):
+            return inbox.get(timeout=LOOK_UP_SECONDS)
+
+
+def _is_outage(error: Exception) -> bool:
     """Whether a call failed on the way, or by the fault of the other side: not for what it asked."""
     if isinstance(error, ClientError):
         return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= SERVER_FAULT

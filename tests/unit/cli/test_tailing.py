@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -24,6 +25,9 @@ TASK_ID = "a" * 26
 
 Steps = dict[str, Callable[..., Any]]
 
+OVER = threading.Event()
+"""Whether the test is over, which ends the calls that are under way."""
+
 
 class _Watched:
     """A client of AWS whose steps can be put before the account's own, by name."""
@@ -36,7 +40,7 @@ class _Watched:
 
 
 @pytest.fixture
-def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Steps:
+def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     """What the account does in place of what it would, by operation."""
     planned: Steps = {}
     stacks[STACK]["EventBusName"] = BUS
@@ -44,7 +48,9 @@ def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatc
     whole = Connection.client
     monkeypatch.setattr(Connection, "client", lambda self, service: _Watched(whole(self, service), planned))
     monkeypatch.setattr("cli.tailing.FIRST_PAUSE_SECONDS", 0.001)
-    return planned
+    OVER.clear()
+    yield planned
+    OVER.set()
 
 
 def _events() -> Any:
@@ -57,8 +63,16 @@ def left_behind(deployment: Deployment) -> list[str]:
     return [*(rule["Name"] for rule in rules), *queues]
 
 
+def interrupt() -> None:
+    """Ctrl-C, as the terminal sends it: to the process, whichever of its threads is told."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def ends(*_: object, **__: object) -> Any:
-    raise KeyboardInterrupt
+    """Nothing comes but Ctrl-C, which is heard while the call is under way."""
+    interrupt()
+    OVER.wait()
+    return {}
 
 
 def fails(operation: str, code: str = "AccessDenied") -> Callable[..., Any]:
@@ -77,7 +91,9 @@ def receives(*replies: Any) -> Callable[..., Any]:
     waiting = list(replies)
 
     def step(**_: object) -> Any:
-        reply = waiting.pop(0) if waiting else ends()
+        if not waiting:
+            return ends()
+        reply = waiting.pop(0)
         if isinstance(reply, Exception):
             raise reply
         return {"Messages": [{"Body": json.dumps(one), "ReceiptHandle": "r"} for one in reply]}
@@ -92,7 +108,7 @@ def test_rule_asks_for_what_was_asked_and_nothing_is_left(relay: Run, steps: Ste
         (rule,) = _events().list_rules(EventBusName=BUS, NamePrefix=PREFIX)["Rules"]
         assert len(left_behind(deployment)) == 2
         patterns.append(json.loads(rule["EventPattern"]))
-        raise KeyboardInterrupt
+        return ends()
 
     steps["receive_message"] = look
     options = ("--tenant", "acme", "--task", TASK_ID, "--type", TYPES[0], "--type", TYPES[1])
@@ -171,6 +187,39 @@ def test_signal_while_something_is_made_or_removed_waits_for_its_end(
     assert (status, sent) == (INTERRUPTED, ["create_queue", "put_rule", "delete_rule"]), complaint
     assert left_behind(deployment) == []
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_cuts_no_call_short(relay: Run, steps: Steps, deployment: Deployment, number: signal.Signals) -> None:
+    """A call that is cut short may leave the lock of its pool of connections behind, and the removal waits for ever."""
+    whole: list[bool] = []
+
+    def delete(**_: object) -> dict[str, Any]:
+        os.kill(os.getpid(), number)
+        whole.append(True)
+        return {}
+
+    steps["receive_message"] = receives([event(task_id=TASK_ID, version=1)])
+    steps["delete_message"] = delete
+    assert relay("tail")[0] == INTERRUPTED
+    assert whole == [True]
+    assert left_behind(deployment) == []
+
+
+def test_signal_is_heard_while_nobody_reads_the_lines(
+    relay: Run, steps: Steps, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bool] = []
+
+    def line(*_: object) -> None:
+        interrupt()
+        shown.append(True)
+
+    monkeypatch.setattr("cli.tailing.Screen.line", line)
+    steps["receive_message"] = receives([event(task_id=TASK_ID, version=1)])
+    assert relay("tail")[0] == INTERRUPTED
+    assert shown == []
+    assert left_behind(deployment) == []
 
 
 @pytest.mark.parametrize("operation", ["remove_targets", "delete_rule", "delete_queue"])
