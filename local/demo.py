@@ -25,7 +25,7 @@ import requests
 from local.client import RelayClient
 from local.errors import LocalStackError
 from local.programs import ROOT, program_environment
-from local.signals import StopRequestedError, stop_on_signals
+from local.signals import StopRequestedError, stop_on_signals, undisturbed
 from local.stack import LocalStack, Stack
 
 FIRST_CHECK_SECONDS = 8
@@ -90,9 +90,12 @@ def watch(demo: Demo, prompt: str, say: Narrator, *, meanwhile: Callable[[], str
     """Submit a task, and show states and events as they come, until both have told of its end; the task's id."""
     with ExitStack() as running:
         lines: queue.Queue[tuple[str, str]] = queue.Queue()
-        events = running.enter_context(demo.tool(lines, say, "tail", "--tenant", demo.stack.tenant_id))
+        with undisturbed():
+            events = running.enter_context(demo.tool(lines, say, "tail", "--tenant", demo.stack.tenant_id))
         events.wait_until_it_listens(PATIENCE_SECONDS)
-        running.enter_context(demo.tool(lines, say, "submit", str(demo.request(prompt)), "--watch"))
+        request = demo.request(prompt)
+        with undisturbed():
+            running.enter_context(demo.tool(lines, say, "submit", str(request), "--watch"))
         demo.submitted()
         return follow(lines, say, meanwhile, PATIENCE_SECONDS)
 
