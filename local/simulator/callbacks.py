@@ -196,9 +196,9 @@ class CallbackSender:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", target, callback.body, _headers(callback))
-            response = connection.getresponse()
-            response.read(65_536)
-            return response.status
+            with connection.getresponse() as response:
+                response.read(65_536)
+                return response.status
         finally:
             with self._lock:
                 self._open.discard(connection)

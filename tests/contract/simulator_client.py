@@ -36,8 +36,8 @@ def call(method: str, url: str, body: bytes | None = None, headers: dict[str, st
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
         connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body, headers or {})
-        response = connection.getresponse()
-        return Answer(response.status, dict(response.getheaders()), response.read())
+        with connection.getresponse() as response:
+            return Answer(response.status, dict(response.getheaders()), response.read())
     finally:
         connection.close()
 

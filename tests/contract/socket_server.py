@@ -42,6 +42,10 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
+    def hung_up(self) -> bool:
+        """Wait for more, or for the client to hang up. Raises `TimeoutError`."""
+        return not self._receive()
+
     def hold(self) -> None:
         """Stay silent until the server is closed."""
         self._released.wait(TIMEOUT)

@@ -2,6 +2,7 @@
 
 import gzip
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,6 +146,22 @@ def test_everything_else_is_a_try_that_failed_and_ends(name: str) -> None:
     assert error.code == code or {error.code, code} in either
     assert error.waited == (error.code in ("timeout", "unreachable"))
     assert not error.final
+
+
+@pytest.mark.parametrize("rest", [b"-5\r\nabc", b"5\r\nab"], ids=["negative chunk", "half a chunk"])
+def test_connection_is_closed_with_the_try_whoever_keeps_the_error(rest: bytes) -> None:
+    """An answer that says that it closes owns the socket, and an error's traceback owns the answer."""
+    hung_up = threading.Event()
+
+    def treat(connection: Connection) -> None:
+        answers(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)(connection)
+        if connection.hung_up():
+            hung_up.set()
+
+    with SocketServer(treat) as server, pytest.raises(NotificationFailedError) as kept:
+        post(server.origin, seconds=PATIENCE)
+    assert kept.value.code in ("answer_broken", "timeout")
+    assert hung_up.is_set()
 
 
 def test_slow_server_is_cut_off_at_the_end_of_the_time_however_busily_it_drips() -> None:

@@ -66,8 +66,8 @@ def send(
             connection.putheader("authorization", f"Bearer {key}")
         connection.putheader("content-length", str(len(body)))
         connection.endheaders(body)
-        reply = connection.getresponse()
-        content = reply.read()
+        with connection.getresponse() as reply:
+            content = reply.read()
     finally:
         connection.close()
     kept = {name.lower(): value for name, value in reply.getheaders() if name.lower() not in PER_CALL}

@@ -27,8 +27,8 @@ def post(clients: Clients, mood: str, webhook_id: str = "t:1") -> int | str:
     connection = http.client.HTTPConnection(urlsplit(clients.origin(mood)).netloc, timeout=10)
     try:
         connection.request("POST", "/hooks/a", body=b"{}", headers={"webhook-id": webhook_id})
-        reply = connection.getresponse()
-        return reply.status if len(reply.read()) < 100_000 else "flood"
+        with connection.getresponse() as reply:
+            return reply.status if len(reply.read()) < 100_000 else "flood"
     except (http.client.HTTPException, OSError) as error:
         return type(error).__name__
     finally:

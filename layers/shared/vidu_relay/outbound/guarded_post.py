@@ -78,9 +78,9 @@ def guarded_post(
         for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
             connection.putheader(name, value)
         connection.endheaders(body)
-        response = connection.getresponse()
-        answer = PostAnswer(response.status, retry_after_seconds(response.getheader("Retry-After")))
-        _read_to_the_end(response)
+        with connection.getresponse() as response:  # an answer that closes owns the socket: closed by itself
+            answer = PostAnswer(response.status, retry_after_seconds(response.getheader("Retry-After")))
+            _read_to_the_end(response)
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: chunks of a negative size
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             raise _timeout(total_seconds) from error
@@ -100,7 +100,6 @@ def _read_to_the_end(response: http.client.HTTPResponse) -> None:
     while block := response.read(_BLOCK):
         read += len(block)
         if read > MAX_ANSWER_BYTES:
-            response.close()
             raise PostFailedError("answer_too_large", f"The host's answer has more than {MAX_ANSWER_BYTES} bytes.")
     if response.length:  # a read of so many bytes does not say that the end came too soon
         raise http.client.IncompleteRead(b"", response.length)
