@@ -14,10 +14,13 @@ ViduRelayError
 ├── StaleTaskError                somebody else wrote the record first: read again
 ├── RemoteTaskClaimedError        the remote id belongs to another task
 ├── ProviderError
-│   ├── NotCreatedError           certainly nothing was created: safe to try again
-│   ├── CreateRejectedError       the provider said no: final
-│   ├── CreateAmbiguousError      something may have been created: never try again
+│   ├── CreateError               a create call did not give a task; `candidates` are ids that its reply names
+│   │   ├── NotCreatedError       certainly nothing was created: safe to try again
+│   │   │   └── AccountRefusedError  the provider refuses our account, not the request: every create call waits
+│   │   ├── CreateRejectedError   the provider refuses the request: final
+│   │   └── CreateAmbiguousError  something may have been created: never try again
 │   ├── ProviderUnavailableError  a call gave no usable answer: try it again later
+│   │   └── RemoteTaskNotFoundError  the provider knows no task of this id
 │   ├── CancelNotSupportedError   this provider has no call that cancels
 │   └── CancelRefusedError        the provider does not cancel this task
 ├── NotificationFailedError       a client was not told of a change
@@ -31,6 +34,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AccountRefusedError",
     "AttemptUnderwayError",
     "BadImageError",
     "BadSourceError",
@@ -39,6 +43,7 @@ __all__ = [
     "CancelRefusedError",
     "ConfigurationError",
     "CreateAmbiguousError",
+    "CreateError",
     "CreateRejectedError",
     "DailyCapReachedError",
     "DeliveryError",
@@ -53,6 +58,7 @@ __all__ = [
     "ProviderError",
     "ProviderUnavailableError",
     "RemoteTaskClaimedError",
+    "RemoteTaskNotFoundError",
     "StaleTaskError",
     "TransitionError",
     "ViduRelayError",
@@ -152,29 +158,60 @@ class ProviderError(ViduRelayError):
     """A call to the provider did not give what was asked for."""
 
 
-class NotCreatedError(ProviderError):
-    """The provider certainly created nothing. `retry_after_seconds` is the provider's wish, if it gave one."""
+class CreateError(ProviderError):
+    """A create call did not give a task. `candidates` are remote task ids that its reply names all the same.
 
-    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+    A reply that names an id may have created that task, whatever else it says. The ids are valid
+    (`domain.identifiers.is_remote_id`), in the order of the reply.
+    """
+
+    def __init__(self, message: str, *, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(message)
+        self.candidates = candidates
+
+
+class NotCreatedError(CreateError):
+    """The provider certainly created nothing. `retry_after_seconds` is the reply's Retry-After, if it has one."""
+
+    def __init__(
+        self, message: str, retry_after_seconds: float | None = None, *, candidates: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, candidates=candidates)
         self.retry_after_seconds = retry_after_seconds
 
 
-class CreateRejectedError(ProviderError):
-    """The provider refused the task for good."""
+class AccountRefusedError(NotCreatedError):
+    """The provider refuses our account: key, permission or balance (HTTP 401, 402, 403 and balance codes).
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    `status` is the reply's HTTP status, `code` and `message` are the provider's reason.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(f"HTTP {status}: {code}", candidates=candidates)
+        self.status = status
         self.code = code
         self.message = message
 
 
-class CreateAmbiguousError(ProviderError):
+class CreateRejectedError(CreateError):
+    """The provider refused the task for good."""
+
+    def __init__(self, code: str, message: str, *, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(message, candidates=candidates)
+        self.code = code
+        self.message = message
+
+
+class CreateAmbiguousError(CreateError):
     """The outcome of the create call is unknown: the task may exist and be billed."""
 
 
 class ProviderUnavailableError(ProviderError):
     """The provider gave no usable answer. Says nothing about the task."""
+
+
+class RemoteTaskNotFoundError(ProviderUnavailableError):
+    """The provider answered that it knows no task of this id (HTTP 404)."""
 
 
 class CancelNotSupportedError(ProviderError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ProgressState", "ProviderOutput", "ProviderSnapshot", "TaskError", "Usage"]
+__all__ = ["CallbackReport", "ProgressState", "ProviderOutput", "ProviderSnapshot", "TaskError", "Usage"]
 
 
 class ProgressState(StrEnum):
@@ -54,8 +54,16 @@ class ProviderOutput:
 class ProviderSnapshot:
     """One authenticated reading of a remote task.
 
-    `created_at` is in milliseconds since the epoch, where the provider gave it. `mark` is a mark of ours
-    (`submission.attempt_mark`) that the provider hands back, where it does.
+    - `remote_id` is the id that was asked for, or the one that a create reply gave.
+    - `named_ids` are the ids by which the reply itself names the task (`id` and `task_id`, at the top or under `data`);
+      none where it names none.
+    - `upstream_id` is the id of the task behind the gateway's, where the reply shows it.
+    - `created_at` is in milliseconds since the epoch by the provider's clock, where the provider gave it.
+    - `clock_offset_ms` is how far the provider's clock is ahead of ours, measured by the reply's `Date` header; None
+      without that header.
+    - `mark` is a mark of ours (`submission.attempt_mark`) that the provider hands back, where it does.
+    - `conclusive` is False for a failure of the provider itself (parsing, HTTP, status check), not of the generation:
+      the video may still come.
     """
 
     remote_id: str
@@ -67,8 +75,22 @@ class ProviderSnapshot:
     model: str | None = None
     created_at: int | None = None
     mark: str | None = None
+    named_ids: tuple[str, ...] = ()
+    clock_offset_ms: int | None = None
+    conclusive: bool = True
 
     @property
     def video_urls(self) -> tuple[str, ...]:
         """Every video link, in the order of the provider's outputs. The n-th becomes the n-th file."""
         return tuple(url for output in self.outputs for url in output.video_urls)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackReport:
+    """What a callback's body reports. Not evidence: it only says whether to read the provider, and under which ids.
+
+    `state` is None where the body names none that we know; `ids` are valid remote ids, at most four.
+    """
+
+    state: ProgressState | None = None
+    ids: tuple[str, ...] = ()
