@@ -16,12 +16,12 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain.delivery import reopen
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import Notification, latest_notified
 from vidu_relay.domain.representation import event_detail, event_type, timestamp
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import Delivery, Task
 from vidu_relay.domain.watching import LEASE_MS
 from vidu_relay.usecases.record_change import record_change
 
@@ -37,6 +37,7 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
     task = _known_task(arguments.task_id, connection)
     at = now()
     poller = _poller_state(task, connection)
+    delivery = task.delivery or Delivery()
     data = {
         **event_detail(task)["task"],
         "tenant_id": task.tenant_id,
@@ -54,15 +55,15 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         "attempts": task.attempts,
         "attempt": _attempt(task),
         "remote_id": task.remote_id,
-        "hints": list(task.hints),
+        "candidates": list(task.candidate_ids),
         "lease": task.lease,
         "poller": poller,
         "checks": task.checks,
         "due_at": timestamp(task.due_at) if task.due_at is not None else None,
         "due": _due(task, at),
         "deadline_at": timestamp(task.deadline_at),
-        "delivery_requests": task.delivery_requests,
-        "source_faults": task.source_faults,
+        "delivery_requests": delivery.requests,
+        "source_faults": delivery.source_faults,
         "record_deleted_at": timestamp(task.expires_at * 1000) if task.expires_at is not None else None,
     }
     return Answer(_life(task, data, at), data)
@@ -112,13 +113,9 @@ def check(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def deliver(arguments: Namespace, connection: Connection) -> Answer:
-    """Ask for a generated task's videos to be copied, now."""
+    """Ask for a task's videos to be copied now, also if that was given up (`video_unavailable`)."""
     task = _known_task(arguments.task_id, connection)
-    if task.status is not Status.GENERATED:
-        return _nothing(task, "asked", _why_nothing_to_deliver(task))
-    asked = record_change(
-        _store(connection), task, lambda there: lifecycle.record_delivery_request(there, now=now(), wait_ms=0)
-    )
+    asked = record_change(_store(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
         return _nothing(asked, "asked", _why_nothing_to_deliver(asked))
     DeliveryQueue(connection.client("sqs"), connection.output("DeliveriesQueueUrl")).ask(task.task_id)
@@ -229,6 +226,7 @@ def _due(task: Task, at: int) -> str:
 def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
     prompt = str(task.request.get("prompt", ""))
     attempt, error, usage = data["attempt"], task.error, task.usage
+    last = task.delivery.last_error if task.delivery else None
     lines = [
         f"Task {task.task_id} of tenant {task.tenant_id} is {task.status} (version {task.version})",
         f"  request     {task.request.get('model')}: {prompt[:PROMPT_CHARACTERS]!r}",
@@ -246,10 +244,11 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
             else ""
         ),
         f"  at provider {task.remote_id or 'no id known'}"
-        + (f" (named by callbacks, not proven: {', '.join(task.hints)})" if task.hints else ""),
+        + (f" (candidates, not proven: {', '.join(task.candidate_ids)})" if task.candidates else ""),
         f"  next look   {data['due']}",
         f"  poller      {data['poller'] or 'none started'} for lease {task.lease}; {task.checks} checks without news",
-        f"  deliveries  asked for again {task.delivery_requests} times; {task.source_faults} bad sources",
+        f"  deliveries  asked for again {data['delivery_requests']} times; {data['source_faults']} bad sources"
+        + (f"; last error {last.code}: {last.message}" if last else ""),
     ]
     lines += [f"  cost        {usage.cost}"] if usage and usage.cost else []
     lines += [

@@ -99,18 +99,19 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def disable(arguments: Namespace, connection: Connection) -> Answer:
-    """Close a tenant's doors. Its keys and its tasks under way stay."""
+    """Refuse a tenant's requests, and cancel what was not submitted yet. Its keys stay."""
     return _set_disabled(
         arguments,
         connection,
         True,
         "is disabled: its keys open nothing. API Gateway may accept a key for another 60 seconds (its authorizer's "
-        "cache). Tasks under way go on: they are billed already.",
+        "cache). Tasks that were not submitted to the provider yet are canceled at their next check; tasks that the "
+        "provider has go on: they are billed already.",
     )
 
 
 def enable(arguments: Namespace, connection: Connection) -> Answer:
-    """Open a disabled tenant's doors again."""
+    """Take a disabled tenant's requests again."""
     return _set_disabled(
         arguments,
         connection,
@@ -186,7 +187,7 @@ def _close(arguments: Namespace, connection: Connection, door: Door, name: str) 
     directory = directory_of(connection)
     tenant = known_tenant(directory, arguments.tenant)
     _refuse_taken(directory, door, [name], tenant.tenant_id)
-    if directory.close_door(door, name, tenant.tenant_id):
+    if directory.close_door(door, name, tenant.tenant_id, now()):
         said = f"The {door} {name} is nobody's any more."
     else:
         said = f"The {door} {name} is already gone, or never was {tenant.tenant_id}'s: see `relay tenants show`."

@@ -23,5 +23,12 @@ ports = submission(settings)
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    verdict = check_task(str(event["task_id"]), int(event["lease"]), ports=ports, archive=archive, queue=queue)
+    verdict = check_task(
+        str(event["task_id"]),
+        int(event["lease"]),
+        ports=ports,
+        archive=archive,
+        queue=queue,
+        time_left=context.get_remaining_time_in_millis,
+    )
     return {"settled": verdict.settled, "wait_seconds": verdict.wait_seconds}

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain.errors import NotCreatedError
 from vidu_relay.domain.request import MODEL
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import Status
@@ -36,15 +37,14 @@ REQUEST: dict[str, Any] = {
 
 
 def new_task(**changes: Any) -> Task:
-    """A task as it is first recorded, in `submitting`."""
+    """A task as it is first recorded, in `accepted`."""
     task = lifecycle.new_task(
         task_id=TASK_ID,
         tenant_id="acme",
         provider="gateway",
         request=REQUEST,
         request_key=None,
-        fingerprint="f" * 43,
-        claim="claim-1",
+        request_digest="f" * 43,
         now=NOW,
         source="http",
         policy=POLICY,
@@ -52,20 +52,43 @@ def new_task(**changes: Any) -> Task:
     return replace(task, **changes)
 
 
+def submitting(**changes: Any) -> Task:
+    """A task whose first create call was begun."""
+    return replace(lifecycle.begin_attempt(new_task(), token="token-1", now=NOW), **changes)
+
+
+def refused_once() -> Task:
+    """A task whose first create call certainly created nothing."""
+    return lifecycle.record_create_failure(
+        submitting(), NotCreatedError("HTTP 429"), now=NOW, jitter=0.5, policy=POLICY
+    )
+
+
+def copied(task: Task, *videos: Video, now: int = NOW) -> Task:
+    """The task once its videos are in the bucket."""
+    return delivery.record_copies(
+        task, videos or (video(),), None, source_fault=False, whole_copies=0, now=now, jitter=0.5, policy=POLICY
+    )
+
+
+def changes(task: Task) -> int:
+    """How many changes of a task were published, the acceptance included."""
+    return task.version - task.first_version + 1
+
+
 def task_in(status: Status) -> Task:
     """A task that went the ordinary way to a state."""
-    accepted = lifecycle.record_not_created(new_task(), now=NOW, retry_after_seconds=None, jitter=0.5, policy=POLICY)
-    submitted = lifecycle.record_created(new_task(), reading(), now=NOW, source="create", policy=POLICY)
+    submitted = lifecycle.record_created(submitting(), reading(), now=NOW, source="create", policy=POLICY)
     generated = lifecycle.apply_snapshot(submitted, done(), now=NOW, source="callback", policy=POLICY)
     ways = {
-        Status.ACCEPTED: accepted,
-        Status.SUBMITTING: new_task(),
+        Status.ACCEPTED: refused_once(),
+        Status.SUBMITTING: submitting(),
         Status.SUBMITTED: submitted,
         Status.PROCESSING: lifecycle.apply_snapshot(
             submitted, reading(ProgressState.PROCESSING), now=NOW, source="callback", policy=POLICY
         ),
         Status.GENERATED: generated,
-        Status.COMPLETED: lifecycle.record_delivery(generated, (video(),), now=NOW, policy=POLICY),
+        Status.COMPLETED: copied(generated),
         Status.FAILED: lifecycle.apply_snapshot(submitted, failed(), now=NOW, source="check", policy=POLICY),
         Status.EXPIRED: lifecycle.expire(submitted, now=submitted.deadline_at, source="check", policy=POLICY),
         Status.CANCELED: lifecycle.apply_snapshot(

@@ -28,7 +28,7 @@ class Metric(StrEnum):
 
     REQUEST_REFUSED = "RequestRefused"  # requests refused as invalid
     DAILY_CAP_REACHED = "DailyCapReached"  # requests refused because of a tenant's daily cap
-    SUBMISSION_AMBIGUOUS = "SubmissionAmbiguous"  # create calls that ended without an answer
+    SUBMISSION_AMBIGUOUS = "SubmissionAmbiguous"  # create calls whose outcome is unknown
     SUBMISSION_NOT_CREATED = "SubmissionNotCreated"  # create calls that certainly created nothing, to be made again
     SUBMISSION_REJECTED = "SubmissionRejected"  # create calls the provider refused
     REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks claim: never on a good day
@@ -37,8 +37,10 @@ class Metric(StrEnum):
     CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a good token for a task that is gone
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
     READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback or a cancel that failed
-    LOST_TASK_ADOPTED = "LostTaskAdopted"  # lost create calls whose task was found
-    LOST_TASK_NOT_FOUND = "LostTaskNotFound"  # searches for a lost create that found nothing
+    UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
+    CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
+    READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
+    PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls refused for our key, permission or balance
     POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
     POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
     OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task has waited, at each sweep
@@ -46,6 +48,7 @@ class Metric(StrEnum):
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
     DELIVERY_BAD_SOURCE = "DeliveryBadSource"  # copies that failed because of the source
     DELIVERY_INTERRUPTED = "DeliveryInterrupted"  # copies that failed on the way or on our side
+    OLDEST_GENERATED_SECONDS = "OldestGeneratedSeconds"  # how long a task waits for its copy, at each failure
     NOTIFICATIONS_SENT = "NotificationsSent"  # notifications that clients took
     NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # tries to tell a client that failed
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # notifications that are not tried again

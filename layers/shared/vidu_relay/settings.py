@@ -50,6 +50,7 @@ class SubmitTaskSettings(NamedTuple):
     provider_secret_arn: str
     callback_secret_arn: str
     public_base_url: str
+    state_machine_arn: str
     first_check_seconds: int
     check_interval_seconds: int
     task_deadline_seconds: int
@@ -74,6 +75,7 @@ class AcceptRequestSettings(NamedTuple):
     provider_secret_arn: str
     callback_secret_arn: str
     public_base_url: str
+    state_machine_arn: str
     first_check_seconds: int
     check_interval_seconds: int
     task_deadline_seconds: int

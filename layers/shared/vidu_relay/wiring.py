@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.settings import AcceptRequestSettings, CheckTaskSettings, SubmitTaskSettings, watch_policy
@@ -17,8 +20,9 @@ from vidu_relay.usecases.ports import Provider
 
 if TYPE_CHECKING:
     from vidu_relay.usecases.check_images import ImageCheck
+    from vidu_relay.usecases.submit_task import Acceptance
 
-__all__ = ["callback_keys", "image_check", "keys_for", "provider", "provider_key", "submission"]
+__all__ = ["acceptance", "callback_keys", "image_check", "keys_for", "provider", "provider_key", "submission"]
 
 
 class ProviderSettings(Protocol):
@@ -67,12 +71,31 @@ def keys_for(token: str, secret: Secret) -> CallbackKeys:
     return CallbackKeys(secret.get())
 
 
+def acceptance(settings: SubmitTaskSettings | AcceptRequestSettings) -> Acceptance:
+    """What an entry point needs to accept requests."""
+    from vidu_relay.adapters.daily_quota import DailyQuota
+    from vidu_relay.adapters.request_archive import RequestArchive
+    from vidu_relay.usecases.submit_task import Acceptance
+
+    ports = submission(settings)
+    return Acceptance(
+        quota=DailyQuota(aws.client("dynamodb"), settings.table_name),
+        archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
+        images=image_check(settings, ports.images),
+        poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
+        submission=ports,
+    )
+
+
 def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskSettings) -> SubmissionPorts:
     """What a create call needs. New tokens are signed with the active key."""
     callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
+    table = aws.client("dynamodb")
     return SubmissionPorts(
-        store=TaskStore(aws.client("dynamodb"), settings.table_name),
+        store=TaskStore(table, settings.table_name),
         provider=provider(settings),
+        pauses=ProviderPauses(table, settings.table_name),
+        tenants=TenantDirectory(table, settings.table_name),
         images=ImageBucket(aws.when_needed("s3"), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
@@ -84,7 +107,6 @@ def image_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: Im
     """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
     # only where requests come in: these load the request's model
     from vidu_relay.adapters.image_source import ImageSource
-    from vidu_relay.adapters.tenant_directory import TenantDirectory
     from vidu_relay.outbound.address_guard import AddressGuard
     from vidu_relay.usecases.check_images import ImageCheck
 

@@ -6,7 +6,7 @@ from tests.unit.usecases.account import Account, empty, mock_aws, new_account
 from tests.unit.usecases.figures import Figures
 from tests.unit.usecases.spoken import spoken_to
 from tests.unit.usecases.world import World
-from vidu_relay.adapters import task_store
+from vidu_relay.adapters import task_item, task_store
 from vidu_relay.observability import logger, metrics
 
 
@@ -36,6 +36,7 @@ def world(account: Account) -> World:
 @pytest.fixture
 def explorable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """For stories by the thousand: no log, and one shard, because what sharding adds to a sweep is not at stake."""
+    monkeypatch.setattr(task_item, "DUE_SHARDS", 1)
     monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
     level = logger.log_level
     logger.setLevel("CRITICAL")

@@ -160,9 +160,13 @@ class _Watched:
         )
 
     def _call(self, plain: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
-        if self._on_change is None or name not in ("put_item", "update_item"):
+        if self._on_change is None or name not in ("put_item", "update_item", "transact_write_items"):
             return plain(**arguments)
         reply = plain(**arguments)
+        if name == "transact_write_items":
+            for write in arguments["TransactItems"]:
+                self._on_change(write["Put"]["Item"])
+            return reply
         item = arguments.get("Item") or self._client.get_item(
             TableName=arguments["TableName"], Key=arguments["Key"]
         ).get("Item")

@@ -58,7 +58,7 @@ MAY_FOLLOW = {
     "submitting": {"accepted", "submitted", "processing", "generated", "failed", "expired", "canceled"},
     "submitted": {"processing", "generated", "failed", "expired", "canceled"},
     "processing": {"generated", "failed", "expired", "canceled"},
-    "generated": {"completed", "failed"},
+    "generated": {"completed", "expired"},
     "expired": {"generated"},
     "completed": set(),
     "failed": set(),
@@ -79,7 +79,7 @@ DAY_MS, STEP_MS = 86_400_000, 600_000
 """The clock of a story may move while a function runs."""
 ENDS = frozenset({"completed", "failed", "expired", "canceled"})
 NO_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
-SOURCE_FAULTS = frozenset({"source_refused", "not_mp4", "truncated", "too_large", "video_lost", "source_encoding"})
+LATE_WATCH_MS = 72 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,17 @@ class Row:
     revision: int
     lease: int
     created_at: int
+    updated_at: int
     due_at: int | None
     remote_id: str | None
     error: str | None
+    delayed: int | None
     videos: tuple[tuple[str, int, str], ...]
+
+    @property
+    def first(self) -> int:
+        """The version of the acceptance: the second of creation."""
+        return self.created_at // 1000
 
 
 def histories(world: World) -> dict[str, list[Row]]:
@@ -115,15 +122,22 @@ def _row(position: int, image: Mapping[str, Any]) -> Row:
         revision=int(image["revision"]["N"]),
         lease=int(image.get("lease", {"N": "0"})["N"]),
         created_at=int(image["created_at"]["N"]),
+        updated_at=int(image["updated_at"]["N"]),
         due_at=int(image["due_at"]["N"]) if "due_at" in image else None,
         remote_id=image["remote_id"]["S"] if "remote_id" in image else None,
-        error=image["error"]["L"][0]["S"] if "error" in image else None,
+        error=image["error"]["M"]["code"]["S"] if "error" in image else None,
+        delayed=_delayed(image),
         videos=tuple(_video(video["M"]) for video in image.get("videos", {"L": []})["L"]),
     )
 
 
+def _delayed(image: Mapping[str, Any]) -> int | None:
+    delivery = image.get("delivery", {"M": {}})["M"]
+    return int(delivery["delayed_version"]["N"]) if "delayed_version" in delivery else None
+
+
 def _video(video: Mapping[str, Any]) -> tuple[str, int, str]:
-    return video["key"]["S"], int(video["size"]["N"]), bytes(video["sha256"]["B"]).hex()
+    return video["key"]["S"], int(video["size"]["N"]), video["sha256"]["S"]
 
 
 def _hold(holds: bool, promise: Promise, what: str) -> None:
@@ -169,13 +183,13 @@ def _judge_billing(world: World, tasks: Mapping[str, list[Row]]) -> None:
 
 def _judge_writes(tasks: Mapping[str, list[Row]]) -> None:
     for task_id, rows in tasks.items():
-        _hold(rows[0].version == 1 and rows[0].revision == 1, Promise.ONE_WRITE, f"{task_id} begins in the middle")
+        _hold(rows[0].version == rows[0].first and rows[0].revision == 1, Promise.ONE_WRITE, f"{task_id} begins in the middle")
         for before, after in pairwise(rows):
             change = f"{task_id}: {before.status} {before.revision} → {after.status} {after.revision}"
             _hold(after.revision == before.revision + 1, Promise.ONE_WRITE, f"{change}: the revision")
             moved = before.status != after.status
             _hold(not moved or after.status in MAY_FOLLOW[before.status], Promise.ONE_WRITE, change)
-            news = moved and after.status in TOLD_AS
+            news = (moved and after.status in TOLD_AS) or (after.delayed != before.delayed and not moved)
             _hold(after.version == before.version + news, Promise.ONE_WRITE, f"{change}: the version")
             _hold(after.lease >= before.lease, Promise.ONE_WRITE, f"{change}: the lease")
             kept = before.remote_id is None or before.remote_id == after.remote_id
@@ -200,8 +214,11 @@ def _judge_evidence(world: World, tasks: Mapping[str, list[Row]]) -> None:
                 _hold(bool(shown), Promise.NEVER_FOOLED, said)
             elif row.status == "failed":
                 why = task_id in rejected or any(_is_verdict(s) for s in shown)
-                bad_source = before.status == "generated" and row.error in SOURCE_FAULTS and world.source.faulty
-                _hold(why or bad_source, Promise.NEVER_FOOLED, f"{said}; {row.error}")
+                _hold(why, Promise.NEVER_FOOLED, f"{said}; {row.error}")
+            elif row.status == "expired" and before.status == "generated":
+                _hold(row.error == "video_unavailable", Promise.NEVER_FOOLED, f"{task_id} ended by {row.error}")
+                tried = row.updated_at - before.created_at >= LATE_WATCH_MS
+                _hold(tried, Promise.SETTLES, f"{task_id} was given up while a late video is waited for")
 
 
 def _is_success(snapshot: Any) -> bool:
@@ -237,13 +254,14 @@ def _digest(content: bytes) -> tuple[int, str]:
 def _judge_videos(world: World, tasks: Mapping[str, list[Row]], *, described: bool) -> None:
     for task_id, rows in tasks.items():
         row = rows[-1]
-        if row.status != "completed":
-            _hold(not row.videos, Promise.WHOLE_VIDEOS, f"{task_id} is {row.status} and names videos")
-            continue
         shown = [s for s in world.provider.shown.get(row.remote_id or "", []) if _is_success(s)]
         wanted = [[_digest(world.source.video(url)) for url in snapshot.video_urls] for snapshot in shown]
         stored = [_digest(world.stored(key)) for key, _, _ in row.videos]
-        _hold(stored in wanted, Promise.WHOLE_VIDEOS, f"{task_id} has other bytes in the bucket")
+        if row.status == "completed":
+            _hold(stored in wanted, Promise.WHOLE_VIDEOS, f"{task_id} has other bytes in the bucket")
+        else:  # those that came while others fail
+            served = [video for videos in wanted for video in videos]
+            _hold(all(video in served for video in stored), Promise.WHOLE_VIDEOS, f"{task_id} has other bytes")
         told = [video[1:] for video in row.videos]
         _hold(told == stored or not described, Promise.WHOLE_VIDEOS, f"{task_id} describes other bytes")
 
@@ -260,7 +278,9 @@ def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
         row = next(news, None)
         _hold(row is not None and row.position < position, Promise.TRUE_EVENTS, f"{event_id} told before it was so")
         assert row is not None
-        name = "VideoTaskAccepted" if row.version == 1 else TOLD_AS[row.status]
+        name = "VideoTaskAccepted" if row.version == row.first else TOLD_AS.get(row.status, "")
+        if row.delayed == row.version:
+            name = "VideoTaskDeliveryDelayed"
         _hold((kind, task["status"]) == (name, row.status), Promise.TRUE_EVENTS, f"{event_id} tells {task['status']}")
         text = json.dumps(detail, sort_keys=True)
         _hold(details.setdefault(event_id, text) == text, Promise.TRUE_EVENTS, f"{event_id} was told in two ways")
@@ -271,7 +291,8 @@ def _judge_events(world: World, tasks: Mapping[str, list[Row]]) -> None:
         if row.version not in told[task["task_id"]]:
             told[task["task_id"]].append(row.version)
     for task_id, versions in told.items():
-        straight = versions == list(range(1, len(versions) + 1))
+        first = tasks[task_id][0].first
+        straight = versions == list(range(first, first + len(versions)))
         _hold(straight, Promise.TRUE_EVENTS, f"{task_id} was told in the order {versions}")
 
 
@@ -403,7 +424,7 @@ def judge_at_rest(
         row = rows[-1]
         _hold(row.status in ENDS and row.due_at is None, Promise.SETTLES, f"{task_id} rests as {row.status}")
         told = {d["task"]["version"] for _, d in world.published if d.get("task", {}).get("task_id") == task_id}
-        missing = set(range(1, row.version + 1)) - told
+        missing = set(range(row.first, row.version + 1)) - told
         _hold(not missing, Promise.TRUE_EVENTS, f"{task_id}: versions {missing} were never told")
         if not misled and (row.status != "canceled" or row.remote_id):
             _judge_end(world, task_id, row, rung)
@@ -443,5 +464,5 @@ def _ends(world: World, row: Row) -> set[str]:
     if shown[-1].state == "canceled":
         return {"canceled", "expired"}  # after its deadline it stays expired: its clients were told
     if _is_success(shown[-1]):
-        return {"completed", *(["failed"] if row.error in SOURCE_FAULTS and world.source.faulty else [])}
+        return {"completed", *(["expired"] if row.error == "video_unavailable" and world.source.faulty else [])}
     return {"expired"}

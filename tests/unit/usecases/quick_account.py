@@ -43,6 +43,8 @@ class _Client:
 class _DynamoDB(_Client):
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
+        self.tokens: set[str] = set()
+        """Of the transactions that took effect."""
 
     def get_item(self, *, TableName: str, Key: Any, ConsistentRead: bool = False) -> dict[str, Any]:
         found = self.items.get(Key["pk"]["S"])
@@ -60,6 +62,25 @@ class _DynamoDB(_Client):
         names, values = self._meet(pk, "UpdateItem", options)
         self.items[pk] = updated(UpdateExpression, before, names, values)
         return {"Attributes": dict(self.items[pk])} if options.get("ReturnValues") == "ALL_NEW" else {}
+
+    def transact_write_items(self, *, TransactItems: Any, ClientRequestToken: str) -> dict[str, Any]:
+        if ClientRequestToken in self.tokens:
+            return {}
+        reasons: list[dict[str, Any]] = []
+        for write in TransactItems:
+            put = write["Put"]
+            try:
+                self._meet(put["Item"]["pk"]["S"], "TransactWriteItems", put)
+                reasons.append({"Code": "None"})
+            except ClientError as error:
+                shown = {"Item": error.response["Item"]} if "Item" in error.response else {}  # type: ignore[typeddict-item]  # DynamoDB adds it
+                reasons.append({"Code": "ConditionalCheckFailed", **shown})
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise _error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
+        for write in TransactItems:
+            self.items[write["Put"]["Item"]["pk"]["S"]] = dict(write["Put"]["Item"])
+        self.tokens.add(ClientRequestToken)
+        return {}
 
     def delete_item(self, *, TableName: str, Key: Any) -> dict[str, Any]:
         self.items.pop(Key["pk"]["S"], None)

@@ -11,6 +11,7 @@ from typing_extensions import override
 from tests.unit.builders import mp4_of
 from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.client_webhook import ClientWebhook, origin_of
+from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
     BadSourceError,
@@ -22,8 +23,9 @@ from vidu_relay.domain.errors import (
     NotificationFailedError,
     ProviderError,
     ProviderUnavailableError,
+    RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.outbound.address_guard import AddressGuard
 
 __all__ = [
@@ -88,6 +90,8 @@ class ScriptedProvider:
         self.cancel_shows = True
         """Whether a read shows a cancel at once."""
         self.echoes_marks = False
+        self.key_changed = False
+        """Whether the operator has put a new key into the secret."""
         self.before_cancel: Callable[[], None] = lambda: None
         self.before_cancel_reply: Callable[[], None] = lambda: None
         self.unavailable = False
@@ -119,6 +123,12 @@ class ScriptedProvider:
     def read(self, remote_id: str) -> ProviderSnapshot:
         found: ProviderSnapshot = self._effects.perform("provider.read", lambda: self._read(remote_id))
         return found
+
+    def read_callback(self, body: bytes) -> CallbackReport:
+        return GatewayProvider("https://provider.example.com", self._key).read_callback(body)
+
+    def refresh_key(self) -> bool:
+        return self.key_changed
 
     def cancel(self, remote_id: str) -> None:
         self._effects.perform("provider.cancel", lambda: self._cancel(remote_id))
@@ -181,8 +191,10 @@ class ScriptedProvider:
     def _read(self, remote_id: str) -> ProviderSnapshot:
         self._key()
         self.reads.append(remote_id)
-        if self.unavailable or remote_id not in self.remote:
-            raise ProviderUnavailableError("the provider answered a read with HTTP 404")
+        if self.unavailable:
+            raise ProviderUnavailableError("the provider answered a read with HTTP 503")
+        if remote_id not in self.remote:
+            raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404")
         return self.remote[remote_id]
 
 
@@ -224,6 +236,8 @@ class ScriptedSource(VideoSource):
         """What makes every video longer."""
         self._faulty = False
         self.opened: list[str] = []
+        self.probed = 0
+        """How often only the first bytes were asked for."""
         self.known_length = True
 
     @property
@@ -236,8 +250,15 @@ class ScriptedSource(VideoSource):
         return self.files.get(url, mp4(url.partition("?")[0].encode() * 100 + self.padding))
 
     @contextmanager
-    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it
+    def open(
+        self,
+        url: str,
+        *,
+        deadline: float,  # noqa: ARG002 - no test waits for it
+        first_bytes: int | None = None,
+    ) -> Iterator[VideoStream]:
         self._effects.perform("source.open", lambda: self.opened.append(url))
+        self.probed += first_bytes is not None
         if self.faults:
             self._faulty = True
             raise self.faults.pop(0)

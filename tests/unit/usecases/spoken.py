@@ -15,7 +15,7 @@ from tests.unit.usecases.scripted import Clock, CreateCall, LostReplyError, Lyin
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import CreateAmbiguousError, CreateRejectedError, NotCreatedError
-from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
 from vidu_relay.domain.submission import MARK_PREFIX
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
@@ -101,6 +101,12 @@ class SpokenProvider(ScriptedProvider):
     def _cancel(self, remote_id: str) -> None:
         self.cancels.append(remote_id)
         self.adapted.cancel(remote_id)
+
+    def read_callback(self, body: bytes) -> CallbackReport:
+        return self.adapted.read_callback(body)
+
+    def refresh_key(self) -> bool:
+        return False
 
     def proves(self, remote_id: str) -> bool:  # noqa: ARG002 - the other provider looks at it
         """Whether what a read shows proves for which of our tasks it was created."""

@@ -102,7 +102,7 @@ class StoryWorld(World):
     def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
         """The same without the lists that the operator's tool shows: no use case reads them."""
         self.tenants.create_tenant(tenant, 1)
-        door = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
+        door: dict[str, Any] = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
         self.account.clients["dynamodb"].put_item(TableName=self.account.table, Item=door)
 
     def check(self, task_id: str, lease: int | None = None) -> Verdict:

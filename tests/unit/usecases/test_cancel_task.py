@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.builders import changes
 from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import World
 from vidu_relay.domain.errors import (
@@ -58,7 +59,7 @@ def test_task_that_was_not_submitted_is_canceled_in_one_write_without_a_call(wor
     task = world.cancel(task_id)
 
     assert task is not None
-    assert (task.status, task.version, task.due_at, task.error) == (Status.CANCELED, before.version + 1, None, None)
+    assert (task.status, changes(task), task.due_at, task.error) == (Status.CANCELED, changes(before) + 1, None, None)
     assert world.effects.names == ["dynamodb.get_item", "dynamodb.put_item"]
     assert published(world) == ["VideoTaskAccepted", "VideoTaskCanceled"]
     world.run()
@@ -95,7 +96,7 @@ def test_task_that_a_callback_says_exists_is_not_taken_for_one_that_does_not(wor
     task_id = world.submit().task_id
     world.provider.unavailable = True
     world.ring(task_id, PROCESSING)
-    assert world.task(task_id).hints == ("gen-1",)
+    assert world.task(task_id).candidate_ids == ("gen-1",)
     assert refusal(world, task_id).code == "submission_underway"
     assert world.task(task_id).status is Status.ACCEPTED
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.unit.builders import changes
 from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.scripted import NOON, mp4
 from tests.unit.usecases.world import TENANT, World
+from vidu_relay.domain.delivery import reopen
 from vidu_relay.domain.errors import BadSourceError, DeliveryInterruptedError
+from vidu_relay.domain.representation import represent
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
@@ -39,7 +42,7 @@ def test_video_lands_byte_for_byte_with_its_checksum(world: World, known_length:
     world.source.known_length = known_length
     task = generated(world)
     after = delivered(world, task)
-    assert (after.status, after.version, after.due_at) == (Status.COMPLETED, 4, None)
+    assert (after.status, changes(after), after.due_at) == (Status.COMPLETED, 4, None)
     served = world.source.video(URL)
     assert world.stored(key(task)) == served
     (video,) = after.videos
@@ -110,7 +113,11 @@ def test_expired_link_is_replaced_by_a_fresh_one(world: World) -> None:
     task = generated(world)
     world.source.expired.add(URL)
     failed = delivered(world, task)
-    assert (failed.status, failed.source_faults, failed.version) == (Status.GENERATED, 1, 3)
+    assert (failed.status, failed.delivery and failed.delivery.source_faults, changes(failed)) == (
+        Status.GENERATED,
+        1,
+        3,
+    )
     assert failed.due_at is not None
     assert NOON + 8_000 <= failed.due_at <= NOON + 12_000
     world.provider.finish("gen-1", "https://cdn.example.com/gen-1.mp4?Signature=b")
@@ -128,37 +135,120 @@ def test_links_are_read_anew_and_used_as_they_are(world: World) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"<html>not a video</html>" * 10, mp4(b"x" * 100)[:-7], b""])
-def test_source_that_is_no_video_is_never_visible_and_given_up_after_five_tries(world: World, bad: bytes) -> None:
+def test_source_that_is_no_video_is_never_visible_and_retried_hourly_after_five_faults(
+    world: World, bad: bytes
+) -> None:
     task = generated(world)
     world.source.files[URL] = bad
-    for tries in range(1, 5):
+    for tries in range(1, 6):
         after = delivered(world, task, again=tries > 1)
-        assert (after.status, after.source_faults) == (Status.GENERATED, tries)
-        assert after.due_at is not None
-    last = delivered(world, task, again=True)
-    assert (last.status, last.due_at) == (Status.FAILED, None)
-    assert last.error is not None
-    assert last.error.code in ("not_mp4", "truncated")
+        assert (after.status, faults(after)) == (Status.GENERATED, tries)
+    assert after.due_at == world.clock() + 3_600_000
+    assert after.delivery is not None
+    assert after.delivery.last_error is not None
+    assert after.delivery.last_error.code in ("not_mp4", "truncated")
     assert "Contents" not in world.account.clients["s3"].list_objects_v2(Bucket=world.account.videos)
 
 
-def test_bad_source_is_retried_with_growing_waits_and_then_settles(world: World) -> None:
+def faults(task: Task) -> int:
+    return task.delivery.source_faults if task.delivery else 0
+
+
+@pytest.mark.parametrize("code", ["source_refused", "certificate", "address_refused", "too_large", "not_mp4"])
+def test_source_that_is_bad_for_hours_loses_no_video(world: World, code: str) -> None:
+    """A CDN that is unwell, a certificate that expired, a host that the operator has yet to allow."""
     generated(world)
-    world.source.faults = [BadSourceError("too_large", "…")] * 5
+    world.source.faults = [BadSourceError(code, "…")] * 30
     world.run()
-    failed = world.task(world.task_id())
-    assert (failed.status, failed.error and failed.error.code) == (Status.FAILED, "too_large")
-    assert len(world.source.opened) == 5
-    assert failed.version == 4
+    done = world.task(world.task_id())
+    assert (done.status, done.error) == (Status.COMPLETED, None)
 
 
-def test_trouble_on_the_way_is_never_given_up(world: World) -> None:
+def test_source_that_stays_bad_ends_as_unavailable_after_the_late_watch_and_can_be_reopened(world: World) -> None:
+    task = generated(world)
+    world.source.files[URL] = b"<html>gone</html>" * 20
+    world.run()
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+    assert ended.updated_at - NOON >= 72 * 3_600_000
+    assert len(world.source.opened) - world.source.probed <= 12  # whole copies are paid for in traffic
+    kinds = [kind for kind, _ in world.published]
+    assert kinds.count("VideoTaskDeliveryDelayed") == 1
+    assert kinds[-1] == "VideoTaskExpired"
+
+    world.source.files.clear()
+    world.store.save(reopen(ended, now=world.clock()))
+    world.queue.ask(task.task_id)
+    world.run()
+    done = world.task(task.task_id)
+    assert (done.status, done.error, len(done.videos)) == (Status.COMPLETED, None, 1)
+
+
+def test_late_success_completes_a_task_whose_video_was_unavailable(world: World) -> None:
+    task = generated(world)
+    world.source.files[URL] = b"<html>gone</html>" * 20
+    world.run()
+    world.source.files.clear()
+    world.ring(task.task_id, {"status": "completed"})
+    world.run()
+    assert world.task(task.task_id).status is Status.COMPLETED
+
+
+def test_source_whose_first_bytes_are_bad_is_not_read_whole_again(world: World) -> None:
+    task = generated(world)
+    world.source.files[URL] = b"<html>not a video</html>" * 10
+    for _ in range(5):
+        delivered(world, task, again=True)
+    opened = len(world.source.opened)
+    delivered(world, task, again=True)
+    assert (len(world.source.opened), world.source.probed) == (opened + 1, 1)
+    world.source.files.clear()
+    assert delivered(world, task, again=True).status is Status.COMPLETED
+
+
+def test_copies_that_break_off_are_bounded_until_the_operator_asks(world: World) -> None:
+    task = generated(world)
+    world.source.files[URL] = mp4(b"x" * 100)[:-7]
+    for _ in range(20):
+        after = delivered(world, task, again=True)
+    assert after.delivery is not None
+    assert (after.delivery.attempts, after.delivery.whole_copies) == (20, 12)
+    assert len(world.source.opened) - world.source.probed == 12
+    world.source.files.clear()
+    assert delivered(world, task, again=True).status is Status.GENERATED
+    world.store.save(reopen(world.task(task.task_id), now=world.clock()))
+    assert delivered(world, task, again=True).status is Status.COMPLETED
+
+
+def test_trouble_on_the_way_is_tried_again_and_announced_once(world: World) -> None:
     generated(world)
     world.source.faults = [DeliveryInterruptedError("source_interrupted", "reset")] * 30
     world.run()
     done = world.task(world.task_id())
-    assert (done.status, done.source_faults, done.error) == (Status.COMPLETED, 0, None)
+    assert (done.status, faults(done), done.error) == (Status.COMPLETED, 0, None)
     assert len(world.source.opened) == 31
+    delayed = [detail for kind, detail in world.published if kind == "VideoTaskDeliveryDelayed"]
+    assert len(delayed) == 1
+    assert delayed[0]["task"]["status"] == "generated"
+    assert delayed[0]["task"]["delivery"]["attempts"] == 5
+    assert delayed[0]["task"]["delivery"]["last_error"] == {"code": "source_interrupted", "message": "reset"}
+
+
+def test_interruption_without_an_end_has_one(world: World) -> None:
+    """Every accepted task settles, also one whose source answers 503 for ever."""
+    generated(world)
+    world.source.faults = [DeliveryInterruptedError("source_unwell", "HTTP 503")] * 2000
+    world.run()
+    ended = world.task(world.task_id())
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+
+
+def test_delivery_that_never_reports_ends_as_well(world: World) -> None:
+    task = generated(world)
+    world.survive = lambda run: False if "deliver" in str(run.__code__.co_names) else World.survive(world, run)  # type: ignore[method-assign]
+    world.run()
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
 
 
 class SlowS3:
@@ -183,7 +273,7 @@ def test_trouble_with_our_own_storage_is_never_given_up(world: World) -> None:
     world.videos._client = SlowS3(world.account.clients["s3"], 12)  # type: ignore[assignment]
     world.run()
     done = world.task(world.task_id())
-    assert (done.status, done.source_faults) == (Status.COMPLETED, 0)
+    assert (done.status, faults(done)) == (Status.COMPLETED, 0)
 
 
 def test_provider_that_cannot_be_read_is_no_bad_source(world: World) -> None:
@@ -195,11 +285,46 @@ def test_provider_that_cannot_be_read_is_no_bad_source(world: World) -> None:
     assert delivered(world, task).status is Status.COMPLETED
 
 
-def test_provider_that_shows_fewer_videos_than_before_is_asked_again(world: World) -> None:
+def test_provider_that_shows_fewer_videos_than_before_is_asked_again_and_what_came_is_kept(world: World) -> None:
     task = generated(world, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
     world.provider.finish("gen-1", "https://cdn.example.com/a.mp4")
     after = delivered(world, task)
-    assert (after.status, after.videos, after.source_faults) == (Status.GENERATED, (), 0)
+    assert (after.status, [video.number for video in after.videos]) == (Status.GENERATED, [1])
+    assert after.delivery is not None
+    assert after.delivery.last_error is not None
+    assert after.delivery.last_error.code == "link_missing"
+
+
+def test_good_video_beside_a_bad_one_is_kept_and_shown(world: World) -> None:
+    task = generated(world, "https://cdn.example.com/cover.jpg", "https://cdn.example.com/b.mp4")
+    world.source.files["https://cdn.example.com/cover.jpg"] = b"\xff\xd8\xff\xe0 a picture"
+    world.run()
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+    (video,) = ended.videos
+    assert (video.number, video.key) == (2, key(task, 2))
+    shown = represent(ended, sign=lambda video: f"https://signed/{video.number}")
+    assert [result.get("url") for result in shown["output"][0]["results"]] == [None, "https://signed/2"]
+
+
+def test_videos_keep_their_numbers_when_they_are_listed_in_another_order(world: World) -> None:
+    a, b = "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4"
+    task = generated(world, a, b)
+    world.source.expired.add(b)
+    delivered(world, task)
+    world.source.expired.clear()
+    world.provider.finish("gen-1", f"{b}?Signature=2", f"{a}?Signature=2")
+    after = delivered(world, task, again=True)
+    assert after.status is Status.COMPLETED
+    assert [world.stored(key(task, n)) for n in (1, 2)] == [world.source.video(a), world.source.video(b)]
+
+
+def test_links_with_new_paths_take_the_numbers_in_their_order(world: World) -> None:
+    task = generated(world, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
+    fresh = ("https://other.example.com/1.mp4", "https://other.example.com/2.mp4")
+    world.provider.finish("gen-1", *fresh)
+    delivered(world, task)
+    assert [world.stored(key(task, n)) for n in (1, 2)] == [world.source.video(url) for url in fresh]
 
 
 @pytest.mark.parametrize("shown", ["nothing at all", "no video", "one of two", "unwell"])
@@ -214,12 +339,19 @@ def test_task_whose_links_have_vanished_settles_once_the_late_watch_is_over(worl
     else:
         world.provider.show("gen-1", ProgressState.SUCCEEDED, outputs=())
     world.run(until=NOON + 3 * 3_600_000)
-    waiting = world.task(world.task_id())
-    assert (waiting.status, waiting.source_faults) == (Status.GENERATED, 0)  # they may come back
+    assert world.task(world.task_id()).status is Status.GENERATED  # they may come back
     world.clock.advance(80 * 3600)
     world.run()
-    failed = world.task(world.task_id())
-    assert (failed.status, failed.error and failed.error.code) == (Status.FAILED, "video_lost")
+    ended = world.task(world.task_id())
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+
+
+@pytest.mark.parametrize("named", [("gen-9",), ("GEN-1",)])
+def test_videos_of_another_remote_task_are_never_copied(world: World, named: tuple[str, ...]) -> None:
+    task = generated(world)
+    world.provider.show("gen-1", ProgressState.SUCCEEDED, named_ids=named)
+    after = delivered(world, task)
+    assert (after.status, world.source.opened) == (Status.GENERATED, [])
 
 
 def test_message_about_an_unknown_task_is_done_with(world: World) -> None:
@@ -249,4 +381,4 @@ def test_delivery_does_not_undo_what_happened_meanwhile(world: World) -> None:
     world.delivery = replace(world.delivery, clock=overtaken)
     after = delivered(world, task)
     assert after == other[0] == world.task(task.task_id)
-    assert after.version == 4
+    assert changes(after) == 4

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.builders import changes
 from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.scripted import NOON, LostReplyError, LyingRefusalError
@@ -111,7 +112,7 @@ def test_token_of_a_dropped_key_is_refused(world: World) -> None:
 def test_body_cannot_change_the_state(world: World, body: bytes) -> None:
     task = world.submit()
     after = world.ring(task.task_id, body)
-    assert (after.status, after.version, after.outputs, after.error) == (Status.SUBMITTED, 2, (), None)
+    assert (after.status, changes(after), after.outputs, after.error) == (Status.SUBMITTED, 2, (), None)
     assert world.provider.reads == ["gen-1"]
 
 
@@ -280,7 +281,7 @@ def test_adoption_takes_the_end_with_it(world: World) -> None:
     task = lost(world)
     world.provider.finish("gen-1")
     adopted = world.ring(task.task_id, DONE)
-    assert (adopted.status, adopted.version) == (Status.GENERATED, 2)
+    assert (adopted.status, changes(adopted)) == (Status.GENERATED, 2)
 
 
 @pytest.mark.parametrize("name", ["id", "task_id"])
@@ -328,7 +329,7 @@ def test_only_a_task_created_during_the_attempt_is_adopted(world: World, created
         assert world.ring(task.task_id, DONE).remote_id == "gen-1"
     else:
         after = world.ring(task.task_id, DONE)
-        assert (after.status, after.remote_id, after.version) == (Status.SUBMITTING, None, 1)
+        assert (after.status, after.remote_id, changes(after)) == (Status.SUBMITTING, None, 1)
         assert world.item("remote#gateway#gen-1") is None
 
 
@@ -356,7 +357,7 @@ def test_unreadable_id_stays_a_hint_that_the_checks_look_up(world: World) -> Non
     task = lost(world)
     world.provider.unavailable = True
     hinted = world.ring(task.task_id, {"id": "gen-1", "status": "processing"})
-    assert (hinted.status, hinted.hints) == (Status.SUBMITTING, ("gen-1",))
+    assert (hinted.status, hinted.candidate_ids) == (Status.SUBMITTING, ("gen-1",))
     world.run(until=world.clock.now + 300_000)
     world.provider.unavailable = False
     world.provider.finish("gen-1")
@@ -368,7 +369,7 @@ def test_hints_are_bounded(world: World) -> None:
     task = lost(world)
     for number in range(20):
         world.ring(task.task_id, {"id": f"upstream-{number}", "task_id": "x" * 512})
-    assert len(world.task(task.task_id).hints) == 4
+    assert len(world.task(task.task_id).candidate_ids) == 4
     world.run(until=task.deadline_at + 60_000)
     assert world.task(task.task_id).status is Status.EXPIRED
 
@@ -478,7 +479,7 @@ def rung_during_its_call(world: World) -> Task:
     world.provider.before_reply = ring
     world.provider.create_faults = [LyingRefusalError("HTTP 429")]
     task = world.submit()
-    assert (task.status, task.hints) == (Status.ACCEPTED, ("gen-1",))
+    assert (task.status, task.candidate_ids) == (Status.ACCEPTED, ("gen-1",))
     return task
 
 
@@ -497,7 +498,7 @@ def test_task_is_not_created_again_while_nobody_can_say_whether_it_was(world: Wo
     world.provider.unavailable = True
     world.run(until=task.deadline_at + 60_000)
     expired = world.task(task.task_id)
-    assert (expired.status, expired.hints) == (Status.EXPIRED, ("gen-1",))
+    assert (expired.status, expired.candidate_ids) == (Status.EXPIRED, ("gen-1",))
     assert expired.error is not None
     assert expired.error.code == "submission_unconfirmed"
     world.provider.unavailable = False
@@ -512,11 +513,11 @@ def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_crea
     world.provider.create_faults = [NotCreatedError("HTTP 429")]
     task = world.submit()
     world.provider.unavailable = True
-    assert world.ring(task.task_id, {"id": "gen-1"}).hints == ("gen-1",)
+    assert world.ring(task.task_id, {"id": "gen-1"}).candidate_ids == ("gen-1",)
     world.provider.unavailable = False
     world.run(until=NOON + 300_000)
     after = world.task(task.task_id)
-    assert (after.status, after.remote_id, after.hints) == (Status.SUBMITTED, "gen-2", ())
+    assert (after.status, after.remote_id, after.candidate_ids) == (Status.SUBMITTED, "gen-2", ())
 
 
 def test_hint_is_kept_before_it_is_looked_up(world: World) -> None:
@@ -527,7 +528,7 @@ def test_hint_is_kept_before_it_is_looked_up(world: World) -> None:
         world.ring(task.task_id, DONE)
     assert world.effects.struck == "provider.read"
     world.effects.disarm()
-    assert world.task(task.task_id).hints == ("gen-1",)
+    assert world.task(task.task_id).candidate_ids == ("gen-1",)
     world.provider.finish("gen-1")
     world.run(until=NOON + 600_000)
     assert world.task(task.task_id).status is Status.COMPLETED
@@ -558,7 +559,7 @@ def test_callback_that_comes_when_the_task_is_known_leaves_no_hint(world: World)
     task = world.submit()
     assert task.attempt is None
     after = world.ring(task.task_id, {"id": "upstream-only", "status": "processing"})
-    assert (after.hints, after.due_at) == ((), task.due_at)
+    assert (after.candidate_ids, after.due_at) == ((), task.due_at)
 
 
 # ------------------------------------------------------------------------------------------------ the signature

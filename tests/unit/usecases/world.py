@@ -17,6 +17,7 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.notification_queue import NotificationQueue
+from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
@@ -44,7 +45,7 @@ from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tas
 from vidu_relay.usecases.notify_client import NotificationPorts
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
-from vidu_relay.usecases.submit_task import submit_task
+from vidu_relay.usecases.submit_task import Acceptance, submit_task
 from vidu_relay.wiring import keys_for
 
 __all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "RestlessError", "World"]
@@ -65,6 +66,8 @@ MAX_RECEIVES = 5
 """As the template has it for the queue of requests."""
 FAR = 1e12
 """A monotonic deadline that no test reaches."""
+FAR_MS = 10**9
+"""More time than any function has, in ms."""
 
 
 class RestlessError(AssertionError):
@@ -180,21 +183,34 @@ class World:
             tenants=TenantDirectory(c["dynamodb"], account.table),
             guard=AddressGuard(resolve=lambda *_: self.addresses),
         )
+        self.time_left = FAR_MS
+        """How long the functions of this world may still run, in ms."""
+        account.clients["dynamodb"].put_item(
+            TableName=account.table,
+            Item={"pk": {"S": f"tenant#{TENANT}"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}},
+        )
         self.submission = SubmissionPorts(
             store=self.store,
             provider=self.provider,
+            pauses=ProviderPauses(c["dynamodb"], account.table),
+            tenants=TenantDirectory(c["dynamodb"], account.table),
+            sleep=lambda _: None,
             images=self.images.bucket,
             signing_keys=lambda: CallbackKeys(signing.get()),
             public_base_url=PUBLIC_URL,
             policy=POLICY,
             clock=clock,
         )
-        self.intake = IntakePorts(
-            submission=self.submission,
-            directory=TenantDirectory(c["dynamodb"], account.table),
+        self.acceptance = Acceptance(
             quota=self.quota,
             archive=self.requests,
             images=self.images,
+            poller=self.poller,
+            submission=self.submission,
+        )
+        self.intake = IntakePorts(
+            acceptance=self.acceptance,
+            directory=TenantDirectory(c["dynamodb"], account.table),
             inbox=RequestInbox(c["s3"], account.inbox),
             bus=self.bus,
             describe=problem_document,
@@ -260,19 +276,18 @@ class World:
         key: str | None = KEY,
         tenant: str = TENANT,
         daily_cap: int = 1000,
-        time_is_short: Callable[[], bool] = lambda: False,
+        time_left: Callable[[], int] | None = None,
         **fields: Any,
     ) -> Task:
+        if tenant != TENANT:
+            self.tenants.create_tenant(tenant, 1)
         return submit_task(
             self.request(**fields),
+            self.acceptance,
             tenant_id=tenant,
             idempotency_key=key,
             daily_cap=daily_cap,
-            quota=self.quota,
-            archive=self.requests,
-            images=self.images,
-            ports=self.submission,
-            time_is_short=time_is_short,
+            time_left=time_left or (lambda: self.time_left),
         )
 
     def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
@@ -305,7 +320,7 @@ class World:
 
     def accept(self, asked: DroppedFile | RequestEvent) -> Task | None:
         """The message is received."""
-        return accept_request(asked, self.intake)
+        return accept_request(asked, self.intake, time_left=lambda: self.time_left)
 
     def send(self, asked: DroppedFile | RequestEvent, *, refused: bool = False) -> _Request:
         """A rule puts a request into the queue, as often as it was asked; `refused` if it deserves a rejection."""
@@ -356,7 +371,14 @@ class World:
     def check(self, task_id: str, lease: int | None = None) -> Verdict:
         """One step of an execution, by default of the one that holds the lease."""
         lease = self.task(task_id).lease if lease is None else lease
-        return check_task(task_id, lease, ports=self.submission, archive=self.requests, queue=self.queue)
+        return check_task(
+            task_id,
+            lease,
+            ports=self.submission,
+            archive=self.requests,
+            queue=self.queue,
+            time_left=lambda: self.time_left,
+        )
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
         return find_overdue_tasks(self.store, self.poller, time_is_up=time_is_up, clock=self.clock)

@@ -3,8 +3,8 @@
 tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants,
                         webhook_generation?, webhook_rotated_at?: how often its webhook secret was rotated, and when
 key#<sha256 of key>     tenant_id, name, created_at, owner = keys#<tenant_id>
-source#<event source>   tenant_id: who an event of this source acts for
-bucket#<bucket name>    tenant_id: who a file dropped into this bucket acts for
+source#<event source>   tenant_id: who an event of this source acts for; closed?: it no longer does
+bucket#<bucket name>    tenant_id: who a file dropped into this bucket acts for; closed?: it no longer does
 
 A source or bucket is mapped by its own item, so that it can belong to one tenant only; the tenant's record lists
 what it has, and both change in one transaction. No owner here can be a tenant's id, which is what tasks are listed by.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiKey", "Door", "Tenant", "TenantDirectory"]
 
 TENANTS = "#tenants"
+CLOSED_SECONDS = 15 * 86_400
 
 
 class Door(StrEnum):
@@ -87,7 +88,12 @@ class TenantDirectory:
     def find_owner(self, door: Door, name: str) -> Tenant | None:
         """The tenant that a source or bucket acts for; None if it is mapped to none. Look whether it is disabled."""
         item = self._get(f"{door}#{name}")
-        return self.find_tenant(item["tenant_id"]["S"]) if item else None
+        return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" not in item else None
+
+    def find_former_owner(self, door: Door, name: str) -> Tenant | None:
+        """The tenant that a source or bucket acted for until it was taken away, within the last fifteen days."""
+        item = self._get(f"{door}#{name}")
+        return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" in item else None
 
     def create_tenant(self, tenant_id: str, now: int) -> bool:
         """Record a tenant; False if it was there already."""
@@ -149,31 +155,41 @@ class TenantDirectory:
                 "Put": {
                     "TableName": self._table,
                     "Item": item,
-                    "ConditionExpression": "attribute_not_exists(pk) OR tenant_id = :tenant",
+                    "ConditionExpression": (
+                        "attribute_not_exists(pk) OR tenant_id = :tenant OR attribute_exists(closed)"
+                    ),
                     "ExpressionAttributeValues": {":tenant": {"S": tenant_id}},
                 }
             },
             "ADD",
         )
 
-    def close_door(self, door: Door, name: str, tenant_id: str) -> bool:
+    def close_door(self, door: Door, name: str, tenant_id: str, now: int) -> bool:
         """Take a source or bucket away from a tenant; False if it has none of that name.
+
+        The mapping is kept for fifteen days as closed: a message that SQS delivers again (up to 14 days) still finds
+        the task that it made.
 
         Raises `InvalidRequestError`: `unknown_tenant`, or `door_taken` if it is another tenant's.
         """
         had = self._get(f"{door}#{name}")
-        if had is None:
+        if had is None or "closed" in had:
             return False
         self._map(
             door,
             name,
             tenant_id,
             {
-                "Delete": {
+                "Update": {
                     "TableName": self._table,
                     "Key": {"pk": {"S": f"{door}#{name}"}},
-                    "ConditionExpression": "attribute_not_exists(pk) OR tenant_id = :tenant",
-                    "ExpressionAttributeValues": {":tenant": {"S": tenant_id}},
+                    "UpdateExpression": "SET closed = :closed, expires_at = :end",
+                    "ConditionExpression": "tenant_id = :tenant",
+                    "ExpressionAttributeValues": {
+                        ":tenant": {"S": tenant_id},
+                        ":closed": {"BOOL": True},
+                        ":end": {"N": str(now // 1000 + CLOSED_SECONDS)},
+                    },
                 }
             },
             "DELETE",

@@ -11,7 +11,8 @@ ViduRelayError
 ├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
 ├── TransitionError               a state change the table does not allow
-├── StaleTaskError                somebody else wrote the record first: read again
+├── StaleTaskError                the record was written in the meantime: read again
+├── TransactionConflictError      two writes met: repeat this one
 ├── RemoteTaskClaimedError        the remote id belongs to another task
 ├── ProviderError
 │   ├── CreateError               a create call did not give a task; `candidates` are ids that its reply names
@@ -60,6 +61,7 @@ __all__ = [
     "RemoteTaskClaimedError",
     "RemoteTaskNotFoundError",
     "StaleTaskError",
+    "TransactionConflictError",
     "TransitionError",
     "ViduRelayError",
 ]
@@ -150,8 +152,16 @@ class StaleTaskError(ViduRelayError):
     """The record changed since it was read. Read it again and decide anew."""
 
 
+class TransactionConflictError(ViduRelayError):
+    """Another write to one of the items was under way: the same write may be repeated."""
+
+
 class RemoteTaskClaimedError(ViduRelayError):
     """Another task owns this remote id."""
+
+    def __init__(self, remote_id: str) -> None:
+        super().__init__(remote_id)
+        self.remote_id = remote_id
 
 
 class ProviderError(ViduRelayError):

@@ -13,8 +13,9 @@ from typing import Any
 __all__ = [
     "TASK_ID",
     "api_key_digest",
-    "fingerprint",
     "is_remote_id",
+    "link_digest",
+    "request_digest",
     "request_key",
     "task_id_for_key",
     "task_id_from_random",
@@ -42,7 +43,13 @@ def api_key_digest(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
-def fingerprint(request: Mapping[str, Any]) -> str:
+def link_digest(url: str) -> str:
+    """What tells a video's link from others, whoever signed it and when: a digest of its path, 16 characters."""
+    path = url.partition("://")[2].partition("?")[0].partition("/")[2]
+    return base64.urlsafe_b64encode(hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:12]).decode()
+
+
+def request_digest(request: Mapping[str, Any]) -> str:
     """Equal for requests that mean the same, whatever the order of their fields: SHA-256, URL-safe base 64."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
@@ -60,9 +67,9 @@ def is_remote_id(text: str) -> bool:
     )
 
 
-def request_key(tenant_id: str, task_id: str, request_fingerprint: str) -> str:
+def request_key(tenant_id: str, task_id: str, digest: str) -> str:
     """Where a request too large for the record lives in the inbox bucket. Another request never overwrites it."""
-    return f"tasks/{tenant_id}/{task_id}/{request_fingerprint}.json"
+    return f"tasks/{tenant_id}/{task_id}/{digest}.json"
 
 
 def video_key(tenant_id: str, task_id: str, created_at: int, number: int) -> str:

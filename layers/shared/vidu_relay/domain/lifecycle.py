@@ -1,20 +1,29 @@
-"""Every change a task may undergo, as pure functions from a task to the next one.
+"""Every change of a task until its video exists, as pure functions from a task to the next one.
 
 None of them writes anything. The store turns a returned task into one conditional write; a function that finds
-nothing to change returns the very task it was given. `now` is in milliseconds since the epoch.
+nothing to change returns the very task it was given. `now` is in milliseconds since the epoch. The copy of the videos
+has its own changes: `vidu_relay.domain.delivery`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
-from vidu_relay.domain.errors import TransitionError
+from vidu_relay.domain.errors import (
+    AccountRefusedError,
+    CreateError,
+    CreateRejectedError,
+    NotCreatedError,
+    TransitionError,
+)
+from vidu_relay.domain.identifiers import link_digest
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
 from vidu_relay.domain.submission import attempt_mark
-from vidu_relay.domain.task import Attempt, HistoryEntry, Output, Task, Video
+from vidu_relay.domain.task import Attempt, Candidate, HistoryEntry, Output, Refusal, Task
 from vidu_relay.domain.watching import (
     ATTEMPT_LIMIT_MS,
     DELIVERY_GRACE_MS,
@@ -25,46 +34,45 @@ from vidu_relay.domain.watching import (
 )
 
 __all__ = [
-    "LOSABLE",
-    "MAX_SOURCE_FAULTS",
-    "NOT_VERDICTS",
-    "adoption_fits",
+    "UNCONFIRMED",
+    "Match",
     "apply_snapshot",
     "attempt_is_over",
     "begin_attempt",
     "cancel_unsubmitted",
-    "drop_hints",
+    "drop_candidates",
+    "enter",
     "expire",
+    "is_stranger",
     "leave_until",
     "look_again_at",
-    "never_begun",
+    "match_candidate",
+    "may_begin",
     "new_task",
-    "note_hints",
-    "record_ambiguous",
+    "note_candidates",
+    "note_missing",
+    "record_create_failure",
     "record_created",
-    "record_delivery",
-    "record_delivery_fault",
-    "record_delivery_request",
-    "record_not_created",
-    "record_rejected",
+    "record_unknown_outcome",
+    "reject_unsubmitted",
+    "settle",
     "stop_looking",
     "take_lease",
+    "wait_for_account",
+    "without_ids",
 ]
 
-NOT_VERDICTS = frozenset({"008017096", "008017097", "008017098"})
-"""Failures of the gateway itself (parsing, HTTP, status check), not of the generation: the video may still come."""
-
-MAX_SOURCE_FAULTS = 5
-"""A source that is not a video this often, each time with a fresh link, is given up."""
-
-LOSABLE = frozenset({Status.ACCEPTED, Status.SUBMITTING, Status.EXPIRED})
+UNCONFIRMED = frozenset({Status.ACCEPTED, Status.SUBMITTING, Status.EXPIRED})
 """The states in which a task may lack the id of a remote task that exists all the same."""
 
-MAX_HINTS = 4
-"""How many ids of a lost create are kept: the gateway's and the upstream's, and room for one mistake each."""
+MAX_CANDIDATES = 4
+"""How many ids of an unconfirmed create are kept: the gateway's and the upstream's, and room for one mistake each."""
 
-CREATED_AT_TOLERANCE_MS = 60_000
-"""How far the provider's clock may be off when a lost id is adopted."""
+MISSING_MS = 60_000
+"""A candidate that the provider answers with 404 twice, this far apart, does not exist."""
+
+CLOCK_TOLERANCE_MS = 60_000
+"""How far a remote task's moment of creation may lie outside of the attempts, once the provider's clock is measured."""
 
 
 def new_task(
@@ -74,66 +82,63 @@ def new_task(
     provider: str,
     request: Mapping[str, Any],
     request_key: str | None,
-    fingerprint: str,
-    claim: str,
+    request_digest: str,
     now: int,
     source: str,
     policy: WatchPolicy,
     image_versions: tuple[str, ...] = (),
-    queued: bool = False,
+    message_id: str | None = None,
 ) -> Task:
-    """A task that its caller is about to submit itself: recorded in `submitting`, before the provider call.
-
-    `queued` records it in `accepted`, with no call begun: the caller goes on to `begin_attempt`, and whoever comes
-    after it may, should it die before.
-    """
+    """An accepted task. Its entry point goes on to `begin_attempt`; should that die before, a check does."""
     off_peak = bool(request.get("off_peak"))
-    task = Task(
+    second = now // 1000
+    return Task(
         task_id=task_id,
         tenant_id=tenant_id,
-        status=Status.SUBMITTING,
+        status=Status.ACCEPTED,
         revision=0,
-        version=1,
+        # versions and leases count up from here: the record of an earlier task under the same idempotency key may be
+        # gone, while its events are remembered, and the names of its executions stay taken for 90 days
+        version=second,
+        lease=second,
         provider=provider,
         created_at=now,
         updated_at=now,
         deadline_at=policy.deadline_at(now, off_peak=off_peak),
-        fingerprint=fingerprint,
+        request_digest=request_digest,
         request=request,
         request_key=request_key,
+        message_id=message_id,
         image_versions=image_versions,
-        attempt=Attempt(claim, now),
-        # counts up from here: names of executions stay taken for 90 days, longer than the record of an earlier task
-        # under the same idempotency key
-        lease=now // 1000,
-        # never before the attempt is over: a check in between could only wait
-        due_at=max(policy.first_check_at(now, off_peak=off_peak), now + ATTEMPT_LIMIT_MS),
-        history=(HistoryEntry(now, Status.SUBMITTING, source),),
-    )
-    if not queued:
-        return task
-    return replace(
-        task,
-        status=Status.ACCEPTED,
-        attempt=Attempt(claim, now, ended_at=now),
-        attempts=0,
         due_at=now + HANDOVER_MS,
         history=(HistoryEntry(now, Status.ACCEPTED, source),),
     )
 
 
-def never_begun(task: Task, now: int) -> bool:
-    """Whether nobody has begun to submit a queued task that is still in time: its message may be worked off again.
+def may_begin(task: Task, now: int) -> bool:
+    """Whether an entry point may begin the first create call of a task: no attempt was begun, and it is in time.
 
-    One that went back to `accepted` waits for its backoff, whatever its message does.
+    A task that went back to `accepted` waits for its backoff: a check begins its next attempt.
     """
-    return task.status is Status.ACCEPTED and task.attempts == 0 and not task.hints and now < task.deadline_at
+    return task.status is Status.ACCEPTED and task.attempts == 0 and not task.candidates and now < task.deadline_at
 
 
-def begin_attempt(task: Task, *, claim: str, now: int) -> Task:
-    """`accepted` → `submitting`: the caller is about to call the provider under `claim`."""
-    moved = _enter(task, Status.SUBMITTING, now, source="check")
-    return replace(moved, attempt=Attempt(claim, now), attempts=task.attempts + 1, due_at=now + ATTEMPT_LIMIT_MS)
+def begin_attempt(task: Task, *, token: str, now: int) -> Task:
+    """`accepted` → `submitting`: the caller is about to call the provider under `token`.
+
+    What a pause of the provider cost is added to the deadline.
+    """
+    paused = 0 if task.paused_since is None else max(0, now - task.paused_since)
+    moved = enter(task, Status.SUBMITTING, now, source="check")
+    over_at = now + ATTEMPT_LIMIT_MS
+    return replace(
+        moved,
+        attempt=Attempt(token, now),
+        attempts=task.attempts + 1,
+        paused_since=None,
+        deadline_at=task.deadline_at + paused,
+        due_at=task.due_at if task.due_at is not None and task.due_at >= over_at else over_at,
+    )
 
 
 def attempt_is_over(task: Task, now: int) -> bool:
@@ -143,16 +148,25 @@ def attempt_is_over(task: Task, now: int) -> bool:
 
 
 def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
-    """The remote task is known: from the create call's reply, or adopted from a callback and read back.
+    """The remote task is known: from the create call's reply, or a candidate that our own read proved.
 
     Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
     """
-    if task.status not in LOSABLE:
+    if task.status not in UNCONFIRMED:
         raise TransitionError(f"{task.status} knows its remote task, or needs none")
-    known = replace(task, remote_id=snapshot.remote_id, hints=(), attempt=None, checks=0)
+    known = replace(
+        task,
+        remote_id=snapshot.remote_id,
+        aliases=tuple(name for name in snapshot.named_ids if name != snapshot.remote_id),
+        candidates=(),
+        attempt=None,
+        account_refused_at=None,
+        paused_since=None,
+        checks=0,
+    )
     settled = apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
     if settled.status in (Status.ACCEPTED, Status.SUBMITTING):
-        settled = _enter(settled, Status.SUBMITTED, now, source)
+        settled = replace(enter(settled, Status.SUBMITTED, now, source), **_remote(settled, snapshot))
     if settled.status is Status.EXPIRED and not _is_end(snapshot):
         return replace(settled, due_at=now + SLOW_INTERVAL_MS)
     if settled.status in (Status.SUBMITTED, Status.PROCESSING):
@@ -163,135 +177,201 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     return settled
 
 
-def record_not_created(
-    task: Task, *, now: int, retry_after_seconds: float | None, jitter: float, policy: WatchPolicy
-) -> Task:
-    """The attempt certainly created nothing: back to `accepted`, due again after a backoff or the provider's wish."""
-    wait = policy.backoff_ms(task.attempts - 1, jitter)
-    if retry_after_seconds is not None:
-        wait = max(wait, int(retry_after_seconds * 1000))
-    moved = _enter(task, Status.ACCEPTED, now, source="create")
-    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
-    return replace(moved, attempt=attempt, due_at=min(now + wait, task.deadline_at))
+def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: float, policy: WatchPolicy) -> Task:
+    """What a create call that gave no task means.
+
+    - An id in the reply may be the task: the attempt stays unconfirmed until that id was read; then the reply's own
+      word counts (`note_missing`).
+    - Certainly nothing was created → `accepted`, due again after a backoff or the provider's Retry-After. A refusal of
+      our account also starts the wait for it (`wait_for_account`).
+    - Refused for good → `failed`.
+    - All else is unknown: only a callback can tell.
+    """
+    if error.candidates and task.attempt is not None:
+        refusal = _refusal(error)
+        attempt = replace(task.attempt, refusal=refusal)
+        noted = note_candidates(replace(task, attempt=attempt), error.candidates, now=now)
+        return record_unknown_outcome(noted, now=now)
+    if isinstance(error, AccountRefusedError):
+        refused_at = now if task.account_refused_at is None else task.account_refused_at
+        back = _back_to_accepted(replace(task, account_refused_at=refused_at), now, None, jitter, policy)
+        return wait_for_account(back, now=now, at=back.due_at or now)
+    if isinstance(error, NotCreatedError):
+        return _back_to_accepted(task, now, error.retry_after_seconds, jitter, policy)
+    if isinstance(error, CreateRejectedError):
+        return _rejected(task, TaskError(error.code, error.message), now, policy)
+    return record_unknown_outcome(task, now=now)
 
 
-def record_rejected(task: Task, error: TaskError, *, now: int, policy: WatchPolicy) -> Task:
-    """The provider refused the request for good."""
-    attempt = replace(task.attempt, ended_at=now) if task.attempt else None
-    return _settle(replace(task, error=error, attempt=attempt), Status.FAILED, now, "create", policy)
+def wait_for_account(task: Task, *, now: int, at: int) -> Task:
+    """The provider refuses our account: the task stays `accepted`, is due at `at`, and its deadline stands still."""
+    if task.status is not Status.ACCEPTED:
+        return task
+    since = now if task.paused_since is None else task.paused_since
+    return replace(task, paused_since=since, due_at=at, checks=task.checks + 1)
 
 
-def record_ambiguous(task: Task, *, now: int) -> Task:
-    """The attempt is over and its outcome unknown. Nobody submits again; only a callback can tell, or has told."""
+def record_unknown_outcome(task: Task, *, now: int) -> Task:
+    """The attempt is over and its outcome unknown. The relay never repeats it; only a candidate id can tell."""
     if task.attempt is None or task.status is not Status.SUBMITTING:
         return task
-    due_at = now if task.hints else task.deadline_at
-    return replace(task, attempt=replace(task.attempt, ended_at=now), due_at=due_at, updated_at=now)
+    due_at = now if task.candidates else task.deadline_at
+    return replace(task, attempt=_ended(task.attempt, now), due_at=due_at, updated_at=now)
 
 
-def note_hints(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
-    """Remember under which ids a lost create may be found, for the check once no create call can be running.
+def note_candidates(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
+    """Remember under which ids an unconfirmed create may be found, for the check once no create call can be running.
 
-    At most `MAX_HINTS`, the first ones; the same task if there is nothing new or nothing is lost. A task that waits to
-    be submitted again keeps its moment: a callback's body must not hurry it.
+    At most `MAX_CANDIDATES`, the first ones; the same task if there is nothing new or nothing is unconfirmed. A task
+    that waits to be submitted again keeps its moment: a callback's body must not hurry it.
     """
-    fresh = tuple(hint for hint in ids if hint not in task.hints)[: MAX_HINTS - len(task.hints)]
-    lost = task.remote_id is None and task.attempt is not None and task.status in LOSABLE
-    if not fresh or not lost or task.attempt is None:
+    known = task.candidate_ids
+    fresh = tuple(Candidate(name) for name in ids if name not in known)[: MAX_CANDIDATES - len(known)]
+    unconfirmed = task.remote_id is None and task.attempt is not None and task.status in UNCONFIRMED
+    if not fresh or not unconfirmed or task.attempt is None:
         return task
+    candidates = (*task.candidates, *fresh)
     if task.status is Status.ACCEPTED:
-        return replace(task, hints=(*task.hints, *fresh))
+        return replace(task, candidates=candidates)
     over_at = now if attempt_is_over(task, now) else task.attempt.started_at + ATTEMPT_LIMIT_MS
-    return replace(task, hints=(*task.hints, *fresh), due_at=min(task.due_at or over_at, over_at))
+    return replace(task, candidates=candidates, due_at=min(task.due_at or over_at, over_at))
 
 
-def drop_hints(task: Task, ids: tuple[str, ...]) -> Task:
-    """Forget ids that turned out not to be ours."""
-    left = tuple(hint for hint in task.hints if hint not in ids)
-    return replace(task, hints=left) if left != task.hints else task
+def drop_candidates(task: Task, ids: tuple[str, ...]) -> Task:
+    """Forget candidate ids that are another task's."""
+    left = tuple(candidate for candidate in task.candidates if candidate.remote_id not in ids)
+    return replace(task, candidates=left) if left != task.candidates else task
 
 
-def adoption_fits(task: Task, snapshot: ProviderSnapshot) -> bool:
-    """Whether a remote task, named by a callback, can be the one whose id our create call lost.
+def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: WatchPolicy) -> Task:
+    """The provider answers 404 for these candidate ids.
 
-    Where it shows a mark of ours, that must be this task's own. Else it must have been created, by the provider's own
-    account, since the first attempt began and before the latest one was over: one that was denied to an earlier attempt
-    is ours as well. A remote task that shows neither proves nothing.
+    Where every candidate of a reply that refused the create call is missing for a minute, the reply's own word counts:
+    `accepted` again, or `failed`. Without such a reply the candidates stay: the provider may show the task later.
+    """
+    marked = tuple(
+        replace(c, missing_since=now) if c.remote_id in ids and c.missing_since is None else c for c in task.candidates
+    )
+    changed = replace(task, candidates=marked) if marked != task.candidates else task
+    refusal = task.attempt.refusal if task.attempt else None
+    gone = all(c.remote_id in ids and now - (c.missing_since or now) >= MISSING_MS for c in marked)
+    if task.status is not Status.SUBMITTING or refusal is None or not gone:
+        return changed
+    cleared = replace(changed, candidates=())
+    if refusal.error is not None:
+        return _rejected(cleared, refusal.error, now, policy)
+    return _back_to_accepted(cleared, now, refusal.retry_after_seconds, jitter, policy)
+
+
+class Match(Enum):
+    """Whether a remote task that was found under a candidate id is the one that our create call made."""
+
+    OURS = "ours"
+    ANOTHERS = "another's"
+    UNPROVEN = "unproven"
+
+
+def match_candidate(task: Task, snapshot: ProviderSnapshot) -> Match:
+    """Compare what the provider shows under a candidate id with our attempts.
+
+    Where it shows a mark of ours, that decides. Else the remote task must have been created since the first attempt
+    began and before the latest one was over, by the provider's clock, whose offset its reply tells. One that shows
+    neither, or lies outside, is not proven: its candidate is kept and read again.
     """
     if task.attempt is None:
-        return False
+        return Match.UNPROVEN
     if snapshot.mark is not None:
-        return snapshot.mark == attempt_mark(task.task_id, task.attempt)
+        return Match.OURS if snapshot.mark == attempt_mark(task.task_id, task.attempt) else Match.ANOTHERS
     if snapshot.created_at is None:
-        return False
-    earliest = task.created_at - CREATED_AT_TOLERANCE_MS
-    latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CREATED_AT_TOLERANCE_MS
-    return earliest <= snapshot.created_at <= latest
+        return Match.UNPROVEN
+    created_at = snapshot.created_at - (snapshot.clock_offset_ms or 0)
+    earliest = task.created_at - CLOCK_TOLERANCE_MS
+    latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CLOCK_TOLERANCE_MS
+    return Match.OURS if earliest <= created_at <= latest else Match.UNPROVEN
+
+
+def is_stranger(task: Task, snapshot: ProviderSnapshot) -> bool:
+    """Whether a read of the task's remote id describes another remote task.
+
+    The ids that the reply names are compared with every id that this task learned from its own create reply and from
+    believed reads. A reply that names none is believed.
+    """
+    known = task.remote_ids
+    if snapshot.named_ids:
+        return not any(name in known for name in snapshot.named_ids)
+    return bool(task.upstream_id and snapshot.upstream_id and snapshot.upstream_id not in known)
+
+
+def without_ids(task: Task, ids: tuple[str, ...]) -> Task:
+    """The task without further ids that turned out to be another task's. The id it is read by is never among them."""
+    return replace(
+        task,
+        aliases=tuple(name for name in task.aliases if name not in ids),
+        upstream_id=None if task.upstream_id in ids else task.upstream_id,
+    )
 
 
 def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
-    """What a reading of the provider means for the task; the same task if it means nothing new.
+    """What a read of the provider means for the task; the same task if it means nothing new.
 
     - success with at least one video → `generated`, also from `expired`;
-    - success without a video is not an end: the provider contradicts itself, look again;
-    - failure → `failed`, unless its code is no verdict, or the task is already expired (its clients were told);
+    - success without a video is not an end: the provider contradicts itself, and the task is read again;
+    - failure → `failed`, unless it is not conclusive, or the task is already expired (its clients were notified);
     - canceled → `canceled`, unless the task is already expired;
     - running → `processing`; everything else, unknown words included, changes nothing.
     """
-    if task.status not in (
-        Status.ACCEPTED,
-        Status.SUBMITTING,
-        Status.SUBMITTED,
-        Status.PROCESSING,
-        Status.EXPIRED,
-    ):
+    if task.status not in (Status.ACCEPTED, Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING, Status.EXPIRED):
         return task
     if snapshot.state is ProgressState.SUCCEEDED and snapshot.video_urls:
         return _generated(task, snapshot, now, source)
     if snapshot.state is ProgressState.FAILED:
-        if not _is_verdict(snapshot):
+        if not snapshot.conclusive:
             return task
         error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
         if task.status is Status.EXPIRED:
             return stop_looking(task)
-        return _settle(
-            replace(task, error=error, usage=snapshot.usage or task.usage, **_remote(task, snapshot)),
-            Status.FAILED,
-            now,
-            source,
-            policy,
-        )
+        failed = replace(task, error=error, usage=snapshot.usage or task.usage, **_remote(task, snapshot))
+        return settle(failed, Status.FAILED, now, source, policy)
     if snapshot.state is ProgressState.CANCELED:
         if task.status is Status.EXPIRED:
             return stop_looking(task)
-        return _settle(replace(task, **_remote(task, snapshot)), Status.CANCELED, now, source, policy)
+        return settle(replace(task, **_remote(task, snapshot)), Status.CANCELED, now, source, policy)
     if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
-        return replace(_enter(task, Status.PROCESSING, now, source), **_remote(task, snapshot))
+        return replace(enter(task, Status.PROCESSING, now, source), **_remote(task, snapshot))
     return task
 
 
-def cancel_unsubmitted(task: Task, *, now: int, policy: WatchPolicy) -> Task:
+def cancel_unsubmitted(
+    task: Task, *, now: int, policy: WatchPolicy, source: str = "cancel", error: TaskError | None = None
+) -> Task:
     """`accepted` → `canceled`, where certainly nothing exists at the provider; otherwise the same task.
 
-    A hint says that an attempt thought void may have created something after all: then it is not certain.
+    A candidate id says that an attempt may have created something after all: then it is not certain.
     """
-    if task.status is not Status.ACCEPTED or task.hints or not attempt_is_over(task, now):
+    if task.status is not Status.ACCEPTED or task.candidates or not attempt_is_over(task, now):
         return task
-    return _settle(task, Status.CANCELED, now, "cancel", policy)
+    return settle(replace(task, error=error), Status.CANCELED, now, source, policy)
+
+
+def reject_unsubmitted(task: Task, error: TaskError, *, now: int, policy: WatchPolicy) -> Task:
+    """`accepted` → `failed`: what the request refers to may no longer be used, and nothing exists at the provider."""
+    if task.status is not Status.ACCEPTED or task.candidates or not attempt_is_over(task, now):
+        return task
+    return settle(replace(task, error=error), Status.FAILED, now, "check", policy)
 
 
 def take_lease(task: Task, *, now: int) -> Task:
-    """The right to look at the task now: raises `lease`, so that every older execution has lost it."""
-    return replace(task, lease=task.lease + 1, due_at=now + LEASE_MS)
+    """The right to check the task now, with the shortest interval: every older execution has lost it."""
+    return replace(task, lease=task.lease + 1, checks=0, due_at=now + LEASE_MS)
 
 
 def look_again_at(task: Task, at: int) -> Task:
-    """Nothing changed: the next look is at `at`; the sweep steps in if it has not come two minutes later."""
+    """Nothing changed: the next check is at `at`; the sweep steps in if it has not come two minutes later."""
     return task if task.due_at is None else replace(task, checks=task.checks + 1, due_at=at + LEASE_MS)
 
 
 def leave_until(task: Task, at: int) -> Task:
-    """Nobody need look before `at`: the sweep brings it back then."""
+    """No check is needed before `at`: the sweep starts one then."""
     return task if task.due_at is None else replace(task, due_at=at)
 
 
@@ -301,20 +381,25 @@ def stop_looking(task: Task) -> Task:
 
 
 def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
-    """The deadline passed without an answer. With a remote id it is still looked at, slowly."""
-    if task.status is Status.SUBMITTING or (task.status is Status.ACCEPTED and task.hints):
+    """The deadline passed without an answer. With a remote id it is still read, slowly."""
+    if task.status is Status.SUBMITTING or (task.status is Status.ACCEPTED and task.candidates):
         error = TaskError(
             "submission_unconfirmed",
             "The create call ended without an answer and no callback came. The provider may have made and billed "
             "this video; it is delivered if a callback still names it.",
         )
+    elif task.status is Status.ACCEPTED and task.paused_since is not None:
+        error = TaskError(
+            "provider_account_refused",
+            "The provider refuses the operator's account (key, permission or balance). Nothing was created.",
+        )
     elif task.status is Status.ACCEPTED:
         error = TaskError("deadline_exceeded", "The provider took no submission in time. Nothing was created.")
     else:
         error = TaskError("deadline_exceeded", "The provider gave no final answer before the deadline.")
-    moved = _settle(replace(task, error=error, checks=0), Status.EXPIRED, now, source, policy)
+    moved = settle(replace(task, error=error, checks=0), Status.EXPIRED, now, source, policy)
     late_until = policy.late_until(task.deadline_at)
-    watched = (task.remote_id is not None or bool(task.hints)) and now < late_until
+    watched = (task.remote_id is not None or bool(task.candidates)) and now < late_until
     return replace(
         moved,
         due_at=min(now + SLOW_INTERVAL_MS, late_until) if watched else None,
@@ -322,75 +407,13 @@ def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
     )
 
 
-def record_delivery_request(task: Task, *, now: int, wait_ms: int) -> Task:
-    """A copy was asked for; due again when that one should long be done."""
-    if task.status is not Status.GENERATED:
-        return task
-    requests = task.delivery_requests + 1
-    return replace(task, delivery_requests=requests, due_at=now + max(wait_ms, DELIVERY_GRACE_MS))
+def settle(task: Task, status: Status, now: int, source: str, policy: WatchPolicy) -> Task:
+    """A published end: no check is due, and the record is deleted after its retention."""
+    return replace(enter(task, status, now, source), due_at=None, expires_at=policy.forget_at(now))
 
 
-def record_delivery(task: Task, videos: tuple[Video, ...], *, now: int, policy: WatchPolicy) -> Task:
-    """`generated` → `completed`: every video is in our bucket."""
-    if task.status is not Status.GENERATED:
-        return task
-    return _settle(replace(task, videos=videos, error=None), Status.COMPLETED, now, "delivery", policy)
-
-
-def record_delivery_fault(task: Task, error: TaskError | None, *, now: int, jitter: float, policy: WatchPolicy) -> Task:
-    """A copy failed: due again after a backoff, with a fresh link.
-
-    `error` says that the *source* was bad: counted, and given up after `MAX_SOURCE_FAULTS`. None means trouble on
-    the way or on our side: that is never given up.
-    """
-    if task.status is not Status.GENERATED:
-        return task
-    faults = task.source_faults + (error is not None)
-    if error is not None and faults >= MAX_SOURCE_FAULTS:
-        return _settle(replace(task, source_faults=faults, error=error), Status.FAILED, now, "delivery", policy)
-    wait = policy.backoff_ms(task.delivery_requests, jitter)
-    return replace(task, source_faults=faults, due_at=now + wait, updated_at=now)
-
-
-def _is_end(snapshot: ProviderSnapshot) -> bool:
-    """Whether nothing more can come of the remote task."""
-    return snapshot.state is ProgressState.CANCELED or _is_verdict(snapshot)
-
-
-def _is_verdict(snapshot: ProviderSnapshot) -> bool:
-    """Whether the provider says that there will be no video."""
-    return snapshot.state is ProgressState.FAILED and (
-        snapshot.error is None or snapshot.error.code not in NOT_VERDICTS
-    )
-
-
-def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:
-    moved = _enter(task, Status.GENERATED, now, source)
-    return replace(
-        moved,
-        **_remote(task, snapshot),
-        outputs=tuple(Output(o.task_id, o.task_status, len(o.video_urls)) for o in snapshot.outputs),
-        usage=snapshot.usage,
-        error=None,
-        due_at=now + DELIVERY_GRACE_MS,
-        lease=task.lease + 1,  # whoever was watching the provider has nothing left to watch
-        checks=0,
-        expires_at=None,
-    )
-
-
-def _remote(task: Task, snapshot: ProviderSnapshot) -> dict[str, Any]:
-    return {
-        "upstream_id": snapshot.upstream_id or task.upstream_id,
-        "remote_model": snapshot.model if snapshot.model != task.request.get("model") else None,
-    }
-
-
-def _settle(task: Task, status: Status, now: int, source: str, policy: WatchPolicy) -> Task:
-    return replace(_enter(task, status, now, source), due_at=None, expires_at=policy.forget_at(now))
-
-
-def _enter(task: Task, status: Status, now: int, source: str) -> Task:
+def enter(task: Task, status: Status, now: int, source: str) -> Task:
+    """The task in another state. Raises `TransitionError` if the transition table does not allow it."""
     if not can_transition(task.status, status):
         raise TransitionError(f"{task.status} → {status}")
     if status not in EVENT_TYPES:  # accepted and submitting: a retry, not news
@@ -402,3 +425,68 @@ def _enter(task: Task, status: Status, now: int, source: str) -> Task:
         updated_at=now,
         history=(*task.history, HistoryEntry(now, status, source)),
     )
+
+
+def _is_end(snapshot: ProviderSnapshot) -> bool:
+    """Whether nothing more can come of the remote task."""
+    failed = snapshot.state is ProgressState.FAILED and snapshot.conclusive
+    return failed or snapshot.state is ProgressState.CANCELED
+
+
+def _refusal(error: CreateError) -> Refusal | None:
+    match error:
+        case CreateRejectedError():
+            return Refusal(error=TaskError(error.code, error.message))
+        case NotCreatedError():
+            return Refusal(retry_after_seconds=error.retry_after_seconds)
+        case _:
+            return None
+
+
+def _ended(attempt: Attempt, now: int) -> Attempt:
+    """The attempt as ended, never later than it can have run."""
+    if attempt.ended_at is not None:
+        return attempt
+    return replace(attempt, ended_at=min(now, attempt.started_at + ATTEMPT_LIMIT_MS))
+
+
+def _back_to_accepted(
+    task: Task, now: int, retry_after_seconds: float | None, jitter: float, policy: WatchPolicy
+) -> Task:
+    wait = policy.backoff_ms(task.attempts - 1, jitter)
+    if retry_after_seconds is not None:
+        wait = max(wait, int(retry_after_seconds * 1000))
+    moved = enter(task, Status.ACCEPTED, now, source="create")
+    attempt = _ended(task.attempt, now) if task.attempt else None
+    ended = replace(attempt, refusal=None) if attempt else None
+    return replace(moved, attempt=ended, due_at=min(now + wait, max(now, task.deadline_at)))
+
+
+def _rejected(task: Task, error: TaskError, now: int, policy: WatchPolicy) -> Task:
+    attempt = _ended(task.attempt, now) if task.attempt else None
+    return settle(replace(task, error=error, attempt=attempt), Status.FAILED, now, "create", policy)
+
+
+def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:
+    moved = enter(task, Status.GENERATED, now, source)
+    return replace(
+        moved,
+        **_remote(task, snapshot),
+        outputs=tuple(
+            Output(o.task_id, o.task_status, tuple(link_digest(url) for url in o.video_urls)) for o in snapshot.outputs
+        ),
+        usage=snapshot.usage,
+        error=None,
+        delivery=None,
+        due_at=now + DELIVERY_GRACE_MS,
+        lease=task.lease + 1,  # an execution that polls the provider has nothing left to do
+        checks=0,
+        expires_at=None,
+    )
+
+
+def _remote(task: Task, snapshot: ProviderSnapshot) -> dict[str, Any]:
+    return {
+        "upstream_id": snapshot.upstream_id or task.upstream_id,
+        "remote_model": snapshot.model if snapshot.model != task.request.get("model") else None,
+    }

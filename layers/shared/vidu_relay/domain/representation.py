@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
 
 __all__ = [
@@ -58,6 +58,7 @@ def represent(
             "model": task.remote_model or task.request.get("model"),
         },
         "videos": [_video(video) for video in task.videos],
+        "delivery": _delivery(task),
         "history": [
             {"at": timestamp(entry.at), "status": entry.status.value, "source": entry.source} for entry in task.history
         ],
@@ -66,7 +67,11 @@ def represent(
 
 def event_type(task: Task) -> str:
     """The detail type of the task's last published change."""
-    return EVENT_TYPE_ACCEPTED if task.version == 1 else EVENT_TYPES[task.status]
+    if task.version == task.first_version:
+        return EVENT_TYPE_ACCEPTED
+    if task.delivery and task.delivery.delayed_version == task.version:
+        return EVENT_TYPE_DELIVERY_DELAYED
+    return EVENT_TYPES[task.status]
 
 
 def event_detail(task: Task) -> dict[str, Any]:
@@ -102,16 +107,32 @@ def _detail(task: Task, shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def _output(task: Task, sign: Callable[[Video], str] | None) -> list[dict[str, Any]]:
-    videos = iter(task.videos)
+    videos = {video.number: video for video in task.videos}
+    number = 0
     shown = []
     for output in task.outputs:
         results = []
-        for _ in range(output.videos):
-            video = next(videos, None)
+        for _ in output.links:
+            number += 1
+            video = videos.get(number)
             link = {"url": sign(video)} if sign and video else {}
             results.append({"type": "video", **link})
         shown.append({"task_id": output.task_id, "task_status": output.task_status or "done", "results": results})
     return shown
+
+
+def _delivery(task: Task) -> dict[str, Any] | None:
+    """How the copy goes: None before one failed."""
+    delivery = task.delivery
+    if delivery is None or not delivery.attempts:
+        return None
+    last = delivery.last_error
+    waiting = task.status is Status.GENERATED and task.due_at is not None
+    return {
+        "attempts": delivery.attempts,
+        "last_error": {"code": last.code, "message": last.message} if last else None,
+        "next_try_at": timestamp(task.due_at) if waiting and task.due_at is not None else None,
+    }
 
 
 def _video(video: Video) -> dict[str, Any]:

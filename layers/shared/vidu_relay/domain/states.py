@@ -9,6 +9,7 @@ from types import MappingProxyType
 __all__ = [
     "EVENT_TYPES",
     "EVENT_TYPE_ACCEPTED",
+    "EVENT_TYPE_DELIVERY_DELAYED",
     "EVENT_TYPE_REJECTED",
     "SETTLED",
     "TRANSITIONS",
@@ -33,7 +34,7 @@ class Status(StrEnum):
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
-        # accepted → submitted and beyond: a callback revealed that an attempt thought void did create a task
+        # accepted → submitted and beyond: a callback revealed that an attempt did create a task
         Status.ACCEPTED: frozenset(
             {
                 Status.SUBMITTING,
@@ -61,7 +62,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
             {Status.PROCESSING, Status.GENERATED, Status.FAILED, Status.EXPIRED, Status.CANCELED}
         ),
         Status.PROCESSING: frozenset({Status.GENERATED, Status.FAILED, Status.EXPIRED, Status.CANCELED}),
-        Status.GENERATED: frozenset({Status.COMPLETED, Status.FAILED}),
+        # generated → expired: the videos could not be copied for as long as a late video is waited for
+        Status.GENERATED: frozenset({Status.COMPLETED, Status.EXPIRED}),
         Status.EXPIRED: frozenset({Status.GENERATED}),  # a late video is still delivered
         Status.COMPLETED: frozenset(),
         Status.FAILED: frozenset(),
@@ -77,6 +79,9 @@ EVENT_TYPE_ACCEPTED = "VideoTaskAccepted"
 
 EVENT_TYPE_REJECTED = "VideoTaskRejected"
 """Published when a dropped file or an event was refused: no task came of it."""
+
+EVENT_TYPE_DELIVERY_DELAYED = "VideoTaskDeliveryDelayed"
+"""Published once for a `generated` task whose videos cannot be copied yet."""
 
 EVENT_TYPES: Mapping[Status, str] = MappingProxyType(
     {

@@ -10,7 +10,15 @@ from typing import Any
 from vidu_relay.domain.image_reference import each_image, with_images
 from vidu_relay.domain.task import Attempt
 
-__all__ = ["MARK_PREFIX", "MAX_BODY_BYTES", "attempt_mark", "body_bytes", "claim_of_task", "provider_params"]
+__all__ = [
+    "MARK_PREFIX",
+    "MAX_BODY_BYTES",
+    "attempt_mark",
+    "body_bytes",
+    "provider_params",
+    "sent_bytes",
+    "shared_token",
+]
 
 MARK_PREFIX = "vidu-relay:"
 
@@ -37,16 +45,22 @@ def body_bytes(request: Mapping[str, Any], inside: Mapping[str, int]) -> int:
     return ENVELOPE_BYTES + len(text) + sum(len("data:image/jpeg;base64,") + -(-inside[i] // 3) * 4 for i in images)
 
 
+def sent_bytes(params: Mapping[str, Any]) -> int:
+    """How large the create body with these parameters gets at most, in bytes."""
+    text = json.dumps(params, ensure_ascii=False, separators=(",", ":"))
+    return ENVELOPE_BYTES + len(text.encode("utf-8", "surrogatepass"))
+
+
 def attempt_mark(task_id: str, attempt: Attempt) -> str:
     """A mark for a create call, for a provider that hands it back when the task is read.
 
-    Whoever shows it was given it by a create call of this task, the latest one or one that was denied before it: it
-    holds a digest of what the random claims of the task's attempts have in common.
+    Only a create call of this task can have given it: it holds a digest of the random part that the tokens of all
+    attempts of the task share.
     """
-    digest = hashlib.sha256(f"{task_id}\0{claim_of_task(attempt)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{task_id}\0{shared_token(attempt)}".encode()).hexdigest()
     return f"{MARK_PREFIX}{task_id}:{digest[:32]}"
 
 
-def claim_of_task(attempt: Attempt) -> str:
-    """The part of an attempt's claim that all attempts of the task share: the claim of the first."""
-    return attempt.claim.partition(".")[0]
+def shared_token(attempt: Attempt) -> str:
+    """The part of an attempt's token that all attempts of the task share: the token of the first."""
+    return attempt.token.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The task: one record, immutable here. Every change is a function in `lifecycle` that returns a new one."""
+"""The task: one immutable record. Every change is a function in `lifecycle` or `delivery` that returns a new one."""
 
 from __future__ import annotations
 
@@ -9,44 +9,95 @@ from typing import Any
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
 
-__all__ = ["Attempt", "HistoryEntry", "Output", "Task", "Video"]
+__all__ = ["DELIVERY_DELAYED", "Attempt", "Candidate", "Delivery", "HistoryEntry", "Output", "Refusal", "Task", "Video"]
+
+DELIVERY_DELAYED = "delivery_delayed"
+"""The source of the history entry that publishes `VideoTaskDeliveryDelayed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """A state the task entered, when (ms), and what moved it there (`http`, `create`, `callback`, `check` …)."""
+    """A published change: the state, when (ms), and its cause (`http`, `create`, `callback`, `check` …)."""
 
     at: int
     status: Status
     source: str
 
+    @property
+    def notice(self) -> bool:
+        """Whether the entry is a notice about a task that stays in its state."""
+        return self.source == DELIVERY_DELAYED
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a create reply said that named an id all the same: it counts if the provider knows no task of that id.
+
+    `error` is set for a request that was refused for good, and None for one that may be submitted again, after
+    `retry_after_seconds` where the provider gave a number.
+    """
+
+    error: TaskError | None = None
+    retry_after_seconds: float | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to create the task at the provider.
+    """One create call at the provider.
 
-    `claim` is random and written before the call: whoever holds it, and nobody else, may record how the call went.
-    `ended_at` is missing while the call may still be running. Once the remote id is known the attempt is forgotten.
-    A task that was only recorded so far has one that ended as it began: its claim tells who recorded it.
+    `token` is random and written before the call: only its holder may record how the call went. `ended_at` is missing
+    while the call may still be running. `refusal` is what its reply said, where the reply also named an id. Once the
+    remote id is known the attempt is forgotten.
     """
 
-    claim: str
+    token: str
     started_at: int
     ended_at: int | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A remote id under which an unconfirmed create may be found.
+
+    `missing_since` is when the provider first answered 404 for it.
+    """
+
+    remote_id: str
+    missing_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of the provider as recorded: ids and states, and how many videos it holds. No links."""
+    """One output of the provider as recorded: its ids and states, and a digest of each video link's path. No links."""
 
     task_id: str | None
     task_status: str | None
-    videos: int
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the copy of a task's videos goes.
+
+    - `requests` counts how often a check asked for the copy again, `attempts` the copies that failed;
+    - `source_faults` counts the failures of the source, `whole_copies` the failed copies that read more of a video than
+      its first bytes;
+    - `last_error` is why the latest attempt failed;
+    - `delayed_version` is the version under which `VideoTaskDeliveryDelayed` was published.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    source_faults: int = 0
+    whole_copies: int = 0
+    last_error: TaskError | None = None
+    delayed_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video in our bucket. Size in bytes; SHA-256 in hex, as S3 computed it over what it stored."""
+    """A video in our bucket, the `number`-th of its task. Size in bytes; SHA-256 in hex, as S3 computed it."""
 
     bucket: str
     key: str
@@ -56,22 +107,29 @@ class Video:
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A video task. Times are milliseconds since the epoch unless the name says otherwise.
 
-    - `revision` counts the writes of the record (the store raises it), `version` the published changes.
-    - `request` is the client's request with what is large replaced by a reference; where that happened,
-      `request_key` names the object in the inbox bucket that holds it whole.
+    - `revision` counts the writes of the record (the store raises it). `version` is raised by each published change; it
+      begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
+    - `request_digest` tells requests apart. `request` is the client's request with what is large replaced by a
+      reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
+    - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
-    - `attempts` counts the create calls that were begun: none yet for a task that a queue door only recorded.
-    - `hints` are ids under which a callback said a lost create can be found: looked up, never believed.
-    - `due_at` is the moment somebody must look at this task if nothing happens; None once nobody need.
-    - `due_since` is when the sweep first found it overdue and nobody has looked since: every other write forgets it.
-    - `lease` numbers the right to look: an execution whose number is older has lost it.
+    - `attempts` counts the create calls that were begun.
+    - `candidates` are ids under which an unconfirmed create may be found: read, never believed.
+    - `aliases` are further ids of the remote task that its own create reply named.
+    - `account_refused_at` is when the provider first refused our account for a create call of this task,
+      `paused_since` since when the task waits for the account.
+    - `due_at` is when a check must act if nothing happens before; None once no check is needed.
+    - `due_since` is when the sweep first found it overdue and no check has followed: every other write forgets it.
+    - `lease` numbers the right to check: an execution whose number is older has lost it.
+    - `delivery` is None until a copy was asked for again or failed.
     """
 
     task_id: str
@@ -83,20 +141,23 @@ class Task:
     created_at: int
     updated_at: int
     deadline_at: int
-    fingerprint: str
+    request_digest: str
     request: Mapping[str, Any]
     request_key: str | None = None
+    message_id: str | None = None
     image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None
-    attempts: int = 1
+    attempts: int = 0
     remote_id: str | None = None
-    hints: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    account_refused_at: int | None = None
+    paused_since: int | None = None
     due_at: int | None = None
     lease: int = 0
     due_since: int | None = None
     checks: int = 0
-    delivery_requests: int = 0
-    source_faults: int = 0
+    delivery: Delivery | None = None
     error: TaskError | None = None
     outputs: tuple[Output, ...] = ()
     usage: Usage | None = None
@@ -105,6 +166,35 @@ class Task:
     videos: tuple[Video, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     expires_at: int | None = field(default=None)
+
+    @property
+    def first_version(self) -> int:
+        """The version of the acceptance."""
+        return self.created_at // 1000
+
+    @property
+    def remote_ids(self) -> tuple[str, ...]:
+        """Every id of the remote task that is known: the one it is read by, and the others."""
+        found = (self.remote_id, *self.aliases, self.upstream_id)
+        return tuple(dict.fromkeys(remote_id for remote_id in found if remote_id is not None))
+
+    @property
+    def candidate_ids(self) -> tuple[str, ...]:
+        """The ids of the candidates, in the order in which they became known."""
+        return tuple(candidate.remote_id for candidate in self.candidates)
+
+    @property
+    def expected_videos(self) -> int:
+        """How many videos the provider showed when the task was generated."""
+        return sum(len(output.links) for output in self.outputs)
+
+    @property
+    def generated_at(self) -> int | None:
+        """When the task last became `generated`."""
+        return next(
+            (entry.at for entry in reversed(self.history) if entry.status is Status.GENERATED and not entry.notice),
+            None,
+        )
 
     @property
     def off_peak(self) -> bool:

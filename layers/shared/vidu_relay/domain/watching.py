@@ -9,6 +9,7 @@ __all__ = [
     "DELIVERY_GRACE_MS",
     "HANDOVER_MS",
     "LEASE_MS",
+    "PROBE_MS",
     "SLOW_INTERVAL_MS",
     "WatchPolicy",
 ]
@@ -23,9 +24,12 @@ see the template) and half a minute for clocks that disagree."""
 DELIVERY_GRACE_MS = 420_000
 """How long a delivery may take before it is asked for again: the queue's visibility time-out (360 s) and a minute."""
 
-HANDOVER_MS = 60_000
-"""How long the function that recorded a queued task has it to itself: its own time-out (see the template). Then the
-sweep submits it."""
+HANDOVER_MS = 100_000
+"""How long an entry point has the task that it recorded to itself: more than `ATTEMPT_LIMIT_MS`, so that a create call
+begun at once need not move the first check. Then a check submits the task."""
+
+PROBE_MS = 60_000
+"""How often a paused provider is probed with one create call."""
 
 MAX_INTERVAL_MS = 15 * 60_000
 """Where the doubling of the check interval ends."""
@@ -66,6 +70,14 @@ class WatchPolicy:
     def late_until(self, deadline_at: int) -> int:
         """Until when a task past its deadline is still looked at (ms)."""
         return deadline_at + self.late_watch_hours * 3_600_000
+
+    def copied_until(self, generated_at: int) -> int:
+        """Until when the copy of a generated task's videos is attempted (ms): as long as a late video is waited for."""
+        return generated_at + self.late_watch_hours * 3_600_000
+
+    def paused_until(self, paused_since: int) -> int:
+        """Until when a task waits for the provider to accept our account again (ms)."""
+        return paused_since + self.late_watch_hours * 3_600_000
 
     def forget_at(self, now: int) -> int:
         """When the record of a task settled at `now` (ms) may be deleted, in *seconds* since the epoch (TTL)."""

@@ -1,4 +1,4 @@
-"""Accept a request that came through a queue: the same as over HTTP, answered by a task or by a rejection."""
+"""Accept a request that came by a file or an event: the same as over HTTP, answered by a task or by a rejection."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.event_bus import Event, EventBus
-from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
+from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
+from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
 from vidu_relay.domain.request import check_form, parse_request
 from vidu_relay.domain.request_form import TWICE, repeated_names
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.usecases.attempt_submission import SubmissionPorts
-from vidu_relay.usecases.check_images import ImageCheck
-from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
+from vidu_relay.usecases.attempt_submission import TimeLeft
+from vidu_relay.usecases.begin_submission import begin_submission
+from vidu_relay.usecases.submit_task import Acceptance, check_idempotency_key, submit_task
 
 __all__ = ["IntakePorts", "accept_request"]
 
@@ -31,13 +31,10 @@ DETAIL_FIELDS = ("request", "idempotency_key", "tenant_id")
 
 @dataclass(frozen=True, slots=True)
 class IntakePorts:
-    """What the queue doors need. `describe` makes the problem document of a refusal, the one HTTP answers with."""
+    """What the queued entry points need. `describe` makes the problem document that HTTP answers a refusal with."""
 
-    submission: SubmissionPorts
+    acceptance: Acceptance
     directory: TenantDirectory
-    quota: DailyQuota
-    archive: RequestArchive
-    images: ImageCheck
     inbox: RequestInbox
     bus: EventBus
     describe: Callable[[InvalidRequestError], Mapping[str, Any]]
@@ -46,74 +43,116 @@ class IntakePorts:
     max_file_bytes: int
 
 
-def accept_request(
-    asked: DroppedFile | RequestEvent, ports: IntakePorts, *, time_is_short: Callable[[], bool] = lambda: False
-) -> Task | None:
+def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, time_left: TimeLeft) -> Task | None:
     """Record and submit what a message asks for, or say why not; None if there is no task.
 
     A message may come any number of times: the task is made once, and a rejection repeats itself under the same
-    `event_id`. What is the client's to change is rejected. Everything else is raised, and the message comes again.
-    `time_is_short` as `submit_task` has it.
-    Raises `ValueError` for a file of another bucket: no rule asks for one, and under its name the same file of ours
+    `event_id`. The record is looked up before the message is judged, so that a message whose task exists is never
+    rejected. What the client must change is rejected. Everything else is raised, and the message comes again.
+    Raises `ValueError` for a file of another bucket: no rule sends one, and under its name the same file of ours
     would be a second task.
     """
     if isinstance(asked, DroppedFile) and asked.bucket != ports.inbox.bucket:
         raise ValueError("the message names another bucket")
     tenant: Tenant | None = None
     try:
-        tenant = _tenant(asked, ports.directory)
+        tenant, mapped = _tenant(asked, ports.directory)
         logger.append_keys(tenant_id=tenant.tenant_id)
-        _check_open(asked, tenant)
-        given = _file(asked, ports) if isinstance(asked, DroppedFile) else _event(asked)
+        closed = _why_closed(asked, tenant, mapped=mapped)
+        try:
+            given = _file(asked, ports) if isinstance(asked, DroppedFile) else _event(asked)
+        except InvalidRequestError as error:
+            raise closed or error from None
         if given is None:
             logger.info("dropped_file_gone", source=asked.source)
             return None
         body, key = given
+        known = _task_of(asked, tenant, key, ports)
+        if known is not None:
+            return _go_on(known, ports, time_left)
+        if closed is not None:
+            raise closed
         return submit_task(
             parse_request(body, off_peak_available=ports.off_peak_available),
+            ports.acceptance,
             tenant_id=tenant.tenant_id,
             idempotency_key=key,
             daily_cap=ports.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
-            quota=ports.quota,
-            archive=ports.archive,
-            images=ports.images,
-            ports=ports.submission,
+            time_left=time_left,
             source=asked.door,
-            queued=True,
-            time_is_short=time_is_short,
+            message_id=asked.rejection_id,
         )
     except InvalidRequestError as error:
         _reject(asked, tenant, error, ports)
         return None
 
 
-def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> Tenant:
-    """Who a request acts for: by its place, or by the operator's word. Nothing in it can choose."""
+def _task_of(asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, ports: IntakePorts) -> Task | None:
+    """The task that this very message made before."""
+    task = ports.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
+    ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.rejection_id
+    return task if ours else None
+
+
+def _go_on(task: Task, ports: IntakePorts, time_left: TimeLeft) -> Task:
+    """Begin the create call of a task that an earlier receipt of the message recorded, if none was begun."""
+    submission = ports.acceptance.submission
+    logger.append_keys(task_id=task.task_id)
+    logger.info("task_repeated")
+    if not lifecycle.may_begin(task, submission.clock()):
+        return task
+    request = ports.acceptance.archive.get(task.request_key) if task.request_key else task.request
+    return begin_submission(
+        task,
+        request,
+        submission,
+        allowed=lambda current: lifecycle.may_begin(current, submission.clock()),
+        time_left=time_left,
+    )
+
+
+def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> tuple[Tenant, bool]:
+    """Who a request acts for, by its place or by the operator's word, and whether it still does.
+
+    A source that was taken away from its tenant still names it, so that a message is found whose task exists. Nothing
+    in the request can choose.
+    """
     if isinstance(asked, DroppedFile):
         found = directory.find_tenant(asked.tenant_id) if asked.tenant_id else None
         if found is None:
             raise InvalidRequestError(
                 "unknown_tenant", "The folder is no tenant's: drop the file below requests/<tenant>/."
             )
-        return found
+        return found, True
     owner = directory.find_owner(Door.SOURCE, asked.source)
-    if owner is None:
-        raise InvalidRequestError(
-            "source_not_mapped", "The event's source is mapped to no tenant: ask the operator to add it to yours."
-        )
-    return owner
+    if owner is not None:
+        return owner, True
+    former = directory.find_former_owner(Door.SOURCE, asked.source)
+    if former is None:
+        raise _not_mapped()
+    return former, False
 
 
-def _check_open(asked: DroppedFile | RequestEvent, tenant: Tenant) -> None:
+def _not_mapped() -> InvalidRequestError:
+    return InvalidRequestError(
+        "source_not_mapped", "The event's source is mapped to no tenant: ask the operator to add it to yours."
+    )
+
+
+def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bool) -> InvalidRequestError | None:
+    """Why the sender may make no task for this tenant; None if it may."""
+    if not mapped:
+        return _not_mapped()
     if isinstance(asked, RequestEvent):
         claimed = asked.detail.get("tenant_id")
         if claimed is not None and claimed != tenant.tenant_id:
-            raise InvalidRequestError(
+            return InvalidRequestError(
                 "tenant_mismatch",
                 "tenant_id is not the tenant that the event's source is mapped to: correct it, or leave it out.",
             )
     if tenant.disabled:
-        raise InvalidRequestError("tenant_disabled", "The tenant is disabled: ask the operator.")
+        return InvalidRequestError("tenant_disabled", "The tenant is disabled: ask the operator.")
+    return None
 
 
 def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[bytes, str] | None:
@@ -155,7 +194,7 @@ def _reject(
     if isinstance(asked, DroppedFile):
         ports.inbox.put_rejection(asked, problem)
     detail = rejection_detail(asked, tenant.tenant_id if tenant else None, problem)
-    if ports.bus.publish([Event(EVENT_TYPE_REJECTED, detail, ports.submission.clock() // 1000)]) is not None:
+    if ports.bus.publish([Event(EVENT_TYPE_REJECTED, detail, ports.acceptance.submission.clock() // 1000)]) is not None:
         raise EventRefusedError(asked.rejection_id)
     count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
     count(EVENT_TYPE_REJECTED)

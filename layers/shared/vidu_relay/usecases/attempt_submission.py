@@ -1,17 +1,25 @@
-"""One create call for a task that was recorded as `submitting` before it, and what came of it."""
+"""One create call for a task whose attempt token was written before it, and what came of it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.provider_pause import Pause, ProviderPauses
 from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
+    AccountRefusedError,
+    ConfigurationError,
     CreateAmbiguousError,
+    CreateError,
     CreateRejectedError,
     NotCreatedError,
     RemoteTaskClaimedError,
@@ -20,13 +28,21 @@ from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import attempt_mark, provider_params
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.domain.watching import PROBE_MS, WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.present_images import present_images
 from vidu_relay.usecases.record_change import record_change
 
-__all__ = ["SubmissionPorts", "attempt_submission"]
+__all__ = ["SubmissionPorts", "TimeLeft", "attempt_submission"]
+
+TimeLeft = Callable[[], int]
+"""How many milliseconds the function may still run."""
+
+WRITE_MARGIN_MS = 3_000
+"""A failed write of a remote id is repeated while the function has at least this long to run."""
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +51,17 @@ class SubmissionPorts:
 
     store: TaskStore
     provider: Provider
+    pauses: ProviderPauses
+    tenants: TenantDirectory
     images: ImageBucket
     signing_keys: Callable[[], CallbackKeys]
     public_base_url: str
     policy: WatchPolicy
     clock: Clock = clock
+    sleep: Callable[[float], None] = time.sleep
 
     def ready(self) -> None:
-        """Fail on a missing key *before* a task is recorded as being submitted."""
+        """Raise `ConfigurationError` for a missing key *before* an attempt is recorded."""
         self.provider.ready()
         self.signing_keys()
 
@@ -57,76 +76,123 @@ class SubmissionPorts:
         )
 
 
-def attempt_submission(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> Task:
-    """Call the provider once for a task in `submitting` whose claim the caller wrote; the task as recorded after.
+def attempt_submission(
+    task: Task, request: Mapping[str, Any], ports: SubmissionPorts, *, time_left: TimeLeft, pause: Pause | None = None
+) -> Task:
+    """Call the provider once for a task in `submitting` whose token the caller wrote; the task as recorded after.
 
-    `request` is what `SubmissionPorts.present` made of the recorded one before the claim was written.
-    Whatever happens, the call is not repeated here: only a task that went back to `accepted` is submitted again.
+    `request` is what `SubmissionPorts.present` made of the recorded one before the token was written; `pause` is what
+    the caller read of the provider's refusals. The call is never repeated here: only a task that went back to
+    `accepted` is submitted again.
     """
-    token = ports.signing_keys().sign(task.task_id)
-    url = callback_url(ports.public_base_url, task.task_id, token)
+    url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
     mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
     try:
         snapshot = ports.provider.create(str(request["model"]), provider_params(request), url, mark=mark)
-    except NotCreatedError as error:
-        logger.warning("submission_not_created", reason=str(error))
-        count(Metric.SUBMISSION_NOT_CREATED)
-        wish, jitter = error.retry_after_seconds, spread()
-        return _record(
-            task,
-            ports,
-            lambda there: lifecycle.record_not_created(
-                there, now=ports.clock(), retry_after_seconds=wish, jitter=jitter, policy=ports.policy
-            ),
-        )
-    except CreateRejectedError as error:
-        count(Metric.SUBMISSION_REJECTED)
-        fault = TaskError(error.code, error.message)
-        return _record(
-            task,
-            ports,
-            lambda there: lifecycle.record_rejected(there, fault, now=ports.clock(), policy=ports.policy),
-        )
-    except CreateAmbiguousError as error:
-        logger.error("submission_ambiguous", reason=str(error))
-        count(Metric.SUBMISSION_AMBIGUOUS)
-        return _record(task, ports, lambda there: lifecycle.record_ambiguous(there, now=ports.clock()))
-    return _created(task, snapshot, ports)
+    except CreateError as error:
+        return _failed(task, error, ports, pause)
+    if pause is not None:
+        _end_pause(ports, pause)
+    return _created(task, snapshot, ports, time_left)
 
 
-def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts) -> Task:
-    # the one thing only we know, before we try to write it
+def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts, time_left: TimeLeft) -> Task:
+    # logged before it is written: until then only this process knows it
     logger.info("remote_id_known", remote_id=snapshot.remote_id)
-    try:
-        ports.store.claim_remote(
-            ports.provider.name,
-            snapshot.remote_id,
-            task.task_id,
-            ports.policy.forget_at(ports.policy.late_until(task.deadline_at)),
-        )
-    except RemoteTaskClaimedError:
-        logger.exception("remote_id_already_claimed", remote_id=snapshot.remote_id)
-        count(Metric.REMOTE_ID_CONFLICT)
-        return _record(task, ports, lambda there: lifecycle.record_ambiguous(there, now=ports.clock()))
+    wait = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return _record(
+                task,
+                ports,
+                lambda current: lifecycle.record_created(
+                    current, snapshot, now=ports.clock(), source="create", policy=ports.policy
+                ),
+                also_when_expired=True,
+            )
+        except RemoteTaskClaimedError:
+            logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
+            count(Metric.REMOTE_ID_CONFLICT)
+            return _record(task, ports, lambda current: lifecycle.record_unknown_outcome(current, now=ports.clock()))
+        except (ClientError, BotoCoreError) as error:
+            if time_left() < WRITE_MARGIN_MS:
+                raise
+            logger.warning("remote_id_not_written", remote_id=snapshot.remote_id, reason=type(error).__name__)
+            ports.sleep(wait)
+            wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
+
+
+def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None) -> Task:
+    if isinstance(error, AccountRefusedError):
+        error = _account_refused(task, error, ports, pause)
+    match error:
+        case CreateAmbiguousError():
+            logger.error("submission_unconfirmed", reason=str(error), candidates=list(error.candidates))
+            count(Metric.SUBMISSION_AMBIGUOUS)
+        case CreateRejectedError():
+            count(Metric.SUBMISSION_REJECTED)
+        case NotCreatedError():
+            logger.warning("submission_not_created", reason=str(error))
+            count(Metric.SUBMISSION_NOT_CREATED)
+    jitter = spread()
     return _record(
         task,
         ports,
-        lambda there: lifecycle.record_created(
-            there, snapshot, now=ports.clock(), source="create", policy=ports.policy
+        lambda current: lifecycle.record_create_failure(
+            current, error, now=ports.clock(), jitter=jitter, policy=ports.policy
         ),
-        also_when_expired=True,
     )
+
+
+def _account_refused(
+    task: Task, error: AccountRefusedError, ports: SubmissionPorts, pause: Pause | None
+) -> CreateError:
+    """Pause the provider; the error as it counts for this task.
+
+    A new key in the secret is tried at once, without a pause. A 403 is about this request, not the account, if another
+    create call succeeded after this task was first refused, or within the last minute.
+    """
+    now = ports.clock()
+    logger.error("provider_account_refused", status=error.status, code=error.code)
+    count(Metric.PROVIDER_ACCOUNT_REFUSED)
+    try:
+        if ports.provider.refresh_key():
+            return NotCreatedError(str(error), candidates=error.candidates)
+    except ConfigurationError:
+        logger.exception("provider_key_unusable")
+    succeeded_at = pause.succeeded_at if pause else None
+    if error.status == 403 and succeeded_at is not None:
+        if task.account_refused_at is not None and succeeded_at > task.account_refused_at:
+            return CreateRejectedError(error.code, error.message, candidates=error.candidates)
+        if succeeded_at > now - PROBE_MS:
+            return error
+    # the first 403 lets the next create call be the probe at once: it tells whose fault it is
+    first_403 = error.status == 403 and (pause is None or pause.paused_since is None)
+    reason = TaskError(error.code, error.message)
+    ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+    return error
+
+
+def _end_pause(ports: SubmissionPorts, pause: Pause) -> None:
+    """Note the success: it ends a pause, and shows that a later 403 is about a request, not the account."""
+    now = ports.clock()
+    if pause.paused_since is None and pause.succeeded_at is not None and pause.succeeded_at > now - PROBE_MS // 2:
+        return
+    try:
+        ports.pauses.end(ports.provider.name, now=now)
+    except (ClientError, BotoCoreError):
+        logger.exception("pause_not_ended")  # the next success ends it; the remote id comes first
 
 
 def _record(
     task: Task, ports: SubmissionPorts, change: Callable[[Task], Task], *, also_when_expired: bool = False
 ) -> Task:
     """Write how the attempt went, unless the record has moved on from this attempt in the meantime."""
-    claim = task.attempt.claim if task.attempt else None
+    token = task.attempt.token if task.attempt else None
 
-    def guarded(there: Task) -> Task:
-        ours = there.attempt is not None and there.attempt.claim == claim and there.remote_id is None
-        waiting = there.status is Status.SUBMITTING or (also_when_expired and there.status is Status.EXPIRED)
-        return change(there) if ours and waiting else there
+    def guarded(current: Task) -> Task:
+        ours = current.attempt is not None and current.attempt.token == token and current.remote_id is None
+        waiting = current.status is Status.SUBMITTING or (also_when_expired and current.status is Status.EXPIRED)
+        return change(current) if ours and waiting else current
 
     return record_change(ports.store, task, guarded)

@@ -1,4 +1,4 @@
-"""Call a task off, as far as that can still be done."""
+"""Cancel a task, as far as that can still be done."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock
+from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.record_change import record_change
-from vidu_relay.usecases.watch_now import watch_now
+from vidu_relay.usecases.start_polling import start_polling
 
 __all__ = ["CancelPorts", "cancel_task"]
 
@@ -30,7 +31,7 @@ AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 @dataclass(frozen=True, slots=True)
 class CancelPorts:
-    """What calling off takes."""
+    """What a cancel needs."""
 
     store: TaskStore
     provider: Provider
@@ -40,12 +41,13 @@ class CancelPorts:
 
 
 def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None:
-    """Call a task off; the task as it stands after, None if this tenant has no such task. Safe to repeat.
+    """Cancel a task; the task as it stands after, None if this tenant has no such task. Safe to repeat.
 
     `canceled` is written only on certainty: nothing was submitted, or our own read of the provider says so. A task
-    whose cancel was taken and is not shown yet comes back as it is, and is watched. Raises `InvalidRequestError`
-    (`submission_underway`, `task_already_settled`, `cancel_not_supported`, `cancel_refused`) where it cannot be called
-    off, and `ProviderUnavailableError` where nobody knows whether the provider heard it.
+    whose cancel was taken and is not shown yet comes back as it is, and is polled. A task that expired while the
+    provider still works on it is canceled there, and stays `expired`. Raises `InvalidRequestError`
+    (`submission_underway`, `task_already_settled`, `cancel_not_supported`, `cancel_refused`) where it cannot be
+    canceled, and `ProviderUnavailableError` where the provider's answer was lost.
     """
     task = ports.store.get(task_id) if TASK_ID.fullmatch(task_id) else None
     if task is None or task.tenant_id != tenant_id:
@@ -54,10 +56,10 @@ def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None
     task = record_change(
         ports.store,
         task,
-        lambda there: lifecycle.cancel_unsubmitted(there, now=ports.clock(), policy=ports.policy),
+        lambda current: lifecycle.cancel_unsubmitted(current, now=ports.clock(), policy=ports.policy),
     )
-    if task.status in AT_PROVIDER:
-        return _call_off(task, ports)
+    if _is_open(task):
+        return _cancel_at_provider(task, ports)
     if task.status is Status.CANCELED:
         return task
     if task.status in (Status.ACCEPTED, Status.SUBMITTING):
@@ -69,7 +71,7 @@ def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None
     raise _over(task)
 
 
-def _call_off(task: Task, ports: CancelPorts) -> Task:
+def _cancel_at_provider(task: Task, ports: CancelPorts) -> Task:
     try:
         ports.provider.cancel(task.remote_id or "")
     except CancelNotSupportedError as error:
@@ -81,27 +83,28 @@ def _call_off(task: Task, ports: CancelPorts) -> Task:
         logger.info("cancel_refused", reason=refusal.code)
         after = _still_open(_read_back(task, ports))
         if after.status is Status.CANCELED:
-            return after  # called off before, by somebody else or by a call whose answer was lost
+            return after  # canceled before, by another caller or by a call whose answer was lost
         raise InvalidRequestError(
             "cancel_refused", f"The provider does not cancel this task: {refusal.message} ({refusal.code})"
         ) from refusal
     except ProviderUnavailableError as error:
         logger.warning("cancel_unanswered", reason=str(error))
         after = _still_open(_read_back(task, ports))
-        if after.status is not Status.CANCELED:
-            watch_now(after, store=ports.store, poller=ports.poller, clock=ports.clock)
-            raise
-        return after
+        if after.status is Status.CANCELED:
+            return after
+        if after.status in AT_PROVIDER:
+            start_polling(after, store=ports.store, poller=ports.poller, clock=ports.clock)
+        raise
     after = _read_back(task, ports)
     if after.status in AT_PROVIDER:
-        return watch_now(after, store=ports.store, poller=ports.poller, clock=ports.clock)
+        return start_polling(after, store=ports.store, poller=ports.poller, clock=ports.clock)
     return after
 
 
 def _read_back(task: Task, ports: CancelPorts) -> Task:
     """What the provider shows now, written; the task as it was if it cannot be read."""
     try:
-        snapshot = ports.provider.read(task.remote_id or "")
+        snapshot = read_remote_task(task, ports.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("read_back_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
@@ -109,17 +112,23 @@ def _read_back(task: Task, ports: CancelPorts) -> Task:
     return record_change(
         ports.store,
         task,
-        lambda there: lifecycle.apply_snapshot(
-            there, snapshot, now=ports.clock(), source="cancel", policy=ports.policy
+        lambda current: lifecycle.apply_snapshot(
+            current, snapshot, now=ports.clock(), source="cancel", policy=ports.policy
         ),
     )
 
 
 def _still_open(task: Task) -> Task:
-    """The task, if it is at the provider or canceled. Raises `InvalidRequestError` if it came to another end."""
-    if task.status not in AT_PROVIDER and task.status is not Status.CANCELED:
+    """The task, if the provider may still work on it or it is canceled. Raises `InvalidRequestError` otherwise."""
+    if not _is_open(task) and task.status is not Status.CANCELED:
         raise _over(task)
     return task
+
+
+def _is_open(task: Task) -> bool:
+    """Whether the provider may still work on the task: also on one that expired and is still read."""
+    late = task.status is Status.EXPIRED and task.remote_id is not None and task.due_at is not None
+    return late or task.status in AT_PROVIDER
 
 
 def _over(task: Task) -> InvalidRequestError:

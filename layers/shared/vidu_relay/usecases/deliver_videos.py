@@ -1,30 +1,37 @@
-"""Copy the videos of a generated task into our bucket, from links read anew, safe to repeat."""
+"""Copy the videos of a generated task into our bucket, from fresh links, safe to repeat."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import delivery
 from vidu_relay.domain.errors import (
     BadSourceError,
     ConfigurationError,
     DeliveryError,
     DeliveryInterruptedError,
     ProviderUnavailableError,
+    RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.identifiers import video_key
+from vidu_relay.domain.identifiers import link_digest, video_key
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video
+from vidu_relay.domain.video_proof import VideoProof
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.observability import Metric, count, logger
+from vidu_relay.observability import Metric, count, gauge, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
+from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.record_change import record_change
 
 __all__ = ["DeliveryPorts", "deliver_videos"]
+
+FIRST_BYTES = 64 * 1024
+"""What is read of a video whose source failed often, before a whole copy is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,25 @@ class DeliveryPorts:
     clock: Clock = clock
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """What one attempt gave so far: copies by number, and the error to show: the source's before ours."""
+
+    videos: dict[int, Video]
+    error: DeliveryError | None = None
+    whole_copies: int = 0
+
+    def fail(self, error: DeliveryError) -> None:
+        if self.error is None or isinstance(error, BadSourceError):
+            self.error = error
+
+
 def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline: float) -> Task | None:
     """Deliver one task; the task as it stands after, None if there is no such task.
 
     `again` says that an earlier try may have stored something: then the bucket is asked first. `deadline`, on the
-    monotonic clock, is when a copy under way must have ended. A failed delivery is recorded, due again by its own
-    backoff; nothing is raised for it.
+    monotonic clock, is when a copy under way must have ended. Videos that came are kept, whatever became of the others.
+    A failed delivery is recorded, due again by its own backoff; nothing is raised for it.
     """
     task = ports.store.get(task_id)
     if task is None:
@@ -53,65 +73,98 @@ def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline:
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
     if task.status is not Status.GENERATED:
         return task
+    attempt = _Attempt({})
     try:
-        videos = _copy(task, ports, again=again or task.delivery_requests > 0, deadline=deadline)
+        _copy(task, attempt, ports, again=again or task.delivery is not None, deadline=deadline)
     except DeliveryError as error:
-        return _failed(task, error, ports)
+        attempt.fail(error)
+    return _record(task, attempt, ports)
+
+
+def _copy(task: Task, attempt: _Attempt, ports: DeliveryPorts, *, again: bool, deadline: float) -> None:
+    keys = {
+        number: video_key(task.tenant_id, task.task_id, task.created_at, number)
+        for number in range(1, task.expected_videos + 1)
+    }
+    if again:
+        for number, key in keys.items():
+            if (found := ports.archive.find(key)) is not None:
+                attempt.videos[number] = _numbered(found, number)
+    missing = [number for number in keys if number not in attempt.videos]
+    if not missing:
+        return
+    links = _fresh_links(task, ports)
+    for number in missing:
+        url = links[number - 1]
+        if url is None:
+            attempt.fail(BadSourceError("link_missing", "The provider shows fewer videos than before."))
+            continue
+        try:
+            attempt.videos[number] = _numbered(_copy_one(task, url, keys[number], attempt, ports, deadline), number)
+        except DeliveryError as error:
+            attempt.fail(error)
+
+
+def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, ports: DeliveryPorts, deadline: float) -> Video:
+    """Copy one video. A source that failed often must show good first bytes before it is read whole."""
+    if delivery.only_first_range(task) or not delivery.whole_copies_left(task):
+        with ports.source.open(url, deadline=deadline, first_bytes=FIRST_BYTES) as stream:
+            VideoProof().feed(stream.read(FIRST_BYTES))
+        if not delivery.whole_copies_left(task):
+            raise BadSourceError(
+                "copies_used_up", f"{delivery.MAX_WHOLE_COPIES} copies broke off: the operator may ask for another."
+            )
+    opened = False
+    try:
+        with ports.source.open(url, deadline=deadline) as stream:
+            opened = True
+            return ports.archive.store(key, stream)
+    except DeliveryError as error:
+        attempt.whole_copies += opened and _is_the_sources(error)
+        raise
+
+
+def _numbered(video: Video, number: int) -> Video:
+    return replace(video, number=number)
+
+
+def _fresh_links(task: Task, ports: DeliveryPorts) -> Sequence[str | None]:
+    """A fresh link for each video, in the order of the task's videos; None where the provider shows none."""
+    try:
+        urls = read_remote_task(task, ports.provider).video_urls
+    except RemoteTaskNotFoundError as error:
+        raise BadSourceError("video_lost", "The provider no longer knows this task.") from error
+    except (ProviderUnavailableError, ConfigurationError) as error:
+        raise DeliveryInterruptedError("link_missing", str(error)) from error
+    return delivery.links_in_order(task, [(link_digest(url), url) for url in urls])
+
+
+def _is_the_sources(error: DeliveryError) -> bool:
+    return isinstance(error, BadSourceError) or error.code.startswith("source_")
+
+
+def _record(task: Task, attempt: _Attempt, ports: DeliveryPorts) -> Task:
+    videos = tuple(attempt.videos[number] for number in sorted(attempt.videos))
+    error, jitter = attempt.error, spread()
+    bad = isinstance(error, BadSourceError)
+    if error is not None:
+        logger.warning("delivery_failed", code=error.code, reason=error.message, bad_source=bad)
+        count(Metric.DELIVERY_BAD_SOURCE if bad else Metric.DELIVERY_INTERRUPTED)
+        gauge(Metric.OLDEST_GENERATED_SECONDS, (ports.clock() - (task.generated_at or task.created_at)) // 1000)
     delivered = record_change(
         ports.store,
         task,
-        lambda there: lifecycle.record_delivery(there, videos, now=ports.clock(), policy=ports.policy),
-    )
-    logger.info("videos_copied", videos=len(videos), bytes=sum(video.size for video in videos))
-    return delivered
-
-
-def _copy(task: Task, ports: DeliveryPorts, *, again: bool, deadline: float) -> tuple[Video, ...]:
-    keys = [
-        video_key(task.tenant_id, task.task_id, task.created_at, number)
-        for number in range(1, sum(output.videos for output in task.outputs) + 1)
-    ]
-    stored = [ports.archive.find(key) if again else None for key in keys]
-    if all(stored):
-        return tuple(video for video in stored if video)
-    urls = _fresh_links(task, len(keys), ports)
-    return tuple(
-        there or _copy_one(url, key, ports, deadline) for there, url, key in zip(stored, urls, keys, strict=True)
-    )
-
-
-def _copy_one(url: str, key: str, ports: DeliveryPorts, deadline: float) -> Video:
-    with ports.source.open(url, deadline=deadline) as stream:
-        return ports.archive.store(key, stream)
-
-
-def _fresh_links(task: Task, wanted: int, ports: DeliveryPorts) -> tuple[str, ...]:
-    try:
-        links = ports.provider.read(task.remote_id or "").video_urls
-    except (ProviderUnavailableError, ConfigurationError) as error:
-        raise _link_missing(task, str(error), ports) from error
-    if len(links) < wanted:
-        raise _link_missing(task, "The provider shows fewer videos than before.", ports)
-    return links[:wanted]
-
-
-def _link_missing(task: Task, reason: str, ports: DeliveryPorts) -> DeliveryError:
-    """No fresh link: tried again for as long as a late video would be, then counted against the source."""
-    if ports.clock() > ports.policy.late_until(task.deadline_at):
-        return BadSourceError("video_lost", "The provider no longer shows this task's videos.")
-    return DeliveryInterruptedError("link_missing", reason)
-
-
-def _failed(task: Task, error: DeliveryError, ports: DeliveryPorts) -> Task:
-    bad = isinstance(error, BadSourceError)
-    logger.warning("delivery_failed", code=error.code, reason=error.message, bad_source=bad)
-    count(Metric.DELIVERY_BAD_SOURCE if bad else Metric.DELIVERY_INTERRUPTED)
-    fault = TaskError(error.code, error.message) if bad else None
-    jitter = spread()
-    return record_change(
-        ports.store,
-        task,
-        lambda there: lifecycle.record_delivery_fault(
-            there, fault, now=ports.clock(), jitter=jitter, policy=ports.policy
+        lambda current: delivery.record_copies(
+            current,
+            videos,
+            TaskError(error.code, error.message) if error else None,
+            source_fault=bad,
+            whole_copies=attempt.whole_copies,
+            now=ports.clock(),
+            jitter=jitter,
+            policy=ports.policy,
         ),
     )
+    if delivered.status is Status.COMPLETED:
+        logger.info("videos_copied", videos=len(videos), bytes=sum(video.size for video in videos))
+    return delivered

@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vidu_relay.domain.snapshot import ProviderSnapshot
-from vidu_relay.domain.submission import claim_of_task
+from vidu_relay.domain.snapshot import CallbackReport, ProviderSnapshot
+from vidu_relay.domain.submission import shared_token
 from vidu_relay.domain.task import Attempt
 
-__all__ = ["Clock", "Provider", "clock", "new_claim", "spread"]
+__all__ = ["Clock", "Provider", "clock", "new_token", "spread"]
 
 
 class Provider(Protocol):
     """A video provider. See `adapters.provider_vidu` for what its methods raise.
 
-    `mark` comes back with every `read` where the provider echoes something of ours.
+    `mark` comes back with every `read` where the provider echoes something of ours. `read_callback` never raises;
+    `refresh_key` reads the secret again and says whether the key has changed.
     """
 
     name: str
@@ -31,6 +32,10 @@ class Provider(Protocol):
 
     def cancel(self, remote_id: str) -> None: ...
 
+    def read_callback(self, body: bytes) -> CallbackReport: ...
+
+    def refresh_key(self) -> bool: ...
+
 
 Clock = Callable[[], int]
 
@@ -40,10 +45,10 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_claim(before: Attempt | None = None) -> str:
-    """A random mark for a create attempt. The attempts of one task keep what stands before the dot of the first."""
+def new_token(before: Attempt | None = None) -> str:
+    """A random token for a create attempt. The attempts of one task keep what stands before the dot of the first."""
     fresh = secrets.token_urlsafe(9)
-    return f"{claim_of_task(before)}.{fresh}" if before else fresh
+    return f"{shared_token(before)}.{fresh}" if before else fresh
 
 
 def spread() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from vidu_relay.adapters.event_bus import Event, EventBus
-from vidu_relay.adapters.task_store import task_from_image
+from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task

@@ -1,7 +1,7 @@
-"""Answer the doorbell: verify who rings, then read from the provider what happened.
+"""Answer a callback: verify the caller, then read from the provider what happened.
 
-Nothing in the body changes state. It may only tell us that a look is not needed (`processing`, known already), that
-an end is near (a claim of an end which the read does not show yet), or under which id a lost create can be found.
+Nothing in the body changes state. It may only tell that no read is needed (`processing`, known already), that an end is
+near (one that the read does not show yet), or under which id an unconfirmed create can be found.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from vidu_relay.domain.errors import (
     ConfigurationError,
     ProviderUnavailableError,
 )
-from vidu_relay.domain.identifiers import TASK_ID, is_remote_id
+from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.outbound.reply_fields import json_object, text
-from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
 from vidu_relay.usecases.ports import Clock, Provider, clock
+from vidu_relay.usecases.read_remote_task import read_remote_task
+from vidu_relay.usecases.reconcile_task import reconcile_task
 from vidu_relay.usecases.record_change import record_change
-from vidu_relay.usecases.watch_now import DONE, watch_now
+from vidu_relay.usecases.start_polling import DONE, start_polling
 
 __all__ = ["Callback", "CallbackPorts", "receive_callback"]
 
-ENDS = frozenset({"completed", "success", "failed"})
-RUNNING = frozenset({"processing", "in_progress"})
-CLAIM_IDS = ("id", "task_id")
+ENDS = frozenset({ProgressState.SUCCEEDED, ProgressState.FAILED, ProgressState.CANCELED})
 
 SignatureMode = Literal["off", "verify-if-present", "require"]
 
@@ -71,20 +70,12 @@ class CallbackPorts:
     fresh_signature_keys: Callable[[], tuple[str, ...]] = tuple
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """What a body says. Worth nothing as evidence."""
-
-    state: str | None = None
-    ids: tuple[str, ...] = ()
-
-
 def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
     """Handle one callback; the task as it stands after.
 
     Raises `CallbackRefusedError` if the caller proves nothing, and `AttemptUnderwayError` if the create call of a
-    task without a remote id may still be running: the provider should ring again then, and if it does not, the id it
-    named is looked up by the next check.
+    task without a remote id may still be running: the provider should call again then, and if it does not, the next
+    check reads the id that the callback named.
     """
     _verify(callback, ports)
     task = ports.store.get(callback.task_id)
@@ -93,26 +84,27 @@ def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
     if task.status in DONE:
         return task
-    claim = _read_claim(callback.body)
+    report = ports.provider.read_callback(callback.body)
     if task.remote_id is None:
-        return _adopt(task, claim, ports)
-    if claim.state in RUNNING and task.status is Status.PROCESSING:
+        return _reconcile(task, report, ports)
+    running = report.state is ProgressState.PROCESSING
+    if running and task.status is Status.PROCESSING:
         return task
     try:
-        snapshot = ports.provider.read(task.remote_id)
+        snapshot = read_remote_task(task, ports.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("read_back_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
-        return task if claim.state in RUNNING else _watch_now(task, ports)
+        return task if running else _start_polling(task, ports)
     settled = record_change(
         ports.store,
         task,
-        lambda there: lifecycle.apply_snapshot(
-            there, snapshot, now=ports.clock(), source="callback", policy=ports.policy
+        lambda current: lifecycle.apply_snapshot(
+            current, snapshot, now=ports.clock(), source="callback", policy=ports.policy
         ),
     )
-    if claim.state in ENDS and settled.status in (Status.SUBMITTED, Status.PROCESSING):
-        return _watch_now(settled, ports)
+    if report.state in ENDS and settled.status in (Status.SUBMITTED, Status.PROCESSING):
+        return _start_polling(settled, ports)
     return settled
 
 
@@ -152,15 +144,17 @@ def _fault_of_signature(callback: Callback, ports: CallbackPorts, keys: tuple[st
     return None
 
 
-def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
-    """A task without a remote id: keep the hint, and look for it now if no create call can be running."""
+def _reconcile(task: Task, report: CallbackReport, ports: CallbackPorts) -> Task:
+    """A task without a remote id: keep the candidates, and read them now if no create call can be running."""
     over = lifecycle.attempt_is_over(task, ports.clock())
-    task = record_change(ports.store, task, lambda there: lifecycle.note_hints(there, claim.ids, now=ports.clock()))
+    task = record_change(
+        ports.store, task, lambda current: lifecycle.note_candidates(current, report.ids, now=ports.clock())
+    )
     if not over:
         raise AttemptUnderwayError(task.task_id)
-    return adopt_lost_task(
+    return reconcile_task(
         task,
-        tuple(dict.fromkeys((*claim.ids, *task.hints))),
+        tuple(dict.fromkeys((*report.ids, *task.candidate_ids))),
         store=ports.store,
         provider=ports.provider,
         policy=ports.policy,
@@ -169,17 +163,6 @@ def _adopt(task: Task, claim: _Claim, ports: CallbackPorts) -> Task:
     )
 
 
-def _watch_now(task: Task, ports: CallbackPorts) -> Task:
-    """The provider says it is over and its API does not show it: look again soon, and until it does."""
-    return watch_now(task, store=ports.store, poller=ports.poller, clock=ports.clock)
-
-
-def _read_claim(body: bytes) -> _Claim:
-    """What the body says, from `status` or `state` and `id` or `task_id`. Never raises: nonsense claims nothing.
-
-    An id may be a number and stand inside a wrapper, as in the replies to our own calls.
-    """
-    content = json_object(body, CLAIM_IDS) or {}
-    state = next((content[name] for name in ("state", "status") if isinstance(content.get(name), str)), None)
-    ids = dict.fromkeys(found for name in CLAIM_IDS if (found := text(content.get(name))) and is_remote_id(found))
-    return _Claim(state.lower() if state else None, tuple(ids))
+def _start_polling(task: Task, ports: CallbackPorts) -> Task:
+    """The provider reports an end that its API does not show: check soon, and until it does."""
+    return start_polling(task, store=ports.store, poller=ports.poller, clock=ports.clock)

@@ -1,34 +1,42 @@
-"""Accept a request, whichever door it came by: one record, at most one create call, whatever is repeated."""
+"""Accept a request, from whichever entry point: one record, at most one create call, whatever is repeated."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError
-from vidu_relay.domain.identifiers import fingerprint, request_key, task_id_for_key, task_id_from_random
-from vidu_relay.domain.lifecycle import begin_attempt, never_begun, new_task
+from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
+from vidu_relay.domain.identifiers import request_digest, request_key, task_id_for_key, task_id_from_random
 from vidu_relay.domain.request import VideoRequest
+from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
-from vidu_relay.usecases.attempt_submission import SubmissionPorts, attempt_submission
+from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft
+from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
 from vidu_relay.usecases.check_images import ImageCheck, check_images
-from vidu_relay.usecases.ports import new_claim
 from vidu_relay.usecases.present_images import store_images
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.start_polling import start_polling
 
-__all__ = ["CREATE_CALL_MS", "MAX_KEY_CHARACTERS", "check_idempotency_key", "submit_task"]
+__all__ = ["MAX_KEY_CHARACTERS", "Acceptance", "check_idempotency_key", "submit_task"]
 
 MAX_KEY_CHARACTERS = 255
 
-CREATE_CALL_MS = 20_000
-"""How long a caller must live on for a create call: it ends within 18 s, the rest is for the writes around it."""
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What accepting a request needs, besides the create call. `poller` starts checks that need not wait."""
+
+    quota: DailyQuota
+    archive: RequestArchive
+    images: ImageCheck
+    poller: TaskPoller
+    submission: SubmissionPorts
 
 
 def check_idempotency_key(key: str | None) -> None:
@@ -41,110 +49,112 @@ def check_idempotency_key(key: str | None) -> None:
 
 def submit_task(
     request: VideoRequest,
+    acceptance: Acceptance,
     *,
     tenant_id: str,
     idempotency_key: str | None,
     daily_cap: int,
-    quota: DailyQuota,
-    archive: RequestArchive,
-    images: ImageCheck,
-    ports: SubmissionPorts,
+    time_left: TimeLeft,
     source: str = "http",
-    queued: bool = False,
-    time_is_short: Callable[[], bool] = lambda: False,
+    message_id: str | None = None,
 ) -> Task:
-    """Record the task, then create it at the provider; the task as it stands after.
+    """Record the task as `accepted`, then begin its create call; the task as it stands after.
 
-    `source` is the door, for the task's history. A `queued` request, one whose message comes again if this call dies,
-    is recorded in `accepted` first: until its create call is begun, a repetition or a check may go on with it. Its
-    caller has looked at the idempotency key, which may be one of our own (`own_key`).
+    `source` is the entry point, for the task's history. `message_id` names the message that the request came from, None
+    for HTTP: then a client waits, and a create body over 1 MB is left to a check that starts at once. So is a call for
+    which the function has no time.
 
-    `time_is_short` says whether the caller may be cut off in the middle of a create call, after which nobody would know
-    what became of it: then the call is not begun, and the task is left in `accepted` for a check to submit.
-
-    The same key with the same request gives the same task, without a second write or call, and does not count towards
-    the tenant's `daily_cap`; its images are not looked at again. Raises, before anything is recorded,
-    `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images that cannot be
-    used (`check_images`), `DailyCapReachedError`, and `ConfigurationError` if a secret is missing.
+    The same key with the same request gives the same task, without a second record or place of the tenant's
+    `daily_cap`; its images are not checked again, and its create call is begun only if none was. Raises, before
+    anything is recorded, `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for
+    images that cannot be used (`check_images`) and `DailyCapReachedError`; `ConfigurationError` if a secret is missing.
     """
-    if not queued:
-        check_idempotency_key(idempotency_key)
+    ports = acceptance.submission
     ports.ready()
-    given = request.given()
-    mark = fingerprint(given)
+    digest = request_digest(request.given())
     task_id = (
         task_id_for_key(tenant_id, idempotency_key)
         if idempotency_key is not None
         else task_id_from_random(secrets.token_bytes(16))
     )
     logger.append_keys(task_id=task_id, tenant_id=tenant_id)
-    there = ports.store.get(task_id) if idempotency_key is not None else None
-    if there:
-        repeated = _repeated(there, tenant_id, mark)
-        return _go_on(repeated, request.for_archive(), ports, time_is_short) if queued else repeated
-    checked = check_images(request, tenant_id, images)
-    now = ports.clock()
+    current = ports.store.get(task_id) if idempotency_key is not None else None
+    if current is None:
+        current = _accept(
+            request, digest, acceptance, tenant_id, task_id, daily_cap=daily_cap, source=source, message_id=message_id
+        )
+    else:
+        _check_repetition(current, tenant_id, digest)
+    waiting = message_id is None
+    task = begin_submission(
+        current,
+        request.for_archive(),
+        ports,
+        allowed=lambda task: lifecycle.may_begin(task, ports.clock()),
+        time_left=time_left,
+        largest_body=MAX_WAITING_BODY_BYTES if waiting else None,
+    )
+    if task.status is Status.ACCEPTED and lifecycle.may_begin(task, ports.clock()) and task.paused_since is None:
+        return _hand_over(task, acceptance)
+    return task
+
+
+def _accept(
+    request: VideoRequest,
+    digest: str,
+    acceptance: Acceptance,
+    tenant_id: str,
+    task_id: str,
+    *,
+    daily_cap: int,
+    source: str,
+    message_id: str | None,
+) -> Task:
+    """Check the images, take a place of the daily cap and record the task; the task as recorded."""
+    ports, quota, now = acceptance.submission, acceptance.quota, acceptance.submission.clock()
+    checked = check_images(request, tenant_id, acceptance.images)
     try:
         quota.take(tenant_id, daily_cap, now)
     except DailyCapReachedError:
         # the last place may just have gone to this very request, sent twice at the same moment
-        there = ports.store.get(task_id) if idempotency_key is not None else None
-        if there is None:
+        current = ports.store.get(task_id)
+        if current is None:
             raise
-        return _repeated(there, tenant_id, mark)
+        _check_repetition(current, tenant_id, digest)
+        return current
     record, reduced = request.for_record()
-    whole = request.for_archive()
-    key = request_key(tenant_id, task_id, mark) if reduced else None
-    store_images(given, tenant_id, task_id, ports.images)
+    key = request_key(tenant_id, task_id, digest) if reduced else None
+    store_images(request.given(), tenant_id, task_id, ports.images)
     if key:
-        archive.put(key, whole)
-    begin = partial(
-        new_task,
+        acceptance.archive.put(key, request.for_archive())
+    task = lifecycle.new_task(
         task_id=task_id,
         tenant_id=tenant_id,
         provider=ports.provider.name,
         request=record,
         request_key=key,
+        request_digest=digest,
         image_versions=checked.versions,
-        fingerprint=mark,
-        claim=new_claim(),
         now=now,
         source=source,
         policy=ports.policy,
+        message_id=message_id,
     )
-    task = begin(queued=queued)
-    sent = whole if queued else ports.present(task, whole)
-    left = not queued and time_is_short()
-    if left:
-        task = begin(queued=True)
-    recorded = ports.store.create(task)
-    if recorded.attempt is None or task.attempt is None or recorded.attempt.claim != task.attempt.claim:
-        # two submits with one key at the same moment: the other one counts
+    recorded, ours = ports.store.create(task)
+    if not ours:  # two submits with one key at the same moment: the other one counts
         _give_back(quota, tenant_id, now)
-        return _repeated(recorded, tenant_id, mark)
-    if left:
-        logger.warning("submission_left_for_later")
-        return recorded
-    return _go_on(recorded, whole, ports, time_is_short) if queued else attempt_submission(recorded, sent, ports)
+        _check_repetition(recorded, tenant_id, digest)
+    return recorded
 
 
-def _go_on(task: Task, whole: Mapping[str, Any], ports: SubmissionPorts, time_is_short: Callable[[], bool]) -> Task:
-    """Begin the create call of a queued task, unless somebody else has; the task as it stands after."""
-    claim, now = new_claim(task.attempt), ports.clock()
-    if not never_begun(task, now):
+def _hand_over(task: Task, acceptance: Acceptance) -> Task:
+    """Start the check that begins the create call; should that fail, the sweep starts it."""
+    ports = acceptance.submission
+    try:
+        return start_polling(task, store=ports.store, poller=acceptance.poller, clock=ports.clock)
+    except (ClientError, BotoCoreError, StaleTaskError):
+        logger.exception("check_not_started")
         return task
-    sent = ports.present(task, whole)
-    if time_is_short():
-        logger.warning("submission_left_for_later")
-        return task
-    begun = record_change(
-        ports.store,
-        task,
-        lambda there: begin_attempt(there, claim=claim, now=now) if never_begun(there, now) else there,
-    )
-    if begun.attempt is None or begun.attempt.claim != claim:
-        return begun
-    return attempt_submission(begun, sent, ports)
 
 
 def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:
@@ -154,8 +164,7 @@ def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:
         logger.warning("place_not_given_back")  # one place fewer until midnight; the answer is right all the same
 
 
-def _repeated(recorded: Task, tenant_id: str, mark: str) -> Task:
-    if recorded.tenant_id != tenant_id or recorded.fingerprint != mark:
+def _check_repetition(current: Task, tenant_id: str, digest: str) -> None:
+    if current.tenant_id != tenant_id or current.request_digest != digest:
         raise IdempotencyConflictError
     logger.info("task_repeated")
-    return recorded

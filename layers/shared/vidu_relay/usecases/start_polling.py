@@ -1,4 +1,4 @@
-"""Look at a task again soon: something is known to have happened that the provider's API does not show yet."""
+"""Start `poll_task` for a task at once: a check is needed before the sweep would find it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from vidu_relay.domain.task import Task
 from vidu_relay.usecases.ports import Clock
 from vidu_relay.usecases.record_change import record_change
 
-__all__ = ["DONE", "watch_now"]
+__all__ = ["DONE", "start_polling"]
 
 DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
 """The states in which the provider has nothing more to tell."""
 
 
-def watch_now(task: Task, *, store: TaskStore, poller: TaskPoller, clock: Clock) -> Task:
-    """Take the lease and start `poll_task`, which looks until it is over; the task as it stands after."""
+def start_polling(task: Task, *, store: TaskStore, poller: TaskPoller, clock: Clock) -> Task:
+    """Take the lease and start an execution, which checks until it is over; the task as it stands after."""
     leased = record_change(
-        store, task, lambda there: lifecycle.take_lease(there, now=clock()) if there.status not in DONE else there
+        store,
+        task,
+        lambda current: lifecycle.take_lease(current, now=clock()) if current.status not in DONE else current,
     )
     if leased.status not in DONE:
         poller.start(leased.task_id, leased.lease)

@@ -1,0 +1,114 @@
+"""A task as a DynamoDB item, and back.
+
+The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
+its default is left out. `owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from vidu_relay.domain.snapshot import TaskError, Usage
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Attempt, Candidate, Delivery, HistoryEntry, Output, Refusal, Task, Video
+
+__all__ = ["DUE_SHARDS", "TASK_PREFIX", "task_from_image", "to_item"]
+
+TASK_PREFIX = "task#"
+DUE_SHARDS = 8
+"""Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
+
+NOT_OF_A_TASK = ("stamp", "due_shard")
+"""Attributes of an item that the table needs and a task does not have."""
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def task_from_image(item: Mapping[str, Any]) -> Task:
+    """A task from its DynamoDB item or stream image."""
+    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    attempt = plain.pop("attempt", None)
+    delivery = plain.pop("delivery", None)
+    for name in NOT_OF_A_TASK:
+        plain.pop(name, None)
+    return Task(
+        task_id=plain.pop("pk").removeprefix(TASK_PREFIX),
+        tenant_id=plain.pop("owner"),
+        status=Status(plain.pop("status")),
+        attempt=_attempt(attempt) if attempt else None,
+        aliases=tuple(plain.pop("aliases", ())),
+        candidates=tuple(Candidate(**candidate) for candidate in plain.pop("candidates", ())),
+        image_versions=tuple(plain.pop("image_versions", ())),
+        error=_error(plain.pop("error", None)),
+        delivery=Delivery(**{**delivery, "last_error": _error(delivery.get("last_error"))}) if delivery else None,
+        outputs=tuple(
+            Output(o.get("task_id"), o.get("task_status"), tuple(o["links"])) for o in plain.pop("outputs", ())
+        ),
+        usage=Usage(**usage) if (usage := plain.pop("usage", None)) is not None else None,
+        videos=tuple(_video(video) for video in plain.pop("videos", ())),
+        history=tuple(HistoryEntry(e["at"], Status(e["status"]), e["source"]) for e in plain.pop("history")),
+        **plain,
+    )
+
+
+def to_item(task: Task) -> dict[str, Any]:
+    plain = _shown(task)
+    plain["pk"] = TASK_PREFIX + plain.pop("task_id")
+    plain["owner"] = plain.pop("tenant_id")
+    plain.pop("due_since", None)  # the sweep alone writes it: every other write means that a check has followed
+    if task.due_at is not None:
+        plain["due_shard"] = str(zlib.crc32(task.task_id.encode()) % DUE_SHARDS)
+    return {name: _serialize(value) for name, value in plain.items()}
+
+
+def _shown(value: Any) -> Any:
+    """A value of the domain as DynamoDB's serializer takes it; a field that has its default is left out.
+
+    A fraction is stored as text (`duration_seconds`): the serializer takes no `float`.
+    """
+    if isinstance(value, Status):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        given = ((field, getattr(value, field.name)) for field in fields(value))
+        return {field.name: _shown(content) for field, content in given if content != field.default}
+    if isinstance(value, tuple):
+        return [_shown(part) for part in value]
+    return str(value) if isinstance(value, float) else value
+
+
+def _plain(value: Any) -> Any:
+    """What the deserializer gave, with whole numbers as `int`."""
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list():
+            return [_plain(part) for part in value]
+        case _:
+            return value
+
+
+def _attempt(content: Mapping[str, Any]) -> Attempt:
+    refusal = content.get("refusal")
+    kept = None
+    if refusal is not None:
+        wait = refusal.get("retry_after_seconds")
+        kept = Refusal(_error(refusal.get("error")), float(wait) if wait is not None else None)
+    return Attempt(content["token"], content["started_at"], content.get("ended_at"), kept)
+
+
+def _error(content: Mapping[str, Any] | None) -> TaskError | None:
+    return TaskError(**content) if content else None
+
+
+def _video(content: Mapping[str, Any]) -> Video:
+    duration = content.get("duration_seconds")
+    return Video(**{**content, "duration_seconds": float(duration) if duration is not None else None})

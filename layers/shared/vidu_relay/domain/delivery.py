@@ -1,0 +1,151 @@
+"""Every change of a task while its videos are copied, as pure functions. `now` is in milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vidu_relay.domain.lifecycle import enter, settle
+from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import DELIVERY_DELAYED, Delivery, HistoryEntry, Task, Video
+from vidu_relay.domain.watching import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS, WatchPolicy
+
+__all__ = [
+    "DELAYED_AFTER",
+    "MAX_WHOLE_COPIES",
+    "expire_delivery",
+    "links_in_order",
+    "only_first_range",
+    "record_copies",
+    "record_delivery_request",
+    "reopen",
+    "whole_copies_left",
+]
+
+DELAYED_AFTER = 5
+"""After so many failed attempts `VideoTaskDeliveryDelayed` is published. A source that failed so often is asked hourly,
+and for the first bytes of the video before the whole."""
+
+MAX_WHOLE_COPIES = 12
+"""How many copies that a source broke off are paid for in traffic. Then only the first bytes are asked for, until the
+operator asks for the copy (`relay task deliver`)."""
+
+
+def only_first_range(task: Task) -> bool:
+    """Whether the source failed so often that its first bytes must be good before a whole copy is tried."""
+    return task.delivery is not None and task.delivery.source_faults >= DELAYED_AFTER
+
+
+def whole_copies_left(task: Task) -> bool:
+    """Whether another whole copy may be tried."""
+    return task.delivery is None or task.delivery.whole_copies < MAX_WHOLE_COPIES
+
+
+def links_in_order(task: Task, links: Sequence[tuple[str, str]]) -> list[str | None]:
+    """The fresh links (digest and URL, as the provider lists them) in the order of the task's videos.
+
+    A video keeps its number by the digest of its link's path. Links whose paths are new take the numbers that are left,
+    in their order. None where the provider shows no link any more.
+    """
+    wanted = [digest for output in task.outputs for digest in output.links]
+    left = list(links)
+    found: list[str | None] = []
+    for digest in wanted:
+        known = next((link for link in left if link[0] == digest), None)
+        if known:
+            left.remove(known)
+        found.append(known[1] if known else None)
+    new = iter([url for digest, url in left])
+    return [url if url is not None else next(new, None) for url in found]
+
+
+def record_delivery_request(task: Task, *, now: int, wait_ms: int) -> Task:
+    """A copy was asked for; due again when that one should long have ended."""
+    if task.status is not Status.GENERATED:
+        return task
+    delivery = task.delivery or Delivery()
+    return replace(
+        task,
+        delivery=replace(delivery, requests=delivery.requests + 1),
+        due_at=now + max(wait_ms, DELIVERY_GRACE_MS),
+    )
+
+
+def record_copies(
+    task: Task,
+    videos: tuple[Video, ...],
+    error: TaskError | None,
+    *,
+    source_fault: bool,
+    whole_copies: int,
+    now: int,
+    jitter: float,
+    policy: WatchPolicy,
+) -> Task:
+    """What an attempt to copy gave: the videos that are in our bucket by now, and what failed.
+
+    - Every video is there → `completed`.
+    - Else the videos that came are kept, and the task is due again after a backoff: doubling to 15 minutes, hourly once
+      the source failed five times.
+    - The fifth failure publishes `VideoTaskDeliveryDelayed`.
+    - After five failures, and for as long as a late video is waited for → `expired` (`video_unavailable`).
+
+    `source_fault` says that the source failed, not our side; `whole_copies` how many of the copies that the source
+    broke off had read more than first bytes.
+    """
+    if task.status is not Status.GENERATED:
+        return task
+    if len(videos) >= task.expected_videos:
+        return settle(replace(task, videos=videos, error=None), Status.COMPLETED, now, "delivery", policy)
+    before = task.delivery or Delivery()
+    delivery = replace(
+        before,
+        attempts=before.attempts + 1,
+        source_faults=before.source_faults + source_fault,
+        whole_copies=before.whole_copies + whole_copies,
+        last_error=error,
+    )
+    tried = replace(task, videos=videos, delivery=delivery, updated_at=now)
+    if delivery.attempts >= DELAYED_AFTER and now >= policy.copied_until(task.generated_at or task.created_at):
+        return expire_delivery(tried, now=now, policy=policy)
+    slow = delivery.source_faults >= DELAYED_AFTER
+    wait = SLOW_INTERVAL_MS if slow else policy.backoff_ms(max(before.attempts, before.requests), jitter)
+    waiting = replace(tried, due_at=now + wait)
+    if delivery.attempts >= DELAYED_AFTER and delivery.delayed_version is None:
+        version = waiting.version + 1
+        return replace(
+            waiting,
+            version=version,
+            delivery=replace(delivery, delayed_version=version),
+            history=(*waiting.history, HistoryEntry(now, Status.GENERATED, DELIVERY_DELAYED)),
+        )
+    return waiting
+
+
+def expire_delivery(task: Task, *, now: int, policy: WatchPolicy) -> Task:
+    """`generated` → `expired`: the videos could not be copied in all that time. Those that came are kept.
+
+    A later success that the provider shows, or the operator (`reopen`), still completes the task.
+    """
+    if task.status is not Status.GENERATED:
+        return task
+    last = task.delivery.last_error if task.delivery else None
+    reason = f" Last: {last.code}: {last.message}" if last else ""
+    error = TaskError(
+        "video_unavailable",
+        f"The provider made and billed this video, but it could not be copied.{reason} Ask the operator to try again.",
+    )
+    return settle(replace(task, error=error), Status.EXPIRED, now, "delivery", policy)
+
+
+def reopen(task: Task, *, now: int) -> Task:
+    """The operator asks for the copy: a fresh start, also for a task that expired with `video_unavailable`."""
+    if task.status is Status.EXPIRED and task.error is not None and task.error.code == "video_unavailable":
+        back = replace(enter(task, Status.GENERATED, now, "operator"), error=None, expires_at=None)
+    elif task.status is Status.GENERATED:
+        back = task
+    else:
+        return task
+    fresh = Delivery(delayed_version=task.delivery.delayed_version) if task.delivery else Delivery()
+    return replace(back, delivery=replace(fresh, requests=1), due_at=now + DELIVERY_GRACE_MS)

@@ -1,0 +1,144 @@
+"""Begin the create call of an accepted task: the one way to the provider, for every entry point and for checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vidu_relay.adapters.provider_pause import Pause
+from vidu_relay.adapters.tenant_directory import Door
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.errors import NotCreatedError
+from vidu_relay.domain.image_reference import S3_SCHEME, each_image, read_s3_uri
+from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.submission import provider_params, sent_bytes
+from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import PROBE_MS
+from vidu_relay.observability import logger
+from vidu_relay.outbound.provider_calls import create_seconds
+from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft, attempt_submission
+from vidu_relay.usecases.ports import new_token, spread
+from vidu_relay.usecases.record_change import record_change
+
+__all__ = ["MAX_WAITING_BODY_BYTES", "begin_submission"]
+
+MAX_WAITING_BODY_BYTES = 1_000_000
+"""A larger create body is never sent while an HTTP client waits for its answer."""
+
+WRITES_MS = 2_000
+"""What the writes around a create call may take besides it."""
+
+TENANT_DISABLED = TaskError(
+    "tenant_disabled", "The tenant was disabled before the task was submitted. Nothing was created."
+)
+BUCKET_TAKEN = TaskError(
+    "image_not_found", "A bucket of the request's images no longer belongs to the tenant. Nothing was created."
+)
+
+
+def begin_submission(
+    task: Task,
+    request: Mapping[str, Any],
+    ports: SubmissionPorts,
+    *,
+    allowed: Callable[[Task], bool],
+    time_left: TimeLeft,
+    largest_body: int | None = None,
+) -> Task:
+    """Write an attempt token and call the provider under it; the task as it stands after.
+
+    `request` is the task's whole request. `allowed` says whether the caller may begin the attempt, asked of the task as
+    it is in the moment of the write. Nothing is sent, and the task stays `accepted` or settles, where
+    - its tenant is disabled (`canceled`) or a bucket of its images is no longer the tenant's (`failed`),
+    - the provider refuses our account and it is not time for the next probe,
+    - the function has no time left for the call, asked before and after the token is written,
+    - the create body has more than `largest_body` bytes.
+    """
+    if not allowed(task):
+        return task
+    refused = _refused(task, request, ports)
+    if refused is not None:
+        return refused
+    pause = ports.pauses.find(ports.provider.name)
+    if pause is not None and pause.paused_since is not None and not _is_probe(pause, ports):
+        return _wait(task, pause, ports, allowed)
+    ports.ready()
+    sent = ports.present(task, request)
+    size = sent_bytes(provider_params(sent))
+    needed = int(create_seconds(size) * 1000) + WRITES_MS
+    if (largest_body is not None and size > largest_body) or time_left() < needed:
+        logger.info("submission_left_to_a_check", body_bytes=size)
+        return task
+    token, now = new_token(task.attempt), ports.clock()
+    begun = record_change(
+        ports.store,
+        task,
+        lambda current: lifecycle.begin_attempt(current, token=token, now=now) if allowed(current) else current,
+    )
+    if begun.attempt is None or begun.attempt.token != token:
+        return begun
+    if time_left() < needed:
+        return _not_begun(begun, token, ports)
+    return attempt_submission(begun, sent, ports, time_left=time_left, pause=pause)
+
+
+def _refused(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> Task | None:
+    """The task settled, where it may no longer be submitted; None where it may."""
+    tenant = ports.tenants.find_tenant(task.tenant_id)
+    if tenant is None or tenant.disabled:
+        logger.warning("submission_stopped", reason="tenant_disabled")
+        return record_change(
+            ports.store,
+            task,
+            lambda current: lifecycle.cancel_unsubmitted(
+                current, now=ports.clock(), policy=ports.policy, source="operator", error=TENANT_DISABLED
+            ),
+        )
+    buckets = {read_s3_uri(uri).bucket for _, uri in each_image(request) if uri.startswith(S3_SCHEME)}
+    for bucket in sorted(buckets - {ports.images.inbox}):
+        owner = ports.tenants.find_owner(Door.BUCKET, bucket)
+        if owner is None or owner.tenant_id != task.tenant_id:
+            logger.warning("submission_stopped", reason="bucket_not_owned", bucket=bucket)
+            return record_change(
+                ports.store,
+                task,
+                lambda current: lifecycle.reject_unsubmitted(
+                    current, BUCKET_TAKEN, now=ports.clock(), policy=ports.policy
+                ),
+            )
+    return None
+
+
+def _is_probe(pause: Pause, ports: SubmissionPorts) -> bool:
+    """Whether this create call is the one that finds out if the provider accepts our account again."""
+    now = ports.clock()
+    return now >= pause.probe_at and ports.pauses.take_probe(ports.provider.name, pause, next_at=now + PROBE_MS)
+
+
+def _wait(task: Task, pause: Pause, ports: SubmissionPorts, allowed: Callable[[Task], bool]) -> Task:
+    logger.warning("submission_paused", code=pause.error.code)
+    now, jitter = ports.clock(), spread()
+
+    def waiting(current: Task) -> Task:
+        if not allowed(current):
+            return current
+        backoff = now + ports.policy.backoff_ms(current.checks, jitter)
+        latest = ports.policy.paused_until(now if current.paused_since is None else current.paused_since)
+        at = min(max(pause.probe_at, backoff), max(now, latest))
+        return lifecycle.wait_for_account(current, now=now, at=at)
+
+    return record_change(ports.store, task, waiting)
+
+
+def _not_begun(task: Task, token: str, ports: SubmissionPorts) -> Task:
+    """The write of the token took the time that the call needs: nothing was sent."""
+    logger.warning("submission_left_to_a_check", reason="no_time_after_the_write")
+    error = NotCreatedError("no time was left for the create call")
+    jitter = spread()
+
+    def undone(current: Task) -> Task:
+        if current.attempt is None or current.attempt.token != token or current.attempt.ended_at is not None:
+            return current
+        return lifecycle.record_create_failure(current, error, now=ports.clock(), jitter=jitter, policy=ports.policy)
+
+    return record_change(ports.store, task, undone)

@@ -1,0 +1,94 @@
+"""Find the remote task whose id our create call did not learn: under a candidate id, proven by our own read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain import lifecycle
+from vidu_relay.domain.errors import (
+    ConfigurationError,
+    ProviderUnavailableError,
+    RemoteTaskClaimedError,
+    RemoteTaskNotFoundError,
+)
+from vidu_relay.domain.lifecycle import Match
+from vidu_relay.domain.snapshot import ProviderSnapshot
+from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.observability import Metric, count, logger
+from vidu_relay.usecases.ports import Clock, Provider, spread
+from vidu_relay.usecases.record_change import record_change
+
+__all__ = ["reconcile_task"]
+
+
+def reconcile_task(
+    task: Task,
+    ids: tuple[str, ...],
+    *,
+    store: TaskStore,
+    provider: Provider,
+    policy: WatchPolicy,
+    clock: Clock,
+    source: str,
+) -> Task:
+    """Attach the first of these remote tasks that is ours; the task as it stands after.
+
+    The caller has made sure that no create call of the task can still be running. A remote task is ours if the
+    provider's API reads it with our key, it fits the attempts (`lifecycle.match_candidate`), and no other task owns it.
+    It is owned under the ids that its reply names, so that another spelling of an id finds the same owner. An id that
+    is another task's is dropped; one that cannot be read, or proves nothing yet, is kept.
+    """
+    anothers: list[str] = []
+    missing: list[str] = []
+    for remote_id in ids:
+        try:
+            snapshot = provider.read(remote_id)
+        except RemoteTaskNotFoundError:
+            missing.append(remote_id)
+            continue
+        except (ProviderUnavailableError, ConfigurationError) as error:
+            logger.warning("candidate_not_readable", reason=str(error))
+            continue
+        match lifecycle.match_candidate(task, snapshot):
+            case Match.OURS:
+                try:
+                    return _attach(task, _named(snapshot), store, policy, clock, source)
+                except RemoteTaskClaimedError:
+                    logger.warning("candidate_is_owned", remote_id=remote_id)
+                    anothers.append(remote_id)
+            case Match.ANOTHERS:
+                anothers.append(remote_id)
+            case Match.UNPROVEN:
+                logger.warning("candidate_not_proven", remote_id=remote_id, clock_offset_ms=snapshot.clock_offset_ms)
+    count(Metric.CANDIDATE_NOT_RECONCILED)
+    jitter = spread()
+
+    def noted(current: Task) -> Task:
+        left = lifecycle.drop_candidates(current, tuple(anothers))
+        return lifecycle.note_missing(left, tuple(missing), now=clock(), jitter=jitter, policy=policy)
+
+    return record_change(store, task, noted)
+
+
+def _named(snapshot: ProviderSnapshot) -> ProviderSnapshot:
+    """The snapshot under the first id that its reply names."""
+    return replace(snapshot, remote_id=snapshot.named_ids[0]) if snapshot.named_ids else snapshot
+
+
+def _attach(
+    task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: WatchPolicy, clock: Clock, source: str
+) -> Task:
+    def attached(current: Task) -> Task:
+        token = current.attempt.token if current.attempt else None
+        ours = task.attempt is not None and token == task.attempt.token
+        if current.status not in lifecycle.UNCONFIRMED or current.remote_id is not None or not ours:
+            return current  # known by now, or settled, or another attempt has begun
+        return lifecycle.record_created(current, snapshot, now=clock(), source=source, policy=policy)
+
+    changed = record_change(store, task, attached)
+    if changed.remote_id == snapshot.remote_id:
+        logger.info("unconfirmed_create_reconciled", remote_id=snapshot.remote_id)
+        count(Metric.UNCONFIRMED_CREATE_RECONCILED)
+    return changed
