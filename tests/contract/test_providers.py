@@ -11,12 +11,15 @@ from tests.contract.socket_server import SocketServer, answers
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import (
+    AccountRefusedError,
     CancelNotSupportedError,
     CancelRefusedError,
     CreateAmbiguousError,
+    CreateError,
     CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
+    RemoteTaskNotFoundError,
 )
 from vidu_relay.domain.request import MODEL
 from vidu_relay.domain.snapshot import ProgressState
@@ -132,24 +135,51 @@ def test_a_throttled_call_created_nothing_and_says_when_to_come_back(
     assert creates(simulator) == 1
 
 
-@pytest.mark.parametrize("form", ["envelope", "flat", "string", "object", "html", "text", "empty"])
+FORMS = ["envelope", "flat", "string", "object", "html", "text", "empty"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_clear_refusal_is_final_in_every_form(simulator: Simulator, provider: AnyProvider, form: str) -> None:
-    simulator.script({"create": {"reject": {"status": 402, "form": form, "code": 40201, "message": "no credits"}}})
+    simulator.script({"create": {"reject": {"status": 422, "form": form, "code": 42201, "message": "too small"}}})
     with pytest.raises(CreateRejectedError) as caught:
         create(provider)
     assert simulator.tasks() == []
+    assert caught.value.code
+    assert caught.value.message
     if isinstance(provider, GatewayProvider) and form in ("envelope", "object"):
-        assert (caught.value.code, caught.value.message) == ("40201", "no credits")
-    else:
-        assert caught.value.code
-        assert caught.value.message
+        assert (caught.value.code, caught.value.message) == ("42201", "too small")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_empty_balance_refuses_the_account_in_every_form(
+    simulator: Simulator, provider: AnyProvider, form: str
+) -> None:
+    simulator.script({"create": {"reject": {"status": 402, "form": form, "code": 40201, "message": "no credits"}}})
+    with pytest.raises(AccountRefusedError) as caught:
+        create(provider)
+    assert simulator.tasks() == []
+    assert caught.value.status == 402
+    assert caught.value.code
+    assert caught.value.message
 
 
 @pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_a_wrong_key_is_a_refusal_and_not_shown(simulator: Simulator, kind: type[AnyProvider]) -> None:
-    with pytest.raises(CreateRejectedError) as caught:
+def test_a_wrong_key_refuses_the_account_and_is_not_shown(simulator: Simulator, kind: type[AnyProvider]) -> None:
+    with pytest.raises(AccountRefusedError) as caught:
         create(client(kind, simulator, "wrong-key"))
+    assert caught.value.status == 401
     assert "wrong-key" not in f"{caught.value} {caught.value.message}"
+
+
+def test_a_rotated_key_is_found_by_a_refresh_and_the_call_made_again(simulator: Simulator) -> None:
+    keys = ["wrong-key"]
+    gateway = GatewayProvider(simulator.url, lambda: keys[-1], lambda used: keys[-1] != used)
+    with pytest.raises(AccountRefusedError):
+        create(gateway)
+    assert not gateway.refresh_key()
+    keys.append(simulator.api_key)
+    assert gateway.refresh_key()
+    assert create(gateway)
 
 
 def test_a_reply_without_an_id_created_nothing_where_the_page_says_so(
@@ -263,11 +293,27 @@ def test_a_code_that_is_no_verdict_is_known_as_a_number_too(
     snapshot = gateway.read(create(gateway))
     assert snapshot.error is not None
     assert snapshot.error.code == f"00{number}"
+    assert not snapshot.conclusive
 
 
-def test_an_id_nobody_knows_says_nothing(simulator: Simulator, provider: AnyProvider) -> None:
-    with pytest.raises(ProviderUnavailableError):
+def test_an_id_that_the_provider_does_not_know_is_not_found(simulator: Simulator, provider: AnyProvider) -> None:
+    with pytest.raises(RemoteTaskNotFoundError):
         provider.read("no-such-task")
+
+
+def test_a_read_with_a_wrong_key_is_no_word_about_the_task(simulator: Simulator, provider: AnyProvider) -> None:
+    remote_id = create(provider)
+    with pytest.raises(ProviderUnavailableError) as caught:
+        client(type(provider), simulator, "wrong-key").read(remote_id)
+    assert caught.type is ProviderUnavailableError
+
+
+def test_a_read_names_the_task_and_tells_the_provider_s_clock(simulator: Simulator, provider: AnyProvider) -> None:
+    remote_id = create(provider)
+    snapshot = provider.read(remote_id)
+    assert snapshot.named_ids == (remote_id,)
+    assert snapshot.clock_offset_ms is not None
+    assert abs(snapshot.clock_offset_ms) < 5_000
 
 
 @pytest.mark.parametrize(
@@ -278,6 +324,81 @@ def test_a_reply_cut_in_its_head_leaves_the_outcome_open(head: bytes, kind: type
     with SocketServer(answers(head)) as server, pytest.raises(CreateAmbiguousError):
         create(kind(server.origin, lambda: "key"))
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (b"429 Too Many Requests", NotCreatedError),
+        (b"400 Bad Request", CreateRejectedError),
+        (b"402 Payment Required", AccountRefusedError),
+        (b"500 Internal Server Error", CreateAmbiguousError),
+        (b"200 OK", CreateAmbiguousError),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_an_id_in_an_odd_create_reply_is_kept_as_a_candidate(
+    status: bytes, error: type[CreateError], kind: type[AnyProvider]
+) -> None:
+    """It may name the task that the call made and billed: a read tells."""
+    body = b'{"data": [{"id": "made-1"}], "error": {"id": "e"}, "request_id": "r"}'
+    head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    with SocketServer(answers(head + body)) as server, pytest.raises(error) as caught:
+        create(kind(server.origin, lambda: "key"))
+    assert (caught.type, caught.value.candidates) == (error, ("made-1",))
+
+
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_half_of_a_character_in_a_refusal_is_replaced(kind: type[AnyProvider]) -> None:
+    """A provider that cuts a text inside an emoji: the refusal is recorded like any other."""
+    body = rb'{"code": 400, "reason": "risk\ud83d", "message": "Prompt refused: a fox \ud83d"}'
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with SocketServer(answers(head + body)) as server, pytest.raises(CreateRejectedError) as caught:
+        create(kind(server.origin, lambda: "key"))
+    assert caught.value.message == "Prompt refused: a fox \ufffd"
+    caught.value.code.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (b'{"detail": "User is locked."}', "provider_error", "User is locked."),
+        (b'{"detail": [{"loc": ["body", "prompt"], "msg": "too long"}]}', "provider_error", "body.prompt: too long"),
+        (b'{"code": "10003", "msg": "too many"}', "10003", "too many"),
+        (b'{"error_code": 216100, "error_msg": "invalid param"}', "216100", "invalid param"),
+        (b'{"base_resp": {"status_code": 1026, "status_msg": "sensitive"}}', "1026", "sensitive"),
+        (b'{"code": 400, "reason": "FieldInvalid", "message": "m"}', "FieldInvalid", "m"),
+        (b"too long\nstack", "http_422", "The provider refused the request with HTTP 422: too long"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_the_reason_of_a_refusal_is_found_in_other_gateways_shapes(
+    body: bytes, code: str, message: str, kind: type[AnyProvider]
+) -> None:
+    head = b"HTTP/1.1 422 Unprocessable Content\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with SocketServer(answers(head + body)) as server, pytest.raises(CreateRejectedError) as caught:
+        create(kind(server.origin, lambda: "key"))
+    assert (caught.value.code, caught.value.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "r", "status": "succeeded", "output": [{"results": [{"type": "MP4", "url": " HTTPS://c/v?a=%2B"}]}]}',
+        b'{"id": "r", "state": "success", "creations": [{"url": "HTTPS://c/v?a=%2B", "cover_url": "https://c/c"}]}',
+        b'{"data": {"task_id": "r", "status": "DONE", "output": {"content": [{"url": "HTTPS://c/v?a=%2B"}]}}}',
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_a_synonym_and_the_upstream_s_shape_show_the_video(body: bytes, kind: type[AnyProvider]) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with SocketServer(answers(head + body)) as server:
+        snapshot = kind(server.origin, lambda: "key").read("r")
+    assert (snapshot.state, snapshot.video_urls) == (ProgressState.SUCCEEDED, ("HTTPS://c/v?a=%2B",))
+    assert snapshot.named_ids == ("r",)
 
 
 # --- what only the upstream API has
@@ -318,12 +439,19 @@ def test_the_reason_of_a_failed_task_is_its_code(simulator: Simulator, vidu: Vid
     assert snapshot.error.code == code
 
 
-@pytest.mark.parametrize("reason", ["OperationInProcess", "CreditInsufficient", "ModelUnavailable", "FieldUnwanted"])
+@pytest.mark.parametrize("reason", ["OperationInProcess", "ModelUnavailable", "FieldUnwanted"])
 def test_the_reason_of_a_refusal_is_its_code(simulator: Simulator, vidu: ViduProvider, reason: str) -> None:
     simulator.script({"create": {"reject": {"status": 400, "code": reason, "message": "no"}}})
     with pytest.raises(CreateRejectedError) as caught:
         create(vidu)
     assert (caught.value.code, caught.value.message) == (reason, "no")
+
+
+def test_a_lack_of_credits_refuses_the_account(simulator: Simulator, vidu: ViduProvider) -> None:
+    simulator.script({"create": {"reject": {"status": 400, "code": "CreditInsufficient", "message": "no"}}})
+    with pytest.raises(AccountRefusedError) as caught:
+        create(vidu)
+    assert (caught.value.status, caught.value.code, caught.value.message) == (400, "CreditInsufficient", "no")
 
 
 def test_a_conflict_may_have_created(simulator: Simulator, vidu: ViduProvider) -> None:

@@ -140,7 +140,7 @@ def test_reason_of_a_failure_is_the_tasks_code(relay: RelayClient, request_body:
     assert relay.wait(relay.submit(request_body)["task_id"], "failed")["error"]["code"] == code
 
 
-@pytest.mark.parametrize("reason", ["CreditInsufficient", "ModelUnavailable", "OperationInProcess"])
+@pytest.mark.parametrize("reason", ["FieldInvalid", "ModelUnavailable", "OperationInProcess"])
 def test_reason_of_a_refusal_is_the_tasks_code(relay: RelayClient, request_body: Body, reason: str) -> None:
     relay.script(request_body["prompt"], {"create": {"reject": {"status": 400, "code": reason, "message": "no"}}})
 

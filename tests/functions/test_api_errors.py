@@ -224,11 +224,11 @@ def test_query_that_cannot_be_meant_is_400(relay: Relay, query: dict[str, str]) 
 
 
 def test_provider_that_refuses_is_a_failed_task_and_no_error_of_ours(relay: Relay) -> None:
-    refusal = {"status": {"code": 402, "message": "Insufficient credits", "error_code": 40201}, "data": None}
-    relay.gateway.create = Reply(402, {}, json.dumps(refusal).encode())
+    refusal = {"status": {"code": 422, "message": "Too small", "error_code": 42201}, "data": None}
+    relay.gateway.create = Reply(422, {}, json.dumps(refusal).encode())
     answer = relay.play("submit_task__two_subjects")
     shown = json.loads(answer["body"])
-    assert (answer["statusCode"], shown["status"], shown["error"]["code"]) == (202, "failed", "40201")
+    assert (answer["statusCode"], shown["status"], shown["error"]["code"]) == (202, "failed", "42201")
 
 
 def test_token_that_the_provider_quotes_is_neither_kept_nor_shown(relay: Relay) -> None:

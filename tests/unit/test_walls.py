@@ -29,8 +29,7 @@ TREES = {path: ast.parse(path.read_text()) for path in (*PACKAGE, *HANDLERS, *TO
 
 OTHER_TONGUES = {
     # the provider's words for its own states, translated there
-    "layers/shared/vidu_relay/adapters/provider_gateway.py": {"processing", "completed", "failed"},
-    "layers/shared/vidu_relay/adapters/provider_vidu.py": {"processing", "failed", "canceled"},
+    "layers/shared/vidu_relay/outbound/task_replies.py": {"processing", "completed", "failed", "canceled"},
     "layers/shared/vidu_relay/usecases/receive_callback.py": {"processing", "completed", "failed"},
     # our words for the provider's progress
     "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},

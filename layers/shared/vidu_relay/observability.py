@@ -12,12 +12,16 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-__all__ = ["Handler", "Metric", "count", "gauge", "logger", "metrics", "observed"]
+__all__ = ["Handler", "Metric", "count", "gauge", "logger", "metrics", "observed", "warn_once"]
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 logger = Logger(use_rfc3339=True)
 metrics = Metrics()
+
+MAX_WARNED = 100
+
+_warned: set[tuple[str, str]] = set()
 
 
 class Metric(StrEnum):
@@ -69,6 +73,13 @@ def count(name: str, value: int = 1) -> None:
 def gauge(name: Metric, value: float, unit: MetricUnit = MetricUnit.Seconds) -> None:
     """Record a measurement, written out at the end of the invocation."""
     metrics.add_metric(name=str(name), unit=unit, value=value)
+
+
+def warn_once(event: str, word: str) -> None:
+    """Log a warning with this word, once in the life of this process; of at most `MAX_WARNED` words of others."""
+    if (event, word) not in _warned and len(_warned) < MAX_WARNED:
+        _warned.add((event, word))
+        logger.warning(event, word=word)
 
 
 def observed(handler: Handler) -> Handler:

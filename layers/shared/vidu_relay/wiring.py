@@ -48,11 +48,11 @@ def provider(settings: ProviderSettings) -> Provider:
         case "gateway":
             from vidu_relay.adapters.provider_gateway import GatewayProvider
 
-            return GatewayProvider(settings.provider_base_url, key)
+            return GatewayProvider(settings.provider_base_url, key, key.refresh)
         case "vidu":
             from vidu_relay.adapters.provider_vidu import ViduProvider
 
-            return ViduProvider(settings.provider_base_url, key)
+            return ViduProvider(settings.provider_base_url, key, key.refresh)
         case unknown:
             raise ConfigurationError(f"PROVIDER_NAME: there is no provider {unknown!r}")
 

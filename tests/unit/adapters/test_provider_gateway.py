@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.unit.builders import NOW
 from vidu_relay.adapters.provider_gateway import GatewayProvider, read_snapshot
 from vidu_relay.domain.errors import (
+    AccountRefusedError,
     ConfigurationError,
     CreateAmbiguousError,
+    CreateError,
     CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
@@ -138,9 +140,9 @@ def test_without_a_key_it_is_not_ready() -> None:
         (reply(429), NotCreatedError),
         (reply(429, b"<html>"), NotCreatedError),
         (reply(400, {"error": {"code": "008017099", "message": "Task creation error"}}), CreateRejectedError),
-        (reply(401), CreateRejectedError),
-        (reply(402, b"not json"), CreateRejectedError),
-        (reply(403, {}), CreateRejectedError),
+        (reply(401), AccountRefusedError),
+        (reply(402, b"not json"), AccountRefusedError),
+        (reply(403, {}), AccountRefusedError),
         (reply(404, []), CreateRejectedError),
         (reply(422, None), CreateRejectedError),
         (reply(200, {"status": "pending"}), CreateRejectedError),
@@ -169,10 +171,12 @@ def test_without_a_key_it_is_not_ready() -> None:
     ids=lambda part: str(part)[:70],
 )
 def test_what_a_create_call_left_behind_is_told_apart(
-    monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception, error: type[Exception]
+    monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception, error: type[CreateError]
 ) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         create(monkeypatch, answer)
+    assert caught.type is error
+    assert caught.value.candidates == ()
 
 
 @pytest.mark.parametrize(
@@ -251,13 +255,16 @@ def test_a_date_to_wait_for_is_counted_from_now(monkeypatch: pytest.MonkeyPatch)
         ({"error": {"code": "008017003", "message": "m"}}, TaskError("008017003", "m")),
         ({"error": {"code": 8017003, "error_message": "m"}}, TaskError("008017003", "m")),
         ({"error": {"message": "m"}}, TaskError("provider_error", "m")),
-        ({"error": {"code": "c"}}, TaskError("c", "The provider gives no reason.")),
+        (
+            {"error": {"code": "c"}},
+            TaskError("c", 'The provider refused the request with HTTP 400: {"error": {"code": "c"}}'),
+        ),
         ({"error": "m"}, TaskError("provider_error", "m")),
         ({"message": "m"}, TaskError("provider_error", "m")),
         ({"code": 7, "message": "m"}, TaskError("7", "m")),
         (
-            {"status": {"code": 402, "message": "Insufficient credits", "error_code": 40201}, "data": None},
-            TaskError("40201", "Insufficient credits"),
+            {"status": {"code": 422, "message": "Too small", "error_code": 42201}, "data": None},
+            TaskError("42201", "Too small"),
         ),
         ({"code": 400, "message": "too small", "data": {"trace": "t"}}, TaskError("400", "too small")),
         (
@@ -272,10 +279,13 @@ def test_a_date_to_wait_for_is_counted_from_now(monkeypatch: pytest.MonkeyPatch)
         ),
         ({"message": "m" * 480 + " https://r.example/?token=k1.SECRET"}, None),
         ({"error": {"code": "c" * 99, "message": "m" * 999}}, TaskError("c" * 64, "m" * 500)),
-        ({"error": {}}, TaskError("http_400", "The provider refused the request with HTTP 400.")),
+        ({}, TaskError("http_400", "The provider refused the request with HTTP 400.")),
         (
-            {"error": {"code": True, "message": ["x"]}},
-            TaskError("http_400", "The provider refused the request with HTTP 400."),
+            {"error": {"code": True, "message": {}}},
+            TaskError(
+                "http_400",
+                'The provider refused the request with HTTP 400: {"error": {"code": true, "message": {}}}',
+            ),
         ),
     ],
     ids=str,
@@ -336,7 +346,7 @@ def test_the_id_of_a_reading_is_the_one_that_was_asked_for(monkeypatch: pytest.M
         ("failed", ProgressState.FAILED),
         ("COMPLETED", ProgressState.SUCCEEDED),
         ("cancelled", ProgressState.UNKNOWN),
-        ("success", ProgressState.UNKNOWN),
+        ("success", ProgressState.SUCCEEDED),
         ("", ProgressState.UNKNOWN),
         (None, ProgressState.UNKNOWN),
         (5, ProgressState.UNKNOWN),

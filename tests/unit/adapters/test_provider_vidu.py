@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.builders import NOW
 from vidu_relay.adapters.provider_vidu import ViduProvider, read_snapshot
 from vidu_relay.domain.errors import (
+    AccountRefusedError,
     CancelRefusedError,
     ConfigurationError,
     CreateAmbiguousError,
@@ -139,7 +140,6 @@ REJECTED = [
     "AuditSubmitIllegal",
     "TaskPromptPolicyViolation",
     "CreationPolicyViolation",
-    "CreditInsufficient",
     "ModelUnavailable",
     "UserCancelled",
 ]
@@ -166,8 +166,9 @@ def test_a_throttled_call_created_nothing(monkeypatch: pytest.MonkeyPatch, reaso
     [
         (NotSentError("dns"), NotCreatedError),
         (BrokenExchangeError("reset"), CreateAmbiguousError),
-        (refusal(401, "Unauthorized"), CreateRejectedError),
-        (refusal(403, "Forbidden"), CreateRejectedError),
+        (refusal(401, "Unauthorized"), AccountRefusedError),
+        (refusal(403, "Forbidden"), AccountRefusedError),
+        (refusal(400, "CreditInsufficient"), AccountRefusedError),
         (refusal(404, "TaskNotFound"), CreateRejectedError),
         (reply(400, b"<html>"), CreateRejectedError),
         (refusal(408, "Timeout"), CreateAmbiguousError),
@@ -190,8 +191,9 @@ def test_what_a_create_call_left_behind_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception, error: type[Exception]
 ) -> None:
     Wire(answer, monkeypatch)
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         create()
+    assert caught.type is error
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,6 @@ def test_what_a_create_call_left_behind_is_told_apart(
     [
         {"task_id": ID, "state": ["odd"], "credits": "odd", "creations": {"url": 5}},
         {"task_id": int(ID), "state": "created"},
-        {"id": ID},
         {"task_id": ID, "id": "other"},
         {"data": {"task_id": ID}},
         {"task_id": ID, "data": {"id": "other"}},
@@ -288,7 +289,7 @@ def test_a_read_that_failed_says_nothing_about_the_task(
         ({"state": "cancelled"}, ProgressState.CANCELED),
         ({"state": "processing", "err_code": "UserCancelled"}, ProgressState.PROCESSING),
         ({"state": "scheduled"}, ProgressState.UNKNOWN),
-        ({"state": "completed"}, ProgressState.UNKNOWN),
+        ({"state": "completed"}, ProgressState.SUCCEEDED),
         ({"state": None}, ProgressState.UNKNOWN),
         ({"code": 400, "reason": "BadRequest"}, ProgressState.UNKNOWN),
         ({}, ProgressState.UNKNOWN),

@@ -122,6 +122,36 @@ def test_the_key_before_is_one_that_may_have_signed(client: "SecretsManagerClien
     assert (key(), key.signing()) == ("new", ("new", "old"))
 
 
+def test_refresh_tells_whether_there_is_another_key_than_the_one_used(client: "SecretsManagerClient") -> None:
+    clock = Clock()
+    key = ProviderKey(secret(client, '{"api_key": "old"}', clock))
+    used = key()
+    assert not key.refresh(used), "the secret still holds it"
+    client.put_secret_value(SecretId="s", SecretString='{"api_key": "new"}')
+    clock.now += REREAD_SECONDS - 1
+    assert not key.refresh(used), "reread a moment ago"
+    clock.now += 1
+    assert key.refresh(used)
+    assert key() == "new"
+    assert key.refresh(used), "no reread is needed to see that the used key is an older one"
+    assert not key.refresh("new")
+
+
+@pytest.mark.parametrize("stored", ["not json", "{}", '{"api_key": 5}'])
+def test_refresh_without_a_readable_key_finds_no_other_key(client: "SecretsManagerClient", stored: str) -> None:
+    key = ProviderKey(secret(client, '{"api_key": "old"}', Clock()))
+    used = key()
+    client.put_secret_value(SecretId="s", SecretString=stored)
+    assert not key.refresh(used)
+
+
+def test_refresh_while_secrets_manager_is_in_trouble_finds_no_other_key(client: "SecretsManagerClient") -> None:
+    with Stubber(client) as stub:
+        stub.add_client_error("get_secret_value", "ThrottlingException")
+        stub.add_client_error("get_secret_value", "ThrottlingException")
+        assert not ProviderKey(Secret(client, "arn")).refresh("old")
+
+
 @pytest.mark.parametrize("previous", ['""', "5", '"schl\\u00fcssel"', "[]"])
 def test_a_key_before_that_is_none_is_the_operator_s_to_mend(client: "SecretsManagerClient", previous: str) -> None:
     key = ProviderKey(secret(client, '{"api_key": "good", "previous_api_key": %s}' % previous, Clock()))  # noqa: UP031 - braces

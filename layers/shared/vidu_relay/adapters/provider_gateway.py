@@ -7,49 +7,50 @@ sent. Unknown fields are ignored; unknown statuses are not an end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from vidu_relay.domain.errors import CancelNotSupportedError, CreateRejectedError, ProviderUnavailableError
+from vidu_relay.domain.errors import CancelNotSupportedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
-from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
-from vidu_relay.outbound.exchange import Reply
-from vidu_relay.outbound.provider_calls import ProviderCalls, created_content, created_id
-from vidu_relay.outbound.reply_fields import (
-    MAX_VIDEOS,
-    list_field,
-    milliseconds,
-    short_text,
-    task_error,
-    text,
-    video_link,
-)
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot, Usage
+from vidu_relay.observability import warn_once
+from vidu_relay.outbound import task_replies
+from vidu_relay.outbound.create_replies import CreateReplies, created_task
+from vidu_relay.outbound.provider_calls import ProviderCalls
+from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text
+from vidu_relay.outbound.reply_reasons import task_failure
+from vidu_relay.outbound.task_replies import WORDS, named_ids, read_outputs, read_state
 
-__all__ = ["GatewayProvider", "read_snapshot"]
+__all__ = ["INCONCLUSIVE_CODES", "GatewayProvider", "read_snapshot"]
 
-MAX_OUTPUTS = 16
-STATES: Mapping[str, ProgressState] = {
-    "pending": ProgressState.PENDING,
-    "in_progress": ProgressState.PROCESSING,
-    "processing": ProgressState.PROCESSING,
-    "completed": ProgressState.SUCCEEDED,
-    "failed": ProgressState.FAILED,
-}
+INCONCLUSIVE_CODES = frozenset({"008017096", "008017097", "008017098"})
+"""Failures of the gateway itself (parsing, HTTP, status check), not of the generation: the video may still come."""
 
 
 class GatewayProvider:
-    """The provider behind `{base_url}/generation`. `api_key` is asked for at each call, so that it can be rotated."""
+    """The provider behind `{base_url}/generation`.
+
+    `api_key` is called for each request, so that the key can be rotated. `refresh(used)` rereads it and returns whether
+    it now differs from `used`.
+    """
 
     name = "gateway"
 
-    def __init__(self, base_url: str, api_key: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, api_key: Callable[[], str], refresh: Callable[[str], bool] | None = None) -> None:
         self._api_key = api_key
-        self._calls = ProviderCalls(base_url, lambda: f"Bearer {api_key()}")
+        self._refresh = refresh
+        self._used_key = ""
+        self._calls = ProviderCalls(base_url, self._authorization)
 
     def ready(self) -> None:
         """Raises `ConfigurationError` if there is no key to call with."""
         self._api_key()
+
+    def refresh_key(self) -> bool:
+        """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
+        return self._refresh is not None and self._refresh(self._used_key)
 
     def create(
         self,
@@ -61,78 +62,72 @@ class GatewayProvider:
     ) -> ProviderSnapshot:
         """Create a task, once.
 
-        Raises `NotCreatedError` if certainly nothing was created (no byte was sent, or 429), `CreateRejectedError`
-        on a clear refusal (4xx, or a reply without id), else `CreateAmbiguousError`.
+        Raises a `CreateError` as `outbound.create_replies.created_task` does; `NotCreatedError` if no byte was sent,
+        `CreateAmbiguousError` if no whole reply came.
         """
         body = {"model": model, "input": [{"params": {**params, "callback_url": callback_url}}]}
-        return _created(self._calls.create("/generation", body))
+        reply = self._calls.create("/generation", body)
+        content, remote_id = created_task(reply, CREATE_REPLIES)
+        return _known(content, remote_id, clock_offset_ms(reply.headers))
 
     def read(self, remote_id: str) -> ProviderSnapshot:
-        """Read a task with our own key. Raises `ProviderUnavailableError` if the provider gives no usable answer."""
+        """Read a task with our own key.
+
+        Raises `RemoteTaskNotFoundError` if the provider knows no such task, and `ProviderUnavailableError` if it gives
+        no usable answer.
+        """
         if not is_remote_id(remote_id):
             raise ProviderUnavailableError("the id cannot be one of the provider's")
-        return read_snapshot(self._calls.read(f"/generation/task/{quote(remote_id, safe='')}"), remote_id)
+        reading = self._calls.read(f"/generation/task/{quote(remote_id, safe='')}")
+        return _known(reading.content, remote_id, reading.clock_offset_ms)
+
+    def read_callback(self, body: bytes) -> CallbackReport:
+        """What a callback's body reports, in the gateway's shape or the upstream's. Never raises."""
+        return task_replies.read_callback(body)
 
     def cancel(self, remote_id: str) -> None:
         """Raises `CancelNotSupportedError`, always: the gateway has no such call."""
         raise CancelNotSupportedError(f"the gateway has no call to cancel {remote_id}")
 
+    def _authorization(self) -> str:
+        self._used_key = self._api_key()
+        return f"Bearer {self._used_key}"
 
-def _created(reply: Reply) -> ProviderSnapshot:
-    content = created_content(reply, _error)
-    remote_id = created_id(content.get("id"))
-    if remote_id is None:
-        error = _error(content) or TaskError("provider_rejected", "The provider answered without a task id.")
-        raise CreateRejectedError(error.code, error.message)
-    return read_snapshot(content, remote_id)
+
+def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
+    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    snapshot, unknown_word = _read(content, remote_id)
+    if unknown_word:
+        warn_once("unknown_provider_state", unknown_word)
+    return replace(snapshot, clock_offset_ms=offset_ms)
 
 
 def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapshot:
     """A task as the gateway describes it, in our terms. Never raises: what cannot be read is absent or unknown."""
-    outputs = tuple(_outputs(content.get("output")))
+    return _read(content, remote_id)[0]
+
+
+def _read(content: Mapping[str, Any], remote_id: str) -> tuple[ProviderSnapshot, str | None]:
+    outputs = read_outputs(content, None)
     metadata = content.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    state = STATES.get(str(content.get("status")).lower(), ProgressState.UNKNOWN)
-    return ProviderSnapshot(
+    has_video = any(output.video_urls for output in outputs)
+    state, unknown_word = read_state(content, ("status", "state"), WORDS, has_video=has_video)
+    error = task_failure(content) if state is ProgressState.FAILED else None
+    error = replace(error, code=_page_code(error.code)) if error else None
+    snapshot = ProviderSnapshot(
         remote_id=remote_id,
         state=state,
         outputs=outputs,
-        error=_error(content) if state is ProgressState.FAILED else None,
+        error=error,
         usage=_usage(content.get("usage")),
         upstream_id=short_text(metadata.get("remote_task_id")) or next((o.task_id for o in outputs if o.task_id), None),
         model=short_text(metadata.get("model")),
         created_at=milliseconds(content.get("created_at")),
+        named_ids=named_ids(content),
+        conclusive=error is None or error.code not in INCONCLUSIVE_CODES,
     )
-
-
-def _outputs(value: Any) -> Iterator[ProviderOutput]:
-    for item in value[:MAX_OUTPUTS] if isinstance(value, list) else [value]:
-        if not isinstance(item, dict):
-            continue
-        files = [f for name in ("results", "content") for f in list_field(item.get(name)) if isinstance(f, dict)]
-        yield ProviderOutput(
-            task_id=short_text(item.get("task_id"))
-            or next((short_text(f["jobId"]) for f in files if f.get("jobId")), None),
-            task_status=short_text(item.get("task_status")),
-            video_urls=tuple(dict.fromkeys(url for f in files if (url := _video_url(f))))[:MAX_VIDEOS],
-        )
-
-
-def _video_url(file: Mapping[str, Any]) -> str | None:
-    return video_link(file.get("url")) if file.get("type", "video") in ("video", None) else None
-
-
-def _error(content: Mapping[str, Any]) -> TaskError | None:
-    """The error in any of the forms seen: `error` or `status` as object, `error` as string, a flat `message`."""
-    for name in ("error", "status"):
-        value = content.get(name)
-        if isinstance(value, dict):
-            code = _code(value.get("error_code")) or _code(value.get("code"))
-            message = text(value.get("message")) or text(value.get("error_message"))
-            if code or message:
-                return task_error(code, message)
-    message = text(content.get("error")) or text(content.get("message"))
-    return task_error(_code(content.get("code")), message) if message else None
+    return snapshot, unknown_word
 
 
 def _usage(value: Any) -> Usage | None:
@@ -146,9 +141,9 @@ def _usage(value: Any) -> Usage | None:
     return Usage(cost, discount) if cost is not None or discount is not None else None
 
 
-def _code(value: Any) -> str | None:
-    """An error code as text. The page's codes have nine digits, of which a JSON number loses the leading zeros."""
-    found = text(value)
-    if isinstance(value, int) and found and len(found) == 7 and found.startswith("8017"):
-        return found.zfill(9)
-    return found
+def _page_code(code: str) -> str:
+    """A code of the page in full: it has nine digits, of which a JSON number loses the leading zeros."""
+    return code.zfill(9) if len(code) == 7 and code.isdecimal() and code.startswith("8017") else code
+
+
+CREATE_REPLIES = CreateReplies(id_field="id", no_id_is_refusal=True, full_code=_page_code)

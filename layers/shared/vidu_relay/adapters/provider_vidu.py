@@ -6,109 +6,117 @@ are ignored; unknown states are not an end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from vidu_relay.domain.errors import CancelRefusedError, CreateAmbiguousError, ProviderUnavailableError
+from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
-from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
 from vidu_relay.domain.submission import MARK_PREFIX
-from vidu_relay.outbound.exchange import Reply
-from vidu_relay.outbound.provider_calls import LOST_PATIENCE, ProviderCalls, created_content, created_id
-from vidu_relay.outbound.reply_fields import (
-    MAX_VIDEOS,
-    json_object,
-    list_field,
-    milliseconds,
-    short_text,
-    task_error,
-    text,
-    video_link,
-)
+from vidu_relay.observability import warn_once
+from vidu_relay.outbound import task_replies
+from vidu_relay.outbound.create_replies import LOST_PATIENCE, CreateReplies, created_task, refusal
+from vidu_relay.outbound.provider_calls import ProviderCalls
+from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text, text
+from vidu_relay.outbound.reply_reasons import task_failure
+from vidu_relay.outbound.task_replies import CANCELED_WORDS, WORDS, named_ids, read_outputs, read_state
 
 __all__ = ["ViduProvider", "read_snapshot"]
 
-TASK_IDS = ("task_id", "id")
-"""The id is called `task_id` in the reply to a create, `id` everywhere else."""
+STATES: Mapping[str, ProgressState] = {**WORDS, **CANCELED_WORDS}
 
-STATES: Mapping[str, ProgressState] = {
-    "created": ProgressState.PENDING,
-    "queueing": ProgressState.PENDING,
-    "processing": ProgressState.PROCESSING,
-    "success": ProgressState.SUCCEEDED,
-    "failed": ProgressState.FAILED,
-    # no document names a state for a cancelled task; if there is one, it will be this word
-    "canceled": ProgressState.CANCELED,
-    "cancelled": ProgressState.CANCELED,
-}
 USER_CANCELED = frozenset({"usercancelled", "usercanceled"})
-"""Reasons, in lower case, of a `failed` task that was called off."""
+"""Reasons, in lower case, of a `failed` task that was canceled."""
 
-UNCLEAR = LOST_PATIENCE | {409}
-"""No document says what a create conflicts with: if it is a task that exists by now, it may be ours, and billed."""
+# 409: no document says what a create call conflicts with. It may be a task of ours that exists by now and is billed.
+CREATE_REPLIES = CreateReplies(id_field="task_id", ambiguous_statuses=LOST_PATIENCE | {409})
 
 NO_REFUSAL = LOST_PATIENCE | {401, 403, 429}
-"""Answers to a cancel that are not about the task: our key, our rate, a server that waited no longer."""
+"""Answers to a cancel that are not about the task: our key, our rate, a server that stopped waiting."""
 
 
 class ViduProvider:
-    """The provider behind `{base_url}/ent/v2`. `api_key` is asked for at each call, so that it can be rotated."""
+    """The provider behind `{base_url}/ent/v2`.
+
+    `api_key` is called for each request, so that the key can be rotated. `refresh(used)` rereads it and returns whether
+    it now differs from `used`.
+    """
 
     name = "vidu"
 
-    def __init__(self, base_url: str, api_key: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, api_key: Callable[[], str], refresh: Callable[[str], bool] | None = None) -> None:
         self._api_key = api_key
-        self._calls = ProviderCalls(base_url, lambda: f"Token {api_key()}")
+        self._refresh = refresh
+        self._used_key = ""
+        self._calls = ProviderCalls(base_url, self._authorization)
 
     def ready(self) -> None:
         """Raises `ConfigurationError` if there is no key to call with."""
         self._api_key()
 
+    def refresh_key(self) -> bool:
+        """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
+        return self._refresh is not None and self._refresh(self._used_key)
+
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
         """Create a task, once. `mark` is sent as `payload`, which replies repeat, unless the client gave its own.
 
-        Raises `NotCreatedError` if certainly nothing was created (no byte was sent, or 429), `CreateRejectedError`
-        on a clear refusal (4xx), else `CreateAmbiguousError`: also where a reply has no task id, for no document says
-        that nothing was created then.
+        Raises a `CreateError` as `outbound.create_replies.created_task` does; `NotCreatedError` if no byte was sent,
+        `CreateAmbiguousError` if no whole reply came, and if a 2xx reply has no task id: no document says that nothing
+        was created then.
         """
         payload = params.get("payload") or mark
         body = {**params, "payload": payload, "model": model, "callback_url": callback_url}
-        return _created(self._calls.create("/ent/v2/reference2video", body))
+        reply = self._calls.create("/ent/v2/reference2video", body)
+        content, remote_id = created_task(reply, CREATE_REPLIES)
+        return _known(content, remote_id, clock_offset_ms(reply.headers))
 
     def read(self, remote_id: str) -> ProviderSnapshot:
-        """Read a task with our own key. Raises `ProviderUnavailableError` if the provider gives no usable answer."""
+        """Read a task with our own key.
+
+        Raises `RemoteTaskNotFoundError` if the provider knows no such task, and `ProviderUnavailableError` if it gives
+        no usable answer.
+        """
         if not is_remote_id(remote_id):
             raise ProviderUnavailableError("the id cannot be one of the provider's")
-        return read_snapshot(self._calls.read(f"{_path(remote_id)}/creations"), remote_id)
+        reading = self._calls.read(f"{_path(remote_id)}/creations")
+        return _known(reading.content, remote_id, reading.clock_offset_ms)
+
+    def read_callback(self, body: bytes) -> CallbackReport:
+        """What a callback's body reports, in the upstream's shape or a gateway's. Never raises."""
+        return task_replies.read_callback(body)
 
     def cancel(self, remote_id: str) -> None:
-        """Ask for the task to be called off; what became of it is for `read` to tell. Safe to repeat.
+        """Ask the provider to cancel the task; only `read` tells whether it did. Safe to repeat.
 
         Raises `CancelRefusedError` on a clear refusal (the task runs, is over, or is unknown), and
-        `ProviderUnavailableError` on every other answer: the task may be called off all the same.
+        `ProviderUnavailableError` on every other answer: the task may be canceled all the same.
         """
         reply = self._calls.change(f"{_path(remote_id)}/cancel", {"id": remote_id})
         if 200 <= reply.status < 300:
             return
         if not 400 <= reply.status < 500 or reply.status in NO_REFUSAL:
             raise ProviderUnavailableError(f"the provider answered a cancel with HTTP {reply.status}")
-        error = _refusal(json_object(reply.body) or {}) or TaskError(
-            f"http_{reply.status}", f"The provider refused with HTTP {reply.status}."
-        )
+        error = refusal(reply)
         raise CancelRefusedError(error.code, error.message)
+
+    def _authorization(self) -> str:
+        self._used_key = self._api_key()
+        return f"Token {self._used_key}"
 
 
 def _path(remote_id: str) -> str:
     return f"/ent/v2/tasks/{quote(remote_id, safe='')}"
 
 
-def _created(reply: Reply) -> ProviderSnapshot:
-    content = created_content(reply, _refusal, names=TASK_IDS, unclear=UNCLEAR)
-    remote_id = created_id(content.get("task_id") or content.get("id"))
-    if remote_id is None:
-        raise CreateAmbiguousError(f"HTTP {reply.status} without a task id")
-    return read_snapshot(content, remote_id)
+def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
+    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    snapshot, unknown_word = _read(content, remote_id)
+    if unknown_word:
+        warn_once("unknown_provider_state", unknown_word)
+    return replace(snapshot, clock_offset_ms=offset_ms)
 
 
 def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapshot:
@@ -116,41 +124,24 @@ def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapsho
 
     `credits` are no money: a task of this provider states no cost.
     """
-    state = _state(content)
-    urls = tuple(dict.fromkeys(_video_urls(content)))[:MAX_VIDEOS]
+    return _read(content, remote_id)[0]
+
+
+def _read(content: Mapping[str, Any], remote_id: str) -> tuple[ProviderSnapshot, str | None]:
+    outputs = read_outputs(content, remote_id)
+    has_video = any(output.video_urls for output in outputs)
+    state, unknown_word = read_state(content, ("state", "status"), STATES, has_video=has_video)
+    if state is ProgressState.FAILED and (text(content.get("err_code")) or "").lower() in USER_CANCELED:
+        state = ProgressState.CANCELED
     payload = text(content.get("payload"))
-    return ProviderSnapshot(
+    snapshot = ProviderSnapshot(
         remote_id=remote_id,
         state=state,
-        outputs=(ProviderOutput(short_text(remote_id), "done", urls),) if urls else (),
-        error=_failure(content) if state is ProgressState.FAILED else None,
+        outputs=outputs,
+        error=task_failure(content) if state is ProgressState.FAILED else None,
         model=short_text(content.get("model")),
         created_at=milliseconds(content.get("created_at")),
         mark=payload if payload and payload.startswith(MARK_PREFIX) else None,
+        named_ids=named_ids(content),
     )
-
-
-def _state(content: Mapping[str, Any]) -> ProgressState:
-    word = content.get("state") or content.get("status")
-    state = STATES.get(str(word).lower(), ProgressState.UNKNOWN)
-    if state is ProgressState.FAILED and (text(content.get("err_code")) or "").lower() in USER_CANCELED:
-        return ProgressState.CANCELED
-    return state
-
-
-def _video_urls(content: Mapping[str, Any]) -> Iterator[str]:
-    """The videos that were ordered: never the cover, nor the copy with a watermark."""
-    for creation in list_field(content.get("creations")):
-        if isinstance(creation, dict) and (url := video_link(creation.get("url"))):
-            yield url
-
-
-def _failure(content: Mapping[str, Any]) -> TaskError | None:
-    code, message = text(content.get("err_code")), text(content.get("err_msg")) or text(content.get("message"))
-    return task_error(code, message) if code or message else None
-
-
-def _refusal(content: Mapping[str, Any]) -> TaskError | None:
-    """The error of an HTTP reply: `{"code": 400, "reason", "message", "metadata"}`."""
-    code, message = text(content.get("reason")) or text(content.get("code")), text(content.get("message"))
-    return task_error(code, message) if code or message else None
+    return snapshot, unknown_word

@@ -91,6 +91,17 @@ class ProviderKey:
         """The key. Raises `ConfigurationError` if the operator has not put it there, or not as printable ASCII."""
         return _printable(self._secret.get().get("api_key"), "api_key")
 
+    def refresh(self, used: str) -> bool:
+        """Reread the secret, at most once a minute; whether the key differs from `used`, which a call was made with.
+
+        False, too, while the secret cannot be read or holds no key: there is no other key to call with.
+        """
+        try:
+            self._secret.reread()
+            return self() != used
+        except (ConfigurationError, ClientError, BotoCoreError):
+            return False
+
     def signing(self) -> tuple[str, ...]:
         """The keys that callbacks of tasks under way may be signed with: the key, and the one before it if there is.
 

@@ -197,7 +197,8 @@ class AccountRefusedError(NotCreatedError):
     """
 
     def __init__(self, status: int, code: str, message: str, *, candidates: tuple[str, ...] = ()) -> None:
-        super().__init__(f"HTTP {status}: {code}", candidates=candidates)
+        reason = f"HTTP {status}: {code}"
+        super().__init__(reason, candidates=candidates)
         self.status = status
         self.code = code
         self.message = message

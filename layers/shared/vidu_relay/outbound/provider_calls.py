@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from vidu_relay.domain.errors import (
     CreateAmbiguousError,
-    CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
+    RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.identifiers import is_remote_id
-from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.outbound.exchange import ExchangeError, NotSentError, Reply, Session, exchange
-from vidu_relay.outbound.reply_fields import json_object, retry_after_seconds, text
+from vidu_relay.outbound.reply_fields import clock_offset_ms, json_object
 
-__all__ = ["LOST_PATIENCE", "ProviderCalls", "created_content", "created_id"]
+__all__ = ["ProviderCalls", "Reading"]
 
 CONNECT_SECONDS = 3.05
 CREATE_SECONDS = 15
@@ -26,10 +25,13 @@ READ_SECONDS = 8
 QUICK_SECONDS = 2.0
 """A read that fails sooner than this broke on a stale connection, not on a slow provider."""
 
-LOST_PATIENCE = frozenset({408, 499})
-"""The server, or something before it, waited no longer: what was asked for may have happened all the same."""
 
-ReadError = Callable[[Mapping[str, Any]], TaskError | None]
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a read was answered with, and how far the provider's clock is ahead of ours (`clock_offset_ms`)."""
+
+    content: dict[str, Any]
+    clock_offset_ms: int | None
 
 
 class ProviderCalls:
@@ -62,8 +64,12 @@ class ProviderCalls:
         except ExchangeError as error:
             raise ProviderUnavailableError(str(error)) from error
 
-    def read(self, path: str) -> dict[str, Any]:
-        """The object that a GET answers with 200. Raises `ProviderUnavailableError` for every other answer."""
+    def read(self, path: str) -> Reading:
+        """The object that a GET answers with 200.
+
+        Raises `RemoteTaskNotFoundError` on 404, `ProviderUnavailableError` on every other reply: also on 401 and 403,
+        which are about our key.
+        """
         began = time.monotonic()
         try:
             reply = self._get(path, self._session)
@@ -75,10 +81,12 @@ class ProviderCalls:
                 reply = self._get(path, None)
             except ExchangeError as again:
                 raise ProviderUnavailableError(str(again)) from again
+        if reply.status == 404:
+            raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404")
         content = json_object(reply.body)
         if reply.status != 200 or content is None:
             raise ProviderUnavailableError(f"the provider answered a read with HTTP {reply.status}")
-        return content
+        return Reading(content, clock_offset_ms(reply.headers))
 
     def _get(self, path: str, session: Session | None) -> Reply:
         return exchange(
@@ -102,36 +110,3 @@ class ProviderCalls:
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": self._authorization(), "Accept": "application/json"}
-
-
-def created_content(
-    reply: Reply, read_error: ReadError, *, names: Sequence[str] = ("id",), unclear: frozenset[int] = LOST_PATIENCE
-) -> dict[str, Any]:
-    """What a create call was answered with, if it was taken.
-
-    Raises `NotCreatedError` on 429, `CreateRejectedError` on a 4xx with the error that `read_error` finds, and
-    `CreateAmbiguousError` on everything else and on the 4xx in `unclear`.
-    """
-    if reply.status == 429:
-        raise NotCreatedError("HTTP 429", retry_after_seconds(reply.headers.get("retry-after")))
-    content = json_object(reply.body, names)
-    if 200 <= reply.status < 300:
-        if content is None:
-            raise CreateAmbiguousError(f"HTTP {reply.status} with a body that is not a JSON object")
-        return content
-    if 400 <= reply.status < 500 and reply.status not in unclear:
-        error = (read_error(content) if content else None) or TaskError(
-            f"http_{reply.status}", f"The provider refused the request with HTTP {reply.status}."
-        )
-        raise CreateRejectedError(error.code, error.message)
-    raise CreateAmbiguousError(f"HTTP {reply.status}")
-
-
-def created_id(value: Any) -> str | None:
-    """The task id of a create reply, None where there is none. Raises `CreateAmbiguousError` if it cannot be one."""
-    remote_id = text(value)
-    if remote_id is None and value:
-        raise CreateAmbiguousError("the task id in the reply is neither text nor number")
-    if remote_id is not None and not is_remote_id(remote_id):
-        raise CreateAmbiguousError("the task id in the reply cannot be one")
-    return remote_id

@@ -1,8 +1,8 @@
-"""A provider's words about a failure, without what opens something.
+"""Redaction of what a provider writes about a failure.
 
-They reach the tenant, the bus, the record and the log. A provider may quote in them what it was given or has made: our
-callback address, a link to an image, a signed link of its own, a password in an address. Its API key is struck where
-replies come in: `vidu_relay.outbound.exchange`.
+These texts reach the tenant, the event bus, the record and the log. A provider may quote in them what the relay sent or
+what it made itself: our callback address, a link to an image, a signed link of its own, a password in an address. The
+API key is redacted where replies are received: `vidu_relay.outbound.exchange`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 __all__ = ["without_secrets"]
 
-_STRUCK: tuple[tuple[re.Pattern[str], str], ...] = (
+_REDACTED: tuple[tuple[re.Pattern[str], str], ...] = (
     # user and password of an address
     (re.compile(r"(https?://)[^/\s@\"'<>]+@", re.IGNORECASE), r"\1…@"),
     # the token of our callback address and signatures, whatever is around them
@@ -26,6 +26,6 @@ _STRUCK: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def without_secrets(text: str) -> str:
     """The text with "…" for callback tokens, the values of queries and the users of addresses. Takes linear time."""
-    for pattern, left in _STRUCK:
+    for pattern, left in _REDACTED:
         text = pattern.sub(left, text)
     return text

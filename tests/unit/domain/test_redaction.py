@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
-from vidu_relay.domain.quoted_text import without_secrets
+from vidu_relay.domain.redaction import without_secrets
 
 KEYS = CallbackKeys({"active": "k1", "k1": "x" * 48})
 TASK_ID = "a" * 26

@@ -1,0 +1,323 @@
+"""Words and shapes of tasks, the same for both providers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.outbound.replies import bodies, json_values, replies, reply
+from vidu_relay import observability
+from vidu_relay.adapters import provider_gateway, provider_vidu
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
+from vidu_relay.domain.errors import ProviderUnavailableError, RemoteTaskNotFoundError
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
+from vidu_relay.outbound import provider_calls
+from vidu_relay.outbound.exchange import Reply
+from vidu_relay.outbound.reply_fields import json_object
+
+URL = "https://cdn.example/v.mp4?Signature=a%2Bb"
+ID = "remote-1"
+AnyProvider = GatewayProvider | ViduProvider
+Read = Callable[[Mapping[str, Any], str], ProviderSnapshot]
+READERS = pytest.mark.parametrize("read", [provider_gateway.read_snapshot, provider_vidu.read_snapshot])
+PROVIDERS = pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+CREATIONS = {"creations": [{"id": "c", "url": URL, "cover_url": f"{URL}c", "watermarked_url": f"{URL}w"}]}
+OUTPUT = {"output": [{"results": [{"type": "video", "url": URL}]}]}
+
+
+def provider(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply) -> AnyProvider:
+    monkeypatch.setattr(provider_calls, "exchange", lambda *_, **__: answer)
+    return kind("https://p.example", lambda: "key")
+
+
+# --- words
+
+
+@READERS
+@pytest.mark.parametrize("video", [CREATIONS, OUTPUT], ids=["upstream's shape", "gateway's shape"])
+@pytest.mark.parametrize("field", ["status", "state"])
+@pytest.mark.parametrize(
+    "word", ["completed", "complete", "succeeded", "success", "succeed", "done", "finished", " SUCCESS\n", "Completed"]
+)
+def test_every_known_word_of_success_with_a_video_is_success(
+    read: Read, video: Mapping[str, Any], field: str, word: str
+) -> None:
+    snapshot = read({field: word, **video}, ID)
+    assert (snapshot.state, snapshot.video_urls) == (ProgressState.SUCCEEDED, (URL,))
+
+
+@READERS
+def test_success_without_a_video_shows_none(read: Read) -> None:
+    assert read({"status": "succeeded", "output": [], "creations": []}, ID).video_urls == ()
+
+
+@READERS
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ({"status": "success", "state": "processing"}, ProgressState.PROCESSING),
+        ({"status": "processing", "state": "success"}, ProgressState.PROCESSING),
+        ({"status": "success", "state": "failed"}, ProgressState.FAILED),
+        ({"status": "success", "state": "reviewing"}, ProgressState.SUCCEEDED),
+        ({"status": "Failure"}, ProgressState.FAILED),
+        ({"status": " failed "}, ProgressState.FAILED),
+        ({"status": "error"}, ProgressState.UNKNOWN),
+        ({"status": "reviewing", **OUTPUT}, ProgressState.UNKNOWN),
+        ({"status": ["completed"], **OUTPUT}, ProgressState.UNKNOWN),
+        (OUTPUT, ProgressState.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_a_success_without_a_video_gives_way_and_unknown_words_end_nothing(
+    read: Read, content: Mapping[str, Any], state: ProgressState
+) -> None:
+    assert read(content, ID).state is state
+
+
+@pytest.mark.parametrize("word", ["canceled", "cancelled"])
+def test_a_word_of_canceling_ends_a_task_of_the_upstream_only(word: str) -> None:
+    assert provider_vidu.read_snapshot({"state": word}, ID).state is ProgressState.CANCELED
+    assert provider_gateway.read_snapshot({"status": word}, ID).state is ProgressState.UNKNOWN
+
+
+@PROVIDERS
+def test_an_unknown_word_is_logged_once(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[str, str]] = []
+    monkeypatch.setattr(observability, "_warned", set())
+    monkeypatch.setattr(observability.logger, "warning", lambda event, word: logged.append((event, word)))
+    content = {"status": "reviewing https://h/?token=k1.SECRET " + "x" * 99}
+    for _ in range(3):
+        provider(kind, monkeypatch, reply(200, content)).read(ID)
+    provider(kind, monkeypatch, reply(200, {"status": "pending"})).read(ID)
+    provider(kind, monkeypatch, reply(200, {})).read(ID)
+    ((event, word),) = logged
+    assert event == "unknown_provider_state"
+    assert word.startswith("reviewing https://h/?token=… ")
+    assert len(word) == 64
+
+
+def test_a_provider_with_endless_words_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(observability, "_warned", set())
+    monkeypatch.setattr(observability.logger, "warning", lambda _, word: logged.append(word))
+    for number in range(1000):
+        observability.warn_once("e", str(number))
+    assert len(logged) == observability.MAX_WARNED
+
+
+# --- videos
+
+
+@pytest.mark.parametrize("kind", ["video", "VIDEO", " Video ", "video/mp4", "mp4", "MP4", "video;codecs=x", "", None])
+def test_a_file_is_a_video_by_the_front_of_its_type(kind: str | None) -> None:
+    content = {"status": "completed", "output": [{"results": [{"type": kind, "url": URL}]}]}
+    assert provider_gateway.read_snapshot(content, ID).video_urls == (URL,)
+
+
+@pytest.mark.parametrize("kind", ["image", "cover", "image/png", "video_cover", "audio", "text", 5, ["video"]])
+def test_a_file_of_another_type_is_no_video(kind: Any) -> None:
+    content = {"status": "completed", "output": [{"results": [{"type": kind, "url": URL}]}]}
+    assert provider_gateway.read_snapshot(content, ID).video_urls == ()
+
+
+@READERS
+def test_a_video_listed_in_both_shapes_is_one(read: Read) -> None:
+    assert read({"status": "success", **CREATIONS, **OUTPUT}, ID).video_urls == (URL,)
+
+
+def test_the_upstream_s_shape_names_no_upstream_id_at_the_gateway() -> None:
+    snapshot = provider_gateway.read_snapshot({"id": "up", "state": "success", **CREATIONS}, ID)
+    assert (snapshot.upstream_id, snapshot.named_ids) == (None, ("up",))
+
+
+# --- what a read tells besides
+
+
+@PROVIDERS
+@pytest.mark.parametrize(
+    ("content", "ids"),
+    [
+        ({"id": "a", "status": "pending"}, ("a",)),
+        ({"id": "a", "task_id": "b"}, ("a", "b")),
+        ({"task_id": 7}, ("7",)),
+        ({"data": {"id": "a"}}, ("a",)),
+        ({"data": {"task_id": "a", "status": "pending"}}, ("a",)),
+        ({"id": "a", "data": {"id": "b"}}, ("a",)),
+        ({"id": "half \ud83d"}, ()),
+        ({"request_id": "r", "error": {"id": "e"}}, ()),
+        ({"status": "pending"}, ()),
+    ],
+    ids=str,
+)
+def test_a_read_tells_which_ids_the_reply_names_and_keeps_the_one_asked_for(
+    kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, content: Any, ids: tuple[str, ...]
+) -> None:
+    snapshot = provider(kind, monkeypatch, reply(200, content)).read(ID)
+    assert (snapshot.remote_id, snapshot.named_ids) == (ID, ids)
+
+
+@PROVIDERS
+def test_the_provider_s_clock_comes_with_reads_and_creates(
+    kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = reply(200, {"id": ID, "task_id": ID}, date="Fri, 15 Jan 2027 08:01:00 GMT")
+    for module in (provider_gateway, provider_vidu, provider_calls):
+        monkeypatch.setattr(module, "clock_offset_ms", lambda headers: 60_000 if headers == answer.headers else None)
+    one = provider(kind, monkeypatch, answer)
+    assert one.read(ID).clock_offset_ms == 60_000
+    assert one.create("m", {}, "https://cb", mark="m").clock_offset_ms == 60_000
+
+
+@PROVIDERS
+def test_only_404_says_that_there_is_no_such_task(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch) -> None:
+    for status in (201, 204, 302, 400, 401, 402, 403, 409, 410, 429, 500):
+        with pytest.raises(ProviderUnavailableError) as caught:
+            provider(kind, monkeypatch, reply(status, {"id": ID})).read(ID)
+        assert caught.type is ProviderUnavailableError
+    for body in ({"id": ID}, b"<html>", None):
+        with pytest.raises(RemoteTaskNotFoundError):
+            provider(kind, monkeypatch, reply(404, body)).read(ID)
+
+
+@pytest.mark.parametrize("code", ["008017096", "008017097", "008017098", 8017096, 8017097, 8017098])
+def test_a_failure_of_the_gateway_itself_is_not_conclusive(code: str | int) -> None:
+    content = {"status": "failed", "error": {"code": code, "message": "m"}}
+    assert not provider_gateway.read_snapshot(content, ID).conclusive
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"status": "failed", "error": {"code": "008017095"}},
+        {"status": "failed"},
+        {"status": "completed", "error": {"code": "008017096"}},
+    ],
+    ids=str,
+)
+def test_every_other_reading_is_conclusive(content: Mapping[str, Any]) -> None:
+    assert provider_gateway.read_snapshot(content, ID).conclusive
+
+
+def test_the_reason_of_a_failure_is_found_behind_a_success_of_the_call() -> None:
+    content = {"status": "failed", "message": "SUCCEED", "task_status_msg": "risk control"}
+    error = provider_gateway.read_snapshot(content, ID).error
+    assert error is not None
+    assert error.message == "risk control"
+
+
+# --- callbacks
+
+
+@PROVIDERS
+@pytest.mark.parametrize(
+    ("body", "report"),
+    [
+        (b'{"id": "a", "state": "processing"}', CallbackReport(ProgressState.PROCESSING, ("a",))),
+        (b'{"task_id": 7, "status": "SUCCESS"}', CallbackReport(ProgressState.SUCCEEDED, ("7",))),
+        (b'{"id": "a", "task_id": "b", "status": "failed"}', CallbackReport(ProgressState.FAILED, ("a", "b"))),
+        (b'{"data": {"id": "a", "status": "completed"}}', CallbackReport(ProgressState.SUCCEEDED, ("a",))),
+        (
+            b'{"event": "x", "id": "evt", "data": {"id": "a", "state": "in_progress"}}',
+            CallbackReport(ProgressState.PROCESSING, ("evt", "a")),
+        ),
+        (b'{"status": "cancelled"}', CallbackReport(ProgressState.CANCELED)),
+        (b'{"status": "queueing", "state": ["odd"]}', CallbackReport(ProgressState.PENDING)),
+        (b'{"id": "a", "status": "reviewing"}', CallbackReport(None, ("a",))),
+        (b'{"error": {"id": "e"}, "request_id": "r"}', CallbackReport()),
+        (b'{"id": "\\ud83d", "task_id": ".."}', CallbackReport()),
+        (
+            b'{"data": [{"id": "1"}, {"id": "2"}, {"id": "3"}, {"id": "4"}, {"id": "5"}]}',
+            CallbackReport(None, ("1", "2", "3", "4")),
+        ),
+        (b"", CallbackReport()),
+        (b"not json", CallbackReport()),
+        (b"\xff\xfe", CallbackReport()),
+        (b"[" * 100_000, CallbackReport()),
+        (b"null", CallbackReport()),
+        (b"5", CallbackReport()),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_a_callback_reports_a_state_and_ids(kind: type[AnyProvider], body: bytes, report: CallbackReport) -> None:
+    assert kind("https://p.example", lambda: "key").read_callback(body) == report
+
+
+@PROVIDERS
+@given(body=bodies)
+@settings(max_examples=200, deadline=None)
+def test_no_callback_breaks_the_reader(kind: type[AnyProvider], body: bytes) -> None:
+    report = kind("https://p.example", lambda: "key").read_callback(body)
+    assert report.state is not ProgressState.UNKNOWN
+    assert len(report.ids) <= 4
+    "".join(report.ids).encode()
+
+
+# --- the key
+
+
+@PROVIDERS
+def test_the_key_of_the_last_call_is_the_one_that_a_refresh_is_compared_with(
+    kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = iter(["first", "second", "unused"])
+    compared: list[str] = []
+
+    def refresh(used: str) -> bool:
+        compared.append(used)
+        return True
+
+    monkeypatch.setattr(provider_calls, "exchange", lambda *_, **__: reply(200, {}))
+    one = kind("https://p.example", lambda: next(keys), refresh)
+    one.read(ID)
+    one.read(ID)
+    one.ready()
+    assert one.refresh_key()
+    assert compared == ["second"]
+
+
+@PROVIDERS
+def test_without_a_way_to_reread_there_is_no_other_key(kind: type[AnyProvider]) -> None:
+    assert not kind("https://p.example", lambda: "key").refresh_key()
+
+
+# --- anything
+
+
+def every_text(value: Any) -> list[str]:
+    if isinstance(value, tuple | list):
+        return [text for part in value for text in every_text(part)]
+    return [value] if isinstance(value, str) else []
+
+
+FIELDS = (
+    "id", "task_id", "status", "state", "output", "creations", "error", "usage", "metadata", "created_at", "payload",
+    "model",
+)  # fmt: skip
+
+
+@READERS
+@given(content=st.dictionaries(st.sampled_from(FIELDS), json_values))
+@settings(max_examples=300, deadline=None)
+def test_every_word_of_a_snapshot_can_be_encoded(read: Read, content: Mapping[str, Any]) -> None:
+    body = json_object(reply(200, content).body)
+    assert body is not None
+    for text in every_text(astuple(read(body, ID))):
+        text.encode()
+
+
+@PROVIDERS
+@given(answer=replies)
+@settings(max_examples=200, deadline=None)
+def test_no_reply_to_a_read_raises_anything_but_unavailable(kind: type[AnyProvider], answer: Reply) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            snapshot = provider(kind, patch, answer).read(ID)
+        except ProviderUnavailableError as error:
+            str(error).encode()
+        else:
+            for text in every_text(astuple(snapshot)):
+                text.encode()
