@@ -4,6 +4,7 @@ import pytest
 
 from tests.unit.usecases.account import Account, empty, mock_aws, new_account
 from tests.unit.usecases.figures import Figures
+from tests.unit.usecases.quick_account import quick_account
 from tests.unit.usecases.spoken import spoken_to
 from tests.unit.usecases.world import World
 from vidu_relay.adapters import task_item, task_store
@@ -31,6 +32,12 @@ def world(account: Account) -> World:
     """A relay in an empty account. What a test does to the account itself, beyond its contents, would outlive it."""
     empty(account)
     return World(account)
+
+
+@pytest.fixture
+def quick_world() -> World:
+    """A relay in an account of dictionaries: for stories of many days."""
+    return World(quick_account())
 
 
 @pytest.fixture

@@ -70,9 +70,16 @@ class Effects:
         self.names.clear()
         self.strike_at, self.fault, self.struck = strike_at, fault, None
 
+    def arm_name(self, name: str, fault: Fault, nth: int = 1) -> None:
+        """Count from nought and let the `nth` effect of this name go wrong."""
+        self.names.clear()
+        self.struck = None
+        self.gate = lambda now: fault if now == name and self.names.count(name) == nth - 1 else None
+
     def disarm(self) -> None:
         """Nothing goes wrong from here on."""
         self.strike_at = None
+        self.gate = lambda _: None
         self.revive()
 
     def revive(self) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import override
 from tests.unit.builders import mp4_of
 from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.client_webhook import ClientWebhook, origin_of
-from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES, GatewayProvider
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
     BadSourceError,
@@ -148,7 +148,8 @@ class ScriptedProvider:
 
     def fail(self, remote_id: str, code: str = "008017050", message: str = "The prompt is not acceptable.") -> None:
         """The task failed."""
-        self.show(remote_id, ProgressState.FAILED, error=TaskError(code, message))
+        conclusive = code not in INCONCLUSIVE_CODES
+        self.show(remote_id, ProgressState.FAILED, error=TaskError(code, message), conclusive=conclusive)
 
     def _create(self, call: CreateCall) -> ProviderSnapshot:
         self.calls.append(call)

@@ -104,13 +104,24 @@ def test_task_that_a_callback_says_exists_is_not_taken_for_one_that_does_not(wor
 @pytest.mark.parametrize("status", [Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.EXPIRED])
 def test_task_that_came_to_an_end_says_which(world: World, status: Status) -> None:
     task_id = world.submit().task_id
-    task = world.store.save(replace(world.task(task_id), status=status))
+    task = world.store.save(replace(world.task(task_id), status=status, due_at=None))
     error = refusal(world, task_id)
     assert (error.code, status.value in error.detail) == ("task_already_settled", True)
     assert (world.task(task_id), world.provider.cancels) == (task, [])
 
 
 # ------------------------------------------------------------------------------------------- at the provider
+
+
+def test_expired_task_that_the_provider_still_works_on_is_canceled_there(world: World) -> None:
+    task_id = world.submit().task_id
+    world.clock.advance(7200)
+    world.sweep()
+    world.check(task_id)
+    assert world.task(task_id).status is Status.EXPIRED
+    after = world.cancel(task_id)
+    assert after is not None
+    assert (after.status, after.due_at, world.provider.cancels) == (Status.EXPIRED, None, ["gen-1"])
 
 
 @pytest.mark.parametrize("state", [ProgressState.PENDING, ProgressState.PROCESSING])

@@ -155,43 +155,43 @@ def faults(task: Task) -> int:
 
 
 @pytest.mark.parametrize("code", ["source_refused", "certificate", "address_refused", "too_large", "not_mp4"])
-def test_source_that_is_bad_for_hours_loses_no_video(world: World, code: str) -> None:
+def test_source_that_is_bad_for_hours_loses_no_video(quick_world: World, code: str) -> None:
     """A CDN that is unwell, a certificate that expired, a host that the operator has yet to allow."""
-    generated(world)
-    world.source.faults = [BadSourceError(code, "…")] * 30
-    world.run()
-    done = world.task(world.task_id())
+    generated(quick_world)
+    quick_world.source.faults = [BadSourceError(code, "…")] * 30
+    quick_world.run()
+    done = quick_world.task(quick_world.task_id())
     assert (done.status, done.error) == (Status.COMPLETED, None)
 
 
-def test_source_that_stays_bad_ends_as_unavailable_after_the_late_watch_and_can_be_reopened(world: World) -> None:
-    task = generated(world)
-    world.source.files[URL] = b"<html>gone</html>" * 20
-    world.run()
-    ended = world.task(task.task_id)
+def test_source_that_stays_bad_ends_as_unavailable_after_the_late_watch_and_can_be_reopened(quick_world: World) -> None:
+    task = generated(quick_world)
+    quick_world.source.files[URL] = b"<html>gone</html>" * 20
+    quick_world.run()
+    ended = quick_world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
     assert ended.updated_at - NOON >= 72 * 3_600_000
-    assert len(world.source.opened) - world.source.probed <= 12  # whole copies are paid for in traffic
-    kinds = [kind for kind, _ in world.published]
+    assert len(quick_world.source.opened) - quick_world.source.probed <= 12  # whole copies are paid for in traffic
+    kinds = [kind for kind, _ in quick_world.published]
     assert kinds.count("VideoTaskDeliveryDelayed") == 1
     assert kinds[-1] == "VideoTaskExpired"
 
-    world.source.files.clear()
-    world.store.save(reopen(ended, now=world.clock()))
-    world.queue.ask(task.task_id)
-    world.run()
-    done = world.task(task.task_id)
+    quick_world.source.files.clear()
+    quick_world.store.save(reopen(ended, now=quick_world.clock()))
+    quick_world.queue.ask(task.task_id)
+    quick_world.run()
+    done = quick_world.task(task.task_id)
     assert (done.status, done.error, len(done.videos)) == (Status.COMPLETED, None, 1)
 
 
-def test_late_success_completes_a_task_whose_video_was_unavailable(world: World) -> None:
-    task = generated(world)
-    world.source.files[URL] = b"<html>gone</html>" * 20
-    world.run()
-    world.source.files.clear()
-    world.ring(task.task_id, {"status": "completed"})
-    world.run()
-    assert world.task(task.task_id).status is Status.COMPLETED
+def test_late_success_completes_a_task_whose_video_was_unavailable(quick_world: World) -> None:
+    task = generated(quick_world)
+    quick_world.source.files[URL] = b"<html>gone</html>" * 20
+    quick_world.run()
+    quick_world.source.files.clear()
+    quick_world.ring(task.task_id, {"status": "completed"})
+    quick_world.run()
+    assert quick_world.task(task.task_id).status is Status.COMPLETED
 
 
 def test_source_whose_first_bytes_are_bad_is_not_read_whole_again(world: World) -> None:
@@ -220,34 +220,34 @@ def test_copies_that_break_off_are_bounded_until_the_operator_asks(world: World)
     assert delivered(world, task, again=True).status is Status.COMPLETED
 
 
-def test_trouble_on_the_way_is_tried_again_and_announced_once(world: World) -> None:
-    generated(world)
-    world.source.faults = [DeliveryInterruptedError("source_interrupted", "reset")] * 30
-    world.run()
-    done = world.task(world.task_id())
+def test_trouble_on_the_way_is_tried_again_and_announced_once(quick_world: World) -> None:
+    generated(quick_world)
+    quick_world.source.faults = [DeliveryInterruptedError("source_interrupted", "reset")] * 30
+    quick_world.run()
+    done = quick_world.task(quick_world.task_id())
     assert (done.status, faults(done), done.error) == (Status.COMPLETED, 0, None)
-    assert len(world.source.opened) == 31
-    delayed = [detail for kind, detail in world.published if kind == "VideoTaskDeliveryDelayed"]
+    assert len(quick_world.source.opened) == 31
+    delayed = [detail for kind, detail in quick_world.published if kind == "VideoTaskDeliveryDelayed"]
     assert len(delayed) == 1
     assert delayed[0]["task"]["status"] == "generated"
     assert delayed[0]["task"]["delivery"]["attempts"] == 5
     assert delayed[0]["task"]["delivery"]["last_error"] == {"code": "source_interrupted", "message": "reset"}
 
 
-def test_interruption_without_an_end_has_one(world: World) -> None:
+def test_interruption_without_an_end_has_one(quick_world: World) -> None:
     """Every accepted task settles, also one whose source answers 503 for ever."""
-    generated(world)
-    world.source.faults = [DeliveryInterruptedError("source_unwell", "HTTP 503")] * 2000
-    world.run()
-    ended = world.task(world.task_id())
+    generated(quick_world)
+    quick_world.source.faults = [DeliveryInterruptedError("source_unwell", "HTTP 503")] * 2000
+    quick_world.run()
+    ended = quick_world.task(quick_world.task_id())
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
 
 
-def test_delivery_that_never_reports_ends_as_well(world: World) -> None:
-    task = generated(world)
-    world.survive = lambda run: False if "deliver" in str(run.__code__.co_names) else World.survive(world, run)  # type: ignore[method-assign]
-    world.run()
-    ended = world.task(task.task_id)
+def test_delivery_that_never_reports_ends_as_well(quick_world: World) -> None:
+    task = generated(quick_world)
+    quick_world.survive = lambda run: False if "deliver" in str(run.__code__.co_names) else World.survive(quick_world, run)  # type: ignore[method-assign]
+    quick_world.run()
+    ended = quick_world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
 
 
@@ -295,11 +295,11 @@ def test_provider_that_shows_fewer_videos_than_before_is_asked_again_and_what_ca
     assert after.delivery.last_error.code == "link_missing"
 
 
-def test_good_video_beside_a_bad_one_is_kept_and_shown(world: World) -> None:
-    task = generated(world, "https://cdn.example.com/cover.jpg", "https://cdn.example.com/b.mp4")
-    world.source.files["https://cdn.example.com/cover.jpg"] = b"\xff\xd8\xff\xe0 a picture"
-    world.run()
-    ended = world.task(task.task_id)
+def test_good_video_beside_a_bad_one_is_kept_and_shown(quick_world: World) -> None:
+    task = generated(quick_world, "https://cdn.example.com/cover.jpg", "https://cdn.example.com/b.mp4")
+    quick_world.source.files["https://cdn.example.com/cover.jpg"] = b"\xff\xd8\xff\xe0 a picture"
+    quick_world.run()
+    ended = quick_world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
     (video,) = ended.videos
     assert (video.number, video.key) == (2, key(task, 2))
@@ -328,21 +328,21 @@ def test_links_with_new_paths_take_the_numbers_in_their_order(world: World) -> N
 
 
 @pytest.mark.parametrize("shown", ["nothing at all", "no video", "one of two", "unwell"])
-def test_task_whose_links_have_vanished_settles_once_the_late_watch_is_over(world: World, shown: str) -> None:
-    generated(world, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
+def test_task_whose_links_have_vanished_settles_once_the_late_watch_is_over(quick_world: World, shown: str) -> None:
+    generated(quick_world, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
     if shown == "nothing at all":
-        world.provider.remote.clear()
+        quick_world.provider.remote.clear()
     elif shown == "unwell":
-        world.provider.unavailable = True
+        quick_world.provider.unavailable = True
     elif shown == "one of two":
-        world.provider.finish("gen-1", "https://cdn.example.com/a.mp4")
+        quick_world.provider.finish("gen-1", "https://cdn.example.com/a.mp4")
     else:
-        world.provider.show("gen-1", ProgressState.SUCCEEDED, outputs=())
-    world.run(until=NOON + 3 * 3_600_000)
-    assert world.task(world.task_id()).status is Status.GENERATED  # they may come back
-    world.clock.advance(80 * 3600)
-    world.run()
-    ended = world.task(world.task_id())
+        quick_world.provider.show("gen-1", ProgressState.SUCCEEDED, outputs=())
+    quick_world.run(until=NOON + 3 * 3_600_000)
+    assert quick_world.task(quick_world.task_id()).status is Status.GENERATED  # they may come back
+    quick_world.clock.advance(80 * 3600)
+    quick_world.run()
+    ended = quick_world.task(quick_world.task_id())
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
 
 

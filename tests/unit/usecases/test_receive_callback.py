@@ -1,4 +1,4 @@
-"""The doorbell: who may ring, and that a ring changes nothing by what it says."""
+"""Callbacks: who may call, and that a call changes nothing by what it says."""
 
 from dataclasses import replace
 from email.utils import formatdate
@@ -17,13 +17,14 @@ from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
+    CreateRejectedError,
     NotCreatedError,
 )
-from vidu_relay.domain.lifecycle import record_rejected
-from vidu_relay.domain.snapshot import ProgressState, TaskError
+from vidu_relay.domain.lifecycle import record_create_failure
+from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases.adopt_lost_task import adopt_lost_task
+from vidu_relay.usecases.reconcile_task import reconcile_task
 
 DONE = {"id": "gen-1", "status": "completed"}
 
@@ -417,9 +418,11 @@ def test_callback_that_races_with_a_rejection_does_not_wake_the_failed_task(worl
 
     def rejected_meanwhile() -> int:
         if world.task(task.task_id).status is Status.SUBMITTING:
-            reason = TaskError("008017003", "no")
+            error = CreateRejectedError("008017003", "no")
             world.store.save(
-                record_rejected(world.task(task.task_id), reason, now=NOON, policy=world.submission.policy)
+                record_create_failure(
+                    world.task(task.task_id), error, now=NOON, jitter=0.5, policy=world.submission.policy
+                )
             )
         return NOON
 
@@ -523,7 +526,7 @@ def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_crea
 def test_hint_is_kept_before_it_is_looked_up(world: World) -> None:
     """The function dies in the read: the id it was told is not lost with it."""
     task = lost(world)
-    world.effects.arm(3, Fault.DIES_BEFORE)
+    world.effects.arm_name("provider.read", Fault.DIES_BEFORE)
     with pytest.raises(ProcessDeathError):
         world.ring(task.task_id, DONE)
     assert world.effects.struck == "provider.read"
@@ -543,7 +546,7 @@ def test_remote_task_of_an_earlier_attempt_is_not_adopted_once_another_has_begun
     world.check(before.task_id)
     begun = world.task(before.task_id)
     assert (begun.status, begun.attempts) == (Status.SUBMITTING, 2)
-    after = adopt_lost_task(  # by somebody who read the record before that
+    after = reconcile_task(  # by a caller that read the record before that
         before,
         ("gen-1",),
         store=world.store,

@@ -1,6 +1,7 @@
 """One accepted task, at most one create call: whatever is repeated, refused or lost."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 
 from tests.unit.builders import changes
 from tests.unit.pictures import data_uri, jpeg, png
+from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.scripted import NOON, LostReplyError
 from tests.unit.usecases.world import KEY, MODEL, PUBLIC_URL, TENANT, World
 from vidu_relay.domain.errors import (
@@ -24,9 +26,16 @@ from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
+from vidu_relay.usecases.submit_task import check_idempotency_key
 
 PICTURE = png(300, 300, comment=2000)
 PNG = data_uri(PICTURE)
+WRITES = ("dynamodb.put_item", "dynamodb.update_item", "dynamodb.transact_write_items")
+
+
+def tasks_in(world: World) -> list[str]:
+    """The keys of everything in the table but its tenant."""
+    return [item["pk"]["S"] for item in world.items() if not item["pk"]["S"].startswith("tenant#")]
 
 
 def test_accepted_task_is_submitted_once_with_its_own_callback_address(world: World) -> None:
@@ -54,12 +63,73 @@ def test_submission_that_could_be_cut_off_in_its_create_call_leaves_it_to_a_chec
     task = world.submit(time_left=lambda: 0)
 
     assert (task.status, task.attempts, world.provider.calls) == (Status.ACCEPTED, 0, [])
-    assert world.submit() == task  # as ever: the same key is the same task, and the sweep is to submit it
-    world.clock.advance(61)
-    world.sweep()
-    world.check(task.task_id)
+    assert world.executions() == [(task.task_id, task.lease)]  # at once, not at the next sweep
+    world.run(until=NOON)
     assert world.task(task.task_id).status is Status.SUBMITTED
     assert len(world.provider.calls) == 1
+
+
+def test_body_over_a_megabyte_is_never_sent_while_a_client_waits(world: World) -> None:
+    task = world.submit(payload="p" * 1_000_000)
+    assert (task.status, world.provider.calls) == (Status.ACCEPTED, [])
+    world.run(until=NOON)
+    assert world.task(task.task_id).status is Status.SUBMITTED
+    assert len(world.provider.calls[0].params["payload"]) == 1_000_000
+
+
+def test_no_call_is_begun_once_the_write_of_the_token_took_the_time(world: World) -> None:
+    left = iter([60_000, 5_000])
+    task = world.submit(time_left=lambda: next(left, 0))
+    assert (task.status, task.attempts, world.provider.calls) == (Status.ACCEPTED, 1, [])
+    world.run(until=NOON + 200_000)
+    assert world.task(task.task_id).status is Status.SUBMITTED
+    assert len(world.provider.calls) == 1
+
+
+@pytest.mark.parametrize("effect", ["dynamodb.put_item", "provider.create"])
+def test_death_before_the_call_loses_nothing(world: World, effect: str) -> None:
+    world.effects.gate = lambda name: Fault.DIES_BEFORE if name == effect and world.effects.names.count(name) else None
+    if effect == "provider.create":
+        world.effects.gate = lambda name: Fault.DIES_BEFORE if name == effect else None
+    with pytest.raises(ProcessDeathError):
+        world.submit()
+    world.effects.gate = lambda _: None
+    world.effects.revive()
+    world.run(until=NOON + 300_000)
+    task = world.task(world.task_id())
+    if effect == "provider.create":  # nobody can know that it was not sent
+        assert (task.status, world.provider.calls) == (Status.SUBMITTING, [])
+    else:
+        assert task.status is Status.SUBMITTED
+        assert len(world.provider.calls) == 1
+
+
+def test_repetition_begins_the_call_that_its_first_request_died_before(world: World) -> None:
+    world.effects.gate = lambda name: Fault.DIES_BEFORE if world.effects.names.count("dynamodb.put_item") else None
+    with pytest.raises(ProcessDeathError):
+        world.submit()
+    world.effects.gate = lambda _: None
+    world.effects.revive()
+    assert world.submit().status is Status.SUBMITTED
+    assert len(world.provider.calls) == 1
+
+
+def test_remote_id_is_written_until_the_function_ends(world: World) -> None:
+    """The reply is here and the table is throttled: the id is the one thing that only this process knows."""
+    failures = iter([Fault.REFUSED] * 5)
+    world.effects.gate = lambda name: next(failures, None) if name == "dynamodb.transact_write_items" else None
+    task = world.submit()
+    assert (task.status, task.remote_id) == (Status.SUBMITTED, "gen-1")
+    assert world.item("remote#gateway#gen-1") is not None
+
+
+def test_remote_id_and_its_ownership_are_one_write(world: World) -> None:
+    world.time_left = 60_000
+    world.effects.gate = lambda name: Fault.DIES_AFTER if name == "dynamodb.transact_write_items" else None
+    with pytest.raises(ProcessDeathError):
+        world.submit()
+    assert world.task(world.task_id()).remote_id == "gen-1"
+    assert world.item("remote#gateway#gen-1") is not None
 
 
 def test_submitted_task_is_due_even_if_nobody_ever_calls_back(world: World) -> None:
@@ -156,11 +226,10 @@ def test_requests_without_a_key_are_each_a_task(world: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "café", "a\tb", "a\nb"])
-def test_key_that_no_header_should_carry_is_refused(world: World, key: str) -> None:
+def test_key_that_no_header_should_carry_is_refused(key: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
-        world.submit(key=key)
+        check_idempotency_key(key)
     assert refused.value.code == "invalid_idempotency_key"
-    assert world.items() == []
 
 
 def test_not_created_goes_back_to_accepted_with_a_backoff(world: World) -> None:
@@ -219,7 +288,7 @@ def test_missing_provider_key_is_found_before_anything_is_recorded(world: World)
     world = World(replace(world.account, provider_secret=new_secret(world)))
     with pytest.raises(ConfigurationError, match="no value yet"):
         world.submit()
-    assert world.items() == []
+    assert tasks_in(world) == []
     assert world.provider.calls == []
 
 
@@ -230,7 +299,7 @@ def test_unusable_callback_secret_is_found_before_anything_is_recorded(world: Wo
     world = World(replace(world.account, callback_secret=new_secret(world, SecretString=content)))
     with pytest.raises(ConfigurationError):
         world.submit()
-    assert world.items() == []
+    assert tasks_in(world) == []
     assert world.provider.calls == []
 
 
@@ -362,14 +431,19 @@ def test_reply_after_a_callback_was_adopted_changes_nothing(world: World) -> Non
 
 
 def test_healthy_task_costs_few_writes(world: World) -> None:
-    """Each one is paid for: the day's place, the record, the remote id's claim, submitted, generated, completed."""
+    """Each one is paid for: the day's place, accepted, submitting, submitted with its remote id, generated with the
+    upstream's id, completed."""
     task = world.submit(key=KEY)
     world.provider.finish("gen-1")
     world.ring(task.task_id, {"id": "gen-1", "status": "completed"})
     world.run()
     assert world.task(task.task_id).status is Status.COMPLETED
-    writes = [name for name in world.effects.names if name in ("dynamodb.put_item", "dynamodb.update_item")]
-    assert len(writes) == 6
+    writes = [name for name in world.effects.names if name in WRITES]
+    assert Counter(writes) == {
+        "dynamodb.update_item": 1,
+        "dynamodb.put_item": 3,
+        "dynamodb.transact_write_items": 2,
+    }
     assert world.executions() == []
 
 

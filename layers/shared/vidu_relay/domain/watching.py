@@ -24,9 +24,9 @@ see the template) and half a minute for clocks that disagree."""
 DELIVERY_GRACE_MS = 420_000
 """How long a delivery may take before it is asked for again: the queue's visibility time-out (360 s) and a minute."""
 
-HANDOVER_MS = 100_000
-"""How long an entry point has the task that it recorded to itself: more than `ATTEMPT_LIMIT_MS`, so that a create call
-begun at once need not move the first check. Then a check submits the task."""
+HANDOVER_MS = 120_000
+"""How long an entry point has the task that it recorded to itself; then a check submits the task. More than
+`ATTEMPT_LIMIT_MS`, and the first check by default, so that a create call begun at once moves nothing in the index."""
 
 PROBE_MS = 60_000
 """How often a paused provider is probed with one create call."""

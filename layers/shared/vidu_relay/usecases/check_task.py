@@ -91,9 +91,10 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         allowed=lambda current: current.lease == lease and current.status is Status.ACCEPTED and not current.candidates,
         time_left=time_left,
     )
-    if after.status is Status.ACCEPTED and after.lease == lease:
-        return END if after.paused_since is not None else _next_look(after, ports)
-    return END  # under way again: the callback, or the first check, comes next
+    tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
+    if tried and after.paused_since is None:
+        return _next_look(after, ports)
+    return END  # under way again, or left to the sweep at its `due_at`
 
 
 def _wait_for_confirmation(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
