@@ -46,7 +46,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video in our bucket. Size in bytes; SHA-256 in hex, as S3 computed it over what it stored."""
+    """A video in our bucket. Size in bytes; SHA-256 in hex, as S3 computed it over what it stored.
+
+    `notes` are codes for what is odd about the file; `docs/reference.md` lists them.
+    """
 
     bucket: str
     key: str
@@ -56,6 +59,7 @@ class Video:
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
