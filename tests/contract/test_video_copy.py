@@ -152,6 +152,8 @@ def drips(connection: Connection) -> None:
 
 PAGE = b"<!DOCTYPE html><html><title>Not now</title>" + b"x" * 900_000
 INSIDE = top_boxes(DATA)[2][1] + 100
+FRAGMENTS = muxed(LAYOUTS["fragments, with sound"])
+BETWEEN = next(end for kind, _, end in top_boxes(FRAGMENTS) if kind == b"mdat")
 
 BAD: dict[str, tuple[str, Treatment]] = {
     "no bytes": ("not_mp4", ok(length(0), body=b"")),
@@ -163,6 +165,11 @@ BAD: dict[str, tuple[str, Treatment]] = {
     "WebM": ("not_mp4", ok(body=muxed(Muxed("libvpx", container="webm")))),
     "only a header": ("truncated", ok(body=LARGE[:MP4_FRAME])),
     "shorter than announced": ("truncated", ok(length(len(DATA) + 100))),
+    "shorter than announced, between fragments": (
+        "truncated",
+        ok(length(len(FRAGMENTS)), body=FRAGMENTS[:BETWEEN]),
+    ),
+    "chunks that break off between fragments": ("truncated", ok(CHUNKED, body=chunks(FRAGMENTS[:BETWEEN], end=b""))),
     "longer than announced": ("truncated", ok(length(INSIDE))),
     "longer than announced, large": ("truncated", ok(length(PART_BYTES + 5), body=LARGE)),
     "cut, to the end": ("truncated", ok(body=DATA[:INSIDE])),

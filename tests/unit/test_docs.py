@@ -132,6 +132,13 @@ def test_metrics_are_those_that_are_counted() -> None:
     assert {row: cells[0] for row, cells in table(REFERENCE, "## Metrics").items()} == meanings
 
 
+def test_notes_on_a_video_are_those_in_the_code() -> None:
+    source = (PACKAGE / "domain" / "video_proof.py").read_text()
+    codes = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source))
+
+    assert set(table(REFERENCE, "## Notes on a video")) == codes
+
+
 def test_codes_of_refused_requests_are_those_in_the_code() -> None:
     answered = codes_of("problem", position=1)
     raised = codes_of("InvalidRequestError") | codes_of("super().__init__")

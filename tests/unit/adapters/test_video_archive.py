@@ -22,6 +22,7 @@ from vidu_relay.adapters.video_archive import BLOCK_BYTES, MAX_LOOKS, PART_BYTES
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.domain.task import Video
+from vidu_relay.domain.video_proof import UNKNOWN
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -139,12 +140,13 @@ def test_a_video_is_read_in_small_blocks(s3: "S3Client", length: str | None) -> 
 
 WHOLE = mp4(600_000)
 LARGE = mp4(2 * PART_BYTES)
+CUT_BOX = box(b"free", bytes(40))[:-1]
 BAD = {
     "web page": b"<!DOCTYPE html>" + b"x" * 600_000,
     "cut": WHOLE[:-1],
     "cut in the first block": WHOLE[:1000],
     "no media": WHOLE[:MP4_FRAME],
-    "bytes behind": WHOLE + b"\xff",
+    "cut behind the media": WHOLE + CUT_BOX,
     "empty": b"",
 }
 
@@ -158,7 +160,7 @@ def test_a_bad_source_leaves_nothing_behind(s3: "S3Client", data: bytes, length:
     assert_nothing_left(s3)
 
 
-@pytest.mark.parametrize("data", [LARGE[:-1], LARGE[: PART_BYTES + 200_000], LARGE + b"\xff"], ids=len)
+@pytest.mark.parametrize("data", [LARGE[:-1], LARGE[: PART_BYTES + 200_000], LARGE + CUT_BOX], ids=len)
 def test_parts_of_a_bad_source_are_thrown_away(s3: "S3Client", calls: list[str], data: bytes) -> None:
     with pytest.raises(BadSourceError):
         VideoArchive(s3, BUCKET).store(KEY, Source(data))
@@ -291,7 +293,7 @@ def test_a_stored_video_of_very_many_fragments_is_described_without_what_it_says
     stored = archive.store(KEY, known(data))
     assert stored.duration_seconds == 5.0
     calls.clear()
-    assert archive.find(KEY) == replace(stored, duration_seconds=None, width=None, height=None)
+    assert archive.find(KEY) == replace(stored, duration_seconds=None, width=None, height=None, notes=UNKNOWN.notes)
     assert calls == ["HeadObject", *["GetObject"] * MAX_LOOKS]
 
 
@@ -300,7 +302,16 @@ def test_a_stored_video_of_very_many_fragments_is_described_without_what_it_says
 def test_what_is_there_and_no_video_is_described_as_it_is(s3: "S3Client", data: bytes, checksum: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=data, ChecksumAlgorithm=checksum)
     found = VideoArchive(s3, BUCKET).find(KEY)
-    assert found == Video(BUCKET, KEY, len(data), hashlib.sha256(data).hexdigest(), "video/mp4")
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert found == Video(BUCKET, KEY, len(data), sha256, "video/mp4", notes=UNKNOWN.notes)
+
+
+def test_what_is_odd_about_a_video_is_noted_and_it_is_stored(s3: "S3Client") -> None:
+    data = WHOLE + b"\xff"
+    stored = VideoArchive(s3, BUCKET).store(KEY, known(data))
+    assert stored == replace(described(data), notes=("trailing_bytes",))
+    assert held(s3) == {KEY: data}
+    assert VideoArchive(s3, BUCKET).find(KEY) == stored
 
 
 def test_a_checksum_of_parts_is_not_taken_for_that_of_the_video(s3: "S3Client") -> None:

@@ -80,6 +80,12 @@ def test_a_generated_task_has_no_link_yet() -> None:
     assert "url" not in represent(task_in(Status.GENERATED), sign=sign)["output"][0]["results"][0]
 
 
+def test_the_notes_on_a_video_are_shown() -> None:
+    noted = replace(task_in(Status.COMPLETED), videos=(video(), video(notes=("trailing_bytes",))))
+    assert [shown["notes"] for shown in represent(noted)["videos"]] == [[], ["trailing_bytes"]]
+    assert [shown["notes"] for shown in event_detail(noted)["task"]["videos"]] == [[], ["trailing_bytes"]]
+
+
 def test_each_result_links_to_its_own_copy() -> None:
     outputs = (ProviderOutput("a", None, ("https://x/1", "https://x/2")), ProviderOutput("b", "done", ("https://x/3",)))
     snapshot = reading(ProgressState.SUCCEEDED, outputs=outputs)

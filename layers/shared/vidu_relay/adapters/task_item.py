@@ -111,4 +111,5 @@ def _error(content: Mapping[str, Any] | None) -> TaskError | None:
 
 def _video(content: Mapping[str, Any]) -> Video:
     duration = content.get("duration_seconds")
-    return Video(**{**content, "duration_seconds": float(duration) if duration is not None else None})
+    seconds = float(duration) if duration is not None else None
+    return Video(**{**content, "duration_seconds": seconds, "notes": tuple(content.get("notes", ()))})

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.domain.task import Video
-from vidu_relay.domain.video_proof import VideoFacts, VideoProof
+from vidu_relay.domain.video_proof import UNKNOWN, VideoFacts, VideoProof
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,7 +32,7 @@ PART_BYTES = 6 * 1024 * 1024
 
 LOOK_BYTES = 64 * 1024
 MAX_LOOKS = 32
-"""Ranges read of an object that is there already to learn what it says of itself; then it stays unknown."""
+"""At most so many ranges of an object that is there already are read to find its headers."""
 
 CONTENT_TYPE = "video/mp4"
 
@@ -160,7 +160,7 @@ class VideoArchive:
         return self._video(key, size, digest.hexdigest(), sight.facts())
 
     def _look(self, key: str, size: int) -> VideoFacts:
-        """What an object says of itself, by a few small ranges of it; nothing if they do not tell."""
+        """The facts of an object, read from a few small ranges of it; `UNKNOWN` if they hold no whole headers."""
         sight, at = _Sight(), 0
         for _ in range(MAX_LOOKS):
             stop = min(at + LOOK_BYTES, size)
@@ -170,7 +170,7 @@ class VideoArchive:
             at = stop + sight.pass_over(size - stop)
             if at == size:
                 return sight.facts()
-        return VideoFacts()
+        return UNKNOWN
 
     def _video(self, key: str, size: int, sha256: str, facts: VideoFacts) -> Video:
         return Video(
@@ -182,11 +182,12 @@ class VideoArchive:
             duration_seconds=facts.duration_seconds,
             width=facts.width,
             height=facts.height,
+            notes=facts.notes,
         )
 
 
 class _Sight:
-    """What an object that is there already says of itself; nothing if it is no video in MP4: it stays as it is."""
+    """Reads the facts of an object that is there already. One that is no MP4 video stays, with `UNKNOWN` facts."""
 
     def __init__(self) -> None:
         self._proof: VideoProof | None = VideoProof()
@@ -208,9 +209,9 @@ class _Sight:
 
     def facts(self) -> VideoFacts:
         try:
-            return self._proof.finish() if self._proof else VideoFacts()
+            return self._proof.finish() if self._proof else UNKNOWN
         except BadSourceError:
-            return VideoFacts()
+            return UNKNOWN
 
 
 class _Readable(Protocol):

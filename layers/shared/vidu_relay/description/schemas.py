@@ -91,6 +91,7 @@ TASK_EXAMPLE = {
             "duration_seconds": 5.04,
             "width": 1280,
             "height": 720,
+            "notes": [],
         }
     ],
     "history": [{"at": "2026-11-23T09:00:00.000Z", "status": Status.SUBMITTING.value, "source": "http"}],
@@ -266,6 +267,11 @@ def _task(shown: Schema) -> Schema:
                     duration_seconds=nullable({"type": "number"}),
                     width=nullable({"type": "integer"}),
                     height=nullable({"type": "integer"}),
+                    notes={
+                        "type": "array",
+                        "items": text,
+                        "description": "Codes for what is odd about the file, such as `track_incomplete`.",
+                    },
                 ),
             },
             history={

@@ -145,6 +145,7 @@ def _video(video: Video) -> dict[str, Any]:
         "duration_seconds": video.duration_seconds,
         "width": video.width,
         "height": video.height,
+        "notes": list(video.notes),
     }
 
 

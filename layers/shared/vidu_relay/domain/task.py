@@ -97,7 +97,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video in our bucket, the `number`-th of its task. Size in bytes; SHA-256 in hex, as S3 computed it."""
+    """A video in our bucket, the `number`-th of its task. Size in bytes; SHA-256 in hex, as S3 computed it.
+
+    `notes` are codes for what is odd about the file; `docs/reference.md` lists them.
+    """
 
     bucket: str
     key: str
@@ -108,6 +111,7 @@ class Video:
     width: int | None = None
     height: int | None = None
     number: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,160 +1,70 @@
-"""Proof, while the bytes pass by, that they are a video in an MP4 file and all of it (ISO/IEC 14496-12).
+"""Checks, while the bytes pass by, that they are a whole MP4 file (ISO/IEC 14496-12), and reads what its headers say.
 
-The walk is a generator that asks for the few bytes it needs and has the rest passed over. Nothing grows with the
-file: tables are summed up a slice at a time, and boxes nest only as deep as `INSIDE` says.
+Only the boxes of the top level decide whether a file is refused. What the headers inside them say becomes facts and
+notes: a video is paid for and cannot be made again, so an odd header is no reason to lose it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 from vidu_relay.domain.errors import BadSourceError
-from vidu_relay.domain.mp4_boxes import (
-    FILE,
-    HOMES,
-    INSIDE,
-    LETTERS,
-    MAY_BE_FIRST,
-    MAY_BE_LAST,
-    NAMED,
-    NEEDED,
-    OF_THE_FILE,
-    TABLES,
-    Steps,
-    begins_a_box,
-    beside_media,
-    column_of,
-    has_all,
-    known_ticks,
-    misfit,
-    number_at,
-    pass_box,
-    pass_rest,
-    read_duration,
-    read_head,
-    read_rows,
-    read_whole,
-    read_zeros,
-)
 
-__all__ = ["VideoFacts", "VideoProof"]
+__all__ = ["MAX_HEADER_BYTES", "UNKNOWN", "VideoFacts", "VideoProof"]
 
-MAX_TRACKS = 64
+MAX_HEADER_BYTES = 1024 * 1024
+"""A `moov` or `moof` box with more content is passed over unread."""
 
-_LAST_SIZES = 1024
-"""So many sizes of a track's last samples are kept to see where its last chunk ends: 4 KB."""
+TOP_LEVEL = {b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"ssix", b"free", b"skip", b"wide", b"uuid"}
+TOP_LEVEL |= {b"pnot", b"emsg", b"prft", b"pdin", b"meta", b"udta"}
+"""The top-level boxes of the standards. A file begins with one of them; players do not ask for `ftyp`."""
+
+LETTERS = {*range(0x20, 0x7F), 0xA9}
+"""The bytes that the name of a top-level box consists of."""
+
+TRACK_PARTS = {b"tkhd", b"mdhd", b"hdlr", b"stsd"}
+UNREAD = {"header_not_read", "header_partly_read"}
+EMPTY = memoryview(b"")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What a proven file says of itself: seconds, and pixels as shown. None where it does not say."""
+    """Seconds, and pixels as shown; None where the headers do not say. `docs/reference.md` lists the codes of notes."""
 
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Track:
-    handler: bytes = b""
-    number: int = 0
-    timescale: int = 0
-    media_ticks: int = 0
-    """As its media header states."""
-    sample_ticks: int = 0
-    """Summed up over its samples in the movie box."""
-    pixels: tuple[int, int] = (0, 0)
-    shown: tuple[int, int] = (0, 0)
-    rotated: bool = False
-    tabled: bool = False
-    """All tables of samples are there."""
-    entries: int = 0
-    """Sample descriptions: without one nothing can be decoded."""
-    samples: int = 0
-    each: int = 0
-    """What every sample weighs, if all weigh the same."""
-    last_sizes: bytes = b""
-    """What the last samples weigh, if not: 32 bits each."""
-    chunks: int = 0
-    first_chunk: int = 0
-    """The lowest offset of a chunk; of the last one in the table: `last_chunk`."""
-    last_chunk: int = 0
-    run: tuple[int, int] = (1, 0)
-    """First chunk, counted from 1, of the last run of chunks that hold equally many samples; and how many."""
-    before_run: int = 0
-    """Samples in the chunks before it."""
-
-    def end_of_last_chunk(self) -> int:
-        """Where its last chunk ends, or a lower bound where the tables do not tell."""
-        first, many = self.run
-        left = self.samples - self.before_run - max(self.chunks - first, 0) * many
-        count = max(min(many, left), 0)
-        if self.each:  # of sound in QuickTime, 1 stands for any size
-            return self.last_chunk + (0 if self.handler == b"soun" else count * self.each)
-        sizes = column_of(self.last_sizes, 1, 0)
-        return self.last_chunk + sum(sizes[max(len(sizes) - count, 0) :])
-
-
-@dataclass(slots=True)
-class _Defaults:
-    """What a fragment's samples last and weigh if nothing else is said."""
-
-    ticks: int = 0
-    size: int = 0
-
-
-@dataclass(slots=True)
-class _Fragments:
-    track: int = 0
-    current: _Defaults = field(default_factory=_Defaults)
-    defaults: dict[int, _Defaults] = field(default_factory=dict)
-    ticks: dict[int, int] = field(default_factory=dict)
-    announced_ticks: int = 0
-    seen: bool = False
-    basis: int | None = None
-    """What the offset of a run counts from; None if it follows what was before."""
-    media_from: int | None = None
-    """Where the first bytes lie that fragments name and whose media data is still to come; and where the last end."""
-    media_to: int = 0
-    listed: bool = False
-    """The list of them that writers put behind the last one has been seen."""
+UNKNOWN = VideoFacts(notes=("duration_unknown", "size_unknown"))
+"""The facts of a file whose headers were not found."""
 
 
 class VideoProof:
-    """Walks the boxes of a file fed to it in blocks of any size, in constant memory.
+    """Walks the top-level boxes of a file that is fed to it in blocks of any size.
 
-    The file holds a `moov` with a video track that has samples, and media data (`mdat`). On every level that is walked
-    the sizes of the boxes add up. Nothing that the file's own tables point to lies behind its end: chunks, samples by
-    their sizes, and what a segment index covers; chunks of pictures and sound lie within its media data. Once a movie
-    is there with all its samples, what follows and is no box (padding, a line end) is taken as it is. Of several
-    movies the first counts, as it does for players. What the standard asks for and no player needs is not asked for.
+    A file is accepted if the sizes of its boxes add up to its length and it has a `moov` with a video track and an
+    `mdat` with content; an `mdat` follows its last fragment. Of several `moov` boxes the first counts, as it does for
+    players. Memory is bounded: one header of at most `MAX_HEADER_BYTES` is kept at a time.
     """
 
     def __init__(self) -> None:
         self._length = 0
-        self._taken = bytearray()
-        self._skip = 0
-        self._to_the_end = False
-        self._box_at = 0
-        self._may_end = False
-        self._may_trail = False
-        self._beside_to = 0
-        self._movies = 0
-        self._media = 0
-        self._media_begins: int | None = None
-        self._media_ends = 0
-        self._media_from: int | None = None
-        self._sample_bytes = 0
-        self._reaches_to = 0
-        self._movie_timescale = 0
-        self._movie_ticks = 0
-        self._tracks: list[_Track] = []
-        self._fragments = _Fragments()
-        self._steps = self._boxes(FILE, 0, None)
-        self._want = next(self._steps)
+        self._skip = 0  # bytes to pass over
+        self._to_the_end = False  # every byte that follows is passed over
+        self._taken = bytearray()  # those of the wanted bytes that have arrived
+        self._between = False  # the bytes wanted are the first 8 of a box
+        self._may_overrun = False  # the present box may be text behind a complete file
+        self._movie = self._media = False  # `moov`, and `mdat` with content, have been seen
+        self._listed = False  # the list of fragments behind the last one has been seen
+        self._open = False  # the media of the last fragment has not been seen
+        self._media_begins = self._media_ends = 0
+        self._headers = _Headers()
+        self._walk = self._boxes()
+        self._want = next(self._walk)
 
     @property
     def unseen(self) -> int | None:
@@ -162,436 +72,217 @@ class VideoProof:
         return None if self._to_the_end else self._skip
 
     def feed(self, block: bytes | bytearray | memoryview) -> None:
-        """Look at the next block. Raises `BadSourceError` (`not_mp4`) as soon as it cannot be a video in MP4."""
-        size = len(block)
-        if self._to_the_end or self._skip >= size:  # most of a file: inside its media data
-            self.pass_over(size)
-            return
+        """Look at the next block. Raises `BadSourceError` (`not_mp4`) as soon as the file cannot be an MP4 file."""
         view = memoryview(block)
-        while view and not self._to_the_end:
-            if self._skip:
-                step = min(self._skip, len(view))
+        while view:
+            if self._to_the_end or self._skip:
+                step = len(view) if self._to_the_end else min(self._skip, len(view))
                 self.pass_over(step)
             else:
                 step = min(self._want - len(self._taken), len(view))
                 self._taken += view[:step]
                 self._length += step
                 if len(self._taken) == self._want:
-                    self._go_on()
+                    data = bytes(self._taken)
+                    self._taken.clear()
+                    self._want = self._walk.send(data)
             view = view[step:]
-        self._length += len(view)
 
     def pass_over(self, size: int) -> None:
-        """The next `size` bytes, at most `unseen` many, are there."""
+        """Count the next `size` bytes, at most `unseen` many, without looking at them."""
         if not self._to_the_end:
             self._skip -= size
         self._length += size
 
     def finish(self) -> VideoFacts:
-        """The file ends here; what it says of itself.
+        """The file ends here; what its headers say.
 
-        Raises `BadSourceError`: `truncated` inside a box or before what its tables point to, `not_mp4` if a part is
-        missing.
+        Raises `BadSourceError`: `truncated` if the file ends inside a box or before the media of its last fragment,
+        `not_mp4` if it has no movie header, no media data or no video track.
         """
-        inside = self._skip or not self._may_end or (self._taken and not self._may_trail)
-        if self._length and inside and not self._to_the_end and self._length >= self._beside_to:
-            raise BadSourceError("truncated", "The video ends in the middle of a box.")
-        media = self._media + (self._length - self._media_from if self._media_from is not None else 0)
-        if not self._movies or not media:
+        if not self._to_the_end and (self._skip or self._taken or not self._between):
+            if not (self._may_overrun if self._skip else self._between and self._complete()):
+                raise BadSourceError("truncated", "The video ends in the middle of a box.")
+            self._headers.notes.add("trailing_bytes")
+        if not self._movie or not self._media:
             raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
-        videos = [track for track in self._tracks if track.handler == b"vide"]
-        if not videos:
-            raise BadSourceError("not_mp4", "The file has no video track.")
-        self._expect_samples_within(media)
-        video = next((track for track in videos if track.samples and track.entries), None)
-        if video is None:
-            raise BadSourceError("not_mp4", "The video track has no pictures.")
-        width, height = video.pixels if all(video.pixels) else video.shown
-        if video.rotated:
-            width, height = height, width
-        known = width > 0 and height > 0
-        return VideoFacts(self._seconds(video), width if known else None, height if known else None)
+        if self._open:
+            raise BadSourceError("truncated", "The video ends before the media of its last fragment.")
+        return self._headers.facts(self._media_begins, self._media_ends or self._length)
 
-    def _expect_samples_within(self, media: int) -> None:
-        reaches_to = max(self._reaches_to, *(track.end_of_last_chunk() for track in self._tracks))
-        if self._sample_bytes > media or reaches_to > self._length:
-            raise BadSourceError("truncated", "The video ends before the media that its tables name.")
-        begins = self._media_begins or 0
-        ends = self._media_ends if self._media_from is None else self._length
-        for track in self._tracks:
-            placed = track.chunks and track.samples and track.handler in (b"vide", b"soun")
-            before = track.handler == b"vide" and track.first_chunk < begins
-            if placed and (before or track.end_of_last_chunk() > ends):
-                raise beside_media()
-        if self._fragments.media_to > ends:
-            raise beside_media()
-
-    def _go_on(self) -> None:
-        data = bytes(self._taken)
-        self._taken.clear()
-        want = self._steps.send(data)
-        while want <= 0:
-            self._skip -= want
-            want = self._steps.send(b"")
-        self._want = want
-
-    def _seconds(self, video: _Track) -> float | None:
-        movie = self._movie_ticks / self._movie_timescale if self._movie_timescale else 0.0
-        if self._fragments.seen:
-            if self._fragments.announced_ticks and self._movie_timescale:
-                movie = self._fragments.announced_ticks / self._movie_timescale
-            else:
-                movie = max(movie, *(self._sampled_seconds(track) for track in self._tracks))
-        if not movie and video.timescale:
-            movie = video.media_ticks / video.timescale
-        return round(movie, 3) or None
-
-    def _sampled_seconds(self, track: _Track) -> float:
-        ticks = track.sample_ticks + self._fragments.ticks.get(track.number, 0)
-        return ticks / track.timescale if track.timescale else 0.0
-
-    # ---------------------------------------------------------------------------------------------- the walk
-
-    def _boxes(self, parent: bytes, at: int, end: int | None) -> Steps:
-        """The boxes from an offset up to another, or to the end of the file."""
-        seen: set[bytes] = set()
-        while end is None or at < end:
-            if end is not None and end - at < 8:
-                yield from read_zeros(end - at)
-                break
-            self._may_end = end is None and at > 0
-            self._may_trail = self._may_end and self._has_all_samples(at)
-            header = yield 8
-            self._may_end = False
-            size, kind, head = int.from_bytes(header[:4], "big"), header[4:], 8
-            if self._may_trail and not begins_a_box(size, kind):
-                yield from self._leave_open(b"", at)
-            if end is not None and not any(header):
-                yield from read_zeros(end - at - 8)
-                break
-            beside = self._may_trail and kind not in OF_THE_FILE
-            self._may_trail = False
-            self._expect_name(parent, kind, at)
-            if size == 1:
-                if end is not None and end - at < 16:
-                    raise misfit()
-                size, head = int.from_bytes((yield 8), "big"), 16
-            elif (
-                size == 0 and parent == FILE and kind in MAY_BE_LAST
-            ):  # the last box: it reaches to the end of the file
-                yield from self._content(parent, kind, at + head, None)
-            if size < head or (end is not None and at + size > end):
-                raise misfit()
-            if beside:
-                self._beside_to = at + size
-            yield from self._content(parent, kind, at + head, at + size)
-            at += size
-            if kind in NAMED:
-                seen.add(kind)
-        self._leave(parent, seen)
-
-    def _expect_name(self, parent: bytes, kind: bytes, at: int) -> None:
-        if parent not in HOMES.get(kind, (parent,)):
-            raise misfit()
-        if parent == FILE:
-            self._box_at = at
-            if not all(byte in LETTERS for byte in kind):
-                raise misfit()
-            if at == 0 and kind not in MAY_BE_FIRST:
+    def _boxes(self) -> Generator[int, bytes, None]:
+        """Yields how many bytes it wants to see next. It sets `_skip` for bytes that come before them."""
+        at = 0
+        while True:
+            self._between = True
+            head = yield 8
+            self._between, complete = False, self._complete()
+            size, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if at == 0 and kind not in TOP_LEVEL:
                 raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
+            is_last = size == 0 and kind in TOP_LEVEL  # it has no size: it reaches to the end of the file
+            if size == 1 and LETTERS.issuperset(kind):
+                head += yield 8
+                size = int.from_bytes(head[8:], "big")
+            if not LETTERS.issuperset(kind) or (size < len(head) and not is_last):
+                if not complete:
+                    raise BadSourceError("not_mp4", "The sizes of the file's boxes do not add up.")
+                self._headers.notes.add("trailing_bytes")
+                self._to_the_end = True
+                yield 1  # never comes
+            self._may_overrun = complete and kind not in TOP_LEVEL
+            content = 0 if is_last else size - len(head)
+            if kind == b"mdat":
+                self._open = False
+                self._media = self._media or is_last or content > 0
+                self._media_begins = self._media_begins or at + len(head)
+                self._media_ends = 0 if is_last else at + size
+            self._listed |= kind == b"mfra"
+            is_header = kind == b"moof" or (kind == b"moov" and not self._movie)
+            read = is_header and not is_last and content <= MAX_HEADER_BYTES
+            data = (yield content) if read and content else b""
+            if is_header and not read:
+                self._headers.notes.add("header_not_read")
+            if is_header and kind == b"moov":
+                self._movie = True
+                self._headers.read_movie(memoryview(data))
+            elif is_header:
+                self._open = self._headers.read_fragment(memoryview(data)) or not read
+            self._to_the_end = is_last
+            self._skip = 0 if read else content
+            at += size
 
-    def _leave(self, parent: bytes, seen: set[bytes]) -> None:
-        if parent == b"stbl":
-            self._tracks[-1].tabled = has_all(TABLES, seen)
-        tabled = parent != b"moov" or self._fragments.seen or all(track.tabled for track in self._tracks)
-        if not tabled or not has_all(NEEDED.get(parent, ()), seen):
-            raise BadSourceError("not_mp4", "A part of the movie header is missing.")
+    def _complete(self) -> bool:
+        """Whether the movie is all there, so that what follows and is no box is not a part of it."""
+        return self._movie and self._media and (self._listed or not self._headers.fragmented)
 
-    def _has_all_samples(self, at: int) -> bool:
-        """Whether the movie is whole already: what its tables name lies before here, and no fragment can follow."""
-        named = 0 < self._sample_bytes <= self._media and self._reaches_to <= at
-        return self._movies > 0 and named and (self._fragments.listed or not self._fragments.seen)
 
-    def _content(self, parent: bytes, kind: bytes, at: int, end: int | None) -> Steps:
-        if kind == b"moov":
-            self._movies += 1
-        if kind in INSIDE.get(parent, ()) and not (kind == b"moov" and self._movies > 1):
-            self._enter(kind)
-            if kind == b"stsd":
-                at = yield from self._preamble(at, end)
-            yield from self._boxes(kind, at, end)
-            return
-        if end is None:
-            yield from self._leave_open(kind, at)
-            return
-        if kind == b"mdat" and parent == FILE:
-            self._media += end - at
-            self._media_ends = end
-            self._begin_media(at)
-        elif reader := self._readers.get((parent, b"" if parent == b"stsd" else kind)):
-            yield from reader(self, end - at, end)
-            return
-        yield at - end
+@dataclass(frozen=True, slots=True)
+class _Track:
+    number: int = 0
+    handler: bytes = b""
+    width: int = 0
+    height: int = 0
+    timescale: int = 0
+    seconds: float = 0.0
 
-    def _enter(self, kind: bytes) -> None:
-        if kind == b"trak":
-            if len(self._tracks) == MAX_TRACKS:
-                raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
-            self._tracks.append(_Track())
-        elif kind in (b"mvex", b"moof"):
-            self._fragments.seen = True
-        elif kind == b"traf":
-            self._fragments.track, self._fragments.current, self._fragments.basis = 0, _Defaults(), None
 
-    def _preamble(self, at: int, end: int | None) -> Generator[int, bytes, int]:
-        """A sample description is a container behind its version and a count."""
-        if end is None or end - at < 8:
-            raise misfit()
-        yield 8
-        return at + 8
+class _Headers:
+    """What `moov` and the `moof` boxes say. Nothing in them is an error; what is odd becomes a note."""
 
-    def _begin_media(self, at: int) -> None:
-        self._media_begins = at if self._media_begins is None else self._media_begins
-        if self._fragments.media_from is not None and self._fragments.media_from < at:
-            raise beside_media()
-        self._fragments.media_from = None
+    def __init__(self) -> None:
+        self.notes: set[str] = set()
+        self.fragmented = False
+        self._seconds = 0.0
+        self._tracks: list[_Track] = []
+        self._sample_ticks: dict[int, int] = {}
+        self._default_ticks: dict[int, int] = {}
+        self._chunks: list[tuple[int, int]] = []  # of each track, the lowest and the highest offset of a chunk
 
-    def _leave_open(self, kind: bytes, at: int) -> Steps:
-        if kind == b"ftyp":
-            raise BadSourceError("not_mp4", "The file has no movie header or no media data.")
-        if kind == b"mdat":
-            self._media_from = at
-            self._begin_media(at)
-        self._to_the_end = True
-        yield 1  # never comes: nothing more is looked at
+    def read_movie(self, content: memoryview) -> None:
+        for kind, box in self._boxes(content):
+            if kind == b"mvhd":
+                _, self._seconds = _clock(box)
+            elif kind == b"trak":
+                self._read_track(box)
+            elif kind == b"mvex":
+                self.fragmented = True
+                trex = (inner for name, inner in self._boxes(box) if name == b"trex")
+                self._default_ticks = {_number(inner, 4): _number(inner, 12) for inner in trex}
 
-    # --------------------------------------------------------------------------------------- single boxes
+    def read_fragment(self, content: memoryview) -> bool:
+        """Whether the fragment has samples, so that their media data must follow."""
+        self.fragmented, has_samples = True, False
+        for traf in (box for kind, box in self._boxes(content) if kind == b"traf"):
+            track = default = 0
+            for kind, box in self._boxes(traf):
+                flags, number = _number(box, 1, 3), _number(box, 4)
+                if kind == b"tfhd":
+                    track, default = number, self._default_ticks.get(number, 0)
+                    if flags & 0x8:
+                        default = _number(box, 8 + (flags & 0x1) * 8 + (flags & 0x2) * 2)
+                elif kind == b"trun" and number:
+                    has_samples, ticks = True, number * default
+                    if flags & 0x100:
+                        columns = f">{(flags & 0xF00).bit_count()}I"
+                        ticks = sum(row[0] for row in _rows(box, columns, 8 + (flags & 0x1) * 4 + (flags & 0x4)))
+                    if track in self._sample_ticks:
+                        self._sample_ticks[track] += ticks
+        return has_samples
 
-    def _movie_header(self, size: int, _: int) -> Steps:
-        data = yield from read_whole(size, 100, 112)
-        self._movie_timescale, self._movie_ticks = read_duration(data)
+    def facts(self, media_begins: int, media_ends: int) -> VideoFacts:
+        """Raises `BadSourceError` (`not_mp4`) if all tracks were read and none of them is a video track."""
+        videos = [t for t in self._tracks if t.handler == b"vide" or (not t.handler and t.width and t.height)]
+        if not videos and not self.notes & UNREAD:
+            raise BadSourceError("not_mp4", "The file has no video track.")
+        video = next((t for t in videos if t.width and t.height), videos[0] if videos else _Track())
+        seconds = self._seconds
+        if self.fragmented:
+            sampled = (self._sample_ticks[t.number] / t.timescale for t in self._tracks if t.timescale)
+            seconds = 0.0 if self.notes & UNREAD else max(seconds, *sampled, 0.0)
+        seconds = round(seconds or video.seconds, 3)
+        known = video.width > 0 and video.height > 0
+        odd = {
+            "duration_unknown": not seconds,
+            "size_unknown": not known,
+            "shared_samples": len({low for low, _ in self._chunks}) < len(self._chunks),
+            "samples_outside_media": any(low < media_begins or high >= media_ends for low, high in self._chunks),
+        }
+        notes = sorted(self.notes | {note for note, holds in odd.items() if holds})
+        width, height = (video.width, video.height) if known else (None, None)
+        return VideoFacts(seconds or None, width, height, tuple(notes))
 
-    def _media_header(self, size: int, _: int) -> Steps:
-        data = yield from read_whole(size, 24, 36)
-        self._tracks[-1].timescale, self._tracks[-1].media_ticks = read_duration(data)
+    def _read_track(self, content: memoryview) -> None:
+        found = dict(self._boxes(content))
+        for parent in (b"mdia", b"minf", b"stbl"):
+            found = dict(self._boxes(found.get(parent, EMPTY))) | found
+        if not found.keys() >= TRACK_PARTS:
+            self.notes.add("track_incomplete")
+        head, entry = found.get(b"tkhd", EMPTY), found.get(b"stsd", EMPTY)
+        wide = 12 if _number(head, 0, 1) else 0
+        number, matrix = _number(head, 20 if wide else 12), 40 + wide
+        width, height = _number(entry, 40, 2), _number(entry, 42, 2)
+        if not (width and height):
+            width, height = _number(head, matrix + 36) >> 16, _number(head, matrix + 40) >> 16
+        if _number(head, matrix + 4) and not (_number(head, matrix) or _number(head, matrix + 16)):  # a quarter turn
+            width, height = height, width
+        handler = bytes(found.get(b"hdlr", EMPTY)[8:12])
+        self._tracks.append(_Track(number, handler, width, height, *_clock(found.get(b"mdhd", EMPTY))))
+        self._sample_ticks[number] = sum(count * ticks for count, ticks in _rows(found.get(b"stts", EMPTY), ">II"))
+        for kind, form in ((b"stco", ">I"), (b"co64", ">Q")):
+            if chunks := [at for (at,) in _rows(found.get(kind, EMPTY), form)]:
+                self._chunks.append((min(chunks), max(chunks)))
 
-    def _track_header(self, size: int, _: int) -> Steps:
-        data = yield from read_whole(size, 84, 96)
-        track, wide = self._tracks[-1], 12 if data[:1] == b"\1" else 0
-        track.number = number_at(data, 20 if wide else 12)
-        matrix = 40 + wide
-        upright, turned = number_at(data, matrix) or number_at(data, matrix + 16), number_at(data, matrix + 4)
-        track.rotated = not upright and bool(turned)  # a quarter turn: width and height change places
-        track.shown = (number_at(data, matrix + 36) >> 16, number_at(data, matrix + 40) >> 16)
+    def _boxes(self, content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+        """The boxes that lie in another, up to one that does not fit. Zeros at the end are unused room."""
+        at = 0
+        while at < len(content):
+            size, head = _number(content, at), 8
+            if size == 1:
+                size, head = _number(content, at + 8, 8), 16
+            if size < head or size > len(content) - at:
+                if any(content[at:]):
+                    self.notes.add("header_partly_read")
+                return
+            yield bytes(content[at + 4 : at + 8]), content[at + head : at + size]
+            at += size
 
-    def _fragment_number(self, size: int, _: int) -> Steps:
-        yield from read_whole(size, 8, 8)
 
-    def _handler(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 12)
-        self._tracks[-1].handler = data[8:12]
-        yield 12 - size
+def _number(box: memoryview, at: int, width: int = 4) -> int:
+    """The number at this place; 0 where the box is too short for it."""
+    return int.from_bytes(box[at : at + width], "big") if at + width <= len(box) else 0
 
-    def _picture_header(self, size: int, _: int) -> Steps:
-        yield from pass_box(size, 12)
 
-    def _sound_header(self, size: int, _: int) -> Steps:
-        yield from pass_box(size, 8)
+def _clock(box: memoryview) -> tuple[int, float]:
+    """Timescale and seconds of `mvhd` or `mdhd`; 0 for a duration that is not known, which is written as all ones."""
+    wide = _number(box, 0, 1)
+    timescale, ticks = (_number(box, 20), _number(box, 24, 8)) if wide else (_number(box, 12), _number(box, 16))
+    known = timescale and ticks != (2**64 if wide else 2**32) - 1
+    return timescale, ticks / timescale if known else 0.0
 
-    def _sample_entry(self, size: int, _: int) -> Steps:
-        self._tracks[-1].entries += 1
-        if size >= 28 and not any(self._tracks[-1].pixels):
-            data = yield 28
-            self._tracks[-1].pixels = (number_at(data, 24, 2), number_at(data, 26, 2))
-            size -= 28
-        yield -size
 
-    def _times(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 8)
-        track = self._tracks[-1]
-
-        def add(rows: bytes) -> None:
-            track.sample_ticks += sum(count * ticks for count, ticks in struct.iter_unpack(">II", rows))
-
-        yield from read_rows(number_at(data, 4), 8, size - 8, add)
-
-    def _sizes(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 12)
-        track, each, count = self._tracks[-1], number_at(data, 4), number_at(data, 8)
-        track.samples, track.each = count, each
-        if each:
-            self._sample_bytes += each * count
-            count = 0
-
-        def add(rows: bytes) -> None:
-            self._sample_bytes += sum(column_of(rows, 1, 0))
-            track.last_sizes = (track.last_sizes + rows)[-4 * _LAST_SIZES :]
-
-        yield from read_rows(count, 4, size - 12, add)
-
-    def _small_sizes(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 12)
-        bits, count = data[7], number_at(data, 8)
-        if bits not in (4, 8, 16):
-            raise misfit()
-        self._tracks[-1].samples = count
-
-        def add(rows: bytes) -> None:
-            if bits == 4:
-                self._sample_bytes += sum((byte >> 4) + (byte & 15) for byte in rows)
-            elif bits == 8:
-                self._sample_bytes += sum(rows)
-            else:
-                self._sample_bytes += 256 * sum(rows[::2]) + sum(rows[1::2])
-
-        yield from read_rows((count * bits + 7) // 8, 1, size - 12, add)
-
-    def _runs(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 8)
-        track = self._tracks[-1]
-
-        def add(rows: bytes) -> None:
-            for first, many, _ in struct.iter_unpack(">III", rows):
-                track.before_run += (first - track.run[0]) * track.run[1]
-                track.run = first, many
-
-        yield from read_rows(number_at(data, 4), 12, size - 8, add)
-
-    def _chunks(self, size: int, _: int) -> Steps:
-        yield from self._offsets(size, 4)
-
-    def _far_chunks(self, size: int, _: int) -> Steps:
-        yield from self._offsets(size, 8)
-
-    def _offsets(self, size: int, width: int) -> Steps:
-        data = yield from read_head(size, 8)
-        track = self._tracks[-1]
-
-        def look(rows: bytes) -> None:
-            found = struct.unpack(f">{len(rows) // width}{'Q' if width == 8 else 'I'}", rows)
-            self._reaches_to = max(self._reaches_to, *found)
-            track.first_chunk = min(track.first_chunk, *found) if track.chunks else min(found)
-            track.last_chunk = found[-1]
-            track.chunks += len(found)
-
-        yield from read_rows(number_at(data, 4), width, size - 8, look)
-
-    # ----------------------------------------------------------------------------------------- fragments
-
-    def _fragmented_length(self, size: int, _: int) -> Steps:
-        data = yield from read_whole(size, 8, 12)
-        self._fragments.announced_ticks = known_ticks(number_at(data, 4, 8 if data[:1] == b"\1" else 4), data)
-
-    def _track_defaults(self, size: int, _: int) -> Steps:
-        data = yield from read_whole(size, 24, 24)
-        if len(self._fragments.defaults) == MAX_TRACKS:
-            raise BadSourceError("not_mp4", f"The file has more than {MAX_TRACKS} tracks.")
-        self._fragments.defaults[number_at(data, 4)] = _Defaults(number_at(data, 12), number_at(data, 16))
-
-    def _fragment_time(self, size: int, _: int) -> Steps:
-        yield from read_whole(size, 8, 12)
-
-    def _fragment_header(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 8)
-        flags, fragments = number_at(data, 1, 3), self._fragments
-        fields = sum(width for bit, width in ((1, 8), (2, 4), (8, 4), (16, 4), (32, 4)) if flags & bit)
-        if size < 8 + fields:
-            raise misfit()
-        data += (yield fields) if fields else b""
-        yield from pass_rest(size - 8 - fields)
-        fragments.track = number_at(data, 4)
-        if fragments.track not in fragments.defaults:
-            raise BadSourceError("not_mp4", "A fragment belongs to no track of the movie.")
-        basis = fragments.defaults[fragments.track]
-        if flags & 0x1:
-            fragments.basis = number_at(data, 8, 8)
-        elif flags & 0x20000:
-            fragments.basis = self._box_at
-        at = 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
-        ticks = number_at(data, at) if flags & 0x8 else basis.ticks
-        at += 4 if flags & 0x8 else 0
-        fragments.current = _Defaults(ticks, number_at(data, at) if flags & 0x10 else basis.size)
-
-    def _run(self, size: int, _: int) -> Steps:
-        data = yield from read_head(size, 8)
-        flags, count, fragments = number_at(data, 1, 3), number_at(data, 4), self._fragments
-        extra = (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
-        fields = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-        track = next((track for track in self._tracks if track.number == fragments.track), None)
-        ticks = weight = 0
-
-        def add(rows: bytes) -> None:
-            nonlocal ticks, weight
-            if 0x100 in fields:
-                ticks += sum(column_of(rows, len(fields), 0))
-            if 0x200 in fields:
-                weight += sum(column_of(rows, len(fields), fields.index(0x200)))
-
-        if size < 8 + extra:
-            raise misfit()
-        optional = (yield extra) if extra else b""
-        yield from read_rows(count, 4 * len(fields), size - 8 - extra, add)
-        if 0x100 not in fields:
-            ticks = count * fragments.current.ticks
-        if 0x200 not in fields:
-            weight = count * fragments.current.size
-        self._sample_bytes += weight
-        if flags & 0x1 and fragments.basis is not None and weight:
-            self._place(fragments.basis + int.from_bytes(optional[:4], "big", signed=True), weight)
-        if track is not None:
-            track.samples += count
-            fragments.ticks[track.number] = fragments.ticks.get(track.number, 0) + ticks
-
-    def _place(self, at: int, weight: int) -> None:
-        """A run's samples lie here: within media data that comes behind the fragment."""
-        fragments = self._fragments
-        self._reaches_to = max(self._reaches_to, at + weight)
-        fragments.media_to = max(fragments.media_to, at + weight)
-        if at >= self._box_at:
-            fragments.media_from = at if fragments.media_from is None else min(at, fragments.media_from)
-
-    def _fragment_list(self, size: int, _: int) -> Steps:
-        """It ends with how long it is."""
-        yield 16 - max(size, 16)
-        data = (yield 16) if size >= 16 else b""
-        self._fragments.listed = data[4:8] == b"mfro" and number_at(data, 12) == size + 8
-
-    def _segment_index(self, size: int, end: int) -> Steps:
-        data = yield from read_head(size, 24)
-        first, used = number_at(data, 16), 24
-        if data[:1] == b"\1":
-            more = yield from read_head(size - 24, 8)
-            data, used = data + more, 32
-            first = number_at(data, 20, 8)
-        covered = 0
-
-        def add(rows: bytes) -> None:
-            nonlocal covered
-            covered += sum(reference & 0x7FFFFFFF for reference in column_of(rows, 3, 0))
-
-        yield from read_rows(number_at(data, used - 2, 2), 12, size - used, add)
-        self._reaches_to = max(self._reaches_to, end + first + covered)
-
-    _readers: ClassVar[dict[tuple[bytes, bytes], Callable[[VideoProof, int, int], Steps]]] = {
-        (b"moov", b"mvhd"): _movie_header,
-        (b"trak", b"tkhd"): _track_header,
-        (b"mdia", b"mdhd"): _media_header,
-        (b"mdia", b"hdlr"): _handler,
-        (b"minf", b"vmhd"): _picture_header,
-        (b"minf", b"smhd"): _sound_header,
-        (b"stsd", b""): _sample_entry,
-        (b"stbl", b"stts"): _times,
-        (b"stbl", b"stsc"): _runs,
-        (b"stbl", b"stsz"): _sizes,
-        (b"stbl", b"stz2"): _small_sizes,
-        (b"stbl", b"stco"): _chunks,
-        (b"stbl", b"co64"): _far_chunks,
-        (b"mvex", b"mehd"): _fragmented_length,
-        (b"mvex", b"trex"): _track_defaults,
-        (b"moof", b"mfhd"): _fragment_number,
-        (b"traf", b"tfhd"): _fragment_header,
-        (b"traf", b"tfdt"): _fragment_time,
-        (b"traf", b"trun"): _run,
-        (FILE, b"sidx"): _segment_index,
-        (FILE, b"mfra"): _fragment_list,
-    }
+def _rows(box: memoryview, form: str, at: int = 8) -> Iterator[tuple[int, ...]]:
+    """The rows of a table, as many as it counts and holds."""
+    row = struct.Struct(form)
+    rows = min(_number(box, 4), max(len(box) - at, 0) // row.size)
+    return row.iter_unpack(box[at : at + rows * row.size])
