@@ -8,7 +8,7 @@ from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.representation import timestamp
-from vidu_relay.http import invalid_request, json_response, read_body, tenant_of
+from vidu_relay.http import invalid_request, json_response, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import CreateUploadSettings, load
 from vidu_relay.usecases.create_upload import create_upload
@@ -24,7 +24,7 @@ bucket = ImageBucket(aws.client("s3"), settings.inbox_bucket)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(tenant_id=tenant_of(event))
     try:
-        upload = create_upload(read_body(event), tenant_id=tenant_of(event), bucket=bucket)
+        upload = create_upload(read_json_body(event), tenant_id=tenant_of(event), bucket=bucket)
     except InvalidRequestError as error:
         count(Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)

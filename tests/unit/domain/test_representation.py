@@ -169,7 +169,7 @@ def test_parameters_given_as_null_do_not_stop_the_stream() -> None:
 
 def largest_task(letter: str) -> Task:
     """A task with every field as long as the request model and the provider's adapter let it be."""
-    url = "https://a.example/" + letter * (2048 - 18)
+    url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
     subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
     params = {
         "model": MODEL,

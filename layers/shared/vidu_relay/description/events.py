@@ -17,7 +17,7 @@ from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["RECEIVED", "SENT", "VERSION", "details", "published"]
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the published schemas; their last released files lie in `docs/schemas/released/<version>/`."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

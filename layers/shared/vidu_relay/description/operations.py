@@ -82,6 +82,7 @@ _RETRY_AFTER: Schema = {
 _BODY_PROBLEMS: Mapping[int, tuple[str, ...]] = {
     400: ("malformed_json", "malformed_body"),
     413: ("body_too_large",),
+    415: ("unsupported_encoding",),
 }
 _KEYED = (_UNREADABLE, _KEY_REFUSED, _GATEWAY)
 

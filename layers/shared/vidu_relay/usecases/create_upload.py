@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3Object
+from vidu_relay.domain.request_form import read_json
 from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["Upload", "create_upload"]
@@ -52,10 +52,7 @@ def create_upload(
 
 
 def _content_type(body: bytes) -> str:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError("malformed_json", "The body is not valid JSON.") from error
+    content = read_json(body)
     if not isinstance(content, dict):
         raise _refusal(Fault("", "must be a JSON object"))
     faults = [Fault(name[:100], "unknown field; known is: content_type") for name in content if name != "content_type"]
