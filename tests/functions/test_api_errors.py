@@ -81,6 +81,15 @@ def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
     assert len(problem_of(relay.invoke("create_upload", event))["errors"]) == 100
 
 
+def test_upload_beyond_the_days_bound_is_429_and_says_until_when(relay: Relay) -> None:
+    event = sample("create_upload__png")
+    event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = "0"
+    answer = relay.invoke("create_upload", event)
+    assert answer["statusCode"] == 429
+    assert problem_of(answer)["code"] == "daily_uploads_reached"
+    assert 0 < int(answer["headers"]["retry-after"]) <= 86_401
+
+
 def test_faults_that_are_not_listed_are_counted(relay: Relay) -> None:
     subjects = [{"id": "1", "images": ["https://images.example.com/f.png"]}]
     request = {"model": "viduq2_pro_fast_reference2video", "subjects": subjects}

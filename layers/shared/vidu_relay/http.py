@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
+from vidu_relay.domain.errors import DailyLimitError, InvalidRequestError
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -46,6 +46,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_encoding": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "daily_uploads_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_tenant": HTTPStatus.FORBIDDEN,
     "source_not_mapped": HTTPStatus.FORBIDDEN,
     "tenant_mismatch": HTTPStatus.FORBIDDEN,
@@ -133,7 +134,7 @@ def problem(
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyCapReachedError) else {}
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 

@@ -1,12 +1,13 @@
-"""The daily cap: nobody gets past it, and what did not count is given back."""
+"""The daily cap: nobody gets past it, and what did not count is given back. Uploads have a bound of their own."""
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.adapters.conftest import TABLE
-from vidu_relay.adapters.daily_quota import DailyQuota
-from vidu_relay.domain.errors import DailyCapReachedError
+from vidu_relay.adapters.daily_quota import MAX_RETURNS, DailyQuota
+from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -61,6 +62,53 @@ def test_a_return_whose_reply_was_lost_gives_back_one_place(dynamodb: "DynamoDBC
     quota.take("acme", 3, NOON)
     with pytest.raises(DailyCapReachedError):
         quota.take("acme", 3, NOON)
+
+
+def test_a_return_sent_again_gives_back_nothing_whatever_was_returned_in_between(dynamodb: "DynamoDBClient") -> None:
+    one, other = (DailyQuota(dynamodb, TABLE, mark=lambda mark=mark: mark) for mark in "AB")  # type: ignore[misc]
+    for _ in range(5):
+        one.take("acme", 5, NOON)
+    one.give_back("acme", NOON)  # its reply is lost
+    other.give_back("acme", NOON)
+    one.give_back("acme", NOON)  # the SDK sends it again
+    (item,) = dynamodb.scan(TableName=TABLE)["Items"]
+    assert item["accepted"] == {"N": "3"}
+    for _ in range(2):
+        one.take("acme", 5, NOON)
+    with pytest.raises(DailyCapReachedError):
+        one.take("acme", 5, NOON)
+
+
+def test_returns_of_a_day_are_bounded_and_a_place_is_lost_rather_than_the_cap(dynamodb: "DynamoDBClient") -> None:
+    quota = DailyQuota(dynamodb, TABLE)
+    for _ in range(MAX_RETURNS + 2):
+        quota.take("acme", 1, NOON)
+        quota.give_back("acme", NOON)
+        (item,) = dynamodb.scan(TableName=TABLE)["Items"]
+        if item["accepted"] == {"N": "1"}:
+            break
+    assert len(item["return_marks"]["SS"]) == MAX_RETURNS
+    assert len(json.dumps(item)) < 1024
+    with pytest.raises(DailyCapReachedError):
+        quota.take("acme", 1, NOON)
+
+
+def test_uploads_are_counted_apart_from_tasks_ten_for_each(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:
+    quota.take("acme", 2, NOON)
+    for _ in range(20):
+        quota.take_upload("acme", 2, NOON)
+    with pytest.raises(DailyUploadsReachedError) as caught:
+        quota.take_upload("acme", 2, NOON)
+    assert (caught.value.code, caught.value.retry_after_seconds) == ("daily_uploads_reached", 12 * 3600 + 1)
+    quota.take("acme", 2, NOON)
+    quota.take_upload("acme", 2, NOON + DAY)
+    quota.take_upload("globex", 2, NOON)
+
+
+@pytest.mark.parametrize("cap", [0, -1])
+def test_cap_of_nothing_takes_no_upload(quota: DailyQuota, cap: int) -> None:
+    with pytest.raises(DailyUploadsReachedError):
+        quota.take_upload("acme", cap, NOON)
 
 
 def test_nothing_is_given_back_that_was_not_taken(quota: DailyQuota) -> None:

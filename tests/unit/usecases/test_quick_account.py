@@ -53,6 +53,10 @@ class Adapters:
 
     def table(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
+        for item in items:
+            for value in item.values():
+                if "SS" in value:
+                    value["SS"].sort()  # a set: its order says nothing
         return sorted(items, key=lambda item: str(item["pk"]["S"]))
 
 
@@ -88,6 +92,7 @@ def acts(rng: random.Random) -> Act:
         lambda a: a.store.take_lease(task_id, at, at + 5000),
         lambda a: a.quota.take("acme", 3, at),
         lambda a: a.quota.give_back("acme", at),
+        lambda a: a.quota.take_upload("acme", 1, at),
         lambda a: a.videos.store(key, _Stream(video, length)),
         lambda a: a.videos.find(key),
         lambda a: a.requests.put(key, {"n": lease}),
@@ -160,7 +165,7 @@ def test_update_sets_adds_and_removes() -> None:
     assert after == {"a": {"N": "2"}, "b": {"N": "2"}, "c": {"N": "1"}}
 
 
-@pytest.mark.parametrize("condition", ["size(a) > :one", "a IN (:one)", "a = :one extra", "a ~ :one", "a ="])
+@pytest.mark.parametrize("condition", ["begins_with(a, :one)", "a IN (:one)", "a = :one extra", "a ~ :one", "a ="])
 def test_what_is_not_understood_is_refused(condition: str) -> None:
     with pytest.raises(NotImplementedError):
         holds(condition, {"a": {"N": "1"}}, {}, {":one": {"N": "1"}})

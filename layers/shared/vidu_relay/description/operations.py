@@ -211,7 +211,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "requestBody": {"required": True, "content": {JSON: {"schema": ref("UploadRequest")}}},
         "responses": _answers(
             _response(201, "The form.", {JSON: ref("Upload")}),
-            {**_BODY_PROBLEMS, 422: ("validation_error",)},
+            {**_BODY_PROBLEMS, 422: ("validation_error",), 429: ("daily_uploads_reached",)},
             *_KEYED,
             _TOO_LARGE,
         ),

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3Object
@@ -36,17 +37,21 @@ def create_upload(
     body: bytes,
     *,
     tenant_id: str,
+    daily_cap: int,
+    quota: DailyQuota,
     bucket: ImageBucket,
     now: Clock = clock,
     name: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Upload:
     """An upload of the type that the body asks for: `{"content_type": "image/png"}`, image/jpeg or image/webp.
 
-    Raises `InvalidRequestError` (`malformed_json`, `validation_error`).
+    Each form counts towards the day's uploads, which follow from the tenant's `daily_cap` of tasks. Raises
+    `InvalidRequestError` (`malformed_json`, `validation_error`) and `DailyUploadsReachedError`.
     """
     content_type = _content_type(body)
     key = f"uploads/{tenant_id}/{name()}.{ENDINGS[content_type]}"
     began = now()
+    quota.take_upload(tenant_id, daily_cap, began)
     url, fields = bucket.upload_form(key, content_type, max_bytes=MAX_UPLOAD_BYTES, seconds=UPLOAD_SECONDS)
     return Upload(url, fields, str(S3Object(bucket.inbox, key)), began + UPLOAD_SECONDS * 1000)
 
