@@ -86,6 +86,7 @@ class Task(_Told):
     usage: TaskUsage | None
     metadata: TaskMetadata
     videos: list[Video]
+    videos_total: int | None = None
 
 
 class VideoTaskEvent(_Told):

@@ -78,6 +78,9 @@ def told() -> list[tuple[str, dict[str, Any]]]:
     large = event_detail(new_task(request={"subjects": long, "prompt": "x", "duration": 5, "watermark": True}))
     assert large["task"]["request"] == {"duration": 5, "watermark": True}  # the reduced form
     found.append((EVENT_TYPE_ACCEPTED, large))
+    many = event_detail(replace(task_in(Status.COMPLETED), videos=task_in(Status.COMPLETED).videos * 256))
+    assert many["task"]["videos_total"] == 256
+    found.append(("VideoTaskCompleted", many))
     return found
 
 

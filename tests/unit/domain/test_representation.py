@@ -207,3 +207,18 @@ def test_a_task_with_many_outputs_makes_an_event_under_20_kb() -> None:
     outputs = tuple(Output("u" * 40, "done", 1) for _ in range(20))
     task = replace(task_in(Status.COMPLETED), outputs=outputs, videos=(video(),) * 20)
     assert len(wire(event_detail(task)).encode()) < MAX_EVENT_BYTES
+    assert "videos_total" not in event_detail(task)["task"]
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 256, 1000])
+@pytest.mark.parametrize("large", [False, True], ids=["usual", "largest"])
+def test_the_event_of_a_task_with_many_videos_keeps_as_many_as_fit(count: int, large: bool) -> None:
+    task = largest_task("x") if large else task_in(Status.COMPLETED)
+    outputs = tuple(Output("u" * 64, "done", 16) for _ in range(-(-count // 16)))
+    task = replace(task, outputs=outputs, videos=tuple(video(duration_seconds=n) for n in range(count)))
+    shown = event_detail(task)["task"]
+    assert len(wire(event_detail(task)).encode()) <= 19_500
+    kept = len(shown["videos"])
+    assert shown["videos"] == represent(task)["videos"][:kept]
+    assert kept > 50
+    assert shown.get("videos_total") == (None if kept == count else count)
