@@ -26,7 +26,7 @@ submission_ports = submission(settings)
 ports = IntakePorts(
     submission=submission_ports,
     directory=TenantDirectory(aws.client("dynamodb"), settings.table_name),
-    quota=DailyQuota(aws.client("dynamodb"), settings.table_name),
+    quota=DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)),
     archive=RequestArchive(aws.client("s3"), settings.inbox_bucket),
     images=image_check(settings, submission_ports.images),
     inbox=RequestInbox(aws.client("s3"), settings.inbox_bucket),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(SubmitTaskSettings)
-quota = DailyQuota(aws.client("dynamodb"), settings.table_name)
+quota = DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True))
 archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
 ports = submission(settings)
 images = image_check(settings, ports.images)

@@ -81,6 +81,13 @@ def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
     assert len(problem_of(relay.invoke("create_upload", event))["errors"]) == 100
 
 
+@pytest.mark.parametrize("function", ["submit_task", "accept_request", "create_upload"])
+def test_place_of_the_cap_is_given_back_by_a_client_that_sends_once(relay: Relay, function: str) -> None:
+    module = relay.load(function)
+    quota = module.ports.quota if function == "accept_request" else module.quota
+    assert quota._once.meta.config.retries["total_max_attempts"] == 1
+
+
 def test_upload_beyond_the_days_bound_is_429_and_says_until_when(relay: Relay) -> None:
     event = sample("create_upload__png")
     event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = "0"

@@ -65,26 +65,13 @@ class _Reader:
             name = self.name(self.take())
             self.take(")")
             return (name in self.item) is wanted
-        if self.next == "contains":
-            self.take()
-            self.take("(")
-            some = self.operand()
-            self.take(",")
-            one = self.operand()
-            self.take(")")
-            return some is not None and one is not None and one["S"] in some["SS"]
         left = self.operand()
         comparison = self.take(*_COMPARISONS)
         return _compare(left, comparison, self.operand())
 
     def operand(self) -> Mapping[str, Any] | None:
-        """A value, an attribute, either of them under `if_not_exists`, or the `size` of a set."""
+        """A value, an attribute, or either of them under `if_not_exists`."""
         token = self.take()
-        if token == "size":
-            self.take("(")
-            some = self.operand()
-            self.take(")")
-            return None if some is None else {"N": str(len(some["SS"]))}
         if token == "if_not_exists":
             self.take("(")
             name = self.name(self.take())
@@ -135,7 +122,7 @@ def holds(condition: str, item: Item, names: Mapping[str, str], values: Item) ->
 
 
 def updated(update: str, item: Item, names: Mapping[str, str], values: Item) -> dict[str, Any]:
-    """The item after an update: `SET`, `ADD` of numbers and sets of texts, and `REMOVE`."""
+    """The item after an update: `SET`, `ADD` of numbers and `REMOVE`."""
     reader, after = _Reader(update, item, names, values), dict(item)
     while reader.next:
         clause = reader.take().upper()
@@ -150,10 +137,7 @@ def updated(update: str, item: Item, names: Mapping[str, str], values: Item) -> 
                 after[name] = value
             elif clause == "ADD":
                 step = reader.values[reader.take()]
-                if "SS" in step:
-                    after[name] = {"SS": sorted({*item.get(name, {"SS": []})["SS"], *step["SS"]})}
-                else:
-                    after[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(step["N"]))}
+                after[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(step["N"]))}
             else:
                 after.pop(name, None)
             if reader.next != ",":

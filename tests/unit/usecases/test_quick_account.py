@@ -35,7 +35,7 @@ class Adapters:
         marks = iter(f"mark-{number}" for number in range(10_000))
         self.account = account
         self.store = TaskStore(account.clients["dynamodb"], account.table, lambda: next(marks))
-        self.quota = DailyQuota(account.clients["dynamodb"], account.table, lambda: next(marks))
+        self.quota = DailyQuota(account.clients["dynamodb"], account.table, once=account.clients["dynamodb"])
         self.videos = VideoArchive(account.clients["s3"], account.videos)
         self.requests = RequestArchive(account.clients["s3"], account.inbox)
         self.images = ImageBucket(account.clients["s3"], account.inbox)
@@ -53,10 +53,6 @@ class Adapters:
 
     def table(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
-        for item in items:
-            for value in item.values():
-                if "SS" in value:
-                    value["SS"].sort()  # a set: its order says nothing
         return sorted(items, key=lambda item: str(item["pk"]["S"]))
 
 
@@ -165,7 +161,7 @@ def test_update_sets_adds_and_removes() -> None:
     assert after == {"a": {"N": "2"}, "b": {"N": "2"}, "c": {"N": "1"}}
 
 
-@pytest.mark.parametrize("condition", ["begins_with(a, :one)", "a IN (:one)", "a = :one extra", "a ~ :one", "a ="])
+@pytest.mark.parametrize("condition", ["size(a) > :one", "a IN (:one)", "a = :one extra", "a ~ :one", "a ="])
 def test_what_is_not_understood_is_refused(condition: str) -> None:
     with pytest.raises(NotImplementedError):
         holds(condition, {"a": {"N": "1"}}, {}, {":one": {"N": "1"}})

@@ -177,11 +177,9 @@ def test_page_ends_before_the_task_that_would_not_fit_and_the_next_goes_on(
 def test_page_of_the_largest_tasks_is_an_answer_that_lambda_takes(world: World, letter: str) -> None:
     url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
     subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
-    urls = {"wm_url": url, "callback_url": "https://client.example/hook"}
+    more = {"wm_url": url, "prompt": letter * 2000, "payload": letter * 256}
     for number in range(100):
-        world.submit(
-            key=f"order-{number}", images=None, subjects=subjects, prompt=letter * 2000, payload=letter * 256, **urls
-        )
+        world.submit(key=f"order-{number}", images=None, subjects=subjects, **more)  # type: ignore[arg-type]
         world.clock.advance(1)
     shown = page(world, limit="100")
     answer = json_response(200, {"tasks": shown.tasks, "next_cursor": shown.next_cursor})

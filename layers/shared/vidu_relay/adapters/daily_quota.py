@@ -9,9 +9,7 @@ one item.)
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -29,19 +27,14 @@ KEEP_DAYS = 3
 UPLOADS_PER_TASK = 10
 """Upload forms a day, times the daily cap: a task has 7 images at most, and some uploads are repeated."""
 
-MAX_RETURNS = 64
-"""Places that a tenant gets back in a day. Their marks keep the item below the kilobyte that one write unit takes."""
-
 
 class DailyQuota:
-    """The counters of accepted tasks and of uploads. `mark` gives the random mark of a return."""
+    """The counters of accepted tasks and of uploads. `once` is a client that sends each call a single time."""
 
-    def __init__(
-        self, client: DynamoDBClient, table_name: str, mark: Callable[[], str] = lambda: secrets.token_urlsafe(6)
-    ) -> None:
+    def __init__(self, client: DynamoDBClient, table_name: str, *, once: DynamoDBClient) -> None:
         self._client = client
         self._table = table_name
-        self._mark = mark
+        self._once = once
 
     def take(self, tenant_id: str, cap: int, now: int) -> None:
         """Take one of the tenant's `cap` places of the UTC day that `now` (ms) is in.
@@ -62,27 +55,21 @@ class DailyQuota:
     def give_back(self, tenant_id: str, now: int) -> None:
         """Give back the place taken at `now`: what was submitted is a task that was there before.
 
-        The item keeps the mark of each return of the day, so that the SDK's repetition of one whose reply was lost
-        gives back nothing more, whatever was returned in between. After `MAX_RETURNS` of them places stay taken.
+        Sent once: repeated after a lost reply it could lower the counter twice and let a task past the cap. Where it is
+        lost itself, one place stays taken until midnight.
         """
-        mark = self._mark()
         self._update(
+            self._once,
             tenant_id,
             now,
-            UpdateExpression="ADD accepted :minus, return_marks :marks",
-            ConditionExpression="accepted > :none AND (attribute_not_exists(return_marks) OR "
-            "(NOT contains(return_marks, :mark) AND size(return_marks) < :most))",
-            ExpressionAttributeValues={
-                ":minus": {"N": "-1"},
-                ":none": {"N": "0"},
-                ":mark": {"S": mark},
-                ":marks": {"SS": [mark]},
-                ":most": {"N": str(MAX_RETURNS)},
-            },
+            UpdateExpression="ADD accepted :minus",
+            ConditionExpression="accepted > :none",
+            ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
         )
 
     def _take(self, counter: str, tenant_id: str, most: int, now: int) -> bool:
         return self._update(
+            self._client,
             tenant_id,
             now,
             UpdateExpression="SET expires_at = if_not_exists(expires_at, :end) ADD #counter :one",
@@ -96,10 +83,10 @@ class DailyQuota:
             },
         )
 
-    def _update(self, tenant_id: str, now: int, **arguments: Any) -> bool:
+    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> bool:
         """Whether the day's item met the condition, and was changed."""
         try:
-            self._client.update_item(TableName=self._table, Key=_key(tenant_id, now), **arguments)
+            client.update_item(TableName=self._table, Key=_key(tenant_id, now), **arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
