@@ -87,6 +87,7 @@ class Task(_Told):
     usage: TaskUsage | None
     metadata: TaskMetadata
     videos: list[Video]
+    videos_total: int | None = None
 
 
 class VideoTaskEvent(_Told):

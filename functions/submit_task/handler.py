@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
-from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_body, tenant_of
+from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
-        request = parse_request(read_body(event), off_peak_available=settings.off_peak_available)
+        request = parse_request(read_json_body(event), off_peak_available=settings.off_peak_available)
         task = submit_task(
             request,
             ports,

@@ -54,8 +54,8 @@ json_texts = st.recursive(
     max_leaves=4,
 )
 GOOD: dict[str, st.SearchStrategy[Any]] = {
-    "audio": st.booleans(),
-    "duration": st.integers(1, 8),
+    "audio": st.none() | st.just("") | st.booleans(),
+    "duration": st.none() | st.integers(1, 8) | st.integers(1, 8).map(float),
     "seed": st.integers(-(2**63), 2**63 - 1),
     "aspect_ratio": st.sampled_from(["16:9", "9:16", "1:1"]) | st.builds("{}:{}".format, *[st.integers(1, 99_999)] * 2),
     "resolution": st.sampled_from(["720p", "1080p"]),
@@ -63,12 +63,12 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "off_peak": st.booleans(),
     "watermark": st.booleans(),
     "wm_position": st.integers(1, 4),
-    "wm_url": st.none() | st.sampled_from(IMAGES),
+    "wm_url": st.none() | st.just("") | st.sampled_from(IMAGES),
     "meta_data": st.none()
     | st.just("")
     | st.dictionaries(texts, json_texts, max_size=3).map(json.dumps)
     | st.dictionaries(texts, json_texts, max_size=3).map(lambda value: json.dumps(value, ensure_ascii=False, indent=1)),
-    "callback_url": st.none() | st.just("https://client.example/hook?a=%20&b=1"),
+    "callback_url": st.none() | st.just("") | st.just("https://client.example/hook?a=%20&b=1"),
 }
 good_requests = st.builds(
     lambda reference, more: {"model": MODEL, **reference, **more},
@@ -114,17 +114,17 @@ def sent(relay: Handlers, request: Any, *, escaped: bool) -> tuple[str, Any]:
     return raw, json.loads(raw)
 
 
-def without_nulls(value: Any) -> Any:
-    """What is given as null was not given."""
+def without_nothing(value: Any) -> Any:
+    """What is given as null or as an empty string was not given: whatever is required was refused."""
     if isinstance(value, dict):
-        return {name: without_nulls(part) for name, part in value.items() if part is not None}
-    return [without_nulls(part) for part in value] if isinstance(value, list) else value
+        return {name: without_nothing(part) for name, part in value.items() if part not in (None, "")}
+    return [without_nothing(part) for part in value] if isinstance(value, list) else value
 
 
 def check(relay: Handlers, request: Any, answer: Answer) -> None:
     if answer.status == 202:
         event("accepted")
-        request = without_nulls(request)
+        request = without_nothing(request)
         assert (answer.body["status"], answer.body["error"]) == ("submitted", None)
         assert relay.received() == [{n: v for n, v in request.items() if n not in ("model", "callback_url")}]
         assert relay.read(answer.body["task_id"])["request"] == request

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.handlers import Handlers, running
 from tests.contract.simulator_client import call
 from tests.unit.domain.test_request import BASE, JUST_INSIDE, JUST_OUTSIDE, URL, body
+from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.watching import OFF_PEAK_DEADLINE_MS
 
 Body = dict[str, Any]
@@ -110,6 +111,52 @@ def test_default_that_is_not_given_is_left_to_the_provider(relay: Handlers) -> N
     assert relay.submit(relay.request(duration=None)).status == 202
     (params,) = relay.received()
     assert set(params) == {"images", "prompt"}
+
+
+OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if not field.is_required())
+
+
+@pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
+def test_optional_parameter_that_is_null_or_empty_was_not_given(relay: Handlers, nothing: str | None) -> None:
+    plain = relay.request(duration=None)
+    answer = relay.submit({**dict.fromkeys(OPTIONAL, nothing), **plain}, key=f"nothing-{nothing}")
+
+    assert answer.status == 202
+    assert relay.received() == [{name: value for name, value in plain.items() if name != "model"}]
+    assert relay.read(answer.body["task_id"])["request"] == plain
+    assert relay.submit(plain, key=f"nothing-{nothing}").body["task_id"] == answer.body["task_id"]
+    subjects = [{"id": "1", "images": plain["images"], "voice_id": nothing}]
+    assert relay.submit({**plain, "images": nothing, "subjects": subjects}).status == 202
+    assert relay.received()[-1]["subjects"] == [{"id": "1", "images": plain["images"]}]
+
+
+def test_whole_number_is_passed_on_without_point_and_exponent(relay: Handlers) -> None:
+    plain = relay.request(duration=5, seed=1000, wm_position=3)
+    text = json.dumps(plain).replace(": 5", ": 5.0").replace(": 1000", ": 1e3").replace(": 3", ": 0.3e1")
+    answer = relay.submit(None, raw=text, key="whole-numbers")
+
+    assert answer.status == 202
+    (params,) = relay.received()
+    assert repr([params[name] for name in ("duration", "seed", "wm_position")]) == "[5, 1000, 3]"
+    assert relay.submit(plain, key="whole-numbers").body["task_id"] == answer.body["task_id"]
+    assert relay.submit(None, raw=text.replace("5.0", "5.5")).places == ["duration"]
+    assert relay.creates() == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ('{"model": [' + "[]," * 1_000_000 + "0]}", 422),
+        ("[" * 1_000_000, 400),
+        ('{"seed": ' + "9" * 1_000_000 + "}", 400),
+    ],
+    ids=["lists", "levels", "digits"],
+)
+def test_body_that_no_request_comes_near_is_refused_before_it_is_read(relay: Handlers, raw: str, status: int) -> None:
+    answer = relay.submit(None, raw=raw)
+
+    assert (answer.status, relay.creates()) == (status, 0)
+    assert answer.body["code"] in ("malformed_json", "validation_error")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +268,7 @@ def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> 
     assert relay.read(answer.body["task_id"])["request"]["payload"] == request["payload"]
 
 
-@pytest.mark.parametrize("meta_data", ['{"Label":  "x", "n": 1.50}', '{"a": {"b": []}}', "{}", ""])
+@pytest.mark.parametrize("meta_data", ['{"Label":  "x", "n": 1.50}', '{"a": {"b": []}}', "{}"])
 def test_meta_data_goes_as_the_very_text(relay: Handlers, meta_data: str) -> None:
     answer = relay.submit(relay.request(meta_data=meta_data))
 

@@ -159,7 +159,7 @@ ALLOWED: dict[str, set[str]] = {
         "read the provider's key",
         "read the callback keys",
     },
-    "create_upload": {"put an upload"},
+    "create_upload": {"update an item", "put an upload"},
     "accept_request": {
         "get an item",
         "put an item",

@@ -1,6 +1,7 @@
 """What the API answers to requests that cannot be taken: problem documents, and which."""
 
 import base64
+import gzip
 import importlib
 import json
 import sys
@@ -75,7 +76,25 @@ def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
     event["body"] = json.dumps({str(number): 1 for number in range(20_000)})
     answer = relay.invoke("create_upload", event)
     assert answer["statusCode"] == 422
-    assert len(problem_of(answer)["errors"]) == 100
+    assert len(problem_of(answer)["errors"]) == 1
+    event["body"] = json.dumps({str(number): 1 for number in range(2_000)})
+    assert len(problem_of(relay.invoke("create_upload", event))["errors"]) == 100
+
+
+@pytest.mark.parametrize("function", ["submit_task", "accept_request", "create_upload"])
+def test_place_of_the_cap_is_given_back_by_a_client_that_sends_once(relay: Relay, function: str) -> None:
+    module = relay.load(function)
+    quota = module.ports.quota if function == "accept_request" else module.quota
+    assert quota._once.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_upload_beyond_the_days_bound_is_429_and_says_until_when(relay: Relay) -> None:
+    event = sample("create_upload__png")
+    event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = "0"
+    answer = relay.invoke("create_upload", event)
+    assert answer["statusCode"] == 429
+    assert problem_of(answer)["code"] == "daily_uploads_reached"
+    assert 0 < int(answer["headers"]["retry-after"]) <= 86_401
 
 
 def test_faults_that_are_not_listed_are_counted(relay: Relay) -> None:
@@ -113,6 +132,26 @@ def test_malformed_base64_is_400(relay: Relay, body: str) -> None:
     answer = submit(relay, body, isBase64Encoded=True)
     assert answer["statusCode"] == 400
     assert problem_of(answer)["code"] == "malformed_body"
+
+
+@pytest.mark.parametrize("function", ["submit_task__two_subjects", "create_upload__png"])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "br", "zstd", "identity, gzip"])
+def test_compressed_body_is_415_and_says_so(relay: Relay, function: str, coding: str) -> None:
+    event = sample(function)
+    event["headers"]["content-encoding"] = coding
+    event["body"] = base64.b64encode(gzip.compress(event["body"].encode())).decode()
+    event["isBase64Encoded"] = True
+    answer = relay.invoke(function.partition("__")[0], event)
+    assert answer["statusCode"] == 415
+    assert problem_of(answer)["code"] == "unsupported_encoding"
+    assert "compressed" in problem_of(answer)["detail"]
+
+
+@pytest.mark.parametrize("label", ["identity", "", "utf-8", "none"])
+def test_label_that_changes_no_byte_is_passed_over(relay: Relay, label: str) -> None:
+    event = sample("submit_task__two_subjects")
+    event["headers"]["content-encoding"] = label
+    assert relay.invoke("submit_task", event)["statusCode"] == 202
 
 
 @pytest.mark.parametrize("encoded", [True, False])

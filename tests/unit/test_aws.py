@@ -18,10 +18,10 @@ def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     for region in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(region, "eu-west-1")
-    for cached in (aws._session, aws.client, aws.upload_client):
+    for cached in (aws._session, aws.client, aws.single_try_client, aws.upload_client):
         cached.cache_clear()
     yield "eu-west-1"
-    for cached in (aws._session, aws.client, aws.upload_client):
+    for cached in (aws._session, aws.client, aws.single_try_client, aws.upload_client):
         cached.cache_clear()
 
 
@@ -35,6 +35,9 @@ def test_links_are_signed_for_the_region_in_the_only_way_new_buckets_accept(regi
 @pytest.mark.usefixtures("region")
 def test_a_streamed_upload_is_tried_once() -> None:
     assert aws.upload_client().meta.config.retries["total_max_attempts"] == 1
+    for client in (aws.single_try_client("dynamodb"), aws.when_needed("dynamodb", single_try=True)):
+        assert client.meta.config.retries["total_max_attempts"] == 1
+        assert client.meta.config.connect_timeout == aws.client("dynamodb").meta.config.connect_timeout
 
 
 @pytest.mark.usefixtures("region")

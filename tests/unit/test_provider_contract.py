@@ -87,8 +87,8 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
         ("subjects[].id", f"1 to {request.MAX_SUBJECT_ID_CHARACTERS} characters"),
         ("subjects[].voice_id", f"at most {request.MAX_VOICE_ID_CHARACTERS} characters"),
         ("meta_data", f"at most {request.MAX_META_DATA_CHARACTERS:,} characters"),
-        ("callback_url", f"at most {request.MAX_URL_CHARACTERS:,} characters"),
-        ("wm_url", f"at most {request.MAX_URL_CHARACTERS:,} characters"),
+        ("callback_url", f"at most {request.MAX_URL_BYTES:,} bytes"),
+        ("wm_url", f"at most {request.MAX_URL_BYTES:,} bytes"),
     ],
 )
 def test_limit_of_a_row_is_the_one_in_the_code(row: str, said: str) -> None:

@@ -129,6 +129,24 @@ def test_the_authorizer_sees_keys_and_tenants_only() -> None:
     assert read["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["key#*", "tenant#*"]}}
 
 
+def test_who_gives_out_upload_forms_changes_counters_only() -> None:
+    (write,) = (s for s in statements("CreateUploadRole") if s["Resource"] == [get_att("TaskTable", "Arn")])
+
+    assert write["Action"] == ["dynamodb:UpdateItem"]
+    assert write["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["cap#*"]}}
+
+
+def test_what_an_upload_replaces_is_removed_after_a_day() -> None:
+    rules = {rule["Id"]: rule for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]}
+
+    assert rules["remove-replaced-uploads"] == {
+        "Id": "remove-replaced-uploads",
+        "Status": "Enabled",
+        "Prefix": "uploads/",
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    }
+
+
 def test_who_tells_clients_changes_no_task() -> None:
     table = [s for s in statements("NotifyClientRole") if s["Resource"] == [get_att("TaskTable", "Arn")]]
 

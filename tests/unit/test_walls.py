@@ -33,6 +33,8 @@ OTHER_TONGUES = {
     "layers/shared/vidu_relay/usecases/receive_callback.py": {"processing", "completed", "failed"},
     # our words for the provider's progress
     "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},
+    # the attribute of a counter: how many tasks were accepted
+    "layers/shared/vidu_relay/adapters/daily_quota.py": {"accepted"},
     # a member of the sweep's answer: how many pollers could not be started
     "functions/find_overdue_tasks/handler.py": {"failed"},
 }

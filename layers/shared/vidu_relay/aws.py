@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-__all__ = ["client", "upload_client", "when_needed"]
+__all__ = ["client", "single_try_client", "upload_client", "when_needed"]
 
 _CALLS = Config(
     connect_timeout=2,
@@ -39,6 +40,13 @@ def client(service: str) -> Any:
 
 
 @cache
+def single_try_client(service: str) -> Any:
+    """The client of a service for calls that must not be sent again: botocore never repeats one."""
+    config = _CALLS.merge(Config(retries={"total_max_attempts": 1}))
+    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+
+
+@cache
 def upload_client() -> Any:
     """The S3 client for streamed uploads: without retries."""
     return _session().client("s3", config=_UPLOADS)
@@ -47,13 +55,16 @@ def upload_client() -> Any:
 class _WhenNeeded:
     """Stands for a client until one of its operations is called."""
 
-    def __init__(self, service: str) -> None:
-        self._service = service
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(client(self._service), name)
+        return getattr(self._make(), name)
 
 
-def when_needed(service: str) -> Any:
-    """The client of a service that a function seldom calls: made at the first call, not at the function's start."""
-    return _WhenNeeded(service)
+def when_needed(service: str, *, single_try: bool = False) -> Any:
+    """The client of a service that a function seldom calls: made at the first call, not at the function's start.
+
+    `single_try` for calls that must not be sent again.
+    """
+    return _WhenNeeded(lambda: single_try_client(service) if single_try else client(service))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
+from vidu_relay.domain.errors import DailyLimitError, InvalidRequestError
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -21,6 +21,7 @@ __all__ = [
     "problem_document",
     "public_response",
     "read_body",
+    "read_json_body",
     "tenant_of",
 ]
 
@@ -29,6 +30,9 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 
 MAX_FAULTS = 100
 """So many of a request's faults are told at once; an answer of a function has 6 MB at most."""
+
+COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz"})
+"""What Content-Encoding calls compressed. A label that is none of them (`identity`, `utf-8`) changes no byte."""
 
 STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "malformed_json": HTTPStatus.BAD_REQUEST,
@@ -40,7 +44,9 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "cancel_not_supported": HTTPStatus.CONFLICT,
     "cancel_refused": HTTPStatus.CONFLICT,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unsupported_encoding": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "daily_uploads_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_tenant": HTTPStatus.FORBIDDEN,
     "source_not_mapped": HTTPStatus.FORBIDDEN,
     "tenant_mismatch": HTTPStatus.FORBIDDEN,
@@ -66,6 +72,20 @@ def tenant_of(event: Mapping[str, Any]) -> str:
 def daily_cap_of(event: Mapping[str, Any]) -> int:
     """How many tasks the tenant may submit in a day, as the authorizer found it. Raises `KeyError`, `ValueError`."""
     return int(event["requestContext"]["authorizer"]["lambda"]["daily_cap"])
+
+
+def read_json_body(event: Mapping[str, Any]) -> bytes:
+    """The bytes of a body that is to be JSON. Raises `InvalidRequestError` as `read_body` does, and
+    `unsupported_encoding` if its sender compressed it.
+    """
+    for label in (header(event, "content-encoding") or "").lower().split(","):
+        if label.strip() in COMPRESSIONS:
+            raise InvalidRequestError(
+                "unsupported_encoding",
+                f"The body is compressed (Content-Encoding: {label.strip()}). "
+                "Send it as plain JSON, without that header.",
+            )
+    return read_body(event)
 
 
 def read_body(event: Mapping[str, Any]) -> bytes:
@@ -114,7 +134,7 @@ def problem(
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyCapReachedError) else {}
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 

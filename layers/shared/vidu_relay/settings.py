@@ -62,6 +62,7 @@ class SubmitTaskSettings(NamedTuple):
 
 
 class CreateUploadSettings(NamedTuple):
+    table_name: str
     inbox_bucket: str
 
 

@@ -12,7 +12,8 @@ from tests.unit.builders import TASK_ID
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.domain.intake import DroppedFile, RequestEvent
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
+from vidu_relay.http import problem_document
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -84,7 +85,11 @@ def test_an_event_is_read_with_its_id_source_and_detail() -> None:
         json.dumps({**notification(), "detail-type": "Object Deleted"}),
         json.dumps({**notification(), "detail": {}}),
         json.dumps({"source": "acme", "detail-type": "VideoTaskRequested", "detail": {}}),
-        json.dumps({"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "detail": "x"}),
+        json.dumps({"id": "7", "detail-type": "VideoTaskRequested", "detail": {}}),
+        '{"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "replay-name": "r", "detail": '
+        + "[" * 9000,
+        '{"id": "7", "source": "\\x", "detail-type": "VideoTaskRequested", "detail": ' + "[" * 9000,
+        "[" * 100_000,
         json.dumps(
             {"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "detail": {}, "replay-name": "r"}
         ),
@@ -92,8 +97,57 @@ def test_an_event_is_read_with_its_id_source_and_detail() -> None:
     ids=lambda body: body[:60],
 )
 def test_a_message_that_asks_for_nothing_goes_to_the_dead_letters(body: str) -> None:
-    with pytest.raises(ValueError, match=r"message|Expecting"):
+    with pytest.raises(ValueError, match=r"message|Expecting|Invalid"):
         read_request(body)
+
+
+def event(detail: str, *, source: str = "acme.orders", first: bool = False) -> str:
+    """A message as EventBridge writes it, with this very text as its detail, at its end or at its beginning."""
+    rest = f'"version": "0", "id": "7", "detail-type": "VideoTaskRequested", "source": "{source}", "resources": ["a"]'
+    return f'{{"detail": {detail}, {rest}}}' if first else f'{{{rest}, "detail": {detail}}}'
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize(
+    ("detail", "code"),
+    [
+        ('{"request": {}, "\\ud83d": 1}', "malformed_json"),
+        ('{"request": {"prompt": "a fox \\ud83d"}}', "malformed_json"),
+        ('{"request": {"seed": ' + "9" * 5_000 + "}}", "malformed_json"),
+        ('{"seed": 1' + "0" * 5_000 + ".5}", "malformed_json"),
+        ('{"request": ' + "[" * 20_000 + "]" * 20_000 + "}", "malformed_json"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "malformed_json"),
+        ('{"request": {"images": [' + "[]," * 20_000 + "[]]}}", "validation_error"),
+        ('{"request": {"n": "\\"}, \\"source\\": \\"stray\\"", "seed": ' + "9" * 50 + "}}", "malformed_json"),
+        ('"text"', "validation_error"),
+        ("null", "validation_error"),
+        ("[]", "validation_error"),
+    ],
+    ids=lambda part: part[:30],
+)
+def test_event_whose_detail_cannot_be_read_is_known_by_id_and_source(detail: str, code: str, first: bool) -> None:
+    asked = read_request(event(detail, first=first))
+    assert isinstance(asked, RequestEvent)
+    assert (asked.event_id, asked.source, asked.detail) == ("7", "acme.orders", {})
+    assert asked.fault is not None
+    assert asked.fault.code == code
+    json.dumps(rejection_detail(asked, "acme", problem_document(asked.fault)), ensure_ascii=False).encode()
+
+
+def test_half_a_character_in_an_events_source_is_replaced() -> None:
+    asked = read_request(event("{}", source="acme\\ud83d"))
+    assert (asked.source, getattr(asked, "fault", None) is None) == ("acme\ufffd", False)
+
+
+def test_rejection_is_valid_unicode_whatever_it_repeats() -> None:
+    problem = {"detail": "half \ud83d", "errors": [{"loc": "detail.\ud83d", "msg": "\udc00x"}]}
+    detail = rejection_detail(RequestEvent("7", "acme\ud800", {}), None, problem)
+    assert json.loads(json.dumps(detail, ensure_ascii=False).encode()) == {
+        "event_id": "7:rejected",
+        "tenant_id": None,
+        "source": "acme\ufffd",
+        "error": {"detail": "half \ufffd", "errors": [{"loc": "detail.\ufffd", "msg": "\ufffdx"}]},
+    }
 
 
 @pytest.fixture

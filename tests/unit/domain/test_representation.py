@@ -175,7 +175,7 @@ def test_parameters_given_as_null_do_not_stop_the_stream() -> None:
 
 def largest_task(letter: str) -> Task:
     """A task with every field as long as the request model and the provider's adapter let it be."""
-    url = "https://a.example/" + letter * (2048 - 18)
+    url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
     subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
     params = {
         "model": MODEL,
@@ -213,3 +213,18 @@ def test_a_task_with_many_outputs_makes_an_event_under_20_kb() -> None:
     outputs = tuple(Output("u" * 40, "done", 1) for _ in range(20))
     task = replace(task_in(Status.COMPLETED), outputs=outputs, videos=(video(),) * 20)
     assert len(wire(event_detail(task)).encode()) < MAX_EVENT_BYTES
+    assert "videos_total" not in event_detail(task)["task"]
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 256, 1000])
+@pytest.mark.parametrize("large", [False, True], ids=["usual", "largest"])
+def test_the_event_of_a_task_with_many_videos_keeps_as_many_as_fit(count: int, large: bool) -> None:
+    task = largest_task("x") if large else task_in(Status.COMPLETED)
+    outputs = tuple(Output("u" * 64, "done", 16) for _ in range(-(-count // 16)))
+    task = replace(task, outputs=outputs, videos=tuple(video(duration_seconds=n) for n in range(count)))
+    shown = event_detail(task)["task"]
+    assert len(wire(event_detail(task)).encode()) <= 19_500
+    kept = len(shown["videos"])
+    assert shown["videos"] == represent(task)["videos"][:kept]
+    assert kept > 50
+    assert shown.get("videos_total") == (None if kept == count else count)

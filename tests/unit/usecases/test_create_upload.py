@@ -8,14 +8,21 @@ import pytest
 
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import TENANT, World
-from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
 from vidu_relay.domain.request import MODEL, parse_request
 from vidu_relay.usecases.create_upload import Upload, create_upload
 
 
-def create(world: World, content: Any, tenant: str = TENANT) -> Upload:
+def create(world: World, content: Any, tenant: str = TENANT, daily_cap: int = 1000) -> Upload:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return create_upload(body, tenant_id=tenant, bucket=world.images.bucket, now=world.clock)
+    return create_upload(
+        body,
+        tenant_id=tenant,
+        daily_cap=daily_cap,
+        quota=world.quota,
+        bucket=world.images.bucket,
+        now=world.clock,
+    )
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("image/png", "png"), ("image/jpeg", "jpg"), ("image/webp", "webp")])
@@ -41,9 +48,21 @@ def test_two_uploads_never_share_a_key(world: World) -> None:
     assert create(world, {"content_type": "image/png"}).uri != create(world, {"content_type": "image/png"}).uri
 
 
-def test_making_a_form_asks_nobody(world: World) -> None:
+def test_making_a_form_writes_the_days_counter_and_nothing_else(world: World) -> None:
     create(world, {"content_type": "image/png"})
-    assert world.effects.names == []
+    assert world.effects.names == ["dynamodb.update_item"]
+
+
+def test_forms_of_a_day_are_bounded_by_the_daily_cap_and_refused_requests_do_not_count(world: World) -> None:
+    for _ in range(10):
+        create(world, {"content_type": "image/png"}, daily_cap=1)
+        with pytest.raises(InvalidRequestError, match="not valid"):
+            create(world, {"content_type": "image/gif"}, daily_cap=1)
+    with pytest.raises(DailyUploadsReachedError):
+        create(world, {"content_type": "image/png"}, daily_cap=1)
+    world.submit(daily_cap=1)  # a task still goes
+    world.clock.advance(86_400)
+    create(world, {"content_type": "image/png"}, daily_cap=1)
 
 
 @pytest.mark.parametrize(

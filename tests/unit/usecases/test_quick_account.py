@@ -35,7 +35,7 @@ class Adapters:
         marks = iter(f"mark-{number}" for number in range(10_000))
         self.account = account
         self.store = TaskStore(account.clients["dynamodb"], account.table, lambda: next(marks))
-        self.quota = DailyQuota(account.clients["dynamodb"], account.table, lambda: next(marks))
+        self.quota = DailyQuota(account.clients["dynamodb"], account.table, once=account.clients["dynamodb"])
         self.videos = VideoArchive(account.clients["s3"], account.videos)
         self.requests = RequestArchive(account.clients["s3"], account.inbox)
         self.images = ImageBucket(account.clients["s3"], account.inbox)
@@ -88,6 +88,7 @@ def acts(rng: random.Random) -> Act:
         lambda a: a.store.take_lease(task_id, at, at + 5000),
         lambda a: a.quota.take("acme", 3, at),
         lambda a: a.quota.give_back("acme", at),
+        lambda a: a.quota.take_upload("acme", 1, at),
         lambda a: a.videos.store(key, _Stream(video, length)),
         lambda a: a.videos.find(key),
         lambda a: a.requests.put(key, {"n": lease}),

@@ -13,6 +13,7 @@ from tests.unit.usecases.scripted import mp4
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
 from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.http import json_response
 from vidu_relay.usecases import read_tasks
 from vidu_relay.usecases.read_tasks import TaskPage, list_tasks, read_task
 
@@ -158,6 +159,32 @@ def test_pages_cover_tasks_of_the_same_moment_once(world: World) -> None:
     shown = [task_id for one in walk(world, limit="2") for task_id in one]
     assert len(shown) == 5
     assert set(shown) == made
+
+
+def test_page_ends_before_the_task_that_would_not_fit_and_the_next_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = submit_many(world, 5)
+    one = len(json.dumps(json.dumps(page(world, limit="1").tasks[0])))
+    monkeypatch.setattr(read_tasks, "MAX_PAGE_BYTES", 2 * one + one // 2)
+    assert walk(world) == [made[:2], made[2:4], made[4:]]
+    assert walk(world, status="submitted") == [made[:2], made[2:4], made[4:]]
+    monkeypatch.setattr(read_tasks, "MAX_PAGE_BYTES", 1)  # one that fits nowhere still comes, or no page would end
+    assert walk(world, limit="3") == [[task_id] for task_id in made]
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "🦊"])
+def test_page_of_the_largest_tasks_is_an_answer_that_lambda_takes(world: World, letter: str) -> None:
+    url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
+    subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
+    more = {"wm_url": url, "prompt": letter * 2000, "payload": letter * 256}
+    for number in range(100):
+        world.submit(key=f"order-{number}", images=None, subjects=subjects, **more)  # type: ignore[arg-type]
+        world.clock.advance(1)
+    shown = page(world, limit="100")
+    answer = json_response(200, {"tasks": shown.tasks, "next_cursor": shown.next_cursor})
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) < 6_000_000
+    assert sum(map(len, walk(world, limit="100"))) == 100
 
 
 def test_new_tasks_do_not_shift_a_page(world: World) -> None:

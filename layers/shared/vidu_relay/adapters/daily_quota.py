@@ -1,22 +1,20 @@
-"""How many tasks a tenant may still submit today: one counter item a tenant and UTC day in the task table.
+"""How many tasks and uploads a tenant may still ask for today: one item of counters a tenant and UTC day in the table.
 
 A place is taken before the task is recorded and given back if the record turns out to be there already. Taking is one
 conditional write, so parallel submits cannot pass the cap; a crash or an error in between leaves one place unused until
-midnight.
+midnight. Uploads are counted apart, and none is given back.
 (One transaction with the record would cost twice the write units and fail under parallel submits, which all write this
 one item.)
 """
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.domain.errors import DailyCapReachedError
+from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,60 +24,79 @@ __all__ = ["DailyQuota"]
 DAY_MS = 86_400_000
 KEEP_DAYS = 3
 
+UPLOADS_PER_TASK = 10
+"""Upload forms a day, times the daily cap: a task has 7 images at most, and some uploads are repeated."""
+
 
 class DailyQuota:
-    """The counters of accepted tasks."""
+    """The counters of accepted tasks and of uploads. `once` is a client that sends each call a single time."""
 
-    def __init__(
-        self, client: DynamoDBClient, table_name: str, mark: Callable[[], str] = lambda: secrets.token_urlsafe(6)
-    ) -> None:
+    def __init__(self, client: DynamoDBClient, table_name: str, *, once: DynamoDBClient) -> None:
         self._client = client
         self._table = table_name
-        self._mark = mark
+        self._once = once
 
     def take(self, tenant_id: str, cap: int, now: int) -> None:
         """Take one of the tenant's `cap` places of the UTC day that `now` (ms) is in.
 
         Raises `DailyCapReachedError` if none is left.
         """
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_key(tenant_id, now),
-                UpdateExpression="SET expires_at = if_not_exists(expires_at, :end) ADD accepted :one",
-                ConditionExpression=":cap > :none AND (attribute_not_exists(accepted) OR accepted < :cap)",
-                ExpressionAttributeValues={
-                    ":one": {"N": "1"},
-                    ":none": {"N": "0"},
-                    ":cap": {"N": str(cap)},
-                    ":end": {"N": str((now // DAY_MS + KEEP_DAYS) * DAY_MS // 1000)},
-                },
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            raise DailyCapReachedError(cap, retry_after_seconds=(DAY_MS - now % DAY_MS) // 1000 + 1) from error
+        if not self._take("accepted", tenant_id, cap, now):
+            raise DailyCapReachedError(cap, _seconds_left(now))
+
+    def take_upload(self, tenant_id: str, cap: int, now: int) -> None:
+        """Take one of the day's uploads: `UPLOADS_PER_TASK` for each task of the tenant's daily `cap`.
+
+        Raises `DailyUploadsReachedError` if none is left.
+        """
+        if not self._take("uploads", tenant_id, cap * UPLOADS_PER_TASK, now):
+            raise DailyUploadsReachedError(cap * UPLOADS_PER_TASK, _seconds_left(now))
 
     def give_back(self, tenant_id: str, now: int) -> None:
         """Give back the place taken at `now`: what was submitted is a task that was there before.
 
-        Each return is marked, so that the SDK's repetition of one whose reply was lost gives back nothing more.
+        Sent once: repeated after a lost reply it could lower the counter twice and let a task past the cap. Where it is
+        lost itself, one place stays taken until midnight.
         """
+        self._update(
+            self._once,
+            tenant_id,
+            now,
+            UpdateExpression="ADD accepted :minus",
+            ConditionExpression="accepted > :none",
+            ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
+        )
+
+    def _take(self, counter: str, tenant_id: str, most: int, now: int) -> bool:
+        return self._update(
+            self._client,
+            tenant_id,
+            now,
+            UpdateExpression="SET expires_at = if_not_exists(expires_at, :end) ADD #counter :one",
+            ConditionExpression=":most > :none AND (attribute_not_exists(#counter) OR #counter < :most)",
+            ExpressionAttributeNames={"#counter": counter},
+            ExpressionAttributeValues={
+                ":one": {"N": "1"},
+                ":none": {"N": "0"},
+                ":most": {"N": str(most)},
+                ":end": {"N": str((now // DAY_MS + KEEP_DAYS) * DAY_MS // 1000)},
+            },
+        )
+
+    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> bool:
+        """Whether the day's item met the condition, and was changed."""
         try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_key(tenant_id, now),
-                UpdateExpression="SET returned = :mark ADD accepted :minus",
-                ConditionExpression="accepted > :none AND (attribute_not_exists(returned) OR returned <> :mark)",
-                ExpressionAttributeValues={
-                    ":minus": {"N": "-1"},
-                    ":none": {"N": "0"},
-                    ":mark": {"S": self._mark()},
-                },
-            )
+            client.update_item(TableName=self._table, Key=_key(tenant_id, now), **arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
+            return False
+        return True
+
+
+def _seconds_left(now: int) -> int:
+    """Until the next UTC day has begun."""
+    return (DAY_MS - now % DAY_MS) // 1000 + 1
 
 
 def _key(tenant_id: str, now: int) -> dict[str, Any]:

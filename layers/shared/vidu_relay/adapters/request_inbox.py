@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.intake import DroppedFile
+from vidu_relay.domain.json_bounds import valid_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +51,7 @@ class RequestInbox:
         self._client.put_object(
             Bucket=self.bucket,
             Key=file.rejected_key,
-            Body=json.dumps(dict(problem), ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass"),
+            Body=valid_text(json.dumps(dict(problem), ensure_ascii=False, indent=2)).encode(),
             ContentType="application/problem+json",
             Metadata={"request-version-id": file.version_id or ""},
         )

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
+from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.intake import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
+from vidu_relay.domain.json_bounds import valid_text
 from vidu_relay.domain.request_form import read_json
 
 __all__ = ["read_request"]
 
 FILE_SUFFIX = ".json"
 
+_PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
+
 
 def read_request(body: str) -> DroppedFile | RequestEvent:
-    """What a message asks for.
+    """What a message asks for. An event whose detail cannot be read is a `RequestEvent` with a `fault`.
 
     Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue. A
     replayed event is such a thing: whoever redrives it means a request that was made before.
     """
+    fault: InvalidRequestError | None = None
     try:
         event = read_json(body)
+    except InvalidRequestError as error:
+        event, fault = _outer_texts(body), error
+    try:
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
@@ -25,8 +37,44 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
             file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(there["key"]), there.get("version-id"))
             if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIX):
                 return file
-        elif event["detail-type"] == REQUESTED and isinstance(event["detail"], dict):
-            return RequestEvent(str(event["id"]), str(event["source"]), event["detail"])
+        elif event["detail-type"] == REQUESTED:
+            return _request_event(event, fault)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("the message is no event of S3 or of the bus") from error
     raise ValueError("the message asks for nothing")
+
+
+def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> RequestEvent:
+    event_id, source = valid_text(str(event["id"])), valid_text(str(event["source"]))
+    detail = event.get("detail")
+    if fault is None and not isinstance(detail, dict):
+        said = Fault("detail", "must be an object with `request`, the body of POST /v1/tasks")
+        fault = InvalidRequestError("validation_error", "The event is not valid. See `errors`.", (said,))
+    return RequestEvent(event_id, source, {}, fault) if fault else RequestEvent(event_id, source, detail or {})
+
+
+def _outer_texts(message: str) -> dict[str, Any]:
+    """The members of the outermost object that are texts, without looking into the others.
+
+    For a message whose detail is too deep, too large or no valid JSON: whose it is stands outside the detail. Raises
+    `ValueError` where that cannot be read either.
+    """
+    found: dict[str, Any] = {}
+    depth, last, name = 0, None, None
+    for match in _PART.finditer(message):
+        part = match.group()
+        if part in "[{":
+            depth, name = depth + 1, None
+        elif part in "]}":
+            depth -= 1
+        elif depth != 1:
+            continue
+        elif part == ":":
+            name = last
+        elif part == ",":
+            name = None
+        elif name is None:
+            last = json.loads(part)
+        else:
+            found[name], name = json.loads(part), None
+    return found

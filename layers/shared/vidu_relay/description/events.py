@@ -107,6 +107,12 @@ def _task() -> Schema:
     task["required"].remove("history")
     task["description"] = "The task at this version, without what opens anything. Too large for an event, it comes "
     task["description"] += "with an empty `output`, and of its request with numbers and switches only."
+    shown["videos"]["description"] = "The copies in your bucket, checked; the first of them where not all fit."
+    shown["videos_total"] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "How many videos the task has, only where `videos` lacks some: read the task to get all.",
+    }
     request = _echo(shown["request"])
     for name in EVENT_HIDDEN_FIELDS:
         del request["properties"][name]

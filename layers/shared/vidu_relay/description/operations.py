@@ -82,6 +82,7 @@ _RETRY_AFTER: Schema = {
 _BODY_PROBLEMS: Mapping[int, tuple[str, ...]] = {
     400: ("malformed_json", "malformed_body"),
     413: ("body_too_large",),
+    415: ("unsupported_encoding",),
 }
 _KEYED = (_UNREADABLE, _KEY_REFUSED, _GATEWAY)
 
@@ -210,7 +211,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "requestBody": {"required": True, "content": {JSON: {"schema": ref("UploadRequest")}}},
         "responses": _answers(
             _response(201, "The form.", {JSON: ref("Upload")}),
-            {**_BODY_PROBLEMS, 422: ("validation_error",)},
+            {**_BODY_PROBLEMS, 422: ("validation_error",), 429: ("daily_uploads_reached",)},
             *_KEYED,
             _TOO_LARGE,
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from vidu_relay.domain.request import MAX_IMAGES, MAX_URL_CHARACTERS, MODEL, VideoRequest
+from vidu_relay.domain.request import MAX_IMAGES, MAX_URL_BYTES, MODEL, VideoRequest
 from vidu_relay.domain.states import Status
 
 __all__ = ["COMPONENTS", "TASK_ID_SCHEMA", "Schema", "nullable", "ref", "schemas"]
@@ -113,7 +113,7 @@ def schemas() -> dict[str, Schema]:
     request, subject = _request()
     shown = _shown(request)
     return {
-        "VideoRequest": {**request, "examples": [REQUEST_EXAMPLE]},
+        "VideoRequest": {**_taken(request), "examples": [REQUEST_EXAMPLE]},
         "Subject": subject,
         "Task": _task(shown),
         "TaskPage": _object(
@@ -178,7 +178,10 @@ def _request() -> tuple[Schema, Schema]:
     """The request and its subject as the model has them, each parameter explained."""
     request = VideoRequest.model_json_schema(ref_template=COMPONENTS + "{model}")
     subject = request.pop("$defs")["Subject"]
-    request["description"] = "The provider's parameters. Others are refused."
+    request["description"] = (
+        "The provider's parameters. Others are refused. An optional one that is null or an empty string was not given. "
+        "A whole number may be written with a point or an exponent: 5.0 and 5e0 are 5."
+    )
     subject["description"] = "What the prompt can mention as `@id`."
     for schema, meanings in ((request, PARAMETERS), (subject, SUBJECT)):
         del schema["title"]
@@ -190,8 +193,23 @@ def _request() -> tuple[Schema, Schema]:
     # What the model checks in code.
     request["properties"]["images"]["anyOf"][0] |= {"minItems": 1, "maxItems": MAX_IMAGES}
     for name in ("wm_url", "callback_url"):
-        request["properties"][name]["anyOf"][0] |= {"format": "uri", "maxLength": MAX_URL_CHARACTERS}
+        request["properties"][name]["anyOf"][0] |= {"format": "uri", "maxLength": MAX_URL_BYTES}
     return request, subject
+
+
+def _taken(request: Schema) -> Schema:
+    """The request as a client may send it: each optional parameter may be null, which is the same as leaving it out."""
+    properties = {
+        name: schema
+        if name in request["required"] or "anyOf" in schema
+        else {
+            **nullable({key: value for key, value in schema.items() if key not in ("default", "description")}),
+            "default": schema["default"],
+            "description": schema["description"],
+        }
+        for name, schema in request["properties"].items()
+    }
+    return {**request, "properties": properties}
 
 
 def _shown(request: Schema) -> Schema:

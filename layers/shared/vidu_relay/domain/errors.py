@@ -5,7 +5,9 @@ ViduRelayError
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── InvalidCursorError        a cursor we did not hand out
-│   └── DailyCapReachedError      the tenant has used up its day
+│   └── DailyLimitError           the tenant has used up its day
+│       ├── DailyCapReachedError  its tasks
+│       └── DailyUploadsReachedError  its uploads
 ├── CallbackRefusedError          a callback that proved nothing
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
@@ -47,6 +49,8 @@ __all__ = [
     "CreateError",
     "CreateRejectedError",
     "DailyCapReachedError",
+    "DailyLimitError",
+    "DailyUploadsReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
     "EventRefusedError",
@@ -111,12 +115,26 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
-class DailyCapReachedError(InvalidRequestError):
-    """The tenant may submit no more tasks today (UTC). `retry_after_seconds` is the time until midnight."""
+class DailyLimitError(InvalidRequestError):
+    """The tenant may do no more of this today (UTC). `retry_after_seconds` is the time until midnight."""
+
+    def __init__(self, code: str, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(code, f"{detail} It resets at 00:00 UTC.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DailyCapReachedError(DailyLimitError):
+    """The tenant may submit no more tasks today."""
 
     def __init__(self, cap: int, retry_after_seconds: int) -> None:
-        super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached. It begins anew at 00:00 UTC.")
-        self.retry_after_seconds = retry_after_seconds
+        super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached.", retry_after_seconds)
+
+
+class DailyUploadsReachedError(DailyLimitError):
+    """The tenant may upload no more images today."""
+
+    def __init__(self, most: int, retry_after_seconds: int) -> None:
+        super().__init__("daily_uploads_reached", f"The day's {most} uploads are used up.", retry_after_seconds)
 
 
 class CallbackRefusedError(ViduRelayError):

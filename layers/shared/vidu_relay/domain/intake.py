@@ -10,6 +10,7 @@ from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import is_data_uri
+from vidu_relay.domain.json_bounds import valid_text
 from vidu_relay.domain.request_form import form_faults, read_json
 
 __all__ = [
@@ -68,7 +69,7 @@ class DroppedFile:
     @property
     def source(self) -> str:
         """The file, as `VideoTaskRejected` names it."""
-        return f"s3://{self.bucket}/{self.key}"
+        return valid_text(f"s3://{self.bucket}/{self.key}")
 
     @property
     def rejection_id(self) -> str:
@@ -79,11 +80,15 @@ class DroppedFile:
 
 @dataclass(frozen=True, slots=True)
 class RequestEvent:
-    """A `VideoTaskRequested` event: the id EventBridge gave it, its source and its detail."""
+    """A `VideoTaskRequested` event: the id EventBridge gave it, its source and its detail.
+
+    Where the detail cannot be read, it is empty and `fault` says why: the event is to be rejected with it.
+    """
 
     event_id: str
     source: str
     detail: Mapping[str, Any]
+    fault: InvalidRequestError | None = None
 
     @property
     def door(self) -> str:
@@ -104,13 +109,11 @@ def own_key(*parts: str) -> str:
 def with_whole_addresses(body: bytes, file: DroppedFile) -> bytes:
     """A dropped request whose relative image keys are `s3://` addresses below the file's own folder.
 
-    What is no request at all comes back as it is, for the validation to say so. Raises `InvalidRequestError` for keys
-    that begin with a slash or have an empty, `.` or `..` part: they could lead out of the folder.
+    JSON that is no request comes back as it is, for the validation to say so. Raises `InvalidRequestError` as
+    `read_json` does, and for keys that begin with a slash or have an empty, `.` or `..` part: they could lead out of
+    the folder.
     """
-    try:
-        request = read_json(body.decode())
-    except (ValueError, RecursionError):
-        return body
+    request = read_json(body)
     if not isinstance(request, dict) or any(form_faults(request)):
         return body
     faults: list[Fault] = []
@@ -151,10 +154,16 @@ def rejection_detail(
 ) -> dict[str, Any]:
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
-    `tenant_id` is None where the request acts for nobody. Faults that would make it too large are left out, and their
-    number is told.
+    `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
+    their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
     """
-    detail = {"event_id": asked.rejection_id, "tenant_id": tenant_id, "source": asked.source, "error": dict(problem)}
+    problem = _valid(problem)
+    detail: dict[str, Any] = {
+        "event_id": asked.rejection_id,
+        "tenant_id": tenant_id,
+        "source": valid_text(asked.source),
+        "error": problem,
+    }
     errors = list(problem.get("errors", ()))
     while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
         errors = errors[: len(errors) // 2]
@@ -162,3 +171,12 @@ def rejection_detail(
         told = f"{problem['detail']} {left} more had no room in this event."
         detail["error"] = {**problem, "detail": told, "errors": errors}
     return detail
+
+
+def _valid(value: Any) -> Any:
+    """A JSON value with valid Unicode in every text."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {valid_text(name): _valid(member) for name, member in value.items()}
+    return [_valid(member) for member in value] if isinstance(value, list | tuple) else value

@@ -77,7 +77,8 @@ def event_type(task: Task) -> str:
 def event_detail(task: Task) -> dict[str, Any]:
     """The detail of the event for the task's present version: under 20 KB, and nothing in it that opens anything.
 
-    Where it would be larger, the request keeps its numbers and switches only, and `output` is empty.
+    Where it would be larger, the request keeps its numbers and switches only, and `output` is empty. Where it still
+    would be, `videos` ends with the last that fits, and `videos_total` says how many there are.
     """
     shown = represent(task)
     del shown["history"]
@@ -90,11 +91,17 @@ def event_detail(task: Task) -> dict[str, Any]:
     if request.get("wm_url"):
         request["wm_url"] = _bare(request["wm_url"])
     shown["request"] = request
-    detail = _detail(task, shown)
-    if len(json.dumps(detail, ensure_ascii=False).encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES:
+    if _is_too_large(_detail(task, shown)):
         shown["request"] = {name: value for name, value in request.items() if isinstance(value, int)}
         shown["output"] = []
+    while shown["videos"] and _is_too_large(_detail(task, shown)):
+        shown["videos"].pop()
+        shown["videos_total"] = len(task.videos)
     return _detail(task, shown)
+
+
+def _is_too_large(detail: Mapping[str, Any]) -> bool:
+    return len(json.dumps(detail, ensure_ascii=False).encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
 
 
 def _detail(task: Task, shown: dict[str, Any]) -> dict[str, Any]:

@@ -10,19 +10,28 @@ import base64
 import binascii
 import json
 import re
-from codecs import BOM_UTF8
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, is_data_uri, name_data_uri, read_s3_uri, with_images
 from vidu_relay.domain.request_form import form_faults, read_json
 
-__all__ = ["MAX_IMAGES", "MAX_URL_CHARACTERS", "MODEL", "Subject", "VideoRequest", "check_form", "parse_request"]
+__all__ = [
+    "MAX_IMAGES",
+    "MAX_URL_BYTES",
+    "MODEL",
+    "Subject",
+    "VideoRequest",
+    "check_form",
+    "check_request",
+    "parse_request",
+]
 
 MODEL = "viduq2_pro_fast_reference2video"
 MAX_SUBJECTS = 7
@@ -30,7 +39,7 @@ MAX_IMAGES = 7
 MAX_IMAGES_PER_SUBJECT = 3
 MAX_PROMPT_CHARACTERS = 2000
 MAX_PAYLOAD_CHARACTERS = 1_048_576
-MAX_URL_CHARACTERS = 2048  # ours: the page gives none; what servers and browsers take in common
+MAX_URL_BYTES = 2048  # ours, in UTF-8: the page gives none; what servers and browsers take in common
 MAX_SUBJECT_ID_CHARACTERS = 100  # ours
 MAX_VOICE_ID_CHARACTERS = 200  # ours
 MAX_META_DATA_CHARACTERS = 65_536  # ours
@@ -47,8 +56,8 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
 
 
 def _url(value: str) -> str:
-    if len(value) > MAX_URL_CHARACTERS:
-        raise PydanticCustomError("url_too_long", "must have at most {limit} characters", {"limit": MAX_URL_CHARACTERS})
+    if len(value.encode()) > MAX_URL_BYTES:
+        raise PydanticCustomError("url_too_long", "must have at most {limit} bytes in UTF-8", {"limit": MAX_URL_BYTES})
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
@@ -105,7 +114,8 @@ Url = Annotated[str, AfterValidator(_url)]
 
 
 class _Strict(BaseModel):
-    # strict: "5" is not 5 and 1 is not true; forbid: a misspelt parameter must not be paid for unnoticed
+    # strict: "5" is not 5 and 1 is not true (5.0 is 5: `read_json`); forbid: a misspelt parameter must not be paid for
+    # unnoticed
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
@@ -118,7 +128,7 @@ class Subject(_Strict):
 
 
 class VideoRequest(_Strict):
-    """A request as the client sends it. `given()` is what it gave, unchanged but for nulls."""
+    """A request as the client sends it. `given()` is what it gave: its optional parameters have a value."""
 
     model: Literal["viduq2_pro_fast_reference2video"]
     subjects: tuple[Subject, ...] | None = Field(default=None, min_length=1, max_length=MAX_SUBJECTS, strict=False)
@@ -170,10 +180,10 @@ class VideoRequest(_Strict):
             if not any(_mentions(rest, known) for known in ids):
                 word = re.match(r"\w+", rest)
                 name = word.group() if word else rest[:20]
-                yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}")
+                yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}{_spelling(rest, ids)}")
 
     def given(self) -> dict[str, Any]:
-        """The parameters the client gave, as JSON values, and only those. One given as null was not given."""
+        """The parameters the client gave, as JSON values, and only those."""
         return self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
     def for_archive(self) -> dict[str, Any]:
@@ -200,6 +210,14 @@ def _mentions(rest: str, known: str) -> bool:
     return rest.startswith(known) and not joined
 
 
+def _spelling(rest: str, ids: list[str]) -> str:
+    """What to add where a mention and an id look the same: é is one character (NFC) or e with an accent (NFD)."""
+    for known in ids:
+        if _mentions(unicodedata.normalize("NFC", rest), unicodedata.normalize("NFC", known)):
+            return f". {known} looks the same but has other characters (Unicode NFC and NFD): write both in NFC"
+    return ""
+
+
 def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[Fault]:
     """The faults the provider's page gives a code, on parsed or raw values alike."""
     # in the order of the codes: the first is the refusal's own
@@ -214,15 +232,23 @@ def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[F
 def parse_request(body: bytes | str, *, off_peak_available: bool) -> VideoRequest:
     """Read and check a request.
 
-    Raises `InvalidRequestError`: code `malformed_json` if it is not JSON at all; else `validation_error`, or the
-    provider's own code if one fits, with every fault listed by location.
+    Raises `InvalidRequestError`: as `read_json` and `check_request` do.
     """
-    raw = _read(body)
+    return check_request(read_json(body), off_peak_available=off_peak_available)
+
+
+def check_request(raw: Any, *, off_peak_available: bool) -> VideoRequest:
+    """Check a request that `read_json` gave. An optional parameter given as null or "" was not given.
+
+    Raises `InvalidRequestError`: code `validation_error`, or the provider's own code if one fits, with every fault
+    listed by location.
+    """
     check_form(raw)
+    given = _without_empty(raw)
     try:
-        request = VideoRequest.model_validate_json(body)
+        request = VideoRequest.model_validate(given)
     except ValidationError as error:
-        raise _invalid(error, raw) from None  # the pydantic error repeats the input, payload and images included
+        raise _invalid(error, given) from None  # the pydantic error repeats the input, payload and images included
     if request.off_peak and not off_peak_available:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
     return request
@@ -237,14 +263,31 @@ def check_form(raw: Any) -> None:
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in told)))
 
 
-def _read(body: bytes | str) -> Any:
-    try:
-        from_json(body, allow_inf_nan=False)  # the model's own reader, the stricter of the two
-        return read_json(body)
-    except (ValueError, RecursionError) as error:
-        marked = body.startswith("\ufeff") if isinstance(body, str) else body.startswith(BOM_UTF8)
-        why = "it begins with a byte order mark; save it as UTF-8 without one" if marked else str(error)
-        raise InvalidRequestError("malformed_json", f"The body is not valid JSON: {why}.") from None
+def _without_empty(raw: Any) -> Any:
+    """The request without the optional parameters, its own and its subjects', that are null or ""."""
+    if not isinstance(raw, dict):
+        return raw
+    given = {name: value for name, value in raw.items() if value not in (None, "") or name not in _OPTIONAL}
+    if isinstance(given.get("subjects"), list):
+        given["subjects"] = [
+            {
+                name: value
+                for name, value in subject.items()
+                if value not in (None, "") or name not in _OPTIONAL_OF_SUBJECT
+            }
+            if isinstance(subject, dict)
+            else subject
+            for subject in given["subjects"]
+        ]
+    return given
+
+
+def _optional(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset(name for name, field in model.model_fields.items() if not field.is_required())
+
+
+_OPTIONAL = _optional(VideoRequest)
+_OPTIONAL_OF_SUBJECT = _optional(Subject)
 
 
 def _invalid(error: ValidationError, raw: Any) -> InvalidRequestError:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3Object
+from vidu_relay.domain.request_form import read_json
 from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["Upload", "create_upload"]
@@ -36,26 +37,27 @@ def create_upload(
     body: bytes,
     *,
     tenant_id: str,
+    daily_cap: int,
+    quota: DailyQuota,
     bucket: ImageBucket,
     now: Clock = clock,
     name: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Upload:
     """An upload of the type that the body asks for: `{"content_type": "image/png"}`, image/jpeg or image/webp.
 
-    Raises `InvalidRequestError` (`malformed_json`, `validation_error`).
+    Each form counts towards the day's uploads, which follow from the tenant's `daily_cap` of tasks. Raises
+    `InvalidRequestError` (`malformed_json`, `validation_error`) and `DailyUploadsReachedError`.
     """
     content_type = _content_type(body)
     key = f"uploads/{tenant_id}/{name()}.{ENDINGS[content_type]}"
     began = now()
+    quota.take_upload(tenant_id, daily_cap, began)
     url, fields = bucket.upload_form(key, content_type, max_bytes=MAX_UPLOAD_BYTES, seconds=UPLOAD_SECONDS)
     return Upload(url, fields, str(S3Object(bucket.inbox, key)), began + UPLOAD_SECONDS * 1000)
 
 
 def _content_type(body: bytes) -> str:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError("malformed_json", "The body is not valid JSON.") from error
+    content = read_json(body)
     if not isinstance(content, dict):
         raise _refusal(Fault("", "must be a JSON object"))
     faults = [Fault(name[:100], "unknown field; known is: content_type") for name in content if name != "content_type"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 KEYS_PER_PAGE = 500
 """A filtered page looks at this many tasks at most and then hands out a cursor, however few matched."""
+
+MAX_PAGE_BYTES = 5_000_000
+"""Of a page's tasks: Lambda takes an answer of 6 MB. A page ends before the task that would not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ def read_task(
 def list_tasks(tenant_id: str, query: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:
     """A page of a tenant's tasks. `query` is the query string's, unchecked: `status`, `limit` and `cursor`.
 
+    A page has at most `limit` tasks and `MAX_PAGE_BYTES` bytes; `next_cursor` goes on with what had no room.
     Raises `InvalidRequestError` (`invalid_query`) for a name that is none of them, a status that does not exist or a
     limit outside 1 to 100, and `InvalidCursorError`.
     """
@@ -58,29 +63,37 @@ def list_tasks(tenant_id: str, query: Mapping[str, str], *, store: TaskStore, vi
     wanted = _status(query.get("status"))
     size = _limit(query.get("limit"))
     after = _read_cursor(query.get("cursor"), tenant_id)
-    found: list[Task] = []
-    seen = 0
+    shown: list[dict[str, Any]] = []
+    size_bytes = seen = 0
     while seen < KEYS_PER_PAGE:
         take = min(KEYS_PER_PAGE - seen, size if wanted is None else MAX_LIMIT)
         keys = store.list_keys(tenant_id, limit=take, after=after)
         tasks = store.get_many(task_id for _, task_id in keys)
         for created_at, task_id in keys:
-            after = (created_at, task_id)
             task = tasks.get(task_id)
             if task and task.tenant_id == tenant_id and wanted in (None, task.status):
-                found.append(task)
-                if len(found) == size:
-                    break
+                one = represent(task, sign=videos.link)
+                size_bytes += _bytes_in_answer(one)
+                if size_bytes > MAX_PAGE_BYTES and shown:
+                    return TaskPage(shown, _cursor(after, tenant_id) if after else None)
+                shown.append(one)
+            after = (created_at, task_id)
+            if len(shown) == size:
+                break
         seen += len(keys)
-        if len(found) == size:
+        if len(shown) == size:
             if after == keys[-1] and not store.list_keys(tenant_id, limit=1, after=after):
                 after = None
             break
         if len(keys) < take:
             after = None
             break
-    shown = [represent(task, sign=videos.link) for task in found]
     return TaskPage(shown, _cursor(after, tenant_id) if after else None)
+
+
+def _bytes_in_answer(shown: Mapping[str, Any]) -> int:
+    """A function's answer holds its body as a JSON string, so quotes and backslashes are escaped twice."""
+    return len(json.dumps(json.dumps(shown, ensure_ascii=False), ensure_ascii=False).encode())
 
 
 def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | None:
