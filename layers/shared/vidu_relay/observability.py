@@ -52,7 +52,7 @@ class Metric(StrEnum):
     EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
-    SPEND_USD = "SpendUSD"  # what the provider says a generated task cost
+    SPEND_USD = "SpendUSD"  # what the provider says a task cost, once for each task
 
 
 SAID_BY_THE_LOG_GROUP = ("function_arn", "function_memory_size")

@@ -15,7 +15,9 @@ from tests.unit.usecases.world import World
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.domain.errors import BadSourceError, CreateRejectedError, NotCreatedError
-from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.domain.snapshot import ProgressState, Usage
+from vidu_relay.domain.states import Status
+from vidu_relay.observability import Metric
 from vidu_relay.usecases.publish_events import publish_events
 
 
@@ -378,3 +380,63 @@ def test_deleted_task_is_no_event(world: World) -> None:
     client = Bus()
     assert publish([{"eventName": "REMOVE", "dynamodb": gone}], client) is None
     assert client.calls == 0
+
+
+# --- what is spent
+
+
+def spent(monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]) -> list[float]:
+    """What a publisher says was spent, of records that it gets one by one."""
+    seen: list[float] = []
+
+    def gauge(name: str, value: float, *_: object) -> None:
+        seen.extend([value] if name == Metric.SPEND_USD else [])
+
+    monkeypatch.setattr("vidu_relay.usecases.publish_events.gauge", gauge)
+    for record in as_lambda_sends_it(records):
+        assert publish([record], Bus()) is None
+    return seen
+
+
+def test_a_videos_price_is_counted_once_of_all_its_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_life(world)
+    assert spent(monkeypatch, world.stream) == [0.2]
+
+
+def test_the_price_of_a_failed_task_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = world.submit()
+    world.provider.fail("gen-1")
+    world.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
+    world.ring(task.task_id)
+    assert world.task(task.task_id).status is Status.FAILED
+    assert spent(monkeypatch, world.stream) == [0.35]
+
+
+def test_the_price_of_a_video_that_is_never_delivered_is_counted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.source.faults = [BadSourceError("not_mp4", "…")] * 99
+    world.provider.reply_state = ProgressState.SUCCEEDED
+    world.submit()
+    world.run(until=world.clock.now + 3_600_000)
+    assert spent(monkeypatch, world.stream) == [0.2]
+
+
+@pytest.mark.parametrize("cost", [None, "free", "NaN", "Infinity"])
+def test_a_price_that_is_no_number_is_not_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch, cost: str | None
+) -> None:
+    task = world.submit()
+    world.provider.finish("gen-1")
+    world.provider.show("gen-1", ProgressState.SUCCEEDED, usage=Usage(cost, "1"))
+    world.ring(task.task_id)
+    assert spent(monkeypatch, world.stream) == []
+
+
+def test_an_event_that_the_operator_publishes_again_spends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_life(world)
+    for record in world.stream:
+        record["dynamodb"].pop("OldImage", None)
+    assert spent(monkeypatch, world.stream) == []

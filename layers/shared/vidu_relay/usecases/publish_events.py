@@ -137,10 +137,20 @@ def _observe(change: _Change) -> None:
     count(detail_type)
     if task.status is Status.COMPLETED:
         gauge(Metric.TASK_SECONDS, (task.updated_at - task.created_at) / 1000)
-    if task.status is Status.GENERATED and task.usage and task.usage.cost:
-        cost = _dollars(task.usage.cost)
-        if cost is not None:
-            gauge(Metric.SPEND_USD, cost, MetricUnit.NoUnit)
+    cost = _new_cost(change)
+    if cost is not None:
+        gauge(Metric.SPEND_USD, cost, MetricUnit.NoUnit)
+
+
+def _new_cost(change: _Change) -> float | None:
+    """What the task cost in USD, if this is the change that learned it: later ones carry it too, whatever their state.
+
+    None without an image of before, as in a record that the operator's tool makes to publish an event again.
+    """
+    before, usage = change.record["dynamodb"].get("OldImage"), change.task.usage
+    if before is None or "cost" in before.get("usage", {}).get("M", {}) or usage is None or usage.cost is None:
+        return None
+    return _dollars(usage.cost)
 
 
 def _dollars(cost: str) -> float | None:
