@@ -44,7 +44,13 @@ def test_record_of_lambda_says_how_often_and_since_when() -> None:
     assert read_notification(received.body) == ASKED
 
 
-@pytest.mark.parametrize("version", [0, -1, 1001, 1.5, "3", None, True])
+@pytest.mark.parametrize("version", [1, 1_764_457_000])
+def test_version_may_begin_at_the_second_of_creation(version: int) -> None:
+    asked = Notification(ASKED.task_id, version)
+    assert read_notification(json.dumps({"task_id": asked.task_id, "version": asked.version})) == asked
+
+
+@pytest.mark.parametrize("version", [0, -1, 10**11 + 1, 1.5, "3", None, True])
 def test_version_that_is_none_is_refused(version: Any) -> None:
     with pytest.raises(ValueError, match="version"):
         read_notification(json.dumps({"task_id": ASKED.task_id, "version": version}))

@@ -221,6 +221,7 @@ class World:
             store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
         )
         self.webhook = ScriptedWebhook(effects)
+        self.webhook.sleep = clock.advance
         self.notifications = NotificationQueue(c["sqs"], account.notifications_url, account.notifications_dead_url)
         self.notification = NotificationPorts(
             store=self.store,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NotificationQueue", "Received", "read_notification"]
 
-MAX_VERSION = 1_000
+MAX_VERSION = 10**11
+"""Versions may begin at the second of a task's creation."""
 LONGEST_SECONDS = 42_000
 """SQS takes 12 hours, counted from when the message was received."""
 
