@@ -10,7 +10,7 @@ from typing import Any
 
 from cli.answer import Answer, RefusedError, table
 from cli.connection import Connection
-from vidu_relay.adapters.delivery_queue import read_message
+from vidu_relay.adapters.delivery_queue import message_group, read_message
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 
@@ -88,7 +88,8 @@ def redrive(arguments: Namespace, connection: Connection) -> Answer:
             excerpt = message["Body"][:EXCERPT_CHARACTERS]
             result.left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
             continue
-        sqs.send_message(QueueUrl=target, MessageBody=body)
+        group = message.get("Attributes", {}).get("MessageGroupId")
+        sqs.send_message(QueueUrl=target, MessageBody=body, **message_group(group))
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         result.moved += 1
     for message in unreadable:
@@ -116,6 +117,7 @@ def _messages(sqs: Any, url: str) -> Iterator[Message]:
             WaitTimeSeconds=1,  # asks every server of the queue: without it an answer may be empty though letters wait
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["MessageGroupId"],
         )
         fresh = [message for message in reply.get("Messages", []) if message["MessageId"] not in seen]
         if not fresh:

@@ -144,6 +144,31 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
     assert json.loads(delivered[0][1]) == json.loads(body) == {"task_id": "myswlg5gzefra7xdps2scd42jm"}
 
 
+def test_messages_of_a_tenant_are_one_group_of_their_fair_queue() -> None:
+    (record, *_) = sample("publish_events__whole_life")["Records"]
+    task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+    published = {"source": "vidu-relay", "detail": event_detail(task)}
+    asked = {"source": "acme.orders", "detail": {"request": {}}}
+
+    groups = {}
+    for rule, event in (
+        ("VideoTaskGeneratedRule", published),
+        ("NotificationRule", published),
+        ("VideoTaskRequestedRule", asked),
+    ):
+        value: Any = event
+        for step in properties(rule)["Targets"][0]["SqsParameters"]["MessageGroupId"].split(".")[1:]:
+            value = value[step]
+        groups[rule] = value
+
+    assert groups == {
+        "VideoTaskGeneratedRule": task.tenant_id,
+        "NotificationRule": task.tenant_id,
+        "VideoTaskRequestedRule": "acme.orders",
+    }
+    assert "SqsParameters" not in properties("RequestDroppedRule")["Targets"][0]  # the tenant is a part of the key
+
+
 def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_else_does() -> None:
     rule = properties("NotificationRule")
     transformer = rule["Targets"][0]["InputTransformer"]

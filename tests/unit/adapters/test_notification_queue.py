@@ -26,15 +26,18 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_message_that_is_put_back_is_hidden_and_one_that_is_given_up_is_copied_whole(sqs: Any) -> None:
     url, dead = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("notifications", "dead"))
     queue = NotificationQueue(sqs, url, dead)
-    queue.ask(ASKED)
-    (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+    queue.ask(ASKED, "acme")
+    (message,) = sqs.receive_message(
+        QueueUrl=url, VisibilityTimeout=30, MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    assert message["Attributes"] == {"MessageGroupId": "acme"}
     assert read_notification(message["Body"]) == ASKED
-    received = Received(message["Body"], message["ReceiptHandle"], 1, 0)
+    received = Received(message["Body"], message["ReceiptHandle"], 1, 0, "acme")
     queue.put_back(received, 100_000)  # SQS takes 12 hours at most
     assert "Messages" not in sqs.receive_message(QueueUrl=url)
     queue.give_up(received)
-    (letter,) = sqs.receive_message(QueueUrl=dead)["Messages"]
-    assert letter["Body"] == message["Body"]
+    (letter,) = sqs.receive_message(QueueUrl=dead, MessageSystemAttributeNames=["MessageGroupId"])["Messages"]
+    assert (letter["Body"], letter["Attributes"]) == (message["Body"], {"MessageGroupId": "acme"})
 
 
 def test_record_of_lambda_says_how_often_and_since_when() -> None:

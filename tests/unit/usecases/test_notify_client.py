@@ -20,7 +20,7 @@ from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
 from vidu_relay.adapters.webhook_origins import Turn
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotificationFailedError
-from vidu_relay.domain.notification import GIVE_UP_MS, latest_notified
+from vidu_relay.domain.notification import GIVE_UP_MS, latest_notified, notification_body, status_of
 from vidu_relay.domain.snapshot import ProgressState, TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
@@ -529,6 +529,16 @@ def test_healthy_client_costs_no_write(world: World, queue: Queue) -> None:
 
 
 # --- which change is the latest
+
+
+def test_versions_may_begin_at_any_number(world: World) -> None:
+    first = 1_764_457_000
+    task = completed(world)
+    later = replace(task, version=task.version - 1 + first)
+    assert [status_of(later, first + n) for n in range(5)] == [status_of(task, 1 + n) for n in range(5)]
+    assert status_of(later, first - 1) is None
+    assert latest_notified(later) == later.version
+    assert notification_body(later, later.version, lambda _: "")["version"] == later.version
 
 
 def test_latest_change_is_the_end_or_processing_or_none(world: World) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.identifiers import TASK_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["DeliveryQueue", "read_message"]
+__all__ = ["DeliveryQueue", "message_group", "read_message"]
 
 
 class DeliveryQueue:
@@ -20,9 +20,19 @@ class DeliveryQueue:
         self._client = client
         self._url = url
 
-    def ask(self, task_id: str) -> None:
-        """Ask for the videos of a task. Asking twice copies nothing twice."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}))
+    def ask(self, task_id: str, tenant_id: str | None = None) -> None:
+        """Ask for the videos of a task. Asking twice copies nothing twice.
+
+        Messages of one tenant are one group to SQS's fair queues.
+        """
+        self._client.send_message(
+            QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}), **message_group(tenant_id)
+        )
+
+
+def message_group(group: str | None) -> dict[str, Any]:
+    """The argument of SendMessage that puts a message into a group; nothing for no group."""
+    return {"MessageGroupId": group} if group else {}
 
 
 def read_message(body: str) -> str:

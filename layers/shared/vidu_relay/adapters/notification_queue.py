@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vidu_relay.adapters.delivery_queue import message_group
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import Notification
 
@@ -23,12 +24,17 @@ LONGEST_SECONDS = 42_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it was received. `receives` counts this time too; `sent_at` in milliseconds since the epoch."""
+    """A message as it was received.
+
+    `receives` counts this time too, `sent_at` is in milliseconds since the epoch, `group` is its message group (the
+    tenant) if it has one.
+    """
 
     body: str
     receipt: str
     receives: int
     sent_at: int
+    group: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Received:
@@ -39,6 +45,7 @@ class Received:
             receipt=record["receiptHandle"],
             receives=int(attributes["ApproximateReceiveCount"]),
             sent_at=int(attributes["SentTimestamp"]),
+            group=attributes.get("MessageGroupId"),
         )
 
 
@@ -50,10 +57,10 @@ class NotificationQueue:
         self._url = url
         self._dead_letters_url = dead_letters_url
 
-    def ask(self, notification: Notification) -> None:
-        """Ask for a client to be told, now."""
+    def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
+        """Ask for a client to be told, now. Messages of one tenant are one group to SQS's fair queues."""
         body = {"task_id": notification.task_id, "version": notification.version}
-        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
+        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body), **message_group(tenant_id))
 
     def put_back(self, message: Received, seconds: int) -> None:
         """Hide a message for so long, 11 hours and 40 minutes at most. The caller must not report it as done."""
@@ -63,7 +70,9 @@ class NotificationQueue:
 
     def give_up(self, message: Received) -> None:
         """Put a copy into the dead letters. The caller reports the message as done."""
-        self._client.send_message(QueueUrl=self._dead_letters_url, MessageBody=message.body)
+        self._client.send_message(
+            QueueUrl=self._dead_letters_url, MessageBody=message.body, **message_group(message.group)
+        )
 
 
 def read_notification(body: str) -> Notification:
