@@ -94,6 +94,14 @@ def test_nobody_is_told_where_there_is_nobody_or_nothing(
     assert waiting(deployment, deployment.account.notifications_url) == []
 
 
+def test_message_keeps_its_group_on_the_way_back(ask: Any, deployment: Deployment) -> None:
+    sqs, account, body = deployment.client("sqs"), deployment.account, json.dumps({"task_id": TASK_ID, "version": 3})
+    sqs.send_message(QueueUrl=account.notifications_dead_url, MessageBody=body, MessageGroupId="acme")
+    assert ask("queues", "redrive", "notifications-dead-letters")["moved"] == 1
+    reply = sqs.receive_message(QueueUrl=account.notifications_url, MessageSystemAttributeNames=["MessageGroupId"])
+    assert [message["Attributes"] for message in reply["Messages"]] == [{"MessageGroupId": "acme"}]
+
+
 def test_notifications_go_back_from_both_dead_letter_queues_and_unreadable_ones_stay(
     ask: Any, deployment: Deployment
 ) -> None:

@@ -10,7 +10,7 @@ from vidu_relay.domain.identifiers import TASK_ID
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["DeliveryQueue", "message_group", "read_message"]
+__all__ = ["DeliveryQueue", "read_message"]
 
 
 class DeliveryQueue:
@@ -25,14 +25,8 @@ class DeliveryQueue:
 
         Messages of one tenant are one group to SQS's fair queues.
         """
-        self._client.send_message(
-            QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}), **message_group(tenant_id)
-        )
-
-
-def message_group(group: str | None) -> dict[str, Any]:
-    """The argument of SendMessage that puts a message into a group; nothing for no group."""
-    return {"MessageGroupId": group} if group else {}
+        group: Any = {"MessageGroupId": tenant_id} if tenant_id else {}
+        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}), **group)
 
 
 def read_message(body: str) -> str:

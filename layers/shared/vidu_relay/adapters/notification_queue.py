@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.adapters.delivery_queue import message_group
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import Notification
 
@@ -60,7 +59,7 @@ class NotificationQueue:
     def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
         """Ask for a client to be told, now. Messages of one tenant are one group to SQS's fair queues."""
         body = {"task_id": notification.task_id, "version": notification.version}
-        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body), **message_group(tenant_id))
+        self._send(self._url, json.dumps(body), tenant_id)
 
     def put_back(self, message: Received, seconds: int) -> None:
         """Hide a message for so long, 11 hours and 40 minutes at most. The caller must not report it as done."""
@@ -70,9 +69,11 @@ class NotificationQueue:
 
     def give_up(self, message: Received) -> None:
         """Put a copy into the dead letters. The caller reports the message as done."""
-        self._client.send_message(
-            QueueUrl=self._dead_letters_url, MessageBody=message.body, **message_group(message.group)
-        )
+        self._send(self._dead_letters_url, message.body, message.group)
+
+    def _send(self, url: str, body: str, group: str | None) -> None:
+        groups: Any = {"MessageGroupId": group} if group else {}
+        self._client.send_message(QueueUrl=url, MessageBody=body, **groups)
 
 
 def read_notification(body: str) -> Notification:
