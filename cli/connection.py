@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,20 @@ class Connection:
                 "(deploy this one, or use the tool that came with it)"
             )
         return found
+
+    def time_at_aws(self) -> int:
+        """The time by DynamoDB's clock, in milliseconds since the epoch and whole seconds.
+
+        For moments that functions compare with their own clock: the laptop's may be off. Raises `ConnectionFailedError`
+        if the reply has no date.
+        """
+        key = {"pk": {"S": "tenant#"}}  # no item has it: the header of the reply is what counts
+        reply = self.client("dynamodb").get_item(TableName=self.output("TableName"), Key=key)
+        date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
+        try:
+            return int(parsedate_to_datetime(date).timestamp()) * 1000
+        except (TypeError, ValueError):
+            raise ConnectionFailedError("DynamoDB's reply does not say what time it is: repeat the command") from None
 
     @cached_property
     def outputs(self) -> dict[str, str]:

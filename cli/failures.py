@@ -1,4 +1,7 @@
-"""`relay failures`: stream records that could not be published, which Lambda has put into the failures bucket."""
+"""`relay failures`: stream records that could not be published.
+
+`publish_events` put them into the failures bucket one by one, or Lambda did, in batches that it gave up on.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def _objects(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
 def _records(s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
     """The stream records in an object. Raises `RefusedError` if there is no such object, or no records in it.
 
-    Lambda writes the whole event as text into the field `payload`.
+    The field `payload` is an event with them, as text.
     """
     try:
         document: Any = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

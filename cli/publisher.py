@@ -20,14 +20,14 @@ _ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
 def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) -> list[str]:
     """Hand stream records to `publish_events`, all of them; the sequence numbers of those it could not publish.
 
-    A record that cannot be published does not keep back those behind it. Raises `RefusedError` if the function
-    itself fails.
+    A record that cannot be published does not keep back those behind it, and the function does not set it aside: the
+    caller still has it. Raises `RefusedError` if the function itself fails.
     """
     function = connection.output("PublishEventsName")
     client = connection.client("lambda", _ONCE)
     left, failed = list(records), []
     while left:
-        reply = client.invoke(FunctionName=function, Payload=json.dumps({"Records": left}).encode())
+        reply = client.invoke(FunctionName=function, Payload=json.dumps({"Records": left, "set_aside": False}).encode())
         result = json.loads(reply["Payload"].read() or b"null")
         if "FunctionError" in reply or not isinstance(result, dict):
             reason = result.get("errorMessage") if isinstance(result, dict) else result

@@ -22,6 +22,8 @@ UNROUTED = "UnroutedEventsUrl"
 DELIVERIES = "DeliveriesQueueUrl"
 REQUESTS = "RequestsQueueUrl"
 NOTIFICATIONS = "NotificationsQueueUrl"
+GROUP = "MessageGroupId"
+"""A message keeps its group, the tenant, on the way back."""
 HIDDEN_SECONDS = 120
 """How long a message that is being moved is hidden from everybody else."""
 EXCERPT_CHARACTERS = 200
@@ -88,7 +90,9 @@ def redrive(arguments: Namespace, connection: Connection) -> Answer:
             excerpt = message["Body"][:EXCERPT_CHARACTERS]
             result.left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
             continue
-        sqs.send_message(QueueUrl=target, MessageBody=body)
+        attributes = message.get("Attributes", {})
+        group = {name: attributes[name] for name in (GROUP,) if name in attributes}
+        sqs.send_message(QueueUrl=target, MessageBody=body, **group)
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         result.moved += 1
     for message in unreadable:
@@ -116,6 +120,7 @@ def _messages(sqs: Any, url: str) -> Iterator[Message]:
             WaitTimeSeconds=1,  # asks every server of the queue: without it an answer may be empty though letters wait
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=[GROUP],
         )
         fresh = [message for message in reply.get("Messages", []) if message["MessageId"] not in seen]
         if not fresh:

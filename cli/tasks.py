@@ -118,7 +118,7 @@ def deliver(arguments: Namespace, connection: Connection) -> Answer:
     asked = record_change(_store(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
         return _nothing(asked, "asked", _why_nothing_to_deliver(asked))
-    DeliveryQueue(connection.client("sqs"), connection.output("DeliveriesQueueUrl")).ask(task.task_id)
+    DeliveryQueue(connection.client("sqs"), connection.output("DeliveriesQueueUrl")).ask(task.task_id, task.tenant_id)
     return Answer(
         f"The videos of task {task.task_id} are asked for. `relay task show` says what came of it.",
         {"task_id": task.task_id, "status": asked.status.value, "asked": True},
@@ -137,7 +137,7 @@ def notify(arguments: Namespace, connection: Connection) -> Answer:
         connection.client("sqs"),
         connection.output("NotificationsQueueUrl"),
         connection.output("NotificationsDeadLettersUrl"),
-    ).ask(Notification(task.task_id, version))
+    ).ask(Notification(task.task_id, version), task.tenant_id)
     return Answer(
         f"The client of task {task.task_id} is told of version {version}. If it cannot be, it is tried for a day.",
         {"task_id": task.task_id, "status": task.status.value, "asked": True, "version": version},

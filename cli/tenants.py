@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,256}")
-SOURCE_RULE = "an event source has 1 to 256 of A-Z, a-z, 0-9, . _ / -"
+EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,128}")
+SOURCE_RULE = "an event source has 1 to 128 of A-Z, a-z, 0-9, . _ / -"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 BUCKET_RULE = "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://"
 OWN_BUCKETS = ("InboxBucket", "VideosBucket", "FailuresBucket")

@@ -6,7 +6,7 @@ import json
 from argparse import Namespace
 
 from cli.answer import Answer, RefusedError
-from cli.connection import Connection, now
+from cli.connection import Connection
 from cli.tenants import directory_of, known_tenant
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
@@ -17,16 +17,18 @@ __all__ = ["rotate", "secret"]
 
 def secret(arguments: Namespace, connection: Connection) -> Answer:
     """Show the tenant's secret, and for a day after a rotation the one before it."""
-    return _shown(known_tenant(directory_of(connection), arguments.tenant), connection, [])
+    tenant = known_tenant(directory_of(connection), arguments.tenant)
+    return _shown(tenant, connection, connection.time_at_aws(), [])
 
 
 def rotate(arguments: Namespace, connection: Connection) -> Answer:
     """Go on to the next secret; the one before goes on signing beside it for a day.
 
-    Within that day it takes `--again`: the secret that the receiver may still hold would end at once.
+    Within that day it takes `--again`: the secret that the receiver may still hold would end at once. The day begins by
+    AWS's clock, as the functions count it: the laptop's may be off.
     """
     directory = directory_of(connection)
-    tenant, at = known_tenant(directory, arguments.tenant), now()
+    tenant, at = known_tenant(directory, arguments.tenant), connection.time_at_aws()
     rotated = tenant.webhook_rotated_at
     if rotated is not None and at < rotated + ROTATION_MS and not arguments.again:
         raise RefusedError(
@@ -35,13 +37,13 @@ def rotate(arguments: Namespace, connection: Connection) -> Answer:
         )
     if not directory.rotate_webhook_secret(tenant, at):
         raise RefusedError("somebody else rotated it in this very moment: see `relay webhooks secret`")
-    return _shown(known_tenant(directory, arguments.tenant), connection, [f"Rotated: {tenant.tenant_id}"])
+    return _shown(known_tenant(directory, arguments.tenant), connection, at, [f"Rotated: {tenant.tenant_id}"])
 
 
-def _shown(tenant: Tenant, connection: Connection, said: list[str]) -> Answer:
+def _shown(tenant: Tenant, connection: Connection, at: int, said: list[str]) -> Answer:
     reply = connection.client("secretsmanager").get_secret_value(SecretId=connection.output("WebhookSecretArn"))
     signing = secrets_of(
-        json.loads(reply["SecretString"]), tenant.tenant_id, tenant.webhook_generation, tenant.webhook_rotated_at, now()
+        json.loads(reply["SecretString"]), tenant.tenant_id, tenant.webhook_generation, tenant.webhook_rotated_at, at
     )
     until = timestamp((tenant.webhook_rotated_at or 0) + ROTATION_MS) if len(signing) > 1 else None
     lines = [*said, f"Webhook secret of {tenant.tenant_id}: {signing[0]}"]

@@ -63,9 +63,10 @@ class Stack:
     """Folder of each function, and its name in AWS."""
 
     def write(self, path: Path) -> None:
-        """Write ``stack.json``: it appears whole, or not at all."""
+        """Write ``stack.json``: it appears whole, or not at all. It holds the API key: only its owner can read it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        unfinished.touch(mode=0o600, exist_ok=False)
         unfinished.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         unfinished.rename(path)
 
@@ -214,12 +215,12 @@ class LocalStack:
 
     def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: _Emulator) -> str:
         command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.ca_bundle}"]
-        command += [f"--api-key={self._provider_key}"]  # in one word: one in 64 random keys begins with a hyphen
         if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
             command += ["--off-peak-available"]
         if self._generation_seconds is not None:
             command += [f"--generation-seconds={self._generation_seconds}"]
         log = self.logs / "simulator.log"
+        environment = {**environment, "SIMULATOR_API_KEY": self._provider_key}
         program = cleanup.enter_context(running("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))
         self._programs.append(program)

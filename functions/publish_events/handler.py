@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.observability import observed
 from vidu_relay.settings import PublishEventsSettings, load
 from vidu_relay.usecases.publish_events import publish_events
@@ -13,10 +14,13 @@ from vidu_relay.usecases.publish_events import publish_events
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-bus = EventBus(aws.client("events"), load(PublishEventsSettings).event_bus_name)
+settings = load(PublishEventsSettings)
+bus = EventBus(aws.client("events"), settings.event_bus_name)
+failures = FailuresBucket(aws.when_needed("s3"), settings.failures_bucket)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    failed = publish_events(event["Records"], bus)
+    # the operator's tool hands records over again, and keeps those that fail itself
+    failed = publish_events(event["Records"], bus, failures if event.get("set_aside", True) else None)
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}

@@ -128,10 +128,10 @@ def judge_client(
 
 
 def _versions(shown: Mapping[str, Any]) -> dict[int, str]:
-    """The published changes of a task by their number, from its history. The first is its acceptance."""
+    """The published changes of a task by their version, from its history. The first is its acceptance."""
     silent = ("accepted", "submitting")
     later = [entry["status"] for entry in shown["history"][1:] if entry["status"] not in silent]
-    return dict(enumerate(["accepted", *later], 1))
+    return dict(enumerate(["accepted", *later], shown["version"] - len(later)))
 
 
 def _said_wrongly(call: Heard, task_id: str, shown: Mapping[str, Any], secret: str) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """`python -m local.simulator`: the simulator as a process of its own.
 
+The API key that it takes stands in the variable `SIMULATOR_API_KEY`: other users of the machine can read command lines.
+
 Prints one JSON line with its addresses on stdout when it is ready, one line per request on stderr, and ends on
 SIGTERM, SIGINT, or (with `--exit-with-stdin`) when its standard input closes, as it does when the parent dies.
 """
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -16,13 +19,17 @@ from local.simulator.simulator import DEFAULT_GENERATION_SECONDS, Simulator
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; 0 if all went well."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    api_key = os.environ.get("SIMULATOR_API_KEY")
+    if not api_key:
+        parser.error("SIMULATOR_API_KEY is not set: the API key that the simulator takes")
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     with Simulator(
         port=options.port,
-        api_keys=options.api_key,
+        api_keys=[api_key],
         generation_seconds=options.generation_seconds,
         ca_bundle=options.ca_bundle,
         callback_retry_seconds=options.callback_retry_seconds,
@@ -46,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--api-key", action="append", required=True, help="a key it takes; may be repeated")
     parser.add_argument("--ca-bundle", type=Path, help="PEM file to check callback receivers' certificates with")
     parser.add_argument("--generation-seconds", type=float, default=DEFAULT_GENERATION_SECONDS)
     parser.add_argument("--callback-retry-seconds", type=float, default=2.0)

@@ -1,6 +1,7 @@
 """What the simulator tells about itself, by HTTP and from Python, and how it starts and stops as a process."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
+from local.simulator.__main__ import main
 from local.simulator.server import Exchange, HttpServer
 from tests.contract.simulator_client import (
     TIMEOUT,
@@ -190,10 +192,25 @@ def test_a_fault_of_the_simulator_itself_is_not_hidden(monkeypatch: pytest.Monke
 
 
 def start(*options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "local.simulator", "--api-key", "key-one", "--port", "0", *options]
+    command = [sys.executable, "-m", "local.simulator", "--port", "0", *options]
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env={**os.environ, "SIMULATOR_API_KEY": "key-one"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+
+
+def test_the_process_refuses_to_start_without_a_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SIMULATOR_API_KEY", raising=False)
+    with pytest.raises(SystemExit):
+        main(["--port", "0"])
+    assert "SIMULATOR_API_KEY is not set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin"])

@@ -171,6 +171,7 @@ def environment(account: Account) -> dict[str, str]:
         "state_machine_arn": account.state_machine_arn,
         "deliveries_queue_url": account.queue_url,
         "event_bus_name": account.bus,
+        "failures_bucket": account.failures,
         "webhook_secret_arn": account.webhook_secret,
         "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url,

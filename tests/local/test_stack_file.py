@@ -3,6 +3,8 @@
 import dataclasses
 import fcntl
 import json
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -77,3 +79,12 @@ def test_stack_that_starts_leaves_the_file_of_a_running_one_alone(shown: Path) -
         stack_named("1").write(shown)
         show_a_running_stack(shown)
         assert name_in(shown) == "1"
+
+
+def test_the_file_with_the_api_key_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        stack_named("1").write(tmp_path / "stack.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "stack.json").stat().st_mode) == 0o600

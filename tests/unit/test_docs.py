@@ -14,6 +14,7 @@ from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, TRANSITIONS, Status
 from vidu_relay.http import STATUS_OF_CODE
 from vidu_relay.observability import Metric
+from vidu_relay.usecases.notify_client import NO_TURN
 
 PACKAGE = ROOT / "layers" / "shared" / "vidu_relay"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py")])
@@ -154,7 +155,8 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
 def test_codes_of_tasks_are_those_in_the_code() -> None:
     said = table(REFERENCE, "## Codes of tasks")
 
-    assert set(said) == codes_of("TaskError", "BadSourceError", "BadLinkError") - {"code"}
+    assert set(said) == codes_of("TaskError", "BadSourceError", "BadLinkError") - {"code", NO_TURN.code}
+    assert NO_TURN.code in table(REFERENCE, "## Codes of notifications")
     assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value}
 
 

@@ -109,12 +109,14 @@ def test_the_publisher_is_not_woken_for_what_is_no_event(event_name: str, pk: st
     assert not matches(stream_filter(), {"eventName": event_name, "dynamodb": {"Keys": {"pk": {"S": pk}}}})
 
 
-def test_a_poisoned_record_ends_up_whole_in_the_failures_bucket() -> None:
+def test_what_fails_to_be_published_is_tried_for_as_long_as_the_stream_keeps_it() -> None:
     source = properties("PublishEventsSource")
 
     assert source["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["FailuresBucket", "Arn"]}
-    assert 0 < source["MaximumRetryAttempts"] <= 10
-    assert 60 <= source["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
+    assert (
+        source["MaximumRetryAttempts"] == -1
+    )  # without end: the function itself sets aside what can never get through
+    assert source["MaximumRecordAgeInSeconds"] == 86_400  # a stream of DynamoDB keeps a record for a day
     assert source["BisectBatchOnFunctionError"] is True
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["StartingPosition"] == "TRIM_HORIZON"
@@ -140,6 +142,31 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
     # What the worker's samples hold is what the rule writes.
     body = sample("deliver_videos__generated")["Records"][0]["body"]
     assert json.loads(delivered[0][1]) == json.loads(body) == {"task_id": "myswlg5gzefra7xdps2scd42jm"}
+
+
+def test_messages_of_a_tenant_are_one_group_of_their_fair_queue() -> None:
+    (record, *_) = sample("publish_events__whole_life")["Records"]
+    task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+    published = {"source": "vidu-relay", "detail": event_detail(task)}
+    asked = {"source": "acme.orders", "detail": {"request": {}}}
+
+    groups = {}
+    for rule, event in (
+        ("VideoTaskGeneratedRule", published),
+        ("NotificationRule", published),
+        ("VideoTaskRequestedRule", asked),
+    ):
+        value: Any = event
+        for step in properties(rule)["Targets"][0]["SqsParameters"]["MessageGroupId"].split(".")[1:]:
+            value = value[step]
+        groups[rule] = value
+
+    assert groups == {
+        "VideoTaskGeneratedRule": task.tenant_id,
+        "NotificationRule": task.tenant_id,
+        "VideoTaskRequestedRule": "acme.orders",
+    }
+    assert "SqsParameters" not in properties("RequestDroppedRule")["Targets"][0]  # the tenant is a part of the key
 
 
 def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_else_does() -> None:

@@ -1,5 +1,6 @@
 """Each function: folder, resource, settings and variables agree, and its limits are those the code relies on."""
 
+import random
 import re
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, get_att, of_type, properties
 from vidu_relay import settings
 from vidu_relay.adapters.client_webhook import TOTAL_SECONDS
-from vidu_relay.adapters.webhook_origins import FIRST_BLOCK_MS, LONGEST_BLOCK_MS, PROBE_MS
-from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds
+from vidu_relay.adapters.webhook_origins import FIRST_BLOCK_MS, LONGEST_BLOCK_MS, PROBE_MS, REST_FACTOR, SLOW_MS
+from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds, waiting_seconds
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
 from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
@@ -140,6 +141,18 @@ def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
 
     assert 2 * (receives + cooled) <= queue["RedrivePolicy"]["maxReceiveCount"]
     assert now < queue["MessageRetentionPeriod"] * 1000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_day_of_waiting_for_slow_servers_fits_into_what_the_queue_allows(seed: int) -> None:
+    """A message that waits behind a server which has just become slow comes back often at first, and seldom later."""
+    chance, now, receives = random.Random(seed), 0, 0  # noqa: S311 - guards nothing
+    while not gives_up(0, now, receives=receives):
+        receives += 1
+        now += 1000 * waiting_seconds(0, now, wait_ms=SLOW_MS * REST_FACTOR, jitter=chance.random())
+
+    assert receives + 30 <= properties("NotificationsQueue")["RedrivePolicy"]["maxReceiveCount"]
+    assert now <= GIVE_UP_MS + 2 * 3_600_000
 
 
 def test_queues_leave_executions_of_a_new_account_to_clients_and_callbacks() -> None:

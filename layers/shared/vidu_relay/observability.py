@@ -57,8 +57,9 @@ class Metric(StrEnum):
     NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # tries to tell a client that failed
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # notifications that are not tried again
     EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
+    RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
-    SPEND_USD = "SpendUSD"  # what the provider says a generated task cost
+    SPEND_USD = "SpendUSD"  # what the provider says a task cost, once for each task
 
 
 SAID_BY_THE_LOG_GROUP = ("function_arn", "function_memory_size")

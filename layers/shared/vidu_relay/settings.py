@@ -164,6 +164,7 @@ class NotifyClientSettings(NamedTuple):
 
 class PublishEventsSettings(NamedTuple):
     event_bus_name: str
+    failures_bucket: str
 
 
 class DescribeApiSettings(NamedTuple):

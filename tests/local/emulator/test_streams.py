@@ -78,3 +78,17 @@ def test_reported_failures_are_retried_from_the_first_one(emulator: Emulator, ru
     document = eventually(lambda: given_up(emulator, f"reported-{run}"))
     assert keys_in(document) == [f"reported-{run}"]
     assert batches(emulator, run) == [[f"good-{run}", f"reported-{run}"], [f"reported-{run}"]]
+
+
+def test_without_a_limit_of_retries_a_record_is_tried_until_it_is_too_old(emulator: Emulator, run: str) -> None:
+    functions = emulator.client("lambda")
+    (source,) = functions.list_event_source_mappings()["EventSourceMappings"]
+    before = {"MaximumRetryAttempts": 1, "MaximumRecordAgeInSeconds": -1}
+    functions.update_event_source_mapping(UUID=source["UUID"], MaximumRetryAttempts=-1, MaximumRecordAgeInSeconds=4)
+    try:
+        put(emulator, f"reported-{run}", f"good-{run}")
+        document = eventually(lambda: given_up(emulator, f"reported-{run}"))
+    finally:
+        functions.update_event_source_mapping(UUID=source["UUID"], **before)
+    assert document["requestContext"]["condition"] == "MaxRecordAgeExceeded"
+    assert document["requestContext"]["approximateInvokeCount"] > 3

@@ -92,6 +92,32 @@ def test_a_replay_with_a_filter_reaches_only_the_rules_that_it_names(emulator: E
     assert got == ["{'every': 'f'}", "{'other': 'f'}"]
 
 
+def test_a_standard_queue_gets_the_message_group_that_its_rule_takes_from_the_event(emulator: Emulator) -> None:
+    events, sqs, queue = emulator.client("events"), emulator.client("sqs"), emulator.outputs["Queue"]
+    (rule,) = (r for r in events.list_rules(EventBusName=emulator.outputs["Bus"])["Rules"] if "LiveRule" in r["Name"])
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"], EventBusName=emulator.outputs["Bus"])["Targets"]
+    grouped = {**target, "SqsParameters": {"MessageGroupId": "$.detail.tenant"}}
+    entry = {"EventBusName": emulator.outputs["Bus"], "Source": "open", "DetailType": "t"}
+    seen: dict[str, str | None] = {}
+
+    def received() -> bool:
+        reply = sqs.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"]
+        )
+        for message in reply.get("Messages", []):
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            seen[message["Body"]] = message.get("Attributes", {}).get("MessageGroupId")
+        return len(seen) == 2
+
+    events.put_targets(Rule=rule["Name"], EventBusName=emulator.outputs["Bus"], Targets=[grouped])
+    try:
+        events.put_events(Entries=[{**entry, "Detail": '{"id": "g", "tenant": "acme"}'}])
+        eventually(received)
+    finally:
+        events.put_targets(Rule=rule["Name"], EventBusName=emulator.outputs["Bus"], Targets=[target])
+    assert seen == {'{"live": "g"}': "acme", '{"every": "g"}': None}
+
+
 def test_a_schema_is_taken_and_nonsense_is_refused(emulator: Emulator) -> None:
     assert emulator.outputs["Schema"] == "probe@t"
     cloudformation = emulator.client("cloudformation")

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidu_relay.adapters.event_bus import Event, EventBus
+from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 
 
 class Bus:
@@ -102,3 +103,67 @@ def test_every_event_is_sent_exactly_once_in_calls_that_are_taken(sizes: list[in
     batch = [Event("t", {"n": n, "fill": letter * (size // len(letter.encode()))}, 0) for n, size in enumerate(sizes)]
     assert publish(bus, batch) is None
     assert numbers(bus) == list(range(len(sizes)))
+
+
+# --- what EventBridge will never take, and what it may take later
+
+
+class Judging(Bus):
+    """Refuses a call as a whole, with a code, if the text stands in one of its details."""
+
+    def __init__(self, text: str, error: Exception) -> None:
+        super().__init__()
+        self.text = text
+        self.error = error
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        if any(self.text in entry["Detail"] for entry in Entries):
+            self.calls.append(Entries)
+            raise self.error
+        return super().put_events(Entries=Entries)
+
+
+def put(bus: Bus, batch: list[Event]) -> PutResult:
+    adapter = EventBus(bus, "the-bus")  # type: ignore[arg-type]  # a client as far as it matters
+    return adapter.put([adapter.entry(event) for event in batch])
+
+
+def aws_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "…"}}, "PutEvents")
+
+
+def test_the_bad_entry_of_a_refused_call_is_found_and_the_others_are_sent() -> None:
+    bus = Judging('"n":3', aws_error("ValidationException"))
+    assert put(bus, events(*[1] * 12)) == PutResult({3: "ValidationException"})
+    assert numbers(bus) == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (aws_error("ThrottlingException"), "ThrottlingException"),
+        (aws_error("AccessDeniedException"), "AccessDeniedException"),
+        (ConnectTimeoutError(endpoint_url="https://events"), "ConnectTimeoutError"),
+    ],
+)
+def test_an_error_of_aws_stops_at_its_call_and_is_named(error: Exception, reason: str) -> None:
+    bus = Judging('"n":12', error)
+    assert put(bus, events(*[1] * 25)) == PutResult({}, 10, reason)
+    assert numbers(bus) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        ("a fox \ud83d", "a fox \ufffd"),
+        ("\udd8a alone", "\ufffd alone"),
+        ("\ud83e\udd8a", "\U0001f98a"),
+        ("\ud83d\ud83e\udd8aé", "\ufffd\U0001f98aé"),
+    ],
+)
+def test_a_detail_is_valid_unicode_whatever_it_was_given(text: str, published: str) -> None:
+    bus = Bus()
+    assert publish(bus, [Event("t", {"text": text}, 0)]) is None
+    detail = bus.taken[0]["Detail"]
+    assert detail.encode().decode() == detail
+    assert json.loads(detail) == {"text": published}

@@ -26,15 +26,18 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_message_that_is_put_back_is_hidden_and_one_that_is_given_up_is_copied_whole(sqs: Any) -> None:
     url, dead = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("notifications", "dead"))
     queue = NotificationQueue(sqs, url, dead)
-    queue.ask(ASKED)
-    (message,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=30)["Messages"]
+    queue.ask(ASKED, "acme")
+    (message,) = sqs.receive_message(
+        QueueUrl=url, VisibilityTimeout=30, MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    assert message["Attributes"] == {"MessageGroupId": "acme"}
     assert read_notification(message["Body"]) == ASKED
-    received = Received(message["Body"], message["ReceiptHandle"], 1, 0)
+    received = Received(message["Body"], message["ReceiptHandle"], 1, 0, "acme")
     queue.put_back(received, 100_000)  # SQS takes 12 hours at most
     assert "Messages" not in sqs.receive_message(QueueUrl=url)
     queue.give_up(received)
-    (letter,) = sqs.receive_message(QueueUrl=dead)["Messages"]
-    assert letter["Body"] == message["Body"]
+    (letter,) = sqs.receive_message(QueueUrl=dead, MessageSystemAttributeNames=["MessageGroupId"])["Messages"]
+    assert (letter["Body"], letter["Attributes"]) == (message["Body"], {"MessageGroupId": "acme"})
 
 
 def test_record_of_lambda_says_how_often_and_since_when() -> None:
@@ -44,7 +47,13 @@ def test_record_of_lambda_says_how_often_and_since_when() -> None:
     assert read_notification(received.body) == ASKED
 
 
-@pytest.mark.parametrize("version", [0, -1, 1001, 1.5, "3", None, True])
+@pytest.mark.parametrize("version", [1, 1_764_457_000])
+def test_version_may_begin_at_the_second_of_creation(version: int) -> None:
+    asked = Notification(ASKED.task_id, version)
+    assert read_notification(json.dumps({"task_id": asked.task_id, "version": asked.version})) == asked
+
+
+@pytest.mark.parametrize("version", [0, -1, 10**11 + 1, 1.5, "3", None, True])
 def test_version_that_is_none_is_refused(version: Any) -> None:
     with pytest.raises(ValueError, match="version"):
         read_notification(json.dumps({"task_id": ASKED.task_id, "version": version}))

@@ -69,13 +69,12 @@ def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
 def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
     with mock_aws():
         account = new_account()
-        sqs, s3 = account.clients["sqs"], account.clients["s3"]
-        s3.create_bucket(Bucket="relay-failures", CreateBucketConfiguration={"LocationConstraint": REGION})
+        sqs = account.clients["sqs"]
         outputs = {
             "TableName": account.table,
             "InboxBucket": account.inbox,
             "VideosBucket": account.videos,
-            "FailuresBucket": "relay-failures",
+            "FailuresBucket": account.failures,
             "PollTaskArn": account.state_machine_arn,
             "DeliveriesQueueUrl": account.queue_url,
             "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
-from cli import webhooks
-from cli.connection import now
+from cli.connection import Connection, now
 from tests.unit.builders import TASK_ID, task_in
 from tests.unit.cli.conftest import Deployment, Run
 from tests.unit.usecases.account import WEBHOOK_MASTER
@@ -41,9 +42,33 @@ def test_secret_is_shown_and_rotation_keeps_the_one_before_for_a_day(
     again = ask("webhooks", "rotate", "acme", "--again")
     assert (again["generation"], again["previous_secret"]) == (3, rotated["secret"])
     later = now() + ROTATION_MS
-    monkeypatch.setattr(webhooks, "now", lambda: later)
+    monkeypatch.setattr(Connection, "time_at_aws", lambda _: later)
     assert ask("webhooks", "secret", "acme")["previous_secret"] is None
     assert ask("webhooks", "rotate", "acme")["generation"] == 4
+
+
+def test_rotation_is_dated_by_the_clock_of_aws(
+    ask: Any, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The laptop is a day behind: by its clock the overlap of both secrets would be over at once."""
+    ask("tenants", "create", "acme")
+    monkeypatch.setattr("cli.connection.time.time_ns", lambda: 0)
+    answer = ask("webhooks", "rotate", "acme")
+    (tenant,) = (item for item in deployment.items() if item["pk"]["S"] == "tenant#acme")
+    rotated_at = int(tenant["webhook_rotated_at"]["N"])
+    assert abs(rotated_at / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert answer["previous_secret"] == tenant_secret(WEBHOOK_MASTER, "acme", 1)
+
+
+@pytest.mark.parametrize("date", [None, "yesterday"])
+def test_reply_that_does_not_tell_the_time_rotates_nothing(
+    relay: Run, ask: Any, monkeypatch: pytest.MonkeyPatch, date: Any
+) -> None:
+    ask("tenants", "create", "acme")
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.connection.parsedate_to_datetime", lambda _: parsedate_to_datetime(date))
+        assert relay("webhooks", "rotate", "acme")[0] == 1
+    assert ask("webhooks", "secret", "acme")["generation"] == 1
 
 
 def test_secret_of_nobody_is_not_made_up(relay: Run) -> None:
@@ -67,6 +92,14 @@ def test_nobody_is_told_where_there_is_nobody_or_nothing(
     recorded(deployment, status, **request_)
     assert ask("task", "notify", TASK_ID)["asked"] is False
     assert waiting(deployment, deployment.account.notifications_url) == []
+
+
+def test_message_keeps_its_group_on_the_way_back(ask: Any, deployment: Deployment) -> None:
+    sqs, account, body = deployment.client("sqs"), deployment.account, json.dumps({"task_id": TASK_ID, "version": 3})
+    sqs.send_message(QueueUrl=account.notifications_dead_url, MessageBody=body, MessageGroupId="acme")
+    assert ask("queues", "redrive", "notifications-dead-letters")["moved"] == 1
+    reply = sqs.receive_message(QueueUrl=account.notifications_url, MessageSystemAttributeNames=["MessageGroupId"])
+    assert [message["Attributes"] for message in reply["Messages"]] == [{"MessageGroupId": "acme"}]
 
 
 def test_notifications_go_back_from_both_dead_letter_queues_and_unreadable_ones_stay(

@@ -58,6 +58,7 @@ class Account:
     inbox: str = "relay-inbox"
     videos: str = "relay-videos"
     bus: str = "relay-events"
+    failures: str = "relay-failures"
 
 
 def clients() -> dict[str, Any]:
@@ -95,7 +96,7 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         notifications_dead_url=_CLIENTS["sqs"].create_queue(QueueName="notifications-dead")["QueueUrl"],
     )
     _CLIENTS["dynamodb"].create_table(TableName=account.table, **table)
-    for bucket in (account.inbox, account.videos):
+    for bucket in (account.inbox, account.videos, account.failures):
         buckets.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     _CLIENTS["events"].create_event_bus(Name=account.bus)
     return account
@@ -104,7 +105,7 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
 def empty(account: Account) -> None:
     """Throw away what a story has left in the account; a hundred times quicker than a new one."""
     dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[account.table].items.clear()
-    for bucket in (account.inbox, account.videos):
+    for bucket in (account.inbox, account.videos, account.failures):
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()
     queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]

@@ -234,7 +234,7 @@ def _checksum(data: bytes) -> str:
 
 
 class _SQS(_Client):
-    def send_message(self, *, QueueUrl: str, MessageBody: str) -> dict[str, Any]:
+    def send_message(self, *, QueueUrl: str, MessageBody: str, MessageGroupId: str = "") -> dict[str, Any]:
         return {"MessageId": "1"}
 
 

@@ -277,7 +277,9 @@ class ScriptedWebhook(ClientWebhook):
         self.told: list[tuple[str, bytes, Mapping[str, str]]] = []
         """Address, body and headers of every try, taken or not."""
         self.faults: dict[str, NotificationFailedError] = {}
-        self.last_failed = False
+        self.seconds: dict[str, float] = {}
+        """How long a call of an origin takes; no time at all where none is given."""
+        self.sleep: Callable[[float], None] = lambda _: None
 
     @override
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
@@ -285,8 +287,8 @@ class ScriptedWebhook(ClientWebhook):
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         self.told.append((url, body, headers))
+        self.sleep(self.seconds.get(origin_of(url), 0))
         fault = self.faults.get(origin_of(url))
-        self.last_failed = fault is not None
         if fault:
             raise fault
         return 204

@@ -18,9 +18,10 @@ from tests.unit.usecases.account import WEBHOOK_MASTER
 from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.world import TENANT, World
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
+from vidu_relay.adapters.webhook_origins import Turn
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotificationFailedError
-from vidu_relay.domain.notification import GIVE_UP_MS, latest_notified
-from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.domain.notification import GIVE_UP_MS, latest_notified, notification_body, status_of
+from vidu_relay.domain.snapshot import ProgressState, TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.webhook_signature import ROTATION_MS, tenant_secret
@@ -29,6 +30,7 @@ from vidu_relay.usecases.notify_client import notify_client
 
 HOOK = "https://client.example.com/hook?key=secret"
 ORIGIN = "https://client.example.com"
+FAULT = TaskError("timeout", "The host took longer than 10 seconds.")
 DEAD = NotificationFailedError("timeout", "The host took longer than 10 seconds.", waited=True)
 BUSY = NotificationFailedError("http_503", "The client answered HTTP 503.")
 GONE = NotificationFailedError("http_410", "The client answered HTTP 410.", final=True)
@@ -64,17 +66,14 @@ class Queue(NotificationQueue):
     def give_up(self, message: Received) -> None:
         self.world.effects.perform("sqs.send_message", lambda: self.dead.append(message.body))
 
-    def run(self, *, until: int | None = None, call_seconds: float = 0) -> None:
-        """Hand out message after message, each when it is visible; a call takes so long where the host is dead."""
+    def run(self, *, until: int | None = None) -> None:
+        """Hand out message after message, each when it is visible."""
         while self._hidden and (until is None or self._hidden[0][0] <= until):
             at, _, message = heapq.heappop(self._hidden)
             self.world.clock.now = max(self.world.clock.now, at)
-            tries = len(self.world.webhook.told)
             received = replace(message, receives=message.receives + 1)
             if notify_client(received, replace(self.world.notification, queue=self)):
                 self.handled.append(json.loads(message.body)["task_id"])
-            if call_seconds and len(self.world.webhook.told) > tries and self.world.webhook.last_failed:
-                self.world.clock.advance(call_seconds)
 
     def _push(self, at: int, message: Received) -> None:
         heapq.heappush(self._hidden, (at, next(self._number), message))
@@ -331,7 +330,7 @@ def test_event_that_the_bus_refuses_keeps_the_message(world: World, queue: Queue
     assert queue.dead == []
 
 
-@pytest.mark.parametrize("outcome", ["taken", "busy", "dead", "gone", "last"])
+@pytest.mark.parametrize("outcome", ["taken", "slow", "busy", "dead", "gone", "last"])
 @pytest.mark.parametrize("fault", list(Fault))
 def test_whatever_goes_wrong_at_any_step_the_client_is_told_or_the_failure_is(
     world: World, queue: Queue, outcome: str, fault: Fault
@@ -343,6 +342,7 @@ def test_whatever_goes_wrong_at_any_step_the_client_is_told_or_the_failure_is(
     sent_at = world.clock.now - (2 * GIVE_UP_MS if outcome == "last" else 0)
     for strike in range(20):
         world.webhook.faults = {ORIGIN: faults[outcome]} if outcome in faults else {}
+        world.webhook.seconds = {ORIGIN: 9} if outcome == "slow" else {}
         world.webhook.told.clear()
         world.published.clear()
         queue.dead.clear()
@@ -361,9 +361,10 @@ def test_whatever_goes_wrong_at_any_step_the_client_is_told_or_the_failure_is(
             break
         if done:  # nobody will see this message again: it was taken, or the failure was told
             assert world.webhook.told
-            assert outcome == "taken" or failures(world)
+            assert outcome in ("taken", "slow") or failures(world)
         else:
             world.webhook.faults = {}
+            world.webhook.seconds = {}
             world.clock.now += 3600 * 1000
             assert notify_client(Received(body, "r", 10, sent_at), ports)
             assert world.webhook.told
@@ -380,15 +381,16 @@ def test_one_black_hole_holds_up_none_of_a_hundred_healthy_clients(world: World,
     holes = [completed_at(world, f"hole-{n}", "https://hole.example.com/") for n in range(10)]
     healthy = [completed_at(world, f"well-{n}", f"https://well-{n}.example.com/") for n in range(100)]
     world.webhook.faults["https://hole.example.com"] = DEAD
+    world.webhook.seconds["https://hole.example.com"] = 10
     began = world.clock.now
     for task in (*holes, *healthy):
         queue.send(task)
-    queue.run(until=began + 10_000, call_seconds=10)
+    queue.run(until=began + 10_000)
     assert sorted(queue.handled) == sorted(task.task_id for task in healthy)
     assert sum(url == "https://hole.example.com/" for url, _, _ in world.webhook.told) == 1
     assert world.clock.now - began == 10_000  # the one try of the black hole, and not a second more
     world.webhook.told.clear()
-    queue.run(until=began + GIVE_UP_MS, call_seconds=10)
+    queue.run(until=began + GIVE_UP_MS)
     tries = len(world.webhook.told)
     assert 20 <= tries <= 60  # of ten messages over a day: once in each cool-down, whoever comes first
     world.webhook.faults.clear()
@@ -423,13 +425,92 @@ def test_black_hole_of_one_tenant_is_not_another_tenants(world: World, queue: Qu
 
 def test_after_a_cool_down_one_worker_tries_and_the_others_wait(world: World, queue: Queue) -> None:
     origins = world.notification.origins
-    turn = origins.take_turn(TENANT, ORIGIN, 0)
-    origins.waited_in_vain(TENANT, ORIGIN, turn, 0)
+    free = origins.take_turn(TENANT, ORIGIN, 0)
+    assert free == Turn(0)
+    origins.failed(TENANT, ORIGIN, free, 0, 1_000, FAULT)
     assert origins.take_turn(TENANT, ORIGIN, 10_000).wait_ms == 20_000
     assert origins.take_turn(TENANT, ORIGIN, 30_000).wait_ms == 0
     assert origins.take_turn(TENANT, ORIGIN, 30_001).wait_ms > 0
-    origins.answered(TENANT, ORIGIN, origins.take_turn(TENANT, ORIGIN, 100_000), 100_000)
-    assert origins.take_turn(TENANT, ORIGIN, 100_001) == replace(turn, wait_ms=0, failures=0)
+    origins.answered(TENANT, ORIGIN, origins.take_turn(TENANT, ORIGIN, 100_000), 100_000, 100)
+    assert origins.take_turn(TENANT, ORIGIN, 100_001) == free
+
+
+@pytest.mark.parametrize("fault", [None, Fault.SENT_TWICE])
+def test_faults_of_two_workers_at_once_are_both_counted_and_an_answer_forgets_neither(
+    world: World, queue: Queue, fault: Fault | None
+) -> None:
+    origins = world.notification.origins
+    first, second, third = (origins.take_turn(TENANT, ORIGIN, 0) for _ in range(3))
+    origins.failed(TENANT, ORIGIN, first, 10_000, 1_000, FAULT)
+    origins.failed(TENANT, ORIGIN, second, 10_001, 1_000, FAULT)
+    world.effects.gate = lambda _: fault
+    origins.answered(TENANT, ORIGIN, third, 10_002, 9_000)  # took its turn before either of them
+    world.effects.gate = lambda _: None
+    turn = origins.take_turn(TENANT, ORIGIN, 10_003)
+    assert (turn.failures, turn.fault, turn.wait_ms) == (2, FAULT, 29_998)
+
+
+def test_slow_answer_rests_four_times_as_long_as_it_took_whatever_it_said(world: World, queue: Queue) -> None:
+    world.webhook.seconds[ORIGIN] = 9
+    for number, fault in enumerate((None, BUSY)):
+        world.webhook.faults = {ORIGIN: fault} if fault else {}
+        queue.send(completed_at(world, f"a-{number}", HOOK))
+        queue.send(completed_at(world, f"b-{number}", HOOK))
+        began = world.clock.now
+        calls = len(world.webhook.told)
+        queue.run(until=began + 9_000)
+        assert len(world.webhook.told) == calls + 1
+        turn = world.notification.origins.take_turn(TENANT, ORIGIN, world.clock.now)
+        assert (world.clock.now - began, turn.wait_ms) == (9_000, 36_000)
+        world.clock.now += 3_600_000
+        world.webhook.faults = {}
+        queue.run()
+        world.clock.now += 3_600_000
+
+
+def test_quick_answer_ends_the_rest(world: World, queue: Queue) -> None:
+    world.webhook.seconds[ORIGIN] = 9
+    queue.send(completed_at(world, "slow", HOOK))
+    queue.run()
+    world.webhook.seconds.clear()
+    world.clock.advance(36)
+    began = world.clock.now
+    for number in range(20):
+        queue.send(completed_at(world, f"quick-{number}", HOOK))
+    queue.run(until=began)
+    assert len(queue.handled) == 21
+
+
+def test_message_that_only_waits_is_given_up_after_its_day_with_the_fault_of_its_origin(
+    world: World, queue: Queue
+) -> None:
+    """Somebody else has the turn each time that this message comes."""
+    task = completed(world)
+    body = json.dumps({"task_id": task.task_id, "version": task.version})
+    origins, sent_at = world.notification.origins, world.clock.now
+    ports = replace(world.notification, queue=queue)
+    origins.failed(TENANT, ORIGIN, origins.take_turn(TENANT, ORIGIN, sent_at), sent_at, 10_000, FAULT)
+    assert not notify_client(Received(body, "r", 1, sent_at), ports)
+    world.clock.now += GIVE_UP_MS
+    origins.failed(TENANT, ORIGIN, Turn(0), world.clock.now, 10_000, FAULT)
+    assert not notify_client(Received(body, "r", 5, sent_at), ports)
+    assert failures(world) == []
+    assert notify_client(Received(body, "r", 6, sent_at), ports)
+    assert world.webhook.told == []
+    (detail,) = failures(world)
+    assert (detail["attempts"], detail["error"]) == (6, {"code": FAULT.code, "message": FAULT.message})
+    assert queue.dead == [body]
+
+
+def test_message_that_only_waits_behind_slow_answers_is_given_up_after_its_day(world: World, queue: Queue) -> None:
+    task = completed(world)
+    body = json.dumps({"task_id": task.task_id, "version": task.version})
+    world.notification.origins.answered(TENANT, ORIGIN, Turn(0), world.clock.now, 9_000)
+    received = Received(body, "r", 6, world.clock.now - GIVE_UP_MS)
+    assert notify_client(received, replace(world.notification, queue=queue))
+    (detail,) = failures(world)
+    assert detail["error"]["code"] == "no_turn"
+    assert queue.dead == [body]
 
 
 def test_healthy_client_costs_no_write(world: World, queue: Queue) -> None:
@@ -440,6 +521,7 @@ def test_healthy_client_costs_no_write(world: World, queue: Queue) -> None:
         "dynamodb.get_item",
         "dynamodb.get_item",
         "dynamodb.get_item",
+        "dynamodb.get_item",
         "secretsmanager.get_secret_value",
         "webhook.post",
     ]
@@ -447,6 +529,16 @@ def test_healthy_client_costs_no_write(world: World, queue: Queue) -> None:
 
 
 # --- which change is the latest
+
+
+def test_versions_may_begin_at_any_number(world: World) -> None:
+    first = 1_764_457_000
+    task = completed(world)
+    later = replace(task, version=task.version - 1 + first)
+    assert [status_of(later, first + n) for n in range(5)] == [status_of(task, 1 + n) for n in range(5)]
+    assert status_of(later, first - 1) is None
+    assert latest_notified(later) == later.version
+    assert notification_body(later, later.version, lambda _: "")["version"] == later.version
 
 
 def test_latest_change_is_the_end_or_processing_or_none(world: World) -> None:

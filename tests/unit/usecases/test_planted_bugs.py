@@ -20,7 +20,7 @@ from tests.unit.usecases.stories import StoryWorld, client_repeats, rings_truly,
 from tests.unit.usecases.test_any_step_may_fail import EVERY_WAY
 from tests.unit.usecases.world import KEY
 from vidu_relay.adapters import daily_quota, task_store, video_archive
-from vidu_relay.adapters.event_bus import Event, EventBus
+from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import lifecycle
@@ -298,16 +298,14 @@ def a_word_unknown_is_a_failure(patch: Patch) -> None:
 
 def skip_what_was_refused(patch: Patch) -> None:
     """The publisher goes on behind an event that did not get on the bus."""
-    publish = EventBus.publish
+    put = EventBus.put
 
-    def careless(self: Any, events: Any) -> None:
-        for event in events:
-            try:
-                publish(self, [event])
-            except Exception:  # noqa: BLE001, S112 - this is the bug
-                continue
+    def careless(self: Any, entries: Any) -> PutResult:
+        for entry in entries:
+            put(self, [entry])
+        return PutResult({})
 
-    patch.setattr(EventBus, "publish", careless)
+    patch.setattr(EventBus, "put", careless)
 
 
 def overwrite_what_is_in_the_bucket(patch: Patch) -> None:

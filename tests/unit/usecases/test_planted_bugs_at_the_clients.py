@@ -12,6 +12,7 @@ from tests.unit.usecases.test_interleavings import completed_and_published
 from tests.unit.usecases.test_planted_bugs import Bug, P, Patch, convict, search, story, together
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.event_bus import Event, EventBus
+from vidu_relay.domain import notification
 from vidu_relay.domain.errors import NotificationFailedError
 from vidu_relay.domain.notification import (
     EVENT_TYPE_NOTIFICATION_FAILED,
@@ -107,7 +108,7 @@ def leave_out_what_is_over(patch: Patch) -> None:
 
 def leave_out_completed(patch: Patch) -> None:
     """The best of all ends is not worth a call."""
-    patch.setattr(notify_client, "NOTIFIED", NOTIFIED - {Status.COMPLETED})
+    patch.setattr(notification, "NOTIFIED", NOTIFIED - {Status.COMPLETED})
 
 
 def answered(*moods: BackendMood) -> Any:

@@ -2,43 +2,108 @@
 
 import base64
 import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from boto3.dynamodb.types import Binary
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from tests.unit.template import properties
 from tests.unit.usecases.scripted import LostReplyError
 from tests.unit.usecases.world import World
 from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.domain.errors import BadSourceError, CreateRejectedError, NotCreatedError
-from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.domain.snapshot import ProgressState, Usage
+from vidu_relay.domain.states import Status
+from vidu_relay.observability import Metric
 from vidu_relay.usecases.publish_events import publish_events
 
 
 class Bus:
-    """An events client that refuses the entries of some details, and remembers the others."""
+    """An events client that refuses the entries of some details with a code, and remembers the others."""
 
-    def __init__(self, refuse: str = "\0") -> None:
+    def __init__(self, refuse: str = "\0", code: str = "InternalFailure") -> None:
         self.refuse = refuse
+        self.code = code
         self.calls = 0
         self.entries: list[dict[str, Any]] = []
+        self.outage: Callable[[], Exception | None] = lambda: None
+        """Asked at each call: what it raises."""
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto's name
         self.calls += 1
         assert len(Entries) <= 10
+        if error := self.outage():
+            raise error
         results: list[dict[str, str]] = []
         for entry in Entries:
+            entry["Detail"].encode()  # as boto does
             bad = self.refuse in entry["Detail"]
-            results.append({"ErrorCode": "InternalFailure"} if bad else {"EventId": "1"})
+            results.append({"ErrorCode": self.code} if bad else {"EventId": "1"})
             self.entries.extend([] if bad else [entry])
         return {"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results}
 
     def types(self) -> list[str]:
         return [entry["DetailType"] for entry in self.entries]
 
+    def event_ids(self) -> list[str]:
+        return [json.loads(entry["Detail"])["event_id"] for entry in self.entries]
 
-def bus(client: Bus) -> EventBus:
-    return EventBus(client, "relay-events")  # type: ignore[arg-type]
+
+class Failures:
+    """An S3 client that keeps objects, unless it is told to fail."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.broken = False
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:  # noqa: N803 - boto's names
+        assert (Bucket, ContentType) == ("relay-failures", "application/json")
+        if self.broken:
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": "…"}}, "PutObject")
+        self.objects[Key] = Body
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record in it, as the operator's tool reads them."""
+        found = [json.loads(json.loads(body)["payload"])["Records"] for body in self.objects.values()]
+        return [record for records in found for record in records]
+
+
+def publish(records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures | None = None) -> str | None:
+    """Hand a batch to the publisher."""
+    bucket = FailuresBucket(failures or Failures(), "relay-failures")  # type: ignore[arg-type]
+    return publish_events(records, EventBus(client, "relay-events"), bucket)  # type: ignore[arg-type]
+
+
+class Stream:
+    """What Lambda does with a shard, as the template asks it to: it comes back to the first record that failed."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures) -> None:
+        source = properties("PublishEventsSource")
+        self.records = records
+        self.client = client
+        self.failures = failures
+        self.batch_size = source["BatchSize"]
+        self.retries = source["MaximumRetryAttempts"]
+        self.record_age = source["MaximumRecordAgeInSeconds"]
+        self.seconds = 0.0
+        self.given_up: list[Mapping[str, Any]] = []
+
+    def run(self) -> None:
+        """Until every record was published, set aside or given up. All of them were written at second 0."""
+        position, attempts = 0, 0
+        while position < len(self.records):
+            batch = self.records[position : position + self.batch_size]
+            failed = publish(batch, self.client, self.failures)
+            numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+            done = len(batch) if failed is None else numbers.index(failed)
+            position, attempts = position + done, attempts + 1 if failed and not done else 0
+            if 0 <= self.retries < attempts or self.seconds > self.record_age:
+                self.given_up.extend(self.records[position : position + self.batch_size])
+                position, attempts = position + self.batch_size, 0
+            self.seconds += min(0.2 * 2**attempts, 60) if failed else 0
 
 
 def as_lambda_sends_it(value: Any) -> Any:
@@ -70,7 +135,7 @@ def test_each_published_version_is_one_event_in_order(world: World) -> None:
     records = whole_life(world)
     assert len(records) == 6
     client = Bus()
-    assert publish_events(records, bus(client)) is None
+    assert publish(records, client) is None
     assert client.types() == [
         "VideoTaskAccepted",
         "VideoTaskSubmitted",
@@ -86,7 +151,7 @@ def test_each_published_version_is_one_event_in_order(world: World) -> None:
 
 def test_event_carries_nothing_that_opens_anything(world: World) -> None:
     client = Bus()
-    publish_events(whole_life(world), bus(client))
+    publish(whole_life(world), client)
     for entry in client.entries:
         detail = json.loads(entry["Detail"])
         assert len(entry["Detail"].encode()) < 20_000
@@ -132,13 +197,13 @@ def test_refused_entry_stops_the_batch_at_its_own_record(world: World) -> None:
     records = whole_life(world)
     refused = f'"{world.task_id()}:3"'
     client = Bus(refuse=refused)
-    failed = publish_events(records, bus(client))
+    failed = publish(records, client)
     assert failed == records[2]["dynamodb"]["SequenceNumber"]
     assert client.types()[:2] == ["VideoTaskAccepted", "VideoTaskSubmitted"]
 
     # the stream comes back from there
     again = Bus()
-    assert publish_events(records[2:], bus(again)) is None
+    assert publish(records[2:], again) is None
     assert again.types()[0] == "VideoTaskProcessing"
     assert len(again.types()) == 3
 
@@ -149,45 +214,229 @@ def test_refused_entry_in_a_later_call_is_found(world: World) -> None:
     records = as_lambda_sends_it(world.stream)
     last = world.task_id("order-7")
     client = Bus(refuse=f"{last}:2")
-    assert publish_events(records, bus(client)) == records[-1]["dynamodb"]["SequenceNumber"]
+    assert publish(records, client) == records[-1]["dynamodb"]["SequenceNumber"]
     assert client.calls == 2
     assert len(client.entries) == 15
 
 
-def test_unreadable_record_is_reported_and_what_stands_before_it_is_published(world: World) -> None:
+# --- records that can never be published
+
+POISON: dict[str, tuple[str, Any]] = {
+    "status that no version knows": ("status", {"S": "sleeping"}),
+    "history": ("history", {"S": "x"}),
+    "request that is no binary": ("request", {"S": "{}"}),
+    "request that is no deflate": ("request", {"B": "AAAA"}),
+    "version": ("version", {"N": "two"}),
+    "time beyond the calendar": ("updated_at", {"N": "99999999999999999"}),
+    "no number at all": ("created_at", {"S": "noon"}),
+    "attribute of no type": ("error", {}),
+}
+
+
+@pytest.mark.parametrize("what", POISON)
+@pytest.mark.parametrize("position", [0, 2, 4])
+def test_record_that_cannot_be_read_is_set_aside_whole_and_the_others_are_published(
+    world: World, what: str, position: int
+) -> None:
+    records = [record for record in whole_life(world) if is_event(record)]
+    name, value = POISON[what]
+    records[position]["dynamodb"]["NewImage"][name] = value
+    client, failures = Bus(), Failures()
+    assert publish(records, client, failures) is None
+    assert client.event_ids() == [f"{world.task_id()}:{n}" for n in (1, 2, 3, 4, 5) if n != position + 1]
+    assert failures.records() == [records[position]]
+
+
+def test_record_without_its_image_is_set_aside(world: World) -> None:
     records = whole_life(world)
     del records[1]["dynamodb"]["NewImage"]["request"]
-    client = Bus()
-    assert publish_events(records, bus(client)) == records[1]["dynamodb"]["SequenceNumber"]
-    assert client.types() == ["VideoTaskAccepted"]
+    client, failures = Bus(), Failures()
+    assert publish(records, client, failures) is None
+    assert failures.records() == [records[1]]
+    assert len(client.entries) == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("status", {"S": "sleeping"}),
-        ("history", {"S": "x"}),
-        ("request", {"S": "{}"}),
-        ("version", {"N": "two"}),
-        ("request", {"B": "AAAA"}),
-    ],
-)
-def test_damaged_record_never_escapes_as_an_unforeseen_error(world: World, name: str, value: dict[str, str]) -> None:
+@pytest.mark.parametrize("code", ["InvalidArgument", "MalformedDetail", "ValidationException"])
+def test_entry_that_eventbridge_calls_bad_is_set_aside(world: World, code: str) -> None:
     records = whole_life(world)
-    records[0]["dynamodb"]["NewImage"][name] = value
-    assert publish_events(records, bus(Bus())) == records[0]["dynamodb"]["SequenceNumber"]
+    client, failures = Bus(refuse=f'"{world.task_id()}:3"', code=code), Failures()
+    assert publish(records, client, failures) is None
+    assert failures.records() == [records[2]]
+    assert client.event_ids() == [f"{world.task_id()}:{n}" for n in (1, 2, 4, 5)]
+
+
+def test_half_an_emoji_in_the_providers_words_is_published_as_a_replacement_character(world: World) -> None:
+    task = world.submit()
+    world.provider.fail("gen-1")
+    world.ring(task.task_id)
+    records = json.loads(json.dumps(as_lambda_sends_it(world.stream)))
+    records[-1]["dynamodb"]["NewImage"]["error"] = {
+        "L": [{"S": "1"}, {"S": "refused: a fox \ud83d, a wolf \ud83e\udd8a"}]
+    }
+    client, failures = Bus(), Failures()
+    assert publish(records, client, failures) is None
+    assert failures.objects == {}
+    detail = json.loads(client.entries[-1]["Detail"])
+    assert detail["task"]["error"]["message"] == "refused: a fox \ufffd, a wolf \U0001f98a"
+
+
+def test_record_that_cannot_be_set_aside_comes_again_and_nothing_behind_it_is_published(world: World) -> None:
+    records = whole_life(world)
+    del records[2]["dynamodb"]["NewImage"]["request"]
+    client, failures = Bus(), Failures()
+    failures.broken = True
+    assert publish(records, client, failures) == records[2]["dynamodb"]["SequenceNumber"]
+    assert client.types() == ["VideoTaskAccepted", "VideoTaskSubmitted"]
+
+
+def test_record_set_aside_again_overwrites_its_own_object(world: World) -> None:
+    records = whole_life(world)
+    del records[2]["dynamodb"]["NewImage"]["request"]
+    failures = Failures()
+    for _ in range(2):
+        publish(records, Bus(), failures)
+    assert failures.records() == [records[2]]
+
+
+def test_record_that_the_operator_hands_over_is_reported_and_not_set_aside(world: World) -> None:
+    records = whole_life(world)
+    del records[2]["dynamodb"]["NewImage"]["request"]
+    bus = EventBus(Bus(), "relay-events")  # type: ignore[arg-type]
+    assert publish_events(records, bus, None) == records[2]["dynamodb"]["SequenceNumber"]
 
 
 def test_record_refused_before_an_unreadable_one_is_the_one_reported(world: World) -> None:
     records = whole_life(world)
     del records[3]["dynamodb"]["NewImage"]["version"]
-    client = Bus(refuse=f'"{world.task_id()}:2"')
-    assert publish_events(records, bus(client)) == records[1]["dynamodb"]["SequenceNumber"]
+    client, failures = Bus(refuse=f'"{world.task_id()}:2"'), Failures()
+    assert publish(records, client, failures) == records[1]["dynamodb"]["SequenceNumber"]
+    assert failures.objects == {}
+
+
+# --- an outage
+
+
+def is_event(record: Mapping[str, Any]) -> bool:
+    change = record["dynamodb"]
+    return bool(change["NewImage"]["version"] != change.get("OldImage", {}).get("version"))
+
+
+def many_lives(world: World, tasks: int) -> list[dict[str, Any]]:
+    """The records of so many whole lives, one life mixed with the others."""
+    life = whole_life(world)
+    records: list[dict[str, Any]] = []
+    for record in life:
+        for number in range(tasks):
+            text = json.dumps(record).replace(world.task_id(), f"{number:026d}".replace("0", "a").replace("1", "b"))
+            copy = json.loads(text)
+            copy["dynamodb"]["SequenceNumber"] = f"{len(records) + 1:021d}"
+            records.append(copy)
+    return records
+
+
+OUTAGES: dict[str, Exception] = {
+    "throttled": ClientError({"Error": {"Code": "ThrottlingException", "Message": "…"}}, "PutEvents"),
+    "internal": ClientError({"Error": {"Code": "InternalException", "Message": "…"}}, "PutEvents"),
+    "timed out": ReadTimeoutError(endpoint_url="https://events"),
+    "unreachable": EndpointConnectionError(endpoint_url="https://events"),
+}
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+@pytest.mark.parametrize("outage", [*OUTAGES, "each entry refused"])
+def test_an_hour_without_eventbridge_needs_no_operator(world: World, outage: str, poisoned: bool) -> None:
+    records = many_lives(world, 60)
+    client, failures = Bus(), Failures()
+    stream = Stream(records, client, failures)
+    events = [record for record in records if is_event(record)]
+    poison = [events[n] for n in (0, 101, 299)] if poisoned else []
+    for record in poison:
+        record["dynamodb"]["NewImage"]["history"] = {"S": "x"}
+    if outage == "each entry refused":
+        refuse = client.put_events
+        client.put_events = lambda Entries: (  # type: ignore[method-assign]  # noqa: N803 - boto's name
+            refuse(Entries)
+            if stream.seconds > 3600
+            else {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "InternalFailure"}] * len(Entries)}
+        )
+    else:
+        client.outage = lambda: OUTAGES[outage] if stream.seconds <= 3600 else None
+    stream.run()
+
+    assert 3600 < stream.seconds < 3700
+    assert stream.given_up == []
+    assert failures.records() == poison
+    versions: dict[str, list[int]] = {}
+    for event_id in client.event_ids():
+        task_id, _, version = event_id.partition(":")
+        versions.setdefault(task_id, []).append(int(version))
+    assert all(seen == sorted(set(seen)) for seen in versions.values())  # in order, and none twice
+    assert sum(len(seen) for seen in versions.values()) == len(events) - len(poison)
 
 
 def test_deleted_task_is_no_event(world: World) -> None:
     (record, *_) = whole_life(world)
     gone = {"SequenceNumber": "1", "OldImage": record["dynamodb"]["NewImage"]}
     client = Bus()
-    assert publish_events([{"eventName": "REMOVE", "dynamodb": gone}], bus(client)) is None
+    assert publish([{"eventName": "REMOVE", "dynamodb": gone}], client) is None
     assert client.calls == 0
+
+
+# --- what is spent
+
+
+def spent(monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]) -> list[float]:
+    """What a publisher says was spent, of records that it gets one by one."""
+    seen: list[float] = []
+
+    def gauge(name: str, value: float, *_: object) -> None:
+        seen.extend([value] if name == Metric.SPEND_USD else [])
+
+    monkeypatch.setattr("vidu_relay.usecases.publish_events.gauge", gauge)
+    for record in as_lambda_sends_it(records):
+        assert publish([record], Bus()) is None
+    return seen
+
+
+def test_a_videos_price_is_counted_once_of_all_its_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_life(world)
+    assert spent(monkeypatch, world.stream) == [0.2]
+
+
+def test_the_price_of_a_failed_task_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = world.submit()
+    world.provider.fail("gen-1")
+    world.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
+    world.ring(task.task_id)
+    assert world.task(task.task_id).status is Status.FAILED
+    assert spent(monkeypatch, world.stream) == [0.35]
+
+
+def test_the_price_of_a_video_that_is_never_delivered_is_counted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.source.faults = [BadSourceError("not_mp4", "…")] * 99
+    world.provider.reply_state = ProgressState.SUCCEEDED
+    world.submit()
+    world.run(until=world.clock.now + 3_600_000)
+    assert spent(monkeypatch, world.stream) == [0.2]
+
+
+@pytest.mark.parametrize("cost", [None, "free", "NaN", "Infinity"])
+def test_a_price_that_is_no_number_is_not_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch, cost: str | None
+) -> None:
+    task = world.submit()
+    world.provider.finish("gen-1")
+    world.provider.show("gen-1", ProgressState.SUCCEEDED, usage=Usage(cost, "1"))
+    world.ring(task.task_id)
+    assert spent(monkeypatch, world.stream) == []
+
+
+def test_an_event_that_the_operator_publishes_again_spends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_life(world)
+    for record in world.stream:
+        record["dynamodb"].pop("OldImage", None)
+    assert spent(monkeypatch, world.stream) == []

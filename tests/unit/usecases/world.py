@@ -15,6 +15,7 @@ from tests.unit.usecases.telling import Backend
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.provider_pause import ProviderPauses
@@ -177,6 +178,7 @@ class World:
         self.queue = DeliveryQueue(c["sqs"], account.queue_url)
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.bus = EventBus(c["events"], account.bus)
+        self.failures = FailuresBucket(c["s3"], account.failures)
         self.images = ImageCheck(
             bucket=ImageBucket(c["s3"], account.inbox),
             source=None,
@@ -235,6 +237,7 @@ class World:
             store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
         )
         self.webhook = ScriptedWebhook(effects)
+        self.webhook.sleep = clock.advance
         self.notifications = NotificationQueue(c["sqs"], account.notifications_url, account.notifications_dead_url)
         self.notification = NotificationPorts(
             store=self.store,
@@ -390,7 +393,7 @@ class World:
         """Hand the stream's new records to the publisher in one batch: all of them, or so many."""
         records = self.stream[self._position :][:at_most]
         self.handed.update(record["dynamodb"]["SequenceNumber"] for record in records)
-        failed = publish_events(records, self.bus)
+        failed = publish_events(records, self.bus, self.failures)
         published = len(records)
         if failed is not None:
             published = next(i for i, r in enumerate(records) if r["dynamodb"]["SequenceNumber"] == failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.identifiers import TASK_ID
 
@@ -20,9 +20,13 @@ class DeliveryQueue:
         self._client = client
         self._url = url
 
-    def ask(self, task_id: str) -> None:
-        """Ask for the videos of a task. Asking twice copies nothing twice."""
-        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}))
+    def ask(self, task_id: str, tenant_id: str | None = None) -> None:
+        """Ask for the videos of a task. Asking twice copies nothing twice.
+
+        Messages of one tenant are one group to SQS's fair queues.
+        """
+        group: Any = {"MessageGroupId": tenant_id} if tenant_id else {}
+        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps({"task_id": task_id}), **group)
 
 
 def read_message(body: str) -> str:

@@ -1,4 +1,4 @@
-"""The event bus: entries put in order, and which of them were refused."""
+"""The event bus: entries put in order, and what became of each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
-__all__ = ["SOURCE", "Event", "EventBus"]
+__all__ = ["SOURCE", "Event", "EventBus", "PutResult"]
 
 SOURCE = "vidu-relay"
 MAX_ENTRIES = 10
 MAX_CALL_BYTES = 200_000
 """PutEvents takes 10 entries of together 256 KB; the margin is for what EventBridge counts besides the detail."""
+BAD_ENTRY_CODES = frozenset({"InvalidArgument", "MalformedDetail", "SerializationException", "ValidationException"})
+"""Error codes that say that EventBridge will never take the entry. It refuses a call that is too large, or not
+understood, as a whole. Every other code (throttling, an internal failure, a missing permission) can pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,21 @@ class Event:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What became of a list of entries, by their index in it.
+
+    - `bad` are the entries that EventBridge will never take, with its error code.
+    - `stopped_at` is the first entry that it may take later, and `reason` its error code or the name of the error; both
+      None where there is none. `put` did not send the calls behind that entry. Entries of the same call may be on the
+      bus already: publishing them again repeats their `event_id`.
+    """
+
+    bad: Mapping[int, str]
+    stopped_at: int | None = None
+    reason: str | None = None
+
+
 class EventBus:
     """Publishes on one bus, as source `vidu-relay`."""
 
@@ -37,30 +57,57 @@ class EventBus:
         self._name = name
 
     def publish(self, events: Sequence[Event]) -> int | None:
-        """Publish in order; None if all are on the bus, else the index of the first that is not.
+        """Publish in order; None if all are on the bus, else the index of the first that is not."""
+        result = self.put([self.entry(event) for event in events])
+        missing = [*result.bad, *([] if result.stopped_at is None else [result.stopped_at])]
+        return min(missing, default=None)
 
-        Events behind that one may be on the bus already: they are published again, under the same `event_id`.
+    def entry(self, event: Event) -> PutEventsRequestEntryTypeDef:
+        """The event in the form of PutEvents. Half a surrogate pair, which is no Unicode, becomes U+FFFD.
+
+        Raises `ValueError`, `TypeError` or `OverflowError` for what has no JSON text, and for a time that is no date.
         """
-        entries = [self._entry(event) for event in events]
-        start = 0
-        while start < len(entries):
-            end = _call_end(entries, start)
-            reply = self._client.put_events(Entries=entries[start:end])
-            if reply.get("FailedEntryCount"):
-                for index, result in enumerate(reply["Entries"]):
-                    if "ErrorCode" in result:
-                        return start + index
-            start = end
-        return None
-
-    def _entry(self, event: Event) -> PutEventsRequestEntryTypeDef:
+        text = json.dumps(dict(event.detail), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return {
             "EventBusName": self._name,
             "Source": SOURCE,
             "DetailType": event.detail_type,
-            "Detail": json.dumps(dict(event.detail), ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+            "Detail": text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"),
             "Time": datetime.fromtimestamp(event.at, UTC),
         }
+
+    def put(self, entries: Sequence[PutEventsRequestEntryTypeDef]) -> PutResult:
+        """Put entries on the bus in order, without those that EventBridge will never take, up to one it may take later.
+
+        Errors of AWS and time-outs are part of the result; `put` does not raise them.
+        """
+        bad: dict[int, str] = {}
+        start = 0
+        while start < len(entries):
+            end = _call_end(entries, start)
+            for index, code in enumerate(self._call(entries[start:end]), start):
+                if code in BAD_ENTRY_CODES:
+                    bad[index] = code
+                elif code is not None:
+                    return PutResult(bad, index, code)
+            start = end
+        return PutResult(bad)
+
+    def _call(self, entries: Sequence[PutEventsRequestEntryTypeDef]) -> list[str | None]:
+        """One call of PutEvents: for each entry None, or its error code.
+
+        A call that EventBridge refuses as bad is repeated entry by entry, to find the bad one.
+        """
+        try:
+            reply = self._client.put_events(Entries=entries)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in BAD_ENTRY_CODES and len(entries) > 1:
+                return [code for entry in entries for code in self._call([entry])]
+            return [code] * len(entries)
+        except BotoCoreError as error:
+            return [type(error).__name__] * len(entries)
+        return [result.get("ErrorCode") for result in reply["Entries"]]
 
 
 def _call_end(entries: Sequence[PutEventsRequestEntryTypeDef], start: int) -> int:

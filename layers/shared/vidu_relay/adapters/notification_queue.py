@@ -15,19 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = ["NotificationQueue", "Received", "read_notification"]
 
-MAX_VERSION = 1_000
+MAX_VERSION = 10**11
+"""Versions may begin at the second of a task's creation."""
 LONGEST_SECONDS = 42_000
 """SQS takes 12 hours, counted from when the message was received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as it was received. `receives` counts this time too; `sent_at` in milliseconds since the epoch."""
+    """A message as it was received.
+
+    `receives` counts this time too, `sent_at` is in milliseconds since the epoch, `group` is its message group (the
+    tenant) if it has one.
+    """
 
     body: str
     receipt: str
     receives: int
     sent_at: int
+    group: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Received:
@@ -38,6 +44,7 @@ class Received:
             receipt=record["receiptHandle"],
             receives=int(attributes["ApproximateReceiveCount"]),
             sent_at=int(attributes["SentTimestamp"]),
+            group=attributes.get("MessageGroupId"),
         )
 
 
@@ -49,10 +56,10 @@ class NotificationQueue:
         self._url = url
         self._dead_letters_url = dead_letters_url
 
-    def ask(self, notification: Notification) -> None:
-        """Ask for a client to be told, now."""
+    def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
+        """Ask for a client to be told, now. Messages of one tenant are one group to SQS's fair queues."""
         body = {"task_id": notification.task_id, "version": notification.version}
-        self._client.send_message(QueueUrl=self._url, MessageBody=json.dumps(body))
+        self._send(self._url, json.dumps(body), tenant_id)
 
     def put_back(self, message: Received, seconds: int) -> None:
         """Hide a message for so long, 11 hours and 40 minutes at most. The caller must not report it as done."""
@@ -62,7 +69,11 @@ class NotificationQueue:
 
     def give_up(self, message: Received) -> None:
         """Put a copy into the dead letters. The caller reports the message as done."""
-        self._client.send_message(QueueUrl=self._dead_letters_url, MessageBody=message.body)
+        self._send(self._dead_letters_url, message.body, message.group)
+
+    def _send(self, url: str, body: str, group: str | None) -> None:
+        groups: Any = {"MessageGroupId": group} if group else {}
+        self._client.send_message(QueueUrl=url, MessageBody=body, **groups)
 
 
 def read_notification(body: str) -> Notification:

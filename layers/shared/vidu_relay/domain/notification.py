@@ -22,10 +22,12 @@ __all__ = [
     "Notification",
     "failure_detail",
     "gives_up",
+    "is_notified",
     "latest_notified",
     "notification_body",
     "retry_seconds",
     "status_of",
+    "waiting_seconds",
     "webhook_id",
 ]
 
@@ -43,6 +45,8 @@ FIRST_RETRY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 3 * 3600.0
 LONGEST_WISH_SECONDS = 6 * 3600.0
 """The most that a client's `Retry-After` can ask for."""
+LONGEST_SPREAD_SECONDS = 1800.0
+"""The most that chance adds to a wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,18 @@ def webhook_id(task_id: str, version: int) -> str:
 
 def status_of(task: Task, version: int) -> Status | None:
     """The state that a version of the task published; None for one that it has not reached."""
-    entry = _entry(task, version)
+    entry = _entries(task).get(version)
     return task.history[entry].status if entry is not None else None
+
+
+def is_notified(task: Task, version: int) -> bool:
+    """Whether clients are told of this version of the task."""
+    return status_of(task, version) in NOTIFIED
 
 
 def latest_notified(task: Task) -> int | None:
     """The latest version that the client is told of; None where there is none yet."""
-    return next((v for v in range(task.version, 0, -1) if status_of(task, v) in NOTIFIED), None)
+    return max((version for version in _entries(task) if is_notified(task, version)), default=None)
 
 
 def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def notification_body(task: Task, version: int, sign: Callable[[Video], str]) ->
     """
     if version == task.version:
         return represent(task, sign=sign)
-    entry = _entry(task, version)
+    entry = _entries(task).get(version)
     if entry is None:
         raise ValueError(f"the task has no version {version}")
     there = task.history[entry]
@@ -106,8 +115,19 @@ def retry_seconds(sent_at: int, now: int, *, jitter: float, wished: float | None
     return round(max(own, min(wished or 0.0, LONGEST_WISH_SECONDS)))
 
 
+def waiting_seconds(sent_at: int, now: int, *, wait_ms: int, jitter: float) -> int:
+    """How long to put a message back that may be tried in `wait_ms` at the earliest.
+
+    `jitter` in [0, 1) adds up to a quarter of that, or up to half of the message's age if that is more, at most half an
+    hour: messages that wait for the same server come back one after the other, and old ones seldom.
+    """
+    age = max(0.0, (now - sent_at) / 1000)
+    spread = max(wait_ms / 4000, min(age / 2, LONGEST_SPREAD_SECONDS))
+    return round(wait_ms / 1000 + jitter * spread) + 1
+
+
 def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
-    """Whether a try that failed now was the last: a day after the change, and not the first of its kind."""
+    """Whether a message is not tried again: a day after the change, and after several receipts."""
     return now - sent_at >= GIVE_UP_MS and receives >= MIN_RECEIVES
 
 
@@ -124,7 +144,11 @@ def failure_detail(task: Task, version: int, url_origin: str, attempts: int, err
     }
 
 
-def _entry(task: Task, version: int) -> int | None:
-    """The index in the history of what a version published. The first entry is the acceptance, whatever its state."""
+def _entries(task: Task) -> dict[int, int]:
+    """The index in the history of what each version published, by version.
+
+    The first entry is the acceptance, whatever its state. The last one published the present version, each one before
+    it the version before.
+    """
     published = [0, *(n for n, entry in enumerate(task.history) if n and entry.status in EVENT_TYPES)]
-    return published[version - 1] if 1 <= version <= min(task.version, len(published)) else None
+    return {task.version - age: entry for age, entry in enumerate(reversed(published))}

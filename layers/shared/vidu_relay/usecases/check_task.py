@@ -140,7 +140,7 @@ def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: Del
         task, lease, ports, lambda current: delivery.record_delivery_request(current, now=now, wait_ms=wait)
     )
     if asked.status is Status.GENERATED and asked.lease == lease:
-        queue.ask(task.task_id)
+        queue.ask(task.task_id, task.tenant_id)
         count(Metric.DELIVERY_ASKED_AGAIN)
     return END
 

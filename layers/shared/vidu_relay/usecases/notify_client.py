@@ -1,6 +1,6 @@
-"""Tell a client of a change of its task, at the `callback_url` that it gave: signed, at least once, and never in haste.
+"""Tell a client of a change of its task, at the `callback_url` that it gave: signed, and at least once.
 
-A message is believed for nothing but "look": the task says whether there is such a change, and whom to tell.
+A message only names a version of a task. The task says whether there is such a version, and which address to call.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from vidu_relay.adapters.webhook_origins import Turn, WebhookOrigins
 from vidu_relay.domain.errors import EventRefusedError, NotificationFailedError
 from vidu_relay.domain.notification import (
     EVENT_TYPE_NOTIFICATION_FAILED,
-    NOTIFIED,
     Notification,
     failure_detail,
     gives_up,
+    is_notified,
     notification_body,
     retry_seconds,
     status_of,
+    waiting_seconds,
     webhook_id,
 )
 from vidu_relay.domain.snapshot import TaskError
@@ -36,7 +37,7 @@ from vidu_relay.domain.webhook_signature import secrets_of, signed_headers
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, clock, spread
 
-__all__ = ["NotificationPorts", "notify_client"]
+__all__ = ["NO_TURN", "NotificationPorts", "notify_client"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,27 @@ class NotificationPorts:
     jitter: Callable[[], float] = spread
 
 
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One try to work off a message: about which version of which task, to which origin, and whether it may call."""
+
+    task: Task
+    asked: Notification
+    message: Received
+    origin: str
+    turn: Turn
+
+
+NO_TURN = TaskError("no_turn", "The tenant's servers answer slowly: this message got no further turn within a day.")
+"""Why a message was given up that waited, where the last call of its origin was answered."""
+
+
 def notify_client(message: Received, ports: NotificationPorts) -> bool:
     """Work off one message; False if it was put back and must not be taken for done.
 
-    Tried again for a day, at intervals that grow; then the message goes to the dead letters and the bus is told. What
-    no worker could read goes there at once. Raises `ConfigurationError`, `EventRefusedError` and what AWS raises: then
-    the message comes again by itself.
+    It is tried again for a day, at intervals that grow, and as the ration of its origin and tenant allows. Then it goes
+    to the dead letters, and an event says so. A message that cannot be read goes there at once. Raises
+    `ConfigurationError`, `EventRefusedError` and what AWS raises: then the message comes again by itself.
     """
     try:
         asked = read_notification(message.body)
@@ -76,31 +92,32 @@ def notify_client(message: Received, ports: NotificationPorts) -> bool:
     url = task.request.get("callback_url")
     if not url or not _worth_telling(task, asked, message):
         return True
-    origin, now = origin_of(url), ports.clock()
-    turn = ports.origins.take_turn(task.tenant_id, origin, now)
-    if turn.wait_ms:
-        ports.queue.put_back(message, round(turn.wait_ms / 1000 * (1 + ports.jitter() / 4)) + 1)
-        return False
+    origin, began = origin_of(url), ports.clock()
+    this = _Try(task, asked, message, origin, ports.origins.take_turn(task.tenant_id, origin, began))
+    if this.turn.wait_ms:
+        return _wait(this, began, ports)
     try:
         status = ports.webhook.post(url, *_signed(task, asked, ports))
     except NotificationFailedError as error:
-        return _failed(task, asked, message, origin, turn, error, ports)
-    ports.origins.answered(task.tenant_id, origin, turn, now)
+        return _failed(this, error, began, ports)
+    now = ports.clock()
+    ports.origins.answered(task.tenant_id, origin, this.turn, now, now - began)
     count(Metric.NOTIFICATIONS_SENT)
     logger.info("client_notified", origin=origin, answer=status, receives=message.receives)
     return True
 
 
 def _worth_telling(task: Task, asked: Notification, message: Received) -> bool:
-    """Whether the client is to be told of this version, still.
+    """Whether the client is still to be told of this version.
 
-    What the task has left behind is told only where it was `processing`, and tried only once: a late video's end says
-    more than the `expired` before it, and any end more than a `processing` that did not get through.
+    A version that the task has left behind is told only where it was `processing`, and tried only once: the end of a
+    late video says more than the `expired` before it, and any end more than a `processing` that did not get through.
     """
-    status = status_of(task, asked.version)
-    if status is None or status not in NOTIFIED:
+    if not is_notified(task, asked.version):
         return False
-    return asked.version == task.version or (status is Status.PROCESSING and message.receives == 1)
+    return asked.version == task.version or (
+        status_of(task, asked.version) is Status.PROCESSING and message.receives == 1
+    )
 
 
 def _signed(task: Task, asked: Notification, ports: NotificationPorts) -> tuple[bytes, dict[str, str]]:
@@ -113,32 +130,42 @@ def _signed(task: Task, asked: Notification, ports: NotificationPorts) -> tuple[
     return body, signed_headers(webhook_id(task.task_id, asked.version), now, body, secrets)
 
 
-def _failed(
-    task: Task,
-    asked: Notification,
-    message: Received,
-    origin: str,
-    turn: Turn,
-    error: NotificationFailedError,
-    ports: NotificationPorts,
-) -> bool:
-    now = ports.clock()
+def _wait(this: _Try, now: int, ports: NotificationPorts) -> bool:
+    """Put back a message whose origin or tenant has to rest, or give it up after its day."""
+    if gives_up(this.message.sent_at, now, receives=this.message.receives):
+        return _give_up(this, this.turn.fault or NO_TURN, now, ports)
+    ports.queue.put_back(
+        this.message, waiting_seconds(this.message.sent_at, now, wait_ms=this.turn.wait_ms, jitter=ports.jitter())
+    )
+    return False
+
+
+def _failed(this: _Try, error: NotificationFailedError, began: int, ports: NotificationPorts) -> bool:
+    now, tenant_id, message = ports.clock(), this.task.tenant_id, this.message
+    fault = TaskError(error.code, error.message)
     count(Metric.NOTIFICATION_ATTEMPTS_FAILED)
-    logger.warning("notification_failed", origin=origin, code=error.code, receives=message.receives)
+    logger.warning("notification_failed", origin=this.origin, code=error.code, receives=message.receives)
     if error.waited:
-        ports.origins.waited_in_vain(task.tenant_id, origin, turn, now)
+        ports.origins.failed(tenant_id, this.origin, this.turn, now, now - began, fault)
     else:
-        ports.origins.answered(task.tenant_id, origin, turn, now)
-    last = gives_up(message.sent_at, now, receives=message.receives)
-    if not (error.final or last):
-        wait = retry_seconds(message.sent_at, now, jitter=ports.jitter(), wished=error.retry_after_seconds)
-        ports.queue.put_back(message, wait)
-        return False
-    detail = failure_detail(task, asked.version, origin, message.receives, TaskError(error.code, error.message))
+        ports.origins.answered(tenant_id, this.origin, this.turn, now, now - began)
+    if error.final:  # a client that answers 410 wants no more calls: nobody has to fix anything
+        return _give_up(this, fault, now, ports, dead_letter=False)
+    if gives_up(message.sent_at, now, receives=message.receives):
+        return _give_up(this, fault, now, ports)
+    wait = retry_seconds(message.sent_at, now, jitter=ports.jitter(), wished=error.retry_after_seconds)
+    ports.queue.put_back(message, wait)
+    return False
+
+
+def _give_up(this: _Try, fault: TaskError, now: int, ports: NotificationPorts, *, dead_letter: bool = True) -> bool:
+    """Publish that the client was not told, and keep the message for the operator. True: the message is done with."""
+    task, message = this.task, this.message
+    detail = failure_detail(task, this.asked.version, this.origin, message.receives, fault)
     if ports.bus.publish([Event(EVENT_TYPE_NOTIFICATION_FAILED, detail, now // 1000)]) is not None:
         raise EventRefusedError(detail["event_id"])
-    if not error.final:  # who answers 410 wants to be left alone: that is nobody's to mend
+    if dead_letter:
         ports.queue.give_up(message)
     count(Metric.NOTIFICATIONS_GIVEN_UP)
-    logger.error("notification_given_up", origin=origin, code=error.code, receives=message.receives)
+    logger.error("notification_given_up", origin=this.origin, code=fault.code, receives=message.receives)
     return True

@@ -1,60 +1,110 @@
-"""From the table's stream to the bus: one event for each published version of a task."""
+"""From the table's stream to the bus: one event for each published version of a task.
+
+Two kinds of failure end differently. An error of AWS, or a time-out, can pass: the stream comes back to that record for
+as long as it keeps it. A record that raises anything else, or that EventBridge calls bad, would never get through: it
+goes whole into the failures bucket, and the records behind it go on.
+"""
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
+from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.event_bus import Event, EventBus
+from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, gauge, logger
 
+if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
 __all__ = ["publish_events"]
 
 
-def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus) -> str | None:
-    """Publish a batch of stream records in order; the sequence number of the first that is not published, or None.
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A published change: its stream record, the task after it, and the entry for the bus."""
 
-    Nothing before that record is lost and nothing behind it is skipped: the stream comes back from there.
+    record: Mapping[str, Any]
+    task: Task
+    entry: PutEventsRequestEntryTypeDef
+
+
+def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus, failures: FailuresBucket | None) -> str | None:
+    """Publish a batch of stream records in order; the sequence number from which the stream must come back, or None.
+
+    Every record before that one is on the bus, set aside in `failures`, or not an event. Without `failures` a record
+    that cannot be published is not set aside: its number is returned, as that of a record that must come again.
     """
-    tasks: list[Task] = []
-    events: list[Event] = []
-    numbers: list[str] = []
-    unreadable: str | None = None
+    waiting: list[_Change] = []
     for record in records:
-        number = str(record["dynamodb"]["SequenceNumber"])
         try:
-            task = _changed_task(record["dynamodb"])
-            event = Event(event_type(task), event_detail(task), task.updated_at // 1000) if task else None
-        except (KeyError, ValueError, TypeError, ArithmeticError, zlib.error):
-            key = record["dynamodb"].get("Keys", {}).get("pk", {}).get("S")
-            logger.exception("record_unreadable", sequence_number=number, record_key=key)
-            unreadable = number
-            break
-        if task and event:
-            tasks.append(task)
-            events.append(event)
-            numbers.append(number)
-    failed = bus.publish(events)
-    for task, event in list(zip(tasks, events, strict=True))[:failed]:
-        _observe(task, event)
-    if failed is not None:
-        logger.error(
-            "event_refused",
-            sequence_number=numbers[failed],
-            task_id=tasks[failed].task_id,
-            tenant_id=tasks[failed].tenant_id,
-        )
-        return numbers[failed]
-    count(Metric.EVENTS_PUBLISHED, len(events))
-    return unreadable
+            change = _change(record, bus)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, those behind it must go on
+            logger.exception("record_unreadable", sequence_number=_number(record), record_key=_key(record))
+            stopped = _publish(waiting, bus, failures) or _set_aside(record, type(error).__name__, failures)
+            if stopped is not None:
+                return stopped
+            waiting = []
+        else:
+            waiting.extend([change] if change else [])
+    return _publish(waiting, bus, failures)
+
+
+def _publish(changes: Sequence[_Change], bus: EventBus, failures: FailuresBucket | None) -> str | None:
+    """Put changes on the bus and count them; the number of the first that is neither there nor set aside, or None."""
+    result = bus.put([change.entry for change in changes])
+    for index, change in enumerate(changes[: result.stopped_at]):
+        if index not in result.bad:
+            _observe(change)
+    count(Metric.EVENTS_PUBLISHED, len(changes[: result.stopped_at]) - len(result.bad))
+    for index, code in result.bad.items():
+        task = changes[index].task
+        logger.error("event_refused_for_good", code=code, task_id=task.task_id, tenant_id=task.tenant_id)
+        stopped = _set_aside(changes[index].record, code, failures)
+        if stopped is not None:
+            return stopped
+    if result.stopped_at is None:
+        return None
+    refused = changes[result.stopped_at]
+    logger.error(
+        "event_refused",
+        code=result.reason,
+        sequence_number=_number(refused.record),
+        task_id=refused.task.task_id,
+        tenant_id=refused.task.tenant_id,
+    )
+    return _number(refused.record)
+
+
+def _set_aside(record: Mapping[str, Any], reason: str, failures: FailuresBucket | None) -> str | None:
+    """Put a record that cannot be published into the failures bucket; None if it is there, else its sequence number."""
+    if failures is None:
+        return _number(record)
+    try:
+        key = failures.keep(record, reason)
+    except (ClientError, BotoCoreError):
+        logger.exception("record_not_set_aside", sequence_number=_number(record))
+        return _number(record)
+    count(Metric.RECORDS_SET_ASIDE)
+    logger.error("record_set_aside", sequence_number=_number(record), reason=reason, failure_key=key)
+    return None
+
+
+def _change(record: Mapping[str, Any], bus: EventBus) -> _Change | None:
+    """The change that a record publishes, or None. Raises whatever a record raises that holds no task of ours."""
+    task = _changed_task(record["dynamodb"])
+    if task is None:
+        return None
+    return _Change(record, task, bus.entry(Event(event_type(task), event_detail(task), task.updated_at // 1000)))
 
 
 def _changed_task(change: Mapping[str, Any]) -> Task | None:
@@ -65,23 +115,42 @@ def _changed_task(change: Mapping[str, Any]) -> Task | None:
     return task_from_image(image)
 
 
-def _observe(task: Task, event: Event) -> None:
+def _number(record: Mapping[str, Any]) -> str:
+    return str(record["dynamodb"]["SequenceNumber"])
+
+
+def _key(record: Mapping[str, Any]) -> Any:
+    return record["dynamodb"].get("Keys", {}).get("pk", {}).get("S")
+
+
+def _observe(change: _Change) -> None:
     """One log line and one count for each published change: here, and nowhere else."""
+    task, detail_type = change.task, change.entry["DetailType"]
     logger.info(
-        event.detail_type,
+        detail_type,
         task_id=task.task_id,
         tenant_id=task.tenant_id,
         version=task.version,
         status=task.status.value,
         code=task.error.code if task.error else None,
     )
-    count(event.detail_type)
+    count(detail_type)
     if task.status is Status.COMPLETED:
         gauge(Metric.TASK_SECONDS, (task.updated_at - task.created_at) / 1000)
-    if task.status is Status.GENERATED and task.usage and task.usage.cost:
-        cost = _dollars(task.usage.cost)
-        if cost is not None:
-            gauge(Metric.SPEND_USD, cost, MetricUnit.NoUnit)
+    cost = _new_cost(change)
+    if cost is not None:
+        gauge(Metric.SPEND_USD, cost, MetricUnit.NoUnit)
+
+
+def _new_cost(change: _Change) -> float | None:
+    """What the task cost in USD, if this is the change that learned it: later ones carry it too, whatever their state.
+
+    None without an image of before, as in a record that the operator's tool makes to publish an event again.
+    """
+    before, usage = change.record["dynamodb"].get("OldImage"), change.task.usage
+    if before is None or "cost" in before.get("usage", {}).get("M", {}) or usage is None or usage.cost is None:
+        return None
+    return _dollars(usage.cost)
 
 
 def _dollars(cost: str) -> float | None:
