@@ -79,7 +79,9 @@ def acceptance(settings: SubmitTaskSettings | AcceptRequestSettings) -> Acceptan
 
     ports = submission(settings)
     return Acceptance(
-        quota=DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)),
+        quota=DailyQuota(
+            aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)
+        ),
         archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
         images=image_check(settings, ports.images),
         poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),

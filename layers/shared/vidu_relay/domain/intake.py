@@ -72,10 +72,15 @@ class DroppedFile:
         return valid_text(f"s3://{self.bucket}/{self.key}")
 
     @property
-    def rejection_id(self) -> str:
+    def message_id(self) -> str:
         """The same for each delivery of the same upload, another for each upload."""
         upload = "\0".join((self.bucket, self.key, self.version_id or ""))
-        return f"{hashlib.sha256(upload.encode()).hexdigest()[:32]}:rejected"
+        return hashlib.sha256(upload.encode()).hexdigest()[:32]
+
+    @property
+    def rejection_id(self) -> str:
+        """The `event_id` of a rejection of this upload."""
+        return f"{self.message_id}:rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +101,14 @@ class RequestEvent:
         return "event"
 
     @property
+    def message_id(self) -> str:
+        """The id that PutEvents gave its caller."""
+        return self.event_id
+
+    @property
     def rejection_id(self) -> str:
-        """Begins with the id that PutEvents gave its caller."""
-        return f"{self.event_id}:rejected"
+        """The `event_id` of a rejection of this event."""
+        return f"{self.message_id}:rejected"
 
 
 def own_key(*parts: str) -> str:

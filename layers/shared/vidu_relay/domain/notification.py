@@ -70,7 +70,8 @@ def status_of(task: Task, version: int) -> Status | None:
 
 def is_notified(task: Task, version: int) -> bool:
     """Whether clients are told of this version of the task."""
-    return status_of(task, version) in NOTIFIED
+    delayed = task.delivery is not None and task.delivery.delayed_version == version
+    return delayed or status_of(task, version) in NOTIFIED
 
 
 def latest_notified(task: Task) -> int | None:

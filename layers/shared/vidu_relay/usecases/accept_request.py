@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,8 @@ from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
-from vidu_relay.domain.request import check_form, parse_request
-from vidu_relay.domain.request_form import TWICE, repeated_names
+from vidu_relay.domain.request import VideoRequest, check_request, parse_request
+from vidu_relay.domain.request_form import MAX_NAME_CHARACTERS, TWICE, repeated_names
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
@@ -66,21 +65,21 @@ def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, tim
         if given is None:
             logger.info("dropped_file_gone", source=asked.source)
             return None
-        body, key = given
+        read, key = given
         known = _task_of(asked, tenant, key, ports)
         if known is not None:
             return _go_on(known, ports, time_left)
         if closed is not None:
             raise closed
         return submit_task(
-            parse_request(body, off_peak_available=ports.off_peak_available),
+            read(ports.off_peak_available),
             ports.acceptance,
             tenant_id=tenant.tenant_id,
             idempotency_key=key,
             daily_cap=ports.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
             time_left=time_left,
             source=asked.door,
-            message_id=asked.rejection_id,
+            message_id=asked.message_id,
         )
     except InvalidRequestError as error:
         _reject(asked, tenant, error, ports)
@@ -90,7 +89,7 @@ def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, tim
 def _task_of(asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, ports: IntakePorts) -> Task | None:
     """The task that this very message made before."""
     task = ports.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
-    ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.rejection_id
+    ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.message_id
     return task if ours else None
 
 
@@ -155,19 +154,26 @@ def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bo
     return None
 
 
-def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[bytes, str] | None:
-    """Body and idempotency key of a dropped file; None if it is gone."""
+Read = Callable[[bool], VideoRequest]
+"""Reads the request that a message brought; the argument says whether off-peak is available."""
+
+
+def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[Read, str] | None:
+    """The request and idempotency key of a dropped file; None if it is gone."""
     content = ports.inbox.read(asked, max_bytes=ports.max_file_bytes)
     if content is None:
         return None
     key = own_key(asked.door, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
-    return with_whole_addresses(content, asked), key
+    body = with_whole_addresses(content, asked)
+    return lambda off_peak: parse_request(body, off_peak_available=off_peak), key
 
 
-def _event(asked: RequestEvent) -> tuple[bytes, str]:
-    """Body and idempotency key of an event: its own one, shared with HTTP, or the event's id."""
+def _event(asked: RequestEvent) -> tuple[Read, str]:
+    """The request and idempotency key of an event: its own one, shared with HTTP, or the event's id."""
+    if asked.fault is not None:
+        raise asked.fault
     faults = [
-        Fault(f"detail.{name}", f"unknown field; known are: {', '.join(DETAIL_FIELDS)}")
+        Fault(f"detail.{name[:MAX_NAME_CHARACTERS]}", f"unknown field; known are: {', '.join(DETAIL_FIELDS)}")
         for name in asked.detail
         if name not in DETAIL_FIELDS
     ]
@@ -176,11 +182,14 @@ def _event(asked: RequestEvent) -> tuple[bytes, str]:
         faults.append(Fault("detail.request", "is missing: the body of POST /v1/tasks"))
     if faults:
         raise InvalidRequestError("validation_error", "The event is not valid. See `errors`.", tuple(faults))
-    check_form(asked.detail["request"])  # before it is written anew, once each name
     key = asked.detail.get("idempotency_key")
     if key is not None:
         check_idempotency_key(key if isinstance(key, str) else "")
-    return json.dumps(asked.detail["request"]).encode(), key or own_key(asked.door, asked.event_id)
+    raw = asked.detail["request"]
+    return (
+        lambda off_peak: check_request(raw, off_peak_available=off_peak),
+        key or own_key(asked.door, asked.event_id),
+    )
 
 
 def _reject(
