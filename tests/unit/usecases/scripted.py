@@ -236,7 +236,7 @@ class ScriptedSource(VideoSource):
         return self.files.get(url, mp4(url.partition("?")[0].encode() * 100 + self.padding))
 
     @contextmanager
-    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it
+    def open(self, url: str, *, deadline: float, first_bytes: int | None = None) -> Iterator[VideoStream]:  # noqa: ARG002 - no test waits for it
         self._effects.perform("source.open", lambda: self.opened.append(url))
         if self.faults:
             self._faulty = True
