@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from vidu_relay.domain.errors import ConfigurationError
 
 __all__ = [
+    "MAX_ADDRESSES",
     "AddressGuard",
     "RefusedAddressError",
     "Target",

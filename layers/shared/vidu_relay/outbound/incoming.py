@@ -28,11 +28,7 @@ _OTHER_CODINGS = frozenset({"br", "compress", "dcb", "dcz", "exi", "pack200-gzip
 
 
 class BadCodingError(Exception):
-    """The body has a content coding that is not read. `coding` names it."""
-
-    def __init__(self, coding: str) -> None:
-        super().__init__(f"Content-Encoding: {coding}")
-        self.coding = coding
+    """The body has a content coding that is not read, which the message names."""
 
 
 READ_ERRORS = (OSError, EOFError, http.client.HTTPException, zlib.error, BadCodingError)
@@ -44,12 +40,16 @@ class _TimedReader(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, wait: Callable[[], float]) -> None:
         self._raw, self._sock, self._wait = raw, sock, wait
+        self._waits = -1.0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._wait())
+        wait = self._wait()
+        if wait != self._waits:  # else a system call for every few KB of a download
+            self._sock.settimeout(wait)
+            self._waits = wait
         return self._sock.recv_into(buffer)
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class Incoming(http.client.HTTPResponse):
         words = [word.strip().lower() for word in (self.getheader("Content-Encoding") or "").split(",")]
         codings = [word for word in words if word in _READABLE_CODINGS | _OTHER_CODINGS]
         if len(codings) > 2 or not _READABLE_CODINGS.issuperset(codings):
-            raise BadCodingError(", ".join(codings)[:40])
+            raise BadCodingError(f"Content-Encoding: {', '.join(codings)[:40]}")
         for _ in codings:
             read = _Unpacker(read).read
         return read
