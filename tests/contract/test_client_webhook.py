@@ -91,6 +91,7 @@ TAKEN: dict[str, Treatment] = {
         "200 OK", "Content-Encoding: gzip", body=gzip.compress(b"\0" * 20_000_000)
     ),
     "200 that breaks off in its headers, behind what counts": answers(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "103 before 204": answers(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
     "100 before 200": answers(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
 }
 

@@ -2,13 +2,14 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from local.emulator.certificate import Certificate, make_certificate
 from tests.contract.socket_server import Connection, SocketServer, Treatment, answers, free_port
-from vidu_relay.outbound import address_guard
+from vidu_relay.outbound import address_guard, exchange
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_get import BadLinkError, UnreachableError, guarded_get
 
@@ -34,8 +35,11 @@ def get(
     origin = "/".join(url.split("/")[:3]).partition("?")[0]
     names = resolve or Names(["127.0.0.1"])
     guard = AddressGuard(trusted_origins=[origin, *trusted], resolve=names)
-    with guarded_get(guard, url, what="link", socket_seconds=seconds, open_seconds=total) as response:
-        return response.read()
+    deadline = time.monotonic() + 20
+    with guarded_get(
+        guard, url, what="link", deadline=deadline, open_seconds=total, read_stall_seconds=seconds
+    ) as reply:
+        return b"".join(iter(lambda: reply.read_block(65_536), b""))
 
 
 def asked_for(server: SocketServer) -> list[bytes]:
@@ -102,7 +106,7 @@ def test_a_look_up_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
         with (
             pytest.raises(UnreachableError, match="cannot be resolved"),
-            guarded_get(AddressGuard(), "https://slow.example/", what="link", socket_seconds=1),
+            guarded_get(AddressGuard(), "https://slow.example/", what="link", deadline=time.monotonic() + 20),
         ):
             pass
 
@@ -119,7 +123,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def trusting(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard knows the authority that signed the server's certificate, as it would a public one."""
     known = ssl.create_default_context(cafile=str(certificate.ca_bundle))
-    monkeypatch.setattr(address_guard, "_tls", lambda: known)
+    monkeypatch.setattr(exchange, "_tls", lambda: known)
 
 
 def tls(certificate: Certificate, names: list[str | None]) -> ssl.SSLContext:
@@ -234,16 +238,6 @@ def test_headers_that_come_by_the_byte_end_with_the_time() -> None:
     assert left[0] > 0
 
 
-def test_without_a_word_on_it_headers_have_twice_the_time_of_a_silence() -> None:
-    left: list[int] = []
-    with SocketServer(drips_headers(left)) as server:
-        guard = AddressGuard(trusted_origins=[server.origin])
-        opened = guarded_get(guard, server.origin, what="link", socket_seconds=0.5)
-        with pytest.raises(UnreachableError), opened:
-            pass
-    assert left[0] > 0
-
-
 def test_interim_replies_without_end_end_with_the_time() -> None:
     def interim(connection: Connection) -> None:
         connection.read_request()
@@ -283,7 +277,7 @@ def test_a_body_may_take_longer_than_its_headers() -> None:
         assert get(server.origin, total=3) == body
 
 
-@pytest.mark.parametrize("size", [70_000, 2_000_000])
+@pytest.mark.parametrize("size", [300_000, 2_000_000])
 def test_headers_without_end_are_not_kept(size: int) -> None:
     with (
         SocketServer(answers(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * size + b"\r\n\r\n")) as server,
@@ -292,7 +286,13 @@ def test_headers_without_end_are_not_kept(size: int) -> None:
         get(server.origin)
 
 
-def test_a_hundred_headers_are_too_many() -> None:
-    many = b"".join(b"X-%d: y\r\n" % number for number in range(200))
+def test_headers_without_number_are_not_kept() -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(40_000))
     with SocketServer(answers(b"HTTP/1.1 200 OK\r\n" + many + b"\r\n")) as server, pytest.raises(UnreachableError):
         get(server.origin)
+
+
+def test_hundreds_of_headers_lose_none_that_is_read() -> None:
+    many = b"".join(b"X-%d: y\r\n" % number for number in range(300))
+    with SocketServer(answers(b"HTTP/1.1 200 OK\r\n" + many + b"Content-Length: 2\r\n\r\nhi there")) as server:
+        assert get(server.origin) == b"hi"

@@ -1,8 +1,12 @@
 """What an exchange knows for certain when it fails: that nothing was sent, or only that something may have been."""
 
 import gc
+import gzip
 import socket
 import ssl
+import threading
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import requests
 
 from local.emulator.certificate import Certificate, make_certificate
 from tests.contract.socket_server import Connection, SocketServer, answers, free_port
+from vidu_relay.outbound import exchange as outbound
 from vidu_relay.outbound.exchange import (
     MAX_REPLY_BYTES,
     BrokenExchangeError,
@@ -30,8 +35,7 @@ def post(url: str, **more: Any) -> Reply:
     arguments: dict[str, Any] = {
         "headers": {"Authorization": "Bearer ours", "Content-Type": "application/json"},
         "body": BODY,
-        "connect_seconds": 10,
-        "reply_seconds": 10,
+        "seconds": 20,
     }
     return exchange("POST", url, **{**arguments, **more})
 
@@ -138,7 +142,7 @@ def test_a_connection_that_times_out_sent_nothing(monkeypatch: pytest.MonkeyPatc
     def times_out(*_: Any, **__: Any) -> Any:
         raise TimeoutError
 
-    monkeypatch.setattr("urllib3.util.connection.create_connection", times_out)
+    monkeypatch.setattr(socket, "create_connection", times_out)
     with pytest.raises(NotSentError):
         post("http://127.0.0.1:9/")
 
@@ -155,7 +159,7 @@ leaves_a_socket = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExc
 @pytest.mark.parametrize("treatment", [hangs_up, Connection.reset, answers(b"HTTP/1.1 400 plain HTTP\r\n\r\n")])
 def test_a_failed_tls_handshake_sent_nothing(treatment: Callable[[Connection], None]) -> None:
     with SocketServer(treatment) as server, pytest.raises(NotSentError):
-        post(f"https://127.0.0.1:{server.port}/", connect_seconds=1)
+        post(f"https://127.0.0.1:{server.port}/", seconds=2)
     gc.collect()
     assert not any(b"Bearer ours" in request or b"prompt" in request for request in server.requests)
 
@@ -163,7 +167,7 @@ def test_a_failed_tls_handshake_sent_nothing(treatment: Callable[[Connection], N
 @leaves_a_socket
 def test_a_handshake_that_hangs_sent_nothing() -> None:
     with SocketServer(Connection.hold) as server, pytest.raises(NotSentError):
-        post(f"https://127.0.0.1:{server.port}/", connect_seconds=0.2, reply_seconds=0.2)
+        post(f"https://127.0.0.1:{server.port}/", seconds=0.3)
     gc.collect()
 
 
@@ -233,7 +237,11 @@ BROKEN: dict[str, Callable[[Connection], None]] = {
     "a chunk of a size without an end": answers(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"9" * 5000 + b"\r\n" + b"a" * 99
     ),
-    "gzip that is none": answers(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+    "half of its gzip": answers(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n"
+        + gzip.compress(b"{}" * 50, mtime=0)[:20]
+    ),
+    "a coding that is not read": answers(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"),
 }
 
 
@@ -242,14 +250,190 @@ def test_once_something_was_sent_the_outcome_is_unknown_and_nothing_is_sent_agai
     treatment: Callable[[Connection], None],
 ) -> None:
     with SocketServer(treatment) as server, pytest.raises(BrokenExchangeError):
-        post(server.origin, reply_seconds=1)
+        post(server.origin, seconds=1)
     assert len(server.connections) == 1
     assert BODY in server.requests[0]
 
 
-def test_a_request_that_was_sent_in_part_may_have_had_its_effect() -> None:
-    with SocketServer(resets_in_the_middle_of_the_request) as server, pytest.raises(BrokenExchangeError):
+# --- a request that broke off: certainly no effect until its last byte was handed over
+
+
+def closes_in_the_middle_of_the_request(connection: Connection) -> None:
+    connection._receive()
+
+
+@pytest.mark.parametrize(
+    "treatment", [resets_in_the_middle_of_the_request, closes_in_the_middle_of_the_request, hangs_up]
+)
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_a_request_that_breaks_off_before_its_last_byte_had_no_effect(
+    treatment: Callable[[Connection], None], secure: bool, tls: ssl.SSLContext, trusted: None
+) -> None:
+    """A JSON body ends in its closing brace: what lacks it creates nothing."""
+    with SocketServer(treatment, tls=tls if secure else None) as server, pytest.raises(NotSentError):
         post(server.origin, body=b"x" * LARGE)
+
+
+def reads_slowly(seconds: float, then: bytes) -> Callable[[Connection], None]:
+    """Take a few bytes now and then, for so long, and then all that comes."""
+
+    def treat(connection: Connection) -> None:
+        until, sock = time.monotonic() + seconds, connection._socket
+        while time.monotonic() < until:
+            connection.request = sock.recv(2048)
+            time.sleep(0.01)
+        while connection.request and not connection.request.endswith(b"}"):
+            connection.request = sock.recv(1_000_000)
+        connection.send(then)
+
+    return treat
+
+
+def test_a_slow_upload_is_waited_for_longer_than_connecting_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off-peak requests carry up to 20 MB of images. The time-out for connecting once ended them."""
+    monkeypatch.setattr(outbound, "CONNECT_SECONDS", 0.5)
+    with SocketServer(reads_slowly(1.5, OK)) as server:
+        assert post(server.origin, body=b"x" * 20_000_000 + b"}", seconds=60).status == 200
+
+
+def test_a_server_that_takes_no_more_bytes_has_stalled_and_nothing_was_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbound, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(outbound, "LATE_REPLY_SECONDS", 0.1)
+    began = time.monotonic()
+    with SocketServer(Connection.hold) as server, pytest.raises(NotSentError) as caught:
+        post(server.origin, body=b"x" * 20_000_000, seconds=60)
+    assert caught.value.timed_out
+    assert time.monotonic() - began < 30, "the stall ended it, not the deadline"
+
+
+def test_an_upload_ends_with_the_deadline_however_busily_it_is_read() -> None:
+    with SocketServer(reads_slowly(2, b"")) as server, pytest.raises(NotSentError) as caught:
+        post(server.origin, body=b"x" * 20_000_000 + b"}", seconds=0.5)
+    assert caught.value.timed_out
+
+
+REFUSED = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def answers_early(*, then: Callable[[Connection], None]) -> Callable[[Connection], None]:
+    def treat(connection: Connection) -> None:
+        connection._receive()
+        connection.send(REFUSED)
+        then(connection)
+
+    return treat
+
+
+@pytest.mark.parametrize("then", [lambda _: None, Connection.hold], ids=["closes", "stops reading"])
+def test_a_reply_that_is_there_when_sending_breaks_decides(
+    then: Callable[[Connection], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider refused the request before it had read it: that is an answer, and not a connection to try again."""
+    monkeypatch.setattr(outbound, "STALL_SECONDS", 0.5)
+    with SocketServer(answers_early(then=then)) as server:
+        assert post(server.origin, body=b"x" * 20_000_000, seconds=60).status == 413
+
+
+def test_half_a_reply_to_half_a_request_is_no_effect() -> None:
+    def treat(connection: Connection) -> None:
+        connection._receive()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+
+    with SocketServer(treat) as server, pytest.raises(NotSentError):
+        post(server.origin, body=b"x" * LARGE)
+
+
+# --- one deadline for everything
+
+
+def test_a_name_look_up_that_never_ends_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hangs(*_: Any, **__: Any) -> Any:
+        released.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "never")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    began = time.monotonic()
+    with pytest.raises(NotSentError, match="cannot be resolved in time"):
+        post("http://provider.example/generation", seconds=0.3)
+    assert time.monotonic() - began < 20
+    released.set()
+
+
+def test_addresses_that_take_no_connection_share_the_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def swallows(_: object, timeout: float) -> socket.socket:
+        asked.append(timeout)
+        time.sleep(timeout)
+        raise TimeoutError
+
+    dead = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.1.{number}", 1)) for number in range(1, 9)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: dead)
+    monkeypatch.setattr(socket, "create_connection", swallows)
+    monkeypatch.setattr(outbound, "CONNECT_SECONDS", 0.4)
+    with pytest.raises(NotSentError):
+        post("http://provider.example/generation", seconds=30)
+    assert len(asked) == 4
+    assert sum(asked) < 3
+
+
+# --- odd replies
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 Odd"])
+def test_interim_replies_are_read_over(interim: bytes) -> None:
+    """RFC 9110 15.2: a client must take any 1xx before the final reply."""
+    early = b"HTTP/1.1 " + interim + b"\r\nLink: </a>; rel=preload\r\n\r\n"
+    with SocketServer(answers(early * 3 + OK)) as server:
+        reply = post(server.origin)
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert "link" not in reply.headers
+
+
+JSON = b'{"id": "gen-1"}'
+CODED: dict[str, tuple[bytes, bytes]] = {
+    "gzip": (b"gzip", gzip.compress(JSON)),
+    "gzip in another spelling": (b"X-GZip ", gzip.compress(JSON)),
+    "deflate": (b"deflate", zlib.compress(JSON)),
+    "gzip twice": (b"gzip, gzip", gzip.compress(gzip.compress(JSON))),
+    "gzip said twice": (b"gzip, gzip", gzip.compress(JSON)),
+    "gzip behind what is none": (b"aws-chunked,gzip", gzip.compress(JSON)),
+    **{
+        word.decode() or "empty": (word, JSON)
+        for word in (b"gzip", b"deflate", b"identity, identity", b"aws-chunked", b"UTF-8", b"base64", b"none", b"")
+    },
+}
+
+
+@pytest.mark.parametrize(("coding", "body"), CODED.values(), ids=CODED)
+def test_bytes_prove_what_content_encoding_says(coding: bytes, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body))
+    with SocketServer(answers(head + body)) as server:
+        assert post(server.origin).body == JSON
+
+
+def test_many_and_long_headers_lose_no_reply() -> None:
+    odd = b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"X-Long: " + b"z" * 70_000 + b"\r\n folded\r\n"
+    with SocketServer(answers(b"HTTP/1.1 200 OK\r\n" + odd + b"Content-Length: 2\r\n\r\n{}more")) as server:
+        assert post(server.origin).body == b"{}"
+
+
+def test_a_redirect_with_a_body_without_end_is_not_read() -> None:
+    """requests itself would read it into memory, to prepare the request that follows it."""
+
+    def treat(connection: Connection) -> None:
+        answers(b"HTTP/1.1 302 Go\r\nLocation: /elsewhere\r\n\r\n")(connection)
+        while True:
+            connection.send(b"x" * 65536)
+
+    with SocketServer(treat) as server, pytest.raises(BrokenExchangeError, match="longer than"):
+        post(server.origin)
+    assert len(server.connections) == 1
+
+
+# --- after the last byte
 
 
 def test_a_tls_connection_that_breaks_after_the_request_may_have_had_its_effect(
@@ -275,7 +459,7 @@ def test_a_reply_that_drips_is_given_up_before_its_end() -> None:
         left.append(connection.drip(b"{" + b" " * 598 + b"}", 0.05))
 
     with SocketServer(drips) as server, pytest.raises(BrokenExchangeError):
-        post(server.origin, connect_seconds=0.2, reply_seconds=1)
+        post(server.origin, seconds=1)
     assert left > [0]
 
 
@@ -287,7 +471,7 @@ def flood(connection: Connection) -> None:
 
 def test_an_endless_reply_is_given_up() -> None:
     with SocketServer(flood) as server, pytest.raises(BrokenExchangeError, match="longer than"):
-        post(server.origin, reply_seconds=10)
+        post(server.origin, seconds=20)
 
 
 @pytest.mark.parametrize("over", [0, 1])
@@ -297,9 +481,9 @@ def test_a_reply_may_have_eight_mebibytes_and_no_byte_more(over: int) -> None:
     with SocketServer(treatment) as server:
         if over:
             with pytest.raises(BrokenExchangeError):
-                post(server.origin, reply_seconds=10)
+                post(server.origin, seconds=20)
         else:
-            assert len(post(server.origin, reply_seconds=10).body) == size
+            assert len(post(server.origin, seconds=20).body) == size
 
 
 # --- a connection that is kept
@@ -355,6 +539,6 @@ def test_a_kept_session_sends_back_no_cookie() -> None:
     sets = answers(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nContent-Length: 2\r\n\r\n{}")
     with SocketServer(sets) as server, Session() as kept:
         for _ in range(2):
-            exchange("GET", f"{server.origin}/", headers={}, connect_seconds=10, reply_seconds=10, session=kept)
+            exchange("GET", f"{server.origin}/", headers={}, seconds=20, session=kept)
         assert len(server.requests) == 2
         assert not any(b"cookie:" in request.lower() for request in server.requests)

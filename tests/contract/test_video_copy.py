@@ -81,6 +81,14 @@ FRAMINGS: dict[str, Callable[[bytes], Treatment]] = {
     "gzip, chunked": lambda data: ok(GZIP, CHUNKED, body=chunks(gzip.compress(data, 1))),
     "length said twice": lambda data: ok(length(len(data)), length(len(data)), body=data),
     "chunked, with a length that is none": lambda data: ok(CHUNKED, length(5), body=chunks(data)),
+    "no gzip": lambda data: ok(GZIP, length(len(data)), body=data),
+    "gzip of gzip": lambda data: ok(b"Content-Encoding: gzip, gzip", body=gzip.compress(gzip.compress(data, 1), 1)),
+    "a part that is all": lambda data: answers(
+        b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-%d/%d\r\n" % (len(data) - 1, len(data))
+        + length(len(data))
+        + b"\r\n\r\n"
+        + data
+    ),
     "more behind it": lambda data: ok(length(len(data)), body=data + b"HTTP/1.1 200 OK\r\n\r\n"),
 }
 
@@ -164,23 +172,25 @@ BAD: dict[str, tuple[str, Treatment]] = {
     "error page, chunked": ("not_mp4", ok(CHUNKED, body=chunks(PAGE))),
     "WebM": ("not_mp4", ok(body=muxed(Muxed("libvpx", container="webm")))),
     "only a header": ("truncated", ok(body=LARGE[:MP4_FRAME])),
-    "shorter than announced": ("truncated", ok(length(len(DATA) + 100))),
+    "shorter than announced": ("source_interrupted", ok(length(len(DATA) + 100))),
     "shorter than announced, between fragments": (
-        "truncated",
+        "source_interrupted",
         ok(length(len(FRAGMENTS)), body=FRAGMENTS[:BETWEEN]),
     ),
-    "chunks that break off between fragments": ("truncated", ok(CHUNKED, body=chunks(FRAGMENTS[:BETWEEN], end=b""))),
+    "chunks that break off between fragments": (
+        "source_interrupted",
+        ok(CHUNKED, body=chunks(FRAGMENTS[:BETWEEN], end=b"")),
+    ),
     "longer than announced": ("truncated", ok(length(INSIDE))),
     "longer than announced, large": ("truncated", ok(length(PART_BYTES + 5), body=LARGE)),
     "cut, to the end": ("truncated", ok(body=DATA[:INSIDE])),
     "cut, chunked": ("truncated", ok(CHUNKED, body=chunks(DATA[:INSIDE]))),
     "cut, in parts": ("truncated", ok(body=LARGE[:-1])),
-    "chunks that break off": ("truncated", ok(CHUNKED, body=chunks(LARGE, end=b""))),
+    "chunks that break off": ("source_interrupted", ok(CHUNKED, body=chunks(LARGE, end=b""))),
     "gzip that breaks off": ("truncated", ok(GZIP, body=gzip.compress(LARGE, 1)[:-9])),
     "gzip of a page": ("not_mp4", ok(GZIP, body=gzip.compress(PAGE))),
-    "no gzip": ("source_encoding", ok(GZIP, length(len(DATA)))),
     "brotli": ("source_encoding", ok(b"Content-Encoding: br", length(len(DATA)))),
-    "gzip of gzip": ("source_encoding", ok(b"Content-Encoding: gzip, gzip", body=gzip.compress(gzip.compress(DATA)))),
+    "gzip of gzip of gzip": ("source_encoding", ok(b"Content-Encoding: gzip, gzip, gzip", body=DATA)),
     "negative length": ("truncated", ok(length(-5), body=DATA[:INSIDE])),
     "endless": ("too_large", endless),
     "endless chunks": ("too_large", endless_chunks),
@@ -188,7 +198,7 @@ BAD: dict[str, tuple[str, Treatment]] = {
     "announced too large": ("too_large", ok(length(MAX + 1))),
     "redirect loop": ("too_many_redirects", answers(b"HTTP/1.1 302 Found\r\nLocation: /v.mp4\r\n\r\n")),
     "a part": ("source_unwell", answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-9/99\r\n\r\n" + DATA[:10])),
-    "a part that is all": (
+    "a part that says two lengths": (
         "source_unwell",
         answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-8/9\r\n" + length(len(DATA)) + b"\r\n\r\n" + DATA),
     ),

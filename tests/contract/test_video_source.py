@@ -52,6 +52,11 @@ def chunks(data: bytes, size: int = 50_000) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
+def says(*lines: str) -> Callable[[Connection], None]:
+    head = "\r\n".join(["HTTP/1.1 " + lines[0], *lines[1:], f"Content-Length: {len(DATA)}", "", ""])
+    return answers(head.encode() + DATA)
+
+
 PACKED = gzip.compress(DATA, mtime=0)
 
 WHOLE = {
@@ -62,6 +67,17 @@ WHOLE = {
     "gzip": ok(GZIP, length(len(PACKED)), body=PACKED),
     "gzip, chunked": ok(GZIP, CHUNKED, body=chunks(PACKED) + b"0\r\n\r\n"),
     "gzip, to the end": ok(b"Content-Encoding: x-gzip", body=PACKED),
+    "gzip that is none": ok(GZIP, length(len(DATA))),
+    "gzip behind what is none": ok(b"Content-Encoding: aws-chunked,gzip", length(len(PACKED)), body=PACKED),
+    **{
+        f"coding {coding or 'empty'}": ok(f"Content-Encoding: {coding}".encode(), length(len(DATA)))
+        for coding in ("aws-chunked", "identity, identity", "UTF-8", "base64", "binary", "none", "video/mp4", "")
+    },
+    "all of it as a part": says("206 Part", f"Content-Range: bytes 0-{len(DATA) - 1}/{len(DATA)}"),
+    "203": says("203 Non-Authoritative Information"),
+    "103 before 200": says("103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK"),
+    "150 header lines": ok(*(b"X-%d: y" % number for number in range(150)), length(len(DATA))),
+    "a header of 70 KB": ok(b"Content-Security-Policy: " + b"x" * 70_000, length(len(DATA))),
 }
 
 
@@ -88,16 +104,7 @@ def test_a_signed_link_is_asked_for_as_it_was_given_and_without_our_key() -> Non
 
 
 BAD: dict[str, tuple[str, Callable[[Connection], None]]] = {
-    "shorter than announced": ("truncated", ok(length(len(DATA) + 1))),
-    "half of it": ("truncated", ok(length(len(DATA)), body=DATA[:1000])),
-    "nothing of it": ("truncated", ok(length(len(DATA)), body=b"")),
-    "no last chunk": ("truncated", ok(CHUNKED, body=chunks(DATA))),
-    "half a chunk": ("truncated", ok(CHUNKED, body=chunks(DATA)[:-5000])),
-    "chunks that are none": ("truncated", ok(CHUNKED, body=b"nonsense\r\n" + DATA)),
-    "a chunk of a negative size": ("truncated", ok(CHUNKED, body=b"-ffff\r\n" + DATA)),
     "half of the gzip": ("truncated", ok(GZIP, body=PACKED[:-100])),
-    "half of the gzip by length": ("truncated", ok(GZIP, length(len(PACKED)), body=PACKED[:-100])),
-    "gzip that is none": ("source_encoding", ok(GZIP, length(len(DATA)))),
     "gzip with a wrong sum": ("source_encoding", ok(GZIP, body=PACKED[:-8] + b"\0" * 8)),
     "an encoding we do not read": ("source_encoding", ok(b"Content-Encoding: br")),
     "gone": ("source_refused", answers(b"HTTP/1.1 404 Gone\r\n\r\n")),
@@ -172,6 +179,17 @@ INTERRUPTED: dict[str, Callable[[Connection], None]] = {
     "timed out": answers(b"HTTP/1.1 408 Late\r\n\r\n"),
     "unwell": answers(b"HTTP/1.1 503 Unwell\r\n\r\n"),
     "part of it": answers(b"HTTP/1.1 206 Part\r\nContent-Length: 1\r\n\r\nx"),
+    "a part that says so": answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-0/9\r\nContent-Length: 1\r\n\r\nx"),
+    "headers that break off": answers(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    # an early FIN: a proxy that restarts, or a load balancer, ends its connections so
+    "shorter than announced": ok(length(len(DATA) + 1)),
+    "half of it": ok(length(len(DATA)), body=DATA[:1000]),
+    "nothing of it": ok(length(len(DATA)), body=b""),
+    "no last chunk": ok(CHUNKED, body=chunks(DATA)),
+    "half a chunk": ok(CHUNKED, body=chunks(DATA)[:-5000]),
+    "chunks that are none": ok(CHUNKED, body=b"nonsense\r\n" + DATA),
+    "a chunk of a negative size": ok(CHUNKED, body=b"-ffff\r\n" + DATA),
+    "half of the gzip by length": ok(GZIP, length(len(PACKED)), body=PACKED[:-100]),
 }
 
 
@@ -209,6 +227,43 @@ def test_a_video_that_takes_too_long_is_given_up() -> None:
     assert caught.value.code == "source_too_slow"
 
 
+# --- the first bytes only, to see whether a link that was bad is well again
+
+
+def probe(origin: str, first_bytes: int) -> bytes:
+    opened = source(origin).open(origin + TARGET, deadline=time.monotonic() + 30, first_bytes=first_bytes)
+    with opened as stream:
+        assert stream.length is None
+        return b"".join(iter(lambda: stream.read(65_536), b""))
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    [
+        answers(
+            b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-999/300000\r\nContent-Length: 1000\r\n\r\n" + DATA[:1000]
+        ),
+        ok(length(len(DATA))),
+        ok(),
+    ],
+    ids=["range", "range ignored", "range ignored, no length"],
+)
+def test_a_probe_reads_the_first_bytes_and_no_more(treatment: Callable[[Connection], None]) -> None:
+    with SocketServer(treatment) as server:
+        assert probe(server.origin, 1000) == DATA[:1000]
+    assert b"\r\nRange: bytes=0-999\r\n" in server.requests[0]
+
+
+def test_a_probe_of_a_link_that_is_still_bad_says_so() -> None:
+    for answer, code in (
+        (b"HTTP/1.1 403 Expired\r\n\r\n", "source_refused"),
+        (b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-9/1000001\r\nContent-Length: 10\r\n\r\n0123456789", "too_large"),
+    ):
+        with SocketServer(answers(answer)) as server, pytest.raises(BadSourceError) as caught:
+            probe(server.origin, 10)
+        assert caught.value.code == code
+
+
 # --- redirects
 
 
@@ -222,6 +277,36 @@ def test_a_redirect_is_followed(status: int, location: str) -> None:
     with SocketServer(redirect(location, status), ok(length(len(DATA)))) as server:
         assert fetch(server.origin) == DATA
     assert server.requests[1].startswith(b"GET /other?sig=a%2Bb HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/v/my video.mp4 ", "/v/my%20video.mp4"),
+        ("my video.mp4?a=b c|d", "/my%20video.mp4?a=b%20c%7Cd"),
+        ("/v/视频à….mp4", "/v/%E8%A7%86%E9%A2%91%C3%A0%E2%80%A6.mp4"),
+        ("{origin}/v/狐.mp4", "/v/%E7%8B%90.mp4"),
+    ],
+)
+def test_a_redirect_that_needs_escaping_is_followed(location: str, asked: str) -> None:
+    """Browsers and curl follow it."""
+
+    def leads_on(connection: Connection) -> None:
+        redirect(location.replace("{origin}", server.origin))(connection)
+
+    with SocketServer(leads_on, ok(length(len(DATA)))) as server:
+        assert fetch(server.origin) == DATA
+    assert server.requests[1].startswith(f"GET {asked} HTTP/1.1\r\n".encode())
+
+
+def test_a_redirect_with_a_body_without_end_is_followed_at_once() -> None:
+    def floods(connection: Connection) -> None:
+        answers(b"HTTP/1.1 302 Go\r\nLocation: /other\r\n\r\n")(connection)
+        while True:
+            connection.send(b"x" * 65536)
+
+    with SocketServer(floods, ok(length(len(DATA)))) as server:
+        assert fetch(server.origin) == DATA
 
 
 def test_three_redirects_are_followed_and_a_fourth_is_not() -> None:

@@ -1,5 +1,6 @@
 """The clients as the functions get them."""
 
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -63,3 +64,21 @@ def test_a_client_that_is_seldom_needed_costs_nothing_until_it_is_called() -> No
     assert aws.client.cache_info().currsize == 0
 
     assert seldom.meta is aws.client("sqs").meta
+
+
+@pytest.mark.usefixtures("region")
+def test_threads_that_ask_at_once_share_one_client() -> None:
+    """Up to seven images are looked at side by side, and a session must not be used by two threads at once."""
+    begin, made = threading.Barrier(7), []
+
+    def ask() -> None:
+        begin.wait(30)
+        made.append(aws.client("s3"))
+
+    threads = [threading.Thread(target=ask) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 7
+    assert all(one is made[0] for one in made)

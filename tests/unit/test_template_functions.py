@@ -12,7 +12,7 @@ from vidu_relay.adapters.client_webhook import TOTAL_SECONDS
 from vidu_relay.adapters.webhook_origins import FIRST_BLOCK_MS, LONGEST_BLOCK_MS, PROBE_MS, REST_FACTOR, SLOW_MS
 from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds, waiting_seconds
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
-from vidu_relay.outbound.provider_calls import CONNECT_SECONDS, CREATE_SECONDS
+from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
@@ -100,7 +100,7 @@ def test_submitting_ends_before_anybody_calls_it_over() -> None:
 
 
 def test_looking_at_images_and_the_create_call_fit_into_a_submission() -> None:
-    assert properties("SubmitTask")["Timeout"] - 2 > ALL_IMAGES_SECONDS + CONNECT_SECONDS + CREATE_SECONDS
+    assert properties("SubmitTask")["Timeout"] - 2 > ALL_IMAGES_SECONDS + create_seconds(0)
 
 
 def test_no_delivery_runs_beside_its_own_repetition() -> None:

@@ -180,8 +180,8 @@ def test_our_event_source_is_written_in_one_module() -> None:
     found = {name_of(path) for path in (*PACKAGE, *HANDLERS) if SOURCE in texts(TREES[path])}
 
     # the same word as User-Agent is a name, not a source
-    agents = {f"layers/shared/vidu_relay/{name}.py" for name in ("outbound/guarded_get", "adapters/client_webhook")}
-    assert found - agents == {"layers/shared/vidu_relay/adapters/event_bus.py"}
+    agent = "layers/shared/vidu_relay/outbound/exchange.py"
+    assert found - {agent} == {"layers/shared/vidu_relay/adapters/event_bus.py"}
 
 
 def test_prefixes_of_keys_are_the_ones_granted_and_expired() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -27,6 +28,11 @@ _S3 = Config(
 _UPLOADS = _S3.merge(Config(connect_timeout=20, read_timeout=60, retries={"total_max_attempts": 1}, tcp_keepalive=True))
 
 
+_making = threading.Lock()
+"""One thread at a time makes a client: a session is not thread-safe, and `cache` lets all threads in that come early.
+A client that is made may be used by many."""
+
+
 @cache
 def _session() -> boto3.Session:
     return boto3.Session()
@@ -35,15 +41,22 @@ def _session() -> boto3.Session:
 @cache
 def client(service: str) -> Any:
     """The client of a service, made when it is first asked for and kept."""
+    with _making:
+        return _client(_session(), service)
+
+
+@cache
+def _client(session: boto3.Session, service: str) -> Any:
     config = _CALLS.merge(_S3) if service == "s3" else _CALLS
-    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+    return session.client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
 
 
 @cache
 def single_try_client(service: str) -> Any:
     """The client of a service for calls that must not be sent again: botocore never repeats one."""
     config = _CALLS.merge(Config(retries={"total_max_attempts": 1}))
-    return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
+    with _making:
+        return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
 
 
 @cache

@@ -293,6 +293,27 @@ def test_a_data_uri_in_other_letters_is_told_how_to_write_it(image: str) -> None
     assert "must begin with data:image/png;base64," in fault.msg
 
 
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ("data:image/png;base64,YWJj\r\nYWJj", "line breaks"),
+        ("data:image/png;base64, YWJj", "blanks"),
+        ("data:image/png;base64,YW_-", "URL-safe alphabet"),
+        ("data:image/png;base64,YWJ", "padding is missing"),
+        ("data:image/png;base64,YW%2B", "percent-encoded"),
+        ("data:image/png;base64,YW*j", "character '*'"),
+        ("data:image/png;base64,Y===", "is cut"),
+        ("data:image/png;charset=utf-8;base64,YWJj", "leave out the parameter charset=utf-8"),
+        ("data:image/PNG;base64,YWJj", "small letters"),
+        ("iVBORw0KGgoAAAANSUhEUgAA", "put data:image/png;base64,"),
+        ("/9j/4AAQSkZJRgABAQAAAQABAAD", "put data:image/png;base64,"),
+    ],
+)
+def test_a_data_uri_that_is_refused_is_told_what_is_wrong(image: str, reason: str) -> None:
+    (fault,) = refusal(images=[image]).faults
+    assert reason in fault.msg
+
+
 # --- rules between parameters, and the provider's codes
 
 

@@ -183,7 +183,11 @@ def _judge_billing(world: World, tasks: Mapping[str, list[Row]]) -> None:
 
 def _judge_writes(tasks: Mapping[str, list[Row]]) -> None:
     for task_id, rows in tasks.items():
-        _hold(rows[0].version == rows[0].first and rows[0].revision == 1, Promise.ONE_WRITE, f"{task_id} begins in the middle")
+        _hold(
+            rows[0].version == rows[0].first and rows[0].revision == 1,
+            Promise.ONE_WRITE,
+            f"{task_id} begins in the middle",
+        )
         for before, after in pairwise(rows):
             change = f"{task_id}: {before.status} {before.revision} → {after.status} {after.revision}"
             _hold(after.revision == before.revision + 1, Promise.ONE_WRITE, f"{change}: the revision")

@@ -1,6 +1,7 @@
 """What is looked at before anything is paid for: every rule with the value just inside and just outside."""
 
 import json
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ class Web(ImageSource):
 
     @override
     def read_head(
-        self, url: str, most: int, enough: Callable[[bytes, int | None], bool], *, deadline: float
+        self, url: str, most: int, enough: Callable[[bytes, int | None], bool], *, deadline: float, start: int = 0
     ) -> ImageHead:
         self.opened.append(url)
         there = self.images[url]
@@ -41,9 +42,9 @@ class Web(ImageSource):
             raise there
         content = there() if callable(there) else there
         for block in range(16_384, most, 16_384):
-            if enough(content[:block], len(content)):
+            if enough(content[start : start + block], len(content)):
                 break
-        return ImageHead(content[:most], self.sizes.get(url, len(content)))
+        return ImageHead(content[start : start + most], self.sizes.get(url, len(content)))
 
 
 def look(world: World, *images: str, web: ImageSource | None = None, **fields: Any) -> CheckedImages:
@@ -105,11 +106,53 @@ def test_unusable_image_is_refused_in_all_three_forms(world: World, name: str) -
     assert found == dict.fromkeys(("images.0", "images.1", "images.2"), code)
 
 
-def test_dimensions_must_stand_in_the_first_mebibyte(world: World) -> None:
-    content, web = jpeg(metadata=MIB), Web()
+@pytest.mark.parametrize("metadata", [MIB, 1_200_000, 3 * MIB, 7 * MIB])
+def test_picture_behind_megabytes_of_metadata_is_found(world: World, metadata: int) -> None:
+    """Phones' portrait mode (extended XMP) and content credentials do this; Pillow and FFmpeg open such files."""
+    content, web = jpeg(512, 128, metadata=metadata), Web()
+    web.images["https://a.example/x.jpg"] = content
+    look(world, put(world, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
+    assert len(web.opened) <= module.MAX_READS
+    small = jpeg(100, 100, metadata=metadata)
+    assert faults(world, put(world, f"uploads/{TENANT}/x.jpg", small)) == {"images.0": "image_too_small"}
+
+
+def test_metadata_without_end_is_given_up_after_eight_reads(world: World) -> None:
+    content, web = jpeg(metadata=9 * MIB), Web()
     web.images["https://a.example/x.jpg"] = content
     found = faults(world, put(world, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
     assert found == dict.fromkeys(("images.0", "images.1"), "image_unreadable")
+    assert len(web.opened) == module.MAX_READS
+
+
+def test_segments_that_lead_out_of_the_file_are_not_followed(world: World) -> None:
+    web = Web()
+    web.images["https://a.example/x.jpg"] = b"\xff\xd8\xff\xe1\xff\xff" + bytes(1000)
+    assert faults(world, "https://a.example/x.jpg", web=web) == {"images.0": "image_unreadable"}
+    assert len(web.opened) == 1
+
+
+DNL = (
+    b"\xff\xd8" + b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 0, 200, 1) + b"\x01\x11\x00" + b"\xff\xda\0\2" + bytes(50)
+)
+CGBI = png()[:8] + struct.pack(">I", 4) + b"CgBI" + bytes(8) + png()[8:]
+REASONS = {
+    "CgBI": (CGBI, "iOS"),
+    "DNL": (DNL, "DNL"),
+    "cut behind its first bytes": (jpeg()[:3], "ends after 3 bytes"),
+    "png that is cut": (png()[:20], "ends after 20 bytes"),
+    "jpeg without a picture": (b"\xff\xd8\xff\xd9" + bytes(20), "without a picture"),
+    "page": (b"\xef\xbb\xbf\r\n<!DOCTYPE html>\n<html><title>x</title>", "web page"),
+    "page without a type": (b"<HTML lang=en>" + bytes(20), "web page"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_refusal_gives_the_true_reason(world: World, name: str) -> None:
+    content, reason = REASONS[name]
+    with pytest.raises(InvalidRequestError) as caught:
+        look(world, put(world, f"uploads/{TENANT}/x.png", content))
+    assert reason in caught.value.faults[0].msg
 
 
 @pytest.mark.parametrize("door", ["s3", "url"])

@@ -27,7 +27,7 @@ class ClientWebhook:
 
         Raises `NotificationFailedError` for every other outcome.
         """
-        headers = {"Content-Type": "application/json", "User-Agent": "vidu-relay", **headers}
+        headers = {"Content-Type": "application/json", **headers}
         try:
             answer = self._send(url, body, headers)
         except PostFailedError as error:

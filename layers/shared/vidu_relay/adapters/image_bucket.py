@@ -32,14 +32,18 @@ class ImageBucket:
         self._client = client
         self.inbox = inbox
 
-    def read_head(self, image: S3Object, most: int, enough: Callable[[bytes, int | None], bool]) -> ImageHead:
-        """The first bytes of an object, at most `most`, read until they are `enough` (given also the whole's size).
+    def read_head(
+        self, image: S3Object, most: int, enough: Callable[[bytes, int | None], bool], *, start: int = 0
+    ) -> ImageHead:
+        """Bytes of an object from `start` on, at most `most`, until they are `enough` (given also the whole's size).
 
         Raises `BadImageError` (`image_not_found`, the same for an object that is not there and one we may not read),
         `ClientError` or `BotoCoreError` when S3 is in trouble.
         """
         try:
-            reply = self._client.get_object(Bucket=image.bucket, Key=image.key, Range=f"bytes=0-{most - 1}")
+            reply = self._client.get_object(
+                Bucket=image.bucket, Key=image.key, Range=f"bytes={start}-{start + most - 1}"
+            )
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in MISSING:

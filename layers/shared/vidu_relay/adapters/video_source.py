@@ -3,118 +3,89 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vidu_relay.domain.errors import BadSourceError, DeliveryInterruptedError
+from vidu_relay.domain.errors import BadSourceError, DeliveryError, DeliveryInterruptedError
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_get import BadLinkError, UnreachableError, guarded_get
+from vidu_relay.outbound.incoming import READ_ERRORS, BadCodingError, Incoming
 
 __all__ = ["VideoSource", "VideoStream"]
 
 SOCKET_SECONDS = 15
-"""No byte for this long and the source counts as stalled."""
-
-RECORD_BYTES = 16 * 1024
-"""What TLS hands out at a time at most."""
+"""A source that sends no byte for this long counts as stalled. Twice as long may pass until its headers are there."""
 
 MAX_BLOCK_SECONDS = 2.0
 """A slow source's bytes are passed on at least this often: S3 ends uploads that stand still."""
 
+_RANGE = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
+
 
 class VideoStream:
-    """A video being read. `length` is in bytes, or None where the source does not say."""
+    """A video being read. `length` is in bytes, or None where the source does not say.
 
-    def __init__(self, response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> None:
-        self._response = response
+    With `first_bytes` it ends after so many bytes, and `length` is None.
+    """
+
+    def __init__(self, reply: Incoming, max_bytes: int, deadline: float, first_bytes: int | None = None) -> None:
+        self._reply = reply
         self._deadline = deadline
         self._max_bytes = max_bytes
+        self._first_bytes = first_bytes
         self._count = 0
         self._buffer = bytearray()
-        self._plain_left = response.length
-        encoding = (response.getheader("Content-Encoding") or "identity").strip().lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise BadSourceError("source_encoding", f"The video is served with Content-Encoding {encoding[:40]}.")
-        # we ask for identity; a server that compresses all the same must not end up as a broken file
-        self._inflate = None if encoding == "identity" else zlib.decompressobj(wbits=31)
-        self.length = response.length if self._inflate is None else None
-        if self.length is not None and self.length > max_bytes:
-            raise BadSourceError("too_large", f"The video has {self.length} bytes, more than MaxVideoBytes.")
+        # identity was asked for; a server that compresses all the same must not end up as a broken file
+        try:
+            self._decoded = reply.decoded(self._read_plain)
+        except BadCodingError as error:
+            raise BadSourceError("source_encoding", f"The video is served with {error}.") from error
+        size = _whole_size(reply)
+        if size is not None and size > max_bytes:
+            raise BadSourceError("too_large", f"The video has {size} bytes, more than MaxVideoBytes.")
+        self.length = reply.length if self._decoded == self._read_plain and first_bytes is None else None
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size` and at least one; empty at the proven end of the video.
 
-        Raises `BadSourceError` (`truncated`, `too_large`) or `DeliveryInterruptedError`.
+        Raises `BadSourceError` (`too_large`, `truncated`, `source_encoding`) or, where another try may get all of it,
+        `DeliveryInterruptedError`.
         """
-        block = self._read_plain(size) if self._inflate is None else self._read_inflated(size)
+        if self._first_bytes is not None:
+            size = min(size, self._first_bytes - self._count)
+        try:
+            block = self._decoded(size) if size else b""
+        except READ_ERRORS as error:
+            raise self._broken(error) from error
         self._count += len(block)
         if self._count > self._max_bytes:
             raise BadSourceError("too_large", "The video has more bytes than MaxVideoBytes.")
-        if not block and self.length is not None and self._count != self.length:
-            raise BadSourceError("truncated", f"The video ended after {self._count} of {self.length} bytes.")
         return block
 
     def _read_plain(self, size: int) -> bytes:
-        try:
-            return self._read_some(size)
-        except http.client.IncompleteRead as error:
-            raise BadSourceError("truncated", "The video broke off.") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise DeliveryInterruptedError(
-                "source_interrupted", f"The video broke off: {type(error).__name__}."
-            ) from error
-
-    def _read_some(self, size: int) -> bytes:
-        """`size` bytes, or fewer from a slow source; empty at the end."""
+        """`size` bytes as they are sent, or fewer from a slow source; empty at the end."""
         if len(self._buffer) != size:
             self._buffer = bytearray(size)
         view, at, now = memoryview(self._buffer), 0, time.monotonic()
         enough = now + MAX_BLOCK_SECONDS
-        while at < size and now <= enough:
-            if now > self._deadline:
-                raise DeliveryInterruptedError("source_too_slow", "The video did not arrive in the function's time.")
-            got = self._read_once(view[at:])
-            if not got:
-                break
+        while at < size and now <= enough and (got := self._reply.read_some(view[at:])):
             at += got
             now = time.monotonic()
         return bytes(view[:at])
 
-    def _read_once(self, view: memoryview) -> int:
-        """One read of the socket at most, so that a source that drips cannot outlast the deadline."""
-        response = self._response
-        if response.chunked:
-            size = min(len(view), RECORD_BYTES)
-            part = response.read1(size)
-            if len(part) > size:  # what `http.client` makes of a chunk of a negative size
-                raise http.client.IncompleteRead(part)
-            view[: len(part)] = part
-            return len(part)
-        if response.isclosed():  # http.client does so where there is no body
-            return 0
-        if self._plain_left is None:
-            return response.fp.readinto1(view)
-        # past `HTTPResponse`, whose `read1` makes an object for each TLS record: a third of the CPU that reading takes
-        got = response.fp.readinto1(view[: self._plain_left])
-        self._plain_left -= got
-        return got
-
-    def _read_inflated(self, size: int) -> bytes:
-        inflate = self._inflate
-        assert inflate is not None  # noqa: S101 - narrows the type; the caller has looked
-        while not inflate.eof:
-            source = inflate.unconsumed_tail or self._read_plain(size)
-            if not source:
-                raise BadSourceError("truncated", "The compressed video ends before its end.")
-            try:
-                block = inflate.decompress(source, size)
-            except zlib.error as error:
-                raise BadSourceError("source_encoding", "The video is not the gzip it claims to be.") from error
-            if block:
-                return block
-        return b""
+    def _broken(self, error: BaseException) -> DeliveryError:
+        if isinstance(error, EOFError):
+            return BadSourceError("truncated", "The compressed video ends before its end.")
+        if isinstance(error, zlib.error):
+            return BadSourceError("source_encoding", "The video is not the gzip that it claims to be.")
+        if isinstance(error, TimeoutError) and time.monotonic() >= self._deadline:
+            return DeliveryInterruptedError("source_too_slow", "The video did not arrive in the function's time.")
+        # also an end before the length: a proxy that restarts ends its connections like this
+        how = "ended early" if isinstance(error, http.client.IncompleteRead) else type(error).__name__
+        return DeliveryInterruptedError("source_interrupted", f"The video broke off: {how}.")
 
 
 class VideoSource:
@@ -125,25 +96,56 @@ class VideoSource:
         self._max_bytes = max_bytes
 
     @contextmanager
-    def open(self, url: str, *, deadline: float) -> Iterator[VideoStream]:
+    def open(self, url: str, *, deadline: float, first_bytes: int | None = None) -> Iterator[VideoStream]:
         """GET a video, over at most three redirects, each one checked. `deadline` is on the monotonic clock.
 
+        With `first_bytes` only so many are asked for and read: enough to see whether a link that was bad is well again.
+
         Raises `BadSourceError` if the link is refused or answers with a client error, `DeliveryInterruptedError` if
-        the source cannot be reached or says it is unwell.
+        the source cannot be reached or reports trouble of its own.
         """
         try:
-            with guarded_get(self._guard, url, what="video link", socket_seconds=SOCKET_SECONDS) as response:
-                _check_status(response.status)
-                yield VideoStream(response, self._max_bytes, deadline)
+            with guarded_get(
+                self._guard,
+                url,
+                what="video link",
+                deadline=deadline,
+                open_seconds=2 * SOCKET_SECONDS,
+                read_stall_seconds=SOCKET_SECONDS,
+                headers={} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"},
+            ) as reply:
+                _check_status(reply, part=first_bytes is not None)
+                yield VideoStream(reply, self._max_bytes, deadline, first_bytes)
         except BadLinkError as error:
             raise BadSourceError(error.code, error.message) from error
         except UnreachableError as error:
-            raise DeliveryInterruptedError("source_unreachable", str(error)) from error
+            late = time.monotonic() >= deadline
+            raise DeliveryInterruptedError("source_too_slow" if late else "source_unreachable", str(error)) from error
 
 
-def _check_status(status: int) -> None:
-    if status == 200:
+def _check_status(reply: Incoming, *, part: bool) -> None:
+    """203 is a 200 that a proxy has changed something of; a 206 is taken if it is what was asked for."""
+    status = reply.status
+    if status in (200, 203) or (status == 206 and _fits(reply, part=part)):
         return
     if 300 <= status < 500 and status not in (408, 425, 429):
         raise BadSourceError("source_refused", f"The video link answers HTTP {status}.")
     raise DeliveryInterruptedError("source_unwell", f"The video link answers HTTP {status}.")
+
+
+def _fits(reply: Incoming, *, part: bool) -> bool:
+    sent = _content_range(reply)
+    if sent is None:
+        return False
+    count, size = int(sent[1]) + 1, int(sent[2])
+    return (part or count == size) and reply.length in (None, count)
+
+
+def _content_range(reply: Incoming) -> re.Match[str] | None:
+    return _RANGE.fullmatch((reply.getheader("Content-Range") or "").strip().lower())
+
+
+def _whole_size(reply: Incoming) -> int | None:
+    """How many bytes the whole video has as it is sent, where the source says so."""
+    sent = _content_range(reply) if reply.status == 206 else None
+    return int(sent[2]) if sent else reply.length

@@ -6,8 +6,6 @@ limit says so.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 import unicodedata
@@ -19,7 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.image_reference import S3_SCHEME, is_data_uri, name_data_uri, read_s3_uri, with_images
+from vidu_relay.domain.image_reference import (
+    S3_SCHEME,
+    check_data_uri,
+    is_bare_base64,
+    is_data_uri,
+    name_data_uri,
+    read_s3_uri,
+    with_images,
+)
 from vidu_relay.domain.request_form import form_faults, read_json
 
 __all__ = [
@@ -50,7 +56,6 @@ CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
 CODE_IMAGES_OR_SUBJECTS = "008017002"
 CODE_IMAGES_COUNT = "008017003"
 
-_DATA_URI = re.compile(r"data:image/(?:png|jpeg|jpg|webp);base64,(?=.)")
 _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
 """Not behind a Latin letter or a digit: that is an address of e-mail. Other scripts set no space before it."""
 
@@ -71,17 +76,17 @@ def _url(value: str) -> str:
 def _image(value: str) -> str:
     if value.startswith(S3_SCHEME):
         return _s3_uri(value)
+    if is_bare_base64(value):
+        raise PydanticCustomError(
+            "image_data_uri", "is bare base 64: put data:image/png;base64, (or jpeg, webp) before it"
+        )
     if not is_data_uri(value):
         return _url(value)
-    match = _DATA_URI.match(value)
-    if not match:
-        raise PydanticCustomError(
-            "image_data_uri", "a data URI must begin with data:image/png;base64, (or jpeg, jpg, webp) and hold data"
-        )
     try:
-        base64.b64decode(value[match.end() :], validate=True)
-    except (binascii.Error, ValueError) as fault:
-        raise PydanticCustomError("image_base64", "the data URI does not hold valid base 64") from fault
+        check_data_uri(value)
+    except ValueError as fault:
+        code = "image_base64" if "valid base 64" in str(fault) else "image_data_uri"
+        raise PydanticCustomError(code, "{reason}", {"reason": str(fault)}) from fault
     return value
 
 

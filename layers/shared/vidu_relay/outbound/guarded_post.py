@@ -1,20 +1,20 @@
-"""POST to a URL on someone else's word: behind the address guard, once, and over in a time that nobody can stretch."""
+"""POST to a URL that a client named: once, behind the address guard, within a time that no server can stretch."""
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
-from vidu_relay.outbound.guarded_get import end_at
+from vidu_relay.outbound.exchange import Call, CertificateError, ExchangeError, NotConnectedError, open_reply
+from vidu_relay.outbound.incoming import READ_ERRORS, Incoming
 from vidu_relay.outbound.reply_fields import retry_after_seconds
 
 __all__ = ["MAX_ANSWER_BYTES", "PostAnswer", "PostFailedError", "guarded_post"]
 
-CONNECT_SECONDS = 3.05
+CONNECT_SECONDS = 3
 MAX_ANSWER_BYTES = 64 * 1024
 _BLOCK = 16 * 1024
 
@@ -22,7 +22,7 @@ _BLOCK = 16 * 1024
 class PostFailedError(Exception):
     """There was no whole answer. `code` is stable for programs; no message repeats anything of the URL.
 
-    `slow` says that the host was waited for in vain, or could not be reached: others need not wait for it too.
+    `slow` says that the time-out ended the call or the host could not be reached: others need not wait for it too.
     """
 
     def __init__(self, code: str, message: str, *, slow: bool = False) -> None:
@@ -45,65 +45,39 @@ def guarded_post(
 ) -> PostAnswer:
     """Send once on a connection of its own and read the answer to its end, all within `total_seconds`.
 
-    Connecting, TLS included, may take 3 seconds. No redirect is followed, no proxy, cookie or content encoding used.
-    The answer's body counts for nothing, but it must end, within `MAX_ANSWER_BYTES`.
+    Connecting, name look-up and TLS included, may take 3 seconds. No redirect is followed, no proxy, cookie or content
+    coding used. The answer's body counts for nothing, but it must end, within `MAX_ANSWER_BYTES`.
 
     Raises `PostFailedError`: `address_refused`, `unreachable`, `certificate`, `timeout`, `answer_broken`,
     `answer_too_large`.
     """
     until = time.monotonic() + total_seconds
     try:
-        target = guard.check(url)
+        target = guard.read(url)
+        call = Call("POST", target, partial(guard.addresses, target), until, CONNECT_SECONDS)
+        with open_reply(call, {**headers, "Connection": "close"}, body) as reply:
+            try:
+                _read_to_the_end(reply)
+            except READ_ERRORS as error:
+                raise call.error(error) from error
+            return PostAnswer(reply.status, retry_after_seconds(reply.getheader("Retry-After")))
     except RefusedAddressError as error:
         raise PostFailedError("address_refused", f"The address is not called: {error}.") from error
-    except OSError as error:
-        raise PostFailedError("unreachable", f"The host is not reached: {error}.", slow=True) from error
-    left = until - time.monotonic()
-    if left <= 0:
-        raise _timeout(total_seconds)
-    connection = target.connect(min(CONNECT_SECONDS, left))
-    try:
-        connection.connect()
-    except ssl.SSLCertVerificationError as error:
-        connection.close()
+    except CertificateError as error:
         raise PostFailedError("certificate", "The host has no valid certificate.", slow=True) from error
-    except OSError as error:
-        connection.close()
-        raise PostFailedError("unreachable", f"The host is not reached: {type(error).__name__}.", slow=True) from error
-    sock = connection.sock
-    sock.settimeout(max(0.001, until - time.monotonic()))
-    end = end_at(until, sock)  # what drips never meets a socket's time-out: at the end of the time the socket is shut
-    try:
-        connection.putrequest("POST", target.request_target, skip_accept_encoding=True)
-        for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        with connection.getresponse() as response:  # an answer that closes owns the socket: closed by itself
-            answer = PostAnswer(response.status, retry_after_seconds(response.getheader("Retry-After")))
-            _read_to_the_end(response)
-    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: chunks of a negative size
-        if time.monotonic() >= until or isinstance(error, TimeoutError):
-            raise _timeout(total_seconds) from error
-        raise PostFailedError(
-            "answer_broken", f"The host broke off, or answered what is no HTTP: {type(error).__name__}."
-        ) from error
-    finally:
-        end.cancel()
-        connection.close()
-    if time.monotonic() >= until:  # what was taken for the end of the answer may have been the end of the time
-        raise _timeout(total_seconds)
-    return answer
+    except NotConnectedError as error:
+        raise PostFailedError("unreachable", f"The host is not reached: {error}.", slow=True) from error
+    except ExchangeError as error:
+        if error.timed_out:
+            raise PostFailedError(
+                "timeout", f"The host took longer than {total_seconds:g} seconds.", slow=True
+            ) from error
+        raise PostFailedError("answer_broken", f"The host broke off, or sent what is no HTTP: {error}.") from error
 
 
-def _read_to_the_end(response: http.client.HTTPResponse) -> None:
+def _read_to_the_end(reply: Incoming) -> None:
     read = 0
-    while block := response.read(_BLOCK):
+    while block := reply.read_block(_BLOCK):
         read += len(block)
         if read > MAX_ANSWER_BYTES:
             raise PostFailedError("answer_too_large", f"The host's answer has more than {MAX_ANSWER_BYTES} bytes.")
-    if response.length:  # a read of so many bytes does not say that the end came too soon
-        raise http.client.IncompleteRead(b"", response.length)
-
-
-def _timeout(total_seconds: float) -> PostFailedError:
-    return PostFailedError("timeout", f"The host took longer than {total_seconds:g} seconds.", slow=True)

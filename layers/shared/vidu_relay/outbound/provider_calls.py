@@ -17,11 +17,12 @@ from vidu_relay.domain.errors import (
 from vidu_relay.outbound.exchange import ExchangeError, NotSentError, Reply, Session, exchange
 from vidu_relay.outbound.reply_fields import clock_offset_ms, json_object
 
-__all__ = ["ProviderCalls", "Reading"]
+__all__ = ["ProviderCalls", "Reading", "create_seconds"]
 
-CONNECT_SECONDS = 3.05
-CREATE_SECONDS = 15
-READ_SECONDS = 8
+CREATE_SECONDS = 18
+BYTES_PER_SECOND = 1_000_000
+"""The slowest upload that a create call with a large body has time for."""
+READ_SECONDS = 10
 QUICK_SECONDS = 2.0
 """A read that fails sooner than this broke on a stale connection, not on a slow provider."""
 
@@ -34,6 +35,11 @@ class Reading:
     clock_offset_ms: int | None
 
 
+def create_seconds(body_bytes: int) -> float:
+    """How long a create call with a body of this size may take: DNS, connecting, sending and the reply together."""
+    return CREATE_SECONDS + body_bytes / BYTES_PER_SECOND
+
+
 class ProviderCalls:
     """Calls under one base address. `authorization` gives the header at each call, so that a key can be rotated."""
 
@@ -43,12 +49,13 @@ class ProviderCalls:
         self._session = Session()
 
     def create(self, path: str, body: Mapping[str, Any]) -> Reply:
-        """POST once, on a fresh connection, within `CONNECT_SECONDS` and `CREATE_SECONDS` for the reply.
+        """POST once, on a fresh connection, within `create_seconds` of the body.
 
-        Raises `NotCreatedError` if no byte of it was sent, else `CreateAmbiguousError`.
+        Raises `NotCreatedError` if the request was not sent to its last byte, else `CreateAmbiguousError`.
         """
+        content = _json(body)
         try:
-            return self._post(path, body, CREATE_SECONDS)
+            return self._post(path, content, create_seconds(len(content)))
         except NotSentError as error:
             raise NotCreatedError(str(error)) from error
         except ExchangeError as error:
@@ -60,7 +67,7 @@ class ProviderCalls:
         Raises `ProviderUnavailableError`: it may have had its effect all the same.
         """
         try:
-            return self._post(path, body, READ_SECONDS)
+            return self._post(path, _json(body), READ_SECONDS)
         except ExchangeError as error:
             raise ProviderUnavailableError(str(error)) from error
 
@@ -93,20 +100,22 @@ class ProviderCalls:
             "GET",
             self._base + path,
             headers=self._headers(),
-            connect_seconds=CONNECT_SECONDS,
-            reply_seconds=READ_SECONDS,
+            seconds=READ_SECONDS,
             session=session,
         )
 
-    def _post(self, path: str, body: Mapping[str, Any], reply_seconds: float) -> Reply:
+    def _post(self, path: str, body: bytes, seconds: float) -> Reply:
         return exchange(
             "POST",
             self._base + path,
             headers={**self._headers(), "Content-Type": "application/json", "Connection": "close"},
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"),
-            connect_seconds=CONNECT_SECONDS,
-            reply_seconds=reply_seconds,
+            body=body,
+            seconds=seconds,
         )
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": self._authorization(), "Accept": "application/json"}
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

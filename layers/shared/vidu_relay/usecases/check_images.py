@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from vidu_relay.adapters.image_bucket import ImageBucket, image_not_found
@@ -23,8 +24,11 @@ from vidu_relay.domain.image_reference import (
     S3Object,
     content_type_of,
     each_image,
+    is_web_page,
+    jpeg_continues_at,
     read_data_uri,
     read_s3_uri,
+    unreadable_because,
 )
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
@@ -37,9 +41,13 @@ MIN_IMAGE_PIXELS = 128
 MAX_IMAGE_RATIO = 4
 """The page: "aspect ratio less than 1:4 or 4:1", read as within the two, both included."""
 MAX_HEAD_BYTES = 1024 * 1024
-"""Dimensions that come later are not found: nothing but a JPEG with that much metadata before its picture does that."""
+"""Of one read. The size of a picture stands in the first one, but for JPEGs: a phone's may have megabytes of metadata
+before it."""
+MAX_READS = 8
+"""Of one image, each where the segments of a JPEG lead to."""
 ALL_IMAGES_SECONDS = 8.0
 CALLBACK_URL = "callback_url"
+_SOI = b"\xff\xd8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class CheckedImages:
 
 
 def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> CheckedImages:
-    """Look at all images of a request at once, for 8 seconds at most, reading the first MiB of each at most.
+    """Look at all images of a request at once, for 8 seconds at most, with up to 8 reads of a MiB for each.
 
     Raises `InvalidRequestError` (`invalid_image`) with one fault for each image that cannot be used,
     (`invalid_callback_url`) for a callback address that would not be called, or (`off_peak_too_large`) where an
@@ -122,15 +130,40 @@ def _look(image: str, allowed: frozenset[str], tenant_id: str, check: ImageCheck
             there = read_s3_uri(image)
             if not _may_use(there, allowed, tenant_id, check.bucket.inbox):
                 raise image_not_found()
-            head = check.bucket.read_head(there, MAX_HEAD_BYTES, _enough())
+            head = _read(partial(check.bucket.read_head, there), deadline)
         elif check.source:
-            head = check.source.read_head(image, MAX_HEAD_BYTES, _enough(), deadline=deadline)
+            head = _read(partial(check.source.read_head, image, deadline=deadline), deadline)
         else:
             return None
         _check_head(head)
         return head
 
     return look
+
+
+def _read(read_head: Callable[..., ImageHead], deadline: float) -> ImageHead:
+    """The first bytes of an image, and of a JPEG with much metadata its picture's in their place.
+
+    Such a JPEG is read on where its segments lead to. What is found there is put behind the two bytes that begin a
+    JPEG, so that it reads like one without that metadata. Raises `BadImageError`.
+    """
+    first = head = read_head(MAX_HEAD_BYTES, _enough())
+    base, reads = 0, 1  # where in the file the first byte of `head` would stand
+    while first.size and first.size <= MAX_IMAGE_BYTES and content_type_of(first.data) == "image/jpeg":
+        further = jpeg_continues_at(head.data)
+        at_end = base + max(further or 0, len(head.data)) >= first.size
+        if further is None or at_end or _dimensions(head.data):
+            break
+        if reads == MAX_READS or time.monotonic() >= deadline:
+            raise BadImageError("image_unreadable", "has too much metadata before its picture: save it without")
+        part = read_head(MAX_HEAD_BYTES, _enough(_SOI), start=base + further)
+        if part.version_id != first.version_id or not part.data:
+            raise BadImageError("image_unreachable", "changed while it was read: try again")
+        if not part.data.startswith(b"\xff"):
+            raise BadImageError("image_unreadable", "is a JPEG whose segments lead nowhere: save it anew")
+        head = ImageHead(_SOI + part.data, first.size, first.version_id)
+        base, reads = base + further - len(_SOI), reads + 1
+    return head
 
 
 class _BadCallbackUrlError(BadImageError):
@@ -162,7 +195,7 @@ def _may_use(image: S3Object, allowed: frozenset[str], tenant_id: str, inbox: st
     return image.bucket in allowed
 
 
-def _enough() -> Callable[[bytes, int | None], bool]:
+def _enough(before: bytes = b"") -> Callable[[bytes, int | None], bool]:
     """`_is_enough` for one image as it comes in, asked only when there is twice as much of it as the last time.
 
     Asked at every block, a megabyte in which no picture begins would be searched through dozens of times.
@@ -174,7 +207,7 @@ def _enough() -> Callable[[bytes, int | None], bool]:
         if len(data) < 2 * asked:
             return False
         asked = len(data)
-        return _is_enough(data, size)
+        return _is_enough(before + data, size)
 
     return enough
 
@@ -192,17 +225,15 @@ def _check_head(head: ImageHead) -> None:
     """Raises `BadImageError` unless these are the first bytes of an image that the provider takes."""
     if head.size is not None and head.size > MAX_IMAGE_BYTES:
         raise BadImageError("image_too_large", f"has {head.size} bytes; at most {MAX_IMAGE_BYTES} (50 MB) are taken")
+    if is_web_page(head.data):
+        raise BadImageError("image_format", "is a web page, not an image: give the address of the image itself")
     if content_type_of(head.data) is None:
         raise BadImageError(
             "image_format", "is not a png, jpeg or webp image by its content, whatever its name says: convert it"
         )
     dimensions = _dimensions(head.data)
     if dimensions is None:
-        raise BadImageError(
-            "image_unreadable",
-            f"its width and height do not stand in its first {MAX_HEAD_BYTES} bytes: "
-            "save it anew, without large metadata",
-        )
+        raise BadImageError("image_unreadable", unreadable_because(head))
     if head.size is None:
         raise BadImageError(
             "image_size_unknown",
