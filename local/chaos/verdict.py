@@ -19,7 +19,7 @@ __all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", 
 
 UNCONFIRMED = "submission_unconfirmed"
 TOO_LATE = "deadline_exceeded"
-RELAY_WAITS_SECONDS = 15
+RELAY_WAITS_SECONDS = 18
 """How long the relay waits for the reply to a create call; a slower one is lost."""
 BLIND_SECONDS = 60
 """So long after a create call a fault of AWS's may have kept its outcome from being recorded."""
