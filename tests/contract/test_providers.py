@@ -194,9 +194,9 @@ def test_a_read_that_is_refused_because_the_key_was_rotated_is_repeated_with_the
         keys.append(simulator.api_key)
         return keys[-1] != used
 
-    assert kind(base, lambda: keys[-1], refreshed).read(made.remote_id).remote_id == made.remote_id
+    assert kind(base, lambda: keys[-1], refreshed).read(made).remote_id == made
     with pytest.raises(ProviderUnavailableError):
-        kind(base, lambda: "old-key", lambda _: False).read(made.remote_id)
+        kind(base, lambda: "old-key", lambda _: False).read(made)
 
 
 def test_a_reply_without_an_id_created_nothing_where_the_page_says_so(

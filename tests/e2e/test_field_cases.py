@@ -21,6 +21,7 @@ from local.client import RelayClient
 from local.stack import LocalStack
 from tests.e2e.attempts import operate, record
 from tests.e2e.field_provider import Case, FieldProvider, Reply
+from tests.e2e.sweeps import make_overdue
 from tests.e2e.tenants import client_of_new_tenant
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import WatchedClient
@@ -386,6 +387,7 @@ def test_disabling_a_tenant_cancels_what_was_not_submitted(
     task_id = guest.submit(request(provider, "refused-for-now"))["task_id"]
     calls = len(provider.creates("refused-for-now"))
     operate(relay, tmp_path, "tenants", "disable", "leaver")
+    make_overdue(relay, task_id)  # the provider wished for an hour
 
     relay.event(lambda event: _is(event, "VideoTaskCanceled", task_id))
     assert record(relay, task_id)["error"]["M"]["code"]["S"] == "tenant_disabled"
@@ -398,13 +400,13 @@ def test_events_come_once_eventbridge_takes_them_again(relay: RelayClient, provi
     switch.order([{"at": "events", "how": "refuse"}], 1)
     try:
         task_id = relay.submit(request(provider, "plain"))["task_id"]
-        relay.wait(task_id, "completed")
+        relay.wait(task_id, "generated")  # the copy is asked for by an event
         wait_until(lambda: len(switch.given()) > 5, "a few refusals")
         assert not relay.new_events(task_id)
     finally:
         switch.end()
 
-    task, found = relay.task(task_id), list[int]()
+    task, found = relay.wait(task_id, "completed"), list[int]()
 
     def complete() -> bool:
         found.extend(event["detail"]["task"]["version"] for event in relay.new_events(task_id))
@@ -413,6 +415,41 @@ def test_events_come_once_eventbridge_takes_them_again(relay: RelayClient, provi
     wait_until(complete, "the last event")
     first = task["version"] - len(task["history"]) + 1
     assert list(dict.fromkeys(found)) == list(range(first, task["version"] + 1)), "each, and in order"
+
+
+def test_a_refusal_of_the_account_that_is_about_one_request_fails_this_one_with_its_reason(
+    relay: RelayClient, provider: FieldProvider
+) -> None:
+    task_id = relay.submit(request(provider, "F9-detail"))["task_id"]
+    assert relay.task(task_id)["status"] in ("accepted", "submitting")
+    relay.wait(relay.submit(request(provider, "plain"))["task_id"], "completed")
+    make_overdue(relay, task_id)  # no test waits for the minute
+
+    task = relay.wait(task_id, "failed", "completed")
+    assert task["error"]["message"] == "User is locked. Reason: balance."
+
+
+def test_while_the_account_has_no_balance_tasks_wait_and_one_call_a_minute_asks(
+    relay: RelayClient, provider: FieldProvider
+) -> None:
+    before = len(provider.creates())
+    provider.balance = False
+    began = time.monotonic()
+    tasks = [relay.submit(request(provider, "plain")) for _ in range(4)]
+    assert [task["status"] for task in tasks] == ["accepted"] * 4
+    time.sleep(max(0.0, began + 45 - time.monotonic()))
+    assert [relay.task(task["task_id"])["status"] for task in tasks] == ["accepted"] * 4
+    assert [seen.status for seen in provider.creates()[before:]] == [402], "a second one only after a minute"
+
+    provider.balance = True
+    wait_until(lambda: len(provider.creates()) > before + 1, "the call that asks again")
+    for task in tasks:
+        with suppress(ClientError):  # it may be submitted, and even done
+            make_overdue(relay, task["task_id"])  # no test waits for one more minute
+        assert relay.wait(task["task_id"], "completed", "failed")["status"] == "completed"
+    calls = provider.creates()[before:]
+    assert [seen.status for seen in calls] == [402, 200, 200, 200, 200]
+    assert calls[1].at - calls[0].at > 55
 
 
 def test_a_key_that_was_rotated_is_picked_up_by_creates_and_reads(
@@ -424,38 +461,6 @@ def test_a_key_that_was_rotated_is_picked_up_by_creates_and_reads(
 
     task = relay.wait(relay.submit(request(provider, "plain"))["task_id"], "completed", "failed")
     assert task["status"] == "completed", task["error"]
-
-
-def test_a_refusal_of_the_account_that_is_about_one_request_fails_this_one_with_its_reason(
-    relay: RelayClient, provider: FieldProvider
-) -> None:
-    task_id = relay.submit(request(provider, "F9-detail"))["task_id"]
-    assert relay.task(task_id)["status"] in ("accepted", "submitting")
-    relay.wait(relay.submit(request(provider, "plain"))["task_id"], "completed")
-
-    task = relay.wait(task_id, "failed", "completed")
-    assert task["error"]["message"] == "User is locked. Reason: balance."
-
-
-def test_while_the_account_has_no_balance_tasks_wait_and_one_call_a_minute_asks(
-    relay: RelayClient, provider: FieldProvider
-) -> None:
-    _forget_pause(relay)
-    before = len(provider.creates())
-    provider.balance = False
-    began = time.monotonic()
-    tasks = [relay.submit(request(provider, "plain")) for _ in range(4)]
-    time.sleep(max(0.0, began + 45 - time.monotonic()))
-    assert [task["status"] for task in tasks] == ["accepted"] * 4
-    assert [relay.task(task["task_id"])["status"] for task in tasks] == ["accepted"] * 4
-    assert [seen.status for seen in provider.creates()[before:]] == [402], "a second one only after a minute"
-
-    provider.balance = True
-    for task in tasks:
-        assert relay.wait(task["task_id"], "completed", "failed")["status"] == "completed"
-    calls = provider.creates()[before:]
-    assert [seen.status for seen in calls] == [402, 200, 200, 200, 200]
-    assert calls[1].at - calls[0].at > 55
 
 
 def _is(event: Body, kind: str, task_id: str) -> bool:
@@ -470,10 +475,6 @@ def _put_key(relay: RelayClient, key: str) -> None:
     secrets = relay.aws("secretsmanager").list_secrets()["SecretList"]
     (name,) = [secret["Name"] for secret in secrets if "Provider" in secret["Name"]]
     relay.aws("secretsmanager").put_secret_value(SecretId=name, SecretString=json.dumps({"api_key": key}))
-
-
-def _forget_pause(relay: RelayClient) -> None:
-    relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": "pause#gateway"}})
 
 
 def _set_back(relay: RelayClient, task_id: str, milliseconds: int) -> None:
