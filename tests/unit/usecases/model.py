@@ -74,7 +74,7 @@ TOLD_AS = {
     "canceled": "VideoTaskCanceled",
 }
 GIVEN_UP = "VideoTaskNotificationFailed"
-NOTIFIED = frozenset({"processing", "completed", "failed", "expired", "canceled"})
+NOTIFIED = frozenset({"processing", "generated", "completed", "failed", "expired", "canceled"})
 DAY_MS, STEP_MS = 86_400_000, 600_000
 """The clock of a story may move while a function runs."""
 ENDS = frozenset({"completed", "failed", "expired", "canceled"})

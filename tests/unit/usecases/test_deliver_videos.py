@@ -245,9 +245,8 @@ def test_interruption_without_an_end_has_one(quick_world: World) -> None:
 
 def test_delivery_that_never_reports_ends_as_well(quick_world: World) -> None:
     task = generated(quick_world)
-    quick_world.survive = lambda run: (
-        False if "deliver" in str(run.__code__.co_names) else World.survive(quick_world, run)
-    )  # type: ignore[method-assign]
+    survive = quick_world.survive
+    quick_world.survive = lambda run: "deliver" not in run.__code__.co_names and survive(run)  # type: ignore[method-assign,attr-defined]
     quick_world.run()
     ended = quick_world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")

@@ -105,7 +105,7 @@ def test_death_before_the_call_loses_nothing(world: World, effect: str) -> None:
 
 
 def test_repetition_begins_the_call_that_its_first_request_died_before(world: World) -> None:
-    world.effects.gate = lambda name: Fault.DIES_BEFORE if world.effects.names.count("dynamodb.put_item") else None
+    world.effects.gate = lambda _: Fault.DIES_BEFORE if world.effects.names.count("dynamodb.put_item") else None
     with pytest.raises(ProcessDeathError):
         world.submit()
     world.effects.gate = lambda _: None

@@ -467,7 +467,7 @@ class World:
 
     def run(self, *, until: int | None = None) -> None:
         """Let time pass, with a sweep whenever a task is due, until nothing is left to do, or until a moment."""
-        for _ in range(400):
+        for _ in range(5000):
             self._pump()
             moments = [execution.wake_at for execution in self._running] + self._waiting()
             moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]

@@ -29,6 +29,7 @@ from vidu_relay.domain.watching import (
     DELIVERY_GRACE_MS,
     HANDOVER_MS,
     LEASE_MS,
+    PROBE_MS,
     SLOW_INTERVAL_MS,
     WatchPolicy,
 )
@@ -126,16 +127,18 @@ def may_begin(task: Task, now: int) -> bool:
 def begin_attempt(task: Task, *, token: str, now: int) -> Task:
     """`accepted` → `submitting`: the caller is about to call the provider under `token`.
 
-    What a pause of the provider cost is added to the deadline.
+    The deadline stands still while the account is refused: the wait since it began, or since the latest probe, is added.
     """
-    paused = 0 if task.paused_since is None else max(0, now - task.paused_since)
+    paused = 0
+    if task.paused_since is not None:
+        counted = task.attempt.started_at if task.attempt else task.paused_since
+        paused = max(0, now - max(task.paused_since, counted))
     moved = enter(task, Status.SUBMITTING, now, source="check")
     over_at = now + ATTEMPT_LIMIT_MS
     return replace(
         moved,
         attempt=Attempt(token, now),
         attempts=task.attempts + 1,
-        paused_since=None,
         deadline_at=task.deadline_at + paused,
         due_at=task.due_at if task.due_at is not None and task.due_at >= over_at else over_at,
     )
@@ -194,8 +197,10 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
         return record_unknown_outcome(noted, now=now)
     if isinstance(error, AccountRefusedError):
         refused_at = now if task.account_refused_at is None else task.account_refused_at
+        since = task.paused_since
         back = _back_to_accepted(replace(task, account_refused_at=refused_at), now, None, jitter, policy)
-        return wait_for_account(back, now=now, at=back.due_at or now)
+        wait = max(PROBE_MS, policy.backoff_ms(task.checks, jitter))
+        return wait_for_account(replace(back, paused_since=since), now=now, at=now + wait, policy=policy)
     if isinstance(error, NotCreatedError):
         return _back_to_accepted(task, now, error.retry_after_seconds, jitter, policy)
     if isinstance(error, CreateRejectedError):
@@ -203,12 +208,16 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
     return record_unknown_outcome(task, now=now)
 
 
-def wait_for_account(task: Task, *, now: int, at: int) -> Task:
-    """The provider refuses our account: the task stays `accepted`, is due at `at`, and its deadline stands still."""
+def wait_for_account(task: Task, *, now: int, at: int, policy: WatchPolicy) -> Task:
+    """The provider refuses our account: the task stays `accepted`, is due at `at`, and its deadline stands still.
+
+    It is due at the end of the longest wait at the latest (`WatchPolicy.paused_until`).
+    """
     if task.status is not Status.ACCEPTED:
         return task
     since = now if task.paused_since is None else task.paused_since
-    return replace(task, paused_since=since, due_at=at, checks=task.checks + 1)
+    latest = max(now, policy.paused_until(since))
+    return replace(task, paused_since=since, due_at=min(at, latest), checks=task.checks + 1)
 
 
 def record_unknown_outcome(task: Task, *, now: int) -> Task:
@@ -216,7 +225,7 @@ def record_unknown_outcome(task: Task, *, now: int) -> Task:
     if task.attempt is None or task.status is not Status.SUBMITTING:
         return task
     due_at = now if task.candidates else task.deadline_at
-    return replace(task, attempt=_ended(task.attempt, now), due_at=due_at, updated_at=now)
+    return replace(task, attempt=_ended(task.attempt, now), paused_since=None, due_at=due_at, updated_at=now)
 
 
 def note_candidates(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
@@ -459,7 +468,7 @@ def _back_to_accepted(
     moved = enter(task, Status.ACCEPTED, now, source="create")
     attempt = _ended(task.attempt, now) if task.attempt else None
     ended = replace(attempt, refusal=None) if attempt else None
-    return replace(moved, attempt=ended, due_at=min(now + wait, max(now, task.deadline_at)))
+    return replace(moved, attempt=ended, paused_since=None, due_at=min(now + wait, max(now, task.deadline_at)))
 
 
 def _rejected(task: Task, error: TaskError, now: int, policy: WatchPolicy) -> Task:

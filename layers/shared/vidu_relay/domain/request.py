@@ -27,6 +27,7 @@ from vidu_relay.domain.image_reference import (
     with_images,
 )
 from vidu_relay.domain.request_form import form_faults, read_json
+from vidu_relay.domain.url_encoding import encoded_target
 
 __all__ = [
     "MAX_IMAGES",
@@ -61,6 +62,8 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
 
 
 def _url(value: str) -> str:
+    """The URL without blanks around it, and with what no request line can carry percent-encoded."""
+    value = value.strip(" \t\r\n")
     if len(value.encode()) > MAX_URL_BYTES:
         raise PydanticCustomError("url_too_long", "must have at most {limit} bytes in UTF-8", {"limit": MAX_URL_BYTES})
     try:
@@ -68,9 +71,12 @@ def _url(value: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError as fault:
         raise PydanticCustomError("url_parsing", "is not a valid URL") from fault
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() or ord(c) < 32 for c in value):
-        raise PydanticCustomError("url_parsing", "must be an http(s) URL with a host and without white space")
-    return value
+    if any(c == "\\" or ord(c) < 0x20 or ord(c) == 0x7F for c in value):
+        raise PydanticCustomError("url_parsing", "has a control character or a backslash: percent-encode it")
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in parts.netloc):
+        raise PydanticCustomError("url_parsing", "must be an http(s) URL with a host")
+    front = len(value.partition("://")[0]) + len("://") + len(parts.netloc)
+    return value[:front] + encoded_target(value[front:])
 
 
 def _image(value: str) -> str:

@@ -14,9 +14,10 @@ import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.domain.url_encoding import encoded_target
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -39,7 +40,6 @@ _PORTS = {"https": 443, "http": 80}
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{0,5}))?")
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-_LEGAL = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"<>\\^`{|}')
 """Characters that a request line carries as they are, `%` included: what is escaped already stays byte for byte."""
 
 _ORDINARY_6 = ipaddress.ip_network("2000::/3")
@@ -215,7 +215,7 @@ def read_url(url: str) -> Target:
     elif not _NAME.fullmatch(host):
         raise RefusedAddressError("the host is not a host name")
     rest = url.partition("#")[0][len(f"{parts.scheme}://{parts.netloc}") :]
-    return Target(parts.scheme, host, port, quote(rest if rest.startswith("/") else f"/{rest}", safe=_LEGAL))
+    return Target(parts.scheme, host, port, encoded_target(rest if rest.startswith("/") else f"/{rest}"))
 
 
 def _origin(text: str) -> tuple[str, str, int]:

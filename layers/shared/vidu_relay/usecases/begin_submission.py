@@ -122,10 +122,8 @@ def _wait(task: Task, pause: Pause, ports: SubmissionPorts, allowed: Callable[[T
     def waiting(current: Task) -> Task:
         if not allowed(current):
             return current
-        backoff = now + ports.policy.backoff_ms(current.checks, jitter)
-        latest = ports.policy.paused_until(now if current.paused_since is None else current.paused_since)
-        at = min(max(pause.probe_at, backoff), max(now, latest))
-        return lifecycle.wait_for_account(current, now=now, at=at)
+        at = max(pause.probe_at, now + ports.policy.backoff_ms(current.checks, jitter))
+        return lifecycle.wait_for_account(current, now=now, at=at, policy=ports.policy)
 
     return record_change(ports.store, task, waiting)
 

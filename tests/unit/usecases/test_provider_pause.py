@@ -1,0 +1,154 @@
+"""A provider that refuses our account: nothing fails, nothing is called in vain, and everything goes on afterwards."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from tests.unit.usecases.scripted import NOON
+from tests.unit.usecases.world import World
+from vidu_relay.domain.errors import AccountRefusedError
+from vidu_relay.domain.states import Status
+
+HOUR = 3_600_000
+
+
+def refused(status: int) -> AccountRefusedError:
+    return AccountRefusedError(status, "40201", "Insufficient credits")
+
+
+class RefusingWorld(World):
+    """Its provider refuses the account until `well_at`."""
+
+    well_at = NOON + 6 * HOUR
+    status = 402
+
+    def refuse(self) -> None:
+        create = self.provider._create
+        self.tried: list[int] = []
+
+        def tried(call: object) -> object:
+            self.tried.append(self.clock.now)
+            if self.clock.now < self.well_at:
+                raise refused(self.status)
+            return create(call)  # type: ignore[arg-type]
+
+        self.provider._create = tried  # type: ignore[method-assign,assignment]
+
+
+@pytest.fixture
+def refusing(quick_world: World) -> RefusingWorld:
+    world = RefusingWorld(quick_world.account)
+    world.refuse()
+    return world
+
+
+@pytest.mark.parametrize("status", [401, 402])
+def test_outage_of_the_account_fails_nothing_and_probes_once_a_minute(refusing: RefusingWorld, status: int) -> None:
+    refusing.status = status
+    keys = [f"order-{number}" for number in range(20)]
+    tasks = [refusing.submit(key=key) for key in keys]
+    assert {task.status for task in tasks} == {Status.ACCEPTED}
+    assert len(refusing.tried) == 1  # the first told: the others did not try
+    refusing.run(until=refusing.well_at + HOUR)
+    waited = [at for at in refusing.tried if at < refusing.well_at]
+    assert all(later - earlier >= 60_000 for earlier, later in pairwise(waited))
+    assert {refusing.task(task.task_id).status for task in tasks} == {Status.SUBMITTED}
+    assert len(refusing.provider.calls) == len(keys)  # each was created once
+
+
+def test_deadline_stands_still_while_the_account_is_refused(refusing: RefusingWorld) -> None:
+    task = refusing.submit()
+    refusing.run(until=refusing.well_at + HOUR)
+    after = refusing.task(task.task_id)
+    assert after.status is Status.SUBMITTED
+    assert after.deadline_at - task.deadline_at >= 5 * HOUR
+    assert (after.paused_since, after.account_refused_at) == (None, None)
+
+
+def test_account_that_stays_refused_ends_after_the_late_watch_with_its_own_code(refusing: RefusingWorld) -> None:
+    refusing.well_at = NOON + 1000 * HOUR
+    task = refusing.submit()
+    refusing.run()
+    ended = refusing.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "provider_account_refused")
+    assert 72 * HOUR <= ended.updated_at - NOON <= 73 * HOUR
+
+
+def test_new_key_in_the_secret_is_tried_without_a_pause(refusing: RefusingWorld) -> None:
+    refusing.status, refusing.well_at = 401, NOON + 1000
+    refusing.provider.key_changed = True
+    task = refusing.submit()
+    assert task.status is Status.ACCEPTED
+    assert refusing.submission.pauses.find("gateway") is None
+    refusing.run(until=NOON + 200_000)
+    assert refusing.task(task.task_id).status is Status.SUBMITTED
+
+
+def test_403_while_other_creates_succeed_is_a_refusal_of_the_request(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(403)]
+    task = world.submit(key="bad")
+    assert task.status is Status.ACCEPTED
+    assert world.submit(key="good").status is Status.SUBMITTED  # the probe, at once
+    world.clock.advance(30)
+    assert world.submit(key="better").status is Status.SUBMITTED
+    world.provider.create_faults = [refused(403)]
+    world.run(until=NOON + 300_000)
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.FAILED, "40201")
+
+
+def test_403_of_one_request_holds_up_no_other_while_creates_succeed(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(403)]
+    world.submit(key="bad")
+    assert world.submit(key="good").status is Status.SUBMITTED
+    for number in range(5):
+        world.provider.create_faults = [refused(403)]
+        assert world.submit(key=f"bad-{number}").status is Status.ACCEPTED
+        assert world.submit(key=f"good-{number}").status is Status.SUBMITTED
+        world.clock.advance(5)
+
+
+def test_403_of_every_create_pauses_like_a_refused_account(refusing: RefusingWorld) -> None:
+    refusing.status = 403
+    tasks = [refusing.submit(key=f"order-{number}") for number in range(10)]
+    assert len(refusing.tried) == 2  # the second was the probe that shows whose fault it is
+    refusing.run(until=refusing.well_at + HOUR)
+    assert {refusing.task(task.task_id).status for task in tasks} == {Status.SUBMITTED}
+
+
+@pytest.mark.parametrize("way", ["disabled", "gone"])
+def test_task_of_a_disabled_tenant_is_never_submitted(quick_world: World, way: str) -> None:
+    world = quick_world
+    task = world.submit(time_left=lambda: 0)
+    if way == "disabled":
+        world.tenants.set_disabled("acme", True)
+    else:
+        world.account.clients["dynamodb"].delete_item(TableName=world.account.table, Key={"pk": {"S": "tenant#acme"}})
+    world.run()
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.CANCELED, "tenant_disabled")
+    assert world.provider.calls == []
+
+
+def test_throttled_task_of_a_tenant_that_is_disabled_meanwhile_is_canceled(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(402)]
+    task = world.submit()
+    world.tenants.set_disabled("acme", True)
+    world.run()
+    assert world.task(task.task_id).status is Status.CANCELED
+
+
+def test_image_of_a_bucket_that_was_taken_away_is_not_linked(quick_world: World) -> None:
+    world = quick_world
+    task = world.submit(time_left=lambda: 0)
+    # as if it had been accepted while the bucket was the tenant's
+    request = {**task.request, "images": ["s3://another-bucket/cat.png"]}
+    world.store.save(replace(world.task(task.task_id), request=request))
+    world.run()
+    ended = world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.FAILED, "image_not_found")
+    assert world.provider.calls == []
