@@ -24,11 +24,22 @@ from cli.watching import INTERRUPTED
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPES,
+)
 
 __all__ = ["TYPES", "tail"]
 
-TYPES = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED)
+TYPES = (
+    EVENT_TYPE_ACCEPTED,
+    *EVENT_TYPES.values(),
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPE_NOTIFICATION_FAILED,
+)
 PREFIX = "relay-tail-"
 """What the rule and the queue are called, with a random part behind it."""
 KEEP_SECONDS = 3600

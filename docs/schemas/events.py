@@ -1,6 +1,6 @@
 """The events of Vidu Relay as pydantic models: the `detail` of what comes over the bus. Copy this file.
 
-Written by `make schemas` for version 1.1.0 of the schemas beside it. What is not known here is ignored, and words
+Written by `make schemas` for version 1.0.0 of the schemas beside it. What is not known here is ignored, and words
 (`status`, `code`) are text, so an event that says more than today is read all the same.
 """
 
@@ -74,6 +74,12 @@ class Video(_Told):
     notes: list[str]
 
 
+class TaskDelivery(_Told):
+    attempts: int
+    last_error: TaskError | None
+    next_try_at: datetime | None
+
+
 class Task(_Told):
     task_id: str
     status: str
@@ -87,6 +93,7 @@ class Task(_Told):
     usage: TaskUsage | None
     metadata: TaskMetadata
     videos: list[Video]
+    delivery: TaskDelivery | None
     videos_total: int | None = None
 
 

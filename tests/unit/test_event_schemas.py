@@ -20,19 +20,21 @@ from local.schemas import files
 from tests.documents import ROOT, blocks, table
 from tests.event_schemas import FOLDER, closed, faults_of, published
 from tests.schema_changes import incompatibilities
-from tests.unit.builders import new_task, task_in
+from tests.unit.builders import LINK, NOW, POLICY, done, new_task, submitting, task_in, video
 from tests.unit.template import of_type, properties
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.description import events
 from vidu_relay.description.asyncapi import describe_bus, registered
 from vidu_relay.description.schemas import schemas
+from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
 from vidu_relay.domain.request import VideoRequest, parse_request
 from vidu_relay.domain.snapshot import TaskError
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, Status
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, Status
+from vidu_relay.domain.task import Task
 from vidu_relay.http import problem_document
 
 TYPES = (*events.SENT, *events.RECEIVED)
@@ -53,14 +55,32 @@ def load_models() -> Any:
 MODELS = load_models()
 
 
-def told() -> list[tuple[str, dict[str, Any]]]:
-    """Detail type and detail of an event in every state, of the largest, and of the first ones of each door."""
-    found = []
-    for status in Status:
-        task = task_in(status)
-        if status in (Status.ACCEPTED, Status.SUBMITTING):
-            task = replace(task, version=1)
-        found.append((event_type(task), event_detail(task)))
+def delayed() -> Task:
+    """A task of two videos after the fifth failed copy of its second one."""
+    submitted = task_in(Status.SUBMITTED)
+    task = lifecycle.apply_snapshot(
+        submitted, done(LINK, "https://cdn.example/2.mp4"), now=NOW, source="check", policy=POLICY
+    )
+    for number in range(delivery.DELAYED_AFTER):
+        task = delivery.record_copies(
+            task,
+            (video(),),
+            TaskError("not_mp4", "The file does not begin as an MP4 file does."),
+            source_fault=True,
+            whole_copies=1,
+            now=NOW + number,
+            jitter=0.5,
+            policy=POLICY,
+        )
+    return task
+
+
+def events_of_tasks() -> list[tuple[str, dict[str, Any]]]:
+    """Detail type and detail of an event in every state, of a delayed delivery, and of the largest tasks."""
+    settled = [task_in(status) for status in Status if status not in (Status.ACCEPTED, Status.SUBMITTING)]
+    # the event of the acceptance, and the same published again while the create call runs
+    tasks = [new_task(), submitting(), *settled, delayed()]
+    found = [(event_type(task), event_detail(task)) for task in tasks]
     whole = {
         "images": ["https://me:secret@images.example/one.png?key=secret", "ni:///sha-256;abc"],
         "prompt": "x" * 2000,
@@ -129,15 +149,27 @@ def test_closing_what_was_opened_gives_what_was_described() -> None:
 # --- what is published fits
 
 
-@pytest.mark.parametrize(("name", "detail"), told(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "detail"), events_of_tasks(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_event_of_a_task_is_as_described(name: str, detail: dict[str, Any]) -> None:
     assert faults_of(name, detail) == []
     assert "secret" not in json.dumps(detail)
 
 
+def test_delayed_delivery_shows_why_and_when_it_is_tried_again() -> None:
+    task = delayed()
+    shown = event_detail(task)["task"]
+    assert event_type(task) == EVENT_TYPE_DELIVERY_DELAYED
+    assert shown["delivery"]["attempts"] == delivery.DELAYED_AFTER
+    assert shown["delivery"]["last_error"]["code"] == "not_mp4"
+    assert shown["delivery"]["next_try_at"]
+    assert len(shown["videos"]) == 1  # the video that came is shown
+
+
 def test_every_type_of_event_is_among_them() -> None:
     others = {EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED}
-    assert {name for name, _ in told()} | others == set(events.SENT)
+    assert {name for name, _ in events_of_tasks()} | others == set(events.SENT)
 
 
 @pytest.mark.parametrize("detail", refused(), ids=["file", "event"])
@@ -301,7 +333,10 @@ def moments(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("model", "detail"),
-    [*((MODELS.VideoTaskEvent, detail) for _, detail in told()), *((MODELS.VideoTaskRejected, d) for d in refused())],
+    [
+        *((MODELS.VideoTaskEvent, detail) for _, detail in events_of_tasks()),
+        *((MODELS.VideoTaskRejected, d) for d in refused()),
+    ],
 )
 def test_model_reads_the_whole_event(model: type[BaseModel], detail: dict[str, Any]) -> None:
     assert model.model_validate(detail).model_dump(exclude_unset=True) == moments(detail)

@@ -40,7 +40,8 @@ def describe_bus() -> dict[str, Any]:
             "title": "Vidu Relay",
             "version": VERSION,
             "description": "The events on a stack's own EventBridge bus. Each published change of a task is one event, "
-            "at least once and in no order: `event_id` tells repetitions, `version` tells which is later.",
+            "at least once and in no order: repetitions have the same `event_id`, and the later event of a task has "
+            "the higher `version`.",
         },
         "defaultContentType": "application/json",
         "servers": {

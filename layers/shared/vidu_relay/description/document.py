@@ -25,9 +25,9 @@ WEBHOOKS: dict[str, Any] = {
         "post": {
             "operationId": "taskChanged",
             "summary": "What the relay sends to your own callback_url",
-            "description": "On `processing` and at the end, at least once for each change, signed by the Standard "
-            "Webhooks specification with your tenant's secret. Tried again for a day; a later change has a higher "
-            "`version`.",
+            "description": "On `processing`, after the fifth failed copy of a video, and at the end, at least once for "
+            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried again for a "
+            "day; a later change has a higher `version`.",
             "security": [],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}

@@ -1,4 +1,4 @@
-"""What goes over the bus, as JSON Schema: made from the schemas of the API, so that a task is described once.
+"""What goes over the bus, as JSON Schema: made from the schemas of the API, which describe the task.
 
 Events of ours are open: a field may be added, and whoever validates must not trip over it. What others send us is
 closed, as the request is.
@@ -12,21 +12,33 @@ from vidu_relay.description.schemas import COMPONENTS, TASK_ID_SCHEMA, Schema, n
 from vidu_relay.domain.intake import REQUESTED
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPES,
+    Status,
+)
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["RECEIVED", "SENT", "VERSION", "details", "published"]
 
-VERSION = "1.1.0"
+VERSION = "1.0.0"
 """Of the published schemas; their last released files lie in `docs/schemas/released/<version>/`."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-SENT = (EVENT_TYPE_ACCEPTED, *EVENT_TYPES.values(), EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED)
-"""Detail types of what the relay tells."""
+SENT = (
+    EVENT_TYPE_ACCEPTED,
+    *EVENT_TYPES.values(),
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPE_NOTIFICATION_FAILED,
+)
+"""Detail types of the events that the relay publishes."""
 
 RECEIVED = (REQUESTED,)
-"""Detail types of what the relay takes."""
+"""Detail types of the events that the relay receives."""
 
 MEANINGS = {
     EVENT_TYPE_ACCEPTED: "A task was recorded.",
@@ -35,18 +47,21 @@ MEANINGS = {
     EVENT_TYPES[Status.GENERATED]: "The provider is done; the copy into your bucket is pending.",
     EVENT_TYPES[Status.COMPLETED]: "Every video of the task is in your bucket.",
     EVENT_TYPES[Status.FAILED]: "The task failed; `task.error` says why.",
-    EVENT_TYPES[Status.EXPIRED]: "No answer before the deadline. A late video may still follow.",
-    EVENT_TYPES[Status.CANCELED]: "The task was called off.",
+    EVENT_TYPES[Status.EXPIRED]: "The wait is over, and `task.error` says for what. A late video may still follow.",
+    EVENT_TYPES[Status.CANCELED]: "The task was canceled.",
+    EVENT_TYPE_DELIVERY_DELAYED: "Five copies of the task's videos failed: `task.delivery` says why and when the next "
+    "is tried. Published once.",
     EVENT_TYPE_REJECTED: "A dropped file or an event was refused: no task came of it.",
-    EVENT_TYPE_NOTIFICATION_FAILED: "A client could not be told at its `callback_url`, and is not tried again.",
+    EVENT_TYPE_NOTIFICATION_FAILED: "A webhook to a client's `callback_url` failed, and is not sent again.",
     REQUESTED: "Asks for a video. Sent by you, under a source that is mapped to your tenant.",
 }
 
 STATES = {
     EVENT_TYPE_ACCEPTED: (Status.ACCEPTED, Status.SUBMITTING),
     **{name: (status,) for status, name in EVENT_TYPES.items()},
+    EVENT_TYPE_DELIVERY_DELAYED: (Status.GENERATED,),
 }
-"""The states that a task may be in, by the detail type that tells of it."""
+"""The states that a task may be in, by the detail type of its event."""
 
 ECHOED = frozenset({"type", "description", "properties", "items", "anyOf", "additionalProperties", "required"})
 """Of the request's schema, what a task in an event promises. Its limits may grow without a word to consumers, and a
@@ -107,7 +122,8 @@ def _task() -> Schema:
     task["required"].remove("history")
     task["description"] = "The task at this version, without what opens anything. Too large for an event, it comes "
     task["description"] += "with an empty `output`, and of its request with numbers and switches only."
-    shown["videos"]["description"] = "The copies in your bucket, checked; the first of them where not all fit."
+    shown["videos"]["description"] = "The copies in your bucket, checked: those that are there, and the first of them "
+    shown["videos"]["description"] += "where not all fit."
     shown["videos_total"] = {
         "type": "integer",
         "minimum": 1,
@@ -131,6 +147,8 @@ def _task() -> Schema:
             "output": "TaskOutput",
             "output.results": "TaskResult",
             "usage": "TaskUsage",
+            "delivery": "TaskDelivery",
+            "delivery.last_error": "TaskError",
             "metadata": "TaskMetadata",
             "videos": "Video",
         },

@@ -92,9 +92,10 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Tasks"],
         "summary": "Submit a task",
         "description": "Records the task and creates it at the provider, at most once. 202 means recorded: `status` "
-        f"says how far it came, `{Status.SUBMITTING}` that the provider has not answered, and `{Status.ACCEPTED}` that "
-        "it is asked later. Bodies of up to "
-        f"{MAX_BODY_BYTES // 1024**2} MB are taken. Either `subjects` or `images` must be given.",
+        f"says how far it came. `{Status.SUBMITTED}`: the provider has it. `{Status.SUBMITTING}`: the provider has not "
+        f"answered. `{Status.ACCEPTED}`: the relay submits it after this answer, at once where the body for the "
+        "provider has more than 1 MB, later where the provider is busy or refuses the operator's account. Bodies of up "
+        f"to {MAX_BODY_BYTES // 1024**2} MB are accepted. Either `subjects` or `images` must be given.",
         "parameters": [
             {
                 "name": "Idempotency-Key",
@@ -186,10 +187,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /v1/tasks/{task_id}/cancel": {
         "operationId": "cancelTask",
         "tags": ["Tasks"],
-        "summary": "Call a task off",
-        "description": "Where the provider can. A task that is done stays done; one that was not submitted yet is "
-        "called off without asking the provider. The answer may still be `processing`: what became of the task is read "
-        "back from the provider, and followed until it shows.",
+        "summary": "Cancel a task",
+        "description": "A task that was not submitted yet is canceled at once. One that is at the provider is canceled "
+        "there, if the provider can; the relay then reads what became of it, and the answer may still be `processing`. "
+        "A task that expired while the provider still works on it is canceled there and stays `expired`. A task that "
+        "is done stays done.",
         "parameters": [_TASK_ID],
         "responses": _answers(
             _response(202, "The task as it stands.", {JSON: ref("Task")}),

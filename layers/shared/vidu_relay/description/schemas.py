@@ -66,7 +66,7 @@ REQUEST_EXAMPLE = {
 TASK_EXAMPLE = {
     "task_id": TASK_ID_SCHEMA["examples"][0],
     "status": Status.COMPLETED.value,
-    "version": 5,
+    "version": 1795424404,
     "model": MODEL,
     "created_at": "2026-11-23T09:00:00.000Z",
     "updated_at": "2026-11-23T09:01:30.250Z",
@@ -94,7 +94,8 @@ TASK_EXAMPLE = {
             "notes": [],
         }
     ],
-    "history": [{"at": "2026-11-23T09:00:00.000Z", "status": Status.SUBMITTING.value, "source": "http"}],
+    "delivery": None,
+    "history": [{"at": "2026-11-23T09:00:00.000Z", "status": Status.ACCEPTED.value, "source": "http"}],
 }
 
 
@@ -237,15 +238,25 @@ def _task(shown: Schema) -> Schema:
         **_object(
             "A task. A client of the provider can read it: the fields of the provider's answers are among these.",
             task_id=TASK_ID_SCHEMA,
-            status={**status, "description": "Where it stands."},
-            version={"type": "integer", "minimum": 1, "description": "Counts published changes; orders events."},
+            status={
+                **status,
+                "description": "Where it stands. `expired` says that the wait is over and that a video may still come: "
+                "`generated` and `completed` can follow.",
+            },
+            version={
+                "type": "integer",
+                "format": "int64",
+                "minimum": 1,
+                "description": "Begins at the second of creation and rises by one with each published change. The "
+                "higher of two versions of a task is the later one, also where a later task has the same id.",
+            },
             model=nullable(text),
             created_at=moment,
             updated_at=moment,
             request=shown,
             error={
                 **nullable(_object("", code=text, message=text)),
-                "description": "Why it failed or expired. The provider's codes as they come.",
+                "description": "Why it failed, expired or was canceled by us. The provider's codes as they come.",
             },
             output={
                 "type": "array",
@@ -274,7 +285,8 @@ def _task(shown: Schema) -> Schema:
             ),
             videos={
                 "type": "array",
-                "description": "The copies in your bucket, checked.",
+                "description": "The copies in your bucket, checked. Where a task has several videos, those that were "
+                "copied are here while others are missing; `completed` says that all are here.",
                 "items": _object(
                     "",
                     bucket=text,
@@ -292,9 +304,27 @@ def _task(shown: Schema) -> Schema:
                     },
                 ),
             },
+            delivery={
+                **nullable(
+                    _object(
+                        "",
+                        attempts={"type": "integer", "minimum": 1, "description": "Copies that failed."},
+                        last_error={
+                            **nullable(_object("", code=text, message=text)),
+                            "description": "Why the latest copy failed.",
+                        },
+                        next_try_at={
+                            **nullable(moment),
+                            "description": "When it is tried again; null once that is over.",
+                        },
+                    )
+                ),
+                "description": "How the copy of its videos goes. Null where no copy failed.",
+            },
             history={
                 "type": "array",
-                "description": "The states it went through, and who saw to it.",
+                "description": "The states it went through, and what caused each change. `generated` by "
+                "`delivery_delayed` is a notice: the task stays in its state.",
                 "items": _object("", at=moment, status=status, source=text),
             },
         ),
