@@ -254,8 +254,8 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
             if task.paused_since is not None
             else []
         ),
-        f"  deliveries  {delivery.attempts} failed, {delivery.source_faults} by the source; asked for again {delivery.requests} times"
-        + (f"; last error {last.code}: {last.message}" if last else ""),
+        f"  deliveries  {delivery.attempts} failed, {delivery.source_faults} by the source; "
+        f"asked for again {delivery.requests} times" + (f"; last error {last.code}: {last.message}" if last else ""),
     ]
     lines += [f"  cost        {usage.cost}"] if usage and usage.cost else []
     lines += [

@@ -170,7 +170,9 @@ class World:
         signing = Secret(c["secretsmanager"], account.callback_secret, seconds)
         verifying = Secret(c["secretsmanager"], account.callback_secret, seconds)
         self.store = TaskStore(c["dynamodb"], account.table)
-        self.quota = DailyQuota(c["dynamodb"], account.table, once=c["dynamodb"])
+        self.quota = DailyQuota(
+            c["dynamodb"], account.table, once=watched(account.clients["dynamodb"], "single_try", effects)
+        )
         self.provider = provider(clock, effects, key)
         self.source = ScriptedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
