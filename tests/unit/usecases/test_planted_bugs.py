@@ -26,6 +26,7 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import (
     CreateAmbiguousError,
+    CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
 )
@@ -33,7 +34,15 @@ from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.usecases import check_task, publish_events, receive_callback, submit_task
+from vidu_relay.usecases import (
+    attempt_submission,
+    check_task,
+    publish_events,
+    read_remote_task,
+    receive_callback,
+    reconcile_task,
+    submit_task,
+)
 from vidu_relay.usecases.record_change import record_change
 
 pytestmark = pytest.mark.usefixtures("explorable")
@@ -337,6 +346,59 @@ def _unless(when: Callable[[Task, Any], bool], then: Callable[..., Task]) -> Cal
     return apply
 
 
+# ------------------------------------------------------------------------------------------------- bad days
+
+
+def believe_whatever_a_read_shows(patch: Patch) -> None:
+    patch.setattr(read_remote_task, "is_stranger", lambda *_: False)
+
+
+def own_the_id_that_was_asked_for(patch: Patch) -> None:
+    """Another spelling of an id is another owner's."""
+    patch.setattr(reconcile_task, "_named", lambda snapshot: replace(snapshot, named_ids=()))
+
+
+def ignore_the_id_in_a_refusal(patch: Patch) -> None:
+    record = lifecycle.record_create_failure
+
+    def deaf(task: Task, error: Any, **given: Any) -> Task:
+        error.candidates = ()
+        return record(task, error, **given)
+
+    patch.setattr(lifecycle, "record_create_failure", deaf)
+
+
+def never_give_a_candidate_up(patch: Patch) -> None:
+    patch.setattr(lifecycle, "MISSING_MS", 10**12)
+
+
+def fail_the_task_when_our_account_is_refused(patch: Patch) -> None:
+    patch.setattr(
+        attempt_submission,
+        "_account_refused",
+        lambda _, error, *__: CreateRejectedError(error.code, error.message),
+    )
+
+
+def number_videos_as_they_are_listed(patch: Patch) -> None:
+    patch.setattr(delivery, "links_in_order", lambda _, links: [url for _, url in links])
+
+
+def count_versions_from_one(patch: Patch) -> None:
+    make = lifecycle.new_task
+    patch.setattr(lifecycle, "new_task", lambda **given: replace(make(**given), version=1))
+
+
+def drop_the_videos_that_came(patch: Patch) -> None:
+    """All or nothing: what is in the bucket is not shown while another video fails."""
+    record = delivery.record_copies
+    patch.setattr(
+        delivery,
+        "record_copies",
+        lambda task, videos, error, **given: record(task, () if error else videos, error, **given),
+    )
+
+
 # ---------------------------------------------------------------------------------------------------- stories
 
 
@@ -405,6 +467,55 @@ def timed_out(world: StoryWorld) -> None:
     world.submit()
 
 
+def in_a_mood(*moods: Mood) -> Callable[[StoryWorld], None]:
+    def prepare(world: StoryWorld) -> None:
+        world.provider.moods = list(moods)
+        world.submit()
+
+    return prepare
+
+
+def shown_another_task(world: StoryWorld) -> None:
+    """A read of our id shows the video of another client's task."""
+    world.submit()
+    world.submit(key="other")
+    world.provider.finish("gen-2")
+    world.provider.confused = {"gen-1": "gen-2"}
+    world.run(until=world.clock() + 300_000)
+    world.provider.confused = {}
+
+
+def named_in_another_spelling(world: StoryWorld) -> None:
+    """A callback of an unconfirmed create names another task's id, in capitals, at a provider that folds case."""
+    world.submit(key="other")
+    world.provider.moods = [Mood.BUSY_IN_VAIN]
+    world.submit()
+    world.provider.finish("gen-1")
+    world.survive(lambda: world.ring(world.task_id(), {"id": "GEN-1", "status": "completed"}))
+
+
+def unpaid_for_hours(world: StoryWorld) -> None:
+    world.provider.moods = [Mood.UNPAID] * 40
+    world.submit()
+
+
+def listed_the_other_way_round(world: StoryWorld) -> None:
+    a, b = "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4"
+    world.submit()
+    world.provider.finish("gen-1", a, b)
+    world.source.expired.add(b)
+    rings_truly(world, "gen-1")
+    world.run(until=world.clock() + 5_000)
+    world.source.expired.clear()
+    world.provider.finish("gen-1", b, a)
+
+
+def one_of_two_is_gone(world: StoryWorld) -> None:
+    world.submit()
+    world.provider.finish("gen-1", "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
+    world.source.files["https://cdn.example.com/a.mp4"] = b"<html>gone</html>" * 20
+
+
 @dataclass(frozen=True)
 class Bug:
     """A bug, the part of the harness that must find it, and the promises it may be convicted of."""
@@ -446,6 +557,18 @@ BUGS = (
     Bug(a_word_unknown_is_a_failure, story(lambda w: says(w, ProgressState.UNKNOWN)), (P.NEVER_FOOLED,)),
     Bug(skip_what_was_refused, pairs("publish"), (P.TRUE_EVENTS,)),
     Bug(overwrite_what_is_in_the_bucket, story(lambda w: w.submit()), (P.WHOLE_VIDEOS,)),
+    Bug(believe_whatever_a_read_shows, story(shown_another_task, keys=(KEY, "other")), (P.NEVER_FOOLED,)),
+    Bug(
+        own_the_id_that_was_asked_for,
+        story(named_in_another_spelling, keys=(KEY, "other")),
+        (P.ONE_OWNER, P.NEVER_FOOLED),
+    ),
+    Bug(ignore_the_id_in_a_refusal, story(in_a_mood(Mood.THROTTLED_WITH_ID)), (P.BILLED_ONCE,)),
+    Bug(never_give_a_candidate_up, story(in_a_mood(Mood.THROTTLED_WITH_A_WRONG_ID)), (P.SETTLES,)),
+    Bug(fail_the_task_when_our_account_is_refused, story(unpaid_for_hours), (P.NEVER_FOOLED,)),
+    Bug(number_videos_as_they_are_listed, story(listed_the_other_way_round), (P.WHOLE_VIDEOS,)),
+    Bug(count_versions_from_one, story(lambda w: w.submit()), (P.ONE_WRITE,)),
+    Bug(drop_the_videos_that_came, story(one_of_two_is_gone), (P.SETTLES,)),
     Bug(never_ask_for_a_delivery_again, pairs("deliver", "check asks for a delivery"), (P.SETTLES,)),
 )
 
