@@ -62,6 +62,7 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         "due_at": timestamp(task.due_at) if task.due_at is not None else None,
         "due": _due(task, at),
         "deadline_at": timestamp(task.deadline_at),
+        "waits_for_account_since": timestamp(task.paused_since) if task.paused_since is not None else None,
         "delivery_requests": delivery.requests,
         "source_faults": delivery.source_faults,
         "record_deleted_at": timestamp(task.expires_at * 1000) if task.expires_at is not None else None,
@@ -226,7 +227,8 @@ def _due(task: Task, at: int) -> str:
 def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
     prompt = str(task.request.get("prompt", ""))
     attempt, error, usage = data["attempt"], task.error, task.usage
-    last = task.delivery.last_error if task.delivery else None
+    delivery = task.delivery or Delivery()
+    last = delivery.last_error
     lines = [
         f"Task {task.task_id} of tenant {task.tenant_id} is {task.status} (version {task.version})",
         f"  request     {task.request.get('model')}: {prompt[:PROMPT_CHARACTERS]!r}",
@@ -247,8 +249,13 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
         + (f" (candidates, not proven: {', '.join(task.candidate_ids)})" if task.candidates else ""),
         f"  next look   {data['due']}",
         f"  poller      {data['poller'] or 'none started'} for lease {task.lease}; {task.checks} checks without news",
-        f"  deliveries  asked for again {data['delivery_requests']} times; {data['source_faults']} bad sources"
-        + (f"; last error {last.code}: {last.message}" if last else ""),
+        *(
+            [f"  account     refused by the provider: the task waits since {data['waits_for_account_since']}"]
+            if task.paused_since is not None
+            else []
+        ),
+        f"  deliveries  {delivery.attempts} failed, {delivery.source_faults} by the source; "
+        f"asked for again {delivery.requests} times" + (f"; last error {last.code}: {last.message}" if last else ""),
     ]
     lines += [f"  cost        {usage.cost}"] if usage and usage.cost else []
     lines += [

@@ -40,6 +40,7 @@ def new_task(**changes: Any) -> Task:
     """A task as it is first recorded, in `accepted`."""
     task = lifecycle.new_task(
         task_id=TASK_ID,
+        token="token",
         tenant_id="acme",
         provider="gateway",
         request=REQUEST,

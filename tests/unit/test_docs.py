@@ -11,7 +11,13 @@ from tests.documents import DOCUMENTS, ROOT, blocks, table
 from tests.unit.template import TEMPLATE, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, TRANSITIONS, Status
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPES,
+    TRANSITIONS,
+    Status,
+)
 from vidu_relay.http import STATUS_OF_CODE
 from vidu_relay.observability import Metric
 from vidu_relay.usecases.notify_client import NO_TURN
@@ -122,6 +128,7 @@ def test_events_are_those_that_are_published() -> None:
     said = {row: cells[0] for row, cells in table(REFERENCE, "## Events").items()}
 
     assert said.pop(EVENT_TYPE_ACCEPTED)
+    assert said.pop(EVENT_TYPE_DELIVERY_DELAYED).startswith("`generated`")
     assert said == {name: f"`{status.value}`" for status, name in EVENT_TYPES.items()}
 
 
@@ -155,17 +162,22 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
 def test_codes_of_tasks_are_those_in_the_code() -> None:
     said = table(REFERENCE, "## Codes of tasks")
 
-    assert set(said) == codes_of("TaskError", "BadSourceError", "BadLinkError") - {"code", NO_TURN.code}
+    assert set(said) == codes_of("TaskError") - {"code", NO_TURN.code}
     assert NO_TURN.code in table(REFERENCE, "## Codes of notifications")
-    assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value}
+    assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value, Status.CANCELED.value}
 
 
 def test_codes_of_images_are_those_in_the_code() -> None:
     assert set(table(REFERENCE, "## Codes of images")) == codes_of("BadImageError", "BadLinkError") - {"code"}
 
 
-def test_codes_in_the_log_are_those_in_the_code() -> None:
-    assert set(table(REFERENCE, "## Codes in the log")) == codes_of("DeliveryInterruptedError")
+def test_codes_of_deliveries_are_those_in_the_code() -> None:
+    source, way = codes_of("BadSourceError", "BadLinkError") - {"code"}, codes_of("DeliveryInterruptedError")
+    at_fault = {
+        code: "both" if code in source & way else "source" if code in source else "the way" for code in source | way
+    }
+
+    assert {code: cells[0] for code, cells in table(REFERENCE, "## Codes of deliveries").items()} == at_fault
 
 
 @pytest.mark.parametrize(("symbol", "value"), [(row, cells[0]) for row, cells in table(REFERENCE, "## Fixed").items()])

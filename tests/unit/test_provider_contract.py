@@ -7,16 +7,16 @@ from functools import cache
 import pytest
 
 from tests.documents import ROOT, table
+from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
 from vidu_relay.description.schemas import schemas
 from vidu_relay.domain import request
-from vidu_relay.domain.lifecycle import NOT_VERDICTS
 from vidu_relay.domain.states import Status
 
 PAGE = "docs/provider-contract.md"
 SECTIONS = ("Parameters", "Limits", "Statuses", "Fields of the answer", "Error codes")
 ROWS = {section: table(PAGE, f"\n## {section}\n") for section in SECTIONS}
 FIELDS_OF_THE_PAGE = ("error", "output", "usage", "metadata")
-VERDICTS = {"008017095", "008017099"}
+FINAL_CODES = {"008017095", "008017099"}
 
 
 @cache
@@ -71,9 +71,9 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
     refused = {value for name, value in vars(request).items() if name.startswith("CODE_")}
     said = {code: cells[0] for code, cells in ROWS["Error codes"].items()}
 
-    assert set(said) == refused | set(NOT_VERDICTS) | VERDICTS
+    assert set(said) == refused | INCONCLUSIVE_CODES | FINAL_CODES
     assert {code for code, text in said.items() if text.startswith("422")} == refused
-    assert {code for code, text in said.items() if text.startswith("no verdict")} == set(NOT_VERDICTS)
+    assert {code for code, text in said.items() if text.startswith("ends no task")} == INCONCLUSIVE_CODES
 
 
 @pytest.mark.parametrize(

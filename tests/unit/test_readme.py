@@ -7,9 +7,10 @@ import pytest
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type
 from vidu_relay.adapters.video_links import LINK_SECONDS
-from vidu_relay.domain import lifecycle, request
+from vidu_relay.description.events import SENT
+from vidu_relay.domain import delivery, request
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
+from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases import check_images, create_upload
 from vidu_relay.usecases.read_tasks import MAX_LIMIT
@@ -18,7 +19,7 @@ from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 PAGE = "README.md"
 README = (ROOT / PAGE).read_text()
 SENTENCES = " ".join(README.split())
-FIVE = {5: "five"}
+ORDINAL = {5: "fifth"}
 
 
 def test_configuration_table_has_every_parameter_with_its_default() -> None:
@@ -31,7 +32,7 @@ def test_state_table_has_every_state() -> None:
     assert set(table(PAGE, "## How it works")) == {status.value for status in Status}
 
 
-@pytest.mark.parametrize("name", (EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()))
+@pytest.mark.parametrize("name", SENT)
 def test_every_event_type_is_named(name: str) -> None:
     assert f"`{name}`" in README
 
@@ -64,7 +65,7 @@ def test_every_route_of_the_template_is_named() -> None:
         f"`limit` 1 to {MAX_LIMIT}",
         f"(1 to {MAX_KEY_CHARACTERS} printable ASCII characters)",
         f"at most {LINK_SECONDS // 60} minutes",
-        f"no usable video {FIVE[lifecycle.MAX_SOURCE_FAULTS]} times",
+        f"at the {ORDINAL[delivery.DELAYED_AFTER]} failed copy",
         f"at least {check_images.MIN_IMAGE_PIXELS}×{check_images.MIN_IMAGE_PIXELS} pixels",
         f"within 1:{check_images.MAX_IMAGE_RATIO} and {check_images.MAX_IMAGE_RATIO}:1",
         f"at most {check_images.MAX_IMAGE_BYTES // 1024**2} MB",

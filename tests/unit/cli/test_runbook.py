@@ -14,6 +14,7 @@ from tests.documents import ROOT, blocks
 from tests.unit.cli.test_main import COMMANDS
 from tests.unit.template import TEMPLATE, of_type
 from vidu_relay.adapters.secret_store import KEEP_SECONDS
+from vidu_relay.description.events import SENT
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.observability import Metric
 
@@ -75,7 +76,7 @@ def test_functions_and_outputs_that_are_named_exist() -> None:
     assert set(re.findall(r"--name (\w+)", SHELL)) <= functions
     assert set(re.findall(r"OutputKey==`(\w+)`", SHELL)) <= set(TEMPLATE["Outputs"])
     for parameter in re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]+)+)`", TEXT):
-        assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *Metric, *OF_AWS}
+        assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *Metric, *SENT, *OF_AWS}
 
 
 def test_shell_can_read_every_block() -> None:

@@ -33,6 +33,10 @@ READS = frozenset(
 """Effects that leave nothing behind: whether they happened before they went wrong makes no difference."""
 
 
+NEVER_RESENT = ("provider.", "source.", "client.", "single_try.", "s3.upload_part")
+"""What has no SDK that sends it again."""
+
+
 class ProcessDeathError(BaseException):
     """The function is dead: no `except` of the code under test may see it as an error of its own."""
 
@@ -107,7 +111,7 @@ class Effects:
         if fault is Fault.DIES_AFTER:
             raise self._death()
         # a stream cannot be sent twice, and the client for uploads does not try
-        if fault is Fault.SENT_TWICE and not name.startswith(("provider.", "source.", "client.", "s3.upload_part")):
+        if fault is Fault.SENT_TWICE and not name.startswith(NEVER_RESENT):
             self.resent[name] += 1
             return call()
         if fault is Fault.REPLY_LOST:

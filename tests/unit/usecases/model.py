@@ -451,6 +451,9 @@ def _judge_end(world: World, task_id: str, row: Row, rung: frozenset[str]) -> No
             allowed = {"failed", "expired"}
         else:
             allowed = {"expired"}
+            nothing = bool(outcomes) and set(outcomes) <= {"nothing"} and world.effects.struck is None
+            doubted = nothing and row.error == "submission_unconfirmed"
+            _hold(not doubted, Promise.SETTLES, f"{task_id} is unconfirmed, though the provider made nothing")
             found = rung.intersection(made)
             _hold(not found, Promise.SETTLES, f"{task_id} is {row.status} {row.error}, though a callback named {found}")
     else:
@@ -468,5 +471,8 @@ def _ends(world: World, row: Row) -> set[str]:
     if shown[-1].state == "canceled":
         return {"canceled", "expired"}  # after its deadline it stays expired: its clients were told
     if _is_success(shown[-1]):
+        if row.error == "video_unavailable":
+            good = [url for url in shown[-1].video_urls if url not in world.source.files]
+            _hold(len(row.videos) >= len(good), Promise.SETTLES, f"{row.remote_id}: good videos are not shown")
         return {"completed", *(["expired"] if row.error == "video_unavailable" and world.source.faulty else [])}
     return {"expired"}

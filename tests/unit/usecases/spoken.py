@@ -36,6 +36,10 @@ class Mood(Enum):
     TIMED_OUT = ("no reply", "created")
     GARBLED = ("200 with HTML", "created")
     LIED = ("429", "lied")
+    THROTTLED_WITH_ID = ("429 with an id", "created")
+    REJECTED_WITH_ID = ("400 with an id", "created")
+    THROTTLED_WITH_A_WRONG_ID = ("429 with the id of nothing", "nothing")
+    UNPAID = ("402", "nothing")
 
 
 class CancelMood(Enum):
@@ -86,6 +90,8 @@ class SpokenProvider(ScriptedProvider):
         """How the next create calls end; one is used up by each, and then they go well."""
         self.cancel_moods: list[CancelMood] = []
         """The same of cancel calls."""
+        self.confused: dict[str, str] = {}
+        """Which other task a read of an id shows."""
         self.adapted = self.adapter(f"https://{host}", key)
 
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
@@ -127,6 +133,7 @@ class SpokenProvider(ScriptedProvider):
         return self._take(CreateCall(content["model"], params, params["callback_url"], ""))
 
     def _show(self, remote_id: str) -> Reply:
+        remote_id = self.confused.get(remote_id, remote_id.lower())
         if self.unavailable or remote_id not in self.remote:
             return Reply(503 if self.unavailable else 404, {}, b"<html>sorry</html>")
         return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
@@ -166,7 +173,9 @@ class SpokenProvider(ScriptedProvider):
             return Reply(200, {}, b"<html>welcome</html>")
         if mood is Mood.NO_ID:
             return Reply(200, {}, json.dumps({"error": {"code": "008017005", "message": "no"}}).encode())
-        return Reply(int(mood.value[0]), {}, b'{"message": "sorry"}')
+        status, _, named = mood.value[0].partition(" with ")
+        content = {"message": "sorry", **({"id": remote_id or "gen-of-nothing"} if named else {})}
+        return Reply(int(status), {}, json.dumps(content).encode())
 
     def _told(self, remote_id: str) -> dict[str, Any]:
         there = self.remote[remote_id]

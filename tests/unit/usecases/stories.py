@@ -12,8 +12,7 @@ from tests.unit.usecases.model import BrokenPromiseError, Promise
 from tests.unit.usecases.quick_account import quick_account
 from tests.unit.usecases.spoken import SpokenProvider
 from tests.unit.usecases.telling import HOOK, Backend, Handing, Notice, NoticeQueue
-from tests.unit.usecases.world import EVENT_SOURCE, TENANT, RestlessError, World
-from vidu_relay.adapters.tenant_directory import Door
+from tests.unit.usecases.world import EVENT_SOURCE, RestlessError, World
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import metrics
@@ -98,12 +97,6 @@ class StoryWorld(World):
             if "ErrorCode" not in result and entry["DetailType"] in CLIENTS_HEAR and detail["client_callback"]:
                 task = detail["task"]
                 self.notices.put(json.dumps({"task_id": task["task_id"], "version": task["version"]}))
-
-    def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
-        """The same without the lists that the operator's tool shows: no use case reads them."""
-        self.tenants.create_tenant(tenant, 1)
-        door: dict[str, Any] = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
-        self.account.clients["dynamodb"].put_item(TableName=self.account.table, Item=door)
 
     def check(self, task_id: str, lease: int | None = None) -> Verdict:
         lease = self.task(task_id).lease if lease is None else lease

@@ -338,6 +338,8 @@ class History(RuleBasedStateMachine):
         self.world.provider.show(remote_id, ProgressState.PROCESSING, error=None)
         if says in SILENCES:
             self.world.provider.show(remote_id, SILENCES[says])
+        elif says.startswith("0080") and isinstance(self.world.provider, SpokenVidu):
+            pass  # the gateway's own codes: Vidu has none of them
         elif says.startswith("0080"):
             self.world.provider.show(remote_id, ProgressState.FAILED, error=TaskError(says, "The gateway is unwell."))
         elif says == "failed":

@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from tests.unit.usecases.account import PROVIDER_KEY, empty
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import PUBLIC_URL, World
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_signature import TOLERANCE_SECONDS, signature_for
 from vidu_relay.domain.callback_token import callback_url
 from vidu_relay.domain.errors import CallbackRefusedError
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
-from vidu_relay.usecases.receive_callback import Callback, _read_claim, receive_callback
+from vidu_relay.usecases.receive_callback import Callback, receive_callback
 
 ON_ONE_WORLD = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 """Nothing that is refused leaves a trace, so examples may share a world."""
@@ -313,9 +315,10 @@ BODIES = st.one_of(
 @given(body=BODIES)
 @settings(max_examples=500, deadline=None)
 def test_any_body_is_read_without_a_fault(body: bytes) -> None:
-    claim = _read_claim(body)
-    assert claim.state is None or isinstance(claim.state, str)
-    assert len(claim.ids) <= 2
+    for provider in (GatewayProvider("https://p.example", lambda: "k"), ViduProvider("https://p.example", lambda: "k")):
+        report = provider.read_callback(body)
+        assert report.state is None or isinstance(report.state, ProgressState)
+        assert len(report.ids) <= 4
 
 
 @given(

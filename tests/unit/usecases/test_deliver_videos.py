@@ -140,6 +140,7 @@ def test_source_that_is_no_video_is_never_visible_and_retried_hourly_after_five_
 ) -> None:
     task = generated(world)
     world.source.files[URL] = bad
+    after = task
     for tries in range(1, 6):
         after = delivered(world, task, again=tries > 1)
         assert (after.status, faults(after)) == (Status.GENERATED, tries)
@@ -209,6 +210,7 @@ def test_source_whose_first_bytes_are_bad_is_not_read_whole_again(world: World) 
 def test_copies_that_break_off_are_bounded_until_the_operator_asks(world: World) -> None:
     task = generated(world)
     world.source.files[URL] = mp4(b"x" * 100)[:-7]
+    after = task
     for _ in range(20):
         after = delivered(world, task, again=True)
     assert after.delivery is not None
@@ -246,7 +248,7 @@ def test_interruption_without_an_end_has_one(quick_world: World) -> None:
 def test_delivery_that_never_reports_ends_as_well(quick_world: World) -> None:
     task = generated(quick_world)
     survive = quick_world.survive
-    quick_world.survive = lambda run: "deliver" not in run.__code__.co_names and survive(run)  # type: ignore[method-assign,attr-defined]
+    quick_world.survive = lambda run: "deliver" not in run.__code__.co_names and survive(run)  # type: ignore[method-assign]
     quick_world.run()
     ended = quick_world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")

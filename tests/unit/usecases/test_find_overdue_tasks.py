@@ -8,8 +8,8 @@ from tests.unit.template import properties
 from tests.unit.usecases.effects import Fault
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import World
+from vidu_relay.adapters.task_item import DUE_SHARDS
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.adapters.task_store import DUE_SHARDS
 from vidu_relay.domain.states import Status
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 

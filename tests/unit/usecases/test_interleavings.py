@@ -274,7 +274,7 @@ def recorded_by_file_and_left(world: StoryWorld) -> None:
     world.effects.gate = lambda name: Fault.DIES_AFTER if name == "dynamodb.put_item" else None
     world.receive(world.sent[0])
     world.effects.gate = lambda _: None
-    world.clock.advance(61)
+    world.clock.advance(121)
 
 
 def recorded_by_file_and_swept(world: StoryWorld) -> None:

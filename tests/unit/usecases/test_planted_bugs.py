@@ -19,22 +19,30 @@ from tests.unit.usecases.spoken import Mood, SpokenProvider
 from tests.unit.usecases.stories import StoryWorld, client_repeats, rings_truly, time_passes
 from tests.unit.usecases.test_any_step_may_fail import EVERY_WAY
 from tests.unit.usecases.world import KEY
-from vidu_relay.adapters import daily_quota, task_store, video_archive
+from vidu_relay.adapters import daily_quota, provider_gateway, task_item, video_archive
 from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import (
-    BadSourceError,
     CreateAmbiguousError,
-    DeliveryInterruptedError,
+    CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
 )
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases import check_task, deliver_videos, publish_events, receive_callback, submit_task
+from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.usecases import (
+    attempt_submission,
+    check_task,
+    publish_events,
+    read_remote_task,
+    receive_callback,
+    reconcile_task,
+    submit_task,
+)
 from vidu_relay.usecases.record_change import record_change
 
 pytestmark = pytest.mark.usefixtures("explorable")
@@ -99,7 +107,14 @@ def story(
 
 
 def drop_the_revision_condition(patch: Patch) -> None:
-    patch.setattr(TaskStore, "save", lambda self, task: self._put(task, condition="attribute_exists(pk)", values={}))
+    put = TaskStore._put
+
+    def careless(self: TaskStore, task: Task, *, condition: str, values: Any) -> Any:
+        if condition.startswith("revision"):
+            condition, values = "attribute_exists(pk)", {}
+        return put(self, task, condition=condition, values=values)
+
+    patch.setattr(TaskStore, "_put", careless)
 
 
 def retry_an_ambiguous_create(patch: Patch) -> None:
@@ -138,7 +153,7 @@ def publish_before_the_write(patch: Patch) -> None:
         begin(self, seed, provider)
         worlds.append(self)
 
-    def early(self: TaskStore, task: Task, **given: Any) -> Task:
+    def early(self: TaskStore, task: Task, **given: Any) -> Any:
         there = worlds[-1].item(f"task#{task.task_id}")
         if there is None or int(there["version"]["N"]) != task.version:
             event = Event(event_type(task), event_detail(task), 0)
@@ -178,8 +193,9 @@ def ignore_the_lease(patch: Patch) -> None:
     patch.setattr("tests.unit.usecases.world.check_task", looking)
 
 
-def adopt_an_unclaimed_remote_id(patch: Patch) -> None:
-    patch.setattr(TaskStore, "claim_remote", lambda *_: None)
+def attach_a_remote_task_without_owning_it(patch: Patch) -> None:
+    save = TaskStore.save
+    patch.setattr(TaskStore, "save", lambda self, task, _=(): save(self, task))
 
 
 def treat_poll_time_out_as_failure(patch: Patch) -> None:
@@ -195,15 +211,8 @@ def treat_poll_time_out_as_failure(patch: Patch) -> None:
 
 
 def give_up_a_delivery_on_s3_trouble(patch: Patch) -> None:
-    failed = deliver_videos._failed
-    patch.setattr(lifecycle, "MAX_SOURCE_FAULTS", 1)
-
-    def given_up(task: Task, error: Any, ports: Any) -> Task:
-        if isinstance(error, DeliveryInterruptedError):
-            error = BadSourceError(error.code, error.message)
-        return failed(task, error, ports)
-
-    patch.setattr(deliver_videos, "_failed", given_up)
+    patch.setattr(delivery, "DELAYED_AFTER", 1)
+    patch.setattr(WatchPolicy, "copied_until", lambda _, generated_at: generated_at)
 
 
 def forget_when_a_submitted_task_is_due(patch: Patch) -> None:
@@ -216,8 +225,8 @@ def forget_when_a_submitted_task_is_due(patch: Patch) -> None:
     patch.setattr(lifecycle, "record_created", careless)
 
 
-def forget_hints(patch: Patch) -> None:
-    patch.setattr(lifecycle, "note_hints", lambda task, *_, **__: task)
+def forget_candidates(patch: Patch) -> None:
+    patch.setattr(lifecycle, "note_candidates", lambda task, *_, **__: task)
 
 
 def keep_the_place_of_a_repetition(patch: Patch) -> None:
@@ -225,7 +234,7 @@ def keep_the_place_of_a_repetition(patch: Patch) -> None:
 
 
 def give_a_place_back_at_every_repetition(patch: Patch) -> None:
-    repeated = submit_task._repeated
+    repeated = submit_task._check_repetition
     quotas: list[Any] = []
     take = daily_quota.DailyQuota.take
 
@@ -233,31 +242,33 @@ def give_a_place_back_at_every_repetition(patch: Patch) -> None:
         quotas.append(self)
         take(self, *given)
 
-    def generous(recorded: Task, tenant_id: str, mark: str) -> Task:
+    def generous(recorded: Task, tenant_id: str, digest: str) -> None:
         quotas[-1].give_back(tenant_id, recorded.created_at)
-        return repeated(recorded, tenant_id, mark)
+        repeated(recorded, tenant_id, digest)
 
     patch.setattr(daily_quota.DailyQuota, "take", taken)
-    patch.setattr(submit_task, "_repeated", generous)
+    patch.setattr(submit_task, "_check_repetition", generous)
 
 
 def publish_every_write(patch: Patch) -> None:
     """An event for each record of the stream, whether or not the version changed."""
-    patch.setattr(publish_events, "_changed_task", lambda change: task_store.task_from_image(change["NewImage"]))
+    patch.setattr(publish_events, "_changed_task", lambda change: task_item.task_from_image(change["NewImage"]))
 
 
 def raise_the_version_at_every_write(patch: Patch) -> None:
     save = TaskStore.save
-    patch.setattr(TaskStore, "save", lambda self, task: save(self, replace(task, version=task.version + 1)))
+    patch.setattr(
+        TaskStore, "save", lambda self, task, owned=(): save(self, replace(task, version=task.version + 1), owned)
+    )
 
 
 def take_any_record_for_our_own(patch: Patch) -> None:
     """A failed condition passes for our own write whose reply was lost: the stamp is not compared."""
     create = TaskStore.create
 
-    def careless(self: TaskStore, task: Task) -> Task:
+    def careless(self: TaskStore, task: Task) -> tuple[Task, bool]:
         create(self, task)
-        return replace(task, revision=1)
+        return replace(task, revision=1), True
 
     patch.setattr(TaskStore, "create", careless)
 
@@ -283,7 +294,7 @@ def success_without_a_video_is_success(patch: Patch) -> None:
 
 
 def a_fault_of_the_gateway_is_a_verdict(patch: Patch) -> None:
-    patch.setattr(lifecycle, "NOT_VERDICTS", frozenset())
+    patch.setattr(provider_gateway, "INCONCLUSIVE_CODES", frozenset())
 
 
 def a_word_unknown_is_a_failure(patch: Patch) -> None:
@@ -333,6 +344,59 @@ def _unless(when: Callable[[Task, Any], bool], then: Callable[..., Task]) -> Cal
         return applied(task, snapshot, now=now, source=source, policy=policy)
 
     return apply
+
+
+# ------------------------------------------------------------------------------------------------- bad days
+
+
+def believe_whatever_a_read_shows(patch: Patch) -> None:
+    patch.setattr(read_remote_task, "is_stranger", lambda *_: False)
+
+
+def own_the_id_that_was_asked_for(patch: Patch) -> None:
+    """Another spelling of an id is another owner's."""
+    patch.setattr(reconcile_task, "_named", lambda snapshot: replace(snapshot, named_ids=()))
+
+
+def ignore_the_id_in_a_refusal(patch: Patch) -> None:
+    record = lifecycle.record_create_failure
+
+    def deaf(task: Task, error: Any, **given: Any) -> Task:
+        error.candidates = ()
+        return record(task, error, **given)
+
+    patch.setattr(lifecycle, "record_create_failure", deaf)
+
+
+def never_give_a_candidate_up(patch: Patch) -> None:
+    patch.setattr(lifecycle, "MISSING_MS", 10**12)
+
+
+def fail_the_task_when_our_account_is_refused(patch: Patch) -> None:
+    patch.setattr(
+        attempt_submission,
+        "_account_refused",
+        lambda _, error, *__: CreateRejectedError(error.code, error.message),
+    )
+
+
+def number_videos_as_they_are_listed(patch: Patch) -> None:
+    patch.setattr(delivery, "links_in_order", lambda _, links: [url for _, url in links])
+
+
+def count_versions_from_one(patch: Patch) -> None:
+    make = lifecycle.new_task
+    patch.setattr(lifecycle, "new_task", lambda **given: replace(make(**given), version=1))
+
+
+def drop_the_videos_that_came(patch: Patch) -> None:
+    """All or nothing: what is in the bucket is not shown while another video fails."""
+    record = delivery.record_copies
+    patch.setattr(
+        delivery,
+        "record_copies",
+        lambda task, videos, error, **given: record(task, () if error else videos, error, **given),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- stories
@@ -403,6 +467,55 @@ def timed_out(world: StoryWorld) -> None:
     world.submit()
 
 
+def in_a_mood(*moods: Mood) -> Callable[[StoryWorld], None]:
+    def prepare(world: StoryWorld) -> None:
+        world.provider.moods = list(moods)
+        world.submit()
+
+    return prepare
+
+
+def shown_another_task(world: StoryWorld) -> None:
+    """A read of our id shows the video of another client's task."""
+    world.submit()
+    world.submit(key="other")
+    world.provider.finish("gen-2")
+    world.provider.confused = {"gen-1": "gen-2"}
+    world.run(until=world.clock() + 300_000)
+    world.provider.confused = {}
+
+
+def named_in_another_spelling(world: StoryWorld) -> None:
+    """A callback of an unconfirmed create names another task's id, in capitals, at a provider that folds case."""
+    world.submit(key="other")
+    world.provider.moods = [Mood.BUSY_IN_VAIN]
+    world.submit()
+    world.provider.finish("gen-1")
+    world.survive(lambda: world.ring(world.task_id(), {"id": "GEN-1", "status": "completed"}))
+
+
+def unpaid_for_hours(world: StoryWorld) -> None:
+    world.provider.moods = [Mood.UNPAID] * 40
+    world.submit()
+
+
+def listed_the_other_way_round(world: StoryWorld) -> None:
+    a, b = "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4"
+    world.submit()
+    world.provider.finish("gen-1", a, b)
+    world.source.expired.add(b)
+    rings_truly(world, "gen-1")
+    world.run(until=world.clock() + 5_000)
+    world.source.expired.clear()
+    world.provider.finish("gen-1", b, a)
+
+
+def one_of_two_is_gone(world: StoryWorld) -> None:
+    world.submit()
+    world.provider.finish("gen-1", "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
+    world.source.files["https://cdn.example.com/a.mp4"] = b"<html>gone</html>" * 20
+
+
 @dataclass(frozen=True)
 class Bug:
     """A bug, the part of the harness that must find it, and the promises it may be convicted of."""
@@ -420,16 +533,16 @@ BUGS = (
     Bug(publish_before_the_write, pairs("callback settles"), (P.TRUE_EVENTS,)),
     Bug(trust_the_callback_body, story(rings_on_a_running_task), (P.NEVER_FOOLED,)),
     Bug(ignore_the_lease, together("claimed end and check"), (P.ONE_WATCHER,)),
-    Bug(adopt_an_unclaimed_remote_id, together("two tasks claim the same ids"), (P.ONE_OWNER,)),
+    Bug(attach_a_remote_task_without_owning_it, together("two tasks claim the same ids"), (P.ONE_OWNER,)),
     Bug(treat_poll_time_out_as_failure, story(overdue_and_silent), (P.NEVER_FOOLED,)),
     Bug(give_up_a_delivery_on_s3_trouble, pairs("deliver"), (P.NEVER_FOOLED, P.SETTLES)),
     Bug(forget_when_a_submitted_task_is_due, story(lambda w: w.submit()), (P.WATCHED,)),
-    Bug(forget_hints, lost_and_rung_for(lost_and_rung_for_in_vain), (P.SETTLES,)),
+    Bug(forget_candidates, lost_and_rung_for(lost_and_rung_for_in_vain), (P.SETTLES,)),
     Bug(keep_the_place_of_a_repetition, together("the same request twice"), (P.CAP,)),
     Bug(give_a_place_back_at_every_repetition, story(asked_again), (P.CAP,)),
     Bug(publish_every_write, story(overdue_and_silent), (P.TRUE_EVENTS,)),
     Bug(raise_the_version_at_every_write, story(overdue_and_silent), (P.ONE_WRITE,)),
-    Bug(take_any_record_for_our_own, together("the same request twice"), (P.BILLED_ONCE,)),
+    Bug(take_any_record_for_our_own, together("the same request twice"), (P.CAP,)),
     Bug(expired_is_the_end, story(late), (P.SETTLES,)),
     Bug(
         success_without_a_video_is_success,
@@ -444,6 +557,18 @@ BUGS = (
     Bug(a_word_unknown_is_a_failure, story(lambda w: says(w, ProgressState.UNKNOWN)), (P.NEVER_FOOLED,)),
     Bug(skip_what_was_refused, pairs("publish"), (P.TRUE_EVENTS,)),
     Bug(overwrite_what_is_in_the_bucket, story(lambda w: w.submit()), (P.WHOLE_VIDEOS,)),
+    Bug(believe_whatever_a_read_shows, story(shown_another_task, keys=(KEY, "other")), (P.NEVER_FOOLED,)),
+    Bug(
+        own_the_id_that_was_asked_for,
+        story(named_in_another_spelling, keys=(KEY, "other")),
+        (P.ONE_OWNER, P.NEVER_FOOLED),
+    ),
+    Bug(ignore_the_id_in_a_refusal, story(in_a_mood(Mood.THROTTLED_WITH_ID)), (P.BILLED_ONCE,)),
+    Bug(never_give_a_candidate_up, story(in_a_mood(Mood.THROTTLED_WITH_A_WRONG_ID)), (P.SETTLES,)),
+    Bug(fail_the_task_when_our_account_is_refused, story(unpaid_for_hours), (P.NEVER_FOOLED,)),
+    Bug(number_videos_as_they_are_listed, story(listed_the_other_way_round), (P.WHOLE_VIDEOS,)),
+    Bug(count_versions_from_one, story(lambda w: w.submit()), (P.ONE_WRITE,)),
+    Bug(drop_the_videos_that_came, story(one_of_two_is_gone), (P.SETTLES,)),
     Bug(never_ask_for_a_delivery_again, pairs("deliver", "check asks for a delivery"), (P.SETTLES,)),
 )
 

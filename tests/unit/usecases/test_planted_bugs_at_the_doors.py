@@ -19,10 +19,11 @@ from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain import intake, lifecycle, submission
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.lifecycle import Match
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases import accept_request, attempt_submission, cancel_task, present_images, submit_task
+from vidu_relay.usecases import accept_request, attempt_submission, cancel_task, present_images
 from vidu_relay.usecases.record_change import record_change
 
 pytestmark = pytest.mark.usefixtures("explorable")
@@ -32,17 +33,19 @@ pytestmark = pytest.mark.usefixtures("explorable")
 
 def submit_whatever_was_begun(patch: Patch) -> None:
     """A message that comes again submits its task, whatever became of it."""
-    patch.setattr(
-        submit_task,
-        "_go_on",
-        lambda task, whole, ports: attempt_submission.attempt_submission(task, ports.present(task, whole), ports),
-    )
+
+    def eager(task: Task, ports: accept_request.IntakePorts, time_left: Any) -> Task:
+        submission = ports.acceptance.submission
+        sent = submission.present(task, task.request)
+        return attempt_submission.attempt_submission(task, sent, submission, time_left=time_left)
+
+    patch.setattr(accept_request, "_go_on", eager)
 
 
 def reject_on_our_own_fault(patch: Patch) -> None:
-    def hasty(asked: Any, ports: accept_request.IntakePorts) -> Task | None:
+    def hasty(asked: Any, ports: accept_request.IntakePorts, **given: Any) -> Task | None:
         try:
-            return accept_request.accept_request(asked, ports)
+            return accept_request.accept_request(asked, ports, **given)
         except Exception as error:  # noqa: BLE001 - this is the bug
             refusal = InvalidRequestError("internal_error", type(error).__name__)
             accept_request._reject(asked, None, refusal, ports)
@@ -52,9 +55,9 @@ def reject_on_our_own_fault(patch: Patch) -> None:
 
 
 def drop_a_message_on_our_own_fault(patch: Patch) -> None:
-    def careless(asked: Any, ports: accept_request.IntakePorts) -> Task | None:
+    def careless(asked: Any, ports: accept_request.IntakePorts, **given: Any) -> Task | None:
         with suppress(Exception):
-            return accept_request.accept_request(asked, ports)
+            return accept_request.accept_request(asked, ports, **given)
         return None
 
     patch.setattr("tests.unit.usecases.world.accept_request", careless)
@@ -72,19 +75,19 @@ def leave_out_the_rejection(patch: Patch) -> None:
 
 
 def take_a_place_at_every_repetition(patch: Patch) -> None:
-    repeated, take = submit_task._repeated, daily_quota.DailyQuota.take
+    repeated, take = accept_request._go_on, daily_quota.DailyQuota.take
     quotas: list[daily_quota.DailyQuota] = []
 
     def taken(self: daily_quota.DailyQuota, *given: Any) -> None:
         quotas.append(self)
         take(self, *given)
 
-    def greedy(recorded: Task, tenant_id: str, mark: str) -> Task:
-        take(quotas[-1], tenant_id, 1000, recorded.created_at)
-        return repeated(recorded, tenant_id, mark)
+    def greedy(recorded: Task, *given: Any) -> Task:
+        take(quotas[-1], recorded.tenant_id, 1000, recorded.created_at)
+        return repeated(recorded, *given)
 
     patch.setattr(daily_quota.DailyQuota, "take", taken)
-    patch.setattr(submit_task, "_repeated", greedy)
+    patch.setattr(accept_request, "_go_on", greedy)
 
 
 def know_a_file_by_its_name_alone(patch: Patch) -> None:
@@ -111,9 +114,9 @@ def call_it_canceled_without_the_providers_word(patch: Patch) -> None:
 
 
 def cancel_what_is_being_submitted(patch: Patch) -> None:
-    def bold(task: Task, *, now: int, policy: Any) -> Task:
+    def bold(task: Task, *, now: int, policy: Any, **_: Any) -> Task:
         waits = task.status in (Status.ACCEPTED, Status.SUBMITTING)
-        return lifecycle._settle(task, Status.CANCELED, now, "cancel", policy) if waits else task
+        return lifecycle.settle(task, Status.CANCELED, now, "cancel", policy) if waits else task
 
     patch.setattr(lifecycle, "cancel_unsubmitted", bold)
 
@@ -127,15 +130,17 @@ def submit_what_was_canceled(patch: Patch) -> None:
         except Exception:  # noqa: BLE001 - this is the bug
             return change(task)
 
-    patch.setattr("vidu_relay.usecases.check_task.record_change", blind)
+    patch.setattr("vidu_relay.usecases.begin_submission.record_change", blind)
 
 
 # -------------------------------------------------------------------------------------------------------- marks
 
 
 def take_any_mark_for_our_own(patch: Patch) -> None:
-    fits = lifecycle.adoption_fits
-    patch.setattr(lifecycle, "adoption_fits", lambda task, found: found.mark is not None or fits(task, found))
+    match = lifecycle.match_candidate
+    patch.setattr(
+        lifecycle, "match_candidate", lambda task, found: Match.OURS if found.mark is not None else match(task, found)
+    )
 
 
 def ignore_marks(patch: Patch) -> None:
@@ -145,7 +150,7 @@ def ignore_marks(patch: Patch) -> None:
 
 def mark_each_attempt_anew(patch: Patch) -> None:
     """What an earlier attempt made is not known again. This was so once."""
-    patch.setattr(submission, "claim_of_task", lambda attempt: attempt.claim)
+    patch.setattr(submission, "shared_token", lambda attempt: attempt.token)
 
 
 # ------------------------------------------------------------------------------------------------------- images

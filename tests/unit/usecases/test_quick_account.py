@@ -13,7 +13,7 @@ from tests.unit.usecases.account import Account, empty
 from tests.unit.usecases.expressions import holds, updated
 from tests.unit.usecases.quick_account import quick_account
 from tests.unit.usecases.scripted import NOON, mp4
-from vidu_relay.adapters import task_store
+from vidu_relay.adapters import task_item, task_store
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -81,9 +81,9 @@ def acts(rng: random.Random) -> Act:
     choices: list[Act] = [
         lambda a: a.store.create(task),
         lambda a: a.store.save(task),
-        lambda a: a.store.save(task),
+        lambda a: a.store.save(task, (f"gen-{lease}",)),
+        lambda a: a.store.save(task, (f"gen-{lease}", "gen-7")),
         lambda a: a.store.get(task_id),
-        lambda a: a.store.claim_remote("gateway", f"gen-{lease}", task_id, 9),
         lambda a: sorted(a.store.find_due(NOON + 2000)),
         lambda a: a.store.take_lease(task_id, at, at + 5000),
         lambda a: a.quota.take("acme", 3, at),
@@ -113,6 +113,7 @@ def acts(rng: random.Random) -> Act:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_both_accounts_answer_alike(seed: int, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_item, "DUE_SHARDS", 1)
     monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
     empty(account)
     both, rng = (Adapters(account), Adapters(quick_account())), random.Random(seed)  # noqa: S311 - repeatable

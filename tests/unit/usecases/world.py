@@ -170,7 +170,9 @@ class World:
         signing = Secret(c["secretsmanager"], account.callback_secret, seconds)
         verifying = Secret(c["secretsmanager"], account.callback_secret, seconds)
         self.store = TaskStore(c["dynamodb"], account.table)
-        self.quota = DailyQuota(c["dynamodb"], account.table, once=c["dynamodb"])
+        self.quota = DailyQuota(
+            c["dynamodb"], account.table, once=watched(account.clients["dynamodb"], "single_try", effects)
+        )
         self.provider = provider(clock, effects, key)
         self.source = ScriptedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
@@ -294,9 +296,10 @@ class World:
         )
 
     def open_doors(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
-        """The operator makes a tenant and maps an event source to it."""
+        """The operator makes a tenant and maps an event source to it; no use case reads the lists of its tool."""
         self.tenants.create_tenant(tenant, 1)
-        self.tenants.open_door(Door.SOURCE, source, tenant)
+        door: dict[str, Any] = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
+        self.account.clients["dynamodb"].put_item(TableName=self.account.table, Item=door)
 
     def drop(
         self, content: bytes | None = None, *, name: str = "order.json", tenant: str = TENANT, **fields: Any

@@ -73,7 +73,7 @@ class TaskStore:
 
         If a task with this id exists already, that one is returned: compare the request digests.
         """
-        put, stamp = self._put(task, condition="attribute_not_exists(pk)", values={})
+        put, _ = self._put(task, condition="attribute_not_exists(pk)", values={})
         try:
             self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ClientError as error:
@@ -82,8 +82,8 @@ class TaskStore:
             current: Any = error.response.get("Item")
             if current is None:
                 raise StaleTaskError(task.task_id) from error
-            if _stamp_of(current) != stamp:
-                return task_from_image(current), False
+            recorded = task_from_image(current)
+            return recorded, recorded.token == task.token  # our own write, whose reply was lost, may have moved on
         return replace(task, revision=task.revision + 1), True
 
     def save(self, task: Task, owned: Sequence[str] = ()) -> Task:

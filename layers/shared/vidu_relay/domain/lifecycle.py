@@ -79,6 +79,7 @@ CLOCK_TOLERANCE_MS = 60_000
 def new_task(
     *,
     task_id: str,
+    token: str,
     tenant_id: str,
     provider: str,
     request: Mapping[str, Any],
@@ -95,6 +96,7 @@ def new_task(
     second = now // 1000
     return Task(
         task_id=task_id,
+        token=token,
         tenant_id=tenant_id,
         status=Status.ACCEPTED,
         revision=0,
@@ -127,7 +129,7 @@ def may_begin(task: Task, now: int) -> bool:
 def begin_attempt(task: Task, *, token: str, now: int) -> Task:
     """`accepted` → `submitting`: the caller is about to call the provider under `token`.
 
-    The deadline stands still while the account is refused: the wait since it began, or since the latest probe, is added.
+    The deadline stands still while the account is refused: the wait since then, or since the latest probe, is added.
     """
     paused = 0
     if task.paused_since is not None:

@@ -100,6 +100,7 @@ def notification_body(task: Task, version: int, sign: Callable[[Video], str]) ->
             outputs=(),
             usage=None,
             videos=(),
+            delivery=None,
             history=task.history[: entry + 1],
         )
     )

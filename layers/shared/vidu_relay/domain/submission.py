@@ -62,5 +62,5 @@ def attempt_mark(task_id: str, attempt: Attempt) -> str:
 
 
 def shared_token(attempt: Attempt) -> str:
-    """The part of an attempt's token that all attempts of the task share: the token of the first."""
+    """The part of an attempt's token that all attempts of the task share: the task's own token."""
     return attempt.token.partition(".")[0]

@@ -120,6 +120,7 @@ class Video:
 class Task:
     """A video task. Times are milliseconds since the epoch unless the name says otherwise.
 
+    - `token` is random and never changes: it tells which call recorded the task; every attempt's token begins with it.
     - `revision` counts the writes of the record (the store raises it). `version` is raised by each published change; it
       begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
     - `request_digest` tells requests apart. `request` is the client's request with what is large replaced by a
@@ -139,6 +140,7 @@ class Task:
     """
 
     task_id: str
+    token: str
     tenant_id: str
     status: Status
     revision: int

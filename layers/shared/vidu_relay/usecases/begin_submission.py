@@ -69,7 +69,7 @@ def begin_submission(
     if (largest_body is not None and size > largest_body) or time_left() < needed:
         logger.info("submission_left_to_a_check", body_bytes=size)
         return task
-    token, now = new_token(task.attempt), ports.clock()
+    token, now = new_token(task.token), ports.clock()
     begun = record_change(
         ports.store,
         task,

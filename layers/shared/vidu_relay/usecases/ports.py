@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vidu_relay.domain.snapshot import CallbackReport, ProviderSnapshot
-from vidu_relay.domain.submission import shared_token
-from vidu_relay.domain.task import Attempt
 
 __all__ = ["Clock", "Provider", "clock", "new_token", "spread"]
 
@@ -45,10 +43,10 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def new_token(before: Attempt | None = None) -> str:
-    """A random token for a create attempt. The attempts of one task keep what stands before the dot of the first."""
+def new_token(task_token: str | None = None) -> str:
+    """A random token: for a task, or for an attempt of the task with this token, which it then begins with."""
     fresh = secrets.token_urlsafe(9)
-    return f"{shared_token(before)}.{fresh}" if before else fresh
+    return f"{task_token}.{fresh}" if task_token else fresh
 
 
 def spread() -> float:

@@ -20,6 +20,7 @@ from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
 from vidu_relay.usecases.check_images import ImageCheck, check_images
+from vidu_relay.usecases.ports import new_token
 from vidu_relay.usecases.present_images import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
@@ -129,6 +130,7 @@ def _accept(
         acceptance.archive.put(key, request.for_archive())
     task = lifecycle.new_task(
         task_id=task_id,
+        token=new_token(),
         tenant_id=tenant_id,
         provider=ports.provider.name,
         request=record,
