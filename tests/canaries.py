@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-
 __all__ = ["PIECE", "STEP", "Searcher", "unwrapped"]
 
 PIECE = 12

@@ -321,17 +321,18 @@ def test_forged_notices_of_a_dropped_file_ask_for_no_second_video(relay: RelayCl
         notification(inbox, f"tasks/{relay.stack.tenant_id}/x.json"),
         json.dumps({**json.loads(notification(inbox, key)), "replay-name": "again"}),
         json.dumps({**json.loads(notification(inbox, key)), "source": "some.app"}),
-        json.dumps({"source": "demo.app", "detail-type": "VideoTaskRequested", "detail": "x", "id": "x"}),
         json.dumps({"source": "demo.app", "detail-type": "VideoTaskGenerated", "detail": {}, "id": "x"}),
         "not JSON",
         "[]",
         "[" * 20_000,
         json.dumps({"task_id": MISSING}),
     ]
+    source, event_id = "demo.app", "a-forged-request"
+    rejected = json.dumps({"source": source, "detail-type": "VideoTaskRequested", "detail": "x", "id": event_id})
     take_all(relay, queues["RequestsDeadLettersUrl"])
     found: list[str] = []
     with impatient(relay, queues["RequestsQueueUrl"]):
-        for body in (*again, *dead):
+        for body in (*again, *dead, rejected):
             relay.aws("sqs").send_message(QueueUrl=queues["RequestsQueueUrl"], MessageBody=body)
         wait_until_worked_off(relay, queues["RequestsQueueUrl"])
 
@@ -343,6 +344,7 @@ def test_forged_notices_of_a_dropped_file_ask_for_no_second_video(relay: RelayCl
         wait_until(buried, "the dead letters")
 
     assert sorted(found) == sorted(dead)
+    assert relay.rejection(source, event_id)["detail"]["error"]["code"]
     assert tasks_like(relay, prompt) == 1
 
 

@@ -166,9 +166,13 @@ def test_client_that_never_answers_holds_up_neither_other_clients_nor_videos(
 
 def promised(task: dict[str, Any]) -> set[str]:
     """The `webhook-id` of each change that the task's client is told of."""
-    published = ["accepted", *(entry["status"] for entry in task["history"][1:] if entry["status"] != "submitting")]
     told = {"processing", "completed", "failed", "expired", "canceled"}
-    return {f"{task['task_id']}:{version}" for version, status in enumerate(published, 1) if status in told}
+    first = task["version"] - len(task["history"]) + 1
+    return {
+        f"{task['task_id']}:{version}"
+        for version, entry in enumerate(task["history"], first)
+        if entry["status"] in told or entry["source"] == "delivery_delayed"
+    }
 
 
 def told_of(owed: set[str]) -> Callable[[list[tuple[dict[str, str], bytes]]], bool]:
