@@ -16,7 +16,7 @@ from local.stack import Stack
 
 __all__ = ["RelayClient", "TooSlowError"]
 
-PATIENCE_SECONDS = 40
+PATIENCE_SECONDS = 150
 """A callback or a delivery that failed is made good only after the next sweep, which comes each minute."""
 
 SIMULATOR_SECONDS = 60
