@@ -6,7 +6,7 @@ from pathlib import Path
 from local.demo import WORK_DIR
 from local.programs import ROOT, venv_program
 
-STATES = ("submitting", "submitted", "generated", "completed")
+STATES = ("accepted", "submitted", "generated", "completed")
 EVENTS = ("VideoTaskAccepted", "VideoTaskSubmitted", "VideoTaskGenerated", "VideoTaskCompleted")
 
 

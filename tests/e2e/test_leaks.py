@@ -602,7 +602,7 @@ def test_each_secret_stands_where_the_document_says_and_nowhere_else(story: Stor
 def test_run_met_the_troubles_it_tells_of_and_wrote_to_every_place(story: Story) -> None:
     logs = "\n".join(str(line) for line in story.contents["logs"])
     for sign in (
-        "submission_ambiguous",
+        "submission_unconfirmed",
         "submission_not_created",
         "delivery_failed",
         "callback_refused",
