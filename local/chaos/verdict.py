@@ -31,7 +31,7 @@ CREATORS = ("SubmitTask", "CheckTask", "AcceptRequest")
 """The functions that make create calls and record how they went, as their names and their roles' names have it."""
 
 CODES = {
-    "truncate": "truncated",
+    "truncate": "source_interrupted",
     "short": "truncated",
     "corrupt": "truncated",
     "endless": "too_large",

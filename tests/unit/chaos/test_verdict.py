@@ -246,7 +246,7 @@ def delayed(times: int = 1, **changed: Any) -> Evidence:
     events = [event(number, KIND_OF[change]) for number, change in enumerate(changes, 1)]
     records = {ID: {**good.records[ID], "version": version}}
     return replace(
-        healthy(shown={ID: shown}, events={ID: events}, records=records, waited={ID: "truncated"}), **changed
+        healthy(shown={ID: shown}, events={ID: events}, records=records, waited={ID: "source_interrupted"}), **changed
     )
 
 
