@@ -101,6 +101,8 @@ class TaskStore:
         try:
             self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ClientError as error:
+            if _is_conflict(error):
+                raise TransactionConflictError(task.task_id) from error
             if not _is_condition_failure(error):
                 raise
             current: Any = error.response.get("Item")
@@ -144,7 +146,7 @@ class TaskStore:
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:
-            if _is_condition_failure(error):
+            if _is_condition_failure(error) or _is_conflict(error):
                 return None
             raise
         current = reply["Attributes"]
@@ -255,3 +257,8 @@ def _key(task_id: str) -> dict[str, Any]:
 
 def _is_condition_failure(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """Whether a transaction with the item is under way: DynamoDB refuses every other write until it has ended."""
+    return error.response["Error"]["Code"] == "TransactionConflictException"
