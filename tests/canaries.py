@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from vidu_relay.adapters.task_store import REQUEST_WORDS
 
 __all__ = ["PIECE", "STEP", "Searcher", "unwrapped"]
 
@@ -121,9 +120,7 @@ def _from_base64(run: bytes) -> Iterator[bytes]:
 
 def _inflated(content: bytes, wbits: int) -> Iterator[bytes]:
     """What can be inflated of a content, even if its end is missing; nothing from what is not deflated."""
-    # a zlib stream says itself whether it was packed with words known beforehand
-    known = content[:1] == b"\x78" and content[1:2] in (b"\x20", b"\x7d", b"\xbb", b"\xf9")
-    inflate = zlib.decompressobj(zdict=REQUEST_WORDS) if known else zlib.decompressobj(wbits=wbits)
+    inflate = zlib.decompressobj(wbits=wbits)
     out = bytearray()
     try:
         for start in range(0, len(content), 4096):

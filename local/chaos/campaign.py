@@ -2,7 +2,8 @@
 
 What the campaign does itself is what others do in life: clients submit again under their idempotency key until they
 are answered, the sweep runs (more often than each minute), and after a while the operator looks at what is not settled
-(`relay task check`) and publishes what could not be published (`relay failures republish`).
+(`relay task check`) and publishes what could not be published (`relay failures republish`). When all else has
+ended, sources of videos that stayed bad are well again, and the operator asks for the copies (`relay task deliver`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import hashlib
 import json
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,11 +27,10 @@ from local.chaos.client_verdict import Told, untold, was_met
 from local.chaos.clients import Clients
 from local.chaos.faults import GUEST, MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
 from local.chaos.switch import FaultSwitch
-from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, possible_ends
+from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, lasting_fault, possible_ends
 from local.client import RelayClient
 from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack
-from vidu_relay.adapters.task_store import REQUEST_WORDS
 
 __all__ = ["Campaign", "CampaignError", "judge_all", "parameters"]
 
@@ -89,6 +88,7 @@ class Campaign:
         self._relays = {stack.tenant_id: self._relay, GUEST: RelayClient(stack, self._admit_guest())}
         self._submitted: list[Submitted] = []
         self._events: dict[str, list[dict[str, Any]]] = {}
+        self._waited: dict[str, str | None] = {}
         self._given_up: list[dict[str, Any]] = []
         self._broken: list[BaseException] = []
         self._over = threading.Event()
@@ -106,6 +106,9 @@ class Campaign:
                 self._let_happen(number, phase)
             self._progress("Nothing is wrong any more: waiting until every task has ended")
             self._settle(time.monotonic())
+            if self._heal_sources():
+                self._progress("The sources of all videos are well: waiting for the last copies")
+                self._settle(time.monotonic())
             self._over.set()
         self._settle_events()
         self._settle_clients()
@@ -193,8 +196,7 @@ class Campaign:
         deadline = time.monotonic() + DOOR_SECONDS
         while time.monotonic() < deadline:
             for item in self._items("task#"):
-                unpacker = zlib.decompressobj(zdict=REQUEST_WORDS)
-                if json.loads(unpacker.decompress(bytes(item["request"]["B"])))["prompt"] == prompt:
+                if item["request"]["M"]["prompt"]["S"] == prompt:
                     return str(item["pk"]["S"]).removeprefix("task#")
             time.sleep(0.5)
         raise CampaignError(f"No task was made of the file or event {prompt}")
@@ -256,9 +258,17 @@ class Campaign:
             time.sleep(LOOK_SECONDS)
 
     def _unsettled(self) -> list[str]:
-        """The tasks that are not settled, or expired although the provider made their videos."""
+        """The tasks that are not settled, or expired although the provider made their videos.
+
+        One whose source stays bad rests once its delay was published.
+        """
         records = self._records()
-        ended = {task_id for task_id, record in records.items() if record["status"] in SETTLED}
+        resting = {one.task_id for one in self._submitted if self._rests(one)}
+        ended = {
+            task_id
+            for task_id, record in records.items()
+            if record["status"] in SETTLED or (task_id in resting and record["delayed"])
+        }
         waiting = [one.task_id for one in self._submitted if one.task_id not in ended]
         expired = [
             one for one in self._submitted if one.task_id in ended and records[one.task_id]["status"] == "expired"
@@ -271,6 +281,23 @@ class Campaign:
                 if End("expired", records[one.task_id]["code"]) not in ends:
                     waiting.append(one.task_id)
         return waiting
+
+    def _rests(self, one: Submitted) -> bool:
+        """Whether the source of a task's videos is bad, and stays so for now."""
+        return bool(lasting_fault(one.plan.script)) and not (one.task_id in self._waited and _heals(one.plan))
+
+    def _heal_sources(self) -> list[str]:
+        """The sources that stayed bad serve good videos, and the operator asks for the copies; the tasks."""
+        records = self._records()
+        for one in self._submitted:
+            record = records[one.task_id]
+            if lasting_fault(one.plan.script) and record["status"] == "generated" and record["delayed"]:
+                self._waited[one.task_id] = record["failure"]
+        healed = [one for one in self._submitted if one.task_id in self._waited and _heals(one.plan)]
+        for one in healed:
+            self._relay.change_script(one.plan.tag, {"videos": {"fault": None}})
+            self._operate("task", "deliver", one.task_id)
+        return [one.task_id for one in healed]
 
     def _operator(self) -> float:
         """`relay task check` for every task that is old and has not ended: again, where once was not enough."""
@@ -293,7 +320,7 @@ class Campaign:
                 task_id
                 for task_id, record in records.items()
                 if len({event["detail"]["task"]["version"] for event in self._events.get(task_id, ())})
-                < record["version"]
+                <= record["version"] - record["first_version"]
             ]
             if not missing and not self._unpublished():
                 return
@@ -383,6 +410,7 @@ class Campaign:
             dead_letters=[message for url in graves for message in self._messages(url)],
             unrouted_events=len(self._messages(self._outputs["UnroutedEventsUrl"])),
             unpublished=self._unpublished(),
+            waited=self._waited,
             told=replace(
                 self._told(),
                 secrets={tenant: self._ask("webhooks", "secret", tenant)["secret"] for tenant in self._relays},
@@ -404,10 +432,13 @@ class Campaign:
                 "version": int(item["version"]["N"]),
                 "due_at": int(item["due_at"]["N"]) if "due_at" in item else None,
                 "remote_id": item["remote_id"]["S"] if "remote_id" in item else None,
-                "hints": bool(item.get("hints", {}).get("L")),
+                "first_version": int(item["created_at"]["N"]) // 1000,
+                "candidates": bool(item.get("candidates", {}).get("L")),
                 "open": item["status"]["S"] == "accepted"
-                or (item["status"]["S"] == "submitting" and len(item["attempt"]["L"]) < 3),
-                "code": item["error"]["L"][0]["S"] if "error" in item else None,
+                or (item["status"]["S"] == "submitting" and "ended_at" not in item["attempt"]["M"]),
+                "code": item["error"]["M"]["code"]["S"] if "error" in item else None,
+                "delayed": "delayed_version" in _map(item, "delivery"),
+                "failure": _map(_map(item, "delivery"), "last_error").get("code", {}).get("S"),
             }
             for item in self._items("task#")
         }
@@ -476,6 +507,17 @@ class Campaign:
 def judge_all(campaign: Campaign, evidence: Evidence, times: Times) -> list[Judgement]:
     """Every task against the model."""
     return [judge(one, evidence, times) for one in campaign.submitted]
+
+
+def _heals(plan: Plan) -> bool:
+    """Whether the bad source of a task's videos gets well in the end; a video that is too large stays as it is."""
+    return "fault" in plan.script["videos"]
+
+
+def _map(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A map in an item or in a map; empty where there is none."""
+    found: Mapping[str, Any] = item.get(name, {}).get("M", {})
+    return found
 
 
 def _title(phase: Phase) -> str:

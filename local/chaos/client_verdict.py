@@ -11,17 +11,31 @@ import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from local.chaos.faults import Plan
 
-__all__ = ["Heard", "Told", "judge_client", "judge_clients", "untold", "was_met"]
+__all__ = [
+    "DELAYED",
+    "Heard",
+    "Told",
+    "first_version",
+    "judge_client",
+    "judge_clients",
+    "published",
+    "untold",
+    "was_met",
+]
 
 TOLERANCE_SECONDS = 60
 """Between the moment that a call names and the one at which it arrives."""
 
-NOTIFIED = ("processing", "completed", "failed", "expired", "canceled")
+DELAYED = "delivery_delayed"
+"""What the history gives as source of the notice that the copy of the videos is delayed."""
+
+NOTIFIED = ("processing", DELAYED, "completed", "failed", "expired", "canceled")
 PROMPT = ("well", "410")
 """Moods in which a client answers at the first try, and at once: nothing can be left out."""
 TELLERS = ("NotifyClient", "PublishEvents")
@@ -88,10 +102,10 @@ def untold(
     """
     if plan.client is None:
         return
-    owed = [(version, status) for version, status in _versions(shown).items() if status in NOTIFIED]
+    owed = [(version, change) for version, change in published(shown).items() if change in NOTIFIED]
     calls = told.of(plan)
     explained = {detail["event_id"] for detail in told.given_up}
-    for version, status in owed:
+    for version, change in owed:
         webhook_id, last = f"{task_id}:{version}", version == owed[-1][0]
         tries = [one for one in calls if one.webhook_id == webhook_id]
         if any(one.taken for one in tries):
@@ -99,7 +113,7 @@ def untold(
         refused = any(one.answer == 410 for one in tries)
         if refused and f"{webhook_id}:notification" in explained:
             continue
-        sure = status == "processing" and plan.client in PROMPT and not was_met(given, at)
+        sure = change == "processing" and plan.client in PROMPT and not was_met(given, at)
         if last or sure:
             yield webhook_id
 
@@ -127,11 +141,15 @@ def judge_client(
     yield from _given_up_wrongly(plan, task_id, calls, told)
 
 
-def _versions(shown: Mapping[str, Any]) -> dict[int, str]:
-    """The published changes of a task by their version, from its history. The first is its acceptance."""
-    silent = ("accepted", "submitting")
-    later = [entry["status"] for entry in shown["history"][1:] if entry["status"] not in silent]
-    return dict(enumerate(["accepted", *later], shown["version"] - len(later)))
+def first_version(shown: Mapping[str, Any]) -> int:
+    """The version of a task's acceptance: the second of its creation."""
+    return int(datetime.fromisoformat(shown["created_at"]).timestamp())
+
+
+def published(shown: Mapping[str, Any]) -> dict[int, str]:
+    """The published changes of a task by their version, from its history: its states, and `DELAYED` for the notice."""
+    changes = [DELAYED if entry["source"] == DELAYED else entry["status"] for entry in shown["history"]]
+    return dict(enumerate(changes, first_version(shown)))
 
 
 def _said_wrongly(call: Heard, task_id: str, shown: Mapping[str, Any], secret: str) -> Iterator[str]:
@@ -150,9 +168,9 @@ def _said_wrongly(call: Heard, task_id: str, shown: Mapping[str, Any], secret: s
     if not ours or call.webhook_id != f"{task_id}:{version}":
         yield f"told of {body['task_id']} version {version} as {call.webhook_id}"
         return
-    status = _versions(shown).get(version)
-    if status not in NOTIFIED or body["status"] != status:
-        yield f"told that version {version} is {body['status']}, which is {status or 'none there ever was'}"
+    change = published(shown).get(version)
+    if change not in NOTIFIED or body["status"] != ("generated" if change == DELAYED else change):
+        yield f"told that version {version} is {body['status']}, which is {change or 'none there ever was'}"
     if body["history"] != shown["history"][: len(body["history"])] or body["history"][-1]["status"] != body["status"]:
         yield f"told a history of version {version} that was not so"
     if version == shown["version"]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from local.chaos.client_verdict import Told, judge_client, judge_clients
+from local.chaos.client_verdict import DELAYED, Told, first_version, judge_client, judge_clients, published
 from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Script, Times
 
-__all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "possible_ends"]
+__all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "lasting_fault", "possible_ends"]
 
 UNCONFIRMED = "submission_unconfirmed"
 TOO_LATE = "deadline_exceeded"
-RELAY_WAITS_SECONDS = 15
+RELAY_WAITS_SECONDS = 18
 """How long the relay waits for the reply to a create call; a slower one is lost."""
 BLIND_SECONDS = 60
 """So long after a create call a fault of AWS's may have kept its outcome from being recorded."""
@@ -39,9 +39,11 @@ CODES = {
     "html_200": "not_mp4",
     "status": "source_refused",
 }
-"""What a video that is never any better makes of its task."""
+"""Why the copies of a video fail whose source stays bad, by the fault of the source."""
 
 KIND_OF = {
+    "accepted": "VideoTaskAccepted",
+    DELAYED: "VideoTaskDeliveryDelayed",
     "submitted": "VideoTaskSubmitted",
     "processing": "VideoTaskProcessing",
     "generated": "VideoTaskGenerated",
@@ -54,7 +56,7 @@ KIND_OF = {
 
 @dataclass(frozen=True, order=True)
 class End:
-    """How a task ends: its state, and the code of its error."""
+    """How a task ends: its state, and the code of its error. One that waits in `generated`: why its copies fail."""
 
     status: str
     code: str | None = None
@@ -81,7 +83,7 @@ class Evidence:
     """Everything that can be seen from outside once all is quiet. Times are seconds since the epoch."""
 
     records: Mapping[str, Mapping[str, Any]]
-    """The tasks in the table: `status`, `version`, `due_at`, `remote_id`, whether there are `hints`."""
+    """The tasks in the table: `status`, `version`, `due_at`, `remote_id`, whether there are `candidates`."""
     shown: Mapping[str, Mapping[str, Any]]
     """The tasks as the API shows them."""
     events: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -101,6 +103,8 @@ class Evidence:
     unpublished: int
     told: Told = field(default_factory=Told)
     """What clients were told of."""
+    waited: Mapping[str, str | None] = field(default_factory=dict)
+    """The tasks that waited in `generated`, their delay published, until their source was well: why copies failed."""
 
 
 @dataclass
@@ -129,10 +133,10 @@ def possible_ends(
     times: Times,
 ) -> frozenset[End]:
     """The ends that are right for a task; more than one only where AWS's faults leave open what the relay heard."""
-    lost = End("expired", UNCONFIRMED)
+    lost, never_sent = End("expired", UNCONFIRMED), End("expired", TOO_LATE)
     script, last = submitted.plan.script, creates[-1] if creates else None
     if last is None:
-        return frozenset({lost}) if _blinded(submitted.at, given) else frozenset()
+        return frozenset({lost, never_sent}) if _blinded(submitted.at, given) else frozenset()
     fault = last.get("fault")
     if submitted.called_off == 202 and fault == "throttle":
         return frozenset({End("canceled")})
@@ -186,12 +190,18 @@ def _ends_of_known(submitted: Submitted, task: Mapping[str, Any], times: Times) 
         if any(at < deadline - GREY_SECONDS for at in told):
             return frozenset({failed})
         return frozenset({failed, late} if told else {late})
-    fault = script.get("videos", {}).get("fault", {})
     if script.get("videos", {}).get("size_bytes", 0) > MAX_VIDEO_BYTES:
-        return frozenset({End("failed", "too_large")})
-    if fault and fault.get("times") is None:
-        return frozenset({End("failed", CODES[fault["kind"]])})
+        return frozenset({End("generated", "too_large")})
     return frozenset({End("completed")})
+
+
+def lasting_fault(script: Script) -> str | None:
+    """Why each copy fails while the source of a task's videos stays as its script has it; None where it gets well."""
+    videos = script.get("videos", {})
+    if videos.get("size_bytes", 0) > MAX_VIDEO_BYTES:
+        return "too_large"
+    fault = videos.get("fault", {})
+    return CODES[fault["kind"]] if fault and fault.get("times") is None else None
 
 
 def judge(submitted: Submitted, evidence: Evidence, times: Times) -> Judgement:
@@ -203,7 +213,7 @@ def judge(submitted: Submitted, evidence: Evidence, times: Times) -> Judgement:
     extra = max(0, len(remote) - 1)
     if record is None or shown is None:
         return Judgement(submitted, ends, End("absent"), 0.0, extra, problems=["the task is gone"])
-    found = End(shown["status"], shown["error"]["code"] if shown["error"] else None)
+    found = End(shown["status"], _code(shown))
     seconds = _seconds_between(shown["history"])
     plan, at = submitted.plan, submitted.at
     judgement = Judgement(submitted, ends, found, seconds, extra, len(evidence.told.of(plan)))
@@ -211,6 +221,7 @@ def judge(submitted: Submitted, evidence: Evidence, times: Times) -> Judgement:
         *([] if found in ends else [f"ended {found}, the model says {' or '.join(map(str, sorted(ends))) or '?'}"]),
         *_billed_wrongly(creates, remote),
         *_left_open(record, shown),
+        *_waited_wrongly(submitted, shown, evidence.waited),
         *_told_wrongly(shown, evidence.events.get(task_id, ())),
         *_kept_wrongly(task_id, shown, remote, evidence.objects),
         *judge_client(plan, task_id, at, shown, evidence.told, evidence.given),
@@ -229,9 +240,21 @@ def _billed_wrongly(creates: Sequence[Mapping[str, Any]], remote: Sequence[Mappi
 def _left_open(record: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[str]:
     if record["status"] != shown["status"]:
         yield f"the API shows {shown['status']}, the table has {record['status']}"
-    watched_late = record["status"] == "expired" and (record.get("remote_id") or record.get("hints"))
-    if record.get("due_at") is not None and not watched_late:
+    watched_late = record["status"] == "expired" and (record.get("remote_id") or record.get("candidates"))
+    waiting = record["status"] == "generated"  # its end is another matter: `possible_ends`
+    if record.get("due_at") is not None and not watched_late and not waiting:
         yield f"still due, in state {record['status']}"
+
+
+def _waited_wrongly(submitted: Submitted, shown: Mapping[str, Any], waited: Mapping[str, str | None]) -> Iterator[str]:
+    """The notice that the copy is delayed: once at most, and for each source that stayed bad."""
+    notices = list(published(shown).values()).count(DELAYED)
+    lasting = lasting_fault(submitted.plan.script)
+    generated = any(entry["status"] == "generated" for entry in shown["history"])
+    if notices > 1 or (lasting and generated and notices != 1):
+        yield f"{notices} notices of a delayed delivery"
+    if lasting and generated and waited.get(submitted.task_id) != lasting:
+        yield f"waited for {waited.get(submitted.task_id)}, the source was {lasting}"
 
 
 def _told_wrongly(shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -242,14 +265,15 @@ def _told_wrongly(shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]])
         kinds.setdefault(task["version"], set()).add(event["detail-type"])
         if event["detail"]["event_id"] != f"{shown['task_id']}:{task['version']}":
             yield f"an event with the id {event['detail']['event_id']}"
-    versions = list(range(1, shown["version"] + 1))
+    first = first_version(shown)
+    versions = list(range(first, shown["version"] + 1))
     if sorted(kinds) != versions:
-        yield f"events of the versions {sorted(kinds)}, of {shown['version']}"
+        yield f"events of the versions {sorted(kinds)}, of {first} to {shown['version']}"
         return
-    told = [sorted(kinds[version]) for version in versions]
-    published = [KIND_OF[entry["status"]] for entry in shown["history"] if entry["status"] in KIND_OF]
-    if told != [[kind] for kind in ["VideoTaskAccepted", *published]]:
-        yield f"events {told}, history {published}"
+    told = {version: sorted(kinds[version]) for version in versions}
+    history = {version: [KIND_OF[change]] for version, change in published(shown).items()}
+    if told != history:
+        yield f"events {told}, history {history}"
 
 
 def _kept_wrongly(
@@ -296,6 +320,14 @@ def judge_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
 def _may_take_a_place(entry: Mapping[str, Any]) -> bool:
     """A place is left unused where the reply to its taking got lost."""
     return (entry["at"], entry["how"], entry["what"]) == ("dynamodb", "lose_reply", "UpdateItem")
+
+
+def _code(shown: Mapping[str, Any]) -> str | None:
+    """The code of a task's error, or of the latest failure of the copy that it waits for."""
+    error = shown["error"]
+    if shown["status"] == "generated" and shown["delivery"]:
+        error = shown["delivery"]["last_error"]
+    return error["code"] if error else None
 
 
 def _seconds_between(history: Sequence[Mapping[str, Any]]) -> float:

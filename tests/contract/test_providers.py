@@ -182,6 +182,23 @@ def test_a_rotated_key_is_found_by_a_refresh_and_the_call_made_again(simulator: 
     assert create(gateway)
 
 
+@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+def test_a_read_that_is_refused_because_the_key_was_rotated_is_repeated_with_the_new_one(
+    simulator: Simulator, kind: type[AnyProvider]
+) -> None:
+    made = create(client(kind, simulator))
+    base = simulator.url if kind is GatewayProvider else simulator.vidu_url
+    keys = ["old-key"]
+
+    def refreshed(used: str) -> bool:
+        keys.append(simulator.api_key)
+        return keys[-1] != used
+
+    assert kind(base, lambda: keys[-1], refreshed).read(made).remote_id == made
+    with pytest.raises(ProviderUnavailableError):
+        kind(base, lambda: "old-key", lambda _: False).read(made)
+
+
 def test_a_reply_without_an_id_created_nothing_where_the_page_says_so(
     simulator: Simulator, gateway: GatewayProvider, vidu: ViduProvider
 ) -> None:

@@ -27,6 +27,14 @@ ACTIONS: dict[str, tuple[str, Call]] = {
         "dynamodb",
         lambda c, n: c.put_item(TableName=n["table"], Item=PK, ConditionExpression="attribute_exists(nothing)"),
     ),
+    "put items at once": (
+        "dynamodb",
+        lambda c, n: c.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
+            ]
+        ),
+    ),
     "update an item": (
         "dynamodb",
         lambda c, n: c.update_item(
@@ -151,6 +159,7 @@ ALLOWED: dict[str, set[str]] = {
     "submit_task": {
         "get an item",
         "put an item",
+        "put items at once",
         "update an item",
         "put a request",
         "get a request",
@@ -158,11 +167,13 @@ ALLOWED: dict[str, set[str]] = {
         "get a drop",
         "read the provider's key",
         "read the callback keys",
+        "start a poller",
     },
     "create_upload": {"update an item", "put an upload"},
     "accept_request": {
         "get an item",
         "put an item",
+        "put items at once",
         "update an item",
         "put a request",
         "put a rejection",
@@ -174,8 +185,9 @@ ALLOWED: dict[str, set[str]] = {
         "read the callback keys",
         "speak as the relay",
         "take a request",
+        "start a poller",
     },
-    "cancel_task": {"get an item", "put an item", "read the provider's key", "start a poller"},
+    "cancel_task": {"get an item", "put an item", "put items at once", "read the provider's key", "start a poller"},
     "read_tasks": {
         "get an item",
         "get items",
@@ -188,6 +200,7 @@ ALLOWED: dict[str, set[str]] = {
     "receive_callback": {
         "get an item",
         "put an item",
+        "put items at once",
         "read the provider's key",
         "read the callback keys",
         "start a poller",
@@ -195,6 +208,8 @@ ALLOWED: dict[str, set[str]] = {
     "check_task": {
         "get an item",
         "put an item",
+        "put items at once",
+        "update an item",
         "get a request",
         "get an upload",
         "get a drop",
@@ -206,6 +221,7 @@ ALLOWED: dict[str, set[str]] = {
     "deliver_videos": {
         "get an item",
         "put an item",
+        "put items at once",
         "get a video",
         "put a video",
         "list the videos",

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
     assert task["usage"]["cost"] == "0.0450"
     history = [(entry["source"], entry["status"]) for entry in task["history"]]
     assert (history[:2], history[-1]) == (
-        [("http", "submitting"), ("create", "submitted")],
+        [("http", "accepted"), ("create", "submitted")],
         ("delivery", "completed"),
     )
     # on a busy machine the first read-back may find the video already
@@ -82,14 +83,15 @@ def test_each_published_version_is_one_event_without_anything_that_opens_anythin
     by_version = {event["detail"]["task"]["version"]: event for event in events}
     kinds = [by_version[version]["detail-type"] for version in sorted(by_version)]
     assert kinds in (HEALTHY, [kind for kind in HEALTHY if kind != "VideoTaskProcessing"])  # not seen by a late reader
-    assert sorted(by_version) == list(range(1, len(kinds) + 1))
+    first = int(datetime.fromisoformat(relay.task(task_id)["created_at"]).timestamp())
+    assert sorted(by_version) == list(range(first, first + len(kinds)))
     assert all(event["source"] == "vidu-relay" for event in events)
     assert all(event["detail"]["event_id"] == f"{task_id}:{version}" for version, event in by_version.items())
     assert all(event["detail"]["tenant_id"] == relay.stack.tenant_id for event in events)
     text = str(events)
     for secret in ("Signature", "token=", "a secret of the client", "key=secret", "X-Amz"):
         assert secret not in text
-    assert by_version[len(kinds)]["detail"]["task"]["videos"][0]["key"]
+    assert by_version[max(by_version)]["detail"]["task"]["videos"][0]["key"]
 
 
 def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url(
@@ -115,7 +117,10 @@ def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url
 
 def test_payload_of_a_mebibyte_goes_to_the_provider_and_back_unchanged(relay: RelayClient, request_body: Body) -> None:
     request_body["payload"] = "päyload-" * 131_072
-    task_id = relay.submit(request_body)["task_id"]
+    task = relay.submit(request_body)
+    task_id = task["task_id"]
+    assert task["status"] == "accepted", "a client does not wait for a body of this size: a check submits it at once"
+    relay.wait(task_id, "submitted", "processing", "generated", "completed")
 
     (seen,) = relay.seen_by_provider(request_body["prompt"])
     assert seen["request"]["params"]["payload"] == request_body["payload"]
@@ -142,7 +147,7 @@ def test_duplicated_and_reordered_callbacks_leave_the_honest_sequence(relay: Rel
 
     task = relay.task(task_id)
     versions = [event["detail"]["task"]["version"] for event in events]
-    assert sorted(set(versions)) == list(range(1, task["version"] + 1))
+    assert sorted(set(versions)) == list(range(min(versions), task["version"] + 1))
     kinds = [event["detail-type"] for event in events]
     assert kinds == [kind for kind in HEALTHY if kind in kinds]
 

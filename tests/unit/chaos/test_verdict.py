@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from local.chaos.client_verdict import DELAYED
 from local.chaos.faults import Plan, Times
-from local.chaos.verdict import End, Evidence, Submitted, judge, judge_stack, possible_ends
+from local.chaos.verdict import KIND_OF, End, Evidence, Submitted, judge, judge_stack, possible_ends
 
 TIMES = Times(deadline=60, hold=1, hand=1, patience=1)
 ID = "t1"
@@ -19,6 +20,10 @@ EVENTS = (
     "VideoTaskGenerated",
     "VideoTaskCompleted",
 )
+CREATED_AT = "2026-01-01T00:00:00.000Z"
+FIRST = 1_767_225_600
+"""The version of the acceptance: the second of creation."""
+
 CALL = {"at": 1000.1, "fault": None, "task": "r1"}
 KILL = {"time": 1001.0, "at": "stack-SubmitTask-1", "how": "kill", "what": "", "caller": ""}
 LOST = End("expired", "submission_unconfirmed")
@@ -38,17 +43,20 @@ def made(*answers: int | None, polls: tuple[tuple[float, str], ...] = (), sha256
     }
 
 
-def event(version: int, kind: str) -> dict[str, Any]:
+def event(number: int, kind: str) -> dict[str, Any]:
+    """The event of a task's `number`-th published change, the first being its acceptance."""
+    version = FIRST - 1 + number
     task = {"task_id": ID, "version": version}
     return {"detail-type": kind, "detail": {"event_id": f"{ID}:{version}", "task": task}}
 
 
 def healthy(**changed: Any) -> Evidence:
     """Of one task that went well, but for what is changed."""
-    history = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("submitting", *STATES))]
-    shown = {"task_id": ID, "status": "completed", "version": 5, "error": None, "history": history}
+    history = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("accepted", *STATES))]
+    shown = {"task_id": ID, "status": "completed", "version": FIRST + 4, "error": None, "delivery": None}
+    shown |= {"created_at": CREATED_AT, "history": [{**entry, "source": "check"} for entry in history]}
     evidence = Evidence(
-        records={ID: {"status": "completed", "version": 5, "due_at": None, "remote_id": "r1"}},
+        records={ID: {"status": "completed", "version": FIRST + 4, "due_at": None, "remote_id": "r1"}},
         shown={ID: {**shown, "videos": [{"key": KEY, "size": 3, "sha256": "aa"}]}},
         events={ID: [event(version, kind) for version, kind in enumerate(EVENTS, 1)]},
         creates={ID: [CALL]},
@@ -66,10 +74,11 @@ def healthy(**changed: Any) -> Evidence:
 
 def failed(**changed: Any) -> Evidence:
     """Of one task that the provider refused."""
-    history = [{"at": "2026-01-01T00:00:00.000Z", "status": status} for status in ("submitting", "failed")]
-    shown = {"task_id": ID, "status": "failed", "version": 2, "error": {"code": "x"}, "history": history, "videos": []}
+    history = [{"at": CREATED_AT, "status": status, "source": "create"} for status in ("accepted", "failed")]
+    shown = {"task_id": ID, "status": "failed", "version": FIRST + 1, "error": {"code": "x"}, "history": history}
+    shown |= {"created_at": CREATED_AT, "videos": [], "delivery": None}
     evidence = healthy(
-        records={ID: {"status": "failed", "version": 2, "due_at": None, "remote_id": None}},
+        records={ID: {"status": "failed", "version": FIRST + 1, "due_at": None, "remote_id": None}},
         shown={ID: shown},
         events={ID: [event(1, "VideoTaskAccepted"), event(2, "VideoTaskFailed")]},
         creates={ID: [{"at": 1000.1, "fault": "reject"}]},
@@ -98,15 +107,21 @@ def test_a_task_that_went_well_is_right() -> None:
         ({"objects": {KEY: (3, "aa"), KEY.replace("1.mp4", "2.mp4"): (1, "cc")}}, "stored"),
         ({"remote": {ID: [made(200, sha256="bb")]}}, "served"),
         ({"remote": {}}, "served []"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate(EVENTS[:4], 1)]}}, "events of the versions [1, 2, 3, 4]"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS[:4], "VideoTaskFailed"), 1)]}}, "VideoTaskFailed"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS, EVENTS[4]), 1)]}}, "[1, 2, 3, 4, 5, 6]"),
         (
-            {"records": {ID: {"status": "completed", "version": 5, "due_at": 7, "remote_id": "r1"}}},
+            {"events": {ID: [event(v, k) for v, k in enumerate(EVENTS[:4], 1)]}},
+            f"events of the versions {[FIRST + n for n in range(4)]}",
+        ),
+        ({"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS[:4], "VideoTaskFailed"), 1)]}}, "VideoTaskFailed"),
+        (
+            {"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS, EVENTS[4]), 1)]}},
+            str([FIRST + n for n in range(6)]),
+        ),
+        (
+            {"records": {ID: {"status": "completed", "version": FIRST + 4, "due_at": 7, "remote_id": "r1"}}},
             "still due",
         ),
         (
-            {"records": {ID: {"status": "generated", "version": 4, "due_at": None, "remote_id": "r1"}}},
+            {"records": {ID: {"status": "generated", "version": FIRST + 3, "due_at": None, "remote_id": "r1"}}},
             "the API shows completed, the table has generated",
         ),
         ({"records": {}}, "the task is gone"),
@@ -182,7 +197,8 @@ def test_places_may_stay_taken_only_where_something_went_wrong_around_them() -> 
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1005.0, "failed"),))], {End("failed", "7")}),
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1070.0, "failed"),))], {End("failed", "7"), LATE}),
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1005.0, "processing"),))], {LATE}),
-        ({"videos": {"fault": {"kind": "truncate"}}}, [CALL], [made()], {End("failed", "truncated")}),
+        ({"videos": {"fault": {"kind": "truncate"}}}, [CALL], [made()], {End("completed")}),
+        ({"videos": {"size_bytes": 10**9}}, [CALL], [made()], {End("generated", "too_large")}),
         ({"videos": {"fault": {"kind": "truncate", "times": 2}}}, [CALL], [made()], {End("completed")}),
         ({}, [CALL], [made() | {"state": "canceled"}], {End("canceled")}),
         ({}, [], [], set()),
@@ -214,4 +230,60 @@ def test_a_kill_around_the_create_call_and_nothing_else_leaves_two_ends_open() -
     }
     assert possible_ends(submitted(), [CALL], [made()], [of_table], TIMES) == {End("completed"), LOST}
     assert possible_ends(submitted(), [CALL], [made(200)], [KILL], TIMES) == {End("completed")}, "the callback told"
-    assert possible_ends(submitted(), [], [], [KILL], TIMES) == {LOST}
+    assert possible_ends(submitted(), [], [], [KILL], TIMES) == {LOST, LATE}, "killed before or after the token's write"
+
+
+def delayed(times: int = 1, **changed: Any) -> Evidence:
+    """Of one task whose source stayed bad, until it was well."""
+    changes = ["accepted", "submitted", "processing", "generated", *[DELAYED] * times, "completed"]
+    history = [
+        {"at": CREATED_AT, "status": "generated" if c == DELAYED else c, "source": c if c == DELAYED else "check"}
+        for c in changes
+    ]
+    version = FIRST + len(changes) - 1
+    good = healthy()
+    shown = {**good.shown[ID], "version": version, "history": history}
+    events = [event(number, KIND_OF[change]) for number, change in enumerate(changes, 1)]
+    records = {ID: {**good.records[ID], "version": version}}
+    return replace(
+        healthy(shown={ID: shown}, events={ID: events}, records=records, waited={ID: "truncated"}), **changed
+    )
+
+
+BAD_SOURCE = {"videos": {"fault": {"kind": "truncate"}}}
+
+
+def test_a_source_that_stayed_bad_delays_the_delivery_once_and_for_its_own_reason() -> None:
+    assert judge(submitted(BAD_SOURCE), delayed(), TIMES).problems == []
+    for wrong, words in (
+        (delayed(0), "0 notices of a delayed delivery"),
+        (delayed(2), "2 notices of a delayed delivery"),
+        (delayed(waited={}), "waited for None"),
+        (delayed(waited={ID: "not_mp4"}), "waited for not_mp4"),
+    ):
+        assert words in "; ".join(judge(submitted(BAD_SOURCE), wrong, TIMES).problems)
+
+
+def test_a_bad_source_never_fails_a_task() -> None:
+    shown = {**failed().shown[ID], "error": {"code": "truncated"}}
+    evidence = failed(shown={ID: shown}, creates={ID: [CALL]}, remote={ID: [made(200)]})
+
+    assert "ended failed (truncated)" in judge(submitted(BAD_SOURCE), evidence, TIMES).problems[0]
+
+
+def test_a_task_that_waits_for_its_source_ends_for_the_reason_that_its_copies_fail() -> None:
+    changes = ["accepted", "submitted", "processing", "generated", DELAYED]
+    good = delayed()
+    shown = {**good.shown[ID], "status": "generated", "version": FIRST + 4, "history": good.shown[ID]["history"][:5]}
+    shown |= {"videos": [], "delivery": {"attempts": 5, "last_error": {"code": "too_large", "message": ""}}}
+    evidence = delayed(
+        shown={ID: shown},
+        records={ID: {"status": "generated", "version": FIRST + 4, "due_at": 7, "remote_id": "r1"}},
+        events={ID: [event(number, KIND_OF[change]) for number, change in enumerate(changes, 1)]},
+        objects={},
+        waited={ID: "too_large"},
+    )
+    script = {"videos": {"size_bytes": 10**9}}
+
+    assert judge(submitted(script), evidence, TIMES).problems == []
+    assert "ended generated (too_large)" in judge(submitted(), evidence, TIMES).problems[0]

@@ -50,7 +50,7 @@ class ViduProvider:
         self._api_key = api_key
         self._refresh = refresh
         self._used_key = ""
-        self._calls = ProviderCalls(base_url, self._authorization)
+        self._calls = ProviderCalls(base_url, self._authorization, self.refresh_key)
 
     def ready(self) -> None:
         """Raises `ConfigurationError` if there is no key to call with."""

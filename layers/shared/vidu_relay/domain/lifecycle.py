@@ -195,7 +195,7 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
     if error.candidates and task.attempt is not None:
         refusal = _refusal(error)
         attempt = replace(task.attempt, refusal=refusal)
-        noted = note_candidates(replace(task, attempt=attempt), error.candidates, now=now)
+        noted = note_candidates(replace(task, attempt=attempt), error.candidates, now=now, replied=True)
         return record_unknown_outcome(noted, now=now)
     if isinstance(error, AccountRefusedError):
         refused_at = now if task.account_refused_at is None else task.account_refused_at
@@ -230,14 +230,18 @@ def record_unknown_outcome(task: Task, *, now: int) -> Task:
     return replace(task, attempt=_ended(task.attempt, now), paused_since=None, due_at=due_at, updated_at=now)
 
 
-def note_candidates(task: Task, ids: tuple[str, ...], *, now: int) -> Task:
+def note_candidates(task: Task, ids: tuple[str, ...], *, now: int, replied: bool = False) -> Task:
     """Remember under which ids an unconfirmed create may be found, for the check once no create call can be running.
 
     At most `MAX_CANDIDATES`, the first ones; the same task if there is nothing new or nothing is unconfirmed. A task
-    that waits to be submitted again keeps its moment: a callback's body must not hurry it.
+    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that the reply
+    to the create call named them.
     """
+    if replied:
+        named = tuple(replace(c, replied=True) if c.remote_id in ids else c for c in task.candidates)
+        task = replace(task, candidates=named) if named != task.candidates else task
     known = task.candidate_ids
-    fresh = tuple(Candidate(name) for name in ids if name not in known)[: MAX_CANDIDATES - len(known)]
+    fresh = tuple(Candidate(name, replied=replied) for name in ids if name not in known)[: MAX_CANDIDATES - len(known)]
     unconfirmed = task.remote_id is None and task.attempt is not None and task.status in UNCONFIRMED
     if not fresh or not unconfirmed or task.attempt is None:
         return task
@@ -282,19 +286,20 @@ class Match(Enum):
     UNPROVEN = "unproven"
 
 
-def match_candidate(task: Task, snapshot: ProviderSnapshot) -> Match:
+def match_candidate(task: Task, snapshot: ProviderSnapshot, *, replied: bool = False) -> Match:
     """Compare what the provider shows under a candidate id with our attempts.
 
     Where it shows a mark of ours, that decides. Else the remote task must have been created since the first attempt
     began and before the latest one was over, by the provider's clock, whose offset its reply tells. One that shows
-    neither, or lies outside, is not proven: its candidate is kept and read again.
+    neither is ours if the reply to our own create call named it (`replied`). Any other, or one that lies outside, is
+    not proven: its candidate is kept and read again.
     """
     if task.attempt is None:
         return Match.UNPROVEN
     if snapshot.mark is not None:
         return Match.OURS if snapshot.mark == attempt_mark(task.task_id, task.attempt) else Match.ANOTHERS
     if snapshot.created_at is None:
-        return Match.UNPROVEN
+        return Match.OURS if replied else Match.UNPROVEN
     created_at = snapshot.created_at - (snapshot.clock_offset_ms or 0)
     earliest = task.created_at - CLOCK_TOLERANCE_MS
     latest = (task.attempt.ended_at or task.attempt.started_at + ATTEMPT_LIMIT_MS) + CLOCK_TOLERANCE_MS

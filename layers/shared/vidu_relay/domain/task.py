@@ -60,11 +60,13 @@ class Attempt:
 class Candidate:
     """A remote id under which an unconfirmed create may be found.
 
-    `missing_since` is when the provider first answered 404 for it.
+    `missing_since` is when the provider first answered 404 for it. `replied` says that the reply to our own create call
+    named it; other ids come from callbacks.
     """
 
     remote_id: str
     missing_since: int | None = None
+    replied: bool = False
 
 
 @dataclass(frozen=True, slots=True)

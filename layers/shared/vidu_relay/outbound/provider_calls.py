@@ -41,11 +41,18 @@ def create_seconds(body_bytes: int) -> float:
 
 
 class ProviderCalls:
-    """Calls under one base address. `authorization` gives the header at each call, so that a key can be rotated."""
+    """Calls under one base address.
 
-    def __init__(self, base_url: str, authorization: Callable[[], str]) -> None:
+    `authorization` gives the header at each call, so that a key can be rotated. `refresh` rereads the key and returns
+    whether it now differs from the one that the last call was made with.
+    """
+
+    def __init__(
+        self, base_url: str, authorization: Callable[[], str], refresh: Callable[[], bool] = lambda: False
+    ) -> None:
         self._base = base_url.rstrip("/")
         self._authorization = authorization
+        self._refresh = refresh
         self._session = Session()
 
     def create(self, path: str, body: Mapping[str, Any]) -> Reply:
@@ -72,28 +79,33 @@ class ProviderCalls:
             raise ProviderUnavailableError(str(error)) from error
 
     def read(self, path: str) -> Reading:
-        """The object that a GET answers with 200.
+        """The object that a GET answers with 200. One that is refused with 401 is repeated if there is a new key.
 
         Raises `RemoteTaskNotFoundError` on 404, `ProviderUnavailableError` on every other reply: also on 401 and 403,
         which are about our key.
         """
-        began = time.monotonic()
-        try:
-            reply = self._get(path, self._session)
-        except ExchangeError as error:
-            # a function that was frozen wakes up with a connection that the other side has long closed
-            if time.monotonic() - began > QUICK_SECONDS:
-                raise ProviderUnavailableError(str(error)) from error
-            try:
-                reply = self._get(path, None)
-            except ExchangeError as again:
-                raise ProviderUnavailableError(str(again)) from again
+        reply = self._read(path)
+        if reply.status == 401 and self._refresh():
+            reply = self._read(path)
         if reply.status == 404:
             raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404")
         content = json_object(reply.body)
         if reply.status != 200 or content is None:
             raise ProviderUnavailableError(f"the provider answered a read with HTTP {reply.status}")
         return Reading(content, clock_offset_ms(reply.headers))
+
+    def _read(self, path: str) -> Reply:
+        began = time.monotonic()
+        try:
+            return self._get(path, self._session)
+        except ExchangeError as error:
+            # a function that was frozen wakes up with a connection that the other side has long closed
+            if time.monotonic() - began > QUICK_SECONDS:
+                raise ProviderUnavailableError(str(error)) from error
+            try:
+                return self._get(path, None)
+            except ExchangeError as again:
+                raise ProviderUnavailableError(str(again)) from again
 
     def _get(self, path: str, session: Session | None) -> Reply:
         return exchange(

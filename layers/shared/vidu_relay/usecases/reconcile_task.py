@@ -42,6 +42,7 @@ def reconcile_task(
     """
     anothers: list[str] = []
     missing: list[str] = []
+    replied = {candidate.remote_id for candidate in task.candidates if candidate.replied}
     for remote_id in ids:
         try:
             snapshot = provider.read(remote_id)
@@ -51,7 +52,7 @@ def reconcile_task(
         except (ProviderUnavailableError, ConfigurationError) as error:
             logger.warning("candidate_not_readable", reason=str(error))
             continue
-        match lifecycle.match_candidate(task, snapshot):
+        match lifecycle.match_candidate(task, snapshot, replied=remote_id in replied):
             case Match.OURS:
                 try:
                     return _attach(task, _named(snapshot), store, policy, clock, source)
