@@ -1,7 +1,7 @@
 """A task as a DynamoDB item, and back.
 
 The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
-its default is left out, and a field that this release does not know is passed over: a later release may have written it.
+its default is left out. A field that this release does not know is passed over: a later release may have written it.
 `owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition.
 """
 
@@ -44,12 +44,10 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
         image_versions=tuple(plain.pop("image_versions", ())),
         error=_error(plain.pop("error", None)),
         delivery=_delivery(delivery) if delivery is not None else None,
-        outputs=tuple(
-            Output(o.get("task_id"), o.get("task_status"), tuple(o.get("links", ()))) for o in plain.pop("outputs", ())
-        ),
+        outputs=tuple(_output(output) for output in plain.pop("outputs", ())),
         usage=Usage(**_known(Usage, usage)) if (usage := plain.pop("usage", None)) is not None else None,
         videos=tuple(_video(video) for video in plain.pop("videos", ())),
-        history=tuple(HistoryEntry(e["at"], Status(e["status"]), e["source"]) for e in plain.pop("history")),
+        history=tuple(HistoryEntry(e["at"], Status(e["status"]), e["source"]) for e in plain.pop("history", ())),
         **_known(Task, plain),
     )
 
@@ -112,6 +110,10 @@ def _delivery(content: Mapping[str, Any]) -> Delivery:
 
 def _error(content: Mapping[str, Any] | None) -> TaskError | None:
     return TaskError(content["code"], content["message"]) if content else None
+
+
+def _output(content: Mapping[str, Any]) -> Output:
+    return Output(content.get("task_id"), content.get("task_status"), tuple(content.get("links", ())))
 
 
 def _video(content: Mapping[str, Any]) -> Video:
