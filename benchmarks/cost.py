@@ -389,7 +389,14 @@ WAITING_SECONDS: Mapping[str, float] = {
 
 
 TOLD = frozenset(
-    {"VideoTaskProcessing", "VideoTaskCompleted", "VideoTaskFailed", "VideoTaskExpired", "VideoTaskCanceled"}
+    {
+        "VideoTaskProcessing",
+        "VideoTaskDeliveryDelayed",
+        "VideoTaskCompleted",
+        "VideoTaskFailed",
+        "VideoTaskExpired",
+        "VideoTaskCanceled",
+    }
 )
 """Events that a client with a `callback_url` is told of."""
 

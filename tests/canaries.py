@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from vidu_relay.adapters.task_store import REQUEST_WORDS
-
 __all__ = ["PIECE", "STEP", "Searcher", "unwrapped"]
 
 PIECE = 12
@@ -27,7 +25,7 @@ DEPTH = 6
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){8,}")
-_DEFLATED = re.compile(rb"\x78[\x01\x5e\x9c\xda\x20\x7d\xbb\xf9]|\x1f\x8b\x08")
+_DEFLATED = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _ESCAPED = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([\"\\/bfnrt']))")
 _PLAIN = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LARGEST = 64 * 1024 * 1024
@@ -121,9 +119,7 @@ def _from_base64(run: bytes) -> Iterator[bytes]:
 
 def _inflated(content: bytes, wbits: int) -> Iterator[bytes]:
     """What can be inflated of a content, even if its end is missing; nothing from what is not deflated."""
-    # a zlib stream says itself whether it was packed with words known beforehand
-    known = content[:1] == b"\x78" and content[1:2] in (b"\x20", b"\x7d", b"\xbb", b"\xf9")
-    inflate = zlib.decompressobj(zdict=REQUEST_WORDS) if known else zlib.decompressobj(wbits=wbits)
+    inflate = zlib.decompressobj(wbits=wbits)
     out = bytearray()
     try:
         for start in range(0, len(content), 4096):

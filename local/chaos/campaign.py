@@ -12,8 +12,7 @@ import hashlib
 import json
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +30,6 @@ from local.chaos.verdict import End, Evidence, Judgement, Submitted, judge, poss
 from local.client import RelayClient
 from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack
-from vidu_relay.adapters.task_store import REQUEST_WORDS
 
 __all__ = ["Campaign", "CampaignError", "judge_all", "parameters"]
 
@@ -40,8 +38,8 @@ TRIES = 30
 SWEEP_SECONDS = 1.5
 LOOK_SECONDS = 3.0
 QUIET_SECONDS = 60.0
-DOOR_SECONDS = 200.0
-"""A message whose first reader died comes again after three minutes (the queue's visibility time-out)."""
+DOOR_SECONDS = 260.0
+"""A message whose first reader died comes again after four minutes (the queue's visibility time-out)."""
 
 TOOL_SECONDS = 60.0
 GIVEN_UP = "VideoTaskNotificationFailed"
@@ -193,8 +191,7 @@ class Campaign:
         deadline = time.monotonic() + DOOR_SECONDS
         while time.monotonic() < deadline:
             for item in self._items("task#"):
-                unpacker = zlib.decompressobj(zdict=REQUEST_WORDS)
-                if json.loads(unpacker.decompress(bytes(item["request"]["B"])))["prompt"] == prompt:
+                if item["request"]["M"]["prompt"]["S"] == prompt:
                     return str(item["pk"]["S"]).removeprefix("task#")
             time.sleep(0.5)
         raise CampaignError(f"No task was made of the file or event {prompt}")
@@ -256,19 +253,25 @@ class Campaign:
             time.sleep(LOOK_SECONDS)
 
     def _unsettled(self) -> list[str]:
-        """The tasks that are not settled, or expired although the provider made their videos."""
+        """The tasks that have not ended as they should: expired although the provider made their videos, for example.
+
+        One whose video is never any better stays `generated`.
+        """
         records = self._records()
-        ended = {task_id for task_id, record in records.items() if record["status"] in SETTLED}
+        ended = {task_id for task_id, record in records.items() if record["status"] in (*SETTLED, "generated")}
         waiting = [one.task_id for one in self._submitted if one.task_id not in ended]
-        expired = [
-            one for one in self._submitted if one.task_id in ended and records[one.task_id]["status"] == "expired"
+        doubtful = [
+            one
+            for one in self._submitted
+            if one.task_id in ended and records[one.task_id]["status"] in ("expired", "generated")
         ]
-        if expired:
-            creates, remote = self._creates(), self._remote({one.task_id for one in expired})
+        if doubtful:
+            creates, remote = self._creates(), self._remote({one.task_id for one in doubtful})
             given = self._switch.given()
-            for one in expired:
+            for one in doubtful:
+                record = records[one.task_id]
                 ends = possible_ends(one, creates.get(one.task_id, ()), remote.get(one.task_id, ()), given, self._times)
-                if End("expired", records[one.task_id]["code"]) not in ends:
+                if End(record["status"], record["code"]) not in ends:
                     waiting.append(one.task_id)
         return waiting
 
@@ -293,7 +296,7 @@ class Campaign:
                 task_id
                 for task_id, record in records.items()
                 if len({event["detail"]["task"]["version"] for event in self._events.get(task_id, ())})
-                < record["version"]
+                < record["changes"]
             ]
             if not missing and not self._unpublished():
                 return
@@ -402,12 +405,13 @@ class Campaign:
             item["pk"]["S"].removeprefix("task#"): {
                 "status": item["status"]["S"],
                 "version": int(item["version"]["N"]),
+                "changes": len(item["history"]["L"]),
                 "due_at": int(item["due_at"]["N"]) if "due_at" in item else None,
                 "remote_id": item["remote_id"]["S"] if "remote_id" in item else None,
-                "hints": bool(item.get("hints", {}).get("L")),
+                "candidates": bool(item.get("candidates", {}).get("L")),
                 "open": item["status"]["S"] == "accepted"
-                or (item["status"]["S"] == "submitting" and len(item["attempt"]["L"]) < 3),
-                "code": item["error"]["L"][0]["S"] if "error" in item else None,
+                or (item["status"]["S"] == "submitting" and "ended_at" not in item["attempt"]["M"]),
+                "code": _code_of(item),
             }
             for item in self._items("task#")
         }
@@ -480,6 +484,13 @@ def judge_all(campaign: Campaign, evidence: Evidence, times: Times) -> list[Judg
 
 def _title(phase: Phase) -> str:
     return f"{phase.aws.name if phase.aws else 'The provider misbehaves'}: {len(phase.plans)} tasks"
+
+
+def _code_of(item: Mapping[str, Any]) -> str | None:
+    """The code of a task's error; of its last failed copy where it is generated."""
+    failed = item.get("delivery", {}).get("M", {}).get("last_error") if item["status"]["S"] == "generated" else None
+    error = failed or item.get("error")
+    return str(error["M"]["code"]["S"]) if error else None
 
 
 def _what(words: Sequence[str]) -> str:

@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 
 from local.chaos.faults import Plan
 
-__all__ = ["Heard", "Told", "judge_client", "judge_clients", "untold", "was_met"]
+__all__ = ["DELAYED", "Heard", "Told", "judge_client", "judge_clients", "untold", "was_met"]
 
 TOLERANCE_SECONDS = 60
 """Between the moment that a call names and the one at which it arrives."""
 
 NOTIFIED = ("processing", "completed", "failed", "expired", "canceled")
+DELAYED = "delivery_delayed"
+"""The source of the entry of a history that says that a copy is delayed: of that the client is told, too."""
 PROMPT = ("well", "410")
 """Moods in which a client answers at the first try, and at once: nothing can be left out."""
 TELLERS = ("NotifyClient", "PublishEvents")
@@ -83,12 +85,12 @@ def untold(
 ) -> Iterator[str]:
     """The notifications (`webhook-id`) that a client has not had yet, or that ended at a 410 which no event tells of.
 
-    The last one is always owed. One of `processing` is dropped once the task has ended if it was tried in vain before:
+    The last one is always owed. An earlier one is dropped once the task has ended if it was tried in vain before:
     it is owed where the client answers at the first try, and no fault of AWS's met who tells it.
     """
     if plan.client is None:
         return
-    owed = [(version, status) for version, status in _versions(shown).items() if status in NOTIFIED]
+    owed = [(version, entry["status"]) for version, entry in _versions(shown).items() if _is_notified(entry)]
     calls = told.of(plan)
     explained = {detail["event_id"] for detail in told.given_up}
     for version, status in owed:
@@ -99,7 +101,7 @@ def untold(
         refused = any(one.answer == 410 for one in tries)
         if refused and f"{webhook_id}:notification" in explained:
             continue
-        sure = status == "processing" and plan.client in PROMPT and not was_met(given, at)
+        sure = status in ("processing", "generated") and plan.client in PROMPT and not was_met(given, at)
         if last or sure:
             yield webhook_id
 
@@ -127,11 +129,14 @@ def judge_client(
     yield from _given_up_wrongly(plan, task_id, calls, told)
 
 
-def _versions(shown: Mapping[str, Any]) -> dict[int, str]:
-    """The published changes of a task by their version, from its history. The first is its acceptance."""
-    silent = ("accepted", "submitting")
-    later = [entry["status"] for entry in shown["history"][1:] if entry["status"] not in silent]
-    return dict(enumerate(["accepted", *later], shown["version"] - len(later)))
+def _versions(shown: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """The entries of a task's history by their version. The first is its acceptance."""
+    return dict(enumerate(shown["history"], shown["version"] - len(shown["history"]) + 1))
+
+
+def _is_notified(entry: Mapping[str, Any]) -> bool:
+    """Whether clients are notified of a change."""
+    return entry["status"] in NOTIFIED or entry.get("source") == DELAYED
 
 
 def _said_wrongly(call: Heard, task_id: str, shown: Mapping[str, Any], secret: str) -> Iterator[str]:
@@ -150,9 +155,10 @@ def _said_wrongly(call: Heard, task_id: str, shown: Mapping[str, Any], secret: s
     if not ours or call.webhook_id != f"{task_id}:{version}":
         yield f"told of {body['task_id']} version {version} as {call.webhook_id}"
         return
-    status = _versions(shown).get(version)
-    if status not in NOTIFIED or body["status"] != status:
-        yield f"told that version {version} is {body['status']}, which is {status or 'none there ever was'}"
+    entry = _versions(shown).get(version)
+    if entry is None or not _is_notified(entry) or body["status"] != entry["status"]:
+        status = entry["status"] if entry else "none there ever was"
+        yield f"told that version {version} is {body['status']}, which is {status}"
     if body["history"] != shown["history"][: len(body["history"])] or body["history"][-1]["status"] != body["status"]:
         yield f"told a history of version {version} that was not so"
     if version == shown["version"]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from local.chaos.client_verdict import Told, judge_client, judge_clients
+from local.chaos.client_verdict import DELAYED, Told, judge_client, judge_clients
 from local.chaos.faults import MAX_VIDEO_BYTES, Plan, Script, Times
 
 __all__ = ["End", "Evidence", "Judgement", "Submitted", "judge", "judge_stack", "possible_ends"]
@@ -39,9 +39,10 @@ CODES = {
     "html_200": "not_mp4",
     "status": "source_refused",
 }
-"""What a video that is never any better makes of its task."""
+"""Why a video that is never any better is not copied. Its task stays `generated`: the copy is tried for days."""
 
 KIND_OF = {
+    "accepted": "VideoTaskAccepted",
     "submitted": "VideoTaskSubmitted",
     "processing": "VideoTaskProcessing",
     "generated": "VideoTaskGenerated",
@@ -50,11 +51,12 @@ KIND_OF = {
     "expired": "VideoTaskExpired",
     "canceled": "VideoTaskCanceled",
 }
+"""The event of each entry of a task's history, by its state."""
 
 
 @dataclass(frozen=True, order=True)
 class End:
-    """How a task ends: its state, and the code of its error."""
+    """How a task ends: its state, and the code of its error; of the last failed copy for one that stays `generated`."""
 
     status: str
     code: str | None = None
@@ -81,7 +83,7 @@ class Evidence:
     """Everything that can be seen from outside once all is quiet. Times are seconds since the epoch."""
 
     records: Mapping[str, Mapping[str, Any]]
-    """The tasks in the table: `status`, `version`, `due_at`, `remote_id`, whether there are `hints`."""
+    """The tasks in the table: `status`, `version`, `due_at`, `remote_id`, whether there are `candidates`."""
     shown: Mapping[str, Mapping[str, Any]]
     """The tasks as the API shows them."""
     events: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -188,9 +190,9 @@ def _ends_of_known(submitted: Submitted, task: Mapping[str, Any], times: Times) 
         return frozenset({failed, late} if told else {late})
     fault = script.get("videos", {}).get("fault", {})
     if script.get("videos", {}).get("size_bytes", 0) > MAX_VIDEO_BYTES:
-        return frozenset({End("failed", "too_large")})
+        return frozenset({End("generated", "too_large")})
     if fault and fault.get("times") is None:
-        return frozenset({End("failed", CODES[fault["kind"]])})
+        return frozenset({End("generated", CODES[fault["kind"]])})
     return frozenset({End("completed")})
 
 
@@ -203,7 +205,8 @@ def judge(submitted: Submitted, evidence: Evidence, times: Times) -> Judgement:
     extra = max(0, len(remote) - 1)
     if record is None or shown is None:
         return Judgement(submitted, ends, End("absent"), 0.0, extra, problems=["the task is gone"])
-    found = End(shown["status"], shown["error"]["code"] if shown["error"] else None)
+    last = (shown.get("delivery") or {}).get("last_error") if shown["status"] == "generated" else shown["error"]
+    found = End(shown["status"], last["code"] if last else None)
     seconds = _seconds_between(shown["history"])
     plan, at = submitted.plan, submitted.at
     judgement = Judgement(submitted, ends, found, seconds, extra, len(evidence.told.of(plan)))
@@ -229,9 +232,14 @@ def _billed_wrongly(creates: Sequence[Mapping[str, Any]], remote: Sequence[Mappi
 def _left_open(record: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[str]:
     if record["status"] != shown["status"]:
         yield f"the API shows {shown['status']}, the table has {record['status']}"
-    watched_late = record["status"] == "expired" and (record.get("remote_id") or record.get("hints"))
-    if record.get("due_at") is not None and not watched_late:
+    watched_late = record["status"] == "expired" and (record.get("remote_id") or record.get("candidates"))
+    copied_later = record["status"] == "generated"
+    if record.get("due_at") is not None and not watched_late and not copied_later:
         yield f"still due, in state {record['status']}"
+
+
+def _kind_of(entry: Mapping[str, Any]) -> str | None:
+    return "VideoTaskDeliveryDelayed" if entry.get("source") == DELAYED else KIND_OF.get(entry["status"])
 
 
 def _told_wrongly(shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -242,13 +250,14 @@ def _told_wrongly(shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]])
         kinds.setdefault(task["version"], set()).add(event["detail-type"])
         if event["detail"]["event_id"] != f"{shown['task_id']}:{task['version']}":
             yield f"an event with the id {event['detail']['event_id']}"
-    versions = list(range(1, shown["version"] + 1))
+    # an entry of the history for each version; versions begin at the second of creation
+    published = [_kind_of(entry) for entry in shown["history"]]
+    versions = list(range(shown["version"] - len(published) + 1, shown["version"] + 1))
     if sorted(kinds) != versions:
-        yield f"events of the versions {sorted(kinds)}, of {shown['version']}"
+        yield f"events of the versions {sorted(kinds)}, of {versions}"
         return
     told = [sorted(kinds[version]) for version in versions]
-    published = [KIND_OF[entry["status"]] for entry in shown["history"] if entry["status"] in KIND_OF]
-    if told != [[kind] for kind in ["VideoTaskAccepted", *published]]:
+    if told != [[kind] for kind in published]:
         yield f"events {told}, history {published}"
 
 

@@ -17,7 +17,8 @@ from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_acco
 from tests.unit.usecases.effects import Effects
 from tests.unit.usecases.scripted import ScriptedSource, ScriptedWebhook
 from vidu_relay import aws, settings
-from vidu_relay.adapters.task_store import TaskStore, task_from_image
+from vidu_relay.adapters.task_item import task_from_image
+from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.task import Task

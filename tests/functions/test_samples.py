@@ -11,7 +11,7 @@ import pytest
 from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
 from tests.unit.template import EVENTS, FUNCTIONS, sample
 from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
-from vidu_relay.adapters.task_store import _to_item, task_from_image
+from vidu_relay.adapters.task_item import task_from_image, to_item
 from vidu_relay.domain.states import Status
 
 Answer = dict[str, Any]
@@ -193,7 +193,7 @@ def test_stream_samples_are_records_as_the_store_writes_them(name: str) -> None:
         task = task_from_image(record["dynamodb"]["NewImage"])
         assert task.lease >= task.created_at // 1000
         assert (task.attempt is None) == (task.remote_id is not None)
-        assert _to_item(task).keys() == record["dynamodb"]["NewImage"].keys() - {"stamp"}
+        assert to_item(task).keys() == record["dynamodb"]["NewImage"].keys() - {"stamp"}
 
 
 def test_unreadable_sample_is_set_aside_and_the_operators_tool_gets_it_back_as_failed(relay: Relay) -> None:

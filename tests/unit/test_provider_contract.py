@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 
 from tests.documents import ROOT, table
+from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
 from vidu_relay.description.schemas import schemas
 from vidu_relay.domain import request
-from vidu_relay.domain.lifecycle import NOT_VERDICTS
 from vidu_relay.domain.states import Status
 
 PAGE = "docs/provider-contract.md"
@@ -71,9 +71,9 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
     refused = {value for name, value in vars(request).items() if name.startswith("CODE_")}
     said = {code: cells[0] for code, cells in ROWS["Error codes"].items()}
 
-    assert set(said) == refused | set(NOT_VERDICTS) | VERDICTS
+    assert set(said) == refused | set(INCONCLUSIVE_CODES) | VERDICTS
     assert {code for code, text in said.items() if text.startswith("422")} == refused
-    assert {code for code, text in said.items() if text.startswith("no verdict")} == set(NOT_VERDICTS)
+    assert {code for code, text in said.items() if text.startswith("no verdict")} == set(INCONCLUSIVE_CODES)
 
 
 @pytest.mark.parametrize(

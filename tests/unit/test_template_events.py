@@ -102,7 +102,7 @@ def test_sample_stream_records_pass_the_filter(name: str) -> None:
         ("INSERT", "tenant#acme"),
         ("INSERT", "source#shop.orders"),
         ("INSERT", f"{task_store.REMOTE_PREFIX}gateway#gen-7c1f5e0b9d"),
-        ("REMOVE", f"{task_store.TASK_PREFIX}myswlg5gzefra7xdps2scd42jm"),
+        ("REMOVE", f"{TASK_PREFIX}myswlg5gzefra7xdps2scd42jm"),
     ],
 )
 def test_the_publisher_is_not_woken_for_what_is_no_event(event_name: str, pk: str) -> None:
@@ -129,7 +129,7 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
 
     delivered = []
     for record in sample("publish_events__whole_life")["Records"]:
-        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        task = task_from_image(record["dynamodb"]["NewImage"])
         event = {"source": "vidu-relay", "detail-type": event_type(task), "detail": event_detail(task)}
         assert matches(rule["EventPattern"], {**event, "replay-name": "again"}) is False
         if matches(rule["EventPattern"], event):
@@ -146,7 +146,7 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
 
 def test_messages_of_a_tenant_are_one_group_of_their_fair_queue() -> None:
     (record, *_) = sample("publish_events__whole_life")["Records"]
-    task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+    task = task_from_image(record["dynamodb"]["NewImage"])
     published = {"source": "vidu-relay", "detail": event_detail(task)}
     asked = {"source": "acme.orders", "detail": {"request": {}}}
 
@@ -175,7 +175,7 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 
     told = []
     for record in sample("publish_events__whole_life")["Records"]:
-        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        task = task_from_image(record["dynamodb"]["NewImage"])
         without = {name: value for name, value in task.request.items() if name != "callback_url"}
         for request in (without, {**without, "callback_url": "https://client.example.com/?key=1"}):
             asked = replace(task, request=request)
@@ -308,7 +308,7 @@ def test_expiry_is_read_from_the_attribute_the_store_writes() -> None:
 
 def test_request_parts_expire_where_the_code_puts_them() -> None:
     rules = {rule["Id"]: rule for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]}
-    task = task_store.task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
+    task = task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
 
     assert task.request_key is not None
     assert task.request_key.startswith(rules["expire-request-parts"]["Prefix"])

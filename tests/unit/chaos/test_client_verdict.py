@@ -12,7 +12,7 @@ import pytest
 from local.chaos.client_verdict import Heard, Told, judge_client, judge_clients, untold
 from local.chaos.faults import Plan
 from local.chaos.verdict import judge, judge_stack
-from tests.unit.chaos.test_verdict import EVENTS, ID, KEY, STATES, TIMES, event, healthy, submitted
+from tests.unit.chaos.test_verdict import EVENTS, FIRST, ID, KEY, STATES, TIMES, event, healthy, submitted
 from vidu_relay.domain.webhook_signature import signed_headers
 
 NOW = 1_767_225_600.0
@@ -21,11 +21,11 @@ ORIGIN = "http://127.0.0.1:1"
 PLAN = Plan("row", "chaos-1.", {}, client="well")
 GONE, BUSY = replace(PLAN, client="410"), replace(PLAN, client="500 twice")
 LINK = f"https://videos.example.com/{KEY}?X-Amz-Signature=s"
-HISTORY = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("submitting", *STATES))]
+HISTORY = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("accepted", *STATES))]
 SHOWN: dict[str, Any] = {
     "task_id": ID,
     "status": "completed",
-    "version": 5,
+    "version": FIRST + 4,
     "model": "m",
     "created_at": "2026-01-01T00:00:00.000Z",
     "request": {"prompt": "p"},
@@ -36,7 +36,7 @@ SHOWN: dict[str, Any] = {
     "history": HISTORY,
 }
 PROCESSING: dict[str, Any] = {
-    **SHOWN, "status": "processing", "version": 3, "videos": [], "output": [], "history": HISTORY[:3],
+    **SHOWN, "status": "processing", "version": FIRST + 2, "videos": [], "output": [], "history": HISTORY[:3],
 }  # fmt: skip
 KILL = {"time": NOW - 5, "at": "stack-NotifyClient-1", "how": "kill", "what": "", "caller": ""}
 
@@ -46,7 +46,7 @@ def call(
 ) -> Heard:
     """A call as it should be, but for what is changed."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    webhook_id = changed.pop("webhook_id", f"{ID}:{body['version']}" if isinstance(body, dict) else f"{ID}:5")
+    webhook_id = changed.pop("webhook_id", f"{ID}:{body['version']}" if isinstance(body, dict) else f"{ID}:{FIRST + 4}")
     message = f"{webhook_id}.{int(stamp)}.".encode() + content
     signature = hmac.new(base64.b64decode(secret.removeprefix("whsec_")), message, hashlib.sha256).digest()
     headers = {
@@ -64,7 +64,7 @@ def told(*heard: Heard, **changed: Any) -> Told:
     return replace(Told(heard, secrets, dict.fromkeys(("well", "410", "500 twice"), ORIGIN)), **changed)
 
 
-def given_up(version: int = 5, code: str = "http_410", **changed: Any) -> dict[str, Any]:
+def given_up(version: int = FIRST + 4, code: str = "http_410", **changed: Any) -> dict[str, Any]:
     return {
         "event_id": f"{ID}:{version}:notification",
         "tenant_id": "demo",
@@ -76,7 +76,7 @@ def given_up(version: int = 5, code: str = "http_410", **changed: Any) -> dict[s
     }
 
 
-def letter(version: int = 5) -> str:
+def letter(version: int = FIRST + 4) -> str:
     return json.dumps({"task_id": ID, "version": version})
 
 
@@ -96,9 +96,15 @@ WELL = (call(PROCESSING), call())
         (PLAN, told(call()), [KILL]),  # `processing` is dropped after a try in vain, once the task has ended
         (BUSY, told(call(answer=500), call(answer=500), call()), []),
         (BUSY, told(call(PROCESSING, None), call()), []),
-        (GONE, told(*(replace(c, answer=410) for c in WELL), given_up=[given_up(3), given_up()]), []),
+        (GONE, told(*(replace(c, answer=410) for c in WELL), given_up=[given_up(FIRST + 2), given_up()]), []),
         (GONE, told(call(answer=410), call(answer=410), given_up=[given_up(), given_up()]), [KILL]),
-        (BUSY, told(call(answer=500), call(), given_up=[given_up(3, "http_500")], dead_letters=[letter(3)]), []),
+        (
+            BUSY,
+            told(
+                call(answer=500), call(), given_up=[given_up(FIRST + 2, "http_500")], dead_letters=[letter(FIRST + 2)]
+            ),
+            [],
+        ),
         (replace(PLAN, client=None), told(), []),
     ),
 )
@@ -109,12 +115,12 @@ def test_what_is_right_passes(plan: Plan, evidence: Told, given: list[dict[str, 
 
 def test_nothing_is_owed_to_who_gave_no_address() -> None:
     assert list(untold(replace(PLAN, client=None), ID, NOW, SHOWN, told(), [])) == []
-    assert list(untold(PLAN, ID, NOW, SHOWN, told(), [])) == [f"{ID}:3", f"{ID}:5"]
+    assert list(untold(PLAN, ID, NOW, SHOWN, told(), [])) == [f"{ID}:{FIRST + 2}", f"{ID}:{FIRST + 4}"]
 
 
 def test_the_judge_reads_signatures_as_the_relay_makes_them() -> None:
     body = json.dumps(SHOWN).encode()
-    headers = signed_headers(f"{ID}:5", int(NOW * 1000), body, (OTHER_SECRET, SECRET))
+    headers = signed_headers(f"{ID}:{FIRST + 4}", int(NOW * 1000), body, (OTHER_SECRET, SECRET))
 
     assert problems(PLAN, told(WELL[0], call(headers=headers))) == ""
     assert "no good signature" in problems(PLAN, told(WELL[0], call(SHOWN | {"model": "n"}, headers=headers)))
@@ -123,27 +129,27 @@ def test_the_judge_reads_signatures_as_the_relay_makes_them() -> None:
 @pytest.mark.parametrize(
     ("heard", "words"),
     (
-        ([], f"never told of {ID}:5"),
-        ([WELL[0]], f"never told of {ID}:5"),
-        ([WELL[1]], f"never told of {ID}:3"),
-        ([WELL[0], call(answer=500)], f"never told of {ID}:5"),
-        ([WELL[0], call(answer=302)], f"never told of {ID}:5"),
-        ([WELL[0], call(answer=None)], f"never told of {ID}:5"),
+        ([], f"never told of {ID}:{FIRST + 4}"),
+        ([WELL[0]], f"never told of {ID}:{FIRST + 4}"),
+        ([WELL[1]], f"never told of {ID}:{FIRST + 2}"),
+        ([WELL[0], call(answer=500)], f"never told of {ID}:{FIRST + 4}"),
+        ([WELL[0], call(answer=302)], f"never told of {ID}:{FIRST + 4}"),
+        ([WELL[0], call(answer=None)], f"never told of {ID}:{FIRST + 4}"),
         ([*WELL, call(secret=OTHER_SECRET)], "no good signature"),
         ([*WELL, call(stamp=NOW - 3600)], "no good signature"),
         ([*WELL, call(headers={"webhook-signature": ""})], "no good signature"),
         ([*WELL, call(headers={"webhook-timestamp": "soon"})], "no good signature"),
         ([*WELL, replace(call(), body=json.dumps(SHOWN | {"model": "n"}).encode())], "no good signature"),
         ([*WELL, call(webhook_id="another:5")], "as another:5"),
-        ([*WELL, call(webhook_id=f"{ID}:5:2")], f"as {ID}:5:2"),  # another one at each retry
+        ([*WELL, call(webhook_id=f"{ID}:{FIRST + 4}:2")], f"as {ID}:{FIRST + 4}:2"),  # another one at each retry
         ([*WELL, call(SHOWN | {"task_id": "another"})], "told of another"),
         ([*WELL, call(b"{}")], "what is no task"),
         ([*WELL, call(b"<html>")], "what is no task"),
-        ([*WELL, call(SHOWN | {"version": 6})], "none there ever was"),
-        ([*WELL, call(PROCESSING | {"version": 4})], "which is generated"),
-        ([*WELL, call(PROCESSING | {"status": "completed"})], "version 3 is completed"),
-        ([*WELL, call(SHOWN | {"history": HISTORY[1:]})], "a history of version 5"),
-        ([*WELL, call(PROCESSING | {"history": HISTORY})], "a history of version 3"),
+        ([*WELL, call(SHOWN | {"version": FIRST + 5})], "none there ever was"),
+        ([*WELL, call(PROCESSING | {"version": FIRST + 3})], "which is generated"),
+        ([*WELL, call(PROCESSING | {"status": "completed"})], f"version {FIRST + 2} is completed"),
+        ([*WELL, call(SHOWN | {"history": HISTORY[1:]})], f"a history of version {FIRST + 4}"),
+        ([*WELL, call(PROCESSING | {"history": HISTORY})], f"a history of version {FIRST + 2}"),
         ([*WELL, call(SHOWN | {"videos": []})], "other videos"),
         ([*WELL, call(SHOWN | {"error": {"code": "x"}})], "other error"),
         ([*WELL, call(SHOWN | {"output": []})], "0 links for 1 videos"),
@@ -160,20 +166,20 @@ def test_what_is_wrong_with_what_a_client_heard_is_found(heard: list[Heard], wor
     ("evidence", "words"),
     (
         (told(call(answer=410)), "nobody of its 410"),
-        (told(call(answer=410), given_up=[given_up(4)]), "nobody of its 410"),
+        (told(call(answer=410), given_up=[given_up(FIRST + 3)]), "nobody of its 410"),
         (told(call(answer=410), call(answer=410), given_up=[given_up()]), "after it answered 410"),
         (told(call(answer=410), given_up=[given_up(tenant_id="guest")]), "given up as"),
         (told(call(answer=410), given_up=[given_up(url_origin="http://x")]), "given up as"),
-        (told(call(answer=410), given_up=[given_up(), given_up(3)]), f"{ID}:3 was given up"),
+        (told(call(answer=410), given_up=[given_up(), given_up(FIRST + 2)]), f"{ID}:{FIRST + 2} was given up"),
         (told(call(answer=410), given_up=[given_up(code="timeout")]), "was given up for timeout"),
         (told(call(answer=410), given_up=[given_up()], dead_letters=[letter()]), "no event explains"),
-        (told(call(answer=410), given_up=[given_up()], dead_letters=[letter(3)]), "no event explains"),
+        (told(call(answer=410), given_up=[given_up()], dead_letters=[letter(FIRST + 2)]), "no event explains"),
     ),
 )
 def test_what_is_wrong_with_what_was_given_up_is_found(evidence: Told, words: str) -> None:
     kept = told(replace(WELL[0], answer=410), *evidence.heard)
-    evidence = replace(evidence, heard=kept.heard, given_up=[*evidence.given_up, given_up(3)])
-    if f"{ID}:3 was" in words:
+    evidence = replace(evidence, heard=kept.heard, given_up=[*evidence.given_up, given_up(FIRST + 2)])
+    if f"{ID}:{FIRST + 2} was" in words:
         evidence = replace(evidence, heard=evidence.heard[1:])
 
     assert words in problems(GONE, evidence)
@@ -210,9 +216,24 @@ def test_one_tenants_client_is_not_told_of_anothers_task() -> None:
     assert "no good signature" in problems(replace(PLAN, tenant="guest"), told(*WELL))
 
 
+def test_client_is_told_of_a_copy_that_is_delayed() -> None:
+    notice = {"at": "2026-01-01T00:00:03.500Z", "status": "generated", "source": "delivery_delayed"}
+    history = [*HISTORY[:4], notice, HISTORY[4]]
+    shown = {**SHOWN, "version": FIRST + 5, "history": history}
+    delayed = {**SHOWN, "status": "generated", "version": FIRST + 4, "history": history[:5]}
+    end = call(shown)
+
+    def found(*heard: Heard) -> str:
+        return "; ".join(judge_client(PLAN, ID, NOW, shown, told(*heard), ()))
+
+    assert found(call(PROCESSING), call(delayed), end) == ""
+    assert f"never told of t1:{FIRST + 4}" in found(call(PROCESSING), end)
+    assert "which is generated" in found(call(PROCESSING), call(delayed), end, call({**delayed, "version": FIRST + 3}))
+
+
 def test_it_is_part_of_the_whole_verdict() -> None:
     one = replace(submitted(), plan=PLAN)
-    evidence = healthy(shown={ID: SHOWN}, events={ID: [event(n, k) for n, k in enumerate(EVENTS, 1)]})
+    evidence = healthy(shown={ID: SHOWN}, events={ID: [event(n, k) for n, k in enumerate(EVENTS, FIRST)]})
     assert judge(one, replace(evidence, told=told(*WELL)), TIMES).problems == []
     assert judge(one, replace(evidence, told=told(*WELL)), TIMES).calls == 2
     assert "never told" in "; ".join(judge(one, evidence, TIMES).problems)

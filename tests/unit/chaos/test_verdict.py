@@ -25,6 +25,10 @@ LOST = End("expired", "submission_unconfirmed")
 LATE = End("expired", "deadline_exceeded")
 
 
+FIRST = 1_767_225_600
+"""The version of the acceptance: the second of creation."""
+
+
 def submitted(script: dict[str, Any] | None = None, refused: int = 0) -> Submitted:
     return Submitted(Plan("row", "chaos-1.", script or {}), ID, 1000.0, refused)
 
@@ -45,12 +49,12 @@ def event(version: int, kind: str) -> dict[str, Any]:
 
 def healthy(**changed: Any) -> Evidence:
     """Of one task that went well, but for what is changed."""
-    history = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("submitting", *STATES))]
-    shown = {"task_id": ID, "status": "completed", "version": 5, "error": None, "history": history}
+    history = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("accepted", *STATES))]
+    shown = {"task_id": ID, "status": "completed", "version": FIRST + 4, "error": None, "history": history}
     evidence = Evidence(
-        records={ID: {"status": "completed", "version": 5, "due_at": None, "remote_id": "r1"}},
+        records={ID: {"status": "completed", "version": FIRST + 4, "due_at": None, "remote_id": "r1"}},
         shown={ID: {**shown, "videos": [{"key": KEY, "size": 3, "sha256": "aa"}]}},
-        events={ID: [event(version, kind) for version, kind in enumerate(EVENTS, 1)]},
+        events={ID: [event(version, kind) for version, kind in enumerate(EVENTS, FIRST)]},
         creates={ID: [CALL]},
         remote={ID: [made(200)]},
         objects={KEY: (3, "aa")},
@@ -66,12 +70,19 @@ def healthy(**changed: Any) -> Evidence:
 
 def failed(**changed: Any) -> Evidence:
     """Of one task that the provider refused."""
-    history = [{"at": "2026-01-01T00:00:00.000Z", "status": status} for status in ("submitting", "failed")]
-    shown = {"task_id": ID, "status": "failed", "version": 2, "error": {"code": "x"}, "history": history, "videos": []}
+    history = [{"at": "2026-01-01T00:00:00.000Z", "status": status} for status in ("accepted", "failed")]
+    shown = {
+        "task_id": ID,
+        "status": "failed",
+        "version": FIRST + 1,
+        "error": {"code": "x"},
+        "history": history,
+        "videos": [],
+    }
     evidence = healthy(
-        records={ID: {"status": "failed", "version": 2, "due_at": None, "remote_id": None}},
+        records={ID: {"status": "failed", "version": FIRST + 1, "due_at": None, "remote_id": None}},
         shown={ID: shown},
-        events={ID: [event(1, "VideoTaskAccepted"), event(2, "VideoTaskFailed")]},
+        events={ID: [event(FIRST, "VideoTaskAccepted"), event(FIRST + 1, "VideoTaskFailed")]},
         creates={ID: [{"at": 1000.1, "fault": "reject"}]},
         remote={},
         objects={},
@@ -98,15 +109,24 @@ def test_a_task_that_went_well_is_right() -> None:
         ({"objects": {KEY: (3, "aa"), KEY.replace("1.mp4", "2.mp4"): (1, "cc")}}, "stored"),
         ({"remote": {ID: [made(200, sha256="bb")]}}, "served"),
         ({"remote": {}}, "served []"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate(EVENTS[:4], 1)]}}, "events of the versions [1, 2, 3, 4]"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS[:4], "VideoTaskFailed"), 1)]}}, "VideoTaskFailed"),
-        ({"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS, EVENTS[4]), 1)]}}, "[1, 2, 3, 4, 5, 6]"),
         (
-            {"records": {ID: {"status": "completed", "version": 5, "due_at": 7, "remote_id": "r1"}}},
+            {"events": {ID: [event(v, k) for v, k in enumerate(EVENTS[:4], FIRST)]}},
+            f"events of the versions {list(range(FIRST, FIRST + 4))}",
+        ),
+        (
+            {"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS[:4], "VideoTaskFailed"), FIRST)]}},
+            "VideoTaskFailed",
+        ),
+        (
+            {"events": {ID: [event(v, k) for v, k in enumerate((*EVENTS, EVENTS[4]), FIRST)]}},
+            str(list(range(FIRST, FIRST + 6))),
+        ),
+        (
+            {"records": {ID: {"status": "completed", "version": FIRST + 4, "due_at": 7, "remote_id": "r1"}}},
             "still due",
         ),
         (
-            {"records": {ID: {"status": "generated", "version": 4, "due_at": None, "remote_id": "r1"}}},
+            {"records": {ID: {"status": "generated", "version": FIRST + 3, "due_at": None, "remote_id": "r1"}}},
             "the API shows completed, the table has generated",
         ),
         ({"records": {}}, "the task is gone"),
@@ -118,10 +138,31 @@ def test_what_is_wrong_with_a_task_is_found(wrong: dict[str, Any], words: str) -
 
 
 def test_an_event_that_comes_twice_is_right_and_one_of_another_kind_is_not() -> None:
-    events = [event(version, kind) for version, kind in enumerate(EVENTS, 1)]
+    events = [event(version, kind) for version, kind in enumerate(EVENTS, FIRST)]
 
     assert judge(submitted(), healthy(events={ID: [*events, events[2]]}), TIMES).problems == []
-    assert judge(submitted(), healthy(events={ID: [*events, event(3, EVENTS[3])]}), TIMES).problems
+    assert judge(submitted(), healthy(events={ID: [*events, event(FIRST + 2, EVENTS[3])]}), TIMES).problems
+
+
+def test_a_video_that_is_never_any_better_leaves_its_task_generated_with_the_reason_and_a_notice() -> None:
+    script = {"videos": {"fault": {"kind": "truncate"}}}
+    states = [*STATES[:3], "generated"]
+    history = [{"at": f"2026-01-01T00:00:0{n}.000Z", "status": s} for n, s in enumerate(("accepted", *states))]
+    history[-1]["source"] = "delivery_delayed"
+    kinds = [*EVENTS[:4], "VideoTaskDeliveryDelayed"]
+    delivery = {"attempts": 5, "last_error": {"code": "truncated", "message": ""}}
+    shown = {"task_id": ID, "status": "generated", "version": FIRST + 4, "error": None, "history": history}
+    evidence = healthy(
+        records={ID: {"status": "generated", "version": FIRST + 4, "due_at": 7, "remote_id": "r1"}},
+        shown={ID: {**shown, "delivery": delivery, "videos": []}},
+        events={ID: [event(version, kind) for version, kind in enumerate(kinds, FIRST)]},
+        objects={},
+    )
+
+    assert judge(submitted(script), evidence, TIMES).problems == []
+    assert judge(submitted(), evidence, TIMES).problems, "a good video is copied"
+    quiet = [event(version, kind) for version, kind in enumerate(EVENTS[:4], FIRST)]
+    assert judge(submitted(script), replace(evidence, events={ID: quiet}), TIMES).problems
 
 
 def test_a_refused_task_must_fail_and_leave_nothing_in_the_bucket() -> None:
@@ -182,7 +223,7 @@ def test_places_may_stay_taken_only_where_something_went_wrong_around_them() -> 
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1005.0, "failed"),))], {End("failed", "7")}),
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1070.0, "failed"),))], {End("failed", "7"), LATE}),
         ({"outcome": {"fail": {"code": "7"}}}, [CALL], [made(polls=((1005.0, "processing"),))], {LATE}),
-        ({"videos": {"fault": {"kind": "truncate"}}}, [CALL], [made()], {End("failed", "truncated")}),
+        ({"videos": {"fault": {"kind": "truncate"}}}, [CALL], [made()], {End("generated", "truncated")}),
         ({"videos": {"fault": {"kind": "truncate", "times": 2}}}, [CALL], [made()], {End("completed")}),
         ({}, [CALL], [made() | {"state": "canceled"}], {End("canceled")}),
         ({}, [], [], set()),

@@ -20,7 +20,7 @@ from vidu_relay.domain.watching import LEASE_MS
 
 
 def recorded(deployment: Deployment, task: Task) -> Task:
-    return TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task)
+    return TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task)[0]
 
 
 def stored(deployment: Deployment) -> Task:
@@ -42,7 +42,7 @@ def test_every_state_can_be_shown_and_nothing_secret_is(
     shown, text = ask("task", "show", TASK_ID), relay("task", "show", TASK_ID)[1]
     assert shown["status"] == status.value
     assert f"is {status.value} (version" in text
-    for secret in ("secret", "claim-1"):
+    for secret in ("secret", "token-1"):
         assert secret not in text
         assert secret not in json.dumps(shown)
     entered = shown["history"]

@@ -150,7 +150,7 @@ def test_source_that_was_taken_in_between_is_not_taken_over(directory: TenantDir
     with pytest.raises(Exception, match="another tenant"):
         directory.open_door(Door.SOURCE, "acme.web", "globex")
     with pytest.raises(Exception, match="another tenant"):
-        directory.close_door(Door.SOURCE, "acme.web", "globex")
+        directory.close_door(Door.SOURCE, "acme.web", "globex", 1)
     with pytest.raises(Exception, match="no tenant nobody"):
         directory.open_door(Door.SOURCE, "free", "nobody")
     assert directory.find_owner(Door.SOURCE, "free") is None

@@ -16,12 +16,14 @@ from typing import Any
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.json_bounds import check_bounds, is_valid_text, valid_text
 
-__all__ = ["MAX_MEMBERS", "TWICE", "form_faults", "read_json", "repeated_names"]
+__all__ = ["MAX_MEMBERS", "MAX_NAME_CHARACTERS", "TWICE", "form_faults", "read_json", "repeated_names"]
 
 MAX_MEMBERS = 50
 """Of any object or list in a request: more than any may have, so that its own limit answers what is near it."""
 
 MAX_NAME_CHARACTERS = 100
+"""How much of an unknown name is repeated to the client."""
+
 TWICE = "is given more than once: give it once"
 """What is said of such a name."""
 
