@@ -11,10 +11,11 @@ from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, of_type, properties, 
 from vidu_relay.adapters import task_store
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
+from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.notification import NOTIFIED
 from vidu_relay.domain.representation import event_detail, event_type
-from vidu_relay.domain.states import EVENT_TYPES, Status
+from vidu_relay.domain.states import EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 
 SAMPLE_KEYS = CallbackKeys({"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"})
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
@@ -194,9 +195,10 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 
     changed = {status for status, _ in told}
     assert changed == {Status.COMPLETED}
-    assert set(rule["EventPattern"]["detail-type"]) == {EVENT_TYPES[status] for status in NOTIFIED}
+    notified = {EVENT_TYPES[status] for status in NOTIFIED} | {EVENT_TYPE_DELIVERY_DELAYED}
+    assert set(rule["EventPattern"]["detail-type"]) == notified
     assert all(note.task_id == "myswlg5gzefra7xdps2scd42jm" for _, note in told)
-    assert told[-1][1].version == 4
+    assert told[-1][1].version == 1_795_424_400 + 3  # counted from the second of creation
 
 
 def dropped(**changes: Any) -> dict[str, Any]:
