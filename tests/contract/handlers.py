@@ -17,6 +17,7 @@ from tests.functions.conftest import Context, environment, settings_of
 from tests.unit.template import sample
 from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws
+from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.request import MODEL
 from vidu_relay.observability import metrics
@@ -105,6 +106,12 @@ class Handlers:
         event["pathParameters"] = {"task_id": task_id}
         event["queryStringParameters"] = {"token": token}
         return int(_answer(self.call("receive_callback", event)).status)
+
+    def check(self, task_id: str) -> None:
+        """What the execution does that was started for a task: a large create body is left to it."""
+        task = TaskStore(self.account.clients["dynamodb"], self.account.table).get(task_id)
+        assert task is not None
+        self.call("check_task", {"task_id": task_id, "lease": task.lease})
 
     def deliver(self, task_id: str) -> None:
         """What the deliveries queue asks for."""

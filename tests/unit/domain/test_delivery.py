@@ -25,9 +25,7 @@ BAD = TaskError("not_mp4", "The file is a web page.")
 
 def generated(videos: int = 1, now: int = NOW) -> Task:
     links = [f"https://cdn.example/{number}.mp4?signature=old" for number in range(1, videos + 1)]
-    return lifecycle.apply_snapshot(
-        task_in(Status.SUBMITTED), done(*links), now=now, source="callback", policy=POLICY
-    )
+    return lifecycle.apply_snapshot(task_in(Status.SUBMITTED), done(*links), now=now, source="callback", policy=POLICY)
 
 
 def numbered(number: int) -> Video:
@@ -263,9 +261,7 @@ def test_links_with_new_paths_take_the_numbers_that_are_left_in_their_order() ->
 
 
 def test_videos_with_one_path_are_told_apart_by_their_order() -> None:
-    task = lifecycle.apply_snapshot(
-        task_in(Status.SUBMITTED), done(LINK, LINK), now=NOW, source="check", policy=POLICY
-    )
+    task = lifecycle.apply_snapshot(task_in(Status.SUBMITTED), done(LINK, LINK), now=NOW, source="check", policy=POLICY)
     twice = [(link_digest(LINK), f"{LINK}&{number}") for number in (1, 2)]
     assert delivery.links_in_order(task, twice) == [f"{LINK}&1", f"{LINK}&2"]
 

@@ -78,9 +78,7 @@ def create_failed(error: CreateError, jitter: float) -> Step:
 
 def candidates_missing(named: tuple[str, ...], jitter: float) -> Step:
     return lambda task, now: (
-        task
-        if task.status in DONE
-        else lifecycle.note_missing(task, named, now=now, jitter=jitter, policy=POLICY)
+        task if task.status in DONE else lifecycle.note_missing(task, named, now=now, jitter=jitter, policy=POLICY)
     )
 
 
@@ -102,6 +100,10 @@ def begin(task: Task, now: int) -> Task:
     if task.candidates:
         return task
     return lifecycle.begin_attempt(task, token=f"token-{task.attempts + 1}", now=now)
+
+
+def drop(task: Task, _: int) -> Task:
+    return lifecycle.drop_candidates(task, ("one", "two"))
 
 
 def expire(task: Task, now: int) -> Task:
@@ -126,7 +128,7 @@ steps = st.one_of(
             lambda task, now: delivery.reopen(task, now=now),
             lambda task, now: lifecycle.look_again_at(task, now + 1),
             lambda task, now: lifecycle.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
-            lambda task, now: lifecycle.drop_candidates(task, ("one", "two")),
+            drop,
             lambda task, now: lifecycle.leave_until(task, now + 1),
             lambda task, now: lifecycle.cancel_unsubmitted(task, now=now, policy=POLICY),
             lambda task, now: lifecycle.reject_unsubmitted(task, TaskError("gone", ""), now=now, policy=POLICY),

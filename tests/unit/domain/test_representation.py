@@ -166,9 +166,7 @@ def test_the_first_event_of_a_task_says_that_it_was_accepted() -> None:
     assert event_type(submitting()) == event_type(task_in(Status.ACCEPTED)) == "VideoTaskAccepted"
 
 
-@pytest.mark.parametrize(
-    "status", sorted(set(Status) - {Status.ACCEPTED, Status.SUBMITTING})
-)
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACCEPTED, Status.SUBMITTING}))
 def test_an_event_is_named_after_the_state_that_was_entered(status: Status) -> None:
     assert event_type(task_in(status)) == f"VideoTask{status.value.capitalize()}"
 
