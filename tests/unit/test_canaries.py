@@ -14,19 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.canaries import PIECE, STEP, Searcher
-from vidu_relay.adapters.task_store import REQUEST_WORDS
 
 SECRET = 'Zq7/"Kx+wé=Rt9&Lm3 Pv_Uj-84~aB5'
 
 
 def raw_deflate(content: bytes) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return deflate.compress(content) + deflate.flush()
-
-
-def deflate_with_words(content: bytes) -> bytes:
-    """As a record packs its request."""
-    deflate = zlib.compressobj(9, zdict=REQUEST_WORDS)
     return deflate.compress(content) + deflate.flush()
 
 
@@ -50,7 +43,6 @@ WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "HEX": lambda content: content.hex().upper().encode(),
     "deflate": lambda content: zlib.compress(content, 9),
     "raw deflate": raw_deflate,
-    "deflate with known words": deflate_with_words,
     "gzip": gzip.compress,
     "deflate in base 64": lambda content: base64.b64encode(zlib.compress(content)),
     "deflate in base 64 in JSON": lambda content: json.dumps(

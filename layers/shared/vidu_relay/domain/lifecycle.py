@@ -234,8 +234,8 @@ def note_candidates(task: Task, ids: tuple[str, ...], *, now: int, replied: bool
     """Remember under which ids an unconfirmed create may be found, for the check once no create call can be running.
 
     At most `MAX_CANDIDATES`, the first ones; the same task if there is nothing new or nothing is unconfirmed. A task
-    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that the reply
-    to the create call named them.
+    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that the
+    create call's own reply named them.
     """
     if replied:
         named = tuple(replace(c, replied=True) if c.remote_id in ids else c for c in task.candidates)
