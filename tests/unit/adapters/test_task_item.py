@@ -51,6 +51,7 @@ requests = st.dictionaries(
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "task_id": words,
+    "token": words,
     "tenant_id": words,
     "status": st.sampled_from(Status),
     "revision": counts,
@@ -143,14 +144,14 @@ def test_what_a_later_release_wrote_is_no_obstacle() -> None:
 def test_an_item_can_be_read_as_it_stands() -> None:
     """Names and shapes are those of the task: no abbreviation, nothing packed."""
     task = replace(task_in(Status.COMPLETED), candidates=(Candidate("gen-2", NOW),))
-    item = to_item(replace(task, attempt=Attempt("token-1", NOW, NOW + 1, Refusal(retry_after_seconds=2.5))))
+    item = to_item(replace(task, attempt=Attempt("token.1", NOW, NOW + 1, Refusal(retry_after_seconds=2.5))))
     assert item["pk"] == {"S": f"task#{task.task_id}"}
     assert item["owner"] == {"S": "acme"}
     assert item["status"] == {"S": "completed"}
     assert item["request"]["M"]["prompt"] == {"S": REQUEST["prompt"]}
     assert item["attempt"] == {
         "M": {
-            "token": {"S": "token-1"},
+            "token": {"S": "token.1"},
             "started_at": {"N": str(NOW)},
             "ended_at": {"N": str(NOW + 1)},
             "refusal": {"M": {"retry_after_seconds": {"S": "2.5"}}},
@@ -168,6 +169,7 @@ def test_an_item_can_be_read_as_it_stands() -> None:
 def test_a_field_that_has_its_default_is_left_out() -> None:
     assert set(to_item(new_task())) == {
         "pk",
+        "token",
         "owner",
         "status",
         "revision",

@@ -52,7 +52,7 @@ def test_an_unknown_task_is_none(store: TaskStore) -> None:
 
 def test_creating_twice_gives_the_first_record_and_says_whose_it_is(store: TaskStore) -> None:
     first = recorded(store, new_task())
-    assert store.create(new_task(request_digest="other")) == (first, False)
+    assert store.create(new_task(request_digest="other", token="other")) == (first, False)
     assert store.get(TASK_ID) == first
 
 
@@ -124,8 +124,8 @@ def test_a_lost_reply_behind_which_another_wrote_is_stale(dynamodb: "DynamoDBCli
 
 def test_another_writer_s_task_is_never_taken_for_our_own_lost_write(dynamodb: "DynamoDBClient") -> None:
     first = recorded(TaskStore(dynamodb, TABLE), submitting())
-    again, ours = TaskStore(dynamodb, TABLE).create(submitting(attempt=Attempt("token-2", NOW)))
-    assert (again.attempt, ours) == (Attempt("token-1", NOW), False)
+    again, ours = TaskStore(dynamodb, TABLE).create(submitting(token="other", attempt=Attempt("other.1", NOW)))
+    assert (again.attempt, ours) == (Attempt("token.1", NOW), False)
     assert again == first
 
 

@@ -248,7 +248,7 @@ def test_a_task_that_knows_its_remote_task_is_given_no_other(status: Status) -> 
 def test_not_created_goes_back_with_a_backoff_from_the_end_of_the_attempt() -> None:
     task = refused(submitting(), RATE_LIMITED)
     assert (task.status, task.due_at) == (Status.ACCEPTED, LATER + 10_000)
-    assert task.attempt == Attempt("token-1", NOW, LATER)
+    assert task.attempt == Attempt("token.1", NOW, LATER)
     assert (task.account_refused_at, task.paused_since) == (None, None)
 
 
@@ -279,15 +279,15 @@ def test_a_refusal_settles_the_task_with_the_provider_s_own_words() -> None:
         TaskError("bad_prompt", "The prompt is refused."),
         None,
     )
-    assert task.attempt == Attempt("token-1", NOW, LATER)
+    assert task.attempt == Attempt("token.1", NOW, LATER)
 
 
 def test_a_refused_account_is_not_the_task_s_fault_and_its_deadline_stands_still() -> None:
     task = refused(submitting(), ACCOUNT_REFUSED)
     assert (task.status, task.error) == (Status.ACCEPTED, None)
-    assert (task.account_refused_at, task.paused_since, task.due_at) == (LATER, LATER, LATER + 10_000)
+    assert (task.account_refused_at, task.paused_since, task.due_at) == (LATER, LATER, LATER + 60_000)
     again = refused(begun(task, now=LATER + 10_000), ACCOUNT_REFUSED, now=LATER + 20_000)
-    assert (again.account_refused_at, again.paused_since) == (LATER, LATER + 20_000), "the first refusal is kept"
+    assert (again.account_refused_at, again.paused_since) == (LATER, LATER), "the first refusal is kept"
     assert again.deadline_at == task.deadline_at + 10_000
 
 
@@ -295,7 +295,7 @@ def test_a_refused_account_is_not_the_task_s_fault_and_its_deadline_stands_still
 def test_an_unknown_outcome_stays_and_waits_for_the_deadline(error: CreateError) -> None:
     task = refused(submitting(), error)
     assert (task.status, changes(task), task.due_at) == (Status.SUBMITTING, 1, task.deadline_at)
-    assert task.attempt == Attempt("token-1", NOW, LATER)
+    assert task.attempt == Attempt("token.1", NOW, LATER)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - {Status.SUBMITTING}))
@@ -322,7 +322,7 @@ def test_a_reply_that_names_an_id_is_not_believed_before_that_id_was_read(
 ) -> None:
     task = refused(submitting(), error)
     assert (task.status, task.error, task.paused_since) == (Status.SUBMITTING, None, None)
-    assert task.attempt == Attempt("token-1", NOW, LATER, refusal)
+    assert task.attempt == Attempt("token.1", NOW, LATER, refusal)
     assert (task.candidate_ids, task.due_at) == (IDS, LATER)
 
 
@@ -421,7 +421,7 @@ AMBIGUOUS_WITH_ID = CreateAmbiguousError("HTTP 500", candidates=("a",))
 def test_a_candidate_that_is_missing_once_is_not_gone() -> None:
     """The provider may show a new task only after a moment."""
     task = missing(named(LIMITED_WITH_ID), "a", now=LATER)
-    assert (task.status, task.candidates) == (Status.SUBMITTING, (Candidate("a", LATER),))
+    assert (task.status, task.candidates) == (Status.SUBMITTING, (Candidate("a", LATER, replied=True),))
     soon = missing(task, "a", now=LATER + MISSING_MS - 1)
     assert soon is task, "not a minute apart"
 
@@ -430,7 +430,7 @@ def test_missing_for_a_minute_the_reply_s_own_word_counts() -> None:
     gone = LATER + MISSING_MS
     again = missing(missing(named(LIMITED_WITH_ID), "a", now=LATER), "a", now=gone)
     assert (again.status, again.candidates, again.due_at) == (Status.ACCEPTED, (), gone + 30_000)
-    assert again.attempt == Attempt("token-1", NOW, LATER)
+    assert again.attempt == Attempt("token.1", NOW, LATER)
     final = missing(missing(named(REJECTED_WITH_ID), "a", now=LATER), "a", now=gone)
     assert (final.status, final.error, final.due_at) == (Status.FAILED, TaskError("bad", "No."), None)
 
@@ -449,7 +449,7 @@ def test_without_a_refusal_missing_candidates_stay() -> None:
     task = named(AMBIGUOUS_WITH_ID)
     for at in (LATER, LATER + MISSING_MS, LATER + HOUR):
         task = missing(task, "a", now=at)
-    assert (task.status, task.candidates) == (Status.SUBMITTING, (Candidate("a", LATER),))
+    assert (task.status, task.candidates) == (Status.SUBMITTING, (Candidate("a", LATER, replied=True),))
 
 
 def test_a_refusal_whose_candidates_all_were_another_s_counts_at_once() -> None:
@@ -509,7 +509,7 @@ def test_a_task_that_was_never_attempted_is_given_no_remote_task() -> None:
     assert lifecycle.match_candidate(new_task(), reading()) is Match.UNPROVEN
 
 
-@pytest.mark.parametrize(("token", "match"), [("token-1", Match.OURS), ("token-2", Match.ANOTHERS)])
+@pytest.mark.parametrize(("token", "match"), [("token.1", Match.OURS), ("token-2", Match.ANOTHERS)])
 @pytest.mark.parametrize("created_at", [None, NOW, 1])
 def test_a_mark_decides_whatever_the_time_of_creation_says(token: str, match: Match, created_at: int | None) -> None:
     mark = attempt_mark(new_task().task_id, Attempt(token, NOW))
@@ -862,7 +862,7 @@ def test_nothing_but_a_task_that_waits_is_called_off_without_a_call(status: Stat
     "task",
     [
         replace(task_in(Status.ACCEPTED), candidates=(Candidate("a"),)),
-        replace(task_in(Status.ACCEPTED), attempt=Attempt("token-1", NOW)),
+        replace(task_in(Status.ACCEPTED), attempt=Attempt("token.1", NOW)),
     ],
     ids=["candidate", "call may be running"],
 )

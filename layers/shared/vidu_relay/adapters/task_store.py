@@ -162,17 +162,23 @@ class TaskStore:
                 "owner": {"S": tenant_id},
                 "created_at": {"N": str(created_at)},
             }
-        reply = self._client.query(
-            TableName=self._table,
-            IndexName=OWNER_INDEX,
-            KeyConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": tenant_id}},
-            ScanIndexForward=False,
-            Limit=limit,
-            **start,
-        )
-        return [(int(i["created_at"]["N"]), i["pk"]["S"].removeprefix(TASK_PREFIX)) for i in reply["Items"]]
+        found: list[tuple[int, str]] = []
+        while len(found) < limit:  # a query ends early where its page is full
+            reply = self._client.query(
+                TableName=self._table,
+                IndexName=OWNER_INDEX,
+                KeyConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":owner": {"S": tenant_id}},
+                ScanIndexForward=False,
+                Limit=limit - len(found),
+                **start,
+            )
+            found += [(int(i["created_at"]["N"]), i["pk"]["S"].removeprefix(TASK_PREFIX)) for i in reply["Items"]]
+            if "LastEvaluatedKey" not in reply:
+                break
+            start["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
+        return found
 
     def get_many(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Tasks by id; ids without a record are left out.
