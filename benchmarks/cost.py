@@ -389,7 +389,14 @@ WAITING_SECONDS: Mapping[str, float] = {
 
 
 TOLD = frozenset(
-    {"VideoTaskProcessing", "VideoTaskCompleted", "VideoTaskFailed", "VideoTaskExpired", "VideoTaskCanceled"}
+    {
+        "VideoTaskProcessing",
+        "VideoTaskDeliveryDelayed",
+        "VideoTaskCompleted",
+        "VideoTaskFailed",
+        "VideoTaskExpired",
+        "VideoTaskCanceled",
+    }
 )
 """Events that a client with a `callback_url` is told of."""
 
@@ -430,14 +437,28 @@ def _ours(record: Mapping[str, Any]) -> bool:
 
 
 def _write_units(change: Mapping[str, Any]) -> int:
-    """Write units of one change (DynamoDB developer guide: the larger image by the kilobyte, each index likewise)."""
+    """Write units of one change (DynamoDB developer guide: the larger image by the kilobyte, each index likewise).
+
+    In a transaction an item takes twice its units: an id of the remote task is written together with its owner.
+    """
     old, new = change.get("OldImage"), change.get("NewImage")
     units = math.ceil(max(item_bytes(image) for image in (old, new) if image) / 1024)
+    if _remote_ids(new) - _remote_ids(old):
+        units *= 2
     for keys in INDEXES:
         before, after = ([image[key] for key in keys] if image and keys[0] in image else None for image in (old, new))
         if before != after:
             units += (before is not None) + (after is not None)
     return units
+
+
+def _remote_ids(image: Mapping[str, Any] | None) -> set[str]:
+    """The ids of the remote task that a task's image holds, or the one that an owner's item is named after."""
+    item: Mapping[str, Any] = image or {}
+    aliases = [alias["S"] for alias in item.get("aliases", {}).get("L", [])]
+    ids = {item[name]["S"] for name in ("remote_id", "upstream_id") if name in item}
+    pk = item.get("pk", {}).get("S", "")
+    return {*ids, *aliases, *([pk] if pk.startswith("remote#") else [])}
 
 
 def _request(relay: RelayClient, prompt: str, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.unit.usecases.account import Account, empty, mock_aws, new_account
 from tests.unit.usecases.world import TENANT, World
-from vidu_relay.adapters.task_store import _to_item
+from vidu_relay.adapters.task_item import to_item
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.usecases.read_tasks import list_tasks
 
@@ -117,7 +117,7 @@ def _fill(world: World, settled: int) -> None:
             replace(done, task_id=task_id_from_random(number.to_bytes(16)), created_at=done.created_at - number)
             for number in numbers
         ]
-        client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": _to_item(copy)}} for copy in copies]})
+        client.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": to_item(copy)}} for copy in copies]})
 
 
 @contextmanager

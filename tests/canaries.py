@@ -25,7 +25,7 @@ DEPTH = 6
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){8,}")
-_DEFLATED = re.compile(rb"\x78[\x01\x5e\x9c\xda\x20\x7d\xbb\xf9]|\x1f\x8b\x08")
+_DEFLATED = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _ESCAPED = re.compile(rb"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([\"\\/bfnrt']))")
 _PLAIN = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LARGEST = 64 * 1024 * 1024

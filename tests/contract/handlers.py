@@ -17,6 +17,8 @@ from tests.functions.conftest import Context, environment, settings_of
 from tests.unit.template import sample
 from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.request import MODEL
 from vidu_relay.observability import metrics
 from vidu_relay.outbound.address_guard import AddressGuard
@@ -52,6 +54,7 @@ class Handlers:
         account.clients["secretsmanager"].put_secret_value(
             SecretId=account.provider_secret, SecretString=json.dumps({"api_key": simulator.api_key})
         )
+        TenantDirectory(account.clients["dynamodb"], account.table).create_tenant("acme", 1)
         self._environment = {
             **environment(account),
             "PROVIDER_BASE_URL": simulator.url,
@@ -72,7 +75,8 @@ class Handlers:
                 module = self._loaded[function] = importlib.import_module(f"functions.{function}.handler")
             if function == "submit_task":  # no test asks the names of this machine's network
                 guard = AddressGuard(resolve=lambda *_: ["93.184.216.34"])
-                self._monkeypatch.setattr(module, "images", replace(module.images, guard=guard))
+                images = replace(module.ports.images, guard=guard)
+                self._monkeypatch.setattr(module, "ports", replace(module.ports, images=images))
         return json.loads(json.dumps(self._loaded[function].handler(event, Context())))
 
     def submit(self, request: object, *, key: str | None = None, raw: str | None = None) -> Answer:
@@ -102,6 +106,12 @@ class Handlers:
         event["pathParameters"] = {"task_id": task_id}
         event["queryStringParameters"] = {"token": token}
         return int(_answer(self.call("receive_callback", event)).status)
+
+    def check(self, task_id: str) -> None:
+        """What the execution does that was started for a task: a large create body is left to it."""
+        task = TaskStore(self.account.clients["dynamodb"], self.account.table).get(task_id)
+        assert task is not None
+        self.call("check_task", {"task_id": task_id, "lease": task.lease})
 
     def deliver(self, task_id: str) -> None:
         """What the deliveries queue asks for."""

@@ -76,7 +76,7 @@ class FieldProvider:
         self._file = file
         self._lock = threading.Lock()
         self._seen: list[Seen] = []
-        self._tasks: dict[str, str] = {}
+        self._tasks: dict[str, tuple[str, int]] = {}
         self._downloads: dict[str, int] = {}
         provider = self
 
@@ -116,7 +116,8 @@ class FieldProvider:
     def _create(self, handler: BaseHTTPRequestHandler, params: Mapping[str, Any]) -> None:
         name = self._name(str(params.get("prompt", "")))
         case, task_id = self.cases[name], f"field-{secrets.token_hex(6)}"
-        made = {"id": task_id, "status": "pending", "created_at": int(time.time())}
+        now = int(time.time())
+        made = {"id": task_id, "status": "pending", "created_at": now}
         with self._lock:
             before = sum(seen.case == name for seen in self._seen)
             good = Reply(200, made)
@@ -127,7 +128,7 @@ class FieldProvider:
                 reply = Reply(402, {"message": "insufficient balance"})
             exists = reply is good or (case.makes and before < len(case.creates))
             if exists:
-                self._tasks[task_id] = name
+                self._tasks[task_id] = name, now
             self._seen.append(Seen(name, time.time(), reply.status, dict(params)))
         self._answer(handler, reply, task_id, case.interim)
         if exists and case.called_back:
@@ -142,7 +143,7 @@ class FieldProvider:
         return self._download(handler, path.split("/")[2])
 
     def _poll(self, handler: BaseHTTPRequestHandler, task_id: str) -> None:
-        name = self._tasks.get(task_id)
+        name, created_at = self._tasks.get(task_id, (None, 0))
         if not self._knows(handler):
             return self._answer(handler, Reply(401, {"message": "invalid api key"}))
         if name is None:
@@ -152,7 +153,7 @@ class FieldProvider:
         good = {
             "id": "{ID}",
             "status": "completed",
-            "created_at": int(time.time()),
+            "created_at": created_at,
             "output": [{"task_status": "done", "results": [{"type": "video", "url": link}]}],
         }
         return self._answer(handler, Reply(200, good if case.poll is None else case.poll), task_id, case.interim)

@@ -17,7 +17,8 @@ from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_acco
 from tests.unit.usecases.effects import Effects
 from tests.unit.usecases.scripted import ScriptedSource, ScriptedWebhook
 from vidu_relay import aws, settings
-from vidu_relay.adapters.task_store import TaskStore, task_from_image
+from vidu_relay.adapters.task_item import task_from_image
+from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.task import Task
@@ -99,17 +100,20 @@ class Relay:
         assert found is not None
         return found
 
+    def first(self) -> Task:
+        """The samples' task as it was first recorded."""
+        return task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
+
     def add_key(self) -> None:
         """The samples' API key."""
-        directory = TenantDirectory(self.account.clients["dynamodb"], self.account.table)
-        directory.create_tenant("acme", 1)
-        directory.add_key(ApiKey(api_key_digest("sample-api-key-of-acme"), "acme", "backend", 1))
+        self.directory().add_key(ApiKey(api_key_digest("sample-api-key-of-acme"), "acme", "backend", 1))
 
     def open_doors(self) -> None:
-        """The samples' tenant, with its event source."""
-        directory = TenantDirectory(self.account.clients["dynamodb"], self.account.table)
-        directory.create_tenant("acme", 1)
-        directory.open_door(Door.SOURCE, "acme.orders", "acme")
+        """The samples' event source."""
+        self.directory().open_door(Door.SOURCE, "acme.orders", "acme")
+
+    def directory(self) -> TenantDirectory:
+        return TenantDirectory(self.account.clients["dynamodb"], self.account.table)
 
     def drop(self, key: str, body: bytes) -> None:
         """A file in the inbox."""
@@ -141,14 +145,16 @@ class Relay:
         self.gateway.status = "processing"
         assert self.play("receive_callback__processing")["statusCode"] == 200
         store, task = TaskStore(self.account.clients["dynamodb"], self.account.table), self.task()
-        store.save(replace(task, request={**task.request, "callback_url": "https://client.example.com/hook"}))
+        created_at = self.first().created_at  # as old as in the samples: its versions are those of the samples
+        asked = {**task.request, "callback_url": "https://client.example.com/hook"}
+        version = task.version - task.first_version + created_at // 1000
+        store.save(replace(task, request=asked, created_at=created_at, version=version))
 
     def overdue(self) -> None:
         """The samples' task, as old as in the samples, when nobody called back in time."""
         self.submitted()
         store = TaskStore(self.account.clients["dynamodb"], self.account.table)
-        first = task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
-        store.save(replace(self.task(), due_at=1, lease=first.lease))
+        store.save(replace(self.task(), due_at=1, lease=self.first().lease))
 
     def leased(self) -> None:
         self.overdue()
@@ -233,6 +239,7 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
         webhook = ScriptedWebhook(Effects())
         relay = Relay(account, gateway, log, load, webhook)
+        relay.directory().create_tenant("acme", 1)
         put_events = aws.client("events").put_events
 
         def overheard(**arguments: Any) -> Any:

@@ -17,8 +17,8 @@ from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.outbound.exchange import Reply
 from vidu_relay.outbound.provider_calls import create_seconds
+from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, WRITES_MS
 from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
-from vidu_relay.usecases.submit_task import CREATE_CALL_MS
 
 
 def problem_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,12 @@ def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
 @pytest.mark.parametrize("function", ["submit_task", "accept_request", "create_upload"])
 def test_place_of_the_cap_is_given_back_by_a_client_that_sends_once(relay: Relay, function: str) -> None:
     module = relay.load(function)
-    quota = module.ports.quota if function == "accept_request" else module.quota
+    quotas = {
+        "submit_task": lambda: module.ports.quota,
+        "accept_request": lambda: module.ports.acceptance.quota,
+        "create_upload": lambda: module.quota,
+    }
+    quota = quotas[function]()
     assert quota._once.meta.config.retries["total_max_attempts"] == 1
 
 
@@ -349,12 +354,19 @@ def test_submission_begins_no_create_call_that_its_function_might_not_live_to_se
     short = relay.invoke("submit_task", event, remaining_ms=19_000)
     assert (short["statusCode"], json.loads(short["body"])["status"]) == (202, "accepted")
     assert relay.gateway.requests == []
+    task = relay.task()
+    executions = relay.account.clients["stepfunctions"].list_executions(
+        stateMachineArn=relay.account.state_machine_arn
+    )["executions"]
+    assert [run["name"] for run in executions] == [f"{TASK_ID}-{task.lease}"], "a check begins the call at once"
 
-    again = relay.invoke("submit_task", event)
-    assert json.loads(again["body"]) == json.loads(short["body"])
+    again = relay.invoke("submit_task", event)  # the same key, in a function that has the time
+    assert (json.loads(again["body"])["task_id"], json.loads(again["body"])["status"]) == (TASK_ID, "submitted")
+    assert [method for method, _ in relay.gateway.requests] == ["POST"]
 
     timeout = properties("SubmitTask")["Timeout"]
-    assert create_seconds(0) * 1000 < CREATE_CALL_MS < (timeout - ALL_IMAGES_SECONDS) * 1000
+    assert create_seconds(0) * 1000 + WRITES_MS < (timeout - ALL_IMAGES_SECONDS) * 1000
+    assert create_seconds(MAX_WAITING_BODY_BYTES) * 1000 + WRITES_MS < timeout * 1000
 
 
 def test_intake_begins_no_create_call_that_its_function_might_not_live_to_see_answered(relay: Relay) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
 from tests.unit.template import EVENTS, FUNCTIONS, sample
 from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
-from vidu_relay.adapters.task_store import _to_item, task_from_image
+from vidu_relay.adapters.task_item import task_from_image, to_item
 from vidu_relay.domain.states import Status
 
 Answer = dict[str, Any]
@@ -93,7 +93,7 @@ CASES = {
     "receive_callback__unreadable_body": Case(False, http(200, status="ok"), Relay.submitted),
     "receive_callback__forged_token": Case(False, REFUSED, Relay.submitted),
     "receive_callback__no_token": Case(False, REFUSED, Relay.submitted),
-    "submit_task__two_subjects": Case(True, http(202, status="submitted", version=2)),
+    "submit_task__two_subjects": Case(True, http(202, status="submitted", delivery=None)),
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),
     "submit_task__audio_without_subjects": Case(False, http(422, status=422, code="008017001")),
@@ -166,7 +166,7 @@ def test_callback_during_the_create_call_gets_503_and_when_to_come_back(relay: R
         raise DiedError
 
     module = relay.load("submit_task")
-    module.ports.provider.create = die
+    module.ports.submission.provider.create = die
     with pytest.raises(DiedError):
         module.handler(sample("submit_task__idempotency_key"), Context())
     answer = relay.play("receive_callback__success")
@@ -192,8 +192,11 @@ def test_stream_samples_are_records_as_the_store_writes_them(name: str) -> None:
     for record in sample(f"publish_events__{name}")["Records"]:
         task = task_from_image(record["dynamodb"]["NewImage"])
         assert task.lease >= task.created_at // 1000
-        assert (task.attempt is None) == (task.remote_id is not None)
-        assert _to_item(task).keys() == record["dynamodb"]["NewImage"].keys() - {"stamp"}
+        assert (task.attempt is not None) == (task.status is Status.SUBMITTING)
+        assert (task.remote_id is not None) == (task.status not in (Status.ACCEPTED, Status.SUBMITTING))
+        assert task.version == task.first_version + len(task.history) - 1
+        image = record["dynamodb"]["NewImage"]
+        assert to_item(task) == {name: image[name] for name in image.keys() - {"stamp", "due_since"}}
 
 
 def test_unreadable_sample_is_set_aside_and_the_operators_tool_gets_it_back_as_failed(relay: Relay) -> None:

@@ -45,7 +45,7 @@ def new_task(**changes: Any) -> Task:
         provider="gateway",
         request=REQUEST,
         request_key=None,
-        request_digest="f" * 43,
+        request_digest="f" * 22,
         now=NOW,
         source="http",
         policy=POLICY,
@@ -55,7 +55,7 @@ def new_task(**changes: Any) -> Task:
 
 def submitting(**changes: Any) -> Task:
     """A task whose first create call was begun."""
-    return replace(lifecycle.begin_attempt(new_task(), token="token-1", now=NOW), **changes)
+    return replace(lifecycle.begin_attempt(new_task(), token="token.1", now=NOW), **changes)
 
 
 def refused_once() -> Task:

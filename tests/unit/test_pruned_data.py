@@ -191,6 +191,7 @@ def example(shape: Any, name: str = "", depth: int = 0, *, everything: bool) -> 
                 member: example(inner, member, depth + 1, everything=everything)
                 for member, inner in shape.members.items()
                 if member in shape.required_members
+                or inner.metadata.get("idempotencyToken")  # botocore would make up another each time
                 or (
                     everything
                     and member not in LEFT_OUT

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.cost import WAITING_SECONDS
 from tests.documents import ROOT
 from tests.unit.template import FUNCTIONS, TEMPLATE, properties
-from vidu_relay.adapters.task_store import DUE_SHARDS
+from vidu_relay.adapters.task_item import DUE_SHARDS
 
 PAGE = (ROOT / "docs" / "scale.md").read_text()
 STAGE = properties("Stage")

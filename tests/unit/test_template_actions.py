@@ -17,8 +17,9 @@ OTHERWISE_NAMED = {
     "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
+    "dynamodb:TransactWriteItems": "dynamodb:PutItem",  # a transaction is granted by what it holds: puts alone
 }
-"""Operations that S3 grants under another action."""
+"""Operations that are granted under another action."""
 
 BY_LAMBDA = {
     # every function's log lines

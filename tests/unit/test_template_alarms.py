@@ -7,13 +7,18 @@ from typing import Any
 import pytest
 
 from tests.unit.template import FUNCTIONS, ROOT, TEMPLATE, of_type, properties
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPES,
+)
 from vidu_relay.observability import Metric
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 OUR_NAMESPACE = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
 OUR_DIMENSIONS = {"service": TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]}
-OURS = {*Metric, EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
+OURS = {*Metric, EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
 
 OF_AWS = {
     "AWS/ApiGateway": ("ApiId", {"4xx", "5xx"}),

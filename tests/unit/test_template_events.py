@@ -11,10 +11,11 @@ from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, of_type, properties, 
 from vidu_relay.adapters import task_store
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
+from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.notification import NOTIFIED
 from vidu_relay.domain.representation import event_detail, event_type
-from vidu_relay.domain.states import EVENT_TYPES, Status
+from vidu_relay.domain.states import EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 
 SAMPLE_KEYS = CallbackKeys({"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"})
 SAMPLES = sorted(path.stem for path in EVENTS.glob("*.json"))
@@ -102,7 +103,7 @@ def test_sample_stream_records_pass_the_filter(name: str) -> None:
         ("INSERT", "tenant#acme"),
         ("INSERT", "source#shop.orders"),
         ("INSERT", f"{task_store.REMOTE_PREFIX}gateway#gen-7c1f5e0b9d"),
-        ("REMOVE", f"{task_store.TASK_PREFIX}myswlg5gzefra7xdps2scd42jm"),
+        ("REMOVE", f"{TASK_PREFIX}myswlg5gzefra7xdps2scd42jm"),
     ],
 )
 def test_the_publisher_is_not_woken_for_what_is_no_event(event_name: str, pk: str) -> None:
@@ -129,7 +130,7 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
 
     delivered = []
     for record in sample("publish_events__whole_life")["Records"]:
-        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        task = task_from_image(record["dynamodb"]["NewImage"])
         event = {"source": "vidu-relay", "detail-type": event_type(task), "detail": event_detail(task)}
         assert matches(rule["EventPattern"], {**event, "replay-name": "again"}) is False
         if matches(rule["EventPattern"], event):
@@ -146,7 +147,7 @@ def test_a_generated_task_becomes_a_delivery_and_nothing_else_does() -> None:
 
 def test_messages_of_a_tenant_are_one_group_of_their_fair_queue() -> None:
     (record, *_) = sample("publish_events__whole_life")["Records"]
-    task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+    task = task_from_image(record["dynamodb"]["NewImage"])
     published = {"source": "vidu-relay", "detail": event_detail(task)}
     asked = {"source": "acme.orders", "detail": {"request": {}}}
 
@@ -175,7 +176,7 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 
     told = []
     for record in sample("publish_events__whole_life")["Records"]:
-        task = task_store.task_from_image(record["dynamodb"]["NewImage"])
+        task = task_from_image(record["dynamodb"]["NewImage"])
         without = {name: value for name, value in task.request.items() if name != "callback_url"}
         for request in (without, {**without, "callback_url": "https://client.example.com/?key=1"}):
             asked = replace(task, request=request)
@@ -194,9 +195,10 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 
     changed = {status for status, _ in told}
     assert changed == {Status.COMPLETED}
-    assert set(rule["EventPattern"]["detail-type"]) == {EVENT_TYPES[status] for status in NOTIFIED}
+    notified = {EVENT_TYPES[status] for status in NOTIFIED} | {EVENT_TYPE_DELIVERY_DELAYED}
+    assert set(rule["EventPattern"]["detail-type"]) == notified
     assert all(note.task_id == "myswlg5gzefra7xdps2scd42jm" for _, note in told)
-    assert told[-1][1].version == 4
+    assert told[-1][1].version == 1_795_424_400 + 3  # counted from the second of creation
 
 
 def dropped(**changes: Any) -> dict[str, Any]:
@@ -308,7 +310,7 @@ def test_expiry_is_read_from_the_attribute_the_store_writes() -> None:
 
 def test_request_parts_expire_where_the_code_puts_them() -> None:
     rules = {rule["Id"]: rule for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]}
-    task = task_store.task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
+    task = task_from_image(sample("publish_events__insert")["Records"][0]["dynamodb"]["NewImage"])
 
     assert task.request_key is not None
     assert task.request_key.startswith(rules["expire-request-parts"]["Prefix"])

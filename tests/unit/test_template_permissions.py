@@ -82,7 +82,17 @@ def test_only_those_who_start_the_poller_may() -> None:
     }
 
     told = {n for n in FUNCTIONS.values() if "STATE_MACHINE_ARN" in properties(n)["Environment"]["Variables"]}
-    assert starters == told == {"CancelTask", "ReceiveCallback", "FindOverdueTasks"}
+    assert (
+        starters
+        == told
+        == {
+            "AcceptRequest",
+            "CancelTask",
+            "FindOverdueTasks",
+            "ReceiveCallback",
+            "SubmitTask",
+        }
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ from tests.unit.template import properties
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import request_key, video_key
 from vidu_relay.domain.intake import REJECTED_PREFIX, REQUESTS_PREFIX
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, EVENT_TYPES, Status
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPES,
+    Status,
+)
 from vidu_relay.observability import Metric
 
 LAYER = ROOT / "layers" / "shared"
@@ -30,7 +36,6 @@ TREES = {path: ast.parse(path.read_text()) for path in (*PACKAGE, *HANDLERS, *TO
 OTHER_TONGUES = {
     # the provider's words for its own states, translated there
     "layers/shared/vidu_relay/outbound/task_replies.py": {"processing", "completed", "failed", "canceled"},
-    "layers/shared/vidu_relay/usecases/receive_callback.py": {"processing", "completed", "failed"},
     # our words for the provider's progress
     "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},
     # the attribute of a counter: how many tasks were accepted
@@ -153,7 +158,7 @@ def test_statuses_are_named_by_their_enum() -> None:
 
 
 def test_event_types_are_written_in_one_module() -> None:
-    types = {EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
+    types = {EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
     found = {name_of(path): words for path, tree in TREES.items() if (words := texts(tree) & types)}
 
     assert found == {"layers/shared/vidu_relay/domain/states.py": types}

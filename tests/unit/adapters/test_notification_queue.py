@@ -12,7 +12,7 @@ from tests.unit.usecases.account import ENVIRONMENT, REGION, mock_aws
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received, read_notification
 from vidu_relay.domain.notification import Notification
 
-ASKED = Notification("myswlg5gzefra7xdps2scd42jm", 3)
+ASKED = Notification("myswlg5gzefra7xdps2scd42jm", 1_795_424_402)
 
 
 @pytest.fixture

@@ -66,19 +66,90 @@ def test_a_tenant_is_made_once(directory: TenantDirectory) -> None:
     assert not directory.create_tenant("acme", NOW)
 
 
-@pytest.mark.parametrize("door", Door)
-def test_a_source_or_bucket_acts_for_one_tenant_only(directory: TenantDirectory, door: Door) -> None:
+@pytest.fixture
+def mapped(directory: TenantDirectory) -> TenantDirectory:
+    """Two tenants; the first has a source and a bucket."""
     directory.create_tenant("acme", NOW)
     directory.create_tenant("evil", NOW)
-    directory.open_door(door, "orders.acme", "acme")
-    directory.open_door(door, "orders.acme", "acme")
+    for door in Door:
+        directory.open_door(door, "orders.acme", "acme")
+    return directory
+
+
+def owner_of(directory: TenantDirectory, door: Door) -> str | None:
+    tenant = directory.find_owner(door, "orders.acme")
+    return tenant.tenant_id if tenant else None
+
+
+def former_owner_of(directory: TenantDirectory, door: Door) -> str | None:
+    tenant = directory.find_former_owner(door, "orders.acme")
+    return tenant.tenant_id if tenant else None
+
+
+def listed(directory: TenantDirectory, tenant_id: str, door: Door) -> tuple[str, ...]:
+    tenant = directory.find_tenant(tenant_id)
+    assert tenant is not None
+    return tenant.event_sources if door is Door.SOURCE else tenant.buckets
+
+
+@pytest.mark.parametrize("door", Door)
+def test_a_source_or_bucket_acts_for_one_tenant_only(mapped: TenantDirectory, door: Door) -> None:
+    mapped.open_door(door, "orders.acme", "acme")
+    with pytest.raises(InvalidRequestError) as taken:
+        mapped.open_door(door, "orders.acme", "evil")
+    assert taken.value.code == "door_taken"
+    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == ("acme", None)
+    assert listed(mapped, "evil", door) == ()
+    assert mapped.close_door(door, "orders.acme", "acme", NOW)
+    assert owner_of(mapped, door) is None
+
+
+@pytest.mark.parametrize("door", Door)
+def test_a_mapping_that_was_taken_away_is_kept_as_closed_for_fifteen_days(
+    mapped: TenantDirectory, dynamodb: "DynamoDBClient", door: Door
+) -> None:
+    """SQS delivers a message again for up to 14 days: it still finds the task that it made."""
+    assert mapped.close_door(door, "orders.acme", "acme", NOW)
+    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == (None, "acme")
+    assert listed(mapped, "acme", door) == ()
+    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert item["expires_at"] == {"N": str(NOW // 1000 + 15 * 86_400)}
+    assert not mapped.close_door(door, "orders.acme", "acme", NOW + 1), "it is taken away once"
+    again = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert again == item
+
+
+@pytest.mark.parametrize("door", Door)
+@pytest.mark.parametrize("tenant_id", ["acme", "evil"])
+def test_a_closed_mapping_can_be_opened_by_any_tenant_and_is_then_kept_for_good(
+    mapped: TenantDirectory, dynamodb: "DynamoDBClient", door: Door, tenant_id: str
+) -> None:
+    mapped.close_door(door, "orders.acme", "acme", NOW)
+    mapped.open_door(door, "orders.acme", tenant_id)
+    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == (tenant_id, None)
+    assert listed(mapped, tenant_id, door) == ("orders.acme",)
+    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert "expires_at" not in item
+
+
+@pytest.mark.parametrize("door", Door)
+def test_only_its_tenant_s_mapping_is_taken_away(mapped: TenantDirectory, door: Door) -> None:
+    with pytest.raises(InvalidRequestError) as taken:
+        mapped.close_door(door, "orders.acme", "evil", NOW)
+    assert taken.value.code == "door_taken"
+    with pytest.raises(InvalidRequestError) as unknown:
+        mapped.close_door(door, "orders.acme", "nobody", NOW)
+    assert unknown.value.code == "unknown_tenant"
     with pytest.raises(InvalidRequestError):
-        directory.open_door(door, "orders.acme", "evil")
-    owner = directory.find_owner(door, "orders.acme")
-    assert owner is not None
-    assert owner.tenant_id == "acme"
-    assert directory.close_door(door, "orders.acme", "acme")
-    assert directory.find_owner(door, "orders.acme") is None
+        mapped.open_door(door, "another", "nobody")
+    assert owner_of(mapped, door) == "acme"
+    assert listed(mapped, "acme", door) == ("orders.acme",)
+
+
+@pytest.mark.parametrize("door", Door)
+def test_what_was_never_mapped_has_no_owner_and_had_none(directory: TenantDirectory, door: Door) -> None:
+    assert (owner_of(directory, door), former_owner_of(directory, door)) == (None, None)
+    assert not directory.close_door(door, "orders.acme", "acme", NOW)
 
 
 def test_tenants_are_listed_with_what_they_may_do(directory: TenantDirectory) -> None:

@@ -11,16 +11,17 @@ import pytest
 from cli.answer import RefusedError
 from cli.connection import connect_local, now
 from cli.publisher import publish_again
-from tests.unit.builders import TASK_ID, new_task, task_in
+from tests.unit.builders import NOW, POLICY, TASK_ID, new_task, task_in
 from tests.unit.cli.conftest import Deployment, Run
 from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain.delivery import expire_delivery
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import Delivery, Task
 from vidu_relay.domain.watching import LEASE_MS
 
 
 def recorded(deployment: Deployment, task: Task) -> Task:
-    return TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task)
+    return TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task)[0]
 
 
 def stored(deployment: Deployment) -> Task:
@@ -42,7 +43,7 @@ def test_every_state_can_be_shown_and_nothing_secret_is(
     shown, text = ask("task", "show", TASK_ID), relay("task", "show", TASK_ID)[1]
     assert shown["status"] == status.value
     assert f"is {status.value} (version" in text
-    for secret in ("secret", "claim-1"):
+    for secret in ("secret", "token-1"):
         assert secret not in text
         assert secret not in json.dumps(shown)
     entered = shown["history"]
@@ -112,11 +113,22 @@ def test_only_a_generated_task_is_delivered(ask: Any, deployment: Deployment, st
     assert answer["asked"] == (status is Status.GENERATED)
     if status is Status.GENERATED:
         assert deliveries(deployment) == [{"task_id": TASK_ID}]
-        assert stored(deployment).delivery_requests == before.delivery_requests + 1
+        assert stored(deployment).delivery == Delivery(requests=1)
     else:
         assert deliveries(deployment) == []
         assert stored(deployment) == before
         assert answer["reason"]
+
+
+def test_task_whose_video_was_unavailable_is_delivered_after_all(ask: Any, deployment: Deployment) -> None:
+    expired = expire_delivery(task_in(Status.GENERATED), now=NOW, policy=POLICY)
+    before = recorded(deployment, expired)
+    answer = ask("task", "deliver", TASK_ID)
+    assert (answer["asked"], answer["status"]) == (True, "generated")
+    assert deliveries(deployment) == [{"task_id": TASK_ID}]
+    after = stored(deployment)
+    assert (after.status, after.error, after.version) == (Status.GENERATED, None, before.version + 1)
+    assert after.history[-1].source == "operator"
 
 
 class _Lambda:

@@ -25,7 +25,8 @@ def waiting(deployment: Deployment, url: str) -> list[Any]:
 def recorded(deployment: Deployment, status: Status, **request: Any) -> int:
     task = task_in(status)
     task = replace(task, request={**task.request, **request})
-    return TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task).version
+    recorded, _ = TaskStore(deployment.client("dynamodb"), deployment.account.table).create(task)
+    return recorded.version
 
 
 def test_secret_is_shown_and_rotation_keeps_the_one_before_for_a_day(

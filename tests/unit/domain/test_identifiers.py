@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from vidu_relay.domain.identifiers import (
     TASK_ID,
     api_key_digest,
-    fingerprint,
+    is_remote_id,
+    link_digest,
+    request_digest,
     request_key,
     task_id_for_key,
     task_id_from_random,
@@ -62,7 +64,7 @@ def test_a_video_lies_under_the_utc_day_its_task_was_created() -> None:
 
 
 def test_another_request_of_the_same_task_lies_elsewhere() -> None:
-    one, other = fingerprint({"prompt": "a"}), fingerprint({"prompt": "b"})
+    one, other = request_digest({"prompt": "a"}), request_digest({"prompt": "b"})
     assert request_key("acme", "t", one) != request_key("acme", "t", other)
 
 
@@ -70,11 +72,40 @@ json_objects = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_
 
 
 @given(request=json_objects)
-def test_a_mark_is_the_same_whatever_the_order(request: dict[str, object]) -> None:
+def test_a_digest_is_the_same_whatever_the_order(request: dict[str, object]) -> None:
     turned = dict(reversed(request.items()))
-    assert fingerprint({"a": request, "b": [1, request]}) == fingerprint({"b": [1, turned], "a": turned})
+    assert request_digest({"a": request, "b": [1, request]}) == request_digest({"b": [1, turned], "a": turned})
 
 
-def test_a_mark_tells_values_of_different_types_apart() -> None:
-    marks = {fingerprint({"v": value}) for value in (1, "1", True, None, [1], {"v": 1}, 1.5)}
-    assert len(marks) == 7
+def test_a_digest_tells_values_of_different_types_apart() -> None:
+    digests = {request_digest({"v": value}) for value in (1, "1", True, None, [1], {"v": 1}, 1.5)}
+    assert len(digests) == 7
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://cdn.example/a/v.mp4?Expires=2&Signature=other",
+        "https://another-host.example:8443/a/v.mp4",
+        "http://cdn.example/a/v.mp4",
+    ],
+)
+def test_a_link_is_the_same_however_it_is_signed_and_wherever_it_is_served(other: str) -> None:
+    assert link_digest("https://cdn.example/a/v.mp4?Expires=1&Signature=secret") == link_digest(other)
+
+
+def test_links_with_different_paths_are_different_and_show_nothing_of_them() -> None:
+    digests = {link_digest(f"https://cdn.example/{path}?s=1") for path in ("a", "b", "a/", "A", "", "\ud83d")}
+    assert len(digests) == 6
+    assert {len(digest) for digest in digests} == {16}
+    assert link_digest("https://cdn.example/a/v.mp4?s=1") == "SRcm1MLRps8XzqH_", "stored: must not change"
+
+
+@pytest.mark.parametrize("text", ["r", "gen-1/2:3 x", "é" * 256, "r" * 512])
+def test_a_printable_text_of_at_most_512_bytes_can_be_a_remote_id(text: str) -> None:
+    assert is_remote_id(text)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a\nb", "\0", "é" * 257, "r" * 513, "\ud83d", "a\u2028"])
+def test_what_no_url_or_key_takes_is_no_remote_id(text: str) -> None:
+    assert not is_remote_id(text)

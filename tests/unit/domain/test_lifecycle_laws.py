@@ -6,14 +6,26 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.builders import NOW, POLICY, REMOTE_ID, new_task, video
-from vidu_relay.domain import lifecycle
-from vidu_relay.domain.errors import TransitionError
+from tests.unit.builders import NOW, POLICY, REMOTE_ID, changes, new_task, video
+from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain.errors import (
+    AccountRefusedError,
+    CreateAmbiguousError,
+    CreateError,
+    CreateRejectedError,
+    NotCreatedError,
+    TransitionError,
+)
+from vidu_relay.domain.lifecycle import MAX_CANDIDATES
+from vidu_relay.domain.notification import is_notified, latest_notified, status_of
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, SETTLED, Status, can_transition
 from vidu_relay.domain.task import Task
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS
 
 Step = Callable[[Task, int], Task]
+
+DONE = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
 
 snapshots = st.builds(
     ProviderSnapshot,
@@ -29,14 +41,25 @@ snapshots = st.builds(
         max_size=2,
     ).map(tuple),
     error=st.none() | st.builds(TaskError, st.sampled_from(["008017095", "008017097", "x"]), st.just("why")),
+    named_ids=st.lists(st.sampled_from([REMOTE_ID, "alias"]), max_size=2).map(tuple),
+    upstream_id=st.none() | st.just("upstream"),
+    conclusive=st.booleans(),
 )
 jitters = st.floats(0, 1, exclude_max=True)
+ids = st.lists(st.sampled_from(["one", "two", "three"]), max_size=2, unique=True).map(tuple)
+waits = st.none() | st.floats(0, 86_400)
+create_errors: st.SearchStrategy[CreateError] = st.one_of(
+    st.builds(lambda wait, named: NotCreatedError("429", wait, candidates=named), waits, ids),
+    st.builds(lambda named: AccountRefusedError(401, "key", "", candidates=named), ids),
+    st.builds(lambda named: CreateRejectedError("no", "", candidates=named), ids),
+    st.builds(lambda named: CreateAmbiguousError("500", candidates=named), ids),
+)
 
 
 def read(snapshot: ProviderSnapshot) -> Step:
     def step(task: Task, now: int) -> Task:
-        if task.status in (Status.COMPLETED, Status.FAILED, Status.CANCELED):
-            return task  # nobody reads for a task that is done
+        if task.status in DONE:
+            return task  # no part reads for a task that is done
         if task.remote_id is None:
             return lifecycle.record_created(task, snapshot, now=now, source="callback", policy=POLICY)
         return lifecycle.apply_snapshot(task, snapshot, now=now, source="check", policy=POLICY)
@@ -44,33 +67,71 @@ def read(snapshot: ProviderSnapshot) -> Step:
     return step
 
 
-def not_created(jitter: float, wish: float | None) -> Step:
-    return lambda task, now: lifecycle.record_not_created(
-        task, now=now, retry_after_seconds=wish, jitter=jitter, policy=POLICY
+def create_failed(error: CreateError, jitter: float) -> Step:
+    """As `attempt_submission` records it: only for the attempt that is under way."""
+    return lambda task, now: (
+        lifecycle.record_create_failure(task, error, now=now, jitter=jitter, policy=POLICY)
+        if task.status is Status.SUBMITTING
+        else task
     )
 
 
-def delivery_fault(bad: bool, jitter: float) -> Step:
-    error = TaskError("not_mp4", "") if bad else None
-    return lambda task, now: lifecycle.record_delivery_fault(task, error, now=now, jitter=jitter, policy=POLICY)
+def candidates_missing(named: tuple[str, ...], jitter: float) -> Step:
+    return lambda task, now: (
+        task if task.status in DONE else lifecycle.note_missing(task, named, now=now, jitter=jitter, policy=POLICY)
+    )
+
+
+def copies(came: int, bad: bool, jitter: float) -> Step:
+    return lambda task, now: delivery.record_copies(
+        task,
+        tuple(video(number=number) for number in range(1, came + 1)),
+        TaskError("not_mp4", ""),
+        source_fault=bad,
+        whole_copies=int(bad),
+        now=now,
+        jitter=jitter,
+        policy=POLICY,
+    )
+
+
+def begin(task: Task, now: int) -> Task:
+    """With a token of its own; a check that finds candidates reads those first."""
+    if task.candidates:
+        return task
+    return lifecycle.begin_attempt(task, token=f"token-{task.attempts + 1}", now=now)
+
+
+def drop(task: Task, _: int) -> Task:
+    return lifecycle.drop_candidates(task, ("one", "two"))
+
+
+def expire(task: Task, now: int) -> Task:
+    """As a check does it: a video that was made is waited for by its own rules."""
+    if task.status is Status.GENERATED:
+        return delivery.expire_delivery(task, now=now, policy=POLICY)
+    return lifecycle.expire(task, now=now, source="check", policy=POLICY)
 
 
 steps = st.one_of(
     snapshots.map(read),
-    st.builds(not_created, jitters, st.none() | st.floats(0, 86_400)),
-    st.builds(delivery_fault, st.booleans(), jitters),
+    st.builds(create_failed, create_errors, jitters),
+    st.builds(candidates_missing, ids, jitters),
+    st.builds(copies, st.integers(0, 4), st.booleans(), jitters),
     st.sampled_from(
         [
-            lambda task, now: lifecycle.begin_attempt(task, claim="again", now=now),
-            lambda task, now: lifecycle.record_ambiguous(task, now=now),
-            lambda task, now: lifecycle.record_rejected(task, TaskError("no", ""), now=now, policy=POLICY),
-            lambda task, now: lifecycle.expire(task, now=now, source="check", policy=POLICY),
-            lambda task, now: lifecycle.record_delivery(task, (video(),), now=now, policy=POLICY),
-            lambda task, now: lifecycle.record_delivery_request(task, now=now, wait_ms=1),
+            begin,
+            expire,
+            lambda task, now: lifecycle.record_unknown_outcome(task, now=now),
+            lambda task, now: lifecycle.wait_for_account(task, now=now, at=now + 1, policy=POLICY),
+            lambda task, now: delivery.record_delivery_request(task, now=now, wait_ms=1),
+            lambda task, now: delivery.reopen(task, now=now),
             lambda task, now: lifecycle.look_again_at(task, now + 1),
-            lambda task, now: lifecycle.note_hints(task, ("hint", "other"), now=now),
+            lambda task, now: lifecycle.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
+            drop,
             lambda task, now: lifecycle.leave_until(task, now + 1),
             lambda task, now: lifecycle.cancel_unsubmitted(task, now=now, policy=POLICY),
+            lambda task, now: lifecycle.reject_unsubmitted(task, TaskError("gone", ""), now=now, policy=POLICY),
         ]
     ),
 )
@@ -88,38 +149,71 @@ def lives(task: Task, chosen: list[tuple[Step, int]]) -> list[Task]:
     return seen
 
 
-histories = st.lists(st.tuples(steps, st.integers(0, 4 * 3_600_000)), max_size=15)
+histories = st.lists(st.tuples(steps, st.integers(0, 4 * 3_600_000)), max_size=25)
 
 
 @given(chosen=histories)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_sequence_of_occurrences_breaks_the_laws(chosen: list[tuple[Step, int]]) -> None:
     seen = lives(new_task(), chosen)
     for before, after in pairwise(seen):
         if after.status is not before.status:
             assert can_transition(before.status, after.status)
-        published = after.status is not before.status and after.status in EVENT_TYPES
-        assert after.version == before.version + published, "the version counts published changes, and only those"
+        entered = after.status is not before.status and after.status in EVENT_TYPES
+        noticed = len(after.history) > len(before.history) and after.history[-1].notice
+        assert after.version == before.version + (entered or noticed), "the version counts published changes only"
         assert after.lease >= before.lease
         assert before.remote_id in (None, after.remote_id), "a remote id, once known, stays"
+        assert set(before.remote_ids) - {before.upstream_id} <= set(after.remote_ids)
         assert after.history[: len(before.history)] == before.history, "history is never rewritten"
-        assert (after.task_id, after.created_at, after.deadline_at, after.fingerprint) == (
+        assert (after.task_id, after.created_at, after.request_digest) == (
             before.task_id,
             before.created_at,
-            before.deadline_at,
-            before.fingerprint,
+            before.request_digest,
         )
+        moved = after.deadline_at - before.deadline_at
+        assert moved == 0 or (moved > 0 and before.paused_since is not None), "only a pause moves the deadline"
         assert after.revision == before.revision, "only the store counts writes"
+        assert {kept.number for kept in before.videos} <= {kept.number for kept in after.videos}, "a video is kept"
     last = seen[-1]
-    assert len(last.history) == last.version, "one entry for each version"
+    assert len(last.history) == changes(last), "one entry for each version"
     assert [entry.at for entry in last.history] == sorted(entry.at for entry in last.history)
     assert last.history[-1].status is last.status or last.status in (Status.ACCEPTED, Status.SUBMITTING)
+    assert len(last.candidates) <= MAX_CANDIDATES
+    assert len(set(last.candidate_ids)) == len(last.candidates)
 
 
 @given(chosen=histories)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
+def test_a_second_create_call_begins_only_after_the_first_certainly_created_nothing(
+    chosen: list[tuple[Step, int]],
+) -> None:
+    """P1."""
+    for before, after in pairwise(lives(new_task(), chosen)):
+        if after.attempts > before.attempts:
+            assert after.attempts == before.attempts + 1
+            assert (before.status, before.remote_id, before.candidates) == (Status.ACCEPTED, None, ())
+            assert before.attempt is None or before.attempt.ended_at is not None
+        if after.status is Status.ACCEPTED:
+            assert after.attempt is None or (after.attempt.ended_at is not None and after.attempt.refusal is None)
+
+
+@given(chosen=histories)
+@settings(max_examples=100, deadline=None)
+def test_an_attempt_ends_once_and_never_later_than_it_can_have_run(chosen: list[tuple[Step, int]]) -> None:
+    for before, after in pairwise(lives(new_task(), chosen)):
+        one, two = before.attempt, after.attempt
+        if two is not None and two.ended_at is not None:
+            assert two.started_at <= two.ended_at <= two.started_at + ATTEMPT_LIMIT_MS
+        if one is not None and two is not None and one.token == two.token:
+            assert two.started_at == one.started_at
+            assert one.ended_at in (None, two.ended_at)
+
+
+@given(chosen=histories)
+@settings(max_examples=100, deadline=None)
 def test_a_task_is_due_until_it_is_settled_and_no_longer(chosen: list[tuple[Step, int]]) -> None:
-    """P2: whatever happened, the sweep finds every task that still needs somebody, and no other."""
+    """P2: whatever happened, the sweep finds every task that still needs a check, and no other."""
     for task in lives(new_task(), chosen):
         if task.status not in SETTLED:
             assert task.due_at is not None
@@ -131,29 +225,48 @@ def test_a_task_is_due_until_it_is_settled_and_no_longer(chosen: list[tuple[Step
 
 
 @given(chosen=histories)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_settled_task_changes_no_more_unless_a_late_video_comes(chosen: list[tuple[Step, int]]) -> None:
     seen = lives(new_task(), chosen)
     for before, after in pairwise(seen):
-        if before.status in (Status.COMPLETED, Status.FAILED, Status.CANCELED):
+        if before.status in DONE:
             assert after == before
         if before.status is Status.EXPIRED:
             assert after.status in (Status.EXPIRED, Status.GENERATED)
 
 
 @given(chosen=histories)
-@settings(max_examples=40, deadline=None)
-def test_a_completed_task_has_videos_and_a_failed_or_expired_one_a_reason(chosen: list[tuple[Step, int]]) -> None:
+@settings(max_examples=80, deadline=None)
+def test_a_completed_task_has_its_videos_and_a_failed_or_expired_one_a_reason(chosen: list[tuple[Step, int]]) -> None:
     for task in lives(new_task(), chosen):
         if task.status is Status.COMPLETED:
-            assert task.videos
+            assert len(task.videos) >= task.expected_videos > 0
             assert task.error is None
         if task.status in (Status.FAILED, Status.EXPIRED):
             assert task.error is not None
+        if task.status is Status.GENERATED:
+            assert task.error is None
+            assert task.expected_videos > 0
+
+
+@given(chosen=histories)
+@settings(max_examples=80, deadline=None)
+def test_a_delay_is_published_once_for_each_time_that_the_video_was_made(chosen: list[tuple[Step, int]]) -> None:
+    task = lives(new_task(), chosen)[-1]
+    since_made = 0
+    for entry in task.history:
+        since_made = since_made + 1 if entry.notice else 0
+        assert since_made <= 1
+        assert not entry.notice or entry.status is Status.GENERATED
+    for version in range(task.first_version, task.version + 1):
+        assert status_of(task, version) is not None
+    assert status_of(task, task.first_version - 1) is None
+    latest = latest_notified(task)
+    assert latest is None or is_notified(task, latest)
 
 
 @given(snapshot=snapshots, chosen=histories)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_same_reading_twice_is_as_good_as_once(snapshot: ProviderSnapshot, chosen: list[tuple[Step, int]]) -> None:
     """Callback and poller may both bring it."""
     task = lives(new_task(), chosen)[-1]

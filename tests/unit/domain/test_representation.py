@@ -6,8 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.unit.builders import LINK, NOW, POLICY, TASK_ID, done, new_task, reading, task_in, video
-from vidu_relay.domain import lifecycle
+from tests.unit.builders import (
+    LINK,
+    NOW,
+    POLICY,
+    TASK_ID,
+    copied,
+    done,
+    new_task,
+    reading,
+    submitting,
+    task_in,
+    video,
+)
+from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
 from vidu_relay.domain.request import MODEL, parse_request
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
@@ -59,6 +71,7 @@ def test_a_task_shows_every_field_of_the_contract_in_every_state() -> None:
             "usage",
             "metadata",
             "videos",
+            "delivery",
             "history",
         ]
 
@@ -90,11 +103,44 @@ def test_each_result_links_to_its_own_copy() -> None:
     outputs = (ProviderOutput("a", None, ("https://x/1", "https://x/2")), ProviderOutput("b", "done", ("https://x/3",)))
     snapshot = reading(ProgressState.SUCCEEDED, outputs=outputs)
     generated = lifecycle.apply_snapshot(task_in(Status.SUBMITTED), snapshot, now=NOW, source="check", policy=POLICY)
-    videos = tuple(video(key=f"{n}.mp4") for n in (1, 2, 3))
-    shown = represent(lifecycle.record_delivery(generated, videos, now=NOW, policy=POLICY), sign=sign)
+    videos = tuple(video(key=f"{n}.mp4", number=n) for n in (1, 2, 3))
+    shown = represent(copied(generated, *videos), sign=sign)
     links = [[result["url"][-5:] for result in output["results"]] for output in shown["output"]]
     assert links == [["1.mp4", "2.mp4"], ["3.mp4"]]
     assert [output["task_status"] for output in shown["output"]] == ["done", "done"]
+    partial = represent(copied(generated, *videos[1:]), sign=sign)
+    links = [[result.get("url", "-")[-5:] for result in output["results"]] for output in partial["output"]]
+    assert links == [["-", "2.mp4"], ["3.mp4"]]
+
+
+def delayed(failures: int, at: int = NOW) -> Task:
+    """A generated task whose copy failed this often."""
+    task = task_in(Status.GENERATED)
+    error = TaskError("not_mp4", "The file is a web page.")
+    for _ in range(failures):
+        task = delivery.record_copies(
+            task, (), error, source_fault=True, whole_copies=0, now=at, jitter=0.5, policy=POLICY
+        )
+    return task
+
+
+def test_a_copy_that_failed_shows_how_often_why_and_when_it_is_tried_again() -> None:
+    assert represent(task_in(Status.GENERATED))["delivery"] is None
+    asked = delivery.record_delivery_request(task_in(Status.GENERATED), now=NOW, wait_ms=1)
+    assert represent(asked)["delivery"] is None, "a request is no failure"
+    assert represent(delayed(5))["delivery"] == {
+        "attempts": 5,
+        "last_error": {"code": "not_mp4", "message": "The file is a web page."},
+        "next_try_at": timestamp(NOW + 3_600_000),
+    }
+    ended = represent(delayed(5, at=POLICY.copied_until(NOW)))
+    assert (ended["status"], ended["delivery"]["next_try_at"]) == ("expired", None)
+
+
+def test_a_delay_is_an_event_of_its_own() -> None:
+    assert event_type(delayed(4)) == "VideoTaskGenerated"
+    assert event_type(delayed(5)) == "VideoTaskDeliveryDelayed"
+    assert event_detail(delayed(5))["task"]["status"] == "generated"
 
 
 def test_the_whole_request_is_shown_where_it_is_given() -> None:
@@ -117,19 +163,17 @@ def test_times_are_utc_to_the_millisecond() -> None:
 
 def test_the_first_event_of_a_task_says_that_it_was_accepted() -> None:
     assert event_type(new_task()) == "VideoTaskAccepted"
-    assert event_type(task_in(Status.ACCEPTED)) == "VideoTaskAccepted"
+    assert event_type(submitting()) == event_type(task_in(Status.ACCEPTED)) == "VideoTaskAccepted"
 
 
-@pytest.mark.parametrize(
-    "status", [Status.SUBMITTED, Status.PROCESSING, Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.EXPIRED]
-)
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.ACCEPTED, Status.SUBMITTING}))
 def test_an_event_is_named_after_the_state_that_was_entered(status: Status) -> None:
     assert event_type(task_in(status)) == f"VideoTask{status.value.capitalize()}"
 
 
 def test_an_event_is_identified_by_task_and_version() -> None:
     detail = event_detail(task_in(Status.GENERATED))
-    assert (detail["event_id"], detail["tenant_id"]) == (f"{TASK_ID}:3", "acme")
+    assert (detail["event_id"], detail["tenant_id"]) == (f"{TASK_ID}:{NOW // 1000 + 2}", "acme")
 
 
 def test_an_event_carries_nothing_that_opens_anything() -> None:
@@ -195,7 +239,7 @@ def largest_task(letter: str) -> Task:
     }
     record, _ = parse_request(json.dumps(params), off_peak_available=False).for_record()
     generated = lifecycle.apply_snapshot(
-        lifecycle.record_created(new_task(request=record), reading(), now=NOW, source="create", policy=POLICY),
+        lifecycle.record_created(submitting(request=record), reading(), now=NOW, source="create", policy=POLICY),
         done(LINK, upstream_id="u" * 64),
         now=NOW,
         source="callback",
@@ -210,7 +254,7 @@ def test_the_largest_task_makes_an_event_under_20_kb(letter: str) -> None:
 
 
 def test_a_task_with_many_outputs_makes_an_event_under_20_kb() -> None:
-    outputs = tuple(Output("u" * 40, "done", 1) for _ in range(20))
+    outputs = tuple(Output("u" * 40, "done", ("d" * 16,)) for _ in range(20))
     task = replace(task_in(Status.COMPLETED), outputs=outputs, videos=(video(),) * 20)
     assert len(wire(event_detail(task)).encode()) < MAX_EVENT_BYTES
     assert "videos_total" not in event_detail(task)["task"]
@@ -220,7 +264,7 @@ def test_a_task_with_many_outputs_makes_an_event_under_20_kb() -> None:
 @pytest.mark.parametrize("large", [False, True], ids=["usual", "largest"])
 def test_the_event_of_a_task_with_many_videos_keeps_as_many_as_fit(count: int, large: bool) -> None:
     task = largest_task("x") if large else task_in(Status.COMPLETED)
-    outputs = tuple(Output("u" * 64, "done", 16) for _ in range(-(-count // 16)))
+    outputs = tuple(Output("u" * 64, "done", ("d" * 16,) * 16) for _ in range(-(-count // 16)))
     task = replace(task, outputs=outputs, videos=tuple(video(duration_seconds=n) for n in range(count)))
     shown = event_detail(task)["task"]
     assert len(wire(event_detail(task)).encode()) <= 19_500

@@ -23,7 +23,7 @@ def test_every_state_has_a_row() -> None:
     assert set(TRANSITIONS) == set(Status)
 
 
-def test_nothing_leads_out_of_a_settled_state_but_a_late_video() -> None:
+def test_a_settled_state_is_left_by_a_late_video_only() -> None:
     ways_out = {(status, after) for status in SETTLED for after in TRANSITIONS[status]}
     assert ways_out == {(Status.EXPIRED, Status.GENERATED)}
 
@@ -43,6 +43,10 @@ def test_no_state_is_a_dead_end_before_the_task_is_settled() -> None:
 
 def test_a_video_cannot_be_completed_without_having_been_generated() -> None:
     assert {status for status in Status if can_transition(status, Status.COMPLETED)} == {Status.GENERATED}
+
+
+def test_a_generated_video_ends_in_the_bucket_or_expires() -> None:
+    assert TRANSITIONS[Status.GENERATED] == {Status.COMPLETED, Status.EXPIRED}
 
 
 def test_no_state_leads_to_itself() -> None:

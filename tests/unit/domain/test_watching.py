@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY
-from vidu_relay.domain.watching import DELIVERY_GRACE_MS, MAX_INTERVAL_MS
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, MAX_INTERVAL_MS
 
 HOUR = 3_600_000
 
@@ -47,7 +47,7 @@ def test_off_peak_is_looked_at_hourly_however_often_it_was() -> None:
 def test_the_operator_s_times_are_kept() -> None:
     assert POLICY.first_check_at(NOW, off_peak=False) == NOW + 120_000
     assert POLICY.deadline_at(NOW, off_peak=False) == NOW + 7_200_000
-    assert POLICY.late_until(NOW) == NOW + 72 * HOUR
+    assert POLICY.late_until(NOW) == POLICY.copied_until(NOW) == POLICY.paused_until(NOW) == NOW + 72 * HOUR
 
 
 def test_off_peak_has_the_provider_s_two_days() -> None:
@@ -60,3 +60,12 @@ def test_a_record_is_forgotten_after_its_days_in_the_seconds_that_ttl_wants() ->
 
 def test_a_delivery_is_not_asked_for_while_its_message_may_still_be_worked_on() -> None:
     assert DELIVERY_GRACE_MS > 360_000  # the queue's visibility time-out
+
+
+def test_a_check_begins_a_call_only_when_the_entry_point_s_cannot_be_running() -> None:
+    assert HANDOVER_MS > ATTEMPT_LIMIT_MS
+
+
+def test_a_healthy_call_that_is_begun_at_once_moves_nothing_in_the_index() -> None:
+    """The first check by default is due when the hand-over is."""
+    assert POLICY.first_check_at(NOW, off_peak=False) == NOW + HANDOVER_MS

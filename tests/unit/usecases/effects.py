@@ -62,6 +62,7 @@ class Effects:
         self.strike_at: int | None = None
         self.fault = Fault.DIES_BEFORE
         self.struck: str | None = None
+        self.ever_struck = False
         self.gate: Callable[[str], Fault | None] = lambda _: None
         self.by_thread: defaultdict[int, list[str]] = defaultdict(list)
         self.resent: Counter[str] = Counter()
@@ -102,7 +103,7 @@ class Effects:
             fault = self.fault
         if fault is None:
             return call()
-        self.struck = name
+        self.struck, self.ever_struck = name, True
         if fault is Fault.DIES_BEFORE:
             raise self._death()
         if fault is Fault.REFUSED:

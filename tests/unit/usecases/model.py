@@ -451,7 +451,7 @@ def _judge_end(world: World, task_id: str, row: Row, rung: frozenset[str]) -> No
             allowed = {"failed", "expired"}
         else:
             allowed = {"expired"}
-            nothing = bool(outcomes) and set(outcomes) <= {"nothing"} and world.effects.struck is None
+            nothing = bool(outcomes) and set(outcomes) <= {"nothing"} and not world.effects.ever_struck
             doubted = nothing and row.error == "submission_unconfirmed"
             _hold(not doubted, Promise.SETTLES, f"{task_id} is unconfirmed, though the provider made nothing")
             found = rung.intersection(made)

@@ -4,6 +4,7 @@ import json
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from vidu_relay.domain.image_reference import ImageHead
 from vidu_relay.domain.submission import body_bytes
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases import check_images as module
-from vidu_relay.usecases.check_images import CheckedImages, ImageCheck, check_images
+from vidu_relay.usecases.check_images import CheckedImages, ImageCheck, ProbeRation, check_images
 
 MIB = 1024 * 1024
 
@@ -446,3 +447,36 @@ def test_trusted_origin_may_be_http_and_local(world: World) -> None:
     guard = AddressGuard(trusted_origins=["http://127.0.0.1:9000"], resolve=lambda *_: ["127.0.0.1"])
     check = ImageCheck(world.images.bucket, None, world.images.tenants, guard)
     check_images(world.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)
+
+
+# --- slow hosts
+
+
+def test_slow_image_hosts_cost_their_own_tenant_s_time_only() -> None:
+    now = [100.0]
+    ration = ProbeRation(clock=lambda: now[0])
+    ration.used("acme", 8.0)
+    assert (ration.allows("acme"), ration.allows("globex")) == (False, True)
+    now[0] += 31.9
+    assert not ration.allows("acme")
+    now[0] += 0.2
+    assert ration.allows("acme")
+    ration.used("acme", 1.9)
+    assert ration.allows("acme")
+
+
+def test_tenant_that_rests_is_served_without_opening_its_urls(world: World) -> None:
+    opened: list[str] = []
+
+    class Source(ImageSource):
+        def read_head(self, url: str, *_: Any, **__: Any) -> ImageHead:
+            opened.append(url)
+            return ImageHead(png(), len(png()))
+
+    ration = ProbeRation()
+    check = replace(world.images, source=Source(AddressGuard()), ration=ration)
+    check_images(world.request(), TENANT, check)
+    ration.used(TENANT, 8.0)
+    check_images(world.request(), TENANT, check)
+    check_images(world.request(), "globex", check)
+    assert len(opened) == 2

@@ -175,7 +175,8 @@ def test_page_ends_before_the_task_that_would_not_fit_and_the_next_goes_on(
 
 @pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "🦊"])
 def test_page_of_the_largest_tasks_is_an_answer_that_lambda_takes(world: World, letter: str) -> None:
-    url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
+    path = "x" if letter == "\\" else letter  # an address has no backslash
+    url = "https://a.example/" + path * ((2048 - 18) // len(path.encode()))
     subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
     more = {"wm_url": url, "prompt": letter * 2000, "payload": letter * 256}
     for number in range(100):

@@ -1,7 +1,8 @@
 """A task as a DynamoDB item, and back.
 
 The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
-its default is left out. `owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition.
+its default is left out. A field that this release does not know is passed over: a later release may have written it.
+`owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ TASK_PREFIX = "task#"
 DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
 
-NOT_OF_A_TASK = ("stamp", "due_shard")
-"""Attributes of an item that the table needs and a task does not have."""
-
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -36,25 +34,21 @@ def task_from_image(item: Mapping[str, Any]) -> Task:
     plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
     attempt = plain.pop("attempt", None)
     delivery = plain.pop("delivery", None)
-    for name in NOT_OF_A_TASK:
-        plain.pop(name, None)
     return Task(
         task_id=plain.pop("pk").removeprefix(TASK_PREFIX),
         tenant_id=plain.pop("owner"),
         status=Status(plain.pop("status")),
         attempt=_attempt(attempt) if attempt else None,
         aliases=tuple(plain.pop("aliases", ())),
-        candidates=tuple(Candidate(**candidate) for candidate in plain.pop("candidates", ())),
+        candidates=tuple(Candidate(**_known(Candidate, c)) for c in plain.pop("candidates", ())),
         image_versions=tuple(plain.pop("image_versions", ())),
         error=_error(plain.pop("error", None)),
-        delivery=Delivery(**{**delivery, "last_error": _error(delivery.get("last_error"))}) if delivery else None,
-        outputs=tuple(
-            Output(o.get("task_id"), o.get("task_status"), tuple(o["links"])) for o in plain.pop("outputs", ())
-        ),
-        usage=Usage(**usage) if (usage := plain.pop("usage", None)) is not None else None,
+        delivery=_delivery(delivery) if delivery is not None else None,
+        outputs=tuple(_output(output) for output in plain.pop("outputs", ())),
+        usage=Usage(**_known(Usage, usage)) if (usage := plain.pop("usage", None)) is not None else None,
         videos=tuple(_video(video) for video in plain.pop("videos", ())),
-        history=tuple(HistoryEntry(e["at"], Status(e["status"]), e["source"]) for e in plain.pop("history")),
-        **plain,
+        history=tuple(HistoryEntry(e["at"], Status(e["status"]), e["source"]) for e in plain.pop("history", ())),
+        **_known(Task, plain),
     )
 
 
@@ -96,6 +90,11 @@ def _plain(value: Any) -> Any:
             return value
 
 
+def _known(of: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a class that a content has."""
+    return {field.name: content[field.name] for field in fields(of) if field.name in content}
+
+
 def _attempt(content: Mapping[str, Any]) -> Attempt:
     refusal = content.get("refusal")
     kept = None
@@ -105,11 +104,19 @@ def _attempt(content: Mapping[str, Any]) -> Attempt:
     return Attempt(content["token"], content["started_at"], content.get("ended_at"), kept)
 
 
+def _delivery(content: Mapping[str, Any]) -> Delivery:
+    return Delivery(**{**_known(Delivery, content), "last_error": _error(content.get("last_error"))})
+
+
 def _error(content: Mapping[str, Any] | None) -> TaskError | None:
-    return TaskError(**content) if content else None
+    return TaskError(content["code"], content["message"]) if content else None
+
+
+def _output(content: Mapping[str, Any]) -> Output:
+    return Output(content.get("task_id"), content.get("task_status"), tuple(content.get("links", ())))
 
 
 def _video(content: Mapping[str, Any]) -> Video:
     duration = content.get("duration_seconds")
     seconds = float(duration) if duration is not None else None
-    return Video(**{**content, "duration_seconds": seconds, "notes": tuple(content.get("notes", ()))})
+    return Video(**{**_known(Video, content), "duration_seconds": seconds, "notes": tuple(content.get("notes", ()))})

@@ -101,6 +101,8 @@ class TaskStore:
         try:
             self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except ClientError as error:
+            if _is_conflict(error):
+                raise TransactionConflictError(task.task_id) from error
             if not _is_condition_failure(error):
                 raise
             current: Any = error.response.get("Item")
@@ -144,7 +146,7 @@ class TaskStore:
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:
-            if _is_condition_failure(error):
+            if _is_condition_failure(error) or _is_conflict(error):
                 return None
             raise
         current = reply["Attributes"]
@@ -160,17 +162,23 @@ class TaskStore:
                 "owner": {"S": tenant_id},
                 "created_at": {"N": str(created_at)},
             }
-        reply = self._client.query(
-            TableName=self._table,
-            IndexName=OWNER_INDEX,
-            KeyConditionExpression="#owner = :owner",
-            ExpressionAttributeNames={"#owner": "owner"},
-            ExpressionAttributeValues={":owner": {"S": tenant_id}},
-            ScanIndexForward=False,
-            Limit=limit,
-            **start,
-        )
-        return [(int(i["created_at"]["N"]), i["pk"]["S"].removeprefix(TASK_PREFIX)) for i in reply["Items"]]
+        found: list[tuple[int, str]] = []
+        while len(found) < limit:  # a query ends early where its page is full
+            reply = self._client.query(
+                TableName=self._table,
+                IndexName=OWNER_INDEX,
+                KeyConditionExpression="#owner = :owner",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":owner": {"S": tenant_id}},
+                ScanIndexForward=False,
+                Limit=limit - len(found),
+                **start,
+            )
+            found += [(int(i["created_at"]["N"]), i["pk"]["S"].removeprefix(TASK_PREFIX)) for i in reply["Items"]]
+            if "LastEvaluatedKey" not in reply:
+                break
+            start["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
+        return found
 
     def get_many(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Tasks by id; ids without a record are left out.
@@ -255,3 +263,8 @@ def _key(task_id: str) -> dict[str, Any]:
 
 def _is_condition_failure(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """Whether a transaction with the item is under way: DynamoDB refuses every other write until it has ended."""
+    return error.response["Error"]["Code"] == "TransactionConflictException"

@@ -86,8 +86,8 @@ def record_copies(
     """What an attempt to copy gave: the videos that are in our bucket by now, and what failed.
 
     - Every video is there → `completed`.
-    - Else the videos that came are kept, and the task is due again after a backoff: doubling to 15 minutes, hourly once
-      the source failed five times.
+    - Else the videos that came are kept, those of earlier attempts too, and the task is due again after a backoff:
+      doubling to 15 minutes, hourly once the source failed five times.
     - The fifth failure publishes `VideoTaskDeliveryDelayed`.
     - After five failures, and for as long as a late video is waited for → `expired` (`video_unavailable`).
 
@@ -106,7 +106,9 @@ def record_copies(
         whole_copies=before.whole_copies + whole_copies,
         last_error=error,
     )
-    tried = replace(task, videos=videos, delivery=delivery, updated_at=now)
+    kept = {video.number: video for video in (*task.videos, *videos)}
+    came = tuple(kept[number] for number in sorted(kept))
+    tried = replace(task, videos=came, delivery=delivery, updated_at=now)
     if delivery.attempts >= DELAYED_AFTER and now >= policy.copied_until(task.generated_at or task.created_at):
         return expire_delivery(tried, now=now, policy=policy)
     slow = delivery.source_faults >= DELAYED_AFTER

@@ -50,9 +50,9 @@ def link_digest(url: str) -> str:
 
 
 def request_digest(request: Mapping[str, Any]) -> str:
-    """Equal for requests that mean the same, whatever the order of their fields: SHA-256, URL-safe base 64."""
+    """Equal for requests that mean the same, whatever the order of their fields: 128 bits of SHA-256, base 64."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()
 
 
 def is_remote_id(text: str) -> bool:

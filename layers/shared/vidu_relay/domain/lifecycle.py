@@ -185,14 +185,15 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
 def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: float, policy: WatchPolicy) -> Task:
     """What a create call that gave no task means.
 
-    - An id in the reply may be the task: the attempt stays unconfirmed until that id was read; then the reply's own
-      word counts (`note_missing`).
+    - An id in the reply may be the task, and so may one that a callback named before a refusal: the attempt stays
+      unconfirmed until that id was read; then the reply's own word counts (`note_missing`).
     - Certainly nothing was created → `accepted`, due again after a backoff or the provider's Retry-After. A refusal of
       our account also starts the wait for it (`wait_for_account`).
     - Refused for good → `failed`.
     - All else is unknown: only a callback can tell.
     """
-    if error.candidates and task.attempt is not None:
+    called_back = bool(task.candidates) and isinstance(error, CreateRejectedError)
+    if (error.candidates or called_back) and task.attempt is not None:
         refusal = _refusal(error)
         attempt = replace(task.attempt, refusal=refusal)
         noted = note_candidates(replace(task, attempt=attempt), error.candidates, now=now, replied=True)
@@ -234,7 +235,7 @@ def note_candidates(task: Task, ids: tuple[str, ...], *, now: int, replied: bool
     """Remember under which ids an unconfirmed create may be found, for the check once no create call can be running.
 
     At most `MAX_CANDIDATES`, the first ones; the same task if there is nothing new or nothing is unconfirmed. A task
-    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that our
+    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that the
     create call's own reply named them.
     """
     if replied:

@@ -27,7 +27,6 @@ from vidu_relay.domain.image_reference import (
     with_images,
 )
 from vidu_relay.domain.request_form import form_faults, read_json
-from vidu_relay.domain.url_encoding import encoded_target
 
 __all__ = [
     "MAX_IMAGES",
@@ -46,6 +45,7 @@ MAX_IMAGES = 7
 MAX_IMAGES_PER_SUBJECT = 3
 MAX_PROMPT_CHARACTERS = 2000
 MAX_PAYLOAD_CHARACTERS = 1_048_576
+MAX_RECORD_BYTES = 16_384  # of a request in the task's record, in JSON: each write of the record pays for them
 MAX_URL_BYTES = 2048  # ours, in UTF-8: the page gives none; what servers and browsers take in common
 MAX_SUBJECT_ID_CHARACTERS = 100  # ours
 MAX_VOICE_ID_CHARACTERS = 200  # ours
@@ -62,7 +62,7 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
 
 
 def _url(value: str) -> str:
-    """The URL without blanks around it, and with what no request line can carry percent-encoded."""
+    """The URL without blanks around it. What a request line cannot carry is percent-encoded when the URL is opened."""
     value = value.strip(" \t\r\n")
     if len(value.encode()) > MAX_URL_BYTES:
         raise PydanticCustomError("url_too_long", "must have at most {limit} bytes in UTF-8", {"limit": MAX_URL_BYTES})
@@ -73,10 +73,10 @@ def _url(value: str) -> str:
         raise PydanticCustomError("url_parsing", "is not a valid URL") from fault
     if any(c == "\\" or ord(c) < 0x20 or ord(c) == 0x7F for c in value):
         raise PydanticCustomError("url_parsing", "has a control character or a backslash: percent-encode it")
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in parts.netloc):
-        raise PydanticCustomError("url_parsing", "must be an http(s) URL with a host")
-    front = len(value.partition("://")[0]) + len("://") + len(parts.netloc)
-    return value[:front] + encoded_target(value[front:])
+    odd = any(c.isspace() and c != " " for c in value) or " " in parts.netloc
+    if parts.scheme not in ("http", "https") or not host or odd:
+        raise PydanticCustomError("url_parsing", "must be an http(s) URL with a host, and no white space but blanks")
+    return value
 
 
 def _image(value: str) -> str:
@@ -204,13 +204,16 @@ class VideoRequest(_Strict):
     def for_record(self, inline_limit: int = 256) -> tuple[dict[str, Any], bool]:
         """The request as the task record keeps it, and whether anything had to be left out of it.
 
-        `payload` and `meta_data` of more than `inline_limit` characters are dropped; they live in the object beside
-        the record, which holds what `for_archive` gives.
+        `payload` and `meta_data` of more than `inline_limit` characters are left out, and `images` and `subjects` where
+        the rest has more than `MAX_RECORD_BYTES`. The object beside the record holds what `for_archive` gives.
         """
         record = self.for_archive()
         long = [name for name in ("payload", "meta_data") if len(record.get(name) or "") > inline_limit]
         for name in long:
             del record[name]
+        if len(json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")) > MAX_RECORD_BYTES:
+            large = [name for name in ("images", "subjects") if record.pop(name, None) is not None]
+            long += large
         return record, bool(long)
 
 

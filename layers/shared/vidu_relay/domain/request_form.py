@@ -22,6 +22,8 @@ MAX_MEMBERS = 50
 """Of any object or list in a request: more than any may have, so that its own limit answers what is near it."""
 
 MAX_NAME_CHARACTERS = 100
+"""How much of an unknown name is repeated to the client."""
+
 TWICE = "is given more than once: give it once"
 """What is said of such a name."""
 

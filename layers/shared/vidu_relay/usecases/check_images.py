@@ -9,7 +9,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from vidu_relay.domain.image_reference import (
 )
 from vidu_relay.domain.request import VideoRequest
 from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
+from vidu_relay.observability import logger
 from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
 
 __all__ = ["MAX_IMAGE_BYTES", "CheckedImages", "ImageCheck", "check_images"]
@@ -46,13 +47,39 @@ before it."""
 MAX_READS = 8
 """Of one image, each where the segments of a JPEG lead to."""
 ALL_IMAGES_SECONDS = 8.0
+SLOW_SECONDS = 2.0
+REST_FACTOR = 4
 CALLBACK_URL = "callback_url"
 _SOI = b"\xff\xd8"
 
 
+class ProbeRation:
+    """Which tenants' image URLs are opened now: slow hosts cost their own tenant's time only.
+
+    After a check that took more than `SLOW_SECONDS` the tenant rests `REST_FACTOR` times as long: meanwhile its image
+    URLs are left to the provider. Each execution environment has a ration of its own, and serves one request at a time,
+    so a tenant's slow hosts take at most a fifth of its time. Nothing is stored.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rest_until: dict[str, float] = {}
+
+    def allows(self, tenant_id: str) -> bool:
+        """Whether the tenant's image URLs are opened."""
+        return self._rest_until.get(tenant_id, 0.0) <= self._clock()
+
+    def used(self, tenant_id: str, seconds: float) -> None:
+        """A check of the tenant's URLs took so long."""
+        if seconds > SLOW_SECONDS:
+            now = self._clock()
+            self._rest_until = {tenant: until for tenant, until in self._rest_until.items() if until > now}
+            self._rest_until[tenant_id] = now + REST_FACTOR * seconds
+
+
 @dataclass(frozen=True, slots=True)
 class ImageCheck:
-    """What looking at images needs. Without a `source` nobody opens URLs: those images are left to the provider.
+    """What the check of images needs. Without a `source` no URL is opened: those images are left to the provider.
 
     `guard` says which callback addresses may be called; it looks names up and opens nothing.
     """
@@ -61,6 +88,7 @@ class ImageCheck:
     source: ImageSource | None
     tenants: TenantDirectory
     guard: AddressGuard = field(default_factory=AddressGuard)
+    ration: ProbeRation = field(default_factory=ProbeRation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +107,17 @@ def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> Ch
     """
     given = request.given()
     images = list(each_image(given))
-    deadline = time.monotonic() + ALL_IMAGES_SECONDS
+    if check.source and not check.ration.allows(tenant_id):
+        logger.info("image_urls_not_opened")
+        check = replace(check, source=None)
+    began = time.monotonic()
+    deadline = began + ALL_IMAGES_SECONDS
     allowed = _usable_buckets({uri for _, uri in images if uri.startswith(S3_SCHEME)}, tenant_id, check)
     looks = {image: _look(image, allowed, tenant_id, check, deadline) for _, image in images}
     if request.callback_url is not None:  # no image is written like the name of this field
         looks[CALLBACK_URL] = _look_up(request.callback_url, check.guard)
     found = _at_once(looks, deadline)
+    check.ration.used(tenant_id, time.monotonic() - began)
     faults = [
         Fault(place, str(outcome.message), outcome.code)
         for place, image in images

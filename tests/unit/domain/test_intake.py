@@ -1,0 +1,104 @@
+"""Requests by file and by event: who they act for, what makes them the same, and the answer to a refused one."""
+
+import json
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
+
+FILE = DroppedFile("inbox", "requests/acme/2026/order.json", "v1")
+EVENT = RequestEvent("e-1", "acme.orders", {})
+
+
+@pytest.mark.parametrize(
+    ("key", "tenant"),
+    [
+        ("requests/acme/order.json", "acme"),
+        ("requests/acme/2026/11/order.json", "acme"),
+        ("requests/order.json", None),
+        ("requests//order.json", None),
+    ],
+)
+def test_a_file_acts_for_the_tenant_of_its_folder(key: str, tenant: str | None) -> None:
+    assert DroppedFile("inbox", key, None).tenant_id == tenant
+
+
+def test_a_file_is_answered_beside_its_folder() -> None:
+    assert FILE.folder == "requests/acme/2026/"
+    assert FILE.rejected_key == "rejected/acme/2026/order.json"
+    assert FILE.source == "s3://inbox/requests/acme/2026/order.json"
+
+
+def test_each_upload_is_a_message_of_its_own_and_each_delivery_of_it_the_same() -> None:
+    files = [
+        FILE,
+        DroppedFile("inbox", FILE.key, "v2"),
+        DroppedFile("inbox", FILE.key, None),
+        DroppedFile("other", FILE.key, "v1"),
+        DroppedFile("inbox", "requests/acme/other.json", "v1"),
+    ]
+    assert DroppedFile("inbox", FILE.key, "v1").message_id == FILE.message_id
+    assert all(one.message_id != other.message_id for one, other in combinations(files, 2))
+    assert (EVENT.message_id, EVENT.rejection_id) == ("e-1", "e-1:rejected")
+
+
+def test_no_client_can_send_a_key_of_our_making() -> None:
+    """An idempotency key is printable."""
+    keys = {own_key("s3", "a"), own_key("event", "a"), own_key("s3", "b"), own_key("s3a")}
+    assert len(keys) == 4
+    assert not any(key.isprintable() for key in keys)
+
+
+def addresses(request: object) -> object:
+    return json.loads(with_whole_addresses(json.dumps(request).encode(), FILE))
+
+
+def test_a_relative_key_is_below_the_file_s_own_folder() -> None:
+    whole = ["https://a.example/x.png", "s3://theirs/x.png", "data:image/png;base64,AA"]
+    request = {"images": ["fox.png", "img/fox.png", *whole], "subjects": [{"images": ["a.png"]}, {"images": whole}]}
+    assert addresses(request) == {
+        "images": ["s3://inbox/requests/acme/2026/fox.png", "s3://inbox/requests/acme/2026/img/fox.png", *whole],
+        "subjects": [{"images": ["s3://inbox/requests/acme/2026/a.png"]}, {"images": whole}],
+    }
+
+
+@pytest.mark.parametrize("key", ["../fox.png", "/fox.png", "a//fox.png", "./fox.png", "a/..", "a/./b"])
+def test_a_key_that_could_lead_out_of_the_folder_is_refused_at_its_place(key: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        addresses({"images": ["fox.png", key], "subjects": [{"images": [key]}]})
+    assert [fault.loc for fault in refused.value.faults] == ["images.1", "subjects.0.images.0"]
+
+
+@pytest.mark.parametrize("request_", [[], "text", 1, None, {"images": "fox.png"}, {"images": [1, None, ""]}])
+def test_what_is_no_request_is_left_to_the_validation(request_: object) -> None:
+    body = json.dumps(request_).encode()
+    assert with_whole_addresses(body, FILE) == body
+
+
+def test_a_rejection_names_its_upload_and_carries_the_problem() -> None:
+    problem = {"title": "Bad", "detail": "See.", "errors": [{"loc": "images"}]}
+    assert rejection_detail(FILE, "acme", problem) == {
+        "event_id": f"{FILE.message_id}:rejected",
+        "tenant_id": "acme",
+        "source": FILE.source,
+        "error": problem,
+    }
+
+
+@given(count=st.integers(0, 2000), size=st.integers(1, 200))
+def test_a_rejection_is_under_20_kb_and_tells_what_was_left_out(count: int, size: int) -> None:
+    problem = {"detail": "See.", "errors": [{"loc": "x" * size}] * count}
+    detail = rejection_detail(EVENT, None, problem)
+    assert len(json.dumps(detail).encode()) < 20_000
+    left = count - len(detail["error"]["errors"])
+    assert (f"{left} more had no room" in detail["error"]["detail"]) is (left > 0)
+
+
+def test_half_a_character_does_not_stop_a_rejection() -> None:
+    event = RequestEvent("e-1", "acme.\ud83d", {})
+    detail = rejection_detail(event, None, {"detail": "\ud83d", "errors": [{"\ud83d": "\ud83d"}]})
+    json.dumps(detail, ensure_ascii=False).encode()

@@ -1,0 +1,135 @@
+"""Of which versions a client is notified, in what words, and when it is tried again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.builders import NOW, POLICY, TASK_ID, copied, done, new_task, submitting, task_in, video
+from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain.notification import (
+    GIVE_UP_MS,
+    MIN_RECEIVES,
+    failure_detail,
+    gives_up,
+    is_notified,
+    latest_notified,
+    notification_body,
+    retry_seconds,
+    status_of,
+    waiting_seconds,
+    webhook_id,
+)
+from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task, Video
+
+FIRST = NOW // 1000
+
+
+def sign(of: Video) -> str:
+    return f"https://signed.example/{of.key}"
+
+
+def delayed() -> Task:
+    task = task_in(Status.GENERATED)
+    for _ in range(delivery.DELAYED_AFTER):
+        task = delivery.record_copies(
+            task,
+            (),
+            TaskError("not_mp4", ""),
+            source_fault=True,
+            whole_copies=0,
+            now=NOW + 5,
+            jitter=0.5,
+            policy=POLICY,
+        )
+    return task
+
+
+def test_each_version_is_the_state_that_it_published() -> None:
+    task = copied(delayed())
+    states = [status_of(task, version) for version in range(FIRST - 1, FIRST + 6)]
+    assert states == [
+        None,
+        Status.ACCEPTED,
+        Status.SUBMITTED,
+        Status.GENERATED,
+        Status.GENERATED,  # the delay
+        Status.COMPLETED,
+        None,
+    ]
+
+
+def test_clients_are_notified_of_processing_of_a_delay_and_of_every_end() -> None:
+    assert [is_notified(task_in(status), task_in(status).version) for status in Status] == [
+        status in (Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELED)
+        for status in Status
+    ]
+    task = copied(delayed())
+    notified = [version for version in range(FIRST, task.version + 1) if is_notified(task, version)]
+    assert notified == [FIRST + 3, FIRST + 4]
+    assert latest_notified(task) == FIRST + 4
+
+
+def test_a_client_of_a_task_that_has_just_begun_is_not_notified() -> None:
+    assert latest_notified(new_task()) is None
+    assert latest_notified(submitting()) is None
+
+
+def test_the_present_version_is_shown_whole_and_an_earlier_one_by_state_and_moment() -> None:
+    task = copied(delayed(), now=NOW + 9)
+    whole = notification_body(task, task.version, sign)
+    assert whole["output"][0]["results"][0]["url"] == sign(video())
+    before = notification_body(task, task.version - 1, sign)
+    assert (before["status"], before["version"], before["updated_at"][-7:]) == ("generated", FIRST + 3, "00.005Z")
+    assert (before["output"], before["videos"], before["usage"], before["error"]) == ([], [], None, None)
+    assert len(before["history"]) == 4
+
+
+@pytest.mark.parametrize("version", [0, FIRST - 1, FIRST + 5])
+def test_a_version_that_was_never_reached_has_no_body(version: int) -> None:
+    with pytest.raises(ValueError, match="has no version"):
+        notification_body(copied(delayed()), version, sign)
+
+
+def test_a_notification_is_named_after_its_task_and_version() -> None:
+    assert webhook_id(TASK_ID, 7) == f"{TASK_ID}:7"
+    detail = failure_detail(new_task(), FIRST, "https://client.example", 9, TaskError("timeout", "No answer."))
+    assert detail["event_id"] == f"{TASK_ID}:{FIRST}:notification"
+    assert detail["error"] == {"code": "timeout", "message": "No answer."}
+
+
+@given(age=st.integers(-(10**6), 10**9), jitter=st.floats(0, 1, exclude_max=True), wished=st.none() | st.floats(0, 1e6))
+def test_no_wait_is_shorter_than_a_few_seconds_or_longer_than_six_hours(
+    age: int, jitter: float, wished: float | None
+) -> None:
+    wait = retry_seconds(NOW, NOW + age, jitter=jitter, wished=wished)
+    assert 4 <= wait <= 6 * 3600
+    assert wait >= min(wished or 0, 6 * 3600) - 1
+
+
+def test_a_client_is_waited_for_as_long_as_it_was_tried() -> None:
+    assert [retry_seconds(NOW, NOW + s * 1000, jitter=0.5, wished=None) for s in (0, 60, 3600, 10**6)] == [
+        5,
+        60,
+        3600,
+        3 * 3600,
+    ]
+
+
+@given(wait=st.integers(0, 10**7), age=st.integers(0, 10**9), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_message_that_waits_for_its_server_is_never_early(wait: int, age: int, jitter: float) -> None:
+    seconds = waiting_seconds(NOW, NOW + age, wait_ms=wait, jitter=jitter)
+    assert wait / 1000 <= seconds <= wait / 1000 + max(wait / 4000, 1800) + 2
+
+
+def test_a_client_is_given_up_after_a_day_and_several_tries() -> None:
+    assert gives_up(NOW, NOW + GIVE_UP_MS, receives=MIN_RECEIVES)
+    assert not gives_up(NOW, NOW + GIVE_UP_MS - 1, receives=99)
+    assert not gives_up(NOW, NOW + 10 * GIVE_UP_MS, receives=MIN_RECEIVES - 1)
+
+
+def test_a_late_video_is_notified_after_the_expiry_was() -> None:
+    late = lifecycle.apply_snapshot(task_in(Status.EXPIRED), done(), now=NOW + 10, source="callback", policy=POLICY)
+    assert latest_notified(late) == late.version - 1
+    assert latest_notified(copied(late)) == late.version + 1

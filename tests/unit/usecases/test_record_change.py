@@ -1,0 +1,90 @@
+"""One change, written once, also while others write."""
+
+from dataclasses import replace
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.usecases.effects import Fault
+from tests.unit.usecases.world import World
+from vidu_relay.domain.errors import RemoteTaskClaimedError
+from vidu_relay.domain.lifecycle import take_lease
+from vidu_relay.domain.task import Task
+from vidu_relay.usecases import record_change as module
+from vidu_relay.usecases.record_change import record_change
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONFLICT_PAUSE_SECONDS", 0.0)
+
+
+class Conflicting:
+    """A table in which transactions of others are under way for the first so many writes."""
+
+    def __init__(self, client: object, operation: str, times: int) -> None:
+        self._client, self._operation, self.left = client, operation, times
+
+    def __getattr__(self, name: str) -> object:
+        if name == self._operation and self.left:
+            self.left -= 1
+            return self._refuse
+        return getattr(self._client, name)
+
+    def _refuse(self, **_: object) -> None:
+        if self._operation == "put_item":
+            raise ClientError({"Error": {"Code": "TransactionConflictException", "Message": ""}}, "PutItem")
+        reasons = [{"Code": "None"}, {"Code": "TransactionConflict"}]
+        response = {"Error": {"Code": "TransactionCanceledException", "Message": ""}, "CancellationReasons": reasons}
+        raise ClientError(response, "TransactWriteItems")  # type: ignore[arg-type]  # DynamoDB adds the reasons
+
+
+@pytest.mark.parametrize("operation", ["put_item", "transact_write_items"])
+def test_write_that_meets_a_transaction_is_repeated(quick_world: World, operation: str) -> None:
+    world = quick_world
+    task = world.submit()
+    client = world.store._client
+    world.store._client = Conflicting(client, operation, 3)  # type: ignore[assignment]
+    if operation == "put_item":
+        changed = record_change(world.store, task, lambda current: take_lease(current, now=1))
+        assert changed.lease == task.lease + 1
+    else:
+        world.provider.finish("gen-1")
+        assert world.ring(task.task_id, {"status": "completed"}).upstream_id == "up-gen-1"
+    assert world.store._client.left == 0  # type: ignore[attr-defined]
+
+
+def test_lease_that_meets_a_transaction_is_left_to_the_next_sweep(quick_world: World) -> None:
+    world = quick_world
+    world.submit()
+    world.clock.advance(125)
+    world.effects.gate = lambda name: Fault.REFUSED if name == "dynamodb.update_item" else None
+    world.sweep()
+    world.effects.gate = lambda _: None
+    assert world.sweep().started == 1
+
+
+def test_further_id_of_another_task_is_left_out_and_the_change_is_written(quick_world: World) -> None:
+    """The task goes on under its own id; which of the two is wrong is for a person to see."""
+    world = quick_world
+    world.submit(key="other")
+    world.provider.finish("gen-1")
+    world.ring(world.task_id("other"), {"status": "completed"})
+    task = world.submit()
+    world.provider.finish("gen-2")
+    world.provider.show("gen-2", world.provider.remote["gen-2"].state, upstream_id="up-gen-1")
+    after = world.ring(task.task_id, {"status": "completed"})
+    assert (after.status.value, after.remote_id, after.upstream_id) == ("generated", "gen-2", None)
+
+
+def test_id_that_the_task_would_be_read_by_is_never_taken_over(quick_world: World) -> None:
+    world = quick_world
+    owner = world.submit(key="other")
+    task = world.submit(time_left=lambda: 0)
+
+    def steal(current: Task) -> Task:
+        return replace(current, remote_id=owner.remote_id)
+
+    with pytest.raises(RemoteTaskClaimedError):
+        record_change(world.store, task, steal)
+    assert world.task(task.task_id).remote_id is None
