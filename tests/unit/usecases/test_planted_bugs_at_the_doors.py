@@ -139,7 +139,9 @@ def submit_what_was_canceled(patch: Patch) -> None:
 def take_any_mark_for_our_own(patch: Patch) -> None:
     match = lifecycle.match_candidate
     patch.setattr(
-        lifecycle, "match_candidate", lambda task, found: Match.OURS if found.mark is not None else match(task, found)
+        lifecycle,
+        "match_candidate",
+        lambda task, found, **given: Match.OURS if found.mark is not None else match(task, found, **given),
     )
 
 
