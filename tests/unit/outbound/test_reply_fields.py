@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from email.utils import formatdate
 from typing import Any
 
@@ -128,3 +129,18 @@ def test_a_date_that_proves_nothing_about_the_clock_is_none(headers: dict[str, s
 @given(st.text(max_size=30) | st.from_regex(r"(Mon, )?\d+ (Jan|May) \d+ [\d:]+ ?([+-]\d+|GMT)?", fullmatch=True))
 def test_no_date_breaks_the_reader(date: str) -> None:
     clock_offset_ms({"date": date})
+
+
+@pytest.mark.parametrize("part", [b"[],", b'{"":0},', b'"",', b"0,"])
+def test_a_reply_of_brackets_is_no_reply_and_takes_no_memory(part: bytes) -> None:
+    body = b'{"id":"a","x":[' + part * (4_000_000 // len(part)) + b"0]}"
+    tracemalloc.start()
+    assert json_value(body) is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40_000_000
+
+
+def test_a_long_text_is_no_structure() -> None:
+    body = json.dumps({"id": "a", "payload": '[{"a":1},' * 100_000}).encode()
+    assert json_value(body)["id"] == "a"

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 
-__all__ = ["MAX_DEPTH", "MAX_NUMBER_CHARACTERS", "MAX_STRUCTURE", "check_bounds", "is_valid_text", "valid_text"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NUMBER_CHARACTERS",
+    "MAX_STRUCTURE",
+    "check_bounds",
+    "has_more_structure",
+    "is_valid_text",
+    "valid_text",
+]
 
 MAX_STRUCTURE = 5_000
 """Brackets, commas and colons outside strings. The largest legal request has fewer than 200."""
@@ -18,9 +26,6 @@ MAX_DEPTH = 20
 
 MAX_NUMBER_CHARACTERS = 40
 """The longest legal number, a seed, has 20."""
-
-MAX_QUOTES = 2 * MAX_STRUCTURE
-"""More strings need more commas and colons than `MAX_STRUCTURE`."""
 
 _BRACKETS = b"[]{}"
 _STRUCTURE = b"[]{},:"
@@ -35,9 +40,7 @@ def check_bounds(raw: bytes) -> None:
     The code is `malformed_json` for deeper nesting and longer numbers, `validation_error` for more structure than the
     bounds above. What is not JSON may pass: its reader stops at the first error, and up to there the count is right.
     """
-    # A backslash counts in strings only: without escaped backslashes and escaped quotes, each quote begins or ends one.
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b'"'.join(plain.split(b'"', MAX_QUOTES + 1)[::2])
+    outside, structure = _outside_strings(raw, MAX_STRUCTURE)
     # A reader takes the brackets in their order: the first few thousand tell whether it goes too deep.
     if _depth(outside.translate(None, delete=_ALL_BUT_BRACKETS)[:MAX_STRUCTURE]) > MAX_DEPTH:
         raise InvalidRequestError(
@@ -45,7 +48,7 @@ def check_bounds(raw: bytes) -> None:
             f"The request nests lists and objects more than {MAX_DEPTH} levels deep. A request needs four: "
             "send `payload` and `meta_data` as strings.",
         )
-    if plain.count(b'"') > MAX_QUOTES or sum(outside.count(sign) for sign in _STRUCTURE) > MAX_STRUCTURE:
+    if structure > MAX_STRUCTURE:
         raise _too_much()
     if _LONG_NUMBER in outside.translate(_NUMBERS_AS_ZEROS):
         raise InvalidRequestError(
@@ -53,6 +56,23 @@ def check_bounds(raw: bytes) -> None:
             f"The request holds a number of more than {MAX_NUMBER_CHARACTERS} characters. "
             "No parameter takes one: write fewer digits.",
         )
+
+
+def has_more_structure(raw: bytes, most: int) -> bool:
+    """Whether JSON has more than so many brackets, commas and colons outside strings."""
+    return _outside_strings(raw, most)[1] > most
+
+
+def _outside_strings(raw: bytes, most: int) -> tuple[bytes, int]:
+    """What stands outside strings, and how many brackets, commas and colons are in it; right up to `most`.
+
+    A backslash counts in strings only: without escaped backslashes and escaped quotes, each quote begins or ends one.
+    More strings than `most` need more commas and colons.
+    """
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b'"'.join(plain.split(b'"', 2 * most + 1)[::2])
+    many = plain.count(b'"') > 2 * most
+    return outside, most + 1 if many else sum(outside.count(sign) for sign in _STRUCTURE)
 
 
 def is_valid_text(text: str) -> bool:

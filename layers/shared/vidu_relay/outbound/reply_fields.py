@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from vidu_relay.domain.identifiers import is_remote_id
+from vidu_relay.domain.json_bounds import has_more_structure
 from vidu_relay.domain.redaction import without_secrets
 from vidu_relay.domain.snapshot import TaskError
 
@@ -41,6 +42,8 @@ TASK_IDS = ("id", "task_id")
 
 MAX_VIDEOS = 16
 MAX_TEXT_CHARACTERS = 128
+MAX_STRUCTURE = 50_000
+"""Brackets, commas and colons of a reply or a callback: 8 MB of them would take more memory than a function has."""
 MAX_CLOCK_OFFSET_MS = 24 * 3_600_000
 REPLACEMENT = "\ufffd"
 
@@ -48,10 +51,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_value(body: bytes) -> Any:
-    """The body as JSON, None where it is none, with numbers kept digit for digit.
+    """The body as JSON, None where it is none or has far more structure than any reply, with numbers digit for digit.
 
     A text may hold half of a character (a lone surrogate), which no UTF-8 encoder accepts: U+FFFD takes its place.
     """
+    if has_more_structure(body, MAX_STRUCTURE):
+        return None
     try:
         content = json.loads(body, parse_float=_decimal, parse_int=_integer)
     except (ValueError, RecursionError):
