@@ -49,7 +49,7 @@ def passes(raw: bytes) -> bool:
 def test_exactly_the_structure_outside_strings_is_counted(value: Any, escaped: bool) -> None:
     raw = json.dumps(value, ensure_ascii=escaped).encode()
     with pytest.MonkeyPatch.context() as bounds:
-            bounds.setattr(json_bounds, name, 10_000)
+        bounds.setattr(json_bounds, "MAX_DEPTH", 10_000)
         bounds.setattr(json_bounds, "MAX_STRUCTURE", structure(value))
         assert passes(raw)
         bounds.setattr(json_bounds, "MAX_STRUCTURE", structure(value) - 1)

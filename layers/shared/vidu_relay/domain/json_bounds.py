@@ -67,11 +67,12 @@ def _outside_strings(raw: bytes, most: int) -> tuple[bytes, int]:
     """What stands outside strings, and how many brackets, commas and colons are in it; right up to `most`.
 
     A backslash counts in strings only: without escaped backslashes and escaped quotes, each quote begins or ends one.
-    More strings than `most` need more commas and colons.
+    More strings than `most` and one need more commas and colons.
     """
     plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b'"'.join(plain.split(b'"', 2 * most + 1)[::2])
-    many = plain.count(b'"') > 2 * most
+    quotes = 2 * (most + 1)
+    outside = b'"'.join(plain.split(b'"', quotes + 1)[::2])
+    many = plain.count(b'"') > quotes
     return outside, most + 1 if many else sum(outside.count(sign) for sign in _STRUCTURE)
 
 
