@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.documents import ROOT, blocks, table
-from tests.unit.template import TEMPLATE, of_type
+from tests.unit.template import TEMPLATE, of_type, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.description.events import SENT
 from vidu_relay.domain import delivery, request
@@ -76,6 +76,15 @@ def test_every_route_of_the_template_is_named() -> None:
 )
 def test_limit_is_the_one_in_the_code(sentence: str) -> None:
     assert sentence in SENTENCES
+
+
+def test_files_dropped_before_s3_sends_events_are_spoken_of() -> None:
+    """S3 starts to send events about five minutes after they are enabled, and sends none for earlier files."""
+    assert properties("InboxBucket")["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+    said = "S3 may send no event for a file that is put there in the first five minutes after the first deploy"
+    assert said in SENTENCES
 
 
 def test_tree_names_what_is_there() -> None:
