@@ -10,6 +10,7 @@ ROLES = of_type("AWS::IAM::Role")
 
 TAKES_NO_RESOURCE = {
     ("PollTaskRole", "logs"): "log delivery of Step Functions is granted to the account, not to a log group",
+    ("PublishEventsRole", "dynamodb"): "ListStreams, with which Lambda looks for the stream",
 }
 
 
@@ -144,6 +145,13 @@ def test_who_gives_out_upload_forms_changes_counters_only() -> None:
 
     assert write["Action"] == ["dynamodb:UpdateItem"]
     assert write["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["cap#*"]}}
+
+
+def test_an_action_without_a_resource_is_granted_on_all() -> None:
+    """Else the statement grants nothing."""
+    granted = [s for role in ROLES for s in statements(role) if "dynamodb:ListStreams" in s["Action"]]
+
+    assert granted == [{"Effect": "Allow", "Action": ["dynamodb:ListStreams"], "Resource": ["*"]}]
 
 
 def test_what_an_upload_replaces_is_removed_after_a_day() -> None:
