@@ -87,6 +87,26 @@ def test_files_dropped_before_s3_sends_events_are_spoken_of() -> None:
     assert said in SENTENCES
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    (
+        "EventBridge takes 1 MB in all",
+        f"links good for at most {LINK_SECONDS // 60} minutes",
+        "401 without a key, 403 with a wrong one, 413, 429, 500, 503",
+        "and a few days more, as DynamoDB deletes expired records late",
+    ),
+)
+def test_what_aws_does_is_said(sentence: str) -> None:
+    assert sentence in SENTENCES
+
+
+def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
+    name = properties("EventSchemas")["RegistryName"]["Fn::Sub"]
+    longest = 64 - len(name.removeprefix("${AWS::StackName}"))
+
+    assert f"stack name: vidu-relay, or another of at most {longest} characters" in SENTENCES
+
+
 def test_tree_names_what_is_there() -> None:
     (tree,) = (block for block in blocks(PAGE, "") if "one stack" in block)
     named = re.findall(r"(?:^|  )([a-z_/]+/|[a-z]+\.yaml)(?= )", tree, re.MULTILINE)
