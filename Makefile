@@ -1,4 +1,5 @@
-# Vidu Relay. `make` lists the targets. Needs: a POSIX shell, make, Python 3.11 or newer (3.13 where there is one).
+# Vidu Relay. `make` lists the targets. Needs: a POSIX shell, GNU make 3.81 (what macOS ships) or newer, Python 3.11 or
+# newer (3.13 where there is one).
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

@@ -1,4 +1,4 @@
-"""Takes out of the built layer what no function reaches. Run by the Makefile, with any Python from 3.11 on.
+"""Takes out of the built layer what no function reaches. Run by build.sh, with any Python from 3.11 on.
 
     python prune.py FOLDER     # the folder the packages were installed into
 

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.httpchecksum import AwsChunkedWrapper, Sha256Checksum
 from moto import mock_aws
 
 from tests.contract.socket_server import Connection, SocketServer, answers
@@ -221,6 +222,40 @@ def test_whatever_goes_wrong_has_a_code_and_leaves_nothing_half_written(
     assert caught.value.code == code
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+
+
+class ChunkSizes:
+    """An S3 client that keeps the sizes of the chunks botocore makes of a body, the empty one at the end left out."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def put_object(self, *, Body: Any, **_: Any) -> dict[str, str]:  # noqa: N803 - boto3's name
+        sent, at = AwsChunkedWrapper(Body, Sha256Checksum).read(), 0
+        while size := int(sent[at : (end := sent.index(b"\r\n", at))], 16):
+            self.sizes.append(size)
+            at = end + 2 + size + 2
+        return {"ChecksumSHA256": sent[end:].decode().partition(":")[2].strip()}
+
+
+@pytest.mark.parametrize("crumb", [1, 1000, 8191, 8192])
+def test_no_chunk_but_the_last_is_below_what_s3_takes_from_a_source_that_pauses(
+    crumb: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 answers `InvalidChunkSizeError` to a chunk of fewer than 8,192 bytes that is not the last one."""
+    monkeypatch.setattr(video_source, "MAX_BLOCK_SECONDS", 0.02)
+
+    def pauses(connection: Connection) -> None:
+        ok(length(len(LARGE)), body=LARGE[:crumb])(connection)
+        for start in range(crumb, 10 * crumb, crumb):
+            time.sleep(0.05)
+            connection.send(LARGE[start : start + crumb])
+        connection.send(LARGE[10 * crumb :])
+
+    client = ChunkSizes()
+    video = copy(client, pauses)
+    assert min(client.sizes[:-1]) >= 8192
+    assert (sum(client.sizes), video.sha256) == (len(LARGE), hashlib.sha256(LARGE).hexdigest())
 
 
 def test_a_gzip_bomb_is_bounded_in_memory() -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.documents import ROOT, blocks, table
-from tests.unit.template import TEMPLATE, of_type
+from tests.unit.template import TEMPLATE, of_type, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.description.events import SENT
 from vidu_relay.domain import delivery, request
@@ -76,6 +76,35 @@ def test_every_route_of_the_template_is_named() -> None:
 )
 def test_limit_is_the_one_in_the_code(sentence: str) -> None:
     assert sentence in SENTENCES
+
+
+def test_files_dropped_before_s3_sends_events_are_spoken_of() -> None:
+    """S3 starts to send events about five minutes after they are enabled, and sends none for earlier files."""
+    assert properties("InboxBucket")["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+    said = "S3 may send no event for a file that is put there in the first five minutes after the first deploy"
+    assert said in SENTENCES
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    (
+        "EventBridge takes 1 MB in all",
+        f"links good for at most {LINK_SECONDS // 60} minutes",
+        "401 without a key, 403 with a wrong one, 413, 429, 500, 503",
+        "and a few days more, as DynamoDB deletes expired records late",
+    ),
+)
+def test_what_aws_does_is_said(sentence: str) -> None:
+    assert sentence in SENTENCES
+
+
+def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
+    name = properties("EventSchemas")["RegistryName"]["Fn::Sub"]
+    longest = 64 - len(name.removeprefix("${AWS::StackName}"))
+
+    assert f"stack name: vidu-relay, or another of at most {longest} characters" in SENTENCES
 
 
 def test_tree_names_what_is_there() -> None:

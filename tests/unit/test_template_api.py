@@ -76,6 +76,13 @@ def test_who_comes_without_a_key_is_held_to_a_lower_rate_than_clients() -> None:
     assert {properties(route)["RouteKey"] for route in stage["DependsOn"]} == set(limits)
 
 
+def test_the_access_log_goes_to_an_address_that_names_one_log_group() -> None:
+    """`!GetAtt ApiLogs.Arn` ends in `:*`, of which `sam logs` without `--name` may make a log group called `*`."""
+    destination = properties("Stage")["AccessLogSettings"]["DestinationArn"]
+
+    assert destination["Fn::Sub"].endswith(":log-group:${ApiLogs}")
+
+
 def test_the_access_log_holds_no_token() -> None:
     line = properties("Stage")["AccessLogSettings"]["Format"]
 

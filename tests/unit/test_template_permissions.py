@@ -10,6 +10,7 @@ ROLES = of_type("AWS::IAM::Role")
 
 TAKES_NO_RESOURCE = {
     ("PollTaskRole", "logs"): "log delivery of Step Functions is granted to the account, not to a log group",
+    ("PublishEventsRole", "dynamodb"): "ListStreams, with which Lambda looks for the stream",
 }
 
 
@@ -146,6 +147,13 @@ def test_who_gives_out_upload_forms_changes_counters_only() -> None:
     assert write["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["cap#*"]}}
 
 
+def test_an_action_without_a_resource_is_granted_on_all() -> None:
+    """Else the statement grants nothing."""
+    granted = [s for role in ROLES for s in statements(role) if "dynamodb:ListStreams" in s["Action"]]
+
+    assert granted == [{"Effect": "Allow", "Action": ["dynamodb:ListStreams"], "Resource": ["*"]}]
+
+
 def test_what_an_upload_replaces_is_removed_after_a_day() -> None:
     rules = {rule["Id"]: rule for rule in properties("InboxBucket")["LifecycleConfiguration"]["Rules"]}
 
@@ -220,21 +228,23 @@ def test_every_queue_a_rule_writes_to_lets_it() -> None:
                 assert (arn["Fn::GetAtt"][0], str(get_att(name, "Arn"))) in admitted
 
 
-def test_the_alarm_topic_takes_messages_from_our_alarms_and_our_rule_only() -> None:
+def test_the_alarm_topic_takes_messages_from_our_alarms_and_from_rules() -> None:
+    """EventBridge's documentation: a topic's policy can have no Condition for EventBridge. With one, it is denied."""
     (policy,) = of_type("AWS::SNS::TopicPolicy").values()
     statements_ = {s["Sid"]: s for s in policy["Properties"]["PolicyDocument"]["Statement"]}
-    writers = [
-        get_att(name, "Arn")
-        for name, rule in of_type("AWS::Events::Rule").items()
-        if any(target["Arn"] == {"Ref": "AlarmTopic"} for target in rule["Properties"]["Targets"])
-    ]
 
     assert policy["Properties"]["Topics"] == [{"Ref": "AlarmTopic"}]
-    assert set(statements_) == {"FromOurAlarms", "FromOurRule", "TlsOnly"}
+    assert set(statements_) == {"FromOurAlarms", "FromRules", "TlsOnly"}
     assert statements_["FromOurAlarms"]["Condition"] == {
         "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
     }
-    assert [statements_["FromOurRule"]["Condition"]["ArnEquals"]["aws:SourceArn"]] == writers
+    assert statements_["FromRules"] == {
+        "Sid": "FromRules",
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": {"Ref": "AlarmTopic"},
+    }
     assert statements_["TlsOnly"]["Effect"] == "Deny"
 
 

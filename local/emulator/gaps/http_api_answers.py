@@ -14,8 +14,8 @@ from ministack.services import apigateway, lambda_svc
 from local.emulator.settings import Settings
 
 BODY_BYTES = 10 * 1024 * 1024
-EVENT_BYTES = 6_291_556
-"""What Lambda takes in a synchronous call: 6 MiB and 100 bytes."""
+EVENT_BYTES = 6 * 1024 * 1024
+"""What Lambda takes in a synchronous call. An answer may have 100 bytes more."""
 
 TOO_LARGE = "Request Entity Too Large"
 

@@ -8,6 +8,7 @@ import json
 import ssl
 import urllib.parse
 import uuid
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -75,30 +76,42 @@ def test_an_object_that_is_there_is_never_overwritten(emulator: Emulator, bucket
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
 
 
-@pytest.mark.parametrize("trailer", [sha256(b"something else"), None])
-def test_an_object_with_a_wrong_trailer_or_none_never_appears(
-    emulator: Emulator, bucket: str, trailer: str | None
-) -> None:
+def put_chunks(emulator: Emulator, bucket: str, chunks: list[bytes], trailer: str | None) -> tuple[int, bytes]:
+    """Put `video` in chunks as given, with a SHA-256 as trailer or without: the status and the answer."""
     parameters = {"Bucket": bucket, "Key": "video"}
     url = urllib.parse.urlsplit(emulator.client("s3").generate_presigned_url("put_object", Params=parameters))
     assert url.port is not None
     tls = ssl.create_default_context(cafile=emulator.ca_bundle)
-    connection = http.client.HTTPSConnection("127.0.0.1", url.port, context=tls, timeout=10)
-    body = b"5\r\nvideo\r\n0\r\n" + (f"x-amz-checksum-sha256:{trailer}\r\n\r\n".encode() if trailer else b"\r\n")
-    connection.request(
-        "PUT",
-        f"{url.path}?{url.query}",
-        body,
-        {
-            "Content-Encoding": "aws-chunked",
-            "X-Amz-Trailer": "x-amz-checksum-sha256",
-            "X-Amz-Decoded-Content-Length": "5",
-            "X-Amz-Content-SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-        },
-    )
-    assert connection.getresponse().status == 400
-    connection.close()
+    end = b"0\r\n" + (f"x-amz-checksum-sha256:{trailer}\r\n\r\n".encode() if trailer else b"\r\n")
+    headers = {
+        "Content-Encoding": "aws-chunked",
+        "X-Amz-Trailer": "x-amz-checksum-sha256",
+        "X-Amz-Decoded-Content-Length": str(sum(map(len, chunks))),
+        "X-Amz-Content-SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+    }
+    with closing(http.client.HTTPSConnection("127.0.0.1", url.port, context=tls, timeout=10)) as connection:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + end
+        connection.request("PUT", f"{url.path}?{url.query}", body, headers)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+
+
+@pytest.mark.parametrize("trailer", [sha256(b"something else"), None])
+def test_an_object_with_a_wrong_trailer_or_none_never_appears(
+    emulator: Emulator, bucket: str, trailer: str | None
+) -> None:
+    status, _ = put_chunks(emulator, bucket, [b"video"], trailer)
+    assert status == 400
     assert "Contents" not in emulator.client("s3").list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize(("sizes", "taken"), [([8192, 8191], True), ([8191], True), ([8192, 8191, 8192], False)])
+def test_only_the_last_chunk_of_an_upload_may_be_below_8192_bytes(
+    emulator: Emulator, bucket: str, sizes: list[int], taken: bool
+) -> None:
+    status, answer = put_chunks(emulator, bucket, [b"x" * size for size in sizes], sha256(b"x" * sum(sizes)))
+    assert (status == 200, b"<Code>InvalidChunkSizeError</Code>" in answer) == (taken, not taken)
+    assert ("Contents" in emulator.client("s3").list_objects_v2(Bucket=bucket)) == taken
 
 
 def test_parts_below_5_mib_cannot_be_completed(emulator: Emulator, bucket: str) -> None:

@@ -363,6 +363,12 @@ def test_many_tasks_are_read_at_once_and_missing_ones_left_out(store: TaskStore)
     assert store.get_many([]) == {}
 
 
+def test_a_task_that_moved_in_the_index_between_two_pages_is_read_once(store: TaskStore) -> None:
+    """DynamoDB refuses a batch that names a key twice."""
+    store.create(new_task(task_id=task_id(1)))
+    assert set(store.get_many([task_id(1), task_id(2), task_id(1)])) == {task_id(1)}
+
+
 def test_keys_that_dynamodb_left_unprocessed_are_asked_for_again_after_a_pause(
     store: TaskStore, dynamodb: "DynamoDBClient"
 ) -> None:

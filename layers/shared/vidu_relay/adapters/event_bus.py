@@ -19,7 +19,7 @@ __all__ = ["SOURCE", "Event", "EventBus", "PutResult"]
 SOURCE = "vidu-relay"
 MAX_ENTRIES = 10
 MAX_CALL_BYTES = 200_000
-"""PutEvents takes 10 entries of together 256 KB; the margin is for what EventBridge counts besides the detail."""
+"""PutEvents takes 10 entries of together 1 MB, and counts more than the detail."""
 BAD_ENTRY_CODES = frozenset({"InvalidArgument", "MalformedDetail", "SerializationException", "ValidationException"})
 """Error codes that say that EventBridge will never take the entry. It refuses a call that is too large, or not
 understood, as a whole. Every other code (throttling, an internal failure, a missing permission) can pass."""

@@ -181,11 +181,11 @@ class TaskStore:
         return found
 
     def get_many(self, task_ids: Iterable[str]) -> dict[str, Task]:
-        """Tasks by id; ids without a record are left out.
+        """Tasks by id; ids without a record are left out, an id that comes twice is read once.
 
         What DynamoDB leaves over when it is throttled is asked for again after a pause that doubles to a second.
         """
-        wanted: list[Any] = [_key(task_id) for task_id in task_ids]
+        wanted: list[Any] = [_key(task_id) for task_id in dict.fromkeys(task_ids)]
         found: dict[str, Task] = {}
         pause = FIRST_PAUSE_SECONDS
         while wanted:

@@ -20,7 +20,10 @@ SOCKET_SECONDS = 15
 """A source that sends no byte for this long counts as stalled. Twice as long may pass until its headers are there."""
 
 MAX_BLOCK_SECONDS = 2.0
-"""A slow source's bytes are passed on at least this often: S3 ends uploads that stand still."""
+"""A slow source's bytes are passed on at least this often, once they are enough: S3 ends uploads that stand still."""
+
+MIN_BLOCK_BYTES = 8192
+"""botocore sends each block as one chunk, and S3 refuses an upload with a smaller chunk that is not the last."""
 
 _RANGE = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
@@ -51,6 +54,7 @@ class VideoStream:
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size` and at least one; empty at the proven end of the video.
 
+        Where `length` is known, fewer than `size` and `MIN_BLOCK_BYTES` are the last ones.
         Raises `BadSourceError` (`too_large`, `truncated`, `source_encoding`) or, where another try may get all of it,
         `DeliveryInterruptedError`.
         """
@@ -66,12 +70,12 @@ class VideoStream:
         return block
 
     def _read_plain(self, size: int) -> bytes:
-        """`size` bytes as they are sent, or fewer from a slow source; empty at the end."""
+        """`size` bytes as they are sent; from a slow source fewer, but `MIN_BLOCK_BYTES`; fewer or none at the end."""
         if len(self._buffer) != size:
             self._buffer = bytearray(size)
         view, at, now = memoryview(self._buffer), 0, time.monotonic()
         enough = now + MAX_BLOCK_SECONDS
-        while at < size and now <= enough and (got := self._reply.read_some(view[at:])):
+        while at < size and (at < MIN_BLOCK_BYTES or now <= enough) and (got := self._reply.read_some(view[at:])):
             at += got
             now = time.monotonic()
         return bytes(view[:at])
