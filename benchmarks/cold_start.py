@@ -267,8 +267,8 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
         ("a callback of 2 KB", "receive_callback", ring, {f"{_DYNAMODB}.GetItem": {"Item": submitted}}, 200,
          TARGET_CALLBACK_MS),
         ("a submission", "submit_task", submission,
-         {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}}, f"{_DYNAMODB}.GetItem": {"Item": tenant}},
-         202, None),
+         {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}},
+          f"{_DYNAMODB}.GetItem": {"Item": tenant}}, 202, None),
         ("reading a completed task", "read_tasks", _sample("read_tasks__one"),
          {f"{_DYNAMODB}.GetItem": {"Item": completed}}, 200, None),
     ]  # fmt: skip
