@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import World
@@ -152,3 +153,15 @@ def test_image_of_a_bucket_that_was_taken_away_is_not_linked(quick_world: World)
     ended = world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.FAILED, "image_not_found")
     assert world.provider.calls == []
+
+
+def test_refusal_is_recorded_although_the_pause_cannot_be_written(
+    quick_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(*_: object, **__: object) -> None:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "busy"}}, "UpdateItem")
+
+    monkeypatch.setattr(quick_world.submission.pauses, "pause", throttled)
+    quick_world.provider.create_faults = [refused(402)]
+    task = quick_world.submit()
+    assert (task.status, task.paused_since) == (Status.ACCEPTED, NOON)

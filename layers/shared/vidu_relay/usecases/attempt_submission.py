@@ -169,7 +169,10 @@ def _account_refused(
     # the first 403 lets the next create call be the probe at once: it tells whose fault it is
     first_403 = error.status == 403 and (pause is None or pause.paused_since is None)
     reason = TaskError(error.code, error.message)
-    ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+    try:
+        ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+    except (ClientError, BotoCoreError):
+        logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
     return error
 
 
