@@ -165,3 +165,13 @@ def test_refusal_is_recorded_although_the_pause_cannot_be_written(
     quick_world.provider.create_faults = [refused(402)]
     task = quick_world.submit()
     assert (task.status, task.paused_since) == (Status.ACCEPTED, NOON)
+
+
+def test_paused_task_that_a_callback_named_an_id_for_is_not_read_every_second(refusing: RefusingWorld) -> None:
+    refusing.well_at = NOON + 1000 * HOUR
+    task = refusing.submit()
+    refusing.ring(task.task_id, {"id": "gen-9", "status": "processing"})
+    refusing.run(until=NOON + 4 * HOUR)  # its deadline was at two
+    before = len(refusing.provider.reads)
+    refusing.run(until=NOON + 5 * HOUR)
+    assert 1 <= len(refusing.provider.reads) - before <= 8

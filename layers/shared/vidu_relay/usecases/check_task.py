@@ -82,7 +82,7 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         return END
     if task.candidates:
         wait = ports.policy.backoff_ms(task.checks, spread())
-        return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+        return _look_again(task, lease, ports, min(now + wait, over_at))
     request = archive.get(task.request_key) if task.request_key else task.request
     after = begin_submission(
         task,
