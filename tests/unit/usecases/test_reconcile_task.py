@@ -1,5 +1,7 @@
 """A video that the provider denied having begun is found all the same."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.usecases.scripted import LyingRefusalError
@@ -36,3 +38,15 @@ def test_video_from_before_the_task_is_not_adopted_whatever_attempt_is_lost(worl
     task = world.submit()
     left = world.ring(task.task_id, {"id": "gen-1", "status": "completed"})
     assert (left.status, left.remote_id) == (Status.SUBMITTING, None)
+
+
+def test_remote_task_of_another_is_not_taken_under_a_further_spelling_of_its_id(world: World) -> None:
+    world.submit(key="owner")
+    world.provider.create_faults = [CreateAmbiguousError("reset")]
+    task = world.submit(key="lost")
+    shown = world.provider.remote["gen-1"]
+    world.provider.remote["other"] = replace(shown, remote_id="other", named_ids=("other", "gen-1"))
+    world.clock.advance(100)
+    left = world.ring(task.task_id, {"id": "other"})
+    assert (left.status, left.remote_id, left.candidates) == (Status.SUBMITTING, None, ())
+    assert world.item("remote#gateway#other") is None

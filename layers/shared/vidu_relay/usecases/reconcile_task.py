@@ -37,7 +37,8 @@ def reconcile_task(
 
     The caller has made sure that no create call of the task can still be running. A remote task is ours if the
     provider's API reads it with our key, it fits the attempts (`lifecycle.match_candidate`), and no other task owns it.
-    It is owned under the ids that its reply names, so that another spelling of an id finds the same owner. An id that
+    It is owned under every id that its reply names, or not at all: one that is another task's tells that the remote
+    task is that one's, under another spelling. An id that
     is another task's is dropped; one that cannot be read, or proves nothing yet, is kept.
     """
     anothers: list[str] = []
@@ -88,7 +89,7 @@ def _attach(
             return current  # known by now, or settled, or another attempt has begun
         return lifecycle.record_created(current, snapshot, now=clock(), source=source, policy=policy)
 
-    changed = record_change(store, task, attached)
+    changed = record_change(store, task, attached, all_or_none=True)
     if changed.remote_id == snapshot.remote_id:
         logger.info("unconfirmed_create_reconciled", remote_id=snapshot.remote_id)
         count(Metric.UNCONFIRMED_CREATE_RECONCILED)
