@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.usecases.scripted import LyingRefusalError
+from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import World
-from vidu_relay.domain.errors import CreateAmbiguousError
+from vidu_relay.domain.errors import AttemptUnderwayError, CreateAmbiguousError
 from vidu_relay.domain.lifecycle import take_lease
 from vidu_relay.domain.states import Status
 
@@ -50,3 +50,17 @@ def test_remote_task_of_another_is_not_taken_under_a_further_spelling_of_its_id(
     left = world.ring(task.task_id, {"id": "other"})
     assert (left.status, left.remote_id, left.candidates) == (Status.SUBMITTING, None, ())
     assert world.item("remote#gateway#other") is None
+
+
+def test_id_of_our_own_reply_takes_the_place_of_one_from_a_callback(world: World) -> None:
+    def call_back_wrongly() -> None:
+        with pytest.raises(AttemptUnderwayError):
+            world.ring(world.task_id(), {"data": [{"id": f"wrong-{number}"} for number in range(4)]})
+
+    world.provider.before_reply = call_back_wrongly
+    world.provider.create_faults = [LostReplyError("HTTP 502", candidates=("gen-1",))]
+    task = world.submit()
+    assert task.candidate_ids == ("wrong-0", "wrong-1", "wrong-2", "gen-1")
+    world.provider.finish("gen-1")
+    world.run()
+    assert world.task(task.task_id).status is Status.COMPLETED
