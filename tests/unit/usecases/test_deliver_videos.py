@@ -385,3 +385,16 @@ def test_delivery_does_not_undo_what_happened_meanwhile(world: World) -> None:
     after = delivered(world, task)
     assert after == other[0] == world.task(task.task_id)
     assert changes(after) == 4
+
+
+def test_two_deliveries_side_by_side_that_copied_one_video_each_complete_the_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = "https://cdn.example.com/1.mp4", "https://cdn.example.com/2.mp4"
+    task = generated(world, one, two)
+    world.source.expired = {two}
+    assert delivered(world, task).status is Status.GENERATED
+    world.source.expired = {one}
+    monkeypatch.setattr(world.delivery.archive, "find", lambda _: None)  # it had looked before the first video was there
+    after = delivered(world, task)
+    assert (after.status, [video.number for video in after.videos]) == (Status.COMPLETED, [1, 2])

@@ -96,8 +96,10 @@ def record_copies(
     """
     if task.status is not Status.GENERATED:
         return task
-    if len(videos) >= task.expected_videos:
-        return settle(replace(task, videos=videos, error=None), Status.COMPLETED, now, "delivery", policy)
+    kept = {video.number: video for video in (*task.videos, *videos)}
+    came = tuple(kept[number] for number in sorted(kept))
+    if len(came) >= task.expected_videos:
+        return settle(replace(task, videos=came, error=None), Status.COMPLETED, now, "delivery", policy)
     before = task.delivery or Delivery()
     delivery = replace(
         before,
@@ -106,8 +108,6 @@ def record_copies(
         whole_copies=before.whole_copies + whole_copies,
         last_error=error,
     )
-    kept = {video.number: video for video in (*task.videos, *videos)}
-    came = tuple(kept[number] for number in sorted(kept))
     tried = replace(task, videos=came, delivery=delivery, updated_at=now)
     if delivery.attempts >= DELAYED_AFTER and now >= policy.copied_until(task.generated_at or task.created_at):
         return expire_delivery(tried, now=now, policy=policy)
