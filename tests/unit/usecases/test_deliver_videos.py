@@ -398,3 +398,28 @@ def test_two_deliveries_side_by_side_that_copied_one_video_each_complete_the_tas
     monkeypatch.setattr(world.delivery.archive, "find", lambda _: None)  # it had looked before the first video was there
     after = delivered(world, task)
     assert (after.status, [video.number for video in after.videos]) == (Status.COMPLETED, [1, 2])
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_video_is_copied_although_the_relay_stood_still_for_days(quick_world: World, reopened: bool) -> None:
+    world = quick_world
+    task = generated(world)
+    world.clock.advance(74 * 3600)
+    if reopened:
+        world.store.save(reopen(world.task(task.task_id), now=world.clock()))
+        world.clock.advance(421)
+    world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.GENERATED
+    world.run()
+    assert world.task(task.task_id).status is Status.COMPLETED
+
+
+def test_copy_that_never_reports_ends_by_count_and_time(quick_world: World) -> None:
+    world = quick_world
+    task = generated(world)
+    world.clock.advance(74 * 3600)
+    for _ in range(5):
+        world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.GENERATED
+    world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.EXPIRED
