@@ -512,3 +512,16 @@ def test_write_of_how_the_create_call_failed_is_repeated(
     world.provider.create_faults = [error]
     task = world.submit()
     assert (task.status, task.candidate_ids) == (status, error.candidates if isinstance(error, LostReplyError) else ())
+
+
+def test_key_that_goes_away_before_the_call_means_that_nothing_was_created(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keyless(*_: object, **__: object) -> None:
+        raise ConfigurationError("the provider secret holds no `api_key`")
+
+    monkeypatch.setattr(world.provider, "create", keyless)
+    assert world.submit().status is Status.ACCEPTED
+    monkeypatch.undo()
+    world.run(until=NOON + 200_000)
+    assert world.task(world.task_id()).status is Status.SUBMITTED

@@ -85,12 +85,14 @@ def attempt_submission(
     the caller read of the provider's refusals. The call is never repeated here: only a task that went back to
     `accepted` is submitted again.
     """
-    url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
     mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
     try:
+        url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
         snapshot = ports.provider.create(str(request["model"]), provider_params(request), url, mark=mark)
     except CreateError as error:
         return _failed(task, error, ports, pause, time_left)
+    except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call
+        return _failed(task, NotCreatedError(str(error)), ports, pause, time_left)
     if pause is not None:
         _end_pause(ports, pause)
     return _created(task, snapshot, ports, time_left)
