@@ -175,3 +175,12 @@ def test_paused_task_that_a_callback_named_an_id_for_is_not_read_every_second(re
     before = len(refusing.provider.reads)
     refusing.run(until=NOON + 5 * HOUR)
     assert 1 <= len(refusing.provider.reads) - before <= 8
+
+
+def test_task_that_cannot_be_sent_now_does_not_use_up_the_probe(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(402)]
+    world.submit(key="first")
+    world.clock.advance(61)
+    assert world.submit(key="without time", time_left=lambda: 1000).status is Status.ACCEPTED
+    assert world.submit(key="second").status is Status.SUBMITTED
