@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.usecases.scripted import LostReplyError, LyingRefusalError
+from tests.unit.usecases.scripted import NOON, LostReplyError, LyingRefusalError
 from tests.unit.usecases.world import World
-from vidu_relay.domain.errors import AttemptUnderwayError, CreateAmbiguousError
+from vidu_relay.domain.errors import AttemptUnderwayError, CreateAmbiguousError, NotCreatedError
 from vidu_relay.domain.lifecycle import take_lease
 from vidu_relay.domain.states import Status
 
@@ -64,3 +64,17 @@ def test_id_of_our_own_reply_takes_the_place_of_one_from_a_callback(world: World
     world.provider.finish("gen-1")
     world.run()
     assert world.task(task.task_id).status is Status.COMPLETED
+
+
+def test_id_that_was_shown_between_two_404s_is_not_gone(world: World) -> None:
+    world.provider.create_faults = [NotCreatedError("HTTP 429", candidates=("gen-7",))]
+    task = world.submit()
+    other = world.submit(key="other")
+    for seconds, there in ((10, False), (20, True), (60, False)):
+        world.clock.advance(seconds)
+        shown = replace(world.provider.remote[other.remote_id or ""], remote_id="gen-7", created_at=NOON - 10_000_000)
+        world.provider.remote.pop("gen-7", None)
+        world.provider.remote.update({"gen-7": shown} if there else {})
+        world.check(task.task_id)
+    after = world.task(task.task_id)
+    assert (after.status, after.candidate_ids) == (Status.SUBMITTING, ("gen-7",))

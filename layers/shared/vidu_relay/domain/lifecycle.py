@@ -52,6 +52,7 @@ __all__ = [
     "new_task",
     "note_candidates",
     "note_missing",
+    "note_shown",
     "record_create_failure",
     "record_created",
     "record_unknown_outcome",
@@ -262,6 +263,15 @@ def drop_candidates(task: Task, ids: tuple[str, ...]) -> Task:
     """Forget candidate ids that are another task's."""
     left = tuple(candidate for candidate in task.candidates if candidate.remote_id not in ids)
     return replace(task, candidates=left) if left != task.candidates else task
+
+
+def note_shown(task: Task, ids: tuple[str, ...]) -> Task:
+    """The provider shows tasks under these candidate ids, which prove nothing yet: a 404 before does not count."""
+    seen = tuple(
+        replace(c, missing_since=None) if c.remote_id in ids and c.missing_since is not None else c
+        for c in task.candidates
+    )
+    return replace(task, candidates=seen) if seen != task.candidates else task
 
 
 def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: WatchPolicy) -> Task:

@@ -43,6 +43,7 @@ def reconcile_task(
     """
     anothers: list[str] = []
     missing: list[str] = []
+    shown: list[str] = []
     replied = {candidate.remote_id for candidate in task.candidates if candidate.replied}
     for remote_id in ids:
         try:
@@ -63,12 +64,13 @@ def reconcile_task(
             case Match.ANOTHERS:
                 anothers.append(remote_id)
             case Match.UNPROVEN:
+                shown.append(remote_id)
                 logger.warning("candidate_not_proven", remote_id=remote_id, clock_offset_ms=snapshot.clock_offset_ms)
     count(Metric.CANDIDATE_NOT_RECONCILED)
     jitter = spread()
 
     def noted(current: Task) -> Task:
-        left = lifecycle.drop_candidates(current, tuple(anothers))
+        left = lifecycle.note_shown(lifecycle.drop_candidates(current, tuple(anothers)), tuple(shown))
         return lifecycle.note_missing(left, tuple(missing), now=clock(), jitter=jitter, policy=policy)
 
     return record_change(store, task, noted)
