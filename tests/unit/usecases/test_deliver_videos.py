@@ -395,7 +395,8 @@ def test_two_deliveries_side_by_side_that_copied_one_video_each_complete_the_tas
     world.source.expired = {two}
     assert delivered(world, task).status is Status.GENERATED
     world.source.expired = {one}
-    monkeypatch.setattr(world.delivery.archive, "find", lambda _: None)  # it had looked before the first video was there
+    # it had looked before the first video was there
+    monkeypatch.setattr(world.delivery.archive, "find", lambda _: None)
     after = delivered(world, task)
     assert (after.status, [video.number for video in after.videos]) == (Status.COMPLETED, [1, 2])
 

@@ -119,9 +119,7 @@ def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts, tim
         )
 
 
-def _failed(
-    task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None, time_left: TimeLeft
-) -> Task:
+def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None, time_left: TimeLeft) -> Task:
     if isinstance(error, AccountRefusedError):
         error = _account_refused(task, error, ports, pause)
     match error:

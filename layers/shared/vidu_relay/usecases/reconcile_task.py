@@ -38,8 +38,8 @@ def reconcile_task(
     The caller has made sure that no create call of the task can still be running. A remote task is ours if the
     provider's API reads it with our key, it fits the attempts (`lifecycle.match_candidate`), and no other task owns it.
     It is owned under every id that its reply names, or not at all: one that is another task's tells that the remote
-    task is that one's, under another spelling. An id that
-    is another task's is dropped; one that cannot be read, or proves nothing yet, is kept.
+    task is that one's, under another spelling. An id that is another task's is dropped; one that cannot be read, or
+    proves nothing yet, is kept.
     """
     anothers: list[str] = []
     missing: list[str] = []

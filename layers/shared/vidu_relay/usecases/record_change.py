@@ -18,14 +18,13 @@ MAX_TRIES = 8
 CONFLICT_PAUSE_SECONDS = 0.05
 
 
-def record_change(
-    store: TaskStore, task: Task, change: Callable[[Task], Task], *, all_or_none: bool = False
-) -> Task:
+def record_change(store: TaskStore, task: Task, change: Callable[[Task], Task], *, all_or_none: bool = False) -> Task:
     """Apply a pure change and write it; when the record has moved on, apply it to what it is now.
 
     Remote ids that the change adds become the task's own in the same write. One that is another task's is left out and
     counted, unless it is the id that the task would be read by, or `all_or_none`: then `RemoteTaskClaimedError` is
-    raised. A change that returns the task it was given is not written. Raises `StaleTaskError` if the record is gone or changes at each try.
+    raised. A change that returns the task it was given is not written. Raises `StaleTaskError` if the record is gone or
+    changes at each try.
     """
     refused: tuple[str, ...] = ()
     for tries in range(MAX_TRIES):
