@@ -270,3 +270,8 @@ def test_videos_with_one_path_are_told_apart_by_their_order() -> None:
 
 def test_a_provider_that_shows_nothing_gives_no_link() -> None:
     assert delivery.links_in_order(generated(2), []) == [None, None]
+
+
+def test_video_kept_under_another_number_does_not_stand_for_the_one_that_is_missing() -> None:
+    kept = replace(generated(), videos=(numbered(2),))
+    assert tried(kept).status is Status.GENERATED

@@ -101,7 +101,7 @@ def record_copies(
         return task
     kept = {video.number: video for video in (*task.videos, *videos)}
     came = tuple(kept[number] for number in sorted(kept))
-    if len(came) >= task.expected_videos:
+    if all(number in kept for number in range(1, task.expected_videos + 1)):
         return settle(replace(task, videos=came, error=None), Status.COMPLETED, now, "delivery", policy)
     before = task.delivery or Delivery()
     delivery = replace(
