@@ -12,6 +12,7 @@ from tests.unit.usecases.account import Account
 from tests.unit.usecases.effects import Fault, ProcessDeathError
 from tests.unit.usecases.scripted import NOON, LostReplyError
 from tests.unit.usecases.world import EVENT_SOURCE, TENANT, World
+from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotCreatedError
 from vidu_relay.domain.intake import MAX_REJECTION_BYTES, DroppedFile, RequestEvent
 from vidu_relay.domain.request import MODEL
@@ -521,3 +522,14 @@ def test_relative_image_is_a_thing_of_files(world: World) -> None:
 def test_event_source_is_shown_as_it_came(world: World) -> None:
     world.accept(world.event(detail={}))
     assert world.rejections()[0]["source"] == EVENT_SOURCE
+
+
+def test_event_that_comes_again_after_its_source_moved_to_another_tenant_is_not_billed_twice(world: World) -> None:
+    world.tenants.create_tenant("beta", 1)
+    first = world.event()
+    task = world.accept(first)
+    world.tenants.close_door(Door.SOURCE, EVENT_SOURCE, TENANT, NOON)
+    world.tenants.open_door(Door.SOURCE, EVENT_SOURCE, "beta")
+    assert world.accept(first) == task
+    later = world.accept(world.event("event-2"))
+    assert (later and later.tenant_id, len(world.provider.calls)) == ("beta", 2)

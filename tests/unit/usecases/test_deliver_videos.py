@@ -214,8 +214,8 @@ def test_copies_that_break_off_are_bounded_until_the_operator_asks(world: World)
     for _ in range(20):
         after = delivered(world, task, again=True)
     assert after.delivery is not None
-    assert (after.delivery.attempts, after.delivery.whole_copies) == (20, 12)
-    assert len(world.source.opened) - world.source.probed == 12
+    assert (after.delivery.attempts, after.delivery.whole_copies) == (20, 13)
+    assert len(world.source.opened) - world.source.probed == 13
     world.source.files.clear()
     assert delivered(world, task, again=True).status is Status.GENERATED
     world.store.save(reopen(world.task(task.task_id), now=world.clock()))
@@ -385,3 +385,57 @@ def test_delivery_does_not_undo_what_happened_meanwhile(world: World) -> None:
     after = delivered(world, task)
     assert after == other[0] == world.task(task.task_id)
     assert changes(after) == 4
+
+
+def test_two_deliveries_side_by_side_that_copied_one_video_each_complete_the_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = "https://cdn.example.com/1.mp4", "https://cdn.example.com/2.mp4"
+    task = generated(world, one, two)
+    world.source.expired = {two}
+    assert delivered(world, task).status is Status.GENERATED
+    world.source.expired = {one}
+    # it had looked before the first video was there
+    monkeypatch.setattr(world.delivery.archive, "find", lambda _: None)
+    after = delivered(world, task)
+    assert (after.status, [video.number for video in after.videos]) == (Status.COMPLETED, [1, 2])
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_video_is_copied_although_the_relay_stood_still_for_days(quick_world: World, reopened: bool) -> None:
+    world = quick_world
+    task = generated(world)
+    world.clock.advance(74 * 3600)
+    if reopened:
+        world.store.save(reopen(world.task(task.task_id), now=world.clock()))
+        world.clock.advance(421)
+    world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.GENERATED
+    world.run()
+    assert world.task(task.task_id).status is Status.COMPLETED
+
+
+def test_copy_that_never_reports_ends_by_count_and_time(quick_world: World) -> None:
+    world = quick_world
+    task = generated(world)
+    world.clock.advance(74 * 3600)
+    for _ in range(5):
+        world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.GENERATED
+    world.check(task.task_id)
+    assert world.task(task.task_id).status is Status.EXPIRED
+
+
+@pytest.mark.parametrize(("videos", "hours"), [(1, 2.0), (4, 0.05)])
+def test_source_that_broke_off_twelve_copies_and_recovers_is_copied_without_the_operator(
+    quick_world: World, videos: int, hours: float
+) -> None:
+    world = quick_world
+    links = [f"https://cdn.example.com/{number}.mp4" for number in range(videos)]
+    generated(world, *links)
+    world.source.files = dict.fromkeys(links, mp4(b"x" * 100)[:-7])
+    world.run(until=NOON + int(hours * 3_600_000))
+    world.source.files.clear()
+    world.run()
+    done = world.task(world.task_id())
+    assert (done.status, len(done.videos)) == (Status.COMPLETED, videos)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.unit.usecases.scripted import NOON
 from tests.unit.usecases.world import World
@@ -152,3 +153,34 @@ def test_image_of_a_bucket_that_was_taken_away_is_not_linked(quick_world: World)
     ended = world.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.FAILED, "image_not_found")
     assert world.provider.calls == []
+
+
+def test_refusal_is_recorded_although_the_pause_cannot_be_written(
+    quick_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(*_: object, **__: object) -> None:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "busy"}}, "UpdateItem")
+
+    monkeypatch.setattr(quick_world.submission.pauses, "pause", throttled)
+    quick_world.provider.create_faults = [refused(402)]
+    task = quick_world.submit()
+    assert (task.status, task.paused_since) == (Status.ACCEPTED, NOON)
+
+
+def test_paused_task_that_a_callback_named_an_id_for_is_not_read_every_second(refusing: RefusingWorld) -> None:
+    refusing.well_at = NOON + 1000 * HOUR
+    task = refusing.submit()
+    refusing.ring(task.task_id, {"id": "gen-9", "status": "processing"})
+    refusing.run(until=NOON + 4 * HOUR)  # its deadline was at two
+    before = len(refusing.provider.reads)
+    refusing.run(until=NOON + 5 * HOUR)
+    assert 1 <= len(refusing.provider.reads) - before <= 8
+
+
+def test_task_that_cannot_be_sent_now_does_not_use_up_the_probe(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(402)]
+    world.submit(key="first")
+    world.clock.advance(61)
+    assert world.submit(key="without time", time_left=lambda: 1000).status is Status.ACCEPTED
+    assert world.submit(key="second").status is Status.SUBMITTED

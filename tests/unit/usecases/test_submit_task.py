@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.unit.builders import changes
 from tests.unit.pictures import data_uri, jpeg, png
@@ -21,6 +23,7 @@ from vidu_relay.domain.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
     NotCreatedError,
+    ProviderError,
 )
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.snapshot import ProgressState
@@ -488,3 +491,37 @@ def test_repetition_of_the_request_that_took_the_last_place_is_that_task(
 
     monkeypatch.setattr(world.store, "get", late)
     assert world.submit(key="one", daily_cap=1).task_id == first.task_id
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(LostReplyError("HTTP 502", candidates=("gen-1",)), Status.SUBMITTING), (NotCreatedError("429"), Status.ACCEPTED)],
+)
+def test_write_of_how_the_create_call_failed_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: ProviderError, status: Status
+) -> None:
+    save, refused = world.store.save, [True]
+
+    def throttled(task: Task, owned: Sequence[str] = ()) -> Task:
+        if task.attempt is not None and task.attempt.ended_at is not None and refused:
+            refused.pop()
+            raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "busy"}}, "PutItem")
+        return save(task, owned)
+
+    monkeypatch.setattr(world.store, "save", throttled)
+    world.provider.create_faults = [error]
+    task = world.submit()
+    assert (task.status, task.candidate_ids) == (status, error.candidates if isinstance(error, LostReplyError) else ())
+
+
+def test_key_that_goes_away_before_the_call_means_that_nothing_was_created(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keyless(*_: object, **__: object) -> None:
+        raise ConfigurationError("the provider secret holds no `api_key`")
+
+    monkeypatch.setattr(world.provider, "create", keyless)
+    assert world.submit().status is Status.ACCEPTED
+    monkeypatch.undo()
+    world.run(until=NOON + 200_000)
+    assert world.task(world.task_id()).status is Status.SUBMITTED

@@ -3,7 +3,8 @@
 tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants,
                         webhook_generation?, webhook_rotated_at?: how often its webhook secret was rotated, and when
 key#<sha256 of key>     tenant_id, name, created_at, owner = keys#<tenant_id>
-source#<event source>   tenant_id: who an event of this source acts for; closed?: it no longer does
+source#<event source>   tenant_id: who an event of this source acts for; closed?: it no longer does;
+                        former?: who it acted for before it was moved
 bucket#<bucket name>    tenant_id: who a file dropped into this bucket acts for; closed?: it no longer does
 
 A source or bucket is mapped by its own item, so that it can belong to one tenant only; the tenant's record lists
@@ -91,9 +92,10 @@ class TenantDirectory:
         return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" not in item else None
 
     def find_former_owner(self, door: Door, name: str) -> Tenant | None:
-        """The tenant that a source or bucket acted for until it was taken away, within the last fifteen days."""
-        item = self._get(f"{door}#{name}")
-        return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" in item else None
+        """The tenant that a source or bucket acted for until it was taken away or moved; None if that was long ago."""
+        item = self._get(f"{door}#{name}") or {}
+        former = item.get("tenant_id") if "closed" in item else item.get("former")
+        return self.find_tenant(former["S"]) if former else None
 
     def create_tenant(self, tenant_id: str, now: int) -> bool:
         """Record a tenant; False if it was there already."""
@@ -147,6 +149,10 @@ class TenantDirectory:
         Raises `InvalidRequestError`: `door_taken` if it is another tenant's, `unknown_tenant`.
         """
         item = {"pk": {"S": f"{door}#{name}"}, "tenant_id": {"S": tenant_id}}
+        had = self._get(item["pk"]["S"]) or {}
+        former = had.get("tenant_id") if "closed" in had else had.get("former")
+        if former and former["S"] != tenant_id:
+            item["former"] = former  # a message that is delivered again still finds the task that it made
         self._map(
             door,
             name,

@@ -28,8 +28,10 @@ DELAYED_AFTER = 5
 and for the first bytes of the video before the whole."""
 
 MAX_WHOLE_COPIES = 12
-"""How many copies that a source broke off are paid for in traffic. Then only the first bytes are asked for, until the
-operator asks for the copy (`relay task deliver`)."""
+"""How many copies that a source broke off are paid for in traffic at once. Then only the first bytes are asked for, but
+at every twelfth attempt: a source that has recovered is found before the time is over, without the operator."""
+
+RARELY = 12
 
 
 def only_first_range(task: Task) -> bool:
@@ -38,8 +40,9 @@ def only_first_range(task: Task) -> bool:
 
 
 def whole_copies_left(task: Task) -> bool:
-    """Whether another whole copy may be tried."""
-    return task.delivery is None or task.delivery.whole_copies < MAX_WHOLE_COPIES
+    """Whether another whole copy may be tried: at first, and at every twelfth attempt, which is twice a day."""
+    seen = task.delivery
+    return seen is None or seen.whole_copies < MAX_WHOLE_COPIES or seen.attempts % RARELY == 0
 
 
 def links_in_order(task: Task, links: Sequence[tuple[str, str]]) -> list[str | None]:
@@ -96,8 +99,10 @@ def record_copies(
     """
     if task.status is not Status.GENERATED:
         return task
-    if len(videos) >= task.expected_videos:
-        return settle(replace(task, videos=videos, error=None), Status.COMPLETED, now, "delivery", policy)
+    kept = {video.number: video for video in (*task.videos, *videos)}
+    came = tuple(kept[number] for number in sorted(kept))
+    if all(number in kept for number in range(1, task.expected_videos + 1)):
+        return settle(replace(task, videos=came, error=None), Status.COMPLETED, now, "delivery", policy)
     before = task.delivery or Delivery()
     delivery = replace(
         before,
@@ -106,8 +111,6 @@ def record_copies(
         whole_copies=before.whole_copies + whole_copies,
         last_error=error,
     )
-    kept = {video.number: video for video in (*task.videos, *videos)}
-    came = tuple(kept[number] for number in sorted(kept))
     tried = replace(task, videos=came, delivery=delivery, updated_at=now)
     if delivery.attempts >= DELAYED_AFTER and now >= policy.copied_until(task.generated_at or task.created_at):
         return expire_delivery(tried, now=now, policy=policy)

@@ -52,6 +52,7 @@ __all__ = [
     "new_task",
     "note_candidates",
     "note_missing",
+    "note_shown",
     "record_create_failure",
     "record_created",
     "record_unknown_outcome",
@@ -241,12 +242,17 @@ def note_candidates(task: Task, ids: tuple[str, ...], *, now: int, replied: bool
     if replied:
         named = tuple(replace(c, replied=True) if c.remote_id in ids else c for c in task.candidates)
         task = replace(task, candidates=named) if named != task.candidates else task
-    known = task.candidate_ids
-    fresh = tuple(Candidate(name, replied=replied) for name in ids if name not in known)[: MAX_CANDIDATES - len(known)]
+    new = tuple(Candidate(name, replied=replied) for name in ids if name not in task.candidate_ids)[:MAX_CANDIDATES]
+    kept = task.candidates
+    if replied:  # our own reply knows better than callbacks: the latest of theirs give way
+        room = MAX_CANDIDATES - len(new) - sum(c.replied for c in kept)
+        called_back = [c for c in kept if not c.replied][: max(0, room)]
+        kept = tuple(c for c in kept if c.replied or c in called_back)
+    fresh = new[: MAX_CANDIDATES - len(kept)]
     unconfirmed = task.remote_id is None and task.attempt is not None and task.status in UNCONFIRMED
     if not fresh or not unconfirmed or task.attempt is None:
         return task
-    candidates = (*task.candidates, *fresh)
+    candidates = (*kept, *fresh)
     if task.status is Status.ACCEPTED:
         return replace(task, candidates=candidates)
     over_at = now if attempt_is_over(task, now) else task.attempt.started_at + ATTEMPT_LIMIT_MS
@@ -257,6 +263,15 @@ def drop_candidates(task: Task, ids: tuple[str, ...]) -> Task:
     """Forget candidate ids that are another task's."""
     left = tuple(candidate for candidate in task.candidates if candidate.remote_id not in ids)
     return replace(task, candidates=left) if left != task.candidates else task
+
+
+def note_shown(task: Task, ids: tuple[str, ...]) -> Task:
+    """The provider shows tasks under these candidate ids, which prove nothing yet: a 404 before does not count."""
+    seen = tuple(
+        replace(c, missing_since=None) if c.remote_id in ids and c.missing_since is not None else c
+        for c in task.candidates
+    )
+    return replace(task, candidates=seen) if seen != task.candidates else task
 
 
 def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: WatchPolicy) -> Task:

@@ -66,7 +66,7 @@ def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, tim
             logger.info("dropped_file_gone", source=asked.source)
             return None
         read, key = given
-        known = _task_of(asked, tenant, key, ports)
+        known = _task_of(asked, tenant, key, ports) or _task_of_former(asked, key, ports)
         if known is not None:
             return _go_on(known, ports, time_left)
         if closed is not None:
@@ -91,6 +91,12 @@ def _task_of(asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, ports:
     task = ports.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
     ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.message_id
     return task if ours else None
+
+
+def _task_of_former(asked: DroppedFile | RequestEvent, key: str, ports: IntakePorts) -> Task | None:
+    """The task that this very message made for the tenant that its source was taken away from."""
+    former = ports.directory.find_former_owner(Door.SOURCE, asked.source) if isinstance(asked, RequestEvent) else None
+    return _task_of(asked, former, key, ports) if former else None
 
 
 def _go_on(task: Task, ports: IntakePorts, time_left: TimeLeft) -> Task:

@@ -40,7 +40,7 @@ TimeLeft = Callable[[], int]
 """How many milliseconds the function may still run."""
 
 WRITE_MARGIN_MS = 3_000
-"""A failed write of a remote id is repeated while the function has at least this long to run."""
+"""A failed write of how a create call went is repeated while the function has at least this long to run."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -85,12 +85,14 @@ def attempt_submission(
     the caller read of the provider's refusals. The call is never repeated here: only a task that went back to
     `accepted` is submitted again.
     """
-    url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
     mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
     try:
+        url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
         snapshot = ports.provider.create(str(request["model"]), provider_params(request), url, mark=mark)
     except CreateError as error:
-        return _failed(task, error, ports, pause)
+        return _failed(task, error, ports, pause, time_left)
+    except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call
+        return _failed(task, NotCreatedError(str(error)), ports, pause, time_left)
     if pause is not None:
         _end_pause(ports, pause)
     return _created(task, snapshot, ports, time_left)
@@ -99,30 +101,25 @@ def attempt_submission(
 def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts, time_left: TimeLeft) -> Task:
     # logged before it is written: until then only this process knows it
     logger.info("remote_id_known", remote_id=snapshot.remote_id)
-    wait = FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return _record(
-                task,
-                ports,
-                lambda current: lifecycle.record_created(
-                    current, snapshot, now=ports.clock(), source="create", policy=ports.policy
-                ),
-                also_when_expired=True,
-            )
-        except RemoteTaskClaimedError:
-            logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
-            count(Metric.REMOTE_ID_CONFLICT)
-            return _record(task, ports, lambda current: lifecycle.record_unknown_outcome(current, now=ports.clock()))
-        except (ClientError, BotoCoreError) as error:
-            if time_left() < WRITE_MARGIN_MS:
-                raise
-            logger.warning("remote_id_not_written", remote_id=snapshot.remote_id, reason=type(error).__name__)
-            ports.sleep(wait)
-            wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
+    try:
+        return _record(
+            task,
+            ports,
+            lambda current: lifecycle.record_created(
+                current, snapshot, now=ports.clock(), source="create", policy=ports.policy
+            ),
+            time_left,
+            also_when_expired=True,
+        )
+    except RemoteTaskClaimedError:
+        logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
+        count(Metric.REMOTE_ID_CONFLICT)
+        return _record(
+            task, ports, lambda current: lifecycle.record_unknown_outcome(current, now=ports.clock()), time_left
+        )
 
 
-def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None) -> Task:
+def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None, time_left: TimeLeft) -> Task:
     if isinstance(error, AccountRefusedError):
         error = _account_refused(task, error, ports, pause)
     match error:
@@ -141,6 +138,7 @@ def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause
         lambda current: lifecycle.record_create_failure(
             current, error, now=ports.clock(), jitter=jitter, policy=ports.policy
         ),
+        time_left,
     )
 
 
@@ -169,7 +167,10 @@ def _account_refused(
     # the first 403 lets the next create call be the probe at once: it tells whose fault it is
     first_403 = error.status == 403 and (pause is None or pause.paused_since is None)
     reason = TaskError(error.code, error.message)
-    ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+    try:
+        ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+    except (ClientError, BotoCoreError):
+        logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
     return error
 
 
@@ -185,9 +186,17 @@ def _end_pause(ports: SubmissionPorts, pause: Pause) -> None:
 
 
 def _record(
-    task: Task, ports: SubmissionPorts, change: Callable[[Task], Task], *, also_when_expired: bool = False
+    task: Task,
+    ports: SubmissionPorts,
+    change: Callable[[Task], Task],
+    time_left: TimeLeft,
+    *,
+    also_when_expired: bool = False,
 ) -> Task:
-    """Write how the attempt went, unless the record has moved on from this attempt in the meantime."""
+    """Write how the attempt went, unless the record has moved on from this attempt in the meantime.
+
+    A write that fails is repeated while there is time: nobody else knows what the provider answered.
+    """
     token = task.attempt.token if task.attempt else None
 
     def guarded(current: Task) -> Task:
@@ -195,4 +204,13 @@ def _record(
         waiting = current.status is Status.SUBMITTING or (also_when_expired and current.status is Status.EXPIRED)
         return change(current) if ours and waiting else current
 
-    return record_change(ports.store, task, guarded)
+    wait = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return record_change(ports.store, task, guarded)
+        except (ClientError, BotoCoreError) as error:
+            if time_left() < WRITE_MARGIN_MS:
+                raise
+            logger.warning("outcome_not_written", reason=type(error).__name__)
+            ports.sleep(wait)
+            wait = min(2 * wait, LONGEST_PAUSE_SECONDS)

@@ -60,8 +60,9 @@ def begin_submission(
     if refused is not None:
         return refused
     pause = ports.pauses.find(ports.provider.name)
-    if pause is not None and pause.paused_since is not None and not _is_probe(pause, ports):
-        return _wait(task, pause, ports, allowed)
+    paused = pause if pause is not None and pause.paused_since is not None else None
+    if paused is not None and ports.clock() < paused.probe_at:
+        return _wait(task, paused, ports, allowed)
     ports.ready()
     sent = ports.present(task, request)
     size = sent_bytes(provider_params(sent))
@@ -69,6 +70,9 @@ def begin_submission(
     if (largest_body is not None and size > largest_body) or time_left() < needed:
         logger.info("submission_left_to_a_check", body_bytes=size)
         return task
+    # taken last: a task that cannot be sent now must not use up the one probe of this minute
+    if paused is not None and not _take_probe(paused, ports):
+        return _wait(task, paused, ports, allowed)
     token, now = new_token(task.token), ports.clock()
     begun = record_change(
         ports.store,
@@ -109,10 +113,9 @@ def _refused(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> 
     return None
 
 
-def _is_probe(pause: Pause, ports: SubmissionPorts) -> bool:
+def _take_probe(pause: Pause, ports: SubmissionPorts) -> bool:
     """Whether this create call is the one that finds out if the provider accepts our account again."""
-    now = ports.clock()
-    return now >= pause.probe_at and ports.pauses.take_probe(ports.provider.name, pause, next_at=now + PROBE_MS)
+    return ports.pauses.take_probe(ports.provider.name, pause, next_at=ports.clock() + PROBE_MS)
 
 
 def _wait(task: Task, pause: Pause, ports: SubmissionPorts, allowed: Callable[[Task], bool]) -> Task:

@@ -82,7 +82,7 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
         return END
     if task.candidates:
         wait = ports.policy.backoff_ms(task.checks, spread())
-        return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+        return _look_again(task, lease, ports, min(now + wait, over_at))
     request = archive.get(task.request_key) if task.request_key else task.request
     after = begin_submission(
         task,
@@ -132,10 +132,12 @@ def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: Del
     now = ports.clock()
     generated_at = task.generated_at or task.created_at
     gauge(Metric.OLDEST_GENERATED_SECONDS, (now - generated_at) // 1000)
-    if now >= ports.policy.copied_until(generated_at) + SLOW_INTERVAL_MS:  # no copy has reported since
+    requests = task.delivery.requests if task.delivery else 0
+    if now >= ports.policy.copied_until(generated_at) + SLOW_INTERVAL_MS and requests >= delivery.DELAYED_AFTER:
+        # it was asked for often enough, and no copy has reported since
         _record(task, lease, ports, lambda current: delivery.expire_delivery(current, now=now, policy=ports.policy))
         return END
-    wait = ports.policy.backoff_ms(task.delivery.requests if task.delivery else 0, spread())
+    wait = ports.policy.backoff_ms(requests, spread())
     asked = _record(
         task, lease, ports, lambda current: delivery.record_delivery_request(current, now=now, wait_ms=wait)
     )

@@ -37,11 +37,13 @@ def reconcile_task(
 
     The caller has made sure that no create call of the task can still be running. A remote task is ours if the
     provider's API reads it with our key, it fits the attempts (`lifecycle.match_candidate`), and no other task owns it.
-    It is owned under the ids that its reply names, so that another spelling of an id finds the same owner. An id that
-    is another task's is dropped; one that cannot be read, or proves nothing yet, is kept.
+    It is owned under every id that its reply names, or not at all: one that is another task's tells that the remote
+    task is that one's, under another spelling. An id that is another task's is dropped; one that cannot be read, or
+    proves nothing yet, is kept.
     """
     anothers: list[str] = []
     missing: list[str] = []
+    shown: list[str] = []
     replied = {candidate.remote_id for candidate in task.candidates if candidate.replied}
     for remote_id in ids:
         try:
@@ -62,12 +64,13 @@ def reconcile_task(
             case Match.ANOTHERS:
                 anothers.append(remote_id)
             case Match.UNPROVEN:
+                shown.append(remote_id)
                 logger.warning("candidate_not_proven", remote_id=remote_id, clock_offset_ms=snapshot.clock_offset_ms)
     count(Metric.CANDIDATE_NOT_RECONCILED)
     jitter = spread()
 
     def noted(current: Task) -> Task:
-        left = lifecycle.drop_candidates(current, tuple(anothers))
+        left = lifecycle.note_shown(lifecycle.drop_candidates(current, tuple(anothers)), tuple(shown))
         return lifecycle.note_missing(left, tuple(missing), now=clock(), jitter=jitter, policy=policy)
 
     return record_change(store, task, noted)
@@ -88,7 +91,7 @@ def _attach(
             return current  # known by now, or settled, or another attempt has begun
         return lifecycle.record_created(current, snapshot, now=clock(), source=source, policy=policy)
 
-    changed = record_change(store, task, attached)
+    changed = record_change(store, task, attached, all_or_none=True)
     if changed.remote_id == snapshot.remote_id:
         logger.info("unconfirmed_create_reconciled", remote_id=snapshot.remote_id)
         count(Metric.UNCONFIRMED_CREATE_RECONCILED)

@@ -18,12 +18,13 @@ MAX_TRIES = 8
 CONFLICT_PAUSE_SECONDS = 0.05
 
 
-def record_change(store: TaskStore, task: Task, change: Callable[[Task], Task]) -> Task:
+def record_change(store: TaskStore, task: Task, change: Callable[[Task], Task], *, all_or_none: bool = False) -> Task:
     """Apply a pure change and write it; when the record has moved on, apply it to what it is now.
 
     Remote ids that the change adds become the task's own in the same write. One that is another task's is left out and
-    counted, unless it is the id that the task would be read by: then `RemoteTaskClaimedError` is raised. A change that
-    returns the task it was given is not written. Raises `StaleTaskError` if the record is gone or changes at each try.
+    counted, unless it is the id that the task would be read by, or `all_or_none`: then `RemoteTaskClaimedError` is
+    raised. A change that returns the task it was given is not written. Raises `StaleTaskError` if the record is gone or
+    changes at each try.
     """
     refused: tuple[str, ...] = ()
     for tries in range(MAX_TRIES):
@@ -36,7 +37,7 @@ def record_change(store: TaskStore, task: Task, change: Callable[[Task], Task]) 
         try:
             return store.save(changed, learned)
         except RemoteTaskClaimedError as error:
-            if error.remote_id == changed.remote_id:
+            if all_or_none or error.remote_id == changed.remote_id:
                 raise
             logger.error("remote_id_already_owned", task_id=task.task_id, remote_id=error.remote_id)
             count(Metric.REMOTE_ID_CONFLICT)
