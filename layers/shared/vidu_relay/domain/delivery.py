@@ -28,10 +28,8 @@ DELAYED_AFTER = 5
 and for the first bytes of the video before the whole."""
 
 MAX_WHOLE_COPIES = 12
-"""How many copies that a source broke off are paid for in traffic at once. Then only the first bytes are asked for, but
-at every twelfth attempt: a source that has recovered is found before the time is over, without the operator."""
-
-RARELY = 12
+"""How many copies that a source broke off are paid for in traffic. Then only the first bytes are asked for, until the
+operator asks for the copy (`relay task deliver`)."""
 
 
 def only_first_range(task: Task) -> bool:
@@ -40,9 +38,8 @@ def only_first_range(task: Task) -> bool:
 
 
 def whole_copies_left(task: Task) -> bool:
-    """Whether another whole copy may be tried: at first, and at every twelfth attempt, which is twice a day."""
-    seen = task.delivery
-    return seen is None or seen.whole_copies < MAX_WHOLE_COPIES or seen.attempts % RARELY == 0
+    """Whether another whole copy may be tried."""
+    return task.delivery is None or task.delivery.whole_copies < MAX_WHOLE_COPIES
 
 
 def links_in_order(task: Task, links: Sequence[tuple[str, str]]) -> list[str | None]:

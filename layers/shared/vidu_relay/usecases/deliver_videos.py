@@ -112,7 +112,7 @@ def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, ports: Delivery
             VideoProof().feed(stream.read(FIRST_BYTES))
         if not delivery.whole_copies_left(task):
             raise BadSourceError(
-                "copies_used_up", f"{delivery.MAX_WHOLE_COPIES} copies broke off: the next whole one is seldom."
+                "copies_used_up", f"{delivery.MAX_WHOLE_COPIES} copies broke off: the operator may ask for another."
             )
     opened = False
     try:
