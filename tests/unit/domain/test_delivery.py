@@ -121,10 +121,16 @@ def test_trouble_on_our_side_is_neither_hourly_nor_a_fault_of_the_source() -> No
 
 
 def test_no_more_than_twelve_whole_copies_are_paid_for() -> None:
-    task = often(generated(), MAX_WHOLE_COPIES - 1, whole_copies=1)
-    assert delivery.whole_copies_left(task)
-    assert not delivery.whole_copies_left(tried(task, whole_copies=1))
-    assert delivery.whole_copies_left(generated())
+    end = POLICY.copied_until(NOW)
+
+    def due(copies: int, at: int) -> bool:
+        task = often(generated(), copies, whole_copies=1) if copies else generated()
+        return delivery.whole_copy_is_due(task, now=at, policy=POLICY)
+
+    assert all(due(copies, NOW) for copies in range(DELAYED_AFTER))
+    assert not any(due(copies, NOW) for copies in range(DELAYED_AFTER, MAX_WHOLE_COPIES))
+    assert all(due(copies, end - HOUR) for copies in range(MAX_WHOLE_COPIES)), "one more late in the time"
+    assert not due(MAX_WHOLE_COPIES, end)
 
 
 # --- the notice
@@ -201,7 +207,7 @@ def test_the_operator_s_copy_is_a_fresh_start() -> None:
     assert task.delivery is not None
     assert fresh.delivery == Delivery(requests=1, delayed_version=task.delivery.delayed_version)
     assert (fresh.status, fresh.version, fresh.due_at) == (task.status, task.version, LATER + DELIVERY_GRACE_MS)
-    assert delivery.whole_copies_left(fresh)
+    assert delivery.whole_copy_is_due(fresh, now=LATER, policy=POLICY)
     assert not delivery.only_first_range(fresh)
     assert often(fresh, 20).version == task.version, "the delay was published before"
 

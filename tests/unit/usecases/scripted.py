@@ -215,11 +215,13 @@ class _ScriptedStream(VideoStream):
     def __init__(self, data: bytes, effects: Effects, *, known_length: bool) -> None:
         self._data = data
         self._effects = effects
+        self._count = 0
         self.length = len(data) if known_length else None
 
     def read(self, size: int) -> bytes:
         block: bytes = self._effects.perform("source.read", lambda: self._data[:size])
         self._data = self._data[size:]
+        self._count += len(block)
         return block
 
 

@@ -21,6 +21,10 @@ from vidu_relay.domain.task import Task
 URL = "https://cdn.example.com/gen-1.mp4?Signature=a"
 
 
+BROKEN_OFF = mp4(b"x" * 200_000)[:-7]
+"""Longer than the first bytes: a copy of it is paid for in traffic."""
+
+
 def generated(world: World, *urls: str) -> Task:
     task = world.submit()
     world.provider.finish("gen-1", *urls)
@@ -207,15 +211,37 @@ def test_source_whose_first_bytes_are_bad_is_not_read_whole_again(world: World) 
     assert delivered(world, task, again=True).status is Status.COMPLETED
 
 
-def test_copies_that_break_off_are_bounded_until_the_operator_asks(world: World) -> None:
+def test_copies_that_break_off_are_twelve_in_all_the_time(quick_world: World) -> None:
+    task = generated(quick_world)
+    quick_world.source.files[URL] = BROKEN_OFF
+    quick_world.run()
+    ended = quick_world.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+    assert ended.delivery is not None
+    assert ended.delivery.whole_copies == len(quick_world.source.opened) - quick_world.source.probed == 12
+
+
+@pytest.mark.parametrize("hours", [1, 6, 24, 60])
+def test_source_that_recovers_after_many_broken_copies_is_copied_without_the_operator(
+    quick_world: World, hours: int
+) -> None:
+    task = generated(quick_world)
+    quick_world.source.files[URL] = BROKEN_OFF
+    quick_world.run(until=NOON + hours * 3_600_000)
+    assert quick_world.task(task.task_id).status is Status.GENERATED
+    quick_world.source.files.clear()
+    quick_world.run()
+    assert quick_world.task(task.task_id).status is Status.COMPLETED
+
+
+def test_operator_begins_the_count_of_copies_again(world: World) -> None:
     task = generated(world)
-    world.source.files[URL] = mp4(b"x" * 100)[:-7]
+    world.source.files[URL] = BROKEN_OFF
     after = task
-    for _ in range(20):
+    for _ in range(9):
         after = delivered(world, task, again=True)
     assert after.delivery is not None
-    assert (after.delivery.attempts, after.delivery.whole_copies) == (20, 12)
-    assert len(world.source.opened) - world.source.probed == 12
+    assert (after.delivery.attempts, after.delivery.whole_copies) == (9, 5)
     world.source.files.clear()
     assert delivered(world, task, again=True).status is Status.GENERATED
     world.store.save(reopen(world.task(task.task_id), now=world.clock()))

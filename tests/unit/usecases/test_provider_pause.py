@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.usecases.scripted import NOON
+from tests.unit.usecases.scripted import NOON, CreateCall
 from tests.unit.usecases.world import World
 from vidu_relay.domain.errors import AccountRefusedError
 from vidu_relay.domain.states import Status
@@ -110,6 +111,38 @@ def test_403_of_one_request_holds_up_no_other_while_creates_succeed(quick_world:
         assert world.submit(key=f"bad-{number}").status is Status.ACCEPTED
         assert world.submit(key=f"good-{number}").status is Status.SUBMITTED
         world.clock.advance(5)
+
+
+def test_403s_of_one_tenant_hold_up_no_other(quick_world: World) -> None:
+    """A model that one tenant asks for and our account may not use: each of its tasks gets a 403 of its own."""
+    world = quick_world
+    world.tenants.create_tenant("beta", 1)
+    create = world.provider._create
+
+    def forbidding(call: CreateCall) -> object:
+        if world.task(urlsplit(call.callback_url).path.rpartition("/")[2]).tenant_id == "beta":
+            raise refused(403)
+        return create(call)
+
+    world.provider._create = forbidding  # type: ignore[method-assign,assignment]
+    bad = [world.submit(key=f"bad-{number}", tenant="beta") for number in range(40)]
+    for number in range(5):
+        assert world.submit(key=f"good-{number}").status is Status.SUBMITTED
+        world.clock.advance(70)
+    world.run(until=world.clock() + 3 * HOUR)
+    assert {world.task(task.task_id).status for task in bad} <= {Status.FAILED, Status.ACCEPTED}
+
+
+def test_403s_of_two_tenants_pause_the_provider(quick_world: World) -> None:
+    world = quick_world
+    world.provider.create_faults = [refused(403)] * 2
+    world.submit(key="one")
+    world.submit(key="two", tenant="beta")
+    third = world.submit(key="three", tenant="gamma")
+    assert (third.status, len(world.provider.calls)) == (Status.ACCEPTED, 2)
+    pause = world.submission.pauses.find("gateway")
+    assert pause is not None
+    assert pause.tenant_id is None
 
 
 def test_403_of_every_create_pauses_like_a_refused_account(refusing: RefusingWorld) -> None:

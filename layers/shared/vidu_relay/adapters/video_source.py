@@ -51,6 +51,11 @@ class VideoStream:
             raise BadSourceError("too_large", f"The video has {size} bytes, more than MaxVideoBytes.")
         self.length = reply.length if self._decoded == self._read_plain and first_bytes is None else None
 
+    @property
+    def received(self) -> int:
+        """How many bytes of the video were read so far."""
+        return self._count
+
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size` and at least one; empty at the proven end of the video.
 

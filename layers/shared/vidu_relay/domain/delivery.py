@@ -20,7 +20,7 @@ __all__ = [
     "record_copies",
     "record_delivery_request",
     "reopen",
-    "whole_copies_left",
+    "whole_copy_is_due",
 ]
 
 DELAYED_AFTER = 5
@@ -28,8 +28,8 @@ DELAYED_AFTER = 5
 and for the first bytes of the video before the whole."""
 
 MAX_WHOLE_COPIES = 12
-"""How many copies that a source broke off are paid for in traffic. Then only the first bytes are asked for, until the
-operator asks for the copy (`relay task deliver`)."""
+"""How many whole copies that a source broke off are paid for in traffic, spread over the time for which the copy is
+attempted. In between only the first bytes are asked for. `relay task deliver` begins the count again."""
 
 
 def only_first_range(task: Task) -> bool:
@@ -37,9 +37,18 @@ def only_first_range(task: Task) -> bool:
     return task.delivery is not None and task.delivery.source_faults >= DELAYED_AFTER
 
 
-def whole_copies_left(task: Task) -> bool:
-    """Whether another whole copy may be tried."""
-    return task.delivery is None or task.delivery.whole_copies < MAX_WHOLE_COPIES
+def whole_copy_is_due(task: Task, *, now: int, policy: WatchPolicy) -> bool:
+    """Whether another whole copy may be tried.
+
+    The first five are free, the others spread over the time for which the copy is attempted, so that a source that
+    recovers late is still copied.
+    """
+    copies = task.delivery.whole_copies if task.delivery else 0
+    if copies < DELAYED_AFTER or copies >= MAX_WHOLE_COPIES:
+        return copies < DELAYED_AFTER
+    began = task.generated_at or task.created_at
+    shares, used = MAX_WHOLE_COPIES - DELAYED_AFTER + 1, copies - DELAYED_AFTER + 1
+    return now >= began + (policy.copied_until(began) - began) * used // shares
 
 
 def links_in_order(task: Task, links: Sequence[tuple[str, str]]) -> list[str | None]:

@@ -164,11 +164,16 @@ def _account_refused(
             return CreateRejectedError(error.code, error.message, candidates=error.candidates)
         if succeeded_at > now - PROBE_MS:
             return error
+    paused = pause if pause is not None and pause.paused_since is not None else None
     # the first 403 lets the next create call be the probe at once: it tells whose fault it is
-    first_403 = error.status == 403 and (pause is None or pause.paused_since is None)
+    probe_at = now if error.status == 403 and paused is None else now + PROBE_MS
+    # until a second tenant gets a 403, too, it is the trouble of the first alone
+    alone = error.status == 403 and (paused is None or paused.tenant_id == task.tenant_id)
     reason = TaskError(error.code, error.message)
     try:
-        ports.pauses.pause(ports.provider.name, reason, now=now, probe_at=now if first_403 else now + PROBE_MS)
+        ports.pauses.pause(
+            ports.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
+        )
     except (ClientError, BotoCoreError):
         logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
     return error

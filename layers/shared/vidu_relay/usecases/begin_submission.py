@@ -60,7 +60,7 @@ def begin_submission(
     if refused is not None:
         return refused
     pause = ports.pauses.find(ports.provider.name)
-    paused = pause if pause is not None and pause.paused_since is not None else None
+    paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
     if paused is not None and ports.clock() < paused.probe_at:
         return _wait(task, paused, ports, allowed)
     ports.ready()

@@ -107,20 +107,23 @@ def _copy(task: Task, attempt: _Attempt, ports: DeliveryPorts, *, again: bool, d
 
 def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, ports: DeliveryPorts, deadline: float) -> Video:
     """Copy one video. A source that failed often must show good first bytes before it is read whole."""
-    if delivery.only_first_range(task) or not delivery.whole_copies_left(task):
+    due = delivery.whole_copy_is_due(task, now=ports.clock(), policy=ports.policy)
+    if delivery.only_first_range(task) or not due:
         with ports.source.open(url, deadline=deadline, first_bytes=FIRST_BYTES) as stream:
             VideoProof().feed(stream.read(FIRST_BYTES))
-        if not delivery.whole_copies_left(task):
-            raise BadSourceError(
-                "copies_used_up", f"{delivery.MAX_WHOLE_COPIES} copies broke off: the operator may ask for another."
-            )
-    opened = False
+        if not due:
+            copies = task.delivery.whole_copies if task.delivery else 0
+            raise BadSourceError("copies_used_up", f"{copies} copies broke off. The next one waits, or is asked for.")
+    received = 0
     try:
         with ports.source.open(url, deadline=deadline) as stream:
-            opened = True
-            return ports.archive.store(key, stream)
+            try:
+                return ports.archive.store(key, stream)
+            finally:
+                received = stream.received
     except DeliveryError as error:
-        attempt.whole_copies += opened and _is_the_sources(error)
+        paid_for = received > FIRST_BYTES and _is_the_sources(error)
+        attempt.whole_copies = max(attempt.whole_copies, int(paid_for))
         raise
 
 
