@@ -53,7 +53,7 @@ def page(**changed: Any) -> Body:
         "id": "{ID}",
         "status": "completed",
         "created_at": 0,
-        "output": [{"task_id": "up-1", "task_status": "done", "results": results}],
+        "output": [{"task_id": "up-{ID}", "task_status": "done", "results": results}],
         "usage": {"cost": "0.21", "discount": 1},
         "metadata": {"model": "viduq2"},
         **changed,
@@ -86,7 +86,7 @@ def video(link: str) -> Case:
 
 
 REPLIES: dict[str, Played] = {
-    "F2-completed-half-character": Played(Case(poll=page(metadata={"remote_task_id": "up-1", "model": HALF}))),
+    "F2-completed-half-character": Played(Case(poll=page(metadata={"remote_task_id": "up-{ID}", "model": HALF}))),
     "F2-failed-half-character": Played(
         Case(poll={"id": "{ID}", "status": "failed", "error": {"code": "risk", "message": HALF}}), "failed", WHOLE
     ),
