@@ -171,7 +171,7 @@ def _measure(relay: RelayClient, counter: _Counter, backend: str) -> Costs:
     healthy = counter.bill("a task that goes well", lambda: _finished(relay, map(str, range(TASKS))))
     writes, size = counter.writes, counter.largest
     told = counter.bill(
-        "... and its client is told by webhook, twice",
+        "... and its client is notified by webhook, twice",
         lambda: _finished(relay, (f"told {n}" for n in range(TASKS)), callback_url=f"{backend}/told"),
     )
     task_id = relay.submit(_request(relay, "is read"))["task_id"]
