@@ -15,12 +15,13 @@ from urllib.parse import quote
 from vidu_relay.domain.errors import CancelNotSupportedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot, Usage
+from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
 from vidu_relay.outbound.create_replies import CreateReplies, created_task
 from vidu_relay.outbound.provider_calls import ProviderCalls
 from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text
 from vidu_relay.outbound.reply_reasons import task_failure
-from vidu_relay.outbound.task_replies import WORDS, dated_snapshot, named_ids, read_outputs, read_state
+from vidu_relay.outbound.task_replies import WORDS, named_ids, read_outputs, read_state
 
 __all__ = ["INCONCLUSIVE_CODES", "GatewayProvider", "read_snapshot"]
 
@@ -67,7 +68,7 @@ class GatewayProvider:
         body = {"model": model, "input": [{"params": {**params, "callback_url": callback_url}}]}
         reply = self._calls.create("/generation", body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
-        return dated_snapshot(_read(content, remote_id), clock_offset_ms(reply.headers))
+        return _known(content, remote_id, clock_offset_ms(reply.headers))
 
     def read(self, remote_id: str) -> ProviderSnapshot:
         """Read a task with our own key.
@@ -78,7 +79,7 @@ class GatewayProvider:
         if not is_remote_id(remote_id):
             raise ProviderUnavailableError("the id cannot be one of the provider's")
         reading = self._calls.read(f"/generation/task/{quote(remote_id, safe='')}")
-        return dated_snapshot(_read(reading.content, remote_id), reading.clock_offset_ms)
+        return _known(reading.content, remote_id, reading.clock_offset_ms)
 
     def read_callback(self, body: bytes) -> CallbackReport:
         """What a callback's body reports, in the gateway's shape or the upstream's. Never raises."""
@@ -91,6 +92,14 @@ class GatewayProvider:
     def _authorization(self) -> str:
         self._used_key = self._api_key()
         return f"Bearer {self._used_key}"
+
+
+def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
+    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    snapshot, unknown_word = _read(content, remote_id)
+    if unknown_word:
+        warn_once("unknown_provider_state", unknown_word)
+    return replace(snapshot, clock_offset_ms=offset_ms)
 
 
 def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapshot:

@@ -7,6 +7,7 @@ are ignored; unknown states are not an end.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,12 +15,13 @@ from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableErro
 from vidu_relay.domain.identifiers import is_remote_id
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
 from vidu_relay.domain.submission import MARK_PREFIX
+from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
 from vidu_relay.outbound.create_replies import LOST_PATIENCE, CreateReplies, created_task, refusal
 from vidu_relay.outbound.provider_calls import ProviderCalls
 from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text, text
 from vidu_relay.outbound.reply_reasons import task_failure
-from vidu_relay.outbound.task_replies import CANCELED_WORDS, WORDS, dated_snapshot, named_ids, read_outputs, read_state
+from vidu_relay.outbound.task_replies import CANCELED_WORDS, WORDS, named_ids, read_outputs, read_state
 
 __all__ = ["ViduProvider", "read_snapshot"]
 
@@ -69,7 +71,7 @@ class ViduProvider:
         body = {**params, "payload": payload, "model": model, "callback_url": callback_url}
         reply = self._calls.create("/ent/v2/reference2video", body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
-        return dated_snapshot(_read(content, remote_id), clock_offset_ms(reply.headers))
+        return _known(content, remote_id, clock_offset_ms(reply.headers))
 
     def read(self, remote_id: str) -> ProviderSnapshot:
         """Read a task with our own key.
@@ -80,7 +82,7 @@ class ViduProvider:
         if not is_remote_id(remote_id):
             raise ProviderUnavailableError("the id cannot be one of the provider's")
         reading = self._calls.read(f"{_path(remote_id)}/creations")
-        return dated_snapshot(_read(reading.content, remote_id), reading.clock_offset_ms)
+        return _known(reading.content, remote_id, reading.clock_offset_ms)
 
     def read_callback(self, body: bytes) -> CallbackReport:
         """What a callback's body reports, in the upstream's shape or a gateway's. Never raises."""
@@ -107,6 +109,14 @@ class ViduProvider:
 
 def _path(remote_id: str) -> str:
     return f"/ent/v2/tasks/{quote(remote_id, safe='')}"
+
+
+def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
+    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    snapshot, unknown_word = _read(content, remote_id)
+    if unknown_word:
+        warn_once("unknown_provider_state", unknown_word)
+    return replace(snapshot, clock_offset_ms=offset_ms)
 
 
 def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapshot:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from vidu_relay.domain.redaction import without_secrets
-from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderOutput, ProviderSnapshot
-from vidu_relay.observability import warn_once
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderOutput
 from vidu_relay.outbound.reply_fields import (
     MAX_VIDEOS,
     TASK_IDS,
@@ -29,7 +27,6 @@ __all__ = [
     "CANCELED_WORDS",
     "WORDS",
     "candidate_ids",
-    "dated_snapshot",
     "named_ids",
     "read_callback",
     "read_outputs",
@@ -59,17 +56,6 @@ MAX_OUTPUTS = 16
 MAX_WORD_CHARACTERS = 64
 
 _TYPE_FRONT = re.compile(r"[^/;\s]*")
-
-
-def dated_snapshot(reading: tuple[ProviderSnapshot, str | None], offset_ms: int | None) -> ProviderSnapshot:
-    """The snapshot of a reply, with the provider's clock less ours in milliseconds, `None` if the reply has no date.
-
-    The second part of `reading` is a word for a state that `read_state` does not know, or `None`; it is logged once.
-    """
-    snapshot, unknown_word = reading
-    if unknown_word:
-        warn_once("unknown_provider_state", unknown_word)
-    return replace(snapshot, clock_offset_ms=offset_ms)
 
 
 def read_state(
