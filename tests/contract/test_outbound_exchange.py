@@ -536,7 +536,9 @@ def test_a_key_too_short_to_be_told_from_a_word_stays_a_word() -> None:
 
 
 def test_a_kept_session_sends_back_no_cookie() -> None:
-    sets = answers(b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nContent-Length: 2\r\n\r\n{}")
+    sets = answers(
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: who=tenant-a; Path=/\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    )
     with SocketServer(sets) as server, Session() as kept:
         for _ in range(2):
             exchange("GET", f"{server.origin}/", headers={}, seconds=20, session=kept)
