@@ -13,7 +13,20 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import download, failures, keys, provider, queues, submission, tailing, tasks, tenants, watching, webhooks
+from cli import (
+    download,
+    failures,
+    keys,
+    provider,
+    queues,
+    schemas,
+    submission,
+    tailing,
+    tasks,
+    tenants,
+    watching,
+    webhooks,
+)
 from cli.answer import Answer, RefusedError
 from cli.api import KEY_VARIABLE, Api, NoAnswerError, connect_api
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
@@ -25,7 +38,7 @@ Run = Callable[[argparse.Namespace, Connection], Answer | int] | Callable[[argpa
 """An `Answer` is printed here; what a command printed as it went, it answers by its exit status alone."""
 
 CONSUMERS = ("submit", "watch", "get", "tail")
-GROUPS = ("tenants", "keys", "webhooks", "provider", "task", "queues", "failures")
+GROUPS = ("tenants", "keys", "webhooks", "provider", "task", "queues", "failures", "schemas")
 WITH_VALUE = ("--stack", "--api-url", "--api-key-file", "--region", "--profile")
 BEFORE_COMMAND = (*WITH_VALUE, "--local", "--json")
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "stack.json"
@@ -150,7 +163,8 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join((*CONSUMERS, *GROUPS)))
     for consume, name in zip((_submit, _watch, _get, _tail), CONSUMERS, strict=True):
         consume(groups, name)
-    for add, name in zip((_tenants, _keys, _webhooks, _provider, _task, _queues, _failures), GROUPS, strict=True):
+    operate = (_tenants, _keys, _webhooks, _provider, _task, _queues, _failures, _schemas)
+    for add, name in zip(operate, GROUPS, strict=True):
         add(groups, name)
     return top
 
@@ -412,6 +426,15 @@ def _failures(groups: Any, name: str) -> None:
         "failures republish KEY                     (one object, as `failures list` shows it)",
     )
     command.add_argument("key", nargs="?", help="one object (default: all)")
+
+
+def _schemas(groups: Any, name: str) -> None:
+    commands = _group(groups, name, "the events' schemas in EventBridge's schema registry", "schemas publish")
+    for name, run, about in (
+        ("publish", schemas.publish, "create the registry <stack>-events and its schemas, or update what has changed"),
+        ("delete", schemas.delete, "delete the registry and its schemas; deleting the stack leaves them"),
+    ):
+        _command(commands, name, run, about, f"schemas {name}")
 
 
 def _group(groups: Any, name: str, about: str, example: str) -> Any:

@@ -110,6 +110,18 @@ def dead_letters(relay: RelayClient, outputs: dict[str, str]) -> dict[str, str]:
     return urls
 
 
+def test_schemas_are_published_once_and_deleted(relay: RelayClient, tool: Tool) -> None:
+    published = tool("schemas", "publish")
+    aws, registry = relay.aws("schemas"), f"{relay.stack.stack_name}-events"
+    names = {schema["SchemaName"] for schema in aws.list_schemas(RegistryName=registry)["Schemas"]}
+    assert names == set(published["created"])
+    assert "vidu-relay@VideoTaskCompleted" in names
+    assert set(tool("schemas", "publish")["unchanged"]) == names
+    tool("schemas", "delete")
+    with pytest.raises(aws.exceptions.NotFoundException):
+        aws.describe_registry(RegistryName=registry)
+
+
 # ------------------------------------------------------------------------------------------- tenants and keys
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cli import schemas
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
@@ -101,8 +102,7 @@ def test_what_aws_does_is_said(sentence: str) -> None:
 
 
 def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
-    name = properties("EventSchemas")["RegistryName"]["Fn::Sub"]
-    longest = 64 - len(name.removeprefix("${AWS::StackName}"))
+    longest = schemas.MAX_NAME_LENGTH - len(schemas.registry_of(""))
 
     assert f"stack name: vidu-relay, or another of at most {longest} characters" in SENTENCES
 

@@ -17,8 +17,6 @@ TAGGED = {
     "AWS::ApiGatewayV2::Api",
     "AWS::ApiGatewayV2::Stage",
     "AWS::DynamoDB::Table",
-    "AWS::EventSchemas::Registry",
-    "AWS::EventSchemas::Schema",
     "AWS::Events::EventBus",
     "AWS::Logs::LogGroup",
     "AWS::S3::Bucket",

@@ -118,15 +118,27 @@ def test_a_standard_queue_gets_the_message_group_that_its_rule_takes_from_the_ev
     assert seen == {'{"live": "g"}': "acme", '{"every": "g"}': None}
 
 
-def test_a_schema_is_taken_and_nonsense_is_refused(emulator: Emulator) -> None:
-    assert emulator.outputs["Schema"] == "probe@t"
-    cloudformation = emulator.client("cloudformation")
-    schema = {"RegistryName": "probe", "SchemaName": "bad", "Type": "OpenApi3", "Content": "{"}
-    template = {"Resources": {"Schema": {"Type": "AWS::EventSchemas::Schema", "Properties": schema}}}
-    cloudformation.create_stack(StackName="bad", TemplateBody=json.dumps(template))
-    eventually(
-        lambda: cloudformation.describe_stacks(StackName="bad")["Stacks"][0]["StackStatus"].startswith("ROLLBACK")
-    )
+def test_registry_keeps_the_versions_of_a_schema_and_refuses_nonsense(emulator: Emulator) -> None:
+    schemas, which = emulator.client("schemas"), {"RegistryName": "probe", "SchemaName": "probe@t"}
+    with pytest.raises(schemas.exceptions.NotFoundException):
+        schemas.describe_registry(RegistryName="probe")
+    schemas.create_registry(RegistryName="probe")
+    with pytest.raises(schemas.exceptions.ConflictException):
+        schemas.create_registry(RegistryName="probe")
+    with pytest.raises(schemas.exceptions.NotFoundException):
+        schemas.update_schema(**which, Type="OpenApi3", Content="{}")
+    schemas.create_schema(**which, Type="OpenApi3", Content="{}")
+    for nonsense in ({"Type": "OpenApi3", "Content": "{"}, {"Type": "Avro", "Content": "{}"}):
+        with pytest.raises(schemas.exceptions.BadRequestException):
+            schemas.update_schema(**which, **nonsense)
+    schemas.update_schema(**which, Type="OpenApi3", Content="[]")
+    described = schemas.describe_schema(**which)
+    assert (described["Content"], described["SchemaVersion"]) == ("[]", "2")
+    schemas.delete_schema(**which)
+    assert schemas.list_schemas(RegistryName="probe")["Schemas"] == []
+    schemas.delete_registry(RegistryName="probe")
+    with pytest.raises(schemas.exceptions.NotFoundException):
+        schemas.describe_registry(RegistryName="probe")
 
 
 def next_messages(emulator: Emulator, count: int) -> list[dict[str, str]]:

@@ -91,7 +91,7 @@ def test_local_before_a_command_means_the_default_file(
     group: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("cli.main.LOCAL_FILE", tmp_path / "none.json")
-    harmless = ("list", "show", "secret", "set-key")
+    harmless = ("list", "show", "secret", "set-key", "publish")
     command = next(command for command in COMMANDS if command[0] == group and command[1] in harmless)
     assert main(["--local", *command, *(["x"] if command[1] in ("show", "secret") else []), *tenant_of(command)]) == 1
     assert f"{tmp_path / 'none.json'} does not exist: is `make local` running?" in capsys.readouterr().err

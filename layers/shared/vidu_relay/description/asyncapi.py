@@ -79,12 +79,12 @@ def describe_bus() -> dict[str, Any]:
 
 
 def registered() -> dict[str, dict[str, Any]]:
-    """What the schema registry holds, by detail type: OpenAPI 3.0 with EventBridge's `AWSEvent` around the detail.
+    """What the schema registry holds, by schema name: OpenAPI 3.0 with EventBridge's `AWSEvent` around the detail.
 
     Without descriptions, which are in `docs/schemas/`: the code that is generated from it has no use for them.
     """
     return {
-        name: {
+        name if name in RECEIVED else f"{SOURCE}@{name}": {
             "openapi": "3.0.0",
             "info": {"title": name, "version": VERSION},
             "paths": {},
