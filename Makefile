@@ -12,6 +12,8 @@ UV := $(VENVS)/bootstrap/bin/uv
 ENVIRONMENTS := dev sam emulator runtime
 # Only `make lint` needs it.
 SCANNER := $(VENVS)/scan/.ready
+# Where the template must be deployable: two ordinary ones, one with fewer services, GovCloud and China.
+REGIONS := us-east-1 eu-central-1 ca-west-1 us-gov-west-1 cn-north-1
 
 # Only the package registry is used: uv never fetches an interpreter. What pip trusts, uv trusts too.
 export UV_PYTHON_DOWNLOADS := never
@@ -64,7 +66,7 @@ lint: setup $(SCANNER) ## Run the static checks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=layers/shared $(BIN)/lint-imports
-	AWS_DEFAULT_REGION=us-east-1 $(VENVS)/sam/bin/sam validate
+	$(VENVS)/sam/bin/cfn-lint --regions $(REGIONS) -- template.yaml
 	$(VENVS)/scan/bin/checkov
 
 bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy path growth cost"]
