@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyCapReachedError, InvalidRequestError
+from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import parse_request
-from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, read_json_body, tenant_of
+from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, problem, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
@@ -39,4 +39,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)
         return invalid_request(error)
+    except ConfigurationError as error:
+        count(Metric.PROVIDER_ACCOUNT_REFUSED)
+        logger.error("not_configured", reason=str(error))
+        return problem(
+            503,
+            "not_configured",
+            "The operator has yet to give the relay the provider's key (`relay provider set-key`), or to put a secret "
+            "right that its log names. Nothing was recorded: send the request again then.",
+            headers={"retry-after": "300"},
+        )
     return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})

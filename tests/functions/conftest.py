@@ -228,7 +228,7 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
         def load(function: str) -> ModuleType:
             with monkeypatch.context() as own:
                 for setting in settings_of(function)._fields:  # its own variables and no others
-                    own.setenv(setting.upper(), environment(account)[setting.upper()])
+                    own.setenv(setting.upper(), environment(relay.account)[setting.upper()])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
             if function == "notify_client":

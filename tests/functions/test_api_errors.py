@@ -5,6 +5,7 @@ import gzip
 import importlib
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -380,6 +381,28 @@ def test_intake_begins_no_create_call_that_its_function_might_not_live_to_see_an
 def test_sweep_that_has_no_time_left_stops(relay: Relay) -> None:
     relay.overdue()
     assert relay.invoke("find_overdue_tasks", {}, remaining_ms=4000)["started"] == 1  # at least one, or it never ends
+
+
+def test_before_the_provider_key_a_client_is_told_and_a_file_waits(relay: Relay) -> None:
+    empty = relay.account.clients["secretsmanager"].create_secret(Name="empty")["ARN"]
+    relay.account = replace(relay.account, provider_secret=empty)
+    relay.drop_order()
+
+    def kept() -> dict[str, Any]:
+        items = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
+        return {item["pk"]["S"]: item for item in items}
+
+    before = kept()
+    answer = submit(relay, sample("submit_task__two_subjects")["body"])
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "not_configured")
+    assert int(answer["headers"]["retry-after"]) > 0
+    assert empty not in answer["body"]
+    assert kept() == before
+    relay.play("accept_request__file")
+    assert [item["status"]["S"] for key, item in kept().items() if key.startswith("task#")] == ["accepted"]
+    said = [json.loads(line) for line in relay.log.getvalue().splitlines() if '"not_configured"' in line]
+    assert [line["level"] for line in said if line["message"] == "not_configured"] == ["ERROR", "ERROR"]
+    assert relay.gateway.requests == []
 
 
 def test_missing_variable_stops_a_function_at_its_start(relay: Relay) -> None:

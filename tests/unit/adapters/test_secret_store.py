@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from tests.unit.adapters.conftest import SESSION
-from vidu_relay.adapters.secret_store import KEEP_SECONDS, REREAD_SECONDS, ProviderKey, Secret
+from vidu_relay.adapters.secret_store import KEEP_SECONDS, NEEDS_THE_OPERATOR, REREAD_SECONDS, ProviderKey, Secret
 from vidu_relay.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -77,6 +77,22 @@ def test_a_binary_secret_is_the_operator_s_to_mend(client: "SecretsManagerClient
     arn = client.create_secret(Name="b", SecretBinary=b"{}")["ARN"]
     with pytest.raises(ConfigurationError):
         Secret(client, arn).get()
+
+
+@pytest.mark.parametrize("code", NEEDS_THE_OPERATOR)
+def test_a_secret_that_cannot_be_read_until_the_operator_acts_says_so_unless_one_is_kept(
+    client: "SecretsManagerClient", code: str
+) -> None:
+    clock = Clock()
+    one = secret(client, '{"api_key": "kept"}', clock)
+    assert one.get()
+    clock.now += KEEP_SECONDS + 1
+    with Stubber(client) as stub:
+        stub.add_client_error("get_secret_value", code)
+        assert one.get() == {"api_key": "kept"}
+        stub.add_client_error("get_secret_value", code)
+        with pytest.raises(ConfigurationError):
+            Secret(client, "arn").get()
 
 
 def test_trouble_with_secrets_manager_is_not_taken_for_a_missing_secret(client: "SecretsManagerClient") -> None:

@@ -27,6 +27,7 @@ def world(world: World) -> World:
     return world
 
 
+HOUR = 3_600_000
 Doors = pytest.mark.parametrize("door", ("s3", "event"))
 
 
@@ -295,17 +296,25 @@ def test_repetition_counts_once_towards_the_cap(world: World, door: str) -> None
 
 
 @Doors
-def test_missing_provider_key_is_our_own_trouble(
-    world: World, door: str, account: Account, monkeypatch: pytest.MonkeyPatch
+def test_request_before_there_is_a_provider_key_waits_for_it_like_under_a_refused_account(
+    world: World, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing() -> None:
-        raise ConfigurationError("the provider's key is missing")
+    asked = ask(world, door)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.provider, "ready", _no_key)
+        task = world.accept(asked)
+        assert task is not None
+        world.run(until=world.clock.now + 24 * HOUR)
+        waiting = world.task(task.task_id)
+        assert (waiting.status, waiting.deadline_at) == (Status.ACCEPTED, task.deadline_at)
+        assert (waiting.paused_since is not None, world.rejections(), world.provider.calls) == (True, [], [])
+    world.run(until=world.clock.now + HOUR)
+    assert world.task(task.task_id).status is Status.SUBMITTED
+    assert len(world.provider.calls) == 1
 
-    monkeypatch.setattr(world.provider, "ready", missing)
-    with pytest.raises(ConfigurationError):
-        world.accept(ask(world, door))
-    assert world.rejections() == []
-    assert tasks(world) == []
+
+def _no_key() -> None:
+    raise ConfigurationError("the provider secret holds no `api_key`")
 
 
 @pytest.mark.parametrize("effect", ["dynamodb.get_item", "s3.get_object", "dynamodb.update_item", "dynamodb.put_item"])

@@ -1,7 +1,7 @@
 """What an execution does with a task nobody called back about, in each state it may find it in."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 
@@ -376,8 +376,10 @@ def without_key(world: World) -> None:
     world.provider._key = missing
 
 
-@pytest.mark.parametrize("state", ["accepted", "submitting", "submitted", "processing"])
-@pytest.mark.parametrize("hinted", [False, True])
+@pytest.mark.parametrize(
+    ("state", "hinted"),  # without a candidate id, one that is accepted waits for the key
+    [("accepted", True), *product(("submitting", "submitted", "processing"), (False, True))],
+)
 def test_missing_provider_key_does_not_keep_a_task_from_its_deadline(world: World, state: str, hinted: bool) -> None:
     if state in ("submitted", "processing"):
         task = world.submit()

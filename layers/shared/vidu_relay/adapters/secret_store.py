@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ProviderKey", "Secret"]
 
+NEEDS_THE_OPERATOR = {
+    "ResourceNotFoundException": "has no value yet",
+    "InvalidRequestException": "is marked for deletion",
+    "AccessDeniedException": "may not be read by this function",
+    "DecryptionFailure": "cannot be decrypted with its key",
+}
+"""What Secrets Manager refuses until the operator acts, by its code."""
 KEEP_SECONDS = 300.0
 REREAD_SECONDS = 60.0
 
@@ -34,11 +41,11 @@ class Secret:
     def get(self) -> dict[str, Any]:
         """The content, at most five minutes old while Secrets Manager answers; an older one serves while it does not.
 
-        Raises `ConfigurationError` if the secret is missing or holds no JSON object, and what boto3 raises if it could
-        never be read.
+        Raises `ConfigurationError` if the secret holds no JSON object, or could never be read and the operator must
+        act; what boto3 raises if it could never be read for another reason.
         """
         if self._content is None:
-            self._content = self._read()
+            self._content = self._first_read()
         elif self._clock() - self._read_at > KEEP_SECONDS:
             try:
                 self._content = self._read()
@@ -64,15 +71,19 @@ class Secret:
             return False
         return True
 
+    def _first_read(self) -> dict[str, Any]:
+        try:
+            return self._read()
+        except ClientError as error:
+            what = NEEDS_THE_OPERATOR.get(error.response["Error"]["Code"])
+            if what is None:
+                raise
+            raise ConfigurationError(f"the secret {self._arn} {what}") from error
+
     def _read(self) -> dict[str, Any]:
         try:
             text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
             content = json.loads(text)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code != "ResourceNotFoundException":
-                raise
-            raise ConfigurationError(f"the secret {self._arn} has no value yet") from error
         except (KeyError, ValueError) as error:
             raise ConfigurationError(f"the secret {self._arn} does not hold a JSON object") from error
         if not isinstance(content, dict):

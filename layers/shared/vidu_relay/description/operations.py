@@ -134,6 +134,7 @@ OPERATIONS: Mapping[str, Operation] = {
                     "idempotency_key_reused",
                 ),
                 429: ("daily_cap_reached",),
+                503: ("not_configured",),
             },
             *_KEYED,
             _TOO_LARGE,

@@ -423,7 +423,8 @@ def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
     elif task.status is Status.ACCEPTED and task.paused_since is not None:
         error = TaskError(
             "provider_account_refused",
-            "The provider refuses the operator's account (key, permission or balance). Nothing was created.",
+            "The provider refuses the operator's account (key, permission or balance), or the relay has no key. "
+            "Nothing was created.",
         )
     elif task.status is Status.ACCEPTED:
         error = TaskError("deadline_exceeded", "The provider took no submission in time. Nothing was created.")

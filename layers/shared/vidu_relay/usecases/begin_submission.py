@@ -8,13 +8,13 @@ from typing import Any
 from vidu_relay.adapters.provider_pause import Pause
 from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.domain import lifecycle
-from vidu_relay.domain.errors import NotCreatedError
+from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
 from vidu_relay.domain.image_reference import S3_SCHEME, each_image, read_s3_uri
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.submission import provider_params, sent_bytes
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import PROBE_MS
-from vidu_relay.observability import logger
+from vidu_relay.observability import Metric, count, logger
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft, attempt_submission
 from vidu_relay.usecases.ports import new_token, spread
@@ -31,6 +31,7 @@ WRITES_MS = 2_000
 TENANT_DISABLED = TaskError(
     "tenant_disabled", "The tenant was disabled before the task was submitted. Nothing was created."
 )
+NOT_CONFIGURED = TaskError("provider_account_refused", "A secret that create calls need is not set up.")
 BUCKET_TAKEN = TaskError(
     "image_not_found", "A bucket of the request's images no longer belongs to the tenant. Nothing was created."
 )
@@ -51,6 +52,7 @@ def begin_submission(
     it is in the moment of the write. Nothing is sent, and the task stays `accepted` or settles, where
     - its tenant is disabled (`canceled`) or a bucket of its images is no longer the tenant's (`failed`),
     - the provider refuses our account and it is not time for the next probe,
+    - a secret that the call needs is not set up: this pauses the provider like a refusal of the account,
     - the function has no time left for the call, asked before and after the token is written,
     - the create body has more than `largest_body` bytes.
     """
@@ -63,7 +65,10 @@ def begin_submission(
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
     if paused is not None and ports.clock() < paused.probe_at:
         return _wait(task, paused, ports, allowed)
-    ports.ready()
+    try:
+        ports.ready()
+    except ConfigurationError as error:
+        return _wait(task, _not_configured(error, ports), ports, allowed)
     sent = ports.present(task, request)
     size = sent_bytes(provider_params(sent))
     needed = int(create_seconds(size) * 1000) + WRITES_MS
@@ -111,6 +116,16 @@ def _refused(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> 
                 ),
             )
     return None
+
+
+def _not_configured(error: ConfigurationError, ports: SubmissionPorts) -> Pause:
+    """Pause the provider until a create call has what it needs."""
+    logger.error("not_configured", reason=str(error))
+    count(Metric.PROVIDER_ACCOUNT_REFUSED)
+    now = ports.clock()
+    pause = Pause(paused_since=now, probe_at=now + PROBE_MS, succeeded_at=None, error=NOT_CONFIGURED)
+    ports.pauses.pause(ports.provider.name, pause.error, now=now, probe_at=pause.probe_at)
+    return pause
 
 
 def _take_probe(pause: Pause, ports: SubmissionPorts) -> bool:

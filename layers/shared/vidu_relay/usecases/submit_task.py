@@ -68,10 +68,10 @@ def submit_task(
     The same key with the same request gives the same task, without a second record or place of the tenant's
     `daily_cap`; its images are not checked again, and its create call is begun only if none was. Raises, before
     anything is recorded, `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for
-    images that cannot be used (`check_images`) and `DailyCapReachedError`; `ConfigurationError` if a secret is missing.
+    images that cannot be used (`check_images`) and `DailyCapReachedError`. If a secret is not set up, a new task of an
+    HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
     ports = acceptance.submission
-    ports.ready()
     digest = request_digest(request.given())
     task_id = (
         task_id_for_key(tenant_id, idempotency_key)
@@ -81,6 +81,8 @@ def submit_task(
     logger.append_keys(task_id=task_id, tenant_id=tenant_id)
     current = ports.store.get(task_id) if idempotency_key is not None else None
     if current is None:
+        if message_id is None:
+            ports.ready()
         current = _accept(
             request, digest, acceptance, tenant_id, task_id, daily_cap=daily_cap, source=source, message_id=message_id
         )
