@@ -23,6 +23,7 @@ from vidu_relay.outbound.exchange import (
     NotSentError,
     Reply,
     Session,
+    _tls,
     exchange,
 )
 
@@ -172,7 +173,11 @@ def test_a_handshake_that_hangs_sent_nothing() -> None:
 
 
 @leaves_a_socket
-def test_a_certificate_nobody_signed_is_refused_before_the_key_is_sent(tls: ssl.SSLContext) -> None:
+def test_a_certificate_that_only_this_machine_trusts_is_refused_before_the_key_is_sent(
+    tls: ssl.SSLContext, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca_bundle))  # where Python finds the system's store
+    _tls.cache_clear()
     with SocketServer(answers(OK), tls=tls) as server, pytest.raises(NotSentError):
         post(server.origin)
     gc.collect()
