@@ -31,7 +31,7 @@ from local.client import RelayClient, TooSlowError
 from local.programs import ROOT
 from local.stack import LocalStack, Stack
 
-__all__ = ["WAITING_SECONDS", "Bill", "main", "measure", "report"]
+__all__ = ["FREE_DASHBOARD_METRICS", "WAITING_SECONDS", "Bill", "main", "measure", "report"]
 
 TASKS = 10
 GENERATION_SECONDS = 0.3
@@ -118,6 +118,7 @@ class Costs:
     sweeps: Bill
     polling: Bill
     standing: Bill
+    busy: Bill
     writes_per_task: float
     record_bytes: int
 
@@ -199,6 +200,7 @@ def _measure(relay: RelayClient, counter: _Counter, backend: str) -> Costs:
         sweeps=sweeps,
         polling=polling,
         standing=_standing(),
+        busy=Bill("metrics of a month with tasks", {"custom metric": METRICS_ON_GOOD_DAYS}),
         writes_per_task=writes,
         record_bytes=size,
     )
@@ -226,26 +228,53 @@ def report(costs: Costs) -> list[str]:
         ("the task itself", lambda _: costs.healthy.dollars),
         ("watching: sweeps, polls of the queue", lambda n: (costs.sweeps.dollars + costs.polling.dollars) / n * 1000),
         (f"watching: {LAPSED:.0%} of tasks lose their callbacks, and cost more", lambda _: _lapsed(costs)),
-        ("secrets, alarms, metrics", lambda n: costs.standing.dollars / n * 1000),
+        ("secrets, alarms, metrics", lambda n: (costs.standing.dollars + costs.busy.dollars) / n * 1000),
     ]
     for name, price in parts:
         lines.append(f"| {name} | " + " | ".join(f"{price(n):.4f}" for n in MONTHLY_TASKS) + " |")
     total = " | ".join(f"{sum(price(n) for _, price in parts):.4f}" for n in MONTHLY_TASKS)
     lines.append(f"| sum | {total} |")
-    lines += ["", "| a month, whatever is done | units | US$ |", "|---|---|---|"]
-    for bill in (costs.standing, costs.sweeps, costs.polling):
-        lines += [f"| {what} | {units:,.4g} | {dollars:.2f} |" for what, units, dollars in bill.rows() if dollars]
+    for title, bill in (
+        ("an idle stack, a month", _idle(costs)),
+        ("besides, in a month with tasks", costs.busy),
+        (f"1,000 videos of {VIDEO_BYTES / 1e6:g} MB, each sent to a client once; all kept for a month", _videos(costs)),
+    ):
+        lines += ["", f"| {title} | units | US$ |", "|---|---|---|"]
+        lines += [f"| {what} | {units:,.4g} | {dollars:.3f} |" for what, units, dollars in bill.rows()]
+        lines += [f"| sum | | {bill.dollars:.2f} |"]
     return [*table(judged(costs)), "", *lines]
+
+
+def _idle(costs: Costs) -> Bill:
+    """A month without a task. It stores nothing: table, backups, buckets and archive are empty."""
+    return costs.standing.plus(costs.sweeps, 1, "").plus(costs.polling, 1, "")
+
+
+def _videos(costs: Costs) -> Bill:
+    """What 1,000 tasks leave behind and send to clients. In no other sum: it depends on the videos and the clients."""
+    bill = Bill("")
+    bill.add("internet egress GB", 1000 * VIDEO_BYTES / 1e9)
+    bill.add("S3 storage GB", 1000 * VIDEO_BYTES / 1e9)
+    for what in ("DynamoDB storage GB", "DynamoDB continuous backup GB"):
+        bill.add(what, 1000 * costs.record_bytes / 1e9)
+    bill.add("log storage GB", costs.healthy.units.get("log GB", 0.0))
+    return bill
 
 
 def judged(costs: Costs) -> list[Row]:
     """What has a target, for 1,000 tasks at 100,000 a month. Watching is part of everything that is counted."""
-    watching = (costs.sweeps.dollars + costs.polling.dollars) / TARGET_MONTH * 1000 + _lapsed(costs)
+    watching = (costs.sweeps.dollars + costs.polling.dollars) / TARGET_MONTH * 1000
+    well = costs.healthy.dollars + watching + _lapsed(costs)
     return [
-        row("1,000 tasks that go well, with watching", [costs.healthy.dollars + watching], "US$", at_most=0.035),
-        row("of which watching", [watching], "US$", at_most=0.008),
-        row("table writes of a task that goes well", [costs.writes_per_task], at_most=4),
-        row("largest item", [costs.record_bytes], "bytes", at_most=1024),
+        row("1,000 tasks that go well, with watching", [well], "US$", at_most=0.050),
+        row("1,000 tasks with lost callbacks, with watching", [costs.lost.dollars + watching], "US$", at_most=0.10),
+        row(
+            f"1,000 off-peak tasks of {OFF_PEAK_HOURS} hours, with watching",
+            [costs.off_peak.dollars + watching],
+            "US$",
+            at_most=0.13,
+        ),
+        row("an idle stack, a month", [_idle(costs).dollars], "US$", at_most=5.50),
     ]
 
 
@@ -530,19 +559,26 @@ def _wait(relay: RelayClient, task_id: str, status: str) -> None:
 def _standing() -> Bill:
     """What the stack costs in a month while nothing happens, besides sweeps and polls."""
     resources = _template()
-    bill = Bill("secrets, alarms and metrics in a month")
+    bill = Bill("secrets, alarms and dashboard in a month")
     bill.add("secret", sum(r["Type"] == "AWS::SecretsManager::Secret" for r in resources.values()))
     for resource in resources.values():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             metrics = resource["Properties"].get("Metrics", [{"MetricStat": {}}])
             bill.add("alarm metric", sum("MetricStat" in metric for metric in metrics))
-    # those a stack writes on good days; each other one costs as much in a month in which it is written
-    bill.add("custom metric", METRICS_ON_GOOD_DAYS)
+        if resource["Type"] == "AWS::CloudWatch::Dashboard":
+            body = json.loads(resource["Properties"]["DashboardBody"].removeprefix("Sub "))
+            shown = [line for widget in body["widgets"] for line in widget["properties"].get("metrics", [])]
+            bill.add("dashboard", sum(isinstance(line[0], str) for line in shown) > FREE_DASHBOARD_METRICS)
     return bill
 
 
+FREE_DASHBOARD_METRICS = 50
+"""So many may a dashboard refer to that is one of the account's first three, which are free (aws.amazon.com/cloudwatch/
+pricing: "3 Custom Dashboards referencing up to 50 metrics each per month"). No other free tier is counted."""
+
+
 METRICS_ON_GOOD_DAYS = 8
-"""Five events of a good task, TaskSeconds, SpendUSD, EventsPublished."""
+"""Five events of a good task, TaskSeconds, SpendUSD, EventsPublished, as if each were written in every hour."""
 
 
 def _naive() -> Bill:

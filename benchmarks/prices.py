@@ -32,8 +32,17 @@ PRICES: dict[str, tuple[float, str]] = {
     "Scheduler invocation": (1.00 * _MILLION, "aws.amazon.com/eventbridge/pricing, Scheduler"),
     "log GB": (0.50, "aws.amazon.com/cloudwatch/pricing, collected logs"),
     "X-Ray trace": (5.00 * _MILLION, "aws.amazon.com/xray/pricing"),
+    "internet egress GB": (0.09, "aws.amazon.com/ec2/pricing/on-demand, data transfer out, first 10 TB"),
     # a month
+    "S3 storage GB": (0.023, "aws.amazon.com/s3/pricing, S3 Standard, first 50 TB"),
+    "DynamoDB storage GB": (0.25, "aws.amazon.com/dynamodb/pricing/on-demand"),
+    "DynamoDB continuous backup GB": (0.20, "aws.amazon.com/dynamodb/pricing/on-demand, point-in-time recovery"),
+    "log storage GB": (0.03, "aws.amazon.com/cloudwatch/pricing, archived logs, before compression"),
+    "dashboard": (3.00, "aws.amazon.com/cloudwatch/pricing, beyond three of up to 50 metrics each"),
     "secret": (0.40, "aws.amazon.com/secrets-manager/pricing"),
     "alarm metric": (0.10, "aws.amazon.com/cloudwatch/pricing, standard resolution, for each metric an alarm reads"),
-    "custom metric": (0.30, "aws.amazon.com/cloudwatch/pricing, first 10,000, for each metric that was written"),
+    "custom metric": (
+        0.30,
+        "aws.amazon.com/cloudwatch/pricing, first 10,000, prorated by hours with data",
+    ),
 }

@@ -47,7 +47,7 @@ class Metric(StrEnum):
     PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls that our key, permission or balance stopped
     POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
     POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
-    OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task has waited, at each sweep
+    OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # how long the longest overdue task has waited, as sweeps find it
     CHECK_READ_FAILED = "CheckReadFailed"  # checks whose read failed
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
     DELIVERY_BAD_SOURCE = "DeliveryBadSource"  # copies that failed because of the source
@@ -67,8 +67,12 @@ SAID_BY_THE_LOG_GROUP = ("function_arn", "function_memory_size")
 
 
 def count(name: str, value: int = 1) -> None:
-    """Add to a counter (a `Metric` or an event's detail type), written out at the end of the invocation."""
-    metrics.add_metric(name=str(name), unit=MetricUnit.Count, value=value)
+    """Add to a counter (a `Metric` or an event's detail type), written out at the end of the invocation.
+
+    Nothing is written for 0: CloudWatch charges a metric for each hour in which it is written.
+    """
+    if value:
+        metrics.add_metric(name=str(name), unit=MetricUnit.Count, value=value)
 
 
 def gauge(name: Metric, value: float, unit: MetricUnit = MetricUnit.Seconds) -> None:

@@ -84,15 +84,14 @@ def test_tasks_whose_callbacks_are_lost_are_not_charged_as_healthy_ones_besides(
         sweeps=none,
         polling=none,
         standing=none,
+        busy=none,
         writes_per_task=4,
         record_bytes=1024,
     )
 
-    whole, watching, *_ = judged(costs)
+    whole, *_ = judged(costs)
 
-    of_1000 = 980 * costs.healthy.dollars / 1000 + 20 * costs.lost.dollars / 1000
-    assert whole.middle == pytest.approx(of_1000)
-    assert watching.middle == pytest.approx(of_1000 - costs.healthy.dollars)
+    assert whole.middle == pytest.approx(980 * costs.healthy.dollars / 1000 + 20 * costs.lost.dollars / 1000)
 
 
 def test_a_bill_is_the_sum_of_its_units() -> None:
@@ -140,6 +139,12 @@ def test_the_first_design_costs_what_its_parts_add_up_to() -> None:
 def test_alarms_and_secrets_of_the_template_are_found() -> None:
     assert _standing().units["secret"] >= 2
     assert _standing().units["alarm metric"] >= 17
+
+
+def test_dashboard_is_free_only_as_long_as_it_refers_to_at_most_50_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _standing().units["dashboard"] == 0
+    monkeypatch.setattr("benchmarks.cost.FREE_DASHBOARD_METRICS", 5)
+    assert _standing().units["dashboard"] == 1
 
 
 def _bill(what: str, units: float) -> Bill:

@@ -11,6 +11,7 @@ from tests.unit.usecases.world import World
 from vidu_relay.adapters.task_item import DUE_SHARDS
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain.states import Status
+from vidu_relay.observability import metrics
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 
 NOTHING = SweepResult(started=0, failed=0, oldest_seconds=0)
@@ -28,11 +29,17 @@ def nth_lease(world: World, task_id: str, number: int) -> tuple[str, int]:
     return task_id, world.task(task_id).created_at // 1000 + number
 
 
-def test_healthy_tasks_are_left_alone(world: World) -> None:
+def test_healthy_tasks_are_left_alone_and_write_no_metric_that_is_paid_for(world: World) -> None:
     world.submit()
     world.clock.advance(119)
+    metrics.provider.clear_metrics()
     assert world.sweep() == NOTHING
     assert world.executions() == []
+    assert metrics.provider.metric_set == {}
+    world.clock.advance(10)
+    world.sweep()
+    assert set(metrics.provider.metric_set) == {"PollersStarted", "OldestOverdueSeconds"}
+    metrics.provider.clear_metrics()
 
 
 def test_settled_tasks_are_never_found(world: World) -> None:

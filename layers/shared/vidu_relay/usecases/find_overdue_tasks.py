@@ -51,5 +51,6 @@ def find_overdue_tasks(
             break
     count(Metric.POLLERS_STARTED, started)
     count(Metric.POLLERS_NOT_STARTED, failed)
-    gauge(Metric.OLDEST_OVERDUE_SECONDS, oldest // 1000)
+    if oldest:
+        gauge(Metric.OLDEST_OVERDUE_SECONDS, oldest // 1000)
     return SweepResult(started, failed, oldest // 1000)
