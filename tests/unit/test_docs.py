@@ -210,7 +210,7 @@ def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
     assert symbol in symbols(path)
 
 
-def test_every_emulator_gap_is_named_once_and_no_other() -> None:
+def test_every_emulator_patch_is_named_once_and_no_other() -> None:
     page = (ROOT / "docs" / "aws-differences.md").read_text()
     modules = [path.stem for path in (ROOT / "local" / "emulator" / "gaps").glob("[!_]*.py")]
 

@@ -107,7 +107,7 @@ def test_looking_at_images_and_the_create_call_fit_into_a_submission() -> None:
     ("queue", "function"),
     [("Deliveries", "DeliverVideos"), ("Requests", "AcceptRequest"), ("Notifications", "NotifyClient")],
 )
-def test_a_message_waits_for_a_free_execution_for_hours_before_it_is_a_dead_letter(queue: str, function: str) -> None:
+def test_a_message_waits_for_a_free_execution_for_hours_before_the_dead_letter_queue(queue: str, function: str) -> None:
     waiting = properties(f"{queue}Queue")
 
     # AWS's advice: Lambda developer guide, "Creating and configuring an Amazon SQS event source mapping"

@@ -161,7 +161,7 @@ def test_a_throttled_functions_message_goes_to_it_as_soon_as_it_is_free(
     assert left(emulator, dead) == 0
 
 
-def test_a_message_whose_function_stays_throttled_is_a_dead_letter_without_a_run_of_it(
+def test_a_message_whose_function_stays_throttled_goes_to_the_dead_letter_queue_without_a_run(
     emulator: Emulator, switch: FaultSwitch, queued: tuple[str, str]
 ) -> None:
     sqs, (queue, dead) = emulator.client("sqs"), queued

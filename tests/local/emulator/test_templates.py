@@ -196,7 +196,7 @@ def test_a_template_that_aws_refuses_is_rolled_back_with_its_words(
     assert not words or any(words in reason for reason in reasons)
 
 
-def test_a_bus_with_a_rule_of_somebody_else_keeps_its_stack(emulator: Emulator) -> None:
+def test_a_stack_is_not_deleted_while_its_bus_has_another_rule(emulator: Emulator) -> None:
     name, events, cloudformation = f"t-{uuid.uuid4().hex}", emulator.client("events"), emulator.client("cloudformation")
     rule = {"EventBusName": {"Ref": "Bus"}, "EventPattern": {"source": ["own"]}}
     resources = {
@@ -205,13 +205,13 @@ def test_a_bus_with_a_rule_of_somebody_else_keeps_its_stack(emulator: Emulator) 
     }
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
     eventually(lambda: status_of(emulator, name) == "CREATE_COMPLETE")
-    events.put_rule(Name="foreign", EventBusName=name, EventPattern='{"source": ["foreign"]}')
+    events.put_rule(Name="other", EventBusName=name, EventPattern='{"source": ["other"]}')
 
     cloudformation.delete_stack(StackName=name)
     eventually(lambda: status_of(emulator, name) == "DELETE_FAILED")
     with pytest.raises(ClientError, match="EventBus can't be deleted since it has rules"):
         events.delete_event_bus(Name=name)
-    events.delete_rule(Name="foreign", EventBusName=name)
+    events.delete_rule(Name="other", EventBusName=name)
     cloudformation.delete_stack(StackName=name)
     eventually(lambda: name not in [bus["Name"] for bus in events.list_event_buses()["EventBuses"]])
 
