@@ -15,6 +15,7 @@ __all__ = ["publish_again"]
 
 # Invoked once: a retry of ours would publish twice what one call publishes.
 _ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
+_LARGEST_CALL_BYTES = 6 * 1024 * 1024
 
 
 def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) -> list[str]:
@@ -27,16 +28,28 @@ def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) 
     client = connection.client("lambda", _ONCE)
     left, failed = list(records), []
     while left:
-        reply = client.invoke(FunctionName=function, Payload=json.dumps({"Records": left, "set_aside": False}).encode())
+        handed, payload = _first_call(left)
+        reply = client.invoke(FunctionName=function, Payload=payload)
         result = json.loads(reply["Payload"].read() or b"null")
         if "FunctionError" in reply or not isinstance(result, dict):
             reason = result.get("errorMessage") if isinstance(result, dict) else result
             raise RefusedError(f"{function} failed ({reason}): see its log, `sam logs --name PublishEvents`")
-        numbers = [str(record["dynamodb"]["SequenceNumber"]) for record in left]
+        numbers = [str(record["dynamodb"]["SequenceNumber"]) for record in left[:handed]]
         faults = [str(fault["itemIdentifier"]) for fault in result.get("batchItemFailures", [])]
         if not faults:
-            break
+            left = left[handed:]
+            continue
         first = min(numbers.index(fault) if fault in numbers else 0 for fault in faults)
         failed.append(numbers[first])
         left = left[first + 1 :]
     return failed
+
+
+def _first_call(records: Sequence[Mapping[str, Any]]) -> tuple[int, bytes]:
+    """How many of the records, from the first on, fit into one call, and its payload."""
+    count = len(records)
+    while True:
+        payload = json.dumps({"Records": records[:count], "set_aside": False}, ensure_ascii=False).encode()
+        if count == 1 or len(payload) <= _LARGEST_CALL_BYTES:
+            return count, payload
+        count //= 2

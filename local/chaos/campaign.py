@@ -39,8 +39,11 @@ TRIES = 30
 SWEEP_SECONDS = 1.5
 LOOK_SECONDS = 3.0
 QUIET_SECONDS = 60.0
+REPEAT_SECONDS = 60
+"""When a request comes again whose reader died: after the time-out of `accept_request`; as deployed, six times that."""
+
 DOOR_SECONDS = 200.0
-"""A message whose first reader died comes again after three minutes (the queue's visibility time-out)."""
+"""How long a file or an event may take to become a task: up to three readers may have died."""
 
 TOOL_SECONDS = 60.0
 GIVEN_UP = "VideoTaskNotificationFailed"
@@ -85,6 +88,9 @@ class Campaign:
         self._relay = RelayClient(stack)
         self._switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
         self._outputs = self._read_outputs()
+        self._relay.aws("sqs").set_queue_attributes(
+            QueueUrl=self._outputs["RequestsQueueUrl"], Attributes={"VisibilityTimeout": str(REPEAT_SECONDS)}
+        )
         self._relays = {stack.tenant_id: self._relay, GUEST: RelayClient(stack, self._admit_guest())}
         self._submitted: list[Submitted] = []
         self._events: dict[str, list[dict[str, Any]]] = {}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from local.programs import ROOT, venv_program
 from tests.e2e.attempts import calm_task
@@ -36,6 +37,19 @@ def test_call_without_a_key_is_401_and_with_a_wrong_one_403(relay: RelayClient) 
     bare = relay.call("GET", "/v1/tasks", headers={"Authorization": None})
     assert bare.status_code == 401
     assert RelayClient(relay.stack, "x" * 43).call("GET", "/v1/tasks").status_code == 403
+
+
+@pytest.mark.parametrize("how", ["throttle", "kill", "time_out"])
+def test_a_key_that_the_authorizer_could_not_check_is_answered_500(relay: RelayClient, how: str) -> None:
+    stack = relay.stack
+    switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
+    switch.order([{"at": stack.functions["authorize_request"], "how": how, "within_seconds": 0}], 1)
+    try:
+        reply = RelayClient(stack, how * 8).call("GET", "/v1/tasks")  # no other test's key: answers are cached
+    finally:
+        switch.end()
+
+    assert (reply.status_code, reply.json()) == (500, {"message": "Internal Server Error"})
 
 
 def test_other_tenants_task_does_not_exist(relay: RelayClient, relay_tool: Any, request_body: Body) -> None:

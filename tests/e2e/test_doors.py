@@ -9,8 +9,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
-from tests.e2e.test_queues import outputs, wait_until_empty
+from tests.e2e.test_queues import left, outputs, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.unit.pictures import png
 
@@ -82,6 +83,34 @@ def test_event_becomes_a_video(relay: RelayClient, request_body: Body) -> None:
     sources = [entry["source"] for entry in task["history"]]
     assert (sources[:2], sources[-1]) == (["event", "create"], "delivery")
     assert relay.download(task)[4:8] == b"ftyp"
+
+
+def test_throttled_requests_and_deliveries_are_processed_once_an_execution_is_free(
+    relay: RelayClient, request_body: Body
+) -> None:
+    """A delivery is refused more often than it may be received, a request is received more than five times."""
+    sqs, urls, stack = relay.aws("sqs"), outputs(relay), relay.stack
+    switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
+    accept, deliver = (
+        {"at": stack.functions[name], "how": "throttle"} for name in ("accept_request", "deliver_videos")
+    )
+    dead = [urls["RequestsDeadLettersUrl"], urls["DeliveriesDeadLettersUrl"]]
+    before, given = [left(relay, url) for url in dead], len(switch.given())
+    patience = sqs.get_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], AttributeNames=["VisibilityTimeout"])
+    sqs.set_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], Attributes={"VisibilityTimeout": "1"})
+    try:
+        switch.order([accept], 1)
+        relay.drop("throttled.json", request_body)
+        wait_until(lambda: len(switch.given()) >= given + 14, "fourteen refusals, two for each receive")
+        switch.order([{**deliver, "limit": 6}], 1)
+        task = the_task(relay, request_body, "completed")
+    finally:
+        switch.end()
+        sqs.set_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], Attributes=patience["Attributes"])
+
+    assert [entry["at"] for entry in switch.given()[-6:]] == [stack.functions["deliver_videos"]] * 6
+    assert task["delivery"] is None
+    assert [left(relay, url) for url in dead] == before
 
 
 def test_events_own_key_is_the_key_of_http(relay: RelayClient, request_body: Body) -> None:

@@ -210,6 +210,13 @@ def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
     assert symbol in symbols(path)
 
 
+def test_every_emulator_patch_is_named_once_and_no_other() -> None:
+    page = (ROOT / "docs" / "aws-differences.md").read_text()
+    modules = [path.stem for path in (ROOT / "local" / "emulator" / "gaps").glob("[!_]*.py")]
+
+    assert sorted(re.findall(r"`(\w+)`", page.split("## What the emulator refuses")[1])) == sorted(modules)
+
+
 def test_every_decision_has_its_date_reason_and_price() -> None:
     text = (ROOT / "docs" / "decisions.md").read_text()
     decisions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]

@@ -111,11 +111,20 @@ def test_a_create_call_fits_into_a_submission_whose_images_take_nearly_all_their
     assert properties("SubmitTask")["Timeout"] - WRITES_MS / 1000 >= create_seconds(0) + 0.85 * ALL_IMAGES_SECONDS
 
 
-def test_no_delivery_runs_beside_its_own_repetition() -> None:
-    visibility = properties("DeliveriesQueue")["VisibilityTimeout"]
+@pytest.mark.parametrize(
+    ("queue", "function"),
+    [("Deliveries", "DeliverVideos"), ("Requests", "AcceptRequest"), ("Notifications", "NotifyClient")],
+)
+def test_a_message_waits_for_a_free_execution_for_hours_before_the_dead_letter_queue(queue: str, function: str) -> None:
+    waiting = properties(f"{queue}Queue")
 
-    assert properties("DeliverVideos")["Timeout"] < visibility
-    assert visibility * 1000 < DELIVERY_GRACE_MS
+    # AWS's advice: Lambda developer guide, "Creating and configuring an Amazon SQS event source mapping"
+    assert waiting["VisibilityTimeout"] == 6 * properties(function)["Timeout"]
+    assert waiting["VisibilityTimeout"] * waiting["RedrivePolicy"]["maxReceiveCount"] >= 2 * 3600
+
+
+def test_a_delivery_is_asked_for_again_when_a_copy_that_began_at_once_must_have_ended() -> None:
+    assert (properties("DeliverVideos")["Timeout"] + 120) * 1000 == DELIVERY_GRACE_MS
     assert properties("DeliverVideosSource")["BatchSize"] == 1
 
 
@@ -129,11 +138,10 @@ def test_queued_task_is_its_recorders_until_that_one_must_have_ended() -> None:
 
 
 def test_no_client_is_told_twice_at_once_and_every_try_ends_in_time() -> None:
-    queue, timeout = properties("NotificationsQueue"), properties("NotifyClient")["Timeout"]
+    timeout = properties("NotifyClient")["Timeout"]
 
     assert timeout >= TOTAL_SECONDS * 2
     assert timeout * 1000 <= PROBE_MS
-    assert timeout * 2 <= queue["VisibilityTimeout"]
     assert properties("NotifyClientSource")["BatchSize"] == 1
 
 

@@ -1,7 +1,8 @@
-"""Stands in for two things about a secret in a template.
+"""Stands in for three things about a secret in a template.
 
-``Ref`` is its ARN on AWS, where MiniStack gives its name. And ``ExcludePunctuation`` of a generated value holds; it is
-ignored by MiniStack.
+``Ref`` is its ARN on AWS, where MiniStack gives its name. ``ExcludePunctuation`` of a generated value holds; it is
+ignored by MiniStack. And a secret without a value answers GetSecretValue with ``ResourceNotFoundException``
+(``AWS::SecretsManager::Secret``, `SecretString`), where MiniStack has an empty text.
 """
 
 import string
@@ -19,7 +20,9 @@ def close(settings: Settings) -> None:
     generate = provisioners._sm_secret_string
 
     def create_secret(logical_id: str, properties: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
-        _, attributes = create(logical_id, properties, stack_name)
+        name, attributes = create(logical_id, properties, stack_name)
+        if not properties.keys() & {"SecretString", "GenerateSecretString"}:
+            secretsmanager._secrets[name]["Versions"].clear()
         return attributes["Arn"], attributes
 
     def update_secret(

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.chaos.switch import FaultSwitch, SwitchRefusedError
+from tests.local.emulator.test_events import a_queue
 from tests.local.emulator.test_streams import batches, catch_up, put
 from tests.local.probe import Emulator, eventually
 
@@ -130,6 +131,55 @@ def test_a_throttled_function_is_turned_away(emulator: Emulator, switch: FaultSw
     with pytest.raises(ClientError, match="TooManyRequestsException"):
         _once(emulator).invoke(FunctionName=emulator.outputs["Probe"], Payload=b"{}")
     assert invoke(emulator)[1] is None
+
+
+@pytest.fixture
+def queued(emulator: Emulator) -> Iterator[tuple[str, str]]:
+    """The addresses of a queue that the probe reads, and of its dead-letter queue, for what was received twice."""
+    name, sqs, functions = uuid.uuid4().hex, emulator.client("sqs"), emulator.client("lambda")
+    dead, dead_arn, _ = a_queue(emulator, f"{name}-dead")
+    queue, arn, _ = a_queue(emulator, name)
+    redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": redrive})
+    source = functions.create_event_source_mapping(FunctionName=emulator.outputs["Probe"], EventSourceArn=arn)
+    yield queue, dead
+    functions.delete_event_source_mapping(UUID=source["UUID"])
+
+
+def test_a_throttled_functions_message_goes_to_it_as_soon_as_it_is_free(
+    emulator: Emulator, switch: FaultSwitch, queued: tuple[str, str]
+) -> None:
+    sqs, (queue, dead) = emulator.client("sqs"), queued
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "43200"})  # no second receive helps
+    before = len(switch.given())
+    switch.order([{"at": emulator.outputs["Probe"], "how": "throttle", "limit": 3}], 1)
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+
+    eventually(lambda: left(emulator, queue) == 0)
+
+    assert len(switch.given()) == before + 3
+    assert left(emulator, dead) == 0
+
+
+def test_a_message_whose_function_stays_throttled_goes_to_the_dead_letter_queue_without_a_run(
+    emulator: Emulator, switch: FaultSwitch, queued: tuple[str, str]
+) -> None:
+    sqs, (queue, dead) = emulator.client("sqs"), queued
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "3"})
+    before = len(switch.given())
+    switch.order([{"at": emulator.outputs["Probe"], "how": "throttle"}], 1)
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+
+    eventually(lambda: left(emulator, dead) == 1)
+
+    assert len(switch.given()) > before + 2  # several tries after each of its two receives
+
+
+def left(emulator: Emulator, queue: str) -> int:
+    """How many messages a queue has, hidden ones too."""
+    counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = emulator.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=counts)["Attributes"]
+    return sum(map(int, found.values()))
 
 
 @pytest.mark.parametrize(("how", "words"), (("kill", "exited"), ("time_out", "timed out")))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from local.programs import ROOT, venv_program
 from tests.local.probe import Emulator, eventually
@@ -108,6 +109,18 @@ def test_a_body_that_is_too_large_for_lambda_or_the_gateway_is_413(
     assert reply.status_code == status
     if status == 413:
         assert reply.json() == {"message": "Request Entity Too Large"}
+
+
+@pytest.mark.parametrize(("size", "taken"), [(6_291_456, True), (6_291_457, False)])
+def test_an_invocation_takes_6_mib_and_no_byte_more(emulator: Emulator, size: int, taken: bool) -> None:
+    frame = json.dumps({"isBase64Encoded": True, "body": ""}).encode()
+    payload = frame[:-2] + b"x" * (size - len(frame)) + frame[-2:]
+    functions = emulator.client("lambda")
+    if taken:
+        assert "FunctionError" not in functions.invoke(FunctionName=emulator.outputs["Probe"], Payload=payload)
+    else:
+        with pytest.raises(ClientError, match="Request must be smaller than 6291456 bytes"):
+            functions.invoke(FunctionName=emulator.outputs["Probe"], Payload=payload)
 
 
 LATE_READER = """

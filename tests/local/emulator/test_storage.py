@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.emulator.test_events import a_queue, allow
 from tests.local.probe import Emulator, eventually
 
 CONTENT = b"0123456789" * 50_000
@@ -133,8 +134,8 @@ def test_events_of_a_versioned_bucket_name_the_version(emulator: Emulator, bucke
     s3, sqs, events = (emulator.client(name) for name in ("s3", "sqs", "events"))
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
-    queue = sqs.create_queue(QueueName=bucket)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    queue, arn, set_policy = a_queue(emulator, bucket)
+    set_policy(allow("events", "sqs:SendMessage", arn))
     events.put_rule(
         Name=bucket, EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
     )

@@ -3,6 +3,8 @@
 import json
 import re
 import time
+import uuid
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,6 +17,14 @@ def test_ref_of_a_secret_is_its_arn_and_its_value_has_no_punctuation(emulator: E
     assert arn.startswith("arn:aws:secretsmanager:")
     value = emulator.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
     assert re.fullmatch("[A-Za-z0-9]{200}", json.loads(value)["key"])
+
+
+def test_a_secret_without_a_value_has_none_until_one_is_put(emulator: Emulator) -> None:
+    secrets, arn = emulator.client("secretsmanager"), emulator.outputs["EmptySecret"]
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.get_secret_value(SecretId=arn)
+    secrets.put_secret_value(SecretId=arn, SecretString="value")
+    assert secrets.get_secret_value(SecretId=arn)["SecretString"] == "value"
 
 
 def test_a_table_has_its_expiry_and_its_recovery(emulator: Emulator) -> None:
@@ -139,6 +149,93 @@ def test_registry_keeps_the_versions_of_a_schema_and_refuses_nonsense(emulator: 
     schemas.delete_registry(RegistryName="probe")
     with pytest.raises(schemas.exceptions.NotFoundException):
         schemas.describe_registry(RegistryName="probe")
+
+
+def bucket(*rules: dict[str, Any]) -> dict[str, Any]:
+    rules_on = [{"Status": "Enabled", **rule} for rule in rules]
+    return {"Type": "AWS::S3::Bucket", "Properties": {"LifecycleConfiguration": {"Rules": rules_on}}}
+
+
+EXPIRE = {"Id": "expire", "ExpirationInDays": 1}
+FUNCTION = {"Code": {"S3Bucket": "probe", "S3Key": "function.zip"}, "Handler": "handler.handler"}
+
+
+def worker(*actions: str) -> dict[str, Any]:
+    """A function with a time-out of 60 seconds, which may do this with queues, and its role."""
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    may = {"Effect": "Allow", "Action": [f"sqs:{action}" for action in actions], "Resource": "*"}
+    role = {
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+        "Policies": [{"PolicyName": "may", "PolicyDocument": {"Version": "2012-10-17", "Statement": [may]}}],
+    }
+    function = {**FUNCTION, "Runtime": "python3.13", "Timeout": 60, "Role": {"Fn::GetAtt": "Role.Arn"}}
+    return {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": role},
+        "Worker": {"Type": "AWS::Lambda::Function", "Properties": function},
+        "Mapping": {
+            "Type": "AWS::Lambda::EventSourceMapping",
+            "Properties": {"FunctionName": {"Ref": "Worker"}, "EventSourceArn": {"Fn::GetAtt": "Queue.Arn"}},
+        },
+    }
+
+
+def queue(seconds: int) -> dict[str, Any]:
+    return {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": seconds}}}
+
+
+READS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ({"Bucket": bucket({"Id": "markers", "ExpiredObjectDeleteMarker": True})}, "At least one of"),
+        ({"Bucket": bucket({**EXPIRE, "ExpiredObjectDeleteMarker": True})}, "not well-formed"),
+        ({"Bucket": bucket(EXPIRE, {**EXPIRE, "Prefix": "old/"})}, "Rule ID must be unique"),
+        ({**queue(59), **worker(*READS)}, "timeout: 59 seconds is less than Function timeout: 60 seconds"),
+        ({**queue(60), **worker(*READS[:2])}, "does not have permissions to call GetQueueAttributes on SQS"),
+        ({"Bucket": bucket(EXPIRE, {"Id": "old", "Prefix": "old/", "ExpirationInDays": 2})}, None),
+        ({**queue(60), **worker(*READS)}, None),
+    ],
+)
+def test_a_template_that_aws_refuses_is_rolled_back_with_its_words(
+    emulator: Emulator, resources: dict[str, Any], words: str | None
+) -> None:
+    name, cloudformation = f"t-{uuid.uuid4().hex}", emulator.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=name, TemplateBody=json.dumps({"Resources": resources}), Capabilities=["CAPABILITY_IAM"]
+    )
+    ended = eventually(lambda: (status := status_of(emulator, name)).endswith("COMPLETE") and status)
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    reasons = [event.get("ResourceStatusReason", "") for event in events]
+    cloudformation.delete_stack(StackName=name)
+    assert ended == ("ROLLBACK_COMPLETE" if words else "CREATE_COMPLETE"), reasons
+    assert not words or any(words in reason for reason in reasons)
+
+
+def test_a_stack_is_not_deleted_while_its_bus_has_another_rule(emulator: Emulator) -> None:
+    name, events, cloudformation = f"t-{uuid.uuid4().hex}", emulator.client("events"), emulator.client("cloudformation")
+    rule = {"EventBusName": {"Ref": "Bus"}, "EventPattern": {"source": ["own"]}}
+    resources = {
+        "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": name}},
+        "Rule": {"Type": "AWS::Events::Rule", "Properties": rule},
+    }
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": resources}))
+    eventually(lambda: status_of(emulator, name) == "CREATE_COMPLETE")
+    events.put_rule(Name="other", EventBusName=name, EventPattern='{"source": ["other"]}')
+
+    cloudformation.delete_stack(StackName=name)
+    eventually(lambda: status_of(emulator, name) == "DELETE_FAILED")
+    with pytest.raises(ClientError, match="EventBus can't be deleted since it has rules"):
+        events.delete_event_bus(Name=name)
+    events.delete_rule(Name="other", EventBusName=name)
+    cloudformation.delete_stack(StackName=name)
+    eventually(lambda: name not in [bus["Name"] for bus in events.list_event_buses()["EventBuses"]])
+
+
+def status_of(emulator: Emulator, stack: str) -> str:
+    stacks = emulator.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return str(stacks[0]["StackStatus"])
 
 
 def next_messages(emulator: Emulator, count: int) -> list[dict[str, str]]:

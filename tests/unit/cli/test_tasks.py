@@ -140,6 +140,7 @@ class _Lambda:
 
     def invoke(self, *, FunctionName: str, Payload: bytes) -> Mapping[str, Any]:  # noqa: N803 - boto3's names
         assert FunctionName == "publish-events"
+        assert len(Payload) <= 6 * 1024 * 1024  # what Lambda takes
         if self._error:
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorMessage": "boom"}')}
         failures = []
@@ -166,6 +167,17 @@ def test_record_that_cannot_be_published_keeps_back_no_other(
     failed = publish_again(records("1", "2", "3"), replace(connect_local(deployment.file), known=deployment.outputs))
     assert set(failed) == bad
     assert set(function.published) == {"1", "2", "3"} - bad
+
+
+def test_records_that_are_too_large_for_one_call_are_published_in_several(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, large = _Lambda({"2"}), records("1", "2", "3", "4")
+    for record in large:
+        record["dynamodb"]["NewImage"] = {"prompt": {"S": "影" * 700_000}}  # 2.1 MB each in UTF-8, 4.2 MB escaped
+    monkeypatch.setattr("cli.connection.Connection.client", lambda *_: function)
+    failed = publish_again(large, replace(connect_local(deployment.file), known=deployment.outputs))
+    assert (failed, function.published) == (["2"], ["1", "3", "4"])
 
 
 def test_function_that_fails_is_said_with_where_to_look(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, MAX_INTERVAL_MS
+from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, HANDOVER_MS, MAX_INTERVAL_MS
 
 HOUR = 3_600_000
 
@@ -56,10 +56,6 @@ def test_off_peak_has_the_provider_s_two_days() -> None:
 
 def test_a_record_is_forgotten_after_its_days_in_the_seconds_that_ttl_wants() -> None:
     assert POLICY.forget_at(NOW + 999) == NOW // 1000 + 30 * 86_400
-
-
-def test_a_delivery_is_not_asked_for_while_its_message_may_still_be_worked_on() -> None:
-    assert DELIVERY_GRACE_MS > 360_000  # the queue's visibility time-out
 
 
 def test_a_check_begins_a_call_only_when_the_entry_point_s_cannot_be_running() -> None:

@@ -7,6 +7,7 @@ from enum import Enum
 
 from typing_extensions import override
 
+from tests.unit.template import properties
 from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
@@ -16,8 +17,7 @@ from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError
 __all__ = ["HOOK", "Backend", "BackendMood", "Call", "Handing", "Notice", "NoticeQueue"]
 
 HOOK = "https://client.example.com/hook"
-VISIBILITY_MS = 90_000
-"""As the template has it."""
+VISIBILITY_MS = properties("NotificationsQueue")["VisibilityTimeout"] * 1000
 
 
 class BackendMood(Enum):

@@ -487,7 +487,7 @@ def test_delivery_that_never_came_is_asked_for_again(world: World) -> None:
     assert world.messages() == [task.task_id]
     after = world.task(task.task_id)
     assert (after.status, after.delivery and after.delivery.requests, changes(after)) == (Status.GENERATED, 1, 3)
-    # not before the one just asked for must have ended: the queue's visibility time-out, and a minute
+    # not before a copy that began at once must have ended
     assert after.due_at == world.clock() + 420_000
 
 

@@ -22,7 +22,8 @@ ATTEMPT_LIMIT_MS = 90_000
 see the template) and half a minute for clocks that disagree."""
 
 DELIVERY_GRACE_MS = 420_000
-"""How long a delivery may take before it is asked for again: the queue's visibility time-out (360 s) and a minute."""
+"""How long a delivery may take before it is asked for again: the time-out of `deliver_videos` (300 s) and two minutes.
+Where the first message still waits for a free execution, two copies may run at once, which changes nothing."""
 
 HANDOVER_MS = 120_000
 """How long an entry point has the task that it recorded to itself; then a check submits the task. More than
