@@ -62,23 +62,27 @@ def quotas(context: Context) -> Finding:
     return judge_quotas({quota: _value(client, quota) for quota in QUOTAS})
 
 
-def _value(client: Any, quota: Quota) -> float:
-    """The account's quota, or AWS's default where the account has none of its own."""
-    asked = {"ServiceCode": quota.service, "QuotaCode": quota.code}
-    try:
-        return float(client.get_service_quota(**asked)["Quota"]["Value"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchResourceException":
-            raise
-    return float(client.get_aws_default_service_quota(**asked)["Quota"]["Value"])
+def _value(client: Any, quota: Quota) -> float | None:
+    """The account's quota, or AWS's default where the account has none of its own; None where AWS knows neither."""
+    for read in (client.get_service_quota, client.get_aws_default_service_quota):
+        try:
+            return float(read(ServiceCode=quota.service, QuotaCode=quota.code)["Quota"]["Value"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchResourceException":
+                raise
+    return None
 
 
-def judge_quotas(values: Mapping[Quota, float]) -> Finding:
+def judge_quotas(values: Mapping[Quota, float | None]) -> Finding:
     """By each quota's value, a second."""
-    found = ", ".join(f"{quota.name} {value:,.0f}/s" for quota, value in values.items())
-    small = [quota for quota, value in values.items() if value < quota.needed]
-    if not small:
+    known = {quota: value for quota, value in values.items() if value is not None}
+    found = ", ".join(f"{quota.name} {value:,.0f}/s" for quota, value in known.items())
+    small = [quota for quota, value in known.items() if value < quota.needed]
+    if not small and known.keys() == values.keys():
         return Finding(State.OK, found)
+    if not small:
+        hidden = ", ".join(quota.name for quota in values.keys() - known.keys())
+        return Finding(State.UNKNOWN, f"{found}; no value of {hidden}", "look in the Service Quotas console")
     remedy = "; ".join(
         f"ask for {quota.needed}/s and more: Service Quotas, {quota.service}, {quota.code}" for quota in small
     )

@@ -26,7 +26,8 @@ PREFIX = "relay-doctor-"
 DETAIL_TYPE = "RelayDoctor"
 LEFT_AFTER = timedelta(minutes=10)
 """What is older was left by a run that was killed."""
-Heard = Callable[[Callable[[dict[str, Any]], bool]], bool]
+LIVE_BY, CAME_BY, TOLD_BY = 40.0, 80.0, 100.0
+"""Seconds after the beginning: a new rule of EventBridge takes effect within a minute, a file comes back in seconds."""
 
 
 class _Line:
@@ -41,7 +42,7 @@ class _Line:
         self._heard += self._listener.receive(1)
         return any(wanted(event) for event in self._heard)
 
-    def works(self) -> bool:
+    def works(self, by: float) -> bool:
         """Whether an event of our own is heard, put again and again: a new rule takes effect after some time."""
         run, events = secrets.token_hex(8), self._context.client("events")
         entry = {
@@ -55,7 +56,7 @@ class _Line:
             events.put_events(Entries=[entry])
             return self.hears(lambda event: event["detail"].get("run") == run)
 
-        return self._context.comes(put_and_heard)
+        return self._context.comes(put_and_heard, by)
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def _listening(context: Context) -> Iterator[_Line]:
 def bus(context: Context) -> Finding:
     """Put an event of our own, and see it arrive."""
     with _listening(context) as line:
-        if line.works():
+        if line.works(TOLD_BY):
             return Finding(State.OK, "it arrived")
     return Finding(State.NOT, "it did not arrive", "look at the bus and its policy in the EventBridge console")
 
@@ -82,11 +83,11 @@ def inbox(context: Context) -> Finding:
     tenant(context)
     s3, bucket, name = context.client("s3"), context.output("InboxBucket"), f"{TENANT}/{secrets.token_hex(8)}.json"
     with _listening(context) as line:
-        live = line.works()
+        live = line.works(LIVE_BY)
         try:
             s3.put_object(Bucket=bucket, Key=REQUESTS_PREFIX + name, Body=b"{}")
-            came = context.comes(lambda: _is_there(s3, bucket, REJECTED_PREFIX + name))
-            told = came and context.comes(lambda: line.hears(lambda event: _is_about(event, name)))
+            came = context.comes(lambda: _is_there(s3, bucket, REJECTED_PREFIX + name), CAME_BY)
+            told = came and context.comes(lambda: line.hears(lambda event: _is_about(event, name)), TOLD_BY)
         finally:
             _remove(s3, bucket, name)
     if not came:

@@ -22,10 +22,11 @@ __all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of"]
 
 TENANT = "relay-doctor"
 """The tenant that checks act as: its cap is 0, and its key lives as long as a check."""
-EVIDENCE_SECONDS = 75
-"""How long a check waits for what must come: new rules of EventBridge take effect within a minute."""
+EVIDENCE_SECONDS = 100.0
+"""Until when, of the two minutes, a check waits for what must come."""
 LOOK_SECONDS = 1.0
 DENIED = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+MISSING = re.compile(r"NotFound|NoSuch|NonExistent|DoesNotExist|404")
 DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "403"})
 
 
@@ -79,9 +80,9 @@ class Context:
             given = {"timeout": (10, 35), "allow_redirects": False, "auth": lambda request: request, **arguments}
             return session.request(method, url, verify=self.connection.ca_bundle or True, **given)
 
-    def comes(self, condition: Callable[[], bool]) -> bool:
-        """Whether the condition comes true while there is time, asked about once a second."""
-        while not (met := condition()) and time.monotonic() - self.began < EVIDENCE_SECONDS:
+    def comes(self, condition: Callable[[], bool], by: float = EVIDENCE_SECONDS) -> bool:
+        """Whether the condition comes true by so many seconds after the beginning, asked about once a second."""
+        while not (met := condition()) and time.monotonic() - self.began < by:
             if self.stopped.wait(LOOK_SECONDS):
                 break
         return met
@@ -97,13 +98,15 @@ class Check:
 
 
 def fault_of(error: Exception) -> Finding:
-    """What a check that broke off found: nothing. A missing permission is named; no address of a link is."""
+    """What a check that broke off found. A missing permission is named; an address, which may be a link, is not."""
     if isinstance(error, ClientError):
         fault = error.response.get("Error", {})
         if fault.get("Code") in DENIALS:
             named = DENIED.search(str(fault.get("Message", "")))
             action = named[1] if named else error.operation_name
             return Finding(State.UNKNOWN, f"your credentials may not do it: {action}", f"allow yourself {action}")
+        if MISSING.search(str(fault.get("Code"))):
+            return Finding(State.NOT, f"something is not there: {error}", "deploy again")
         return Finding(State.UNKNOWN, str(error), "repeat it")
     if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
         return Finding(State.UNKNOWN, str(error), "repeat it")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,8 +37,13 @@ __all__ = [
 DEPLOY = "deploy again"
 WORKERS = ("AcceptRequestName", "DeliverVideosName", "NotifyClientName", "PublishEventsName")
 SETTLING = frozenset({"Creating", "Enabling", "Updating"})
-FEEDS = (("RequestsQueueUrl", False), ("RequestsQueueUrl", True), ("DeliveriesQueueUrl", True))
-FEEDS += (("NotificationsQueueUrl", True), ("AlarmTopicArn", False))
+FEEDS = (
+    ("RequestsQueueUrl", False),
+    ("RequestsQueueUrl", True),
+    ("DeliveriesQueueUrl", True),
+    ("NotificationsQueueUrl", True),
+    ("AlarmTopicArn", False),
+)
 """What the stack's rules lead to, and whether they are on its own bus or on the account's."""
 PREFIX_CHARACTERS = 16
 """CloudFormation shortens the stack's name in names that would be too long."""
@@ -130,8 +136,6 @@ def delivery(context: Context) -> Finding:
 
 def judge_bucket_policy(policy: str) -> Iterator[Finding]:
     """Statements that deny more than plain HTTP. Whether they concern the role, the simulator does not say of roles."""
-    import json
-
     for statement in json.loads(policy)["Statement"]:
         if statement["Effect"] != "Deny" or statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}:
             continue
@@ -143,7 +147,7 @@ def judge_bucket_policy(policy: str) -> Iterator[Finding]:
 def secrets(context: Context) -> Finding:
     """Whether the three secrets hold what functions can read, and none is about to be deleted."""
     client = context.client("secretsmanager")
-    readers = {
+    readers: dict[str, Callable[[Secret], object]] = {
         "ProviderSecretArn": lambda secret: ProviderKey(secret).signing(),
         "CallbackSecretArn": lambda secret: CallbackKeys(secret.get()),
         "WebhookSecretArn": lambda secret: tenant_secret(secret.get(), "x", 1),

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from cli.api import Api, NoAnswerError
+from cli.api import Api, ApiRefusedError, NoAnswerError
 from cli.doctor.findings import TENANT, Context, Finding, State
 from cli.doctor.outside import temporary_key, tenant
 from cli.screen import Screen
 from cli.submission import patiently
 from cli.tenants import directory_of
 from cli.watching import LOCAL_PACE, PACE
+from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = ["judge_spent", "spend"]
@@ -35,15 +36,22 @@ def spend(context: Context, screen: Screen) -> Finding:
     tenant(context)
     directory, local = directory_of(context.connection), context.connection.endpoint_url is not None
     directory.set_daily_cap(TENANT, _taken_today(context) + 1)
+    task_id = ""
     try:
         with temporary_key(context) as key:
             api = Api(context.output("ApiUrl"), key, ca_bundle=context.connection.ca_bundle, local=local)
             uri = patiently(partial(api.upload, _picture(), "image/png"), "uploading", screen)
             request = {"model": MODEL, "images": [uri], "prompt": "a grey square", "duration": 1, "resolution": "720p"}
-            submit = partial(api.submit, json.dumps(request).encode(), f"relay-doctor-{secrets.token_hex(16)}")
-            task = patiently(submit, "submitting under the same key", screen)
-            screen.remark(f"submitted task {task['task_id']}, which costs money once")
-            task = _follow(api, task, (LOCAL_PACE if local else PACE).shortest)
+            idempotency_key = secrets.token_hex(16)
+            task_id = task_id_for_key(TENANT, idempotency_key)
+            screen.remark(f"submitting task {task_id}, which costs money once")
+            submit = partial(api.submit, json.dumps(request).encode(), idempotency_key)
+            task = _follow(api, patiently(submit, "submitting under the same key", screen), local)
+    except NoAnswerError as error:
+        show = f"relay task show {task_id}" if task_id else "repeat it"
+        return Finding(State.UNKNOWN, f"no answer ({error}); the task may be recorded, or not", show)
+    except ApiRefusedError as error:
+        return Finding(State.NOT, str(error), "sam logs --name SubmitTask")
     finally:
         directory.set_daily_cap(TENANT, 0)
     faults = [fault for video in task["videos"] if (fault := _fault_in_s3(context, video))]
@@ -58,11 +66,11 @@ def _taken_today(context: Context) -> int:
     return int(item.get("accepted", {"N": "0"})["N"])
 
 
-def _follow(api: Api, task: dict[str, Any], pause: float) -> dict[str, Any]:
+def _follow(api: Api, task: dict[str, Any], local: bool) -> dict[str, Any]:
     """The task once it is settled, or as it stands when the time is over. An outage is ridden out."""
     end = time.monotonic() + FOLLOW_SECONDS
     while task["status"] not in SETTLED and time.monotonic() < end:
-        time.sleep(pause)
+        time.sleep((LOCAL_PACE if local else PACE).shortest)
         try:
             task = api.task(task["task_id"])
         except NoAnswerError:
