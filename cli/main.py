@@ -46,7 +46,7 @@ examples:
   relay --api-url https://… get TASK_ID
 
 Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage;
-130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled.
+130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled; of `doctor` 3 unknown.
 docs/runbook.md says which command mends what.
 """
 

@@ -118,7 +118,8 @@ def _of_layers(context: Context, arns: set[str]) -> Iterator[str]:
         f"python/vidu_relay/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in PACKAGE.rglob("*.py")
     }
     for arn in sorted(arn for arn in arns if "SharedLayer" in arn):
-        layer = context.client("lambda").get_layer_version_by_arn(Arn=arn)
+        name, _, number = arn.rpartition(":")
+        layer = context.client("lambda").get_layer_version(LayerName=name, VersionNumber=int(number))
         yield from different(here, _content(context, layer["Content"]["Location"]))
 
 

@@ -20,6 +20,7 @@ from cli.tailing import Listener
 from cli.tenants import directory_of
 from local.programs import ROOT
 from local.stack import STACK_NAME, LocalStack
+from tests.documents import blocks
 from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS
 from tests.e2e.sweeps import schedule_switched_off
 from vidu_relay.adapters.event_bus import SOURCE
@@ -27,6 +28,7 @@ from vidu_relay.adapters.event_bus import SOURCE
 Findings = dict[str, dict[str, str]]
 Doctor = Callable[..., tuple[int, Findings]]
 Restore = Callable[[], object]
+Place = tuple[str, ...]
 NAMES = [check.name for check in CHECKS]
 NOT_GUARDED = ("concurrency", "quotas")
 """What the emulator tells everybody."""
@@ -53,7 +55,7 @@ def stack_file(local: LocalStack) -> Path:
 def doctor(stack_file: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
     """Runs `relay doctor`: its exit status, and what each check found."""
 
-    def run(*arguments: str, where: tuple[str, ...] = (f"--local={stack_file}",)) -> tuple[int, Findings]:
+    def run(*arguments: str, where: Place = (f"--local={stack_file}",)) -> tuple[int, Findings]:
         status = main([*where, "--json", "doctor", *arguments])
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return status, {line.pop("check"): line for line in lines}
@@ -108,20 +110,35 @@ def test_spending_pays_for_one_task_each_time_and_says_what_it_cost(local: Local
     assert videos["KeyCount"] == 2
 
 
-def test_every_check_names_the_permission_that_is_missing(
-    local: LocalStack, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, stack_file: Path
-) -> None:
-    iam, stack = local.client("iam"), json.loads(stack_file.read_text())
-    iam.create_user(UserName="visitor")
+@pytest.fixture
+def as_user(local: LocalStack, stack_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Place]:
+    """Makes a user with a policy; how to reach the stack with its credentials."""
+
+    def become(name: str, policy: str) -> Place:
+        iam, stack = local.client("iam"), json.loads(stack_file.read_text())
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", stack["aws_endpoint_url"])
+        for variable in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            monkeypatch.setenv(variable, stack["aws_ca_bundle"])
+        return "--stack", STACK_NAME, "--region", stack["region"]
+
+    return become
+
+
+def test_permissions_of_the_runbook_are_enough(as_user: Callable[[str, str], Place], doctor: Doctor) -> None:
+    (policy,) = blocks("docs/runbook.md", "json")
+    status, findings = doctor(where=as_user("operator", policy))
+    assert (status, bad(findings)) == (0, {}), findings
+
+
+def test_every_check_names_the_permission_that_is_missing(as_user: Callable[[str, str], Place], doctor: Doctor) -> None:
     allowed = {"Effect": "Allow", "Action": "cloudformation:DescribeStacks", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    iam.put_user_policy(UserName="visitor", PolicyName="looks", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="visitor")["AccessKey"]
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    monkeypatch.setenv("AWS_ENDPOINT_URL", stack["aws_endpoint_url"])
-    monkeypatch.setenv("AWS_CA_BUNDLE", stack["aws_ca_bundle"])
-    status, findings = doctor(where=("--stack", STACK_NAME, "--region", stack["region"]))
+    status, findings = doctor(where=as_user("visitor", policy))
     denied = [name for name in NAMES if name not in NOT_GUARDED]
     assert (status, bad(findings)) == (3, dict.fromkeys(denied, "unknown"))
     assert [name for name in denied if not findings[name]["remedy"].startswith("allow yourself ")] == [], findings
