@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from ministack import app
-from ministack.core import router
+from ministack.core import iam_actions, router
 from ministack.core.responses import error_response_json, json_response
 
 from local.emulator.settings import Settings
@@ -23,6 +23,7 @@ VALUES = {
 def close(settings: Settings) -> None:
     router.SERVICE_PATTERNS["servicequotas"] = {"target_prefixes": ["ServiceQuotasV20190624"]}
     app.SERVICE_HANDLERS["servicequotas"] = answer
+    iam_actions.SERVICE_TO_IAM_NAMESPACE["servicequotas"] = "servicequotas"
 
 
 async def answer(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
