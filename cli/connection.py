@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 __all__ = ["Connection", "ConnectionFailedError", "connect_local", "connect_stack", "now"]
 
 CALLS = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=60)
+_MAKING = threading.Lock()
+"""A session makes one client at a time; clients themselves may be used by several threads."""
 
 
 class ConnectionFailedError(Exception):
@@ -36,12 +39,13 @@ class Connection:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A client of an AWS service; `config` says what is different from other calls."""
-        return self.session.client(  # type: ignore[call-overload]  # the name is not a literal here
-            service,
-            endpoint_url=self.endpoint_url,
-            verify=self.ca_bundle,
-            config=CALLS.merge(config) if config else CALLS,
-        )
+        with _MAKING:
+            return self.session.client(  # type: ignore[call-overload]  # the name is not a literal here
+                service,
+                endpoint_url=self.endpoint_url,
+                verify=self.ca_bundle,
+                config=CALLS.merge(config) if config else CALLS,
+            )
 
     def output(self, name: str) -> str:
         """An output of the stack. Raises `ConnectionFailedError` if the stack has none of that name."""

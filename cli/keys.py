@@ -14,7 +14,7 @@ from vidu_relay.adapters.tenant_directory import ApiKey
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.representation import timestamp
 
-__all__ = ["create", "list_all", "revoke"]
+__all__ = ["create", "list_all", "new_key", "revoke"]
 
 KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 KEY_ID = re.compile(r"[0-9a-f]{12}")
@@ -25,13 +25,18 @@ def create(arguments: Namespace, connection: Connection) -> Answer:
     directory = directory_of(connection)
     tenant = known_tenant(directory, arguments.tenant)
     name = checked(arguments.name, KEY_NAME, "a key's name has 1 to 100 of A-Z, a-z, 0-9, . _ -")
-    api_key = secrets.token_urlsafe(32)
-    key = ApiKey(digest=api_key_digest(api_key), tenant_id=tenant.tenant_id, name=name, created_at=now())
+    api_key, key = new_key(tenant.tenant_id, name)
     directory.add_key(key)
     said = f"Key {key.key_id} of tenant {tenant.tenant_id}. It is shown this once: only its SHA-256 is stored."
     if tenant.disabled:
         said += f"\nThe tenant is disabled: the key opens nothing until `relay tenants enable {tenant.tenant_id}`."
     return Answer(f"{api_key}\n\n{said}", {**_json(key), "api_key": api_key})
+
+
+def new_key(tenant_id: str, name: str) -> tuple[str, ApiKey]:
+    """The text of a new key, and what is to be stored of it."""
+    api_key = secrets.token_urlsafe(32)
+    return api_key, ApiKey(digest=api_key_digest(api_key), tenant_id=tenant_id, name=name, created_at=now())
 
 
 def list_all(arguments: Namespace, connection: Connection) -> Answer:

@@ -30,6 +30,7 @@ from cli import (
 from cli.answer import Answer, RefusedError
 from cli.api import KEY_VARIABLE, Api, NoAnswerError, connect_api
 from cli.connection import Connection, ConnectionFailedError, connect_local, connect_stack
+from cli.doctor import running as doctor
 from vidu_relay.domain.errors import ViduRelayError
 
 __all__ = ["main", "parser"]
@@ -38,6 +39,7 @@ Run = Callable[[argparse.Namespace, Connection], Answer | int] | Callable[[argpa
 """An `Answer` is printed here; what a command printed as it went, it answers by its exit status alone."""
 
 CONSUMERS = ("submit", "watch", "get", "tail")
+DOCTOR = "doctor"
 GROUPS = ("tenants", "keys", "webhooks", "provider", "task", "queues", "failures", "schemas")
 WITH_VALUE = ("--stack", "--api-url", "--api-key-file", "--region", "--profile")
 BEFORE_COMMAND = (*WITH_VALUE, "--local", "--json")
@@ -47,6 +49,7 @@ MAX_CAP = f"{tenants.MAX_DAILY_CAP:,}"
 EXAMPLES = """
 examples:
   relay --stack vidu-relay provider set-key
+  relay --stack vidu-relay doctor
   relay --stack vidu-relay tenants create acme
   relay --stack vidu-relay keys create --tenant acme --name backend
   relay --stack vidu-relay task show TASK_ID
@@ -56,7 +59,7 @@ examples:
   relay --api-url https://… get TASK_ID
 
 Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage;
-130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled.
+130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled; of `doctor` 3 unknown.
 docs/runbook.md says which command mends what.
 """
 
@@ -111,7 +114,7 @@ def _spelt_out(argv: Sequence[str]) -> list[str]:
     """`--local` before a command means the default file, where argparse would take the command for the file."""
     words = list(argv)
     for index, (word, following) in enumerate(pairwise(words)):
-        if word == "--local" and following in (*CONSUMERS, *GROUPS):
+        if word == "--local" and following in (*CONSUMERS, DOCTOR, *GROUPS):
             words[index] = f"--local={LOCAL_FILE}"
             break
     return words
@@ -160,9 +163,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--region", help="AWS region of the stack (default: as the AWS configuration says)")
     top.add_argument("--profile", help="AWS profile to use")
     top.add_argument("--json", action="store_true", help="print JSON, for programs")
-    groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join((*CONSUMERS, *GROUPS)))
+    groups = top.add_subparsers(title="commands", required=True, metavar=" | ".join((*CONSUMERS, DOCTOR, *GROUPS)))
     for consume, name in zip((_submit, _watch, _get, _tail), CONSUMERS, strict=True):
         consume(groups, name)
+    _doctor(groups, DOCTOR)
     operate = (_tenants, _keys, _webhooks, _provider, _task, _queues, _failures, _schemas)
     for add, name in zip(operate, GROUPS, strict=True):
         add(groups, name)
@@ -252,6 +256,32 @@ def _tail(groups: Any, name: str) -> None:
     command.add_argument("--tenant", action="append", default=[], help="of this tenant only; repeatable")
     command.add_argument(
         "--type", action="append", default=[], choices=tailing.TYPES, help="of this detail type only; repeatable"
+    )
+
+
+def _doctor(groups: Any, name: str) -> None:
+    checks = [check.name for check in doctor.CHECKS]
+    command = _command(
+        groups,
+        name,
+        doctor.doctor,
+        "try out whether everything that tasks need is in order, in two minutes, spending nothing; exit status 0 all "
+        "ok, 1 something is not, 3 something could not be found out",
+        "doctor",
+        "doctor provider callback",
+        "doctor --spend                             (pays for one task)",
+    )
+    command.add_argument(
+        "check",
+        nargs="*",
+        metavar="CHECK",
+        help=f"only these (default: all): {', '.join(checks)}",
+        choices=[*checks, []],
+    )
+    command.add_argument(
+        "--spend",
+        action="store_true",
+        help="if nothing is `not`, also run the cheapest real task from submit to S3, and say what it cost",
     )
 
 

@@ -19,7 +19,7 @@ from cli.screen import Screen
 from cli.watching import INTERRUPTED, follow
 from vidu_relay.domain.image_reference import S3_SCHEME, content_type_of
 
-__all__ = ["PARAMETERS", "submit"]
+__all__ = ["PARAMETERS", "patiently", "submit"]
 
 PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
@@ -49,7 +49,7 @@ def submit(arguments: Namespace, api: Api) -> int:
     again = _again(arguments, request, key)
     try:
         sent = body if body is not None else json.dumps(request).encode()
-        task = _patiently(lambda: api.submit(sent, key), "submitting under the same key", screen)
+        task = patiently(lambda: api.submit(sent, key), "submitting under the same key", screen)
     except NoAnswerError as error:
         raise RefusedError(
             f"no answer to the submission ({error}): it may be recorded, or not. Repeat it under the same key, which "
@@ -76,7 +76,7 @@ def _key(given: str | None) -> str:
     )
 
 
-def _patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
+def patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
     """What the call gives; without an answer it is made again, up to `ATTEMPTS` times. Raises what it raises."""
     for attempt in range(1, ATTEMPTS):
         try:
@@ -115,7 +115,7 @@ def _request(arguments: Namespace, api: Api, screen: Screen) -> dict[str, Any]:
     files = {name: _read_image(name) for name in names if not name.startswith(ADDRESSES)}
     uris = {name: name for name in names}
     for name, (content, kind) in files.items():
-        uris[name] = _patiently(partial(api.upload, content, kind), f"uploading {name}", screen)
+        uris[name] = patiently(partial(api.upload, content, kind), f"uploading {name}", screen)
         screen.remark(f"uploaded {name} as {uris[name]}")
     request: dict[str, Any] = {"model": MODEL}
     if subjects:

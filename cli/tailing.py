@@ -31,7 +31,7 @@ from vidu_relay.domain.states import (
     EVENT_TYPES,
 )
 
-__all__ = ["TYPES", "tail"]
+__all__ = ["TYPES", "Listener", "tail"]
 
 TYPES = (
     EVENT_TYPE_ACCEPTED,
@@ -60,7 +60,7 @@ def tail(arguments: Namespace, connection: Connection) -> int:
     pattern = _pattern(arguments)
     stop = _Stop()
     with stop.on_signals(), ExitStack() as cleanup:
-        listener = _Listener(connection)
+        listener = Listener(connection)
         cleanup.callback(listener.remove)
         listener.set_up(pattern)
         screen.remark(f"Listening on {listener.bus} by the rule {listener.name}. Ctrl-C ends it.")
@@ -129,12 +129,12 @@ class _Stop:
             raise KeyboardInterrupt
 
 
-class _Listener:
+class Listener:
     """A rule on the stack's bus, and the queue it feeds: of the same name, for this run alone."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, prefix: str = PREFIX) -> None:
         self.bus = connection.output("EventBusName")
-        self.name = f"{PREFIX}{secrets.token_hex(6)}"
+        self.name = f"{prefix}{secrets.token_hex(6)}"
         self._sqs, self._events = connection.client("sqs"), connection.client("events")
         self._queue = ""
 
@@ -149,7 +149,7 @@ class _Listener:
             Name=self.name,
             EventBusName=self.bus,
             EventPattern=json.dumps(pattern),
-            Description="`relay tail` of an operator; removed when it ends.",
+            Description="An operator's `relay` listens; removed when it ends.",
         )["RuleArn"]
         statement = {
             "Effect": "Allow",
@@ -164,6 +164,11 @@ class _Listener:
         reply = self._events.put_targets(Rule=self.name, EventBusName=self.bus, Targets=targets)
         if reply["FailedEntryCount"]:
             raise RefusedError(f"the rule {self.name} cannot feed its queue: {reply['FailedEntries']}")
+
+    def receive(self, seconds: int) -> list[dict[str, Any]]:
+        """Events that arrive within the seconds (at most 20), as soon as there are some. They are not taken away."""
+        reply = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=seconds)
+        return [json.loads(message["Body"]) for message in reply.get("Messages", [])]
 
     def events(self, screen: Screen, stop: _Stop) -> Iterator[dict[str, Any]]:
         """Events in the order of arrival, until a signal comes. An outage is waited out, and said once."""
@@ -213,6 +218,25 @@ class _Listener:
                 f"not everything could be removed ({problems}): delete the rule {self.name} of the bus {self.bus} "
                 "and the queue of the same name by hand"
             )
+
+    @classmethod
+    def remove_leftovers(cls, connection: Connection, prefix: str, before: float) -> None:
+        """Remove what killed runs have left: queues of this prefix made before a moment (in seconds), and their rules.
+
+        A queue is made before its rule and removed after it. Raises as `remove`.
+        """
+        sqs = connection.client("sqs")
+        for url in sqs.list_queues(QueueNamePrefix=prefix).get("QueueUrls", []):
+            try:
+                made = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])["Attributes"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] in GONE:
+                    continue  # another run has just ended
+                raise
+            if int(made["CreatedTimestamp"]) < before:
+                left = cls(connection)
+                left.name, left._queue = url.rpartition("/")[2], url
+                left.remove()
 
     def _remove_targets(self) -> None:
         self._events.remove_targets(Rule=self.name, EventBusName=self.bus, Ids=["queue"])

@@ -20,13 +20,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.build import BUCKET, find_or_build
+from local.consumers import create_alarms_queue, create_events_queue
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
 from local.programs import ROOT, Program, program_environment, run, running, venv_program
 
 STACK_NAME = "vidu-relay-local"
 TENANT = "demo"
 EVENT_SOURCE = "demo.app"
-EVENTS_QUEUE = f"{STACK_NAME}-events"
 LOCK = "lock"
 """The file in a stack's folder that is locked while it runs."""
 DEFAULT_PORT = 4566
@@ -228,7 +228,7 @@ class LocalStack:
         return str(ready["vidu_url" if self._parameters.get("ProviderName") == "vidu" else "url"])
 
     def _furnish(self, emulator: _Emulator, environment: Mapping[str, str], provider_url: str) -> Stack:
-        """Put in place what an operator would: the provider's key, a tenant with a key, and a consumer of events."""
+        """Put in place what an operator would: the provider's key, a tenant with a key, who hears events and alarms."""
         unfinished = Stack(
             api_url=self.outputs["ApiUrl"],
             api_key="",
@@ -252,7 +252,8 @@ class LocalStack:
             emulator.client("secretsmanager").put_secret_value(
                 SecretId=self.outputs["ProviderSecretArn"], SecretString=json.dumps({"api_key": self._provider_key})
             )
-            events_queue_url = _create_events_queue(emulator, unfinished.bus)
+            events_queue_url = create_events_queue(emulator.client, f"{STACK_NAME}-events", unfinished.bus)
+            create_alarms_queue(emulator.client, f"{STACK_NAME}-alarms", self.outputs["AlarmTopicArn"])
             return dataclasses.replace(unfinished, api_key=key.result(), events_queue_url=events_queue_url)
 
     def _create_key(self, description: Stack, environment: Mapping[str, str]) -> str:
@@ -331,25 +332,3 @@ def _function_names(outputs: Mapping[str, str]) -> dict[str, str]:
         if key.endswith("Name")
     }
     return {folder: by_folder[folder] for folder in folders}
-
-
-def _create_events_queue(emulator: _Emulator, bus: str) -> str:
-    """A queue with every event of the bus, whole, as EventBridge sends it."""
-    sqs, events = emulator.client("sqs"), emulator.client("events")
-    url: str = sqs.create_queue(QueueName=EVENTS_QUEUE)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    account = arn.split(":")[4]
-    rule = events.put_rule(
-        Name=EVENTS_QUEUE, EventBusName=bus, EventPattern=json.dumps({"account": [account]}), State="ENABLED"
-    )["RuleArn"]
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "events.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
-    events.put_targets(Rule=EVENTS_QUEUE, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
-    return url

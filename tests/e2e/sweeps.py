@@ -1,23 +1,28 @@
 """The minute's sweep, out of the way of tests that it may overtake, and at hand for those that are about it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from local.client import RelayClient
 
-__all__ = ["make_overdue", "without_sweeps"]
+__all__ = ["make_overdue", "schedule_switched_off", "without_sweeps"]
 
 KEPT = ("Name", "GroupName", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
 LONG_AGO = "1"
 
 
-@contextmanager
-def without_sweeps(relay: RelayClient) -> Iterator[None]:
+def without_sweeps(relay: RelayClient) -> AbstractContextManager[None]:
     """Meanwhile the schedule runs none.
 
     One that has just begun looks for what was due at its beginning: it finds no task submitted here.
     """
-    scheduler = relay.aws("scheduler")
+    return schedule_switched_off(relay.aws("scheduler"))
+
+
+@contextmanager
+def schedule_switched_off(scheduler: Any) -> Iterator[None]:
+    """Meanwhile the schedule of the stack is disabled."""
     (listed,) = scheduler.list_schedules()["Schedules"]
     found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
     schedule = {name: found[name] for name in KEPT}

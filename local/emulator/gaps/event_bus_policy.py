@@ -1,8 +1,8 @@
-"""Stands in for ``AWS::Events::EventBusPolicy``.
+"""Stands in for ``AWS::Events::EventBusPolicy``, and for ``Policy`` of PutPermission.
 
-MiniStack refuses the type, and never looks at the policy of a bus. Here a statement is kept with the bus, and a Deny
-in it refuses PutEvents as on AWS: for every caller, by condition keys such as ``events:source``, which policies of
-roles can use too. ``aws:PrincipalArn`` is the ARN of the role, not of its session.
+MiniStack refuses the one, passes over the other, and never looks at the policy of a bus. Here a statement is kept with
+the bus, and a Deny in it refuses PutEvents as on AWS: for every caller, by condition keys such as ``events:source``,
+which policies of roles can use too. ``aws:PrincipalArn`` is the ARN of the role, not of its session.
 """
 
 import dataclasses
@@ -24,7 +24,8 @@ def close(settings: Settings) -> None:
         "update": update_policy,
         "delete": delete_policy,
     }
-    put_events, enforce = eventbridge._put_events, iam_evaluator.enforce
+    put_events, put_permission = eventbridge._put_events, eventbridge._put_permission
+    enforce = iam_evaluator.enforce
     resolve = iam_evaluator._resolve_condition_key
 
     def checked_put_events(data: dict[str, Any], allow_aws_source: bool = False) -> Response:
@@ -32,6 +33,14 @@ def close(settings: Settings) -> None:
             return refusal
         response: Response = put_events(data, allow_aws_source)
         return response
+
+    def put_whole_policy(data: dict[str, Any]) -> Response:
+        if not data.get("Policy"):
+            response: Response = put_permission(data)
+            return response
+        eventbridge._event_bus_policies[data.get("EventBusName", "default")] = json.loads(data["Policy"])
+        answer: Response = responses.json_response({})
+        return answer
 
     def enforce_with_sources(
         access_key: str,
@@ -52,6 +61,7 @@ def close(settings: Settings) -> None:
         return resolve(key, context)
 
     eventbridge._put_events = checked_put_events
+    eventbridge._put_permission = put_whole_policy
     iam_evaluator.enforce = enforce_with_sources
     iam_evaluator._resolve_condition_key = resolve_condition_key
 

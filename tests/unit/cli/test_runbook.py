@@ -26,6 +26,7 @@ LINES = [line for line in SHELL.splitlines() if line.startswith("cli/relay ")]
 OF_AWS = {"AccessDenied", "ConfigurationError", "StartExecution"}
 OTHERS = {
     "Unpublished records",  # a message on the alarms' topic
+    "Is everything in order",
     "See a task's whole life",
     "Rotate the callback key",
     "Rotate the provider key",

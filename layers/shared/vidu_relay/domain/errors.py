@@ -236,7 +236,11 @@ class CreateAmbiguousError(CreateError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider gave no usable answer. Says nothing about the task."""
+    """The provider gave no usable answer. Says nothing about the task. `status` is HTTP's, if there was a reply."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RemoteTaskNotFoundError(ProviderUnavailableError):

@@ -88,10 +88,10 @@ class ProviderCalls:
         if reply.status == 401 and self._refresh():
             reply = self._read(path)
         if reply.status == 404:
-            raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404")
+            raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404", reply.status)
         content = json_object(reply.body)
         if reply.status != 200 or content is None:
-            raise ProviderUnavailableError(f"the provider answered a read with HTTP {reply.status}")
+            raise ProviderUnavailableError(f"the provider answered a read with HTTP {reply.status}", reply.status)
         return Reading(content, clock_offset_ms(reply.headers))
 
     def _read(self, path: str) -> Reply:

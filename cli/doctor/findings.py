@@ -1,0 +1,113 @@
+"""What a check has to work with, and what it finds."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import requests
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli.answer import RefusedError
+from cli.connection import Connection, ConnectionFailedError
+from vidu_relay.domain.errors import ViduRelayError
+
+__all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of"]
+
+TENANT = "relay-doctor"
+"""The tenant that checks act as: its cap is 0, and its key lives as long as a check."""
+EVIDENCE_SECONDS = 100.0
+"""Until when, of the two minutes, a check waits for what must come."""
+LOOK_SECONDS = 1.0
+DENIED = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+MISSING = re.compile(r"NotFound|NoSuch|NonExistent|DoesNotExist|404")
+DENIALS = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError", "Forbidden", "403"})
+
+
+class State(StrEnum):
+    """`not` needs a person, `unknown` could not be found out."""
+
+    OK = "ok"
+    NOT = "not"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of a check, and what to do where that is not good."""
+
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The deployment that is checked, and how long that may take. Used by several threads at once."""
+
+    connection: Connection
+    began: float = field(default_factory=time.monotonic)
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody waits for findings any more: checks remove what they made, and end."""
+
+    def client(self, service: str) -> Any:
+        return self.connection.client(service)
+
+    def output(self, name: str) -> str:
+        return self.connection.output(name)
+
+    def function(self, output: str) -> dict[str, Any]:
+        """The configuration of the function that an output names."""
+        found: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=self.output(output))
+        return found
+
+    @cached_property
+    def submitting(self) -> Mapping[str, str]:
+        """What the deployed function that submits tasks reads from its environment."""
+        variables: Mapping[str, str] = self.function("SubmitTaskName")["Environment"]["Variables"]
+        return variables
+
+    def http(self, method: str, url: str, **arguments: Any) -> requests.Response:
+        """One HTTP call, without redirects, and with no header that a `.netrc` would add."""
+        with requests.Session() as session:
+            session.trust_env = self.connection.endpoint_url is None
+            given = {"timeout": (10, 35), "allow_redirects": False, "auth": lambda request: request, **arguments}
+            return session.request(method, url, verify=self.connection.ca_bundle or True, **given)
+
+    def comes(self, condition: Callable[[], bool], by: float = EVIDENCE_SECONDS) -> bool:
+        """Whether the condition comes true by so many seconds after the beginning, asked about once a second."""
+        while not (met := condition()) and time.monotonic() - self.began < by:
+            if self.stopped.wait(LOOK_SECONDS):
+                break
+        return met
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the answer: its name, what is tried, and what tries it."""
+
+    name: str
+    tried: str
+    run: Callable[[Context], Finding]
+
+
+def fault_of(error: Exception) -> Finding:
+    """What a check that broke off found. A missing permission is named; an address, which may be a link, is not."""
+    if isinstance(error, ClientError):
+        fault = error.response.get("Error", {})
+        if fault.get("Code") in DENIALS:
+            named = DENIED.search(str(fault.get("Message", "")))
+            action = named[1] if named else error.operation_name
+            return Finding(State.UNKNOWN, f"your credentials may not do it: {action}", f"allow yourself {action}")
+        if MISSING.search(str(fault.get("Code"))):
+            return Finding(State.NOT, f"something is not there: {error}", "deploy again")
+        return Finding(State.UNKNOWN, str(error), "repeat it")
+    if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
+        return Finding(State.UNKNOWN, str(error), "repeat it")
+    return Finding(State.UNKNOWN, f"no answer ({type(error).__name__})", "repeat it")

@@ -1,0 +1,255 @@
+"""Checks of the stack's parts: workers, rules, permissions, secrets, the schedule, alarms, and what was left over."""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli import queues
+from cli.doctor.findings import Context, Finding, State
+from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.domain.webhook_signature import tenant_secret
+from vidu_relay.observability import Metric
+
+__all__ = [
+    "alarm_topic",
+    "alarms",
+    "dead_letters",
+    "delivery",
+    "failures",
+    "judge_bucket_policy",
+    "judge_schedule",
+    "judge_source",
+    "rules",
+    "schedule",
+    "secrets",
+    "workers",
+]
+
+DEPLOY = "deploy again"
+WORKERS = ("AcceptRequestName", "DeliverVideosName", "NotifyClientName", "PublishEventsName")
+SETTLING = frozenset({"Creating", "Enabling", "Updating"})
+FEEDS = (
+    ("RequestsQueueUrl", False),
+    ("RequestsQueueUrl", True),
+    ("DeliveriesQueueUrl", True),
+    ("NotificationsQueueUrl", True),
+    ("AlarmTopicArn", False),
+)
+"""What the stack's rules lead to, and whether they are on its own bus or on the account's."""
+PREFIX_CHARACTERS = 16
+"""CloudFormation shortens the stack's name in names that would be too long."""
+SWEEP_MINUTES = 5
+
+
+def _all_good(problems: Sequence[Finding], found: str) -> Finding:
+    """The worst of the problems with what all of them say, or that there is none."""
+    if not problems:
+        return Finding(State.OK, found)
+    state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
+    remedies = dict.fromkeys(problem.remedy for problem in problems)
+    return Finding(state, "; ".join(problem.found for problem in problems), "; ".join(remedies))
+
+
+def workers(context: Context) -> Finding:
+    """Whether Lambda reads the three queues and the table's stream for their functions."""
+    client = context.client("lambda")
+    problems = []
+    for output in WORKERS:
+        sources = client.list_event_source_mappings(FunctionName=context.output(output))["EventSourceMappings"]
+        problem = judge_source(output.removesuffix("Name"), sources[0] if sources else None)
+        problems += [problem] if problem else []
+    return _all_good(problems, f"{len(WORKERS)} enabled")
+
+
+def judge_source(function: str, source: Mapping[str, Any] | None) -> Finding | None:
+    """What is wrong with a function's event source mapping."""
+    if source is None:
+        return Finding(State.NOT, f"{function} has no source", DEPLOY)
+    if source["State"] in SETTLING:
+        return Finding(State.UNKNOWN, f"the source of {function} is {source['State']}", "repeat it")
+    if source["State"] != "Enabled":
+        remedy = f"aws lambda update-event-source-mapping --enabled --uuid {source['UUID']}"
+        return Finding(State.NOT, f"the source of {function} is {source['State']}", remedy)
+    if (last := str(source.get("LastProcessingResult", ""))).startswith("PROBLEM"):
+        return Finding(State.NOT, f"{function}: {last}", f"sam logs --name {function}")
+    return None
+
+
+def rules(context: Context) -> Finding:
+    """Whether the rules that feed queues and alarm topic are there, and on."""
+    events, own = context.client("events"), context.output("EventBusName")
+    problems, seen = [], 0
+    for output, on_own_bus in FEEDS:
+        bus = own if on_own_bus else "default"
+        names = events.list_rule_names_by_target(TargetArn=_arn(context, output), EventBusName=bus)["RuleNames"]
+        if not names:
+            problems.append(Finding(State.NOT, f"no rule of the bus {bus} leads to {output}", DEPLOY))
+        for name in names:
+            seen += 1
+            if events.describe_rule(Name=name, EventBusName=bus)["State"] == "DISABLED":
+                remedy = f"aws events enable-rule --event-bus-name {bus} --name {name}"
+                problems.append(Finding(State.NOT, f"{name} is disabled", remedy))
+    return _all_good(problems, f"{seen} enabled")
+
+
+def _arn(context: Context, output: str) -> str:
+    """The ARN of a queue by its URL; of a topic, what the output says."""
+    value = context.output(output)
+    if not output.endswith("Url"):
+        return value
+    attributes = context.client("sqs").get_queue_attributes(QueueUrl=value, AttributeNames=["QueueArn"])["Attributes"]
+    return str(attributes["QueueArn"])
+
+
+def delivery(context: Context) -> Finding:
+    """Whether the role of `deliver_videos` may write into the videos bucket, by IAM's simulator and its policy."""
+    s3, iam, bucket = context.client("s3"), context.client("iam"), context.output("VideosBucket")
+    role = context.function("DeliverVideosName")["Role"]
+    arn = f"{role.partition(':iam:')[0]}:s3:::{bucket}"
+    needed = {f"{arn}/videos/x": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"], arn: ["s3:ListBucket"]}
+    s3.head_bucket(Bucket=bucket)
+    denied = [
+        result["EvalActionName"]
+        for resource, actions in needed.items()
+        for result in iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=actions, ResourceArns=[resource])[
+            "EvaluationResults"
+        ]
+        if result["EvalDecision"] != "allowed"
+    ]
+    problems = [Finding(State.NOT, f"its role lacks {', '.join(denied)}", DEPLOY)] if denied else []
+    try:
+        problems += judge_bucket_policy(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
+            raise
+    return _all_good(problems, "allowed, and the policy of the bucket denies nothing else than plain HTTP")
+
+
+def judge_bucket_policy(policy: str) -> Iterator[Finding]:
+    """Statements that deny more than plain HTTP. Whether they concern the role, the simulator does not say of roles."""
+    for statement in json.loads(policy)["Statement"]:
+        if statement["Effect"] != "Deny" or statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}:
+            continue
+        for_all = statement.get("Principal") in ("*", {"AWS": "*"}) and "Condition" not in statement
+        found = f"the policy of the bucket denies {statement.get('Action')} (Sid {statement.get('Sid')})"
+        yield Finding(State.NOT if for_all else State.UNKNOWN, found, "see that it spares the role; or use --spend")
+
+
+def secrets(context: Context) -> Finding:
+    """Whether the three secrets hold what functions can read, and none is about to be deleted."""
+    client = context.client("secretsmanager")
+    readers: dict[str, Callable[[Secret], object]] = {
+        "ProviderSecretArn": lambda secret: ProviderKey(secret).signing(),
+        "CallbackSecretArn": lambda secret: CallbackKeys(secret.get()),
+        "WebhookSecretArn": lambda secret: tenant_secret(secret.get(), "x", 1),
+    }
+    problems = []
+    for output, read in readers.items():
+        arn = context.output(output)
+        if "DeletedDate" in client.describe_secret(SecretId=arn):
+            remedy = f"aws secretsmanager restore-secret --secret-id {arn}"
+            problems.append(Finding(State.NOT, f"{output} is to be deleted", remedy))
+            continue
+        try:
+            read(Secret(client, arn))
+        except ConfigurationError as error:
+            remedy = "relay provider set-key" if output == "ProviderSecretArn" else "restore its previous version"
+            problems.append(Finding(State.NOT, str(error), remedy))
+    return _all_good(problems, f"{len(readers)} can be read")
+
+
+def schedule(context: Context) -> Finding:
+    """Whether the schedule of the sweep is on, and a sweep has ended lately, by the metric that each one writes."""
+    sweep = context.function("FindOverdueTasksName")["FunctionArn"]
+    scheduler, cloudwatch = context.client("scheduler"), context.client("cloudwatch")
+    pages = scheduler.get_paginator("list_schedules").paginate(
+        NamePrefix=context.connection.stack_name[:PREFIX_CHARACTERS]
+    )
+    ours = [one for page in pages for one in page["Schedules"] if one["Target"]["Arn"] == sweep]
+    if not ours or ours[0]["State"] != "ENABLED":
+        return judge_schedule(ours[0]["State"] if ours else None, swept=False, young=False)
+
+    def swept() -> bool:
+        now = datetime.fromtimestamp(context.connection.time_at_aws() / 1000, UTC)
+        found = cloudwatch.get_metric_statistics(
+            Namespace="ViduRelay",
+            MetricName=Metric.OLDEST_OVERDUE_SECONDS.value,
+            Dimensions=[{"Name": "service", "Value": context.connection.stack_name}],
+            StartTime=now - timedelta(minutes=SWEEP_MINUTES),
+            EndTime=now + timedelta(minutes=1),
+            Period=60,
+            Statistics=["SampleCount"],
+        )
+        return bool(found["Datapoints"])
+
+    young = datetime.now(UTC) - ours[0]["LastModificationDate"] < timedelta(minutes=SWEEP_MINUTES)
+    return judge_schedule("ENABLED", swept=context.comes(swept) if young else swept(), young=young)
+
+
+def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
+    """By the schedule's state (None: there is none), whether sweeps are seen, and whether it is only just on."""
+    if state is None:
+        return Finding(State.NOT, "there is no schedule", DEPLOY)
+    if state != "ENABLED":
+        return Finding(State.NOT, f"the schedule is {state}", "runbook, Sweep silent")
+    if swept:
+        return Finding(State.OK, f"enabled, and swept within {SWEEP_MINUTES} minutes")
+    found = f"enabled, and no sweep ended within {SWEEP_MINUTES} minutes"
+    if young:
+        return Finding(State.UNKNOWN, f"{found}, but it was changed only just", "repeat it in five minutes")
+    return Finding(State.NOT, found, "sam logs --name FindOverdueTasks; runbook, Sweep silent")
+
+
+def alarm_topic(context: Context) -> Finding:
+    """Whether somebody hears the alarms: a subscription that was confirmed."""
+    topic = context.output("AlarmTopicArn")
+    pages = context.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    found = [one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]]
+    confirmed = [arn for arn in found if arn.startswith("arn:")]
+    if confirmed:
+        return Finding(State.OK, f"{len(confirmed)} confirmed")
+    remedy = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS, then confirm"
+    return Finding(State.NOT, f"none confirmed, {len(found)} pending", remedy)
+
+
+def alarms(context: Context) -> Finding:
+    """Which of the stack's alarms ring: those that lead to its topic."""
+    pages = context.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
+    topic = context.output("AlarmTopicArn")
+    ringing = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
+    if not ringing:
+        return Finding(State.OK, "none")
+    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in ringing)
+    remedy = ", ".join(section[0] for section in sections if section)
+    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in ringing), remedy)
+
+
+def dead_letters(context: Context) -> Finding:
+    """How many messages were given up."""
+    waiting = {
+        queue["name"]: queue["depth"] + queue["in_flight"]
+        for queue in queues.list_all(Namespace(), context.connection).data["queues"]
+        if queue["depth"] + queue["in_flight"]
+    }
+    if not waiting:
+        return Finding(State.OK, "all empty")
+    found = ", ".join(f"{number} in {name}" for name, number in waiting.items())
+    return Finding(State.NOT, found, "; ".join(f"docs/runbook.md#{n}, relay queues redrive {n}" for n in waiting))
+
+
+def failures(context: Context) -> Finding:
+    """Whether stream records lie in the failures bucket."""
+    listed = context.client("s3").list_objects_v2(Bucket=context.output("FailuresBucket"))
+    if not listed["KeyCount"]:
+        return Finding(State.OK, "empty")
+    more = " and more" if listed["IsTruncated"] else ""
+    return Finding(State.NOT, f"{listed['KeyCount']}{more}", "relay failures list, then relay failures republish")

@@ -1,0 +1,121 @@
+"""`relay doctor`: every check side by side, within two minutes, each answered by one line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from cli.connection import Connection
+from cli.doctor import account, events, outside, parts
+from cli.doctor.findings import Check, Context, Finding, State, fault_of
+from cli.doctor.spending import spend
+from cli.screen import Screen
+
+__all__ = ["CHECKS", "EXIT_STATUS", "doctor"]
+
+CHECKS = (
+    Check("provider", "reading an unknown task with the stored key and a made-up one", outside.provider),
+    Check("callback", "a callback with a wrong token at the public address", outside.callback),
+    Check("authorizer", "listing tasks without a key, with a wrong and a right one", outside.authorizer),
+    Check("bus", "an event to a temporary queue", events.bus),
+    Check("inbox", "a file that must be refused", events.inbox),
+    Check("workers", "the sources of the functions behind queues and stream", parts.workers),
+    Check("rules", "the rules that feed queues and alarm topic", parts.rules),
+    Check("delivery", "what the role of deliver_videos may do in the videos bucket", parts.delivery),
+    Check("secrets", "reading the three secrets as functions do", parts.secrets),
+    Check("schedule", "the schedule of the sweep, and its last runs", parts.schedule),
+    Check("alarm-topic", "subscriptions of the alarm topic", parts.alarm_topic),
+    Check("alarms", "alarms that ring", parts.alarms),
+    Check("dead-letters", "messages in dead-letter queues", parts.dead_letters),
+    Check("failures", "records in the failures bucket", parts.failures),
+    Check("concurrency", "functions that the account may run", account.concurrency),
+    Check("quotas", "the account's quotas against what the stack takes", account.quotas),
+    Check("clock", "this machine's clock against AWS's", outside.clock_of_this_machine),
+    Check("versions", "the deployed code against this checkout", account.versions),
+)
+SPEND = "spend"
+EXIT_STATUS = {State.OK: 0, State.NOT: 1, State.UNKNOWN: 3}
+"""One `not` decides; without one, an `unknown`."""
+TOTAL_SECONDS = 120.0
+CLEAN_UP_SECONDS = 15.0
+LOOK_UP_SECONDS = 0.5
+
+
+def doctor(arguments: Namespace, connection: Connection) -> int:
+    """Run the checks (those that are named, or all), then `--spend`; the exit status is `EXIT_STATUS`.
+
+    Lines come in the order of `CHECKS`, each as soon as it and those before it are known. What is not known after two
+    minutes is unknown. Raises `ConnectionFailedError` if the stack cannot be found.
+    """
+    screen, context = Screen(as_json=arguments.json), Context(connection)
+    connection.output("ApiUrl")
+    checks = [check for check in CHECKS if check.name in arguments.check or not arguments.check]
+    states = _run(checks, context, screen)
+    if arguments.spend:
+        states.append(_spend(context, screen, states))
+    counted = ", ".join(f"{states.count(state)} {state}" for state in State)
+    screen.remark(f"{counted}, in {time.monotonic() - context.began:.0f} s.")
+    return EXIT_STATUS[next((state for state in (State.NOT, State.UNKNOWN) if state in states), State.OK)]
+
+
+def _run(checks: list[Check], context: Context, screen: Screen) -> list[State]:
+    """Each check in a thread of its own: one that hangs is not waited for, and ends with the process."""
+    answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
+    threads = []
+    for check in checks:
+        work = _answering(check.name, lambda check=check: check.run(context), answers)  # type: ignore[misc]
+        threads.append(threading.Thread(target=work, daemon=True))
+    known: dict[str, Finding] = {}
+    states = []
+    try:
+        for thread in threads:
+            thread.start()
+        for check in checks:
+            while check.name not in known:
+                left = TOTAL_SECONDS - (time.monotonic() - context.began)
+                if left <= 0:
+                    known[check.name] = Finding(State.UNKNOWN, f"no answer in {TOTAL_SECONDS:g} s", "repeat it")
+                    break
+                try:
+                    name, finding = answers.get(timeout=min(left, LOOK_UP_SECONDS))
+                except Empty:
+                    continue
+                known[name] = finding
+            states.append(_say(check.name, check.tried, known[check.name], screen))
+    finally:
+        context.stopped.set()
+        end = time.monotonic() + CLEAN_UP_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+    return states
+
+
+def _answering(name: str, run: Callable[[], Finding], answers: SimpleQueue[tuple[str, Finding]]) -> Callable[[], None]:
+    def answer() -> None:
+        try:
+            finding = run()
+        except Exception as error:  # noqa: BLE001 - one check's fault takes no other's line away
+            finding = fault_of(error)
+        answers.put((name, finding))
+
+    return answer
+
+
+def _spend(context: Context, screen: Screen, states: list[State]) -> State:
+    """The paid check, last: where something is not in order, nothing is paid to learn it again."""
+    tried = "the cheapest real task, from the submission to S3"
+    if State.NOT in states:
+        return _say(SPEND, tried, Finding(State.UNKNOWN, "nothing was submitted", "mend what is `not` first"), screen)
+    answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
+    _answering(SPEND, lambda: spend(context, screen), answers)()
+    return _say(SPEND, tried, answers.get()[1], screen)
+
+
+def _say(name: str, tried: str, finding: Finding, screen: Screen) -> State:
+    remedy = f"\n{'':22}→ {finding.remedy}" if finding.remedy else ""
+    data = {"check": name, "tried": tried, "state": finding.state, "found": finding.found, "remedy": finding.remedy}
+    screen.line(f"{finding.state:<8} {name:<12} {tried}: {finding.found}{remedy}", data)
+    return finding.state
