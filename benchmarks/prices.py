@@ -32,7 +32,9 @@ PRICES: dict[str, tuple[float, str]] = {
     "Scheduler invocation": (1.00 * _MILLION, "aws.amazon.com/eventbridge/pricing, Scheduler"),
     "log GB": (0.50, "aws.amazon.com/cloudwatch/pricing, collected logs"),
     "X-Ray trace": (5.00 * _MILLION, "aws.amazon.com/xray/pricing"),
+    "internet egress GB": (0.09, "aws.amazon.com/ec2/pricing/on-demand, data transfer out, first 10 TB"),
     # a month
+    "S3 storage GB": (0.023, "aws.amazon.com/s3/pricing, S3 Standard, first 50 TB"),
     "secret": (0.40, "aws.amazon.com/secrets-manager/pricing"),
     "alarm metric": (0.10, "aws.amazon.com/cloudwatch/pricing, standard resolution, for each metric an alarm reads"),
     "custom metric": (0.30, "aws.amazon.com/cloudwatch/pricing, first 10,000, for each metric that was written"),
