@@ -39,7 +39,7 @@ PROVIDER ?=
 # What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
 PARTS ?=
 
-.PHONY: help setup demo local chaos test lint format requirements clean bench openapi schemas
+.PHONY: help setup demo local rehearse chaos test lint format requirements clean bench openapi schemas
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ demo: setup ## Run real tasks through the whole stack on this machine
 
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
+
+rehearse: setup ## Run every command of docs/deploy.md on this machine, against the emulated AWS
+	@exec $(BIN)/python -m local.rehearse
 
 chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'

@@ -167,7 +167,26 @@ class LocalStack:
             if program.status is not None:
                 raise CommandFailedError(program.what, f"ended with status {program.status}", program.log)
 
+    @contextmanager
+    def without_stack(self) -> Iterator[tuple[dict[str, str], str]]:
+        """AWS and the provider alone: the environment in which programs find AWS, and the provider's base address."""
+        with ExitStack() as cleanup:
+            _, environment, provider_url = self._start_programs(cleanup)
+            yield environment, provider_url
+
     def _start(self, cleanup: ExitStack) -> Stack:
+        emulator, environment, provider_url = self._start_programs(cleanup)
+        s3 = emulator.client("s3")
+        s3.create_bucket(Bucket=BUCKET)
+        artefacts = find_or_build(s3, environment, self.logs / "build.log", self._progress)
+        self._progress("Deploying the template")
+        trusted = [origin_of(provider_url), *filter(None, [self._parameters.get("TrustedOrigins")])]
+        parameters = {"ProviderBaseUrl": provider_url, **self._parameters, "TrustedOrigins": ",".join(trusted)}
+        self.outputs = _deploy(emulator, s3, artefacts.template, artefacts.objects, parameters)
+        self._progress("Creating a tenant, a key and the queue that gets every event")
+        return self._furnish(emulator, environment, provider_url)
+
+    def _start_programs(self, cleanup: ExitStack) -> tuple[_Emulator, dict[str, str], str]:
         cleanup.enter_context(_exclusive(self._work_dir, self._port))
         temporary = self._work_dir / "tmp"
         for leftover in (self._work_dir / "emulator", temporary, self.logs):
@@ -188,16 +207,7 @@ class LocalStack:
             SAM_CLI_TELEMETRY="0",
         )
         provider_url = self._provider_url or self._start_simulator(cleanup, environment, emulator)
-        s3 = emulator.client("s3")
-        s3.create_bucket(Bucket=BUCKET)
-        artefacts = find_or_build(s3, environment, self.logs / "build.log", self._progress)
-        self._progress("Deploying the template")
-        origin = urllib.parse.urlsplit(provider_url)
-        trusted = [f"{origin.scheme}://{origin.netloc}", *filter(None, [self._parameters.get("TrustedOrigins")])]
-        parameters = {"ProviderBaseUrl": provider_url, **self._parameters, "TrustedOrigins": ",".join(trusted)}
-        self.outputs = _deploy(emulator, s3, artefacts.template, artefacts.objects, parameters)
-        self._progress("Creating a tenant, a key and the queue that gets every event")
-        return self._furnish(emulator, environment, provider_url)
+        return emulator, environment, provider_url
 
     def _start_emulator(self, cleanup: ExitStack, temporary: Path) -> _Emulator:
         command = [venv_program("emulator"), "-m", "local.emulator", "--port", str(self._port or 0)]
@@ -272,6 +282,12 @@ class LocalStack:
             "`relay keys create`", [*relay, "keys", "create", "--tenant", TENANT], environment, log
         ) as program:
             return str(json.loads(program.first_line(READY_SECONDS))["api_key"])
+
+
+def origin_of(url: str) -> str:
+    """The origin of a base address, as `TrustedOrigins` has it."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @contextmanager

@@ -33,6 +33,7 @@ UNTAGGED = {
     "AWS::Events::EventBusPolicy",
     "AWS::Lambda::Permission",
     "AWS::S3::BucketPolicy",
+    "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::Scheduler::Schedule",

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -20,6 +21,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             raise OutOfLuckError("asked for")
         case "wait":
             time.sleep(asked["seconds"])
+        case "wait for":
+            Path(asked["began"]).touch()
+            while not Path(asked["end"]).exists():
+                time.sleep(0.05)
         case "die answering":
             runtime = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
             runtime.putrequest("POST", f"/2018-06-01/runtime/invocation/{context.aws_request_id}/response")

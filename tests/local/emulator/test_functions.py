@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +50,26 @@ def test_an_exception_has_its_class_as_error_type_and_leaves_the_process_alive(e
     after, _ = invoke(emulator)
     assert (error, failure["errorType"], failure["errorMessage"]) == ("Unhandled", "OutOfLuckError", "asked for")
     assert before["pid"] == after["pid"]
+
+
+def test_an_update_lets_an_invocation_end_on_the_layers_it_began_with(emulator: Emulator, tmp_path: Path) -> None:
+    functions, name, began, end = (
+        emulator.client("lambda"),
+        emulator.outputs["Probe"],
+        tmp_path / "began",
+        tmp_path / "end",
+    )
+    layers = functions.get_function_configuration(FunctionName=name)["Layers"]
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(invoke, emulator, do="wait for", began=str(began), end=str(end))
+        eventually(began.exists)
+        functions.update_function_configuration(FunctionName=name, Layers=[])
+        answer, error = invoke(emulator)
+        end.touch()
+        assert running.result()[0]["layer"] == "from the layer"
+    functions.update_function_configuration(FunctionName=name, Layers=[layer["Arn"] for layer in layers])
+    assert (error, answer["errorType"]) == ("Unhandled", "ModuleNotFoundError")
+    assert invoke(emulator)[0]["layer"] == "from the layer"
 
 
 def test_half_an_answer_of_a_dying_process_is_a_failure(emulator: Emulator) -> None:
