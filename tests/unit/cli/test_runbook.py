@@ -31,7 +31,6 @@ OTHERS = {
     "Rotate the callback key",
     "Rotate the provider key",
     "A provider outage",
-    "Delete the stack",
 }
 
 
@@ -53,18 +52,6 @@ def test_a_section_says_what_it_means_how_to_look_how_to_mend_and_when_it_is_ove
     assert -1 not in parts
     assert parts == sorted(parts)
     assert "```sh" in SECTIONS[section][parts[1] : parts[2]]
-
-
-def test_whoever_deletes_the_stack_is_told_what_stops_it_and_what_it_leaves_behind() -> None:
-    """AWS deletes no event bus that still has rules, and the stack deletes nothing that is retained."""
-    section = SECTIONS["Delete the stack"]
-    kept = [name for name, one in TEMPLATE["Resources"].items() if "DeletionPolicy" in one]
-    outputs = {str(output["Value"]): name for name, output in TEMPLATE["Outputs"].items()}
-
-    assert "aws events list-rules --event-bus-name vidu-relay-events" in section
-    assert kept
-    for name in kept:
-        assert f"`{outputs[str({'Ref': name})]}`" in section
 
 
 def test_every_command_parses() -> None:
