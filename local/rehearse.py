@@ -13,7 +13,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,8 +78,8 @@ def main() -> int:
     return 1 if remaining else 0
 
 
-def rehearse(work_dir: Path) -> list[str]:
-    """Run the blocks; what remains in the account afterwards that the page does not mention.
+def rehearse(work_dir: Path, *, without: str | None = None) -> list[str]:
+    """Run the blocks, except those with the word `without`; what the page leaves in the account without saying so.
 
     They run in `checkout` in the folder. Raises `CommandFailedError` at the first block that fails.
     """
@@ -103,13 +103,16 @@ def rehearse(work_dir: Path) -> list[str]:
             "LAYER_TARGET": "host",
             "LAYER_PYTHON": venv_program("runtime"),
         }
-        _run_blocks(work_dir, {**environment, **own}, _credentials(stack))
+        found = [block for block in blocks(PAGE.read_text()) if without is None or without not in block.commands]
+        _run_blocks(found, work_dir, {**environment, **own}, _credentials(stack))
         return _remaining(stack)
 
 
-def _run_blocks(work_dir: Path, environment: Mapping[str, str], users: Mapping[str, str]) -> None:
+def _run_blocks(
+    found: Sequence[Block], work_dir: Path, environment: Mapping[str, str], users: Mapping[str, str]
+) -> None:
     began, commands = time.monotonic(), 0
-    for number, block in enumerate(blocks(PAGE.read_text()), 1):
+    for number, block in enumerate(found, 1):
         if block.reason:
             _say(f"{number}. left out: {' '.join(block.reason.split())}")
             continue

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,36 @@ def test_an_update_lets_an_invocation_end_on_the_layers_it_began_with(emulator: 
     functions.update_function_configuration(FunctionName=name, Layers=[layer["Arn"] for layer in layers])
     assert (error, answer["errorType"]) == ("Unhandled", "ModuleNotFoundError")
     assert invoke(emulator)[0]["layer"] == "from the layer"
+
+
+def test_an_update_of_a_stack_changes_code_and_configuration_one_after_the_other(emulator: Emulator) -> None:
+    functions, cloudformation = emulator.client("lambda"), emulator.client("cloudformation")
+
+    def deploy(how: Callable[..., Any], word: str) -> None:
+        code = f"import os\ndef handler(*_): return ['{word}', os.environ['WORD']]"
+        role = functions.get_function_configuration(FunctionName=emulator.outputs["Probe"])["Role"]
+        properties = {"FunctionName": "steps", "Runtime": "python3.13", "Handler": "index.handler", "Role": role}
+        properties |= {"Code": {"ZipFile": code}, "Environment": {"Variables": {"WORD": word}}}
+        function = {"Type": "AWS::Lambda::Function", "Properties": properties}
+        how(StackName="steps", TemplateBody=json.dumps({"Resources": {"Function": function}}))
+
+    def answer() -> Any:
+        return json.loads(functions.invoke(FunctionName="steps")["Payload"].read())
+
+    def renewed() -> bool:
+        seen.append(answer())
+        return bool(seen[-1] == ["new", "new"])
+
+    deploy(cloudformation.create_stack, "old")
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="steps", WaiterConfig={"Delay": 1})
+    seen = [answer()]
+    deploy(cloudformation.update_stack, "new")
+    eventually(renewed)
+    assert [one for number, one in enumerate(seen) if one not in seen[:number]] == [
+        ["old", "old"],
+        ["new", "old"],
+        ["new", "new"],
+    ]
 
 
 def test_half_an_answer_of_a_dying_process_is_a_failure(emulator: Emulator) -> None:
