@@ -210,7 +210,7 @@ def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
 
 
 def alarm_topic(context: Context) -> Finding:
-    """Whether somebody hears the alarms: a subscription that was confirmed."""
+    """Whether the alarm topic has a subscription that was confirmed."""
     topic = context.output("AlarmTopicArn")
     pages = context.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     found = [one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]]
@@ -222,15 +222,15 @@ def alarm_topic(context: Context) -> Finding:
 
 
 def alarms(context: Context) -> Finding:
-    """Which of the stack's alarms ring: those that lead to its topic."""
+    """Which of the stack's alarms, those that notify its topic, are in state ALARM."""
     pages = context.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
     topic = context.output("AlarmTopicArn")
-    ringing = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
-    if not ringing:
+    raised = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
+    if not raised:
         return Finding(State.OK, "none")
-    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in ringing)
+    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in raised)
     remedy = ", ".join(section[0] for section in sections if section)
-    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in ringing), remedy)
+    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in raised), remedy)
 
 
 def dead_letters(context: Context) -> Finding:

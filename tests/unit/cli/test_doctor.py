@@ -30,7 +30,7 @@ LINK = "https://bucket.s3.amazonaws.com/code?X-Amz-Signature=secret"
         (401, 401, NOT),
         (403, 401, NOT),
         (402, 401, NOT),
-        (404, 404, UNKNOWN),  # anybody is told so: a wrong address, for example
+        (404, 404, UNKNOWN),  # a wrong address answers so, too
         (404, None, UNKNOWN),
         (200, 401, UNKNOWN),
         (400, 400, UNKNOWN),  # an id that the provider takes for no id proves nothing about the key
@@ -190,7 +190,7 @@ def answer(state: State) -> Check:
 
 def hang(_: Any) -> Finding:
     threading.Event().wait(30)
-    raise AssertionError("nobody waits for this")
+    raise AssertionError("the answer comes too late")
 
 
 def fail(_: Any) -> Finding:
