@@ -49,13 +49,24 @@ def stack_file(local: LocalStack) -> Path:
     return local.logs.parent / "stack.json"
 
 
+@pytest.fixture(scope="module")
+def kept_secret(local: LocalStack) -> list[str]:
+    """What stands in the three secrets, without the names of keys."""
+    client = local.client("secretsmanager")
+    names = ("ProviderSecretArn", "CallbackSecretArn", "WebhookSecretArn")
+    contents = [json.loads(client.get_secret_value(SecretId=local.outputs[name])["SecretString"]) for name in names]
+    return [value for content in contents for value in content.values() if len(value) > len("k1")]
+
+
 @pytest.fixture
-def doctor(stack_file: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
-    """Runs `relay doctor`: its exit status, and what each check found."""
+def doctor(stack_file: Path, kept_secret: list[str], capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """Runs `relay doctor`, which shows no secret: its exit status, and what each check found."""
 
     def run(*arguments: str, where: Place = (f"--local={stack_file}",)) -> tuple[int, Findings]:
         status = main([*where, "--json", "doctor", *arguments])
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        said = capsys.readouterr()
+        assert [secret for secret in kept_secret if secret in said.out + said.err] == []
+        lines = [json.loads(line) for line in said.out.splitlines()]
         return status, {line.pop("check"): line for line in lines}
 
     return run
