@@ -1,4 +1,4 @@
-"""Queues of the stack on this machine that get its events and its alarms, in place of those who would hear them."""
+"""Queues of the stack on this machine that get its events and its alarms."""
 
 import json
 from collections.abc import Callable

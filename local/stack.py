@@ -238,7 +238,7 @@ class LocalStack:
         return str(ready["vidu_url" if self._parameters.get("ProviderName") == "vidu" else "url"])
 
     def _furnish(self, emulator: _Emulator, environment: Mapping[str, str], provider_url: str) -> Stack:
-        """Put in place what an operator would: the provider's key, a tenant with a key, who hears events and alarms."""
+        """Put in place what an operator would: provider key, a tenant with a key, consumers of events and alarms."""
         unfinished = Stack(
             api_url=self.outputs["ApiUrl"],
             api_key="",

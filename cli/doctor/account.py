@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,15 +112,17 @@ def versions(context: Context) -> Finding:
     return Finding(State.NOT, f"{len(differing)} differ: {', '.join(differing[:NAMED])}{more}", remedy)
 
 
-def _of_layers(context: Context, arns: set[str]) -> Iterator[str]:
+def _of_layers(context: Context, arns: set[str]) -> list[str]:
     """What differs in our own layer. The other one holds third-party packages, and is large."""
     here = {
         f"python/vidu_relay/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in PACKAGE.rglob("*.py")
     }
-    for arn in sorted(arn for arn in arns if "SharedLayer" in arn):
+    there: dict[str, bytes] = {}
+    for arn in (arn for arn in arns if "SharedLayer" in arn):
         name, _, number = arn.rpartition(":")
         layer = context.client("lambda").get_layer_version(LayerName=name, VersionNumber=int(number))
-        yield from different(here, _content(context, layer["Content"]["Location"]))
+        there |= _content(context, layer["Content"]["Location"])
+    return different(here, there)
 
 
 def different(here: Mapping[str, bytes], there: Mapping[str, bytes]) -> list[str]:

@@ -26,8 +26,8 @@ PREFIX = "relay-doctor-"
 DETAIL_TYPE = "RelayDoctor"
 LEFT_AFTER = timedelta(minutes=10)
 """What is older was left by a run that was killed."""
-LIVE_BY, CAME_BY, TOLD_BY = 40.0, 80.0, 100.0
-"""Seconds after the beginning: a new rule of EventBridge takes effect within a minute, a file comes back in seconds."""
+LIVE_BY, CAME_BY, SEEN_BY = 40.0, 80.0, 100.0
+"""Seconds after the beginning: a new rule of EventBridge takes effect within a minute, files take seconds."""
 
 
 class _Line:
@@ -73,7 +73,7 @@ def _listening(context: Context) -> Iterator[_Line]:
 def bus(context: Context) -> Finding:
     """Put an event of our own, and see it arrive."""
     with _listening(context) as line:
-        if line.works(TOLD_BY):
+        if line.works(SEEN_BY):
             return Finding(State.OK, "it arrived")
     return Finding(State.NOT, "it did not arrive", "look at the bus and its policy in the EventBridge console")
 
@@ -84,18 +84,18 @@ def inbox(context: Context) -> Finding:
     s3, bucket, name = context.client("s3"), context.output("InboxBucket"), f"{TENANT}/{secrets.token_hex(8)}.json"
     with _listening(context) as line:
         live = False
-        with suppress(ClientError):  # `bus` tells of it
+        with suppress(ClientError):  # `bus` reports it
             live = line.works(LIVE_BY)
         try:
             s3.put_object(Bucket=bucket, Key=REQUESTS_PREFIX + name, Body=b"{}")
             came = context.comes(lambda: _is_there(s3, bucket, REJECTED_PREFIX + name), CAME_BY)
-            told = came and context.comes(lambda: line.hears(lambda event: _is_about(event, name)), TOLD_BY)
+            seen = came and context.comes(lambda: line.hears(lambda event: _is_about(event, name)), SEEN_BY)
         finally:
             _remove(s3, bucket, name)
     if not came:
         remedy = "sam logs --name AcceptRequest; S3 may send no event in the first five minutes after the first deploy"
         return Finding(State.NOT, "it did not come back", remedy)
-    if told:
+    if seen:
         return Finding(State.OK, "it came back, and VideoTaskRejected was seen")
     found = "it came back, but VideoTaskRejected was not seen"
     return Finding(State.NOT if live else State.UNKNOWN, found, "sam logs --name AcceptRequest; the policy of the bus")

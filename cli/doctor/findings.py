@@ -54,7 +54,7 @@ class Context:
     connection: Connection
     began: float = field(default_factory=time.monotonic)
     stopped: threading.Event = field(default_factory=threading.Event)
-    """Set when nobody waits for findings any more: checks remove what they made, and end."""
+    """Set when findings no longer count: checks remove what they made, and end."""
 
     def client(self, service: str) -> Any:
         return self.connection.client(service)

@@ -19,7 +19,17 @@ from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import task_id_from_random
 
-__all__ = ["authorizer", "callback", "clock_of_this_machine", "judge_callback", "judge_provider", "provider", "tenant"]
+__all__ = [
+    "authorizer",
+    "callback",
+    "clock_of_this_machine",
+    "judge_callback",
+    "judge_provider",
+    "provider",
+    "read_unknown_task",
+    "temporary_key",
+    "tenant",
+]
 
 SET_KEY = "relay provider set-key"
 LEFT_AFTER_MS = 600_000
@@ -35,13 +45,13 @@ def provider(context: Context) -> Finding:
         key()
     except ConfigurationError as error:
         return Finding(State.NOT, str(error), SET_KEY)
-    made_up = secrets.token_hex(16)
-    return judge_provider(_read_unknown_task(context, key), _read_unknown_task(context, lambda: made_up))
-
-
-def _read_unknown_task(context: Context, key: Callable[[], str]) -> int | None:
-    """HTTP's status for an id in the form of the provider's own ones; None without a reply."""
     name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
+    made_up = secrets.token_hex(16)
+    return judge_provider(read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up))
+
+
+def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int | None:
+    """HTTP's status for an id in the form of the provider's own ones; None without a reply."""
     number = uuid.uuid4()
     try:
         if name == "vidu":

@@ -17,7 +17,6 @@ from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.webhook_signature import tenant_secret
-from vidu_relay.observability import Metric
 
 __all__ = [
     "alarm_topic",
@@ -48,6 +47,8 @@ FEEDS = (
 PREFIX_CHARACTERS = 16
 """CloudFormation shortens the stack's name in names that would be too long."""
 SWEEP_MINUTES = 5
+SWEEP_DONE = "sweep_done"
+"""What the sweep logs at its end."""
 
 
 def _all_good(problems: Sequence[Finding], found: str) -> Finding:
@@ -168,9 +169,9 @@ def secrets(context: Context) -> Finding:
 
 
 def schedule(context: Context) -> Finding:
-    """Whether the schedule of the sweep is on, and a sweep has ended lately, by the metric that each one writes."""
-    sweep = context.function("FindOverdueTasksName")["FunctionArn"]
-    scheduler, cloudwatch = context.client("scheduler"), context.client("cloudwatch")
+    """Whether the schedule of the sweep is on, and a sweep has ended lately, by the log line that each one writes."""
+    function = context.function("FindOverdueTasksName")
+    sweep, scheduler, logs = function["FunctionArn"], context.client("scheduler"), context.client("logs")
     pages = scheduler.get_paginator("list_schedules").paginate(
         NamePrefix=context.connection.stack_name[:PREFIX_CHARACTERS]
     )
@@ -179,17 +180,12 @@ def schedule(context: Context) -> Finding:
         return judge_schedule(ours[0]["State"] if ours else None, swept=False, young=False)
 
     def swept() -> bool:
-        now = datetime.fromtimestamp(context.connection.time_at_aws() / 1000, UTC)
-        found = cloudwatch.get_metric_statistics(
-            Namespace="ViduRelay",
-            MetricName=Metric.OLDEST_OVERDUE_SECONDS.value,
-            Dimensions=[{"Name": "service", "Value": context.connection.stack_name}],
-            StartTime=now - timedelta(minutes=SWEEP_MINUTES),
-            EndTime=now + timedelta(minutes=1),
-            Period=60,
-            Statistics=["SampleCount"],
+        found = logs.filter_log_events(
+            logGroupName=function["LoggingConfig"]["LogGroup"],
+            startTime=context.connection.time_at_aws() - SWEEP_MINUTES * 60_000,
+            filterPattern=f'"{SWEEP_DONE}"',
         )
-        return bool(found["Datapoints"])
+        return bool(found["events"])
 
     young = datetime.now(UTC) - ours[0]["LastModificationDate"] < timedelta(minutes=SWEEP_MINUTES)
     return judge_schedule("ENABLED", swept=context.comes(swept) if young else swept(), young=young)
@@ -210,7 +206,7 @@ def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
 
 
 def alarm_topic(context: Context) -> Finding:
-    """Whether somebody hears the alarms: a subscription that was confirmed."""
+    """Whether the alarm topic has a subscription that was confirmed."""
     topic = context.output("AlarmTopicArn")
     pages = context.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     found = [one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]]
@@ -222,15 +218,15 @@ def alarm_topic(context: Context) -> Finding:
 
 
 def alarms(context: Context) -> Finding:
-    """Which of the stack's alarms ring: those that lead to its topic."""
+    """Which of the stack's alarms, those that notify its topic, are in state ALARM."""
     pages = context.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
     topic = context.output("AlarmTopicArn")
-    ringing = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
-    if not ringing:
+    raised = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
+    if not raised:
         return Finding(State.OK, "none")
-    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in ringing)
+    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in raised)
     remedy = ", ".join(section[0] for section in sections if section)
-    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in ringing), remedy)
+    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in raised), remedy)
 
 
 def dead_letters(context: Context) -> Finding:

@@ -28,7 +28,7 @@ CHECKS = (
     Check("secrets", "reading the three secrets as functions do", parts.secrets),
     Check("schedule", "the schedule of the sweep, and its last runs", parts.schedule),
     Check("alarm-topic", "subscriptions of the alarm topic", parts.alarm_topic),
-    Check("alarms", "alarms that ring", parts.alarms),
+    Check("alarms", "alarms in state ALARM", parts.alarms),
     Check("dead-letters", "messages in dead-letter queues", parts.dead_letters),
     Check("failures", "records in the failures bucket", parts.failures),
     Check("concurrency", "functions that the account may run", account.concurrency),
@@ -39,16 +39,15 @@ CHECKS = (
 SPEND = "spend"
 EXIT_STATUS = {State.OK: 0, State.NOT: 1, State.UNKNOWN: 3}
 """One `not` decides; without one, an `unknown`."""
-TOTAL_SECONDS = 120.0
-CLEAN_UP_SECONDS = 15.0
+TOTAL_SECONDS, CLEAN_UP_SECONDS = 110.0, 10.0
 LOOK_UP_SECONDS = 0.5
 
 
 def doctor(arguments: Namespace, connection: Connection) -> int:
     """Run the checks (those that are named, or all), then `--spend`; the exit status is `EXIT_STATUS`.
 
-    Lines come in the order of `CHECKS`, each as soon as it and those before it are known. What is not known after two
-    minutes is unknown. Raises `ConnectionFailedError` if the stack cannot be found.
+    Lines come in the order of `CHECKS`, each as soon as it and those before it are known. What is not known
+    after `TOTAL_SECONDS` is unknown. Raises `ConnectionFailedError` if the stack cannot be found.
     """
     screen, context = Screen(as_json=arguments.json), Context(connection)
     connection.output("ApiUrl")
@@ -108,7 +107,7 @@ def _spend(context: Context, screen: Screen, states: list[State]) -> State:
     """The paid check, last: where something is not in order, nothing is paid to learn it again."""
     tried = "the cheapest real task, from the submission to S3"
     if State.NOT in states:
-        return _say(SPEND, tried, Finding(State.UNKNOWN, "nothing was submitted", "mend what is `not` first"), screen)
+        return _say(SPEND, tried, Finding(State.UNKNOWN, "nothing was submitted", "fix what is `not` first"), screen)
     answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
     _answering(SPEND, lambda: spend(context, screen), answers)()
     return _say(SPEND, tried, answers.get()[1], screen)

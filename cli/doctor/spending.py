@@ -67,7 +67,7 @@ def _taken_today(context: Context) -> int:
 
 
 def _follow(api: Api, task: dict[str, Any], local: bool) -> dict[str, Any]:
-    """The task once it is settled, or as it stands when the time is over. An outage is ridden out."""
+    """The task once it is settled, or as it stands when the time is over. A read without an answer is repeated."""
     end = time.monotonic() + FOLLOW_SECONDS
     while task["status"] not in SETTLED and time.monotonic() < end:
         time.sleep((LOCAL_PACE if local else PACE).shortest)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cli.doctor.outside import read_unknown_task
 from local.simulator import Simulator
 from tests.contract.simulator_client import call
 from tests.contract.socket_server import SocketServer, answers
@@ -316,6 +317,13 @@ def test_a_code_that_is_no_verdict_is_known_as_a_number_too(
 def test_an_id_that_the_provider_does_not_know_is_not_found(simulator: Simulator, provider: AnyProvider) -> None:
     with pytest.raises(RemoteTaskNotFoundError):
         provider.read("no-such-task")
+
+
+@pytest.mark.parametrize("name", ["gateway", "vidu"])
+def test_a_read_of_an_unknown_task_tells_the_key_from_a_made_up_one(simulator: Simulator, name: str) -> None:
+    base_url = simulator.vidu_url if name == "vidu" else simulator.url
+    statuses = [read_unknown_task(name, base_url, lambda key=key: key) for key in (simulator.api_key, "made-up")]  # type: ignore[misc]
+    assert statuses == [404, 401]
 
 
 def test_a_read_with_a_wrong_key_is_no_word_about_the_task(simulator: Simulator, provider: AnyProvider) -> None:

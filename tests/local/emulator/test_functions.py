@@ -1,7 +1,9 @@
 """Functions run as on Lambda: the real runtime, their own environment and layers, and API Gateway before them."""
 
+import io
 import json
 import subprocess
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,3 +206,23 @@ def test_embedded_metrics_become_metrics(emulator: Emulator) -> None:
     assert [(metric["MetricName"], metric["Dimensions"]) for metric in metrics] == [
         ("Seen", [{"Name": "service", "Value": "probe"}])
     ]
+
+
+def test_links_to_deployed_code_lead_to_it(emulator: Emulator) -> None:
+    client = emulator.client("lambda")
+    function = client.get_function(FunctionName=emulator.outputs["Probe"])
+    name, _, number = function["Configuration"]["Layers"][0]["Arn"].rpartition(":")
+    layer = client.get_layer_version(LayerName=name, VersionNumber=int(number))
+    for link, file in (
+        (function["Code"]["Location"], "handler.py"),
+        (layer["Content"]["Location"], "python/layered.py"),
+    ):
+        reply = requests.get(link, verify=emulator.ca_bundle, timeout=30)
+        assert zipfile.ZipFile(io.BytesIO(reply.content)).namelist() == [file]
+
+
+def test_quotas_are_awss_defaults_and_unknown_ones_are_said_to_be(emulator: Emulator) -> None:
+    client = emulator.client("service-quotas")
+    assert client.get_service_quota(ServiceCode="events", QuotaCode="L-9B653E91")["Quota"]["Value"] == 10_000
+    with pytest.raises(client.exceptions.NoSuchResourceException):
+        client.get_service_quota(ServiceCode="events", QuotaCode="L-00000000")

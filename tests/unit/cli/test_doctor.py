@@ -3,19 +3,22 @@
 import json
 import threading
 from argparse import Namespace
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from cli.api import NoAnswerError
 from cli.connection import Connection
-from cli.doctor import running
+from cli.doctor import running, spending
 from cli.doctor.account import QUOTAS, different, judge_concurrency, judge_quotas
-from cli.doctor.findings import Check, Finding, State, fault_of
+from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.outside import judge_callback, judge_provider
 from cli.doctor.parts import judge_bucket_policy, judge_schedule, judge_source
 from cli.doctor.spending import judge_spent
+from cli.screen import Screen
 from tests.documents import ROOT
 
 OK, NOT, UNKNOWN = State
@@ -30,7 +33,7 @@ LINK = "https://bucket.s3.amazonaws.com/code?X-Amz-Signature=secret"
         (401, 401, NOT),
         (403, 401, NOT),
         (402, 401, NOT),
-        (404, 404, UNKNOWN),  # anybody is told so: a wrong address, for example
+        (404, 404, UNKNOWN),  # a wrong address answers so, too
         (404, None, UNKNOWN),
         (200, 401, UNKNOWN),
         (400, 400, UNKNOWN),  # an id that the provider takes for no id proves nothing about the key
@@ -153,6 +156,40 @@ def test_money_is_well_spent_if_the_video_is_what_was_recorded(
     assert (finding.state, said in finding.found) == (state, True)
 
 
+@pytest.mark.parametrize(("lost", "state"), [(1, OK), (99, UNKNOWN)])
+def test_a_lost_answer_is_asked_for_again_under_the_same_key(
+    lost: int, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    class LossyApi:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.upload = lambda *_: "s3://inbox/uploads/x"
+
+        def submit(self, _: bytes, key: str) -> dict[str, Any]:
+            keys.append(key)
+            if len(keys) <= lost:
+                raise NoAnswerError("HTTP 503")
+            return DONE
+
+    class Directory:
+        def set_daily_cap(self, *_: object) -> None:
+            """It may submit."""
+
+    for name, stand_in in {
+        "Api": LossyApi,
+        "tenant": lambda _: None,
+        "directory_of": lambda _: Directory(),
+        "temporary_key": lambda _: nullcontext("key"),
+        "_taken_today": lambda _: 0,
+        "_fault_in_s3": lambda *_: None,
+    }.items():
+        monkeypatch.setattr(spending, name, stand_in)
+    monkeypatch.setattr("cli.submission.time.sleep", lambda _: None)
+    finding = spending.spend(Context(Deployed()), Screen(as_json=True))
+    assert (finding.state, len(set(keys)), len(keys) > 1) == (state, 1, True)
+
+
 def aws_error(code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "PutRule")
 
@@ -190,7 +227,7 @@ def answer(state: State) -> Check:
 
 def hang(_: Any) -> Finding:
     threading.Event().wait(30)
-    raise AssertionError("nobody waits for this")
+    raise AssertionError("the answer comes too late")
 
 
 def fail(_: Any) -> Finding:
