@@ -16,9 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.answer import RefusedError
 from cli.connection import Connection, ConnectionFailedError
-from vidu_relay.domain.errors import ViduRelayError
+from vidu_relay.domain.errors import ConfigurationError, ViduRelayError
 
-__all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of"]
+__all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of", "secret_fault"]
 
 TENANT = "relay-doctor"
 """The tenant that checks act as: its cap is 0, and its key lives as long as a check."""
@@ -111,3 +111,11 @@ def fault_of(error: Exception) -> Finding:
     if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
         return Finding(State.UNKNOWN, str(error), "repeat it")
     return Finding(State.UNKNOWN, f"no answer ({type(error).__name__})", "repeat it")
+
+
+def secret_fault(error: ConfigurationError, remedy: str) -> Finding:
+    """What is wrong with a secret; unknown where it is only these credentials that may not read it."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in DENIALS:
+        return fault_of(cause)
+    return Finding(State.NOT, str(error), remedy)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import requests
 
 from cli import connection as clock
-from cli.doctor.findings import TENANT, Context, Finding, State
+from cli.doctor.findings import TENANT, Context, Finding, State, secret_fault
 from cli.keys import new_key
 from cli.tenants import directory_of
 from vidu_relay.adapters.provider_gateway import GatewayProvider
@@ -44,7 +44,7 @@ def provider(context: Context) -> Finding:
     try:
         key()
     except ConfigurationError as error:
-        return Finding(State.NOT, str(error), SET_KEY)
+        return secret_fault(error, SET_KEY)
     name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
     made_up = secrets.token_hex(16)
     return judge_provider(read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up))

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli import queues
-from cli.doctor.findings import Context, Finding, State
+from cli.doctor.findings import Context, Finding, State, secret_fault
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
@@ -164,7 +164,7 @@ def secrets(context: Context) -> Finding:
             read(Secret(client, arn))
         except ConfigurationError as error:
             remedy = "relay provider set-key" if output == "ProviderSecretArn" else "restore its previous version"
-            problems.append(Finding(State.NOT, str(error), remedy))
+            problems.append(secret_fault(error, remedy))
     return _all_good(problems, f"{len(readers)} can be read")
 
 
