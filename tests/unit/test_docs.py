@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.doctor import running
 from tests.documents import DOCUMENTS, ROOT, blocks, table
 from tests.unit.template import TEMPLATE, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
@@ -217,6 +218,12 @@ def test_every_emulator_patch_is_named_once_and_no_other() -> None:
     modules = [path.stem for path in (ROOT / "local" / "emulator" / "gaps").glob("[!_]*.py")]
 
     assert sorted(re.findall(r"`(\w+)`", page.split("## What the emulator refuses")[1])) == sorted(modules)
+
+
+def test_what_only_aws_can_show_names_a_check_of_the_doctor_or_says_that_none_is_made() -> None:
+    names = "|".join(check.name for check in running.CHECKS)
+    for row, (_, checked_by) in table("docs/aws-differences.md", "## What only").items():
+        assert re.match(rf"(?:{names}|not checked)(?:[:;] |$)", checked_by), row
 
 
 def test_every_decision_has_its_date_reason_and_price() -> None:
