@@ -59,10 +59,10 @@ rehearse: setup ## Run every command of docs/deploy.md on this machine, against 
 chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
 
-# Two at a time is what the machines have that run this; the stack of the end-to-end tests is busy enough alone.
+# On two cores. End-to-end tests mostly wait, so three stacks run side by side.
 test: lint ## Run every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/contract tests/local
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/e2e
 
 lint: setup $(SCANNER) ## Run the static checks
 	$(BIN)/ruff check .

@@ -462,7 +462,7 @@ def a_secret_is_broken(story: Story, found: dict[str, str]) -> None:
         put(SecretId=found["ProviderSecretArn"], SecretString=text)
         restart(relay, "submit_task")
         body = {"model": MODEL, "images": [relay.image("fox.png")], "prompt": "a fox", "duration": 1}
-        assert story.call("POST", "/v1/tasks", json=body).status_code == 500
+        assert story.call("POST", "/v1/tasks", json=body).status_code == 503
     for text in (broken, json.dumps({"active": broken}), json.dumps({"active": "k1", "k1": broken[:30]})):
         put(SecretId=found["CallbackSecretArn"], SecretString=text)
         restart(relay, "receive_callback")
