@@ -1,10 +1,13 @@
-"""The simulated provider, for tests that ask how it behaves."""
+"""The simulated provider, for tests that ask how it behaves, and a certificate for this machine."""
 
+import ssl
 from collections.abc import Iterator
 
 import pytest
 
+from local.emulator.certificate import Certificate, make_certificate
 from local.simulator import Simulator
+from vidu_relay.outbound import exchange
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +21,15 @@ def provider(running_simulator: Simulator) -> Simulator:
     """One that has just started, as far as it remembers."""
     running_simulator.reset()
     return running_simulator
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def trusting(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay knows the authority that signed the test's certificate, as it would a public one."""
+    known = ssl.create_default_context(cafile=str(certificate.ca_bundle))
+    monkeypatch.setattr(exchange, "_tls", lambda: known)

@@ -2,20 +2,19 @@
 
 import base64
 import datetime
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from local.emulator.certificate import make_certificate
+from local.emulator.certificate import Certificate
 from local.simulator import Simulator
 from local.simulator.callback_bodies import NONSENSE
 from local.simulator.signature import sign, signature_headers, signing_string
 from tests.contract.simulator_client import Callback, Receiver, created, poll, wait_for
+from tests.contract.socket_server import server_context
 
 DATE = datetime.datetime(2025, 5, 6, 12, 9, 42, tzinfo=datetime.UTC)
 NONCE = "123e4567-e89b-12d3-a456-426614174000"
@@ -190,11 +189,10 @@ def test_forged_nonsense_and_a_huge_body(provider: Simulator) -> None:
         assert max(map(len, bodies)) == pytest.approx(3_000_000, abs=50)
 
 
-def test_tls_is_checked_against_the_given_bundle_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate = make_certificate(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate.chain, certificate.key)
-    with Receiver(tls=tls) as receiver:
+def test_tls_is_checked_against_the_given_bundle_only(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver(tls=server_context(certificate)) as receiver:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
         with Simulator(generation_seconds=0, ca_bundle=certificate.ca_bundle) as provider:
             task_id = created(provider, callback_url=receiver.url)
