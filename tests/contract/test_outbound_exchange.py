@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from local.emulator.certificate import Certificate
 from tests.contract.socket_server import (
@@ -195,6 +194,10 @@ def resets(connection: Connection) -> None:
     connection.reset()
 
 
+def drips(connection: Connection) -> None:
+    connection.drip(b" " * 600, 0.05)
+
+
 def broken_chunks(body: bytes) -> Treatment:
     return says("200 OK", CHUNKED, body=body, length=None)
 
@@ -214,9 +217,7 @@ BROKEN: dict[str, Treatment] = {
     "a chunk of a size without an end": broken_chunks(b"9" * 5000 + b"\r\n" + b"a" * 99),
     "half of its gzip": says("200 OK", "Content-Encoding: gzip", body=gzip.compress(b"{}" * 50, mtime=0)[:20]),
     "a coding that is not read": says("200 OK", "Content-Encoding: br", body=b"{}"),
-    "drips": then(
-        says("200 OK", length=600), lambda connection: connection.drip(b"{" + b" " * 598 + b"}", 0.05) and None
-    ),
+    "drips": then(says("200 OK", length=600), drips),
     "a head without end": says("200 OK", f"X-Long: {'x' * 300_000}"),
     "headers without number": says("200 OK", *(f"X-{n}: y" for n in range(40_000))),
     "interim replies without end": floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -378,12 +379,12 @@ def test_addresses_that_take_no_connection_share_the_time_of_one(monkeypatch: py
 
 
 @pytest.fixture
-def session() -> Iterator[requests.Session]:
+def session() -> Iterator[Session]:
     with Session() as kept:
         yield kept
 
 
-def test_a_kept_connection_is_used_again_and_proves_nothing(session: requests.Session) -> None:
+def test_a_kept_connection_is_used_again_and_proves_nothing(session: Session) -> None:
     def twice(connection: Connection) -> None:
         for _ in range(2):
             connection.request = b""
@@ -397,7 +398,7 @@ def test_a_kept_connection_is_used_again_and_proves_nothing(session: requests.Se
         post(f"http://127.0.0.1:{free_port()}/", session=session)
 
 
-def test_a_kept_session_follows_no_redirect_and_sends_back_no_cookie(session: requests.Session) -> None:
+def test_a_kept_session_follows_no_redirect_and_sends_back_no_cookie(session: Session) -> None:
     sets = says("302 Go", "Location: /x", "Set-Cookie: who=tenant-a; Path=/", "Connection: close", body=b"{}")
     with SocketServer(sets) as server:
         for _ in range(2):

@@ -118,13 +118,16 @@ def test_the_cost_is_kept_digit_for_digit_and_the_discount_is_a_number_json_can_
     assert read_snapshot(content, ID).usage == expected
 
 
+NO_TIME: list[Any] = [0, -5, True, None, "", "yesterday", "²", 10**30, "9" * 5000, []]
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         *((value, NOW) for value in (NOW // 1000, NOW, str(NOW // 1000))),
         *((value, NOW) for value in ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00", "2027-01-15T09:00:00+01:00")),
         ("٣", 3000),
-        *((value, None) for value in (0, -5, True, None, "", "yesterday", "²", 10**30, "9" * 5000, [])),
+        *((value, None) for value in NO_TIME),
     ],
     ids=lambda part: str(part)[:30],
 )

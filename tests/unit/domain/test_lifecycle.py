@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -192,7 +193,7 @@ def test_an_attempt_is_over_when_its_end_was_recorded_or_it_cannot_be_running() 
 def test_the_create_reply_is_applied_at_once_in_one_published_change(
     snapshot: ProviderSnapshot, status: Status
 ) -> None:
-    ids = {"named_ids": ("alias-1", REMOTE_ID), "upstream_id": "up-1", "model": "other"}
+    ids: dict[str, Any] = {"named_ids": ("alias-1", REMOTE_ID), "upstream_id": "up-1", "model": "other"}
     task = created(submitting(), replace(snapshot, **ids))
     assert (task.status, changes(task), task.attempt, task.candidates) == (status, 2, None, ())
     assert [entry.status for entry in task.history] == [Status.ACCEPTED, status]
@@ -417,7 +418,7 @@ ATTEMPT_MARK = attempt_mark(new_task().task_id, Attempt("token.1", NOW))
     ],
 )
 def test_a_candidate_is_ours_by_its_mark_else_by_its_moment_within_the_attempts(
-    task: Task, shown: dict[str, object], match: Match
+    task: Task, shown: dict[str, Any], match: Match
 ) -> None:
     assert lifecycle.match_candidate(task, reading(**shown)) is match
 
