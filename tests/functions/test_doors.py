@@ -122,33 +122,20 @@ ACCEPTED: dict[str, Body] = {
         "callback_url": "https://client.example/hook",
     },
     "images without subjects": {**without("subjects"), "images": ["https://images.example.com/fox.png"]},
-    "longest prompt": {**GOOD, "prompt": "@fox " + "狐" * 1995},
 }
 
-REFUSED: dict[str, tuple[Body | list[Any], int, str]] = {
-    "no images": (without("subjects"), 422, "008017002"),
-    "audio alone": (
-        {**without("subjects"), "images": ["https://images.example.com/f.png"], "audio": True},
-        422,
-        "008017001",
-    ),
-    "eight images": ({**without("subjects"), "images": ["https://images.example.com/f.png"] * 8}, 422, "008017003"),
-    "long prompt": ({**GOOD, "prompt": "x" * 2001}, 422, "validation_error"),
-    "duration 9": ({**GOOD, "duration": 9}, 422, "validation_error"),
-    "number as text": ({**GOOD, "duration": "5"}, 422, "validation_error"),
-    "unknown parameter": ({**GOOD, "colour": "red"}, 422, "validation_error"),
-    "unknown mention": ({**GOOD, "prompt": "@wolf"}, 422, "validation_error"),
-    "off-peak": ({**GOOD, "off_peak": True}, 422, "validation_error"),
-    "many faults": ({**GOOD, "duration": 0, "audio": 1, "resolution": "4k"}, 422, "validation_error"),
-    "no object": ([], 422, "validation_error"),
-    "data URI in capitals": (
-        {**without("subjects"), "images": ["DATA:image/png;base64,AAAA"]},
-        422,
-        "validation_error",
-    ),
-    "a crowd of images": ({**without("subjects"), "images": ["fox.png", *[1] * 1000]}, 422, "008017003"),
-    "a crowd of names": ({**GOOD, **{str(number): 1 for number in range(500)}}, 422, "validation_error"),
-    "a crowd of mentions": ({**GOOD, "prompt": "@a " * 600}, 422, "validation_error"),
+IMAGE = "https://images.example.com/fox.png"
+REFUSED: dict[str, tuple[Body | list[Any], str]] = {
+    "no images": (without("subjects"), "008017002"),
+    "audio alone": ({**without("subjects"), "images": [IMAGE], "audio": True}, "008017001"),
+    "duration 9": ({**GOOD, "duration": 9}, "validation_error"),
+    "off-peak": ({**GOOD, "off_peak": True}, "validation_error"),
+    "many faults": ({**GOOD, "duration": 0, "audio": 1, "resolution": "4k", "colour": "red"}, "validation_error"),
+    "no object": ([], "validation_error"),
+    "data URI in capitals": ({**without("subjects"), "images": ["DATA:image/png;base64,AAAA"]}, "validation_error"),
+    "a crowd of images": ({**without("subjects"), "images": ["fox.png", *[1] * 1000]}, "008017003"),
+    "a crowd of names": ({**GOOD, **{str(number): 1 for number in range(500)}}, "validation_error"),
+    "a crowd of mentions": ({**GOOD, "prompt": "@a " * 600}, "validation_error"),
 }
 
 
@@ -184,21 +171,19 @@ def test_null_empty_and_a_point_change_nothing_at_any_door(relay: Relay, door: s
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_bad_request_gets_the_same_document_at_every_door(relay: Relay, name: str) -> None:
-    content, status, code = REFUSED[name]
+    content, code = REFUSED[name]
     body = json.dumps(content).encode()
     over_http = by_http(relay, body)
 
     assert over_http.problem
-    assert (over_http.problem["status"], over_http.problem["code"]) == (status, code)
+    assert (over_http.problem["status"], over_http.problem["code"]) == (422, code)
     assert by_file(relay, body) == over_http
     relay.entries.clear()
     assert by_event(relay, body) == over_http
     assert relay.gateway.requests == []
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xef\xbb\xbf{}", b'{"prompt": NaN'], ids=["empty", "cut", "byte order mark", "not a number"]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"\xef\xbb\xbf{}"], ids=["empty", "cut", "byte order mark"])
 def test_what_is_no_json_gets_the_same_document_over_http_and_from_a_file(relay: Relay, body: bytes) -> None:
     over_http = by_http(relay, body)
 
@@ -228,9 +213,9 @@ def test_body_beyond_all_bounds_is_refused_at_every_door_and_no_door_breaks(rela
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("image", ["https://images.example.com/fox.png", "fox.png"])  # a key is made whole from a file
-def test_parameter_given_twice_is_refused_at_every_door(relay: Relay, door: str, image: str) -> None:
-    good = {**GOOD, "subjects": [{"id": "fox", "images": [image]}]}
+def test_parameter_given_twice_is_refused_at_every_door(relay: Relay, door: str) -> None:
+    # a key relative to a file's folder is made whole
+    good = {**GOOD, "subjects": [{"id": "fox", "images": ["fox.png" if door == "file" else IMAGE]}]}
     answer = DOORS[door](relay, (json.dumps(good)[:-1] + ', "duration": 1, "duration": 4}').encode())
     assert answer.problem
     assert (answer.problem["status"], answer.problem["code"]) == (422, "validation_error")
