@@ -158,14 +158,3 @@ def test_whatever_is_refused_says_where_and_why(relay: Handlers, request: Any, e
     relay.reset()
     raw, meant = sent(relay, request, escaped=escaped)
     check(relay, meant, relay.submit(None, raw=raw))
-
-
-@given(raw=st.text(max_size=80) | st.text('{}[]":,0123456789.eE+-\\u tfnrals', max_size=40))
-@settings(max_examples=60, deadline=None)
-def test_body_that_is_no_request_is_refused(relay: Handlers, raw: str) -> None:
-    relay.reset()
-    answer = relay.submit(None, raw=raw)
-
-    assert answer.status in (400, 422)
-    assert answer.body["code"]
-    assert relay.creates() == 0

@@ -408,25 +408,6 @@ def test_a_task_is_canceled_while_it_waits_and_an_off_peak_one_until_its_end(
     assert vidu.read(remote_id).state is after
 
 
-CANCEL_FAULTS: dict[str, dict[str, Any]] = {
-    "500 after canceling": {"server_error": {"created": True}},
-    "502 html": {"server_error": {"status": 502, "form": "html"}},
-    "connection reset": {"lose_reply": {"how": "reset"}},
-}
-
-
-@pytest.mark.parametrize("script", CANCEL_FAULTS.values(), ids=CANCEL_FAULTS)
-def test_a_cancel_without_a_clear_answer_says_nothing(
-    simulator: Simulator, vidu: ViduProvider, script: dict[str, Any]
-) -> None:
-    simulator.script({"generation_seconds": 600, "cancel": script, "callbacks": {"drop": True}})
-    remote_id = create(vidu)
-    with pytest.raises(ProviderUnavailableError):
-        vidu.cancel(remote_id)
-    done = script.get("server_error", {"created": True}).get("created", False)
-    assert (vidu.read(remote_id).state is ProgressState.CANCELED) is done
-
-
 def test_an_unknown_task_cannot_be_canceled_and_a_wrong_key_is_no_word_about_it(
     simulator: Simulator, vidu: ViduProvider
 ) -> None:

@@ -169,7 +169,7 @@ def test_the_process_refuses_to_start_without_a_key(
     assert "SIMULATOR_API_KEY is not set" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin"])
+@pytest.mark.parametrize("ending", ["SIGTERM", "stdin"])
 def test_the_process_says_where_it_is_logs_no_secret_and_ends_well(ending: str) -> None:
     command = [sys.executable, "-m", "local.simulator", "--port", "0", "--generation-seconds", "0", "--exit-with-stdin"]
     environment = {**os.environ, "SIMULATOR_API_KEY": "key-one"}

@@ -25,13 +25,6 @@ from tests.contract.simulator_client import (
     wait_for,
 )
 
-BREAKS = [
-    ("close", http.client.RemoteDisconnected),
-    ("reset", ConnectionResetError),
-    ("half_body", http.client.IncompleteRead),
-]
-
-
 # --- create
 
 
@@ -77,14 +70,25 @@ def test_a_create_call_that_goes_wrong_may_have_created(
             answer.json()
 
 
-@pytest.mark.parametrize(("how", "error"), BREAKS)
-def test_the_reply_of_a_created_task_can_be_lost(provider: Simulator, how: str, error: type[Exception]) -> None:
-    provider.script({"create": {"lose_reply": {"how": how}}}, times=1)
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("close", http.client.RemoteDisconnected),
+        ("reset", ConnectionResetError),
+        ("half_body", http.client.IncompleteRead),
+    ],
+)
+def test_a_create_call_or_a_poll_can_break_off(provider: Simulator, how: str, error: type[Exception]) -> None:
+    provider.script({"create": {"lose_reply": {"how": how}}, "poll": {"flap": {"kind": how}}}, times=1)
     with pytest.raises(error) as caught:
         create(provider)
     assert type(caught.value) is error
     (task,) = provider.tasks()
+    with pytest.raises(error) as caught:
+        poll(provider, task["id"])
+    assert type(caught.value) is error
     assert poll(provider, task["id"]).json()["status"] == "completed"
+    assert [entry["fault"] for entry in observed(provider, task["id"])["polls"]] == [f"poll {how}", None]
 
 
 @pytest.mark.parametrize(
@@ -175,17 +179,6 @@ def test_poll_faults_come_in_order_and_end(provider: Simulator) -> None:
     assert poll(provider, task_id).json()["status"] == "completed"
     assert time.monotonic() - began >= 0.2
     assert poll(provider, task_id).json()["status"] == "completed"
-
-
-@pytest.mark.parametrize(("kind", "error"), BREAKS)
-def test_a_poll_can_break_off(provider: Simulator, kind: str, error: type[Exception]) -> None:
-    provider.script({"poll": {"flap": {"kind": kind}}})
-    task_id = created(provider)
-    with pytest.raises(error) as caught:
-        poll(provider, task_id)
-    assert type(caught.value) is error
-    assert poll(provider, task_id).status == 200
-    assert [entry["fault"] for entry in observed(provider, task_id)["polls"]] == [f"poll {kind}", None]
 
 
 def test_a_task_can_finish_late_or_never(provider: Simulator) -> None:
