@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.socket_server import CHUNKED, Connection, SocketServer, Treatment, answers, chunks, free_port, says
+from tests.contract.socket_server import Connection, SocketServer, Treatment, answers, free_port, says
 from tests.unit.pictures import jpeg, png
 from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.domain.errors import BadImageError
@@ -42,13 +42,9 @@ def part(last: int, whole: object, *, start: int = 0, body: bytes = PICTURE) -> 
 PACKED = gzip.compress(PICTURE, mtime=0)
 READABLE = {
     "range": (part(SIZE - 1, SIZE), SIZE),
-    "range of a larger image": (part(SIZE - 1, 40_000_000), 40_000_000),
     "range ignored": (reply("200 OK"), SIZE),
     "no length, to the end": (reply("200 OK", length=None), SIZE),
-    "chunked": (reply("200 OK", CHUNKED, body=chunks(PICTURE), length=None), SIZE),
     "gzip all the same": (reply("200 OK", "Content-Encoding: gzip", body=PACKED), len(PACKED)),
-    "gzip, no length": (reply("200 OK", "Content-Encoding: x-gzip", body=PACKED, length=None), len(PACKED)),
-    "no gzip": (reply("200 OK", "Content-Encoding: gzip"), SIZE),
     "203": (reply("203 OK"), SIZE),
     "larger than allowed": (reply("200 OK", length=60_000_000), 60_000_000),
 }
@@ -109,19 +105,16 @@ def test_part_behind_the_first_bytes_is_read_and_no_other() -> None:
 
 CODES = {
     "not there": (says("404 Not Found"), "image_not_found"),
-    "gone": (says("410 Gone"), "image_not_found"),
     "forbidden": (says("403 Forbidden"), "image_refused"),
     "redirect to nowhere": (says("302 Found"), "image_refused"),
     "another range": (part(9, 10, start=5, body=b"01234"), "image_refused"),
     "range without saying which": (reply("206 Part", body=b"01234"), "image_refused"),
     "range of a size beyond reading": (part(4, "9" * 5000, body=b"01234"), "image_refused"),
     "unwell": (says("503 Unwell"), "image_unreachable"),
-    "throttled": (says("429 Slow"), "image_unreachable"),
     "cut off": (reply("200 OK", body=PICTURE[:20], length=SIZE * 2), "image_unreachable"),
     "no HTTP": (answers(b"220 ftp ready\r\n"), "image_unreachable"),
     "brotli": (reply("200 OK", "Content-Encoding: br"), "image_encoding"),
     "redirects for ever": (says("302 Found", "Location: /again"), "too_many_redirects"),
-    "redirect to the inside": (says("302 Found", "Location: https://127.0.0.1/x"), "address_refused"),
     "redirect to the metadata": (says("302 Found", "Location: http://169.254.169.254/"), "address_refused"),
 }
 

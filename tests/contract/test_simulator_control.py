@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
 from local.simulator.__main__ import main
-from local.simulator.server import Exchange, HttpServer
 from tests.contract.simulator_client import (
     TIMEOUT,
     Receiver,
@@ -33,35 +31,6 @@ def control(provider: Simulator, method: str, path: str, value: object = None) -
     answer = call(method, provider.control_url + path, None if value is None else json.dumps(value).encode())
     assert answer.status < 300, answer.body
     return answer.json() if answer.body else None
-
-
-def test_scripts_can_be_added_listed_and_removed_over_http(provider: Simulator) -> None:
-    request = {"match": {"prompt_contains": "storm"}, "times": 2, "script": {"outcome": {"fail": {}}}}
-    script_id = control(provider, "POST", "/scripts", request)["id"]
-    created(provider, prompt="storm")
-    (listed,) = control(provider, "GET", "/scripts")
-    assert (listed["id"], listed["times"], listed["left"]) == (script_id, 2, 1)
-    control(provider, "DELETE", f"/scripts/{script_id}")
-    assert control(provider, "GET", "/scripts") == []
-    assert call("DELETE", f"{provider.control_url}/scripts/{script_id}").status == 404
-
-
-def test_a_request_is_listed_with_its_note_as_soon_as_it_is_answered() -> None:
-    asked, errors = threading.Event(), list[BaseException]()
-
-    def answer_and_linger(exchange: Exchange) -> None:
-        exchange.note["call"] = "create"
-        exchange.send_json(200, {})
-        assert asked.wait(30)
-
-    server = HttpServer(0, answer_and_linger, log=lambda _: None, on_error=errors.append)
-    try:
-        call("GET", f"http://127.0.0.1:{server.port}/any")
-        (listed,) = server.requests()
-    finally:
-        asked.set()
-        server.stop()
-    assert (listed["call"], listed["status"], errors) == ("create", 200, [])
 
 
 def test_a_task_shows_its_request_without_the_key_and_counts_what_happened_to_it(provider: Simulator) -> None:
@@ -111,30 +80,6 @@ def test_a_live_task_can_be_patched_and_everything_forgotten(provider: Simulator
     assert provider.tasks() == []
     assert poll(provider, task_id).status == 404
     assert poll(provider, created(provider)).json()["status"] == "completed"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        *(("POST", "/scripts", body, 400) for body in (b"{", b"[]", b"{}", b'{"script": {}, "match": {"a": "x"}}')),
-        *(("GET", path, None, 404) for path in ("/tasks/nobody", "/elsewhere")),
-        ("PATCH", "/tasks/nobody", b"{}", 404),
-    ],
-)
-def test_wrong_control_calls(provider: Simulator, method: str, path: str, body: bytes | None, status: int) -> None:
-    assert call(method, provider.control_url + path, body).status == status
-
-
-def test_many_clients_at_once(provider: Simulator) -> None:
-    def one(number: int) -> str:
-        task_id = created(provider, prompt=f"number {number}", seed=1)
-        assert call("GET", video_link(provider, task_id)).body == provider.video(task_id)
-        return task_id
-
-    with ThreadPoolExecutor(16) as pool:
-        ids = list(pool.map(one, range(64)))
-    assert len(set(ids)) == 64
-    assert {view["prompt"] for view in provider.tasks()} == {f"number {number}" for number in range(64)}
 
 
 def test_stopping_leaves_no_thread_and_no_port_and_a_port_that_is_taken_is_an_error() -> None:

@@ -1,6 +1,5 @@
 """The simulator's videos: real files, and links that work only as they were given out."""
 
-import gzip
 import hashlib
 import io
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ import pytest
 
 from local.simulator import Simulator, signed_urls
 from local.simulator.encoder import frame_size
-from local.simulator.video_file import VideoFile, padded
 from tests.contract.simulator_client import call, created, observed, poll, video_link
 
 
@@ -114,20 +112,6 @@ def test_several_videos_padded_to_a_size(provider: Simulator) -> None:
         assert len(list(container.decode(video=0))) == 12
 
 
-@pytest.mark.parametrize("missing", [0, 1, 8, 15, 17, 200_001])
-def test_padding_of_every_size_is_a_box_and_readable_in_ranges_and_not_held_in_memory(missing: int) -> None:
-    head = (8).to_bytes(4, "big") + b"head"
-    file = padded(head, len(head) + missing)
-    whole = b"".join(file.read(0, file.size))
-    assert len(whole) == file.size == len(head) + (max(missing, 8) if missing else 0)
-    assert [name for name, _ in boxes(whole)] == (["head", "free"] if missing else ["head"])
-    for start in (0, 3, 8, 20, 65_535, 65_560):
-        for stop in (start, start + 1, start + 70_000, file.size):
-            assert b"".join(file.read(start, stop)) == whole[start:stop]
-    large = VideoFile(b"head", 7_000_000_000)
-    assert (large.size, len(b"".join(large.read(6_999_999_990, 7_000_000_010)))) == (7_000_000_004, 14)
-
-
 # Links
 
 
@@ -187,14 +171,3 @@ def test_a_range_out_of_reach_and_a_head_request(provider: Simulator) -> None:
     head = call("HEAD", link)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(provider.video(task_id)))
-
-
-@pytest.mark.parametrize("framing", ["no_length", "chunked", "gzip"])
-def test_framings_without_length(provider: Simulator, framing: str) -> None:
-    task_id = task_under(provider, {"framing": framing})
-    answer = call("GET", video_link(provider, task_id))
-    assert "Content-Length" not in answer.headers
-    assert answer.headers.get("Transfer-Encoding") == ("chunked" if framing == "chunked" else None)
-    assert answer.headers.get("Content-Encoding") == ("gzip" if framing == "gzip" else None)
-    body = gzip.decompress(answer.body) if framing == "gzip" else answer.body
-    assert body == provider.video(task_id)

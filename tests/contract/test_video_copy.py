@@ -26,8 +26,8 @@ from tests.contract.socket_server import (
     says,
     then,
 )
-from tests.unit.builders import MP4_FRAME, box, movie, mp4
-from tests.unit.domain.muxed import LAYOUTS, Muxed, muxed, top_boxes
+from tests.unit.builders import box, movie, mp4
+from tests.unit.domain.muxed import LAYOUTS, muxed, top_boxes
 from vidu_relay.adapters import video_source
 from vidu_relay.adapters.video_archive import PART_BYTES, VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
@@ -70,11 +70,11 @@ GZIP = "Content-Encoding: gzip"
 FRAMINGS: dict[str, Callable[[bytes], Treatment]] = {
     "length": lambda data: ok(body=data),
     "to the end": lambda data: ok(body=data, length=None),
-    "chunked in crumbs": lambda data: ok(CHUNKED, body=chunks(data, 777), length=None),
     "gzip": lambda data: ok(GZIP, body=gzip.compress(data, 1)),
-    "length said twice": lambda data: ok(f"Content-Length: {len(data)}", body=data),
-    "chunked, with a length that is none": lambda data: ok(CHUNKED, body=chunks(data), length=5),
-    "more behind it": lambda data: ok(body=data + b"HTTP/1.1 200 OK\r\n\r\n", length=len(data)),
+    "chunked, with a length that is none": lambda data: ok(CHUNKED, body=chunks(data, 777), length=5),
+    "length said twice, and more behind it": lambda data: ok(
+        f"Content-Length: {len(data)}", body=data + b"HTTP/1.1 200 OK\r\n\r\n", length=len(data)
+    ),
 }
 
 
@@ -115,10 +115,6 @@ BETWEEN = next(end for kind, _, end in top_boxes(FRAGMENTS) if kind == b"mdat")
 PART = LARGE[: PART_BYTES + 200_000]
 
 BAD: dict[str, tuple[str, Treatment]] = {
-    "204": ("source_unwell", says("204 No Content")),
-    "error page": ("not_mp4", ok(body=b"<!DOCTYPE html><title>Not now</title>" + b"x" * 900_000)),
-    "WebM": ("not_mp4", ok(body=muxed(Muxed("libvpx", container="webm")), length=None)),
-    "only a header": ("truncated", ok(body=LARGE[:MP4_FRAME], length=None)),
     "shorter than announced, between fragments": (
         "source_interrupted",
         ok(body=FRAGMENTS[:BETWEEN], length=len(FRAGMENTS)),
@@ -131,7 +127,6 @@ BAD: dict[str, tuple[str, Treatment]] = {
     "longer than announced, large": ("truncated", ok(body=LARGE, length=PART_BYTES + 5)),
     "cut, in parts": ("truncated", ok(body=LARGE[:-1], length=None)),
     "gzip that breaks off": ("truncated", ok(GZIP, body=gzip.compress(LARGE, 1)[:-9], length=None)),
-    "gzip of gzip of gzip": ("source_encoding", ok("Content-Encoding: gzip, gzip, gzip")),
     "negative length": ("truncated", ok("Content-Length: -5", body=DATA[:INSIDE], length=None)),
     "endless": ("too_large", floods(b"HTTP/1.1 200 OK\r\n\r\n" + HEAD, bytes(65536))),
     "endless chunks": (
@@ -140,7 +135,6 @@ BAD: dict[str, tuple[str, Treatment]] = {
     ),
     "gzip bomb": ("too_large", bomb),
     "stalls after a part": ("source_interrupted", then(ok(body=PART, length=None), Connection.hold)),
-    "resets": ("source_interrupted", then(ok(body=PART, length=len(LARGE)), Connection.reset)),
     "resets between chunks": (
         "source_interrupted",
         then(ok(CHUNKED, body=chunks(PART, end=b""), length=None), Connection.reset),
