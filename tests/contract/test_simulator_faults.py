@@ -1,4 +1,4 @@
-"""The simulator's misbehaviour that a test of the relay could not tell from another: what was created, how calls break off."""
+"""The simulator's misbehaviour that a test of the relay could not tell apart: what was created, how calls break off."""
 
 import http.client
 import json
