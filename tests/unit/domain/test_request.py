@@ -51,7 +51,7 @@ JUST_INSIDE: list[dict[str, Any]] = [
     with_subjects(*(subject(str(n)) for n in range(7))),
     with_subjects(subject("1", 3), subject("2", 3), subject("3", 1)),
     with_subjects(subject("i" * 100)),
-    with_subjects(subject(voice_id="v" * 200)),
+    with_subjects(subject(voice_id="v" * 200), audio=True),
     {"images": [URL] * 7},
     {"prompt": "x"},
     {"prompt": "é" * 2000},
@@ -112,6 +112,8 @@ JUST_OUTSIDE: list[tuple[str, dict[str, Any]]] = [
     ("meta_data", {"meta_data": "Label: x"}),
     ("prompt", {"prompt": "@1 and @10", "subjects": [{"id": "1", "images": ["https://example.com/1.png"]}]}),
     ("meta_data", {"meta_data": '{"a":' * 13_000}),
+    ("images.1", {"images": [URL, f"data:image/gif;base64,{PIXELS}"]}),
+    ("off_peak", with_subjects(subject(), audio=True, off_peak=True)),
     ("model", {"model": "viduq2"}),
     ("model", {"model": ...}),
     ("prompt", {"prompt": ...}),
@@ -280,12 +282,6 @@ def test_the_provider_s_code_is_given_where_one_fits(code: str, changes: dict[st
     assert refusal(**changes).code == code
 
 
-def test_audio_needs_subjects_and_does_not_go_off_peak() -> None:
-    assert parse(**with_subjects(subject(), audio=True)).audio
-    error = refusal(**with_subjects(subject(), audio=True, off_peak=True))
-    assert [fault.loc for fault in error.faults] == ["off_peak"]
-
-
 def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
     text = json.dumps(body(off_peak=True))
     with pytest.raises(InvalidRequestError) as caught:
@@ -314,6 +310,7 @@ def test_a_prompt_mentions_subjects_that_exist_and_no_others(prompt: str, strang
     (fault,) = refusal(**changes).faults
     assert fault.loc == "prompt"
     assert f"@{stranger}" in fault.msg
+    assert "1, cat" in fault.msg, "the ids there are"
     assert parse(prompt=prompt).prompt == prompt, "without subjects it may hold any @"
 
 
