@@ -26,7 +26,7 @@ from vidu_relay.outbound.guarded_post import MAX_ANSWER_BYTES
 
 HEADERS = {"webhook-id": "task:3", "webhook-timestamp": "1795424400", "webhook-signature": "v1,c2ln"}
 BODY = b'{"status":"processing"}'
-PATIENCE = 0.6
+SHORT_SECONDS = 0.6
 """What the ten seconds of a try are where they are waited for; what is answered at once has all of them."""
 SECONDS = 10.0
 
@@ -110,7 +110,7 @@ FAILED: dict[str, tuple[Treatment, str]] = {
 @pytest.mark.parametrize("name", FAILED)
 def test_everything_else_is_a_try_that_failed_and_ends(name: str) -> None:
     treatment, code = FAILED[name]
-    error = failure(treatment, seconds=PATIENCE if code == "timeout" else SECONDS)
+    error = failure(treatment, seconds=SHORT_SECONDS if code == "timeout" else SECONDS)
     # either side of a broken connection may be the first to notice
     either = ({"answer_broken", "answer_too_large"}, {"answer_broken", "unreachable"})
     assert error.code == code or {error.code, code} in either
@@ -119,7 +119,7 @@ def test_everything_else_is_a_try_that_failed_and_ends(name: str) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"-5\r\nabc", b"5\r\nab"], ids=["negative chunk", "half a chunk"])
-def test_connection_is_closed_with_the_try_whoever_keeps_the_error(rest: bytes) -> None:
+def test_a_kept_error_does_not_keep_its_connection_open(rest: bytes) -> None:
     """An answer that says that it closes owns the socket, and an error's traceback owns the answer."""
     hung_up = threading.Event()
 
@@ -129,7 +129,7 @@ def test_connection_is_closed_with_the_try_whoever_keeps_the_error(rest: bytes) 
             hung_up.set()
 
     with SocketServer(treat) as server, pytest.raises(NotificationFailedError) as kept:
-        post(server.origin, seconds=PATIENCE)
+        post(server.origin, seconds=SHORT_SECONDS)
     assert kept.value.code in ("answer_broken", "timeout")
     assert hung_up.is_set()
 
@@ -142,7 +142,7 @@ def test_410_is_final_and_retry_after_is_read_in_both_forms() -> None:
     assert failure(says("503 Later", "Retry-After: soon")).retry_after_seconds is None
 
 
-def test_nobody_there_is_a_host_not_to_wait_for() -> None:
+def test_a_host_that_refuses_connections_is_not_waited_for() -> None:
     with pytest.raises(NotificationFailedError) as caught:
         post(f"http://127.0.0.1:{free_port()}")
     assert (caught.value.code, caught.value.waited) == ("unreachable", True)
@@ -158,7 +158,7 @@ def test_address_that_has_come_to_point_inward_is_not_opened() -> None:
     assert (caught.value.code, caught.value.waited) == ("address_refused", False)
 
 
-def test_certificate_that_nobody_vouches_for_gets_no_byte(certificate: Certificate) -> None:
+def test_a_host_with_an_unknown_certificate_gets_no_byte(certificate: Certificate) -> None:
     with SocketServer(says("204 No Content"), tls=server_context(certificate)) as server:
         with pytest.raises(NotificationFailedError) as caught:
             post(server.origin)
@@ -171,5 +171,5 @@ def test_handshake_that_fails_or_never_ends_is_over_in_time(treat: Treatment) ->
     with SocketServer(treat) as server:
         origin = server.origin.replace("http:", "https:")
         with pytest.raises(NotificationFailedError) as caught:
-            post(origin, seconds=PATIENCE)
+            post(origin, seconds=SHORT_SECONDS)
     assert (caught.value.code, caught.value.waited) == ("unreachable", True)

@@ -1,4 +1,4 @@
-"""Looking at an image on a server that may do anything: little is read, and not for long."""
+"""Reading the first bytes of an image on a server that may do anything: few bytes, and not for long."""
 
 import gzip
 import time
@@ -19,14 +19,14 @@ TARGET = "/a%2Fb.png?Signature=a%2Bb+c%3D"
 SIZE = len(PICTURE)
 
 
-def look(origin: str, *, also: str = "", seconds: float = 20) -> ImageHead:
+def head_of(origin: str, *, also: str = "", seconds: float = 20) -> ImageHead:
     source = ImageSource(AddressGuard(trusted_origins=(origin, also or origin)))
     return source.read_head(origin + TARGET, MAX_HEAD_BYTES, _is_enough, deadline=time.monotonic() + seconds)
 
 
 def refusal(origin: str, *, seconds: float = 20) -> BadImageError:
     with pytest.raises(BadImageError) as caught:
-        look(origin, seconds=seconds)
+        head_of(origin, seconds=seconds)
     assert "Signature" not in caught.value.message
     return caught.value
 
@@ -53,7 +53,7 @@ READABLE = {
 @pytest.mark.parametrize(("treatment", "size"), READABLE.values(), ids=READABLE)
 def test_the_first_bytes_and_the_size_are_read_however_an_image_is_served(treatment: Treatment, size: int) -> None:
     with SocketServer(treatment) as server:
-        head = look(server.origin)
+        head = head_of(server.origin)
     assert head.size == size
     assert PICTURE.startswith(head.data)
     assert size > 50_000_000 or head.data.startswith(PICTURE[:26])
@@ -74,18 +74,18 @@ def test_server_that_ignores_the_range_cannot_make_us_read_its_body() -> None:
             sent.append(65536)
 
     with SocketServer(pour) as server:
-        assert len(look(server.origin).data) < 64_000
+        assert len(head_of(server.origin).data) < 64_000
     assert sum(sent) < 40_000_000  # it was hung up on, long before the end
 
 
 def test_metadata_without_end_is_given_up_after_a_mebibyte_packed_or_not() -> None:
     content = jpeg(metadata=3_000_000)
     with SocketServer(reply("200 OK", body=content)) as server:
-        head = look(server.origin)
+        head = head_of(server.origin)
     assert (len(head.data), head.size) == (MAX_HEAD_BYTES, len(content))
     bomb = gzip.compress(b"\xff\xd8\xff\xe1\xff\xff" + bytes(30_000_000), 9, mtime=0)
     with SocketServer(reply("200 OK", "Content-Encoding: gzip", body=bomb)) as server:
-        assert len(look(server.origin).data) <= MAX_HEAD_BYTES
+        assert len(head_of(server.origin).data) <= MAX_HEAD_BYTES
 
 
 def read_part(origin: str) -> ImageHead:
@@ -120,7 +120,7 @@ CODES = {
 
 
 @pytest.mark.parametrize(("treatment", "code"), CODES.values(), ids=CODES)
-def test_what_cannot_be_looked_at_is_refused_with_a_code(treatment: Treatment, code: str) -> None:
+def test_an_image_that_cannot_be_read_is_refused_with_a_code(treatment: Treatment, code: str) -> None:
     with SocketServer(treatment) as server:
         error = refusal(server.origin)
     assert error.code == code
@@ -132,11 +132,11 @@ def test_redirect_is_followed_and_an_empty_answer_is_an_image_of_no_bytes() -> N
         SocketServer(READABLE["range"][0], says("416 Range Not Satisfiable")) as end,
         SocketServer(says("302 Found", f"Location: {end.origin}/x.png")) as start,
     ):
-        assert look(start.origin, also=end.origin).size == SIZE
-        assert look(start.origin, also=end.origin) == ImageHead(b"", 0)
+        assert head_of(start.origin, also=end.origin).size == SIZE
+        assert head_of(start.origin, also=end.origin) == ImageHead(b"", 0)
 
 
-def test_server_that_nobody_keeps_or_that_is_silent_is_unreachable() -> None:
+def test_no_server_or_a_silent_one_is_unreachable() -> None:
     assert refusal(f"http://127.0.0.1:{free_port()}").code == "image_unreachable"
     with SocketServer(Connection.hold) as server:
         assert refusal(server.origin, seconds=0.3).code == "image_unreachable"

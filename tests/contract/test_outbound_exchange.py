@@ -172,7 +172,7 @@ def test_a_failed_tls_handshake_sent_nothing(treatment: Treatment, seconds: floa
 
 
 @leaves_a_socket
-def test_a_certificate_nobody_signed_is_refused_before_the_key_is_sent(tls: ssl.SSLContext) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused_before_the_key_is_sent(tls: ssl.SSLContext) -> None:
     with SocketServer(OK, tls=tls) as server, pytest.raises(NotSentError):
         post(server.origin)
     gc.collect()

@@ -89,7 +89,7 @@ def script(relay: Handlers, script: Body) -> None:
 def read_after_callback(relay: Handlers) -> Body:
     """A new task, as a client reads it once the provider has called back."""
     task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
+    assert relay.call_back(task_id) == 200
     return relay.read(task_id)
 
 
@@ -260,7 +260,7 @@ def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> 
     assert relay.read(answer.body["task_id"])["request"]["payload"] == request["payload"]
 
 
-def test_off_peak_is_refused_while_nobody_offers_it(daytime: Handlers) -> None:
+def test_off_peak_is_refused_while_the_provider_does_not_offer_it(daytime: Handlers) -> None:
     answer = daytime.submit(daytime.request(off_peak=True))
 
     assert (answer.status, answer.places) == (422, ["off_peak"])
@@ -292,7 +292,7 @@ FORMS: dict[str, Body] = {
 def test_result_is_shown_as_on_the_page_whatever_form_it_came_in(relay: Handlers, form: Body) -> None:
     script(relay, {"reply": form})
     task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
+    assert relay.call_back(task_id) == 200
     relay.deliver(task_id)
 
     task = relay.read(task_id)
@@ -362,7 +362,7 @@ def test_failure_of_the_provider_fails_the_task_with_its_code(relay: Handlers, c
 
 
 @pytest.mark.parametrize("code", ["008017096", "008017097", "008017098"])
-def test_trouble_of_the_provider_with_itself_is_no_verdict(relay: Handlers, code: str) -> None:
+def test_a_fault_inside_the_provider_ends_no_task(relay: Handlers, code: str) -> None:
     script(relay, {"outcome": {"fail": {"code": code}}})
     task = read_after_callback(relay)
     assert task["status"] in ("submitted", "processing")

@@ -125,9 +125,7 @@ def test_a_call_that_may_have_created_is_made_once(
     assert len(simulator.tasks()) <= 1
 
 
-def test_a_throttled_call_created_nothing_and_says_when_to_come_back(
-    simulator: Simulator, provider: AnyProvider
-) -> None:
+def test_a_throttled_call_created_nothing_and_carries_retry_after(simulator: Simulator, provider: AnyProvider) -> None:
     simulator.script({"create": {"throttle": {"retry_after": 7}}})
     with pytest.raises(NotCreatedError) as caught:
         create(provider)
@@ -223,7 +221,7 @@ FLAPS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("flap", FLAPS, ids=str)
-def test_a_read_that_fails_is_no_verdict_and_the_next_one_works(
+def test_a_read_that_fails_ends_no_task_and_the_next_one_works(
     simulator: Simulator, provider: AnyProvider, flap: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.script({"poll": {"flap": flap}, "callbacks": {"drop": True}})

@@ -271,7 +271,7 @@ def test_images_are_read_by_link_and_out_of_the_request_in_their_order(provider:
 
 
 @pytest.mark.parametrize(("name", "status"), [("fox.png", 200), ("too_small.png", 400), ("nobody.png", 400)])
-def test_create_refuses_what_it_cannot_read_if_told_to_look(provider: Simulator, name: str, status: int) -> None:
+def test_create_refuses_images_it_cannot_read_if_a_script_says_so(provider: Simulator, name: str, status: int) -> None:
     provider.script({"create": {"fetch_images": True}})
     answer = create(provider, subjects=[{"id": "1", "images": [f"{provider.origin}/images/{name}"]}])
     assert (answer.status, len(provider.tasks())) == (status, status == 200)

@@ -20,9 +20,10 @@ from vidu_relay.http import MAX_BODY_BYTES
 GOOD = CallbackKeys(CALLBACK_SECRET).sign(TASK_ID)
 GONE = "a" * 26
 Event = dict[str, Any]
+UNCHANGED: Mapping[str, str] = MappingProxyType({})
 
 
-def ring(**changed: Any) -> Event:
+def callback(**changed: Any) -> Event:
     return {**sample("receive_callback__success"), **changed}
 
 
@@ -43,25 +44,25 @@ def signed(
         "x-hmac-access-key": "vidu",
         **changed,
     }
-    event = ring(pathParameters={"task_id": task_id}, queryStringParameters={"token": token}, **(body or {}))
+    event = callback(pathParameters={"task_id": task_id}, queryStringParameters={"token": token}, **(body or {}))
     return {**event, "headers": {**event["headers"], **headers}}
 
 
 REFUSED: dict[str, dict[str, Callable[[], Event]]] = {
     "CallbackRefusedAddress": {
-        "no query": lambda: ring(queryStringParameters=None),
-        "no token": lambda: ring(queryStringParameters={"other": "x"}),
-        "empty": lambda: ring(queryStringParameters={"token": ""}),
-        "wrong": lambda: ring(queryStringParameters={"token": "k1.AAAA"}),
-        "unknown key": lambda: ring(queryStringParameters={"token": "k9.AAAA"}),
-        "twice": lambda: ring(queryStringParameters={"token": f"{GOOD},{GOOD}"}),
-        "no task": lambda: ring(pathParameters=None),
-        "another task": lambda: ring(pathParameters={"task_id": GONE}),
-        "no task's name": lambda: ring(pathParameters={"task_id": "../../x"}),
+        "no query": lambda: callback(queryStringParameters=None),
+        "no token": lambda: callback(queryStringParameters={"other": "x"}),
+        "empty": lambda: callback(queryStringParameters={"token": ""}),
+        "wrong": lambda: callback(queryStringParameters={"token": "k1.AAAA"}),
+        "unknown key": lambda: callback(queryStringParameters={"token": "k9.AAAA"}),
+        "twice": lambda: callback(queryStringParameters={"token": f"{GOOD},{GOOD}"}),
+        "no task": lambda: callback(pathParameters=None),
+        "another task": lambda: callback(pathParameters={"task_id": GONE}),
+        "no task's name": lambda: callback(pathParameters={"task_id": "../../x"}),
     },
     "CallbackRefusedUnknownTask": {"a task that is gone": lambda: signed(GONE)},
     "CallbackRefusedSignature": {
-        "unsigned": lambda: ring(headers={}),
+        "unsigned": lambda: callback(headers={}),
         "badly signed": lambda: signed(changed={"x-hmac-signature": "AAAA"}),
         "signed for another nonce": lambda: signed(changed={"x-request-nonce": "m"}),
         "signed long ago": lambda: signed(changed={"date": "Tue, 06 May 2025 12:09:42 GMT"}),
@@ -124,7 +125,7 @@ def test_a_callback_counts_whatever_its_body_is(relay: Relay, body: Event) -> No
     """Too long, unreadable or senseless: the provider is read all the same, and its answer is what counts."""
     relay.submitted()
     relay.gateway.status = "completed"
-    assert relay.invoke("receive_callback", ring(**body))["statusCode"] == 200
+    assert relay.invoke("receive_callback", callback(**body))["statusCode"] == 200
     assert relay.task().status is Status.GENERATED
 
 
@@ -136,5 +137,5 @@ def test_body_that_is_too_long_is_not_parsed(relay: Relay, monkeypatch: pytest.M
     from tests.functions.conftest import Context
 
     for length in (MAX_BODY_BYTES, MAX_BODY_BYTES + 1):
-        module.handler(ring(body="x" * length), Context())
+        module.handler(callback(body="x" * length), Context())
     assert [len(body) for body in seen] == [MAX_BODY_BYTES, 0]

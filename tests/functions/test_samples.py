@@ -129,7 +129,7 @@ def test_submitted_sample_sends_the_client_to_its_task(relay: Relay) -> None:
     assert len(relay.gateway.requests) == 1
 
 
-def test_success_sample_is_read_back_before_it_counts(relay: Relay) -> None:
+def test_success_sample_is_read_from_the_provider_before_it_counts(relay: Relay) -> None:
     relay.submitted()
     relay.play("receive_callback__success")  # the provider's API shows a pending task
     assert relay.task().status is Status.SUBMITTED
@@ -139,7 +139,7 @@ def test_success_sample_is_read_back_before_it_counts(relay: Relay) -> None:
     assert relay.gateway.requests[-1] == ("GET", f"https://provider.example.com/model/v1/generation/task/{REMOTE_ID}")
 
 
-def test_forged_samples_change_nothing_and_get_one_and_the_same_answer(relay: Relay) -> None:
+def test_forged_samples_change_nothing_and_get_the_same_answer(relay: Relay) -> None:
     relay.submitted()
     before, asked = relay.task(), len(relay.gateway.requests)
     relay.gateway.status = "completed"
@@ -155,7 +155,7 @@ def test_forged_samples_change_nothing_and_get_one_and_the_same_answer(relay: Re
     assert len(relay.gateway.requests) == asked
 
 
-def test_callback_during_the_create_call_gets_503_and_when_to_come_back(relay: Relay) -> None:
+def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) -> None:
     class DiedError(BaseException):
         pass
 

@@ -331,13 +331,13 @@ def last_released() -> Any:
 
 
 @pytest.mark.parametrize("path", sorted(last_released().glob("*.json")), ids=lambda path: path.stem)
-def test_published_schema_is_not_changed_so_that_somebody_breaks(path: Any) -> None:
+def test_published_schema_is_not_changed_so_that_a_consumer_breaks(path: Any) -> None:
     assert (FOLDER / path.name).exists(), f"{path.stem} was published and is gone"
     released = json.loads(path.read_text("utf-8"))
     assert incompatibilities(released, published(path.stem), received=path.stem in events.RECEIVED) == []
 
 
-def test_something_is_released_under_the_version_that_is_told_or_an_earlier_one() -> None:
+def test_the_released_version_is_today_s_or_an_earlier_one() -> None:
     released, told_version = (tuple(map(int, v.split("."))) for v in (last_released().name, events.VERSION))
     assert released <= told_version
     assert {path.stem for path in last_released().glob("*.json")} <= set(TYPES)
@@ -397,7 +397,7 @@ def at(schema: Any, path: str) -> Any:
         (RECEIVED, "", lambda s: s.pop("additionalProperties"), NOTHING_BREAKS),
     ],
 )
-def test_change_of_a_published_schema_that_breaks_somebody_is_caught_and_no_other(
+def test_change_of_a_published_schema_is_caught_exactly_if_it_breaks_a_consumer(
     name: str, path: str, change: Change, breaks: str | None
 ) -> None:
     today = published(name)

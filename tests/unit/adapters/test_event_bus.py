@@ -74,7 +74,7 @@ def test_events_go_in_order_in_as_few_calls_as_eventbridge_takes(sizes: list[int
 
 
 @pytest.mark.parametrize("refused", [[0], [9, 5, 7], [10], [24]])
-def test_the_first_event_that_was_refused_is_told_and_nothing_behind_its_call_is_sent(refused: list[int]) -> None:
+def test_the_first_event_that_was_refused_is_reported_and_nothing_behind_its_call_is_sent(refused: list[int]) -> None:
     bus, first = Bus(*refused), min(refused)
     assert publish(bus, events(*[1] * 25)) == first
     assert first not in numbers(bus)

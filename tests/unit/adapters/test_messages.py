@@ -41,7 +41,7 @@ def test_a_delivery_that_is_asked_for_can_be_read_by_who_delivers(account: None)
     ],
     ids=lambda body: body[:24],
 )
-def test_a_message_that_names_no_task_goes_to_the_dead_letters(body: str) -> None:
+def test_a_message_that_names_no_task_goes_to_the_dead_letter_queue(body: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_message(body)
 
@@ -79,7 +79,7 @@ DETAIL = '"detail-type": "VideoTaskRequested"'
     ],
     ids=lambda body: body[:60],
 )
-def test_a_message_that_asks_for_nothing_goes_to_the_dead_letters(body: str) -> None:
+def test_a_message_that_asks_for_nothing_goes_to_the_dead_letter_queue(body: str) -> None:
     with pytest.raises(ValueError, match=r"message|Expecting|Invalid"):
         read_request(body)
 

@@ -164,7 +164,7 @@ def test_a_remote_id_belongs_to_one_task_and_is_recorded_with_it_or_not_at_all(
     }
 
 
-def test_a_record_that_moved_on_is_stale_whoever_owns_the_ids(store: TaskStore) -> None:
+def test_a_record_that_moved_on_is_stale_whichever_task_owns_the_ids(store: TaskStore) -> None:
     """Whether the id is another's is decided again on what the record is now."""
     other = recorded(store, new_task(task_id=task_id(1)))
     store.save(other, ("r-1",))
@@ -203,7 +203,7 @@ class Canceled:
         ((), ClientError),
     ],
 )
-def test_why_a_transaction_was_canceled_is_told_apart(codes: tuple[str, ...], error: type[Exception]) -> None:
+def test_each_reason_of_a_canceled_transaction_has_an_error(codes: tuple[str, ...], error: type[Exception]) -> None:
     store = TaskStore(Canceled(*codes), TABLE)  # type: ignore[arg-type]  # a client as far as it matters
     with pytest.raises(error):
         store.save(new_task(), ("r-1",))

@@ -205,7 +205,7 @@ def test_memory_stays_the_same_whatever_the_size(
     "fault", [BadSourceError("truncated", ""), DeliveryInterruptedError("source_interrupted", "")], ids=repr
 )
 @pytest.mark.parametrize("arrived", [0, 400_000, len(WHOLE)])
-def test_a_source_that_breaks_off_leaves_nothing_behind_and_its_own_fault_is_told(
+def test_a_source_that_breaks_off_leaves_nothing_behind_and_its_own_fault_is_reported(
     s3: "S3Client", length: int | None, fault: DeliveryError, arrived: int
 ) -> None:
     with pytest.raises(DeliveryError) as caught:
@@ -214,7 +214,7 @@ def test_a_source_that_breaks_off_leaves_nothing_behind_and_its_own_fault_is_tol
     assert_nothing_left(s3)
 
 
-def test_a_fault_that_the_http_client_wraps_is_still_told(s3: "S3Client") -> None:
+def test_a_fault_that_the_http_client_wraps_is_still_reported(s3: "S3Client") -> None:
     """botocore turns what goes wrong while it reads the body into an error of its own."""
 
     def sends(request: Any, **_: Any) -> None:

@@ -80,7 +80,7 @@ def test_a_rotation_refuses_no_callback_under_way() -> None:
     assert not after.verify(TASK_ID, old), "a key that was withdrawn is withdrawn"
 
 
-def test_a_token_under_a_key_we_do_not_hold_yet_is_told_apart() -> None:
+def test_a_token_under_a_key_we_do_not_hold_yet_is_recognised() -> None:
     before = CallbackKeys({"active": "k1", "k1": OLD})
     assert before.knows(before.sign(TASK_ID))
     assert not before.knows(TOKEN)

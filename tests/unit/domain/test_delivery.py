@@ -108,7 +108,7 @@ def test_a_source_that_failed_five_times_is_asked_hourly_and_for_first_bytes_fir
     assert task.due_at == LATER + SLOW_INTERVAL_MS
 
 
-def test_trouble_on_our_side_is_neither_hourly_nor_a_fault_of_the_source() -> None:
+def test_a_fault_on_our_side_is_retried_sooner_than_hourly_and_is_none_of_the_source() -> None:
     task = often(generated(), 50, source_fault=False)
     assert task.delivery is not None
     assert (task.status, task.delivery.source_faults, task.delivery.attempts) == (Status.GENERATED, 0, 50)

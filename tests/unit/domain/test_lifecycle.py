@@ -327,7 +327,7 @@ def test_no_candidate_is_noted_where_the_id_is_known_or_no_call_was_made() -> No
     assert noted(refused(submitting(), REJECTED), "a").due_at is None, "a refused task is not due again"
 
 
-def test_a_candidate_keeps_an_expired_task_watched_until_the_late_hours_end() -> None:
+def test_a_candidate_keeps_an_expired_task_polled_until_the_late_hours_end() -> None:
     task = noted(unconfirmed(), "a")
     assert expired(task).due_at == task.deadline_at + SLOW_INTERVAL_MS
     assert expired(task, now=POLICY.late_until(task.deadline_at)).due_at is None

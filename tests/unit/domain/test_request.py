@@ -193,7 +193,7 @@ NAMES = {f"p{number}": 1 for number in range(CROWD)}
     ],
     ids=lambda part: str(part)[:50],
 )
-def test_each_fault_is_told_once_at_its_place(changes: dict[str, Any], places: list[str], said: str) -> None:
+def test_each_fault_is_listed_once_at_its_place(changes: dict[str, Any], places: list[str], said: str) -> None:
     found = refusal(**changes).faults
     assert sorted({fault.loc for fault in found}) == places
     assert len(found) == len(places)
@@ -315,7 +315,7 @@ def test_a_prompt_mentions_subjects_that_exist_and_no_others(prompt: str, strang
 
 
 @pytest.mark.parametrize(("prompt", "known"), [("@caf\u00e9 runs", "cafe\u0301"), ("@cafe\u0301 runs", "caf\u00e9")])
-def test_a_mention_that_only_looks_like_an_id_is_told_so(prompt: str, known: str) -> None:
+def test_a_mention_that_only_looks_like_an_id_is_refused_with_the_reason(prompt: str, known: str) -> None:
     """The relay cannot know how the provider compares: another spelling may be no mention there, and is paid for."""
     (fault,) = refusal(**with_subjects(subject(known), prompt=prompt)).faults
     assert fault.msg.endswith(

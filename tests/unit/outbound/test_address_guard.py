@@ -157,7 +157,7 @@ def test_one_private_address_among_several_is_enough_to_refuse(addresses: tuple[
         guard(*addresses).check("https://video.example/")
 
 
-def test_a_name_without_addresses_is_trouble_on_the_way_and_no_verdict() -> None:
+def test_a_name_without_addresses_is_a_connection_error_and_refuses_no_link() -> None:
     def fails(host: str, port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 

@@ -121,7 +121,7 @@ def test_a_conflict_is_a_refusal_at_the_gateway_and_may_have_created_at_vidu() -
         ("Tue, 06 May 2025 12:09:42 GMT", 0),
     ],
 )
-def test_the_wish_to_wait_is_read_in_both_forms_and_nonsense_is_none(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(header: str | None, seconds: float | None) -> None:
     caught = error_of(GATEWAY, reply(429, {"id": "a"}, **({} if header is None else {"retry-after": header})))
     assert isinstance(caught, NotCreatedError)
     assert (caught.retry_after_seconds, caught.candidates) == (seconds, ("a",))
