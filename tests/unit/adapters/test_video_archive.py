@@ -272,7 +272,9 @@ def test_a_stored_video_of_very_many_fragments_is_described_without_what_it_says
     assert calls == ["HeadObject", *["GetObject"] * MAX_LOOKS]
 
 
-@pytest.mark.parametrize("data", [mp4(600_000), b"notes", mp4(9_000)[:-1], b""], ids=["mp4", "text", "cut", "empty"])
+@pytest.mark.parametrize(
+    "data", [mp4(600_000), b"notes of an operator", mp4(9_000)[:-1], b""], ids=["mp4", "text", "cut", "empty"]
+)
 @pytest.mark.parametrize("checksum", ["SHA256", "CRC32"])
 def test_what_is_there_is_described_as_it_is_with_a_sha_256_of_its_own_or_not(
     s3: "S3Client", data: bytes, checksum: Any
