@@ -171,10 +171,10 @@ NAMES = {f"p{number}": 1 for number in range(CROWD)}
 @pytest.mark.parametrize(
     ("changes", "places", "said"),
     [
-        ({"durations": 5}, ["durations"], "known are"),
-        ({"Prompt": "x"}, ["Prompt"], "known are"),
+        ({"durations": 5}, ["durations"], "unknown parameter; known are"),
+        ({"Prompt": "x"}, ["Prompt"], "unknown parameter; known are"),
         # a subject that is refused does not make its list look empty
-        (with_subjects(subject(voice="x")), ["subjects.0.voice"], "known are"),
+        (with_subjects(subject(voice="x")), ["subjects.0.voice"], "unknown field; known are"),
         (with_subjects(), ["", "subjects"], "must have at least 1 item"),
         (with_subjects(*(subject(str(n)) for n in range(8))), ["subjects"], "must have at most 7 items"),
         (
