@@ -104,7 +104,13 @@ def test_an_error_or_a_redirect_is_an_answer_and_nothing_is_sent_again(status: i
             says(f"{interim}\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK", body=b"abcd")
             for interim in ("100 Continue", "102 Processing", "103 Early Hints", "199 Odd")
         ),
-        says("200 OK", *(f"X-{n}: y" for n in range(200)), f"X-Long: {'z' * 70_000}\r\n folded", body=b"abcd"),
+        says(
+            "200 OK",
+            *(f"X-{n}: y" for n in range(200)),
+            f"X-Long: {'z' * 70_000}\r\n folded",
+            body=b"abcd, more",
+            length=4,
+        ),
     ],
 )
 def test_a_reply_is_read_whole_however_it_is_framed(treatment: Treatment) -> None:
