@@ -37,7 +37,7 @@ PROVIDER ?=
 # What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
 PARTS ?=
 
-.PHONY: help setup demo local chaos test lint format requirements clean bench openapi schemas
+.PHONY: help setup demo local chaos test unit simulate lint format requirements clean bench openapi schemas
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,13 +51,19 @@ demo: setup ## Run real tasks through the whole stack on this machine
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'
 
-chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
+chaos: setup ## Run the chaos test on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
 
 # Two at a time is what the machines have that run this; the stack of the end-to-end tests is busy enough alone.
 test: lint ## Run every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/contract tests/local
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/simulation tests/contract tests/local
 	$(BIN)/python -m pytest tests/e2e
+
+unit: setup ## Run the tests of units and functions alone, about a minute
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions
+
+simulate: setup ## Explore the whole simulation, of which `make test` runs a sample (docs/simulation.md)
+	$(BIN)/python -m pytest -n 2 --dist load tests/simulation --simulate all
 
 lint: setup $(SCANNER) ## Run the static checks
 	$(BIN)/ruff check .

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 
 from tests.functions.conftest import settings_of
+from tests.unit.account import ENVIRONMENT
 from tests.unit.template import ROOT
-from tests.unit.usecases.account import ENVIRONMENT
 
 __all__ = ["BODIES", "peak_megabytes"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.usecases.world import World
+from tests.simulation.simulation import Simulation
 from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.usecases.authorize_request import Caller, authorize_request
@@ -12,8 +12,8 @@ DEFAULT_CAP = 1000
 
 
 @pytest.fixture
-def directory(world: World) -> TenantDirectory:
-    found = TenantDirectory(world.account.clients["dynamodb"], world.account.table)
+def directory(sim: Simulation) -> TenantDirectory:
+    found = TenantDirectory(sim.account.clients["dynamodb"], sim.account.table)
     found.create_tenant("acme", 1)
     found.add_key(ApiKey(api_key_digest(SECRET), "acme", "backend", 1))
     return found

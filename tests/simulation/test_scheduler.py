@@ -4,8 +4,8 @@ from math import comb
 
 import pytest
 
-from tests.unit.usecases.effects import Effects, Fault, ProcessDeathError
-from tests.unit.usecases.schedule import Actor, Choices, Scheduler, explore
+from tests.simulation.effects import Effects, Fault, ProcessDeathError
+from tests.simulation.scheduler import Actor, Choices, Scheduler, explore
 
 
 def orders(*lengths: int, limit: int = 1000) -> tuple[set[str], int, bool]:

@@ -10,8 +10,8 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakValueDictionary
 
-from tests.unit.usecases.effects import Effects
-from tests.unit.usecases.scripted import Clock, CreateCall, LostReplyError, LyingRefusalError, ScriptedProvider
+from tests.simulation.effects import Effects
+from tests.simulation.provider import Clock, CreateCall, DeniedCreateError, LostReplyError, SimulatedProvider
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import CreateAmbiguousError, CreateRejectedError, NotCreatedError
@@ -20,10 +20,10 @@ from vidu_relay.domain.submission import MARK_PREFIX
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
-__all__ = ["CancelMood", "Mood", "SpokenProvider", "SpokenVidu", "spoken_to"]
+__all__ = ["CancelBehaviour", "CreateBehaviour", "HttpProvider", "HttpVidu", "provider_http"]
 
 
-class Mood(Enum):
+class CreateBehaviour(Enum):
     """How a create call ends. What it says stands first, what it did second."""
 
     NOT_SENT = ("no connection", "nothing")
@@ -31,38 +31,38 @@ class Mood(Enum):
     REJECTED = ("400", "rejected")
     NO_ID = ("200 without an id", "rejected")
     BUSY = ("503", "created")
-    BUSY_IN_VAIN = ("503", "unknown")
+    BUSY_UNKNOWN = ("503", "unknown")
     BROKEN = ("500", "created")
     TIMED_OUT = ("no reply", "created")
     GARBLED = ("200 with HTML", "created")
-    LIED = ("429", "lied")
+    DENIED = ("429", "denied")
     THROTTLED_WITH_ID = ("429 with an id", "created")
     REJECTED_WITH_ID = ("400 with an id", "created")
-    THROTTLED_WITH_A_WRONG_ID = ("429 with the id of nothing", "nothing")
+    THROTTLED_WITH_WRONG_ID = ("429 with the id of nothing", "nothing")
     UNPAID = ("402", "nothing")
 
 
-class CancelMood(Enum):
+class CancelBehaviour(Enum):
     """How a cancel call ends: what it says, whether it cancels, and whether a read shows that."""
 
-    UNHEARD = ("no reply", False)
-    UNANSWERED = ("no reply", True)
+    LOST = ("no reply", False)
+    REPLY_LOST = ("no reply", True)
     BUSY = ("503", False)
-    BUSY_WITH_IT = ("503", True)
+    BUSY_CANCELED = ("503", True)
     THROTTLED = ("429", False)
     REFUSED = ("400", False)
-    FORGOTTEN = ("200", False)
-    SAID_TWICE = ("400", True)
+    IGNORED = ("200", False)
+    REFUSED_CANCELED = ("400", True)
 
 
 _AS_HTTP = (
-    (LyingRefusalError, Mood.LIED),
-    (NotCreatedError, Mood.THROTTLED),
-    (LostReplyError, Mood.TIMED_OUT),
-    (CreateAmbiguousError, Mood.BUSY_IN_VAIN),
-    (CreateRejectedError, Mood.REJECTED),
+    (DeniedCreateError, CreateBehaviour.DENIED),
+    (NotCreatedError, CreateBehaviour.THROTTLED),
+    (LostReplyError, CreateBehaviour.TIMED_OUT),
+    (CreateAmbiguousError, CreateBehaviour.BUSY_UNKNOWN),
+    (CreateRejectedError, CreateBehaviour.REJECTED),
 )
-_CREATES = frozenset({"created", "lied"})
+_CREATES = frozenset({"created", "denied"})
 _WORDS = {
     ProgressState.PENDING: "pending",
     ProgressState.PROCESSING: "processing",
@@ -72,12 +72,12 @@ _WORDS = {
     ProgressState.CANCELED: "canceled",
 }
 _VIDU_WORDS = {ProgressState.PENDING: "queueing", ProgressState.SUCCEEDED: "success"}
-_providers: WeakValueDictionary[str, "SpokenProvider"] = WeakValueDictionary()
+_providers: WeakValueDictionary[str, "HttpProvider"] = WeakValueDictionary()
 _numbers = count()
 
 
-class SpokenProvider(ScriptedProvider):
-    """The `gateway` adapter, or another, talking to what `ScriptedProvider` remembers. Only inside `spoken_to`."""
+class HttpProvider(SimulatedProvider):
+    """The `gateway` adapter, or another, talking to what `SimulatedProvider` remembers. Only inside `provider_http`."""
 
     adapter: type[GatewayProvider | ViduProvider] = GatewayProvider
 
@@ -86,9 +86,9 @@ class SpokenProvider(ScriptedProvider):
         self.name = self.adapter.name
         host = f"provider-{next(_numbers)}.example.com"
         _providers[host] = self
-        self.moods: list[Mood] = []
+        self.behaviours: list[CreateBehaviour] = []
         """How the next create calls end; one is used up by each, and then they go well."""
-        self.cancel_moods: list[CancelMood] = []
+        self.cancel_behaviours: list[CancelBehaviour] = []
         """The same of cancel calls."""
         self.confused: dict[str, str] = {}
         """Which other task a read of an id shows."""
@@ -118,7 +118,7 @@ class SpokenProvider(ScriptedProvider):
         """Whether what a read shows proves for which of our tasks it was created."""
         return True
 
-    def call_back(self, remote_id: str) -> tuple[str, str, dict[str, Any]]:
+    def callback(self, remote_id: str) -> tuple[str, str, dict[str, Any]]:
         """Task, token and body of a callback that tells the truth."""
         task_id = self.made_for[remote_id]
         url = next(call.callback_url for call in self.calls if f"/{task_id}?" in call.callback_url)
@@ -139,20 +139,20 @@ class SpokenProvider(ScriptedProvider):
         return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
 
     def _take(self, call: CreateCall) -> Reply:
-        mood = self._mood()
-        if mood is Mood.NOT_SENT:
+        behaviour = self._mood()
+        if behaviour is CreateBehaviour.NOT_SENT:
             raise NotSentError("ConnectTimeout")
-        return self._reply(self._serve(call, mood), mood)
+        return self._reply(self._serve(call, behaviour), behaviour)
 
-    def _mood(self) -> Mood | None:
+    def _mood(self) -> CreateBehaviour | None:
         if self.create_faults:
             fault = self.create_faults.pop(0)
-            return next(mood for kind, mood in _AS_HTTP if isinstance(fault, kind))
-        return self.moods.pop(0) if self.moods else None
+            return next(behaviour for kind, behaviour in _AS_HTTP if isinstance(fault, kind))
+        return self.behaviours.pop(0) if self.behaviours else None
 
-    def _serve(self, call: CreateCall, mood: Mood | None) -> str:
+    def _serve(self, call: CreateCall, behaviour: CreateBehaviour | None) -> str:
         self.calls.append(call)
-        outcome = mood.value[1] if mood else "created"
+        outcome = behaviour.value[1] if behaviour else "created"
         task_id = urlsplit(call.callback_url).path.rpartition("/")[2]
         self.outcomes.append((task_id, outcome))
         if outcome not in _CREATES:
@@ -160,20 +160,20 @@ class SpokenProvider(ScriptedProvider):
         remote_id = f"gen-{len(self.remote) + 1}"
         made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock(), mark=call.mark or None)
         self.remote[remote_id], self.shown[remote_id], self.made_for[remote_id] = made, [made], task_id
-        if self.diligent:
+        if self.finishes_at_once:
             self.finish(remote_id)
         return remote_id
 
-    def _reply(self, remote_id: str, mood: Mood | None) -> Reply:
-        if mood is None:
+    def _reply(self, remote_id: str, behaviour: CreateBehaviour | None) -> Reply:
+        if behaviour is None:
             return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
-        if mood is Mood.TIMED_OUT:
+        if behaviour is CreateBehaviour.TIMED_OUT:
             raise BrokenExchangeError("ReadTimeout")
-        if mood is Mood.GARBLED:
+        if behaviour is CreateBehaviour.GARBLED:
             return Reply(200, {}, b"<html>welcome</html>")
-        if mood is Mood.NO_ID:
+        if behaviour is CreateBehaviour.NO_ID:
             return Reply(200, {}, json.dumps({"error": {"code": "008017005", "message": "no"}}).encode())
-        status, _, named = mood.value[0].partition(" with ")
+        status, _, named = behaviour.value[0].partition(" with ")
         content = {"message": "sorry", **({"id": remote_id or "gen-of-nothing"} if named else {})}
         return Reply(int(status), {}, json.dumps(content).encode())
 
@@ -197,7 +197,7 @@ class SpokenProvider(ScriptedProvider):
         return told
 
 
-class SpokenVidu(SpokenProvider):
+class HttpVidu(HttpProvider):
     """The same behind the `vidu` adapter: it hands a mark back, and can cancel."""
 
     adapter = ViduProvider
@@ -216,8 +216,8 @@ class SpokenVidu(SpokenProvider):
         return (self.remote[remote_id].mark or "").startswith(MARK_PREFIX)
 
     def _call_off(self, remote_id: str) -> Reply:
-        mood = self.cancel_moods.pop(0) if self.cancel_moods else None
-        says, does = mood.value if mood else ("200", self.cancel_shows)
+        behaviour = self.cancel_behaviours.pop(0) if self.cancel_behaviours else None
+        says, does = behaviour.value if behaviour else ("200", self.cancel_shows)
         running = self.remote[remote_id].state in (ProgressState.PENDING, ProgressState.PROCESSING)
         if does and running:
             self.show(remote_id, ProgressState.CANCELED)
@@ -245,7 +245,7 @@ def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Re
 
 
 @contextmanager
-def spoken_to() -> Iterator[None]:
+def provider_http() -> Iterator[None]:
     """HTTP to these providers, and to nobody else, is answered in memory."""
     with patch.object(provider_calls, "exchange", _answer):
         yield

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from tests.simulation.effects import Effects
 from tests.unit.builders import mp4_of
-from tests.unit.usecases.effects import Effects
 from vidu_relay.adapters.client_webhook import ClientWebhook, origin_of
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES, GatewayProvider
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
@@ -32,11 +32,11 @@ __all__ = [
     "NOON",
     "Clock",
     "CreateCall",
+    "DeniedCreateError",
     "LostReplyError",
-    "LyingRefusalError",
-    "ScriptedProvider",
-    "ScriptedSource",
-    "ScriptedWebhook",
+    "SimulatedProvider",
+    "SimulatedSource",
+    "SimulatedWebhook",
     "mp4",
 ]
 
@@ -61,7 +61,7 @@ class LostReplyError(CreateAmbiguousError):
     """In a script: the provider creates the task, and its reply never arrives."""
 
 
-class LyingRefusalError(NotCreatedError):
+class DeniedCreateError(NotCreatedError):
     """In a script: the provider creates the task, and says that it did not."""
 
 
@@ -73,7 +73,7 @@ class CreateCall:
     mark: str = field(compare=False)  # another one for each attempt
 
 
-class ScriptedProvider:
+class SimulatedProvider:
     """The `Provider` protocol over a dictionary of remote tasks."""
 
     name = "gateway"
@@ -102,7 +102,7 @@ class ScriptedProvider:
         """Answer creates with this id instead of a new one."""
         self.reply_state = ProgressState.PENDING
         self.before_reply: Callable[[], None] = lambda: None
-        self.diligent = False
+        self.finishes_at_once = False
         """Whether a task created from now on is done as soon as its create call has been answered."""
         self.outcomes: list[tuple[str, str]] = []
         """Of each create call that arrived: for which of our tasks, and `created`, `nothing`, `lied` or `rejected`."""
@@ -156,7 +156,7 @@ class ScriptedProvider:
         fault = self.create_faults.pop(0) if self.create_faults else None
         task_id = urlsplit(call.callback_url).path.rpartition("/")[2]
         self.outcomes.append((task_id, _outcome(fault)))
-        if fault and not isinstance(fault, LostReplyError | LyingRefusalError):
+        if fault and not isinstance(fault, LostReplyError | DeniedCreateError):
             raise fault
         remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
         made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
@@ -171,7 +171,7 @@ class ScriptedProvider:
             self.fail(remote_id)
         self.before_reply()
         reply = self.remote[remote_id]
-        if self.diligent:
+        if self.finishes_at_once:
             self.finish(remote_id)
         if fault:
             raise fault
@@ -200,8 +200,8 @@ class ScriptedProvider:
 
 
 def _outcome(fault: ProviderError | None) -> str:
-    if isinstance(fault, LyingRefusalError):
-        return "lied"
+    if isinstance(fault, DeniedCreateError):
+        return "denied"
     if isinstance(fault, NotCreatedError):
         return "nothing"
     return "rejected" if isinstance(fault, CreateRejectedError) else "created"
@@ -211,7 +211,7 @@ mp4 = mp4_of
 """The smallest video in MP4 with these bytes as its media data."""
 
 
-class _ScriptedStream(VideoStream):
+class _SimulatedStream(VideoStream):
     def __init__(self, data: bytes, effects: Effects, *, known_length: bool) -> None:
         self._data = data
         self._effects = effects
@@ -225,7 +225,7 @@ class _ScriptedStream(VideoStream):
         return block
 
 
-class ScriptedSource(VideoSource):
+class SimulatedSource(VideoSource):
     """The video host: serves a video for every link, unless told otherwise."""
 
     def __init__(self, effects: Effects) -> None:
@@ -267,10 +267,10 @@ class ScriptedSource(VideoSource):
             raise self.faults.pop(0)
         if url in self.expired:
             raise BadSourceError("source_refused", "The video link answers HTTP 403.")
-        yield _ScriptedStream(self.video(url), self._effects, known_length=self.known_length)
+        yield _SimulatedStream(self.video(url), self._effects, known_length=self.known_length)
 
 
-class ScriptedWebhook(ClientWebhook):
+class SimulatedWebhook(ClientWebhook):
     """Clients' endpoints: every one answers 204 until its origin is told to fail."""
 
     def __init__(self, effects: Effects) -> None:

@@ -16,7 +16,7 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.outbound.guarded_post import PostFailedError
 
-__all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "watched"]
+__all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "observed"]
 
 READS = frozenset(
     {
@@ -52,17 +52,17 @@ class Fault(Enum):
 
 
 class Effects:
-    """Counts effects, and makes the one numbered `strike_at` go wrong by `fault`.
+    """Counts effects, and makes the one numbered `fault_at` go wrong by `fault`.
 
     `gate` is asked before each effect: it may hold the effect up, and say that it goes wrong.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.strike_at: int | None = None
+        self.fault_at: int | None = None
         self.fault = Fault.DIES_BEFORE
-        self.struck: str | None = None
-        self.ever_struck = False
+        self.injected: str | None = None
+        self.fault_injected = False
         self.gate: Callable[[str], Fault | None] = lambda _: None
         self.by_thread: defaultdict[int, list[str]] = defaultdict(list)
         self.resent: Counter[str] = Counter()
@@ -70,20 +70,20 @@ class Effects:
         self._dead: set[threading.Thread] = set()
         """Threads, not their idents: the system gives a dead one's to the next."""
 
-    def arm(self, strike_at: int, fault: Fault) -> None:
+    def arm(self, fault_at: int, fault: Fault) -> None:
         """Count from nought and strike at that effect."""
         self.names.clear()
-        self.strike_at, self.fault, self.struck = strike_at, fault, None
+        self.fault_at, self.fault, self.injected = fault_at, fault, None
 
     def arm_name(self, name: str, fault: Fault, nth: int = 1) -> None:
         """Count from nought and let the `nth` effect of this name go wrong."""
         self.names.clear()
-        self.struck = None
+        self.injected = None
         self.gate = lambda now: fault if now == name and self.names.count(name) == nth - 1 else None
 
     def disarm(self) -> None:
         """Nothing goes wrong from here on."""
-        self.strike_at = None
+        self.fault_at = None
         self.gate = lambda _: None
         self.revive()
 
@@ -99,11 +99,11 @@ class Effects:
         number = len(self.names)
         self.names.append(name)
         self.by_thread[threading.get_ident()].append(name)
-        if number == self.strike_at:
+        if number == self.fault_at:
             fault = self.fault
         if fault is None:
             return call()
-        self.struck, self.ever_struck = name, True
+        self.injected, self.fault_injected = name, True
         if fault is Fault.DIES_BEFORE:
             raise self._death()
         if fault is Fault.REFUSED:
@@ -148,54 +148,42 @@ def _lost(name: str) -> Exception:
     return ReadTimeoutError(endpoint_url=f"https://{name}")
 
 
-Change = Callable[[Mapping[str, Any]], None]
-"""Told of each item of the table as a write has left it."""
+Listener = Callable[[str, Mapping[str, Any], Any], None]
+"""Gets operation, arguments and reply of each call that took effect."""
+
+LOCAL = ("meta", "exceptions", "generate_presigned_url", "generate_presigned_post")
 
 
-class _Watched:
+class _Observed:
     """A boto client whose calls are effects."""
 
-    def __init__(self, client: Any, service: str, effects: Effects, on_change: Change | None) -> None:
-        self._client = client
-        self._service = service
-        self._effects = effects
-        self._on_change = on_change
+    def __init__(self, client: Any, service: str, effects: Effects, listener: Listener | None) -> None:
+        self._client, self._service, self._effects, self._listener = client, service, effects, listener
 
     def __getattr__(self, name: str) -> Any:
         plain = getattr(self._client, name)
-        if name in ("meta", "exceptions", "generate_presigned_url", "generate_presigned_post"):
+        if name in LOCAL:
             return plain
         if name == "get_paginator":
-            return lambda operation: _WatchedPaginator(plain(operation), f"{self._service}.{operation}", self._effects)
-        return lambda **arguments: self._effects.perform(
-            f"{self._service}.{name}", lambda: self._call(plain, name, arguments)
-        )
+            return lambda operation: _ObservedPaginator(plain(operation), f"{self._service}.{operation}", self._effects)
 
-    def _call(self, plain: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Any:
-        if self._on_change is None or name not in ("put_item", "update_item", "transact_write_items"):
-            return plain(**arguments)
-        reply = plain(**arguments)
-        if name == "transact_write_items":
-            for write in arguments["TransactItems"]:
-                self._on_change(write["Put"]["Item"])
+        def call(**arguments: Any) -> Any:
+            reply = plain(**arguments)
+            if self._listener:
+                self._listener(name, arguments, reply)
             return reply
-        item = arguments.get("Item") or self._client.get_item(
-            TableName=arguments["TableName"], Key=arguments["Key"]
-        ).get("Item")
-        self._on_change(item)
-        return reply
+
+        return lambda **arguments: self._effects.perform(f"{self._service}.{name}", lambda: call(**arguments))
 
 
-class _WatchedPaginator:
+class _ObservedPaginator:
     def __init__(self, paginator: Any, name: str, effects: Effects) -> None:
-        self._paginator = paginator
-        self._name = name
-        self._effects = effects
+        self._paginator, self._name, self._effects = paginator, name, effects
 
     def paginate(self, **arguments: Any) -> Iterator[Any]:
         yield from self._effects.perform(self._name, lambda: list(self._paginator.paginate(**arguments)))
 
 
-def watched(client: Any, service: str, effects: Effects, on_change: Change | None = None) -> Any:
+def observed(client: Any, service: str, effects: Effects, listener: Listener | None = None) -> Any:
     """The client, with every call an effect."""
-    return _Watched(client, service, effects, on_change)
+    return _Observed(client, service, effects, listener)

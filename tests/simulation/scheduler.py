@@ -10,19 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import comb
 
-from tests.unit.usecases.effects import Effects, Fault, ProcessDeathError
+from tests.simulation.effects import Effects, Fault, ProcessDeathError
 
 __all__ = ["Actor", "Choices", "Scheduler", "explore"]
 
 LOCAL = frozenset({"secretsmanager.get_secret_value", "source.read"})
 """Effects that no other process can see or change: no need to change over before them."""
 
-PATIENCE_SECONDS = 60.0
-"""A thread that has not come back by then hangs: the test fails in place of hanging with it."""
+TIMEOUT_SECONDS = 60.0
+"""A thread that has not come back by then hangs, and the test fails."""
 
 
-def _shut() -> threading.Lock:
-    """A lock that is taken: whoever waits for it goes on when somebody else lets go."""
+def _taken() -> threading.Lock:
+    """A lock that is taken."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -37,10 +37,10 @@ class Actor:
     started_at: int = 0
     waits_for: str | None = None
     steps: int = 0
-    strikes: dict[int, Fault] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
     error: BaseException | None = None
     killed: bool = False
-    go: threading.Lock = field(default_factory=_shut)
+    go: threading.Lock = field(default_factory=_taken)
     thread: threading.Thread | None = None
 
     @property
@@ -53,8 +53,8 @@ class Scheduler:
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
-        self._back = _shut()
-        self._here: dict[int, Actor] = {}
+        self._back = _taken()
+        self._actors: dict[int, Actor] = {}
         self.actors: list[Actor] = []
         effects.gate = self._gate
 
@@ -82,25 +82,25 @@ class Scheduler:
         self.finish(actor)
 
     def _wait(self, actor: Actor) -> None:
-        if not self._back.acquire(timeout=PATIENCE_SECONDS):
+        if not self._back.acquire(timeout=TIMEOUT_SECONDS):
             raise AssertionError(f"{actor.name} hangs")
         if actor.ended and actor.thread:
-            actor.thread.join(PATIENCE_SECONDS)
+            actor.thread.join(TIMEOUT_SECONDS)
 
     def _live(self, actor: Actor) -> None:
-        self._here[threading.get_ident()] = actor
+        self._actors[threading.get_ident()] = actor
         try:
             actor.run()
         except (Exception, ProcessDeathError) as error:  # noqa: BLE001 - Lambda catches whatever a function raises
             actor.error = error
         finally:
             self._effects.revive()
-            del self._here[threading.get_ident()]
+            del self._actors[threading.get_ident()]
             actor.waits_for = None
             self._back.release()
 
     def _gate(self, name: str) -> Fault | None:
-        actor = self._here.get(threading.get_ident())
+        actor = self._actors.get(threading.get_ident())
         if actor is None:
             return None
         if name not in LOCAL:
@@ -111,7 +111,7 @@ class Scheduler:
         if actor.killed:
             return Fault.DIES_BEFORE
         actor.steps += 1
-        return actor.strikes.pop(actor.steps - 1, None)
+        return actor.faults.pop(actor.steps - 1, None)
 
 
 class Choices:
@@ -134,14 +134,14 @@ class Choices:
         return chosen
 
 
-def explore(story: Callable[[Choices], Sequence[int]], *, limit: int, sample: int, seed: int) -> tuple[int, bool]:
-    """Run a story under its schedules: all of them if there are at most `limit`, else `sample` chosen by chance.
+def explore(scenario: Callable[[Choices], Sequence[int]], *, limit: int, sample: int, seed: int) -> tuple[int, bool]:
+    """Run a scenario under its schedules: all of them if there are at most `limit`, else `sample` chosen by chance.
 
-    The story returns how many effects each of its actors had. Returns how many different schedules ran, and whether
+    The scenario returns how many effects each of its actors had. Returns how many different schedules ran, and whether
     these were all.
     """
     first = Choices((), None)
-    lengths = story(first)
+    lengths = scenario(first)
     total, left = 1, sum(lengths)
     for length in lengths:
         total *= comb(left, length)
@@ -151,7 +151,7 @@ def explore(story: Callable[[Choices], Sequence[int]], *, limit: int, sample: in
         rng = random.Random(seed)  # noqa: S311 - the same sample each time
         for _ in range(sample - 1):
             choices = Choices((), rng)
-            story(choices)
+            scenario(choices)
             seen.add(tuple(chosen for chosen, _ in choices.trail))
         return len(seen), False
     trail = list(first.trail)
@@ -161,7 +161,7 @@ def explore(story: Callable[[Choices], Sequence[int]], *, limit: int, sample: in
         if not trail:
             return len(seen), True
         choices = Choices([*(chosen for chosen, _ in trail[:-1]), trail[-1][0] + 1], None)
-        story(choices)
+        scenario(choices)
         trail = list(choices.trail)
         seen.add(tuple(chosen for chosen, _ in trail))
     return len(seen), False  # what one actor does made others do far more than the first schedule showed

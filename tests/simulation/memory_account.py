@@ -8,19 +8,21 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 from botocore.exceptions import ClientError, HTTPClientError
 
+from tests.simulation.expressions import holds, updated
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, WEBHOOK_MASTER, Account
 from tests.unit.template import properties
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY, WEBHOOK_MASTER, Account
-from tests.unit.usecases.expressions import holds, updated
 
-__all__ = ["quick_account"]
+__all__ = ["memory_account"]
 
-INBOX = "relay-inbox"
+INBOX, POLLER = "relay-inbox", "poll_task"
 
 _INDEXES: dict[str, list[str]] = {
     index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
@@ -37,7 +39,7 @@ class _Client:
     """Says which call is missing, so that a use case that needs a new one fails with its name."""
 
     def __getattr__(self, name: str) -> Any:
-        raise NotImplementedError(f"the quick account has no {type(self).__name__}.{name}")
+        raise NotImplementedError(f"the account in memory has no {type(self).__name__}.{name}")
 
 
 class _DynamoDB(_Client):
@@ -50,27 +52,29 @@ class _DynamoDB(_Client):
         found = self.items.get(Key["pk"]["S"])
         return {} if found is None else {"Item": dict(found)}
 
+    def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:
+        ((table, wanted),) = RequestItems.items()
+        found = [self.items.get(key["pk"]["S"]) for key in wanted["Keys"]]
+        return {"Responses": {table: [dict(item) for item in found if item]}, "UnprocessedKeys": {}}
+
     def put_item(self, *, TableName: str, Item: Any, **options: Any) -> dict[str, Any]:
-        pk = Item["pk"]["S"]
-        self._meet(pk, "PutItem", options)
-        self.items[pk] = dict(Item)
+        self._check(Item["pk"]["S"], "PutItem", options)
+        self.items[Item["pk"]["S"]] = dict(Item)
         return {}
 
-    def update_item(self, *, TableName: str, Key: Any, UpdateExpression: str, **options: Any) -> dict[str, Any]:
-        pk = Key["pk"]["S"]
-        before = self.items.get(pk, Key)
-        names, values = self._meet(pk, "UpdateItem", options)
-        self.items[pk] = updated(UpdateExpression, before, names, values)
-        return {"Attributes": dict(self.items[pk])} if options.get("ReturnValues") == "ALL_NEW" else {}
+    def update_item(self, *, TableName: str, Key: Any, **options: Any) -> dict[str, Any]:
+        self._check(Key["pk"]["S"], "UpdateItem", options)
+        after = self._update(Key, options)
+        return {"Attributes": dict(after)} if options.get("ReturnValues") == "ALL_NEW" else {}
 
-    def transact_write_items(self, *, TransactItems: Any, ClientRequestToken: str) -> dict[str, Any]:
+    def transact_write_items(self, *, TransactItems: Any, ClientRequestToken: str = "") -> dict[str, Any]:
         if ClientRequestToken in self.tokens:
             return {}
         reasons: list[dict[str, Any]] = []
         for write in TransactItems:
-            put = write["Put"]
+            ((_, one),) = write.items()
             try:
-                self._meet(put["Item"]["pk"]["S"], "TransactWriteItems", put)
+                self._check((one.get("Item") or one["Key"])["pk"]["S"], "TransactWriteItems", one)
                 reasons.append({"Code": "None"})
             except ClientError as error:
                 shown = {"Item": error.response["Item"]} if "Item" in error.response else {}  # type: ignore[typeddict-item]  # DynamoDB adds it
@@ -78,40 +82,72 @@ class _DynamoDB(_Client):
         if any(reason["Code"] != "None" for reason in reasons):
             raise _error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
         for write in TransactItems:
-            self.items[write["Put"]["Item"]["pk"]["S"]] = dict(write["Put"]["Item"])
-        self.tokens.add(ClientRequestToken)
+            if "Put" in write:
+                self.items[write["Put"]["Item"]["pk"]["S"]] = dict(write["Put"]["Item"])
+            else:
+                self._update(write["Update"]["Key"], write["Update"])
+        self.tokens.update([ClientRequestToken] if ClientRequestToken else [])
         return {}
 
-    def delete_item(self, *, TableName: str, Key: Any) -> dict[str, Any]:
-        self.items.pop(Key["pk"]["S"], None)
-        return {}
+    def delete_item(self, *, TableName: str, Key: Any, ReturnValues: str = "") -> dict[str, Any]:
+        gone = self.items.pop(Key["pk"]["S"], None)
+        return {"Attributes": gone} if gone and ReturnValues else {}
 
     def scan(self, *, TableName: str) -> dict[str, Any]:
         return {"Items": [dict(item) for item in self.items.values()]}
 
-    def get_paginator(self, operation: str) -> Any:
-        if operation != "query":
-            raise NotImplementedError(f"the quick account has no paginator of {operation}")
-        return self
-
-    def paginate(self, *, TableName: str, IndexName: str, KeyConditionExpression: str, **options: Any) -> Iterator[Any]:
-        names = options.get("ExpressionAttributeNames", {})
+    def query(
+        self,
+        *,
+        TableName: str,
+        IndexName: str,
+        KeyConditionExpression: str,
+        ScanIndexForward: bool = True,
+        Limit: int | None = None,
+        ExclusiveStartKey: Any = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        names, values = options.get("ExpressionAttributeNames", {}), options["ExpressionAttributeValues"]
         wanted = ["pk", *_INDEXES[IndexName]]
         found = [
             {name: item[name] for name in wanted}
             for item in self.items.values()
-            if all(name in item for name in wanted)
-            and holds(KeyConditionExpression, item, names, options["ExpressionAttributeValues"])
+            if all(name in item for name in wanted) and holds(KeyConditionExpression, item, names, values)
         ]
-        yield {"Items": sorted(found, key=lambda item: int(item[wanted[-1]]["N"]))}
 
-    def _meet(self, pk: str, operation: str, options: dict[str, Any]) -> tuple[Any, Any]:
+        def place(item: Any) -> tuple[int, str]:
+            return int(item[wanted[-1]]["N"]), item["pk"]["S"]
+
+        found.sort(key=place, reverse=not ScanIndexForward)
+        if ExclusiveStartKey:
+            start = place(ExclusiveStartKey)
+            found = [item for item in found if (place(item) > start if ScanIndexForward else place(item) < start)]
+        page = found[:Limit]
+        return {"Items": page, **({"LastEvaluatedKey": page[-1]} if len(page) < len(found) else {})}
+
+    def get_paginator(self, operation: str) -> Any:
+        if operation != "query":
+            raise NotImplementedError(f"the account in memory has no paginator of {operation}")
+        return self
+
+    def paginate(self, **arguments: Any) -> Iterator[Any]:
+        yield self.query(**arguments)
+
+    def _update(self, key: Any, options: dict[str, Any]) -> dict[str, Any]:
         names, values = options.get("ExpressionAttributeNames", {}), options.get("ExpressionAttributeValues", {})
-        condition, there = options.get("ConditionExpression"), self.items.get(pk)
-        if condition and not holds(condition, there or {}, names, values):
-            shown = options.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and there is not None
-            raise _error("ConditionalCheckFailedException", operation, **({"Item": dict(there or {})} if shown else {}))
-        return names, values
+        before = self.items.get(key["pk"]["S"], key)
+        after = self.items[key["pk"]["S"]] = updated(options["UpdateExpression"], before, names, values)
+        return after
+
+    def _check(self, pk: str, operation: str, options: dict[str, Any]) -> None:
+        """Raise as DynamoDB does if the condition of a write does not hold."""
+        names, values = options.get("ExpressionAttributeNames", {}), options.get("ExpressionAttributeValues", {})
+        condition, current = options.get("ConditionExpression"), self.items.get(pk)
+        if condition and not holds(condition, current or {}, names, values):
+            shown = options.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and current is not None
+            raise _error(
+                "ConditionalCheckFailedException", operation, **({"Item": dict(current or {})} if shown else {})
+            )
 
 
 class _Body(BytesIO):
@@ -155,23 +191,36 @@ class _S3(_Client):
         if not VersionId and (Bucket, Key) not in self.objects:
             raise _error("NoSuchKey", "GetObject")
         data = self.versions[Bucket, Key, VersionId] if VersionId else self.objects[Bucket, Key][0]
-        part = data[: int(Range.removeprefix("bytes=0-")) + 1] if Range else data
-        if Range and not data:
+        first, last = map(int, Range.removeprefix("bytes=").split("-")) if Range else (0, len(data) - 1)
+        part = data[first : last + 1]
+        if Range and not part:
             raise _error("InvalidRange", "GetObject")
         found: dict[str, Any] = {"Body": _Body(part), "ContentLength": len(part)}
         if Range:
-            found["ContentRange"] = f"bytes 0-{len(part) - 1}/{len(data)}"
+            found["ContentRange"] = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
         if Bucket == INBOX:
-            last = [version for bucket, key, version in self.versions if (bucket, key) == (Bucket, Key)][-1]
-            found["VersionId"] = VersionId or last
+            versions = [version for bucket, key, version in self.versions if (bucket, key) == (Bucket, Key)]
+            found["VersionId"] = VersionId or versions[-1]
         return found
 
-    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> dict[str, Any]:
-        return {"KeyCount": sum(bucket == Bucket and key.startswith(Prefix) for bucket, key in self.objects)}
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "") -> dict[str, Any]:
+        if VersionId:
+            self.versions.pop((Bucket, Key, VersionId), None)
+        else:
+            self.objects.pop((Bucket, Key), None)
+        return {}
+
+    def list_objects_v2(self, *, Bucket: str, Prefix: str = "") -> dict[str, Any]:
+        keys = [key for bucket, key in self.objects if bucket == Bucket and key.startswith(Prefix)]
+        return {"KeyCount": len(keys), **({"Contents": [{"Key": key} for key in keys]} if keys else {})}
 
     def generate_presigned_url(self, operation: str, *, Params: Any, ExpiresIn: int) -> str:
         version = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
-        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{version}X-Amz-Signature=s"
+        signed = f"X-Amz-Expires={ExpiresIn}&X-Amz-Signature=s"
+        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{version}{signed}"
+
+    def generate_presigned_post(self, bucket: str, key: str, **options: Any) -> dict[str, Any]:
+        return dict(_signer().generate_presigned_post(bucket, key, **options))
 
     def create_multipart_upload(self, *, Bucket: str, Key: str, **options: Any) -> dict[str, Any]:
         self.begun += 1
@@ -233,6 +282,13 @@ def _checksum(data: bytes) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
+@cache
+def _signer() -> Any:
+    """A client of S3 for what is signed without a call."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
+    return boto3.client("s3", **keys)  # type: ignore[call-overload]  # as keywords they are not literal
+
+
 class _SQS(_Client):
     def send_message(self, *, QueueUrl: str, MessageBody: str, MessageGroupId: str = "") -> dict[str, Any]:
         return {"MessageId": "1"}
@@ -243,6 +299,8 @@ class _StepFunctions(_Client):
         self.inputs: dict[str, str] = {}
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> dict[str, Any]:  # noqa: A002
+        if stateMachineArn != POLLER:
+            raise _error("StateMachineDoesNotExist", "StartExecution")
         if self.inputs.setdefault(name, input) != input:
             raise _error("ExecutionAlreadyExists", "StartExecution")
         return {"executionArn": name}
@@ -269,14 +327,20 @@ class _SecretsManager(_Client):
         self.secrets["webhook"] = json.dumps(WEBHOOK_MASTER)
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:
+        if SecretId not in self.secrets:
+            raise _error("ResourceNotFoundException", "GetSecretValue")
         return {"SecretString": self.secrets[SecretId]}
+
+    def create_secret(self, *, Name: str, SecretString: str = "") -> dict[str, Any]:
+        self.secrets.update({Name: SecretString} if SecretString else {})
+        return {"ARN": Name}
 
     def put_secret_value(self, *, SecretId: str, SecretString: str) -> dict[str, Any]:
         self.secrets[SecretId] = SecretString
         return {}
 
 
-def quick_account() -> Account:
+def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
     clients = {
         "dynamodb": _DynamoDB(),
@@ -289,7 +353,7 @@ def quick_account() -> Account:
     return Account(
         clients,
         "deliveries",
-        "poll_task",
+        POLLER,
         "provider",
         "callback",
         "webhook",
