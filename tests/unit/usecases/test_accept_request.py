@@ -159,11 +159,6 @@ def test_event_cannot_choose_its_tenant(sim: Simulation, claimed: Any) -> None:
     assert (detail["tenant_id"], detail["error"]["code"]) == (TENANT, "tenant_mismatch")
 
 
-@pytest.mark.parametrize("confirmed", [TENANT, None])
-def test_event_may_confirm_its_tenant(sim: Simulation, confirmed: str | None) -> None:
-    assert sim.accept(sim.event(tenant_id=confirmed))
-
-
 def test_unmapped_source_acts_for_nobody(sim: Simulation) -> None:
     assert sim.accept(sim.event(source="stray", tenant_id=TENANT)) is None
     (detail,) = sim.rejections()
@@ -323,17 +318,6 @@ def test_relative_image_is_below_the_files_folder(sim: Simulation, name: str, im
     task = sim.accept(sim.drop(name=name, images=[image]))
     assert task is not None
     assert task.request["images"] == [f"s3://{sim.account.inbox}/{whole}"]
-
-
-def test_relative_images_of_subjects_are_found(sim: Simulation) -> None:
-    subjects = [{"id": "1", "images": ["fox.png", "https://images.example.com/x.png"]}]
-    upload(sim, "requests/acme/fox.png")
-    task = sim.accept(sim.drop(images=None, subjects=subjects, prompt="@1 runs"))
-    assert task is not None
-    assert task.request["subjects"][0]["images"] == [
-        f"s3://{sim.account.inbox}/requests/acme/fox.png",
-        "https://images.example.com/x.png",
-    ]
 
 
 def test_relative_image_is_a_thing_of_files(sim: Simulation) -> None:

@@ -72,16 +72,6 @@ def test_settled_task_that_is_due_all_the_same_is_stopped(sim: Simulation, statu
 # ---------------------------------------------------------------------------------------------- accepted
 
 
-def test_accepted_task_is_submitted_whole(sim: Simulation) -> None:
-    sim.provider.create_faults = [NotCreatedError("HTTP 429")]
-    task = leased(sim, sim.submit(payload="p" * 3000))
-    assert sim.check(task.task_id) == END
-    after = sim.task(task.task_id)
-    assert (after.status, after.remote_id, after.attempts) == (Status.SUBMITTED, "gen-1", 2)
-    assert sim.provider.calls[0] == sim.provider.calls[1]
-    assert sim.provider.calls[1].params["payload"] == "p" * 3000
-
-
 def test_wait_the_provider_asks_for_is_kept_by_the_execution(sim: Simulation) -> None:
     task = accepted(sim)
     sim.provider.create_faults = [NotCreatedError("HTTP 429", retry_after_seconds=600)]

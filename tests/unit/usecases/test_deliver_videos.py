@@ -9,16 +9,11 @@ from tests.simulation.provider import NOON, mp4
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.builders import changes
 from vidu_relay.domain.delivery import reopen
-from vidu_relay.domain.errors import DeliveryInterruptedError
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
 URL = "https://cdn.example.com/gen-1.mp4?Signature=a"
-
-
-BROKEN_OFF = mp4(b"x" * 200_000)[:-7]
-"""Longer than the first bytes: a copy of it is paid for in traffic."""
 
 
 def generated(sim: Simulation, *urls: str) -> Task:
@@ -48,14 +43,6 @@ def test_video_lands_byte_for_byte_with_its_checksum(sim: Simulation, known_leng
     (video,) = after.videos
     assert (video.bucket, video.key, video.size) == (sim.account.videos, key(task), len(served))
     assert video.sha256 == hashlib.sha256(served).hexdigest()
-
-
-def test_several_videos_are_numbered_in_the_providers_order(sim: Simulation) -> None:
-    urls = [f"https://cdn.example.com/{letter}.mp4" for letter in "abc"]
-    task = generated(sim, *urls)
-    after = delivered(sim, task)
-    assert [video.key for video in after.videos] == [key(task, number) for number in (1, 2, 3)]
-    assert [sim.stored(key(task, number)) for number in (1, 2, 3)] == [sim.source.video(url) for url in urls]
 
 
 def test_repeated_message_copies_nothing(sim: Simulation) -> None:
@@ -169,30 +156,6 @@ def test_source_whose_first_bytes_are_bad_is_not_read_whole_again(sim: Simulatio
     assert delivered(sim, task, again=True).status is Status.COMPLETED
 
 
-def test_copies_that_break_off_are_twelve_in_all_the_time(sim: Simulation) -> None:
-    task = generated(sim)
-    sim.source.files[URL] = BROKEN_OFF
-    sim.run()
-    ended = sim.task(task.task_id)
-    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
-    assert ended.delivery is not None
-    assert ended.delivery.whole_copies == len(sim.source.opened) - sim.source.probed == 12
-
-
-def test_trouble_on_the_way_is_tried_again_and_announced_once(sim: Simulation) -> None:
-    generated(sim)
-    sim.source.faults = [DeliveryInterruptedError("source_interrupted", "reset")] * 30
-    sim.run()
-    done = sim.task(sim.task_id())
-    assert (done.status, faults(done), done.error) == (Status.COMPLETED, 0, None)
-    assert len(sim.source.opened) == 31
-    delayed = [detail for kind, detail in sim.published if kind == "VideoTaskDeliveryDelayed"]
-    assert len(delayed) == 1
-    assert delayed[0]["task"]["status"] == "generated"
-    assert delayed[0]["task"]["delivery"]["attempts"] == 5
-    assert delayed[0]["task"]["delivery"]["last_error"] == {"code": "source_interrupted", "message": "reset"}
-
-
 def test_provider_that_cannot_be_read_is_no_bad_source(sim: Simulation) -> None:
     task = generated(sim)
     sim.provider.unavailable = True
@@ -249,30 +212,3 @@ def test_message_about_a_task_in_another_state_does_nothing(sim: Simulation) -> 
     sim.provider.show("gen-1", ProgressState.PROCESSING)
     assert delivered(sim, task) == task
     assert sim.source.opened == []
-
-
-def test_two_deliveries_side_by_side_that_copied_one_video_each_complete_the_task(
-    sim: Simulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = "https://cdn.example.com/1.mp4", "https://cdn.example.com/2.mp4"
-    task = generated(sim, one, two)
-    sim.source.expired = {two}
-    assert delivered(sim, task).status is Status.GENERATED
-    sim.source.expired = {one}
-    # it had looked before the first video was there
-    monkeypatch.setattr(sim.delivery.archive, "find", lambda _: None)
-    after = delivered(sim, task)
-    assert (after.status, [video.number for video in after.videos]) == (Status.COMPLETED, [1, 2])
-
-
-@pytest.mark.parametrize("reopened", [False, True])
-def test_video_is_copied_although_the_relay_stood_still_for_days(sim: Simulation, reopened: bool) -> None:
-    task = generated(sim)
-    sim.clock.advance(74 * 3600)
-    if reopened:
-        sim.store.save(reopen(sim.task(task.task_id), now=sim.clock()))
-        sim.clock.advance(421)
-    sim.check(task.task_id)
-    assert sim.task(task.task_id).status is Status.GENERATED
-    sim.run()
-    assert sim.task(task.task_id).status is Status.COMPLETED

@@ -61,15 +61,6 @@ def test_outage_of_the_account_fails_nothing_and_probes_once_a_minute(
     assert len(refusing.provider.calls) == len(keys)  # each was created once
 
 
-def test_deadline_stands_still_while_the_account_is_refused(refusing: RefusingSimulation) -> None:
-    task = refusing.submit()
-    refusing.run(until=refusing.well_at + HOUR)
-    after = refusing.task(task.task_id)
-    assert after.status is Status.SUBMITTED
-    assert after.deadline_at - task.deadline_at >= 5 * HOUR
-    assert (after.paused_since, after.account_refused_at) == (None, None)
-
-
 def test_account_that_stays_refused_ends_after_the_late_watch_with_its_own_code(refusing: RefusingSimulation) -> None:
     refusing.well_at = NOON + 1000 * HOUR
     task = refusing.submit()
@@ -162,14 +153,6 @@ def test_task_of_a_disabled_tenant_is_never_submitted(sim: Simulation, way: str)
     ended = sim.task(task.task_id)
     assert (ended.status, ended.error and ended.error.code) == (Status.CANCELED, "tenant_disabled")
     assert sim.provider.calls == []
-
-
-def test_throttled_task_of_a_tenant_that_is_disabled_meanwhile_is_canceled(sim: Simulation) -> None:
-    sim.provider.create_faults = [refused(402)]
-    task = sim.submit()
-    sim.tenants.set_disabled("acme", True)
-    sim.run()
-    assert sim.task(task.task_id).status is Status.CANCELED
 
 
 def test_image_of_a_bucket_that_was_taken_away_is_not_linked(sim: Simulation) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import Binary
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError
 
 from tests.simulation.provider import NOON
 from tests.simulation.simulation import Simulation
-from tests.unit.template import properties
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.domain.errors import BadSourceError
@@ -87,35 +86,6 @@ def publish(records: Sequence[Mapping[str, Any]], client: Bus, failures: Failure
     """Hand a batch to the publisher."""
     bucket = FailuresBucket(failures or Failures(), "relay-failures")  # type: ignore[arg-type]
     return publish_events(records, EventBus(client, "relay-events"), bucket)  # type: ignore[arg-type]
-
-
-class Stream:
-    """What Lambda does with a shard, as the template asks it to: it comes back to the first record that failed."""
-
-    def __init__(self, records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures) -> None:
-        source = properties("PublishEventsSource")
-        self.records = records
-        self.client = client
-        self.failures = failures
-        self.batch_size = source["BatchSize"]
-        self.retries = source["MaximumRetryAttempts"]
-        self.record_age = source["MaximumRecordAgeInSeconds"]
-        self.seconds = 0.0
-        self.given_up: list[Mapping[str, Any]] = []
-
-    def run(self) -> None:
-        """Until every record was published, set aside or given up. All of them were written at second 0."""
-        position, attempts = 0, 0
-        while position < len(self.records):
-            batch = self.records[position : position + self.batch_size]
-            failed = publish(batch, self.client, self.failures)
-            numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
-            done = len(batch) if failed is None else numbers.index(failed)
-            position, attempts = position + done, attempts + 1 if failed and not done else 0
-            if 0 <= self.retries < attempts or self.seconds > self.record_age:
-                self.given_up.extend(self.records[position : position + self.batch_size])
-                position, attempts = position + self.batch_size, 0
-            self.seconds += min(0.2 * 2**attempts, 60) if failed else 0
 
 
 def as_lambda_sends_it(value: Any) -> Any:
@@ -254,13 +224,6 @@ def test_record_set_aside_again_overwrites_its_own_object(sim: Simulation) -> No
     assert failures.records() == [records[3]]
 
 
-def test_record_that_the_operator_hands_over_is_reported_and_not_set_aside(sim: Simulation) -> None:
-    records = whole_life(sim)
-    del records[3]["dynamodb"]["NewImage"]["request"]
-    bus = EventBus(Bus(), "relay-events")  # type: ignore[arg-type]
-    assert publish_events(records, bus, None) == records[3]["dynamodb"]["SequenceNumber"]
-
-
 def test_record_refused_before_an_unreadable_one_is_the_one_reported(sim: Simulation) -> None:
     records = whole_life(sim)
     del records[4]["dynamodb"]["NewImage"]["version"]
@@ -275,59 +238,6 @@ def test_record_refused_before_an_unreadable_one_is_the_one_reported(sim: Simula
 def is_event(record: Mapping[str, Any]) -> bool:
     change = record["dynamodb"]
     return bool(change["NewImage"]["version"] != change.get("OldImage", {}).get("version"))
-
-
-def many_lives(sim: Simulation, tasks: int) -> list[dict[str, Any]]:
-    """The records of so many whole lives, one life mixed with the others."""
-    life = whole_life(sim)
-    records: list[dict[str, Any]] = []
-    for record in life:
-        for number in range(tasks):
-            text = json.dumps(record).replace(sim.task_id(), f"{number:026d}".replace("0", "a").replace("1", "b"))
-            copy = json.loads(text)
-            copy["dynamodb"]["SequenceNumber"] = f"{len(records) + 1:021d}"
-            records.append(copy)
-    return records
-
-
-OUTAGES: dict[str, Exception] = {
-    "throttled": ClientError({"Error": {"Code": "ThrottlingException", "Message": "…"}}, "PutEvents"),
-    "internal": ClientError({"Error": {"Code": "InternalException", "Message": "…"}}, "PutEvents"),
-    "timed out": ReadTimeoutError(endpoint_url="https://events"),
-    "unreachable": EndpointConnectionError(endpoint_url="https://events"),
-}
-
-
-@pytest.mark.parametrize("poisoned", [False, True])
-@pytest.mark.parametrize("outage", [*OUTAGES, "each entry refused"])
-def test_an_hour_without_eventbridge_needs_no_operator(sim: Simulation, outage: str, poisoned: bool) -> None:
-    records = many_lives(sim, 60)
-    client, failures = Bus(), Failures()
-    stream = Stream(records, client, failures)
-    events = [record for record in records if is_event(record)]
-    poison = [events[n] for n in (0, 101, 299)] if poisoned else []
-    for record in poison:
-        record["dynamodb"]["NewImage"]["history"] = {"S": "x"}
-    if outage == "each entry refused":
-        refuse = client.put_events
-        client.put_events = lambda Entries: (  # type: ignore[method-assign]  # noqa: N803 - boto's name
-            refuse(Entries)
-            if stream.seconds > 3600
-            else {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "InternalFailure"}] * len(Entries)}
-        )
-    else:
-        client.outage = lambda: OUTAGES[outage] if stream.seconds <= 3600 else None
-    stream.run()
-
-    assert 3600 < stream.seconds < 3700
-    assert stream.given_up == []
-    assert failures.records() == poison
-    versions: dict[str, list[int]] = {}
-    for event_id in client.event_ids():
-        task_id, _, version = event_id.partition(":")
-        versions.setdefault(task_id, []).append(int(version))
-    assert all(seen == sorted(set(seen)) for seen in versions.values())  # in order, and none twice
-    assert sum(len(seen) for seen in versions.values()) == len(events) - len(poison)
 
 
 # --- what is spent

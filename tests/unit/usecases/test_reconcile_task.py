@@ -4,27 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.provider import NOON, DeniedCreateError, LostReplyError
+from tests.simulation.provider import NOON, LostReplyError
 from tests.simulation.simulation import Simulation
 from vidu_relay.domain.errors import AttemptUnderwayError, CreateAmbiguousError, NotCreatedError
-from vidu_relay.domain.lifecycle import take_lease
 from vidu_relay.domain.states import Status
-
-
-@pytest.mark.parametrize("wait", [125, 3_700])
-def test_video_denied_to_the_attempt_before_is_adopted_once_the_next_is_lost(sim: Simulation, wait: int) -> None:
-    """Found by a schedule: HTTP 429 and created all the same, then an attempt that died. The one video there is must
-    not be lost because it is older than the latest attempt."""
-    sim.provider.create_faults = [DeniedCreateError("HTTP 429"), CreateAmbiguousError("reset")]
-    task = sim.submit()
-    sim.clock.advance(wait)
-    leased = sim.store.save(take_lease(sim.task(task.task_id), now=sim.clock()))
-    sim.check(task.task_id, leased.lease)
-    assert sim.task(task.task_id).status is Status.SUBMITTING
-    sim.provider.finish("gen-1")
-    sim.clock.advance(100)
-    found = sim.call_back(task.task_id, {"id": "gen-1", "status": "completed"})
-    assert (found.status, found.remote_id) == (Status.GENERATED, "gen-1")
 
 
 def test_video_from_before_the_task_is_not_adopted_whatever_attempt_is_lost(sim: Simulation) -> None:
@@ -36,18 +19,6 @@ def test_video_from_before_the_task_is_not_adopted_whatever_attempt_is_lost(sim:
     task = sim.submit()
     left = sim.call_back(task.task_id, {"id": "gen-1", "status": "completed"})
     assert (left.status, left.remote_id) == (Status.SUBMITTING, None)
-
-
-def test_remote_task_of_another_is_not_taken_under_a_further_spelling_of_its_id(sim: Simulation) -> None:
-    sim.submit(key="owner")
-    sim.provider.create_faults = [CreateAmbiguousError("reset")]
-    task = sim.submit(key="lost")
-    shown = sim.provider.remote["gen-1"]
-    sim.provider.remote["other"] = replace(shown, remote_id="other", named_ids=("other", "gen-1"))
-    sim.clock.advance(100)
-    left = sim.call_back(task.task_id, {"id": "other"})
-    assert (left.status, left.remote_id, left.candidates) == (Status.SUBMITTING, None, ())
-    assert sim.item("remote#gateway#other") is None
 
 
 def test_id_of_our_own_reply_takes_the_place_of_one_from_a_callback(sim: Simulation) -> None:

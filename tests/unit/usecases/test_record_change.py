@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.simulation.effects import Fault
 from tests.simulation.simulation import Simulation
 from vidu_relay.domain.errors import RemoteTaskClaimedError
 from vidu_relay.domain.lifecycle import take_lease
@@ -51,15 +50,6 @@ def test_write_that_meets_a_transaction_is_repeated(sim: Simulation, operation: 
         sim.provider.finish("gen-1")
         assert sim.call_back(task.task_id, {"status": "completed"}).upstream_id == "up-gen-1"
     assert sim.store._client.left == 0  # type: ignore[attr-defined]
-
-
-def test_lease_that_meets_a_transaction_is_left_to_the_next_sweep(sim: Simulation) -> None:
-    sim.submit()
-    sim.clock.advance(125)
-    sim.effects.gate = lambda name: Fault.REFUSED if name == "dynamodb.update_item" else None
-    sim.sweep()
-    sim.effects.gate = lambda _: None
-    assert sim.sweep().started == 1
 
 
 def test_further_id_of_another_task_is_left_out_and_the_change_is_written(sim: Simulation) -> None:

@@ -53,13 +53,6 @@ def test_accepted_task_is_submitted_once_with_its_own_callback_address(sim: Simu
     assert parse_qs(url.query) == {"token": [sim.token(task.task_id)]}
 
 
-def test_task_is_recorded_before_the_provider_is_called(sim: Simulation) -> None:
-    seen: list[Status] = []
-    sim.provider.before_reply = lambda: seen.append(sim.task(sim.task_id()).status)
-    sim.submit()
-    assert seen == [Status.SUBMITTING]
-
-
 def test_submission_that_could_be_cut_off_in_its_create_call_leaves_it_to_a_check(sim: Simulation) -> None:
     task = sim.submit(time_left=lambda: 0)
 
@@ -114,13 +107,6 @@ def test_repeated_key_makes_no_second_call_and_no_second_write(sim: Simulation) 
     assert sim.submit() == first
     assert len(sim.provider.calls) == 1
     assert len(sim.stream) == writes
-
-
-def test_repeated_large_request_writes_nothing_to_s3(sim: Simulation) -> None:
-    first = sim.submit(payload="p" * 3000)
-    sim.effects.names.clear()
-    assert sim.submit(payload="p" * 3000) == first
-    assert [name for name in sim.effects.names if name.startswith(("s3.", "dynamodb.put"))] == []
 
 
 def test_repeated_key_with_fields_in_another_order_is_the_same_request(sim: Simulation) -> None:
@@ -251,11 +237,6 @@ def test_off_peak_task_carries_its_images_inside_at_every_attempt(sim: Simulatio
     inside = [data_uri(jpeg(), "jpeg"), PNG, "https://a.example/x.png"]
     assert [call.params["images"] for call in sim.provider.calls] == [inside, inside]
     assert "base64" not in json.dumps(sim.task(task.task_id).request)
-
-
-def test_small_request_makes_no_object(sim: Simulation) -> None:
-    assert sim.submit(payload="short").request_key is None
-    assert "s3.put_object" not in sim.effects.names
 
 
 def test_reply_after_the_task_expired_is_still_recorded(sim: Simulation) -> None:
