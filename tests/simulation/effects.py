@@ -16,22 +16,7 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.outbound.guarded_post import PostFailedError
 
-__all__ = ["READS", "Effects", "Fault", "ProcessDeathError", "observed"]
-
-READS = frozenset(
-    {
-        "dynamodb.get_item",
-        "dynamodb.query",
-        "provider.read",
-        "s3.get_object",
-        "s3.head_object",
-        "secretsmanager.get_secret_value",
-        "source.open",
-        "source.read",
-    }
-)
-"""Effects that leave nothing behind: whether they happened before they went wrong makes no difference."""
-
+__all__ = ["Effects", "Fault", "ProcessDeathError", "observed"]
 
 NEVER_RESENT = ("provider.", "source.", "client.", "single_try.", "s3.upload_part")
 """What has no SDK that sends it again."""
@@ -71,12 +56,12 @@ class Effects:
         """Threads, not their idents: the system gives a dead one's to the next."""
 
     def arm(self, fault_at: int, fault: Fault) -> None:
-        """Count from nought and strike at that effect."""
+        """Count from 0, and have the effect of this number go wrong."""
         self.names.clear()
         self.fault_at, self.fault, self.injected = fault_at, fault, None
 
     def arm_name(self, name: str, fault: Fault, nth: int = 1) -> None:
-        """Count from nought and let the `nth` effect of this name go wrong."""
+        """Count from 0, and have the `nth` effect of this name go wrong."""
         self.names.clear()
         self.injected = None
         self.gate = lambda now: fault if now == name and self.names.count(name) == nth - 1 else None

@@ -114,7 +114,7 @@ class HttpProvider(SimulatedProvider):
     def refresh_key(self) -> bool:
         return False
 
-    def proves(self, remote_id: str) -> bool:  # noqa: ARG002 - the other provider looks at it
+    def proves(self, remote_id: str) -> bool:  # noqa: ARG002 - the other provider reads it
         """Whether what a read shows proves for which of our tasks it was created."""
         return True
 
@@ -122,7 +122,7 @@ class HttpProvider(SimulatedProvider):
         """Task, token and body of a callback that tells the truth."""
         task_id = self.made_for[remote_id]
         url = next(call.callback_url for call in self.calls if f"/{task_id}?" in call.callback_url)
-        return task_id, parse_qs(urlsplit(url).query)["token"][0], self._told(remote_id)
+        return task_id, parse_qs(urlsplit(url).query)["token"][0], self._document(remote_id)
 
     def answer(self, method: str, url: str, body: bytes | None) -> Reply:
         """What the provider's server says."""
@@ -136,7 +136,7 @@ class HttpProvider(SimulatedProvider):
         remote_id = self.confused.get(remote_id, remote_id.lower())
         if self.unavailable or remote_id not in self.remote:
             return Reply(503 if self.unavailable else 404, {}, b"<html>sorry</html>")
-        return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+        return Reply(200, {}, json.dumps(self._document(remote_id)).encode())
 
     def _take(self, call: CreateCall) -> Reply:
         behaviour = self._mood()
@@ -166,7 +166,7 @@ class HttpProvider(SimulatedProvider):
 
     def _reply(self, remote_id: str, behaviour: CreateBehaviour | None) -> Reply:
         if behaviour is None:
-            return Reply(200, {}, json.dumps(self._told(remote_id)).encode())
+            return Reply(200, {}, json.dumps(self._document(remote_id)).encode())
         if behaviour is CreateBehaviour.TIMED_OUT:
             raise BrokenExchangeError("ReadTimeout")
         if behaviour is CreateBehaviour.GARBLED:
@@ -177,24 +177,24 @@ class HttpProvider(SimulatedProvider):
         content = {"message": "sorry", **({"id": remote_id or "gen-of-nothing"} if named else {})}
         return Reply(int(status), {}, json.dumps(content).encode())
 
-    def _told(self, remote_id: str) -> dict[str, Any]:
-        there = self.remote[remote_id]
-        told: dict[str, Any] = {
+    def _document(self, remote_id: str) -> dict[str, Any]:
+        snapshot = self.remote[remote_id]
+        found: dict[str, Any] = {
             "id": remote_id,
-            "status": _WORDS[there.state],
+            "status": _WORDS[snapshot.state],
             "model": "viduq2_pro_fast_reference2video",
-            "created_at": there.created_at,
+            "created_at": snapshot.created_at,
         }
-        if there.outputs:
-            told["output"] = [
+        if snapshot.outputs:
+            found["output"] = [
                 {"task_id": o.task_id, "results": [{"type": "video", "url": url} for url in o.video_urls]}
-                for o in there.outputs
+                for o in snapshot.outputs
             ]
-        if there.error:
-            told["error"] = {"code": there.error.code, "message": there.error.message}
-        if there.usage:
-            told["usage"] = {"cost": there.usage.cost, "discount": 1}
-        return told
+        if snapshot.error:
+            found["error"] = {"code": snapshot.error.code, "message": snapshot.error.message}
+        if snapshot.usage:
+            found["usage"] = {"cost": snapshot.usage.cost, "discount": 1}
+        return found
 
 
 class HttpVidu(HttpProvider):
@@ -228,16 +228,16 @@ class HttpVidu(HttpProvider):
         content = {"code": int(says), "reason": "BadRequest", "message": "can not cancel"} if says != "200" else {}
         return Reply(int(says), {}, json.dumps(content).encode())
 
-    def _told(self, remote_id: str) -> dict[str, Any]:
-        there = self.remote[remote_id]
-        told: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "payload": there.mark}
-        told["state"] = _VIDU_WORDS.get(there.state) or _WORDS[there.state]
-        if there.state is ProgressState.CANCELED and int(remote_id.rpartition("-")[2]) % 2:
-            told |= {"state": "failed", "err_code": "UserCancelled"}
-        told["creations"] = [{"id": "1", "url": url} for url in there.video_urls]
-        if there.error:
-            told |= {"err_code": there.error.code, "err_msg": there.error.message}
-        return told
+    def _document(self, remote_id: str) -> dict[str, Any]:
+        snapshot = self.remote[remote_id]
+        found: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "payload": snapshot.mark}
+        found["state"] = _VIDU_WORDS.get(snapshot.state) or _WORDS[snapshot.state]
+        if snapshot.state is ProgressState.CANCELED and int(remote_id.rpartition("-")[2]) % 2:
+            found |= {"state": "failed", "err_code": "UserCancelled"}
+        found["creations"] = [{"id": "1", "url": url} for url in snapshot.video_urls]
+        if snapshot.error:
+            found |= {"err_code": snapshot.error.code, "err_msg": snapshot.error.message}
+        return found
 
 
 def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Reply:

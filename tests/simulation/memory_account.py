@@ -1,7 +1,7 @@
-"""An AWS account in plain dictionaries, a hundred times quicker than moto, for stories by the ten thousand.
+"""An AWS account in plain dictionaries, twenty times quicker than moto, for use-case tests and simulation.
 
 Only what the use cases call is there, in the form boto3 gives it; anything else raises by its name.
-`test_quick_account.py` gives the same calls to both accounts and compares the answers.
+`test_memory_account.py` makes the same calls of this account and of moto and compares the answers.
 """
 
 import base64

@@ -89,11 +89,9 @@ class SimulatedProvider:
         self.cancels: list[str] = []
         self.cancel_shows = True
         """Whether a read shows a cancel at once."""
-        self.echoes_marks = False
         self.key_changed = False
         """Whether the operator has put a new key into the secret."""
         self.before_cancel: Callable[[], None] = lambda: None
-        self.before_cancel_reply: Callable[[], None] = lambda: None
         self.unavailable = False
         self.calls: list[CreateCall] = []
         self.reads: list[str] = []
@@ -160,8 +158,6 @@ class SimulatedProvider:
             raise fault
         remote_id = self.reply_id or f"gen-{len(self.remote) + 1}"
         made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock())
-        if self.echoes_marks:
-            made = replace(made, created_at=None, mark=call.mark)
         self.remote[remote_id] = made
         self.made_for[remote_id] = task_id
         self.shown[remote_id] = [made]
@@ -187,7 +183,6 @@ class SimulatedProvider:
             raise CancelRefusedError("BadRequest", "task state is over, can not cancel")
         if self.cancel_shows:
             self.show(remote_id, ProgressState.CANCELED)
-        self.before_cancel_reply()
 
     def _read(self, remote_id: str) -> ProviderSnapshot:
         self._key()
@@ -226,7 +221,7 @@ class _SimulatedStream(VideoStream):
 
 
 class SimulatedSource(VideoSource):
-    """The video host: serves a video for every link, unless told otherwise."""
+    """The video host: serves a video for every link, but for `faults`, `expired` and `files`."""
 
     def __init__(self, effects: Effects) -> None:
         super().__init__(AddressGuard(), 1 << 30)
@@ -271,12 +266,12 @@ class SimulatedSource(VideoSource):
 
 
 class SimulatedWebhook(ClientWebhook):
-    """Clients' endpoints: every one answers 204 until its origin is told to fail."""
+    """Clients' endpoints: every one answers 204, but for `faults` by origin."""
 
     def __init__(self, effects: Effects) -> None:
         super().__init__(AddressGuard())
         self._effects = effects
-        self.told: list[tuple[str, bytes, Mapping[str, str]]] = []
+        self.received: list[tuple[str, bytes, Mapping[str, str]]] = []
         """Address, body and headers of every try, taken or not."""
         self.faults: dict[str, NotificationFailedError] = {}
         self.seconds: dict[str, float] = {}
@@ -288,7 +283,7 @@ class SimulatedWebhook(ClientWebhook):
         return int(self._effects.perform("webhook.post", lambda: self._post(url, body, headers)))
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        self.told.append((url, body, headers))
+        self.received.append((url, body, headers))
         self.sleep(self.seconds.get(origin_of(url), 0))
         fault = self.faults.get(origin_of(url))
         if fault:

@@ -1,4 +1,4 @@
-"""The quick account answers as moto does: the same calls go to both, through the adapters that make them."""
+"""The account in memory answers as moto does: the same calls go to both, through the adapters that make them."""
 
 import random
 from collections.abc import Callable
@@ -139,10 +139,10 @@ def _compare(moto: "Adapters", memory: "Adapters", rng: random.Random) -> None:
 
 def _named(answer: object) -> object:
     """S3's error for what is not there has two names. Of an object made in parts moto shows the checksum of checksums
-    as if it were the checksum of the bytes; S3 says that it is composite, and so does the quick account."""
+    as if it were the checksum of the bytes; S3 says that it is composite, and so does memory."""
     if isinstance(answer, Video):
         return answer.key, answer.size
-    if isinstance(answer, ImageHead):  # the quick account keeps versions, as the template says it; moto was not told to
+    if isinstance(answer, ImageHead):  # memory keeps versions, as the template says; moto does not
         return answer.data, answer.size
     return "NoSuchKey" if answer == "404" else answer
 

@@ -12,7 +12,7 @@ def orders(*lengths: int, limit: int = 1000) -> tuple[set[str], int, bool]:
     """The orders in which actors with so many effects had them, and what `explore` says about it."""
     found: set[str] = set()
 
-    def story(choices: Choices) -> list[int]:
+    def play(choices: Choices) -> list[int]:
         effects, had = Effects(), []
 
         def act(name: str, length: int) -> None:
@@ -29,7 +29,7 @@ def orders(*lengths: int, limit: int = 1000) -> tuple[set[str], int, bool]:
         found.add("".join(had))
         return [actor.steps for actor in actors]
 
-    ran, every = explore(story, limit=limit, sample=20, seed=1)
+    ran, every = explore(play, limit=limit, sample=20, seed=1)
     return found, ran, every
 
 

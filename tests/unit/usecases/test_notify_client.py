@@ -78,7 +78,7 @@ def completed(sim: Simulation, **fields: Any) -> Task:
 
 
 def told(queue: Queue) -> list[dict[str, Any]]:
-    return [json.loads(body) for _, body, _ in queue.webhook.told]
+    return [json.loads(body) for _, body, _ in queue.webhook.received]
 
 
 def failures(sim: Simulation) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def test_client_is_told_in_the_shape_of_the_providers_page_with_a_link_that_open
     task = completed(sim)
     queue.send(task)
     queue.run()
-    ((url, _, headers),) = queue.webhook.told
+    ((url, _, headers),) = queue.webhook.received
     assert url == HOOK
     (shown,) = told(queue)
     assert (shown["task_id"], shown["version"], shown["status"]) == (task.task_id, task.version, "completed")
@@ -112,7 +112,7 @@ def test_body_and_headers_are_verified_by_the_specifications_own_library(sim: Si
     sim.clock.now = int(time.time() * 1000)
     queue.send(under_way(sim, prompt="ein schöner Fuchs \u2028 🦊"))
     queue.run()
-    ((_, body, headers),) = queue.webhook.told
+    ((_, body, headers),) = queue.webhook.received
     secret = tenant_secret(WEBHOOK_MASTER, TENANT, 1)
     assert secret.startswith("whsec_")
     assert Webhook(secret).verify(body, dict(headers))["status"] == "processing"
@@ -138,13 +138,13 @@ def test_old_and_new_secret_sign_for_a_day_after_a_rotation_and_then_the_new_one
     task = under_way(sim)
     queue.send(task)
     queue.run()
-    ((_, body, headers),) = queue.webhook.told
+    ((_, body, headers),) = queue.webhook.received
     for generation in (1, 2):
         Webhook(tenant_secret(WEBHOOK_MASTER, TENANT, generation)).verify(body, dict(headers))
     sim.clock.now += ROTATION_MS
     queue.send(task)
     queue.run()
-    assert len(queue.webhook.told[1][2]["webhook-signature"].split()) == 1
+    assert len(queue.webhook.received[1][2]["webhook-signature"].split()) == 1
 
 
 def test_master_key_that_is_missing_or_short_signs_nothing(sim: Simulation, queue: Queue) -> None:
@@ -155,7 +155,7 @@ def test_master_key_that_is_missing_or_short_signs_nothing(sim: Simulation, queu
             Received(json.dumps({"task_id": sim.task_id(), "version": sim.task(sim.task_id()).version}), "r", 1, 0),
             ports,
         )
-    assert queue.webhook.told == []
+    assert queue.webhook.received == []
 
 
 def test_nothing_of_the_address_but_its_origin_is_logged_or_published(
@@ -182,14 +182,14 @@ def test_forged_or_early_message_tells_nobody_anything(sim: Simulation, queue: Q
     queue.send(task, version=2)  # submitted: not promised
     queue.send(replace(task, task_id="a" * 26))
     queue.run()
-    assert queue.webhook.told == []
+    assert queue.webhook.received == []
     assert len(queue.handled) == 3
 
 
 def test_task_without_a_callback_url_tells_nobody(sim: Simulation, queue: Queue) -> None:
     queue.send(under_way(sim, callback_url=None))
     queue.run()
-    assert queue.webhook.told == []
+    assert queue.webhook.received == []
     assert queue.dead == []
 
 
@@ -235,12 +235,12 @@ def test_client_that_fails_is_tried_for_a_day_at_growing_intervals_under_one_id(
     queue.send(task)
     queue.run()
     assert sim.clock.now - began >= GIVE_UP_MS
-    assert 12 <= len(queue.webhook.told) <= 30
+    assert 12 <= len(queue.webhook.received) <= 30
     assert queue.waits[:4] == [5, 5, 10, 20]
     assert queue.waits == sorted(queue.waits)
     assert max(queue.waits) <= 3 * 3600
-    assert {headers["webhook-id"] for _, _, headers in queue.webhook.told} == {f"{task.task_id}:{task.version}"}
-    stamps = [headers["webhook-timestamp"] for _, _, headers in queue.webhook.told]
+    assert {headers["webhook-id"] for _, _, headers in queue.webhook.received} == {f"{task.task_id}:{task.version}"}
+    stamps = [headers["webhook-timestamp"] for _, _, headers in queue.webhook.received]
     assert len(set(stamps)) == len(stamps)  # signed anew at each try: receivers refuse old ones
     (detail,) = failures(sim)
     assert detail == {
@@ -249,7 +249,7 @@ def test_client_that_fails_is_tried_for_a_day_at_growing_intervals_under_one_id(
         "task_id": task.task_id,
         "version": task.version,
         "url_origin": ORIGIN,
-        "attempts": len(queue.webhook.told),
+        "attempts": len(queue.webhook.received),
         "error": {"code": "http_503", "message": "The client answered HTTP 503."},
     }
     assert [json.loads(body) for body in queue.dead] == [{"task_id": task.task_id, "version": task.version}]
@@ -281,11 +281,11 @@ def test_one_black_hole_holds_up_none_of_a_hundred_healthy_clients(sim: Simulati
         queue.send(task)
     queue.run(until=began + 10_000)
     assert sorted(queue.handled) == sorted(task.task_id for task in healthy)
-    assert sum(url == "https://hole.example.com/" for url, _, _ in queue.webhook.told) == 1
+    assert sum(url == "https://hole.example.com/" for url, _, _ in queue.webhook.received) == 1
     assert sim.clock.now - began == 10_000  # the one try of the black hole, and not a second more
-    queue.webhook.told.clear()
+    queue.webhook.received.clear()
     queue.run(until=began + GIVE_UP_MS)
-    tries = len(queue.webhook.told)
+    tries = len(queue.webhook.received)
     assert 20 <= tries <= 60  # of ten messages over a day: once in each cool-down, whoever comes first
     queue.webhook.faults.clear()
     queue.run()
@@ -339,9 +339,9 @@ def test_slow_answer_rests_four_times_as_long_as_it_took_whatever_it_said(sim: S
         queue.send(completed_at(sim, f"a-{number}", HOOK))
         queue.send(completed_at(sim, f"b-{number}", HOOK))
         began = sim.clock.now
-        calls = len(queue.webhook.told)
+        calls = len(queue.webhook.received)
         queue.run(until=began + 9_000)
-        assert len(queue.webhook.told) == calls + 1
+        assert len(queue.webhook.received) == calls + 1
         turn = sim.notification.origins.take_turn(TENANT, ORIGIN, sim.clock.now)
         assert (sim.clock.now - began, turn.wait_ms) == (9_000, 36_000)
         sim.clock.now += 3_600_000
@@ -378,7 +378,7 @@ def test_message_that_only_waits_is_given_up_after_its_day_with_the_fault_of_its
     assert not notify_client(Received(body, "r", 5, sent_at), ports)
     assert failures(sim) == []
     assert notify_client(Received(body, "r", 6, sent_at), ports)
-    assert queue.webhook.told == []
+    assert queue.webhook.received == []
     (detail,) = failures(sim)
     assert (detail["attempts"], detail["error"]) == (6, {"code": FAULT.code, "message": FAULT.message})
     assert queue.dead == [body]

@@ -138,7 +138,7 @@ def simulate(*, messages: int, origins: int, minutes: int) -> Result:
     workers.run(work, WORKERS)
     late = float(minutes * 60)
     told = [[delays.get(task.task_id, late) for task in tasks[kind]] for kind in ("other", "quick")]
-    slow_told = sum(origin_of(url) in slow for url, _, _ in webhook.told)
+    slow_told = sum(origin_of(url) in slow for url, _, _ in webhook.received)
     return Result(told[0][:-3], told[1][:-3], slow_told)
 
 
