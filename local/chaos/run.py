@@ -20,7 +20,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from local.chaos.backends import Backends
-from local.chaos.expectation import Evidence, Submitted, owed, possible_ends
+from local.chaos.expectation import Evidence, Submitted, kept_back, owed, possible_ends
 from local.chaos.faults import MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
 from local.chaos.observer import Observer
 from local.chaos.oracle import ENDS, End
@@ -75,6 +75,7 @@ class Run:
         self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
         self._observer = Observer(stack, self._relay)
         self._events: dict[str, list[dict[str, Any]]] = {}
+        self._asked: set[str] = set()
         self._given_up: list[dict[str, Any]] = []
         self._broken: list[BaseException] = []
         self._over = threading.Event()
@@ -278,12 +279,24 @@ class Run:
         ]
 
     def _unnotified(self) -> list[str]:
-        """What clients must still be notified of. A message whose reader was killed comes again after 90 s."""
+        """What clients must still be notified of.
+
+        Where a fault of AWS kept a message back, the operator asks once more (`relay task notify`): it comes by itself
+        after as long as it has been tried already, which the run does not wait for.
+        """
         shown, injected = self._observer.shown(), self._switch.given()
         known = {call.webhook_id for call in self._backends.calls() if call.taken}
         known |= {str(detail["event_id"]).removesuffix(":notification") for detail in self._given_up}
-        names = (f"{one.task_id}:{v}" for one in self.submitted for v in owed(one, shown[one.task_id], injected))
-        return [name for name in names if name not in known]
+        names: list[str] = []
+        for one in self.submitted:
+            missing = [f"{one.task_id}:{version}" for version in owed(one, shown[one.task_id], injected)]
+            missing = [name for name in missing if name not in known]
+            old = one.at < time.time() - self._times.hand and kept_back(injected, one.at)
+            if missing and old and one.task_id not in self._asked:
+                run(*self._command("task", "notify", one.task_id))
+                self._asked.add(one.task_id)
+            names += missing
+        return names
 
     # The operator's tool
 

@@ -1,4 +1,4 @@
-"""Requests by dropped file and by event: the same tasks as over HTTP, made once, or an answer that says why not."""
+"""Requests by dropped file and by event make the same tasks as over HTTP, once, or a rejection that says why not."""
 
 import json
 from dataclasses import replace
@@ -23,12 +23,12 @@ def sim(sim: Simulation) -> Simulation:
     return sim
 
 
-EntryPoints = pytest.mark.parametrize("door", ("s3", "event"))
+EntryPoints = pytest.mark.parametrize("entry", ("s3", "event"))
 
 
-def ask(sim: Simulation, door: str) -> DroppedFile | RequestEvent:
-    """A good request by a door."""
-    return sim.drop() if door == "s3" else sim.event()
+def ask(sim: Simulation, entry: str) -> DroppedFile | RequestEvent:
+    """A good request by an entry point."""
+    return sim.drop() if entry == "s3" else sim.event()
 
 
 def code_of(sim: Simulation) -> str:
@@ -48,8 +48,8 @@ def tasks(sim: Simulation) -> list[str]:
 
 
 @EntryPoints
-def test_request_is_recorded_as_accepted_before_its_create_call_is_begun(sim: Simulation, door: str) -> None:
-    task = sim.accept(ask(sim, door))
+def test_request_is_recorded_as_accepted_before_its_create_call_is_begun(sim: Simulation, entry: str) -> None:
+    task = sim.accept(ask(sim, entry))
 
     assert task is not None
     assert task.status is Status.SUBMITTED
@@ -58,15 +58,15 @@ def test_request_is_recorded_as_accepted_before_its_create_call_is_begun(sim: Si
     first = NOON // 1000
     assert [int(image["version"]["N"]) for image in images] == [first, first, first + 1]
     assert [(entry.status, entry.source) for entry in task.history] == [
-        (Status.ACCEPTED, door),
+        (Status.ACCEPTED, entry),
         (Status.SUBMITTED, "create"),
     ]
     assert task.attempts == 1
 
 
 @EntryPoints
-def test_message_that_comes_again_hurries_no_backoff(sim: Simulation, door: str) -> None:
-    asked = ask(sim, door)
+def test_message_received_again_does_not_shorten_the_backoff(sim: Simulation, entry: str) -> None:
+    asked = ask(sim, entry)
     sim.provider.create_faults = [NotCreatedError("HTTP 429", retry_after_seconds=300)]
     refused = sim.accept(asked)
     assert refused is not None
@@ -159,14 +159,14 @@ def test_event_cannot_choose_its_tenant(sim: Simulation, claimed: Any) -> None:
     assert (detail["tenant_id"], detail["error"]["code"]) == (TENANT, "tenant_mismatch")
 
 
-def test_unmapped_source_acts_for_nobody(sim: Simulation) -> None:
+def test_unmapped_source_acts_for_no_tenant(sim: Simulation) -> None:
     assert sim.accept(sim.event(source="stray", tenant_id=TENANT)) is None
     (detail,) = sim.rejections()
     assert (detail["tenant_id"], detail["source"], detail["error"]["code"]) == (None, "stray", "source_not_mapped")
 
 
 @pytest.mark.parametrize("key", ["requests/nobody/x.json", "requests/x.json", "requests//x.json"])
-def test_file_in_nobodys_folder_is_refused_beside_it(sim: Simulation, key: str) -> None:
+def test_file_of_an_unknown_tenant_is_refused_beside_it(sim: Simulation, key: str) -> None:
     file = DroppedFile(sim.account.inbox, key, None)
     sim.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=b"{}")
     assert sim.accept(file) is None
@@ -175,9 +175,9 @@ def test_file_in_nobodys_folder_is_refused_beside_it(sim: Simulation, key: str) 
 
 
 @EntryPoints
-def test_disabled_tenant_is_refused(sim: Simulation, door: str) -> None:
+def test_disabled_tenant_is_refused(sim: Simulation, entry: str) -> None:
     sim.tenants.set_disabled(TENANT, True)
-    assert sim.accept(ask(sim, door)) is None
+    assert sim.accept(ask(sim, entry)) is None
     (detail,) = sim.rejections()
     assert (detail["tenant_id"], detail["error"]["code"]) == (TENANT, "tenant_disabled")
     assert tasks(sim) == []
@@ -185,35 +185,35 @@ def test_disabled_tenant_is_refused(sim: Simulation, door: str) -> None:
 
 @EntryPoints
 @pytest.mark.parametrize("own", [True, False])
-def test_daily_cap_holds_at_every_door(sim: Simulation, door: str, own: bool) -> None:
+def test_daily_cap_holds_at_every_entry_point(sim: Simulation, entry: str, own: bool) -> None:
     if own:
         sim.tenants.set_daily_cap(TENANT, 1)
     else:
         sim.intake = replace(sim.intake, default_daily_cap=1)
     sim.submit(key="first", daily_cap=1)
-    assert sim.accept(ask(sim, door)) is None
+    assert sim.accept(ask(sim, entry)) is None
     assert code_of(sim) == "daily_cap_reached"
     assert sim.rejections()[0]["error"]["status"] == 429
 
 
 @EntryPoints
-def test_missing_provider_key_is_our_own_trouble(sim: Simulation, door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_provider_key_rejects_nothing(sim: Simulation, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ConfigurationError("the provider's key is missing")
 
     monkeypatch.setattr(sim.provider, "ready", missing)
     with pytest.raises(ConfigurationError):
-        sim.accept(ask(sim, door))
+        sim.accept(ask(sim, entry))
     assert sim.rejections() == []
     assert tasks(sim) == []
 
 
-def test_file_that_is_gone_asks_for_nothing(sim: Simulation) -> None:
+def test_deleted_file_makes_no_task(sim: Simulation) -> None:
     assert sim.accept(DroppedFile(sim.account.inbox, "requests/acme/gone.json", None)) is None
     assert (tasks(sim), sim.rejections()) == ([], [])
 
 
-def test_notice_that_names_another_bucket_makes_no_second_task_of_our_file(sim: Simulation) -> None:
+def test_notification_that_names_another_bucket_makes_no_second_task(sim: Simulation) -> None:
     file = sim.drop()
     sim.accept(file)
     (task,) = tasks(sim)
@@ -251,11 +251,11 @@ def test_file_that_is_no_json_is_refused(sim: Simulation, content: bytes) -> Non
 
 
 @EntryPoints
-def test_rejection_has_every_fault_and_repeats_itself_unchanged(sim: Simulation, door: str) -> None:
+def test_rejection_has_every_fault_and_repeats_itself_unchanged(sim: Simulation, entry: str) -> None:
     bad = {"prompt": "x" * 2001, "duration": 9, "colour": "red"}
     asked = (
         sim.drop(json.dumps(sim.body(**bad)).encode())
-        if isinstance(ask(sim, door), DroppedFile)
+        if isinstance(ask(sim, entry), DroppedFile)
         else sim.event(detail={"request": sim.body(**bad)})
     )
     for _ in range(2):
@@ -270,7 +270,7 @@ def test_rejection_has_every_fault_and_repeats_itself_unchanged(sim: Simulation,
 
 
 @pytest.mark.parametrize("detail", [{}, {"idempotencyKey": "x", "request": {}}, {"Request": {}}])
-def test_event_that_is_none_of_ours_says_what_it_should_be(sim: Simulation, detail: dict[str, Any]) -> None:
+def test_event_without_a_request_is_rejected_with_what_it_must_hold(sim: Simulation, detail: dict[str, Any]) -> None:
     assert sim.accept(sim.event(detail=detail)) is None
     (rejection,) = sim.rejections()
     assert rejection["error"]["code"] == "validation_error"
@@ -291,11 +291,11 @@ def test_request_of_an_event_must_be_an_object(sim: Simulation, request_: Any) -
 
 
 @EntryPoints
-def test_rejection_that_the_bus_does_not_take_is_made_again(
-    sim: Simulation, door: str, monkeypatch: pytest.MonkeyPatch
+def test_rejection_that_the_bus_refuses_is_published_again(
+    sim: Simulation, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sim.tenants.set_disabled(TENANT, True)
-    asked = ask(sim, door)
+    asked = ask(sim, entry)
     with monkeypatch.context() as broken:
         broken.setattr(sim.bus, "publish", lambda _: 0)
         with pytest.raises(EventRefusedError):
@@ -320,7 +320,7 @@ def test_relative_image_is_below_the_files_folder(sim: Simulation, name: str, im
     assert task.request["images"] == [f"s3://{sim.account.inbox}/{whole}"]
 
 
-def test_relative_image_is_a_thing_of_files(sim: Simulation) -> None:
+def test_relative_image_is_refused_in_an_event(sim: Simulation) -> None:
     assert sim.accept(sim.event(detail={"request": sim.body(images=["fox.png"])})) is None
     assert code_of(sim) == "validation_error"
 

@@ -1,4 +1,4 @@
-"""Calling a task off: canceled on certainty only, honest in every race."""
+"""A task is canceled if it was certainly not submitted, or at the provider, as a read shows."""
 
 from dataclasses import replace
 
@@ -39,10 +39,7 @@ def published(sim: Simulation) -> list[str]:
     return [kind for kind, _ in sim.published]
 
 
-# ------------------------------------------------------------------------------------ whose, and in which state
-
-
-def test_task_of_another_tenant_is_not_there_and_stays_as_it_is(sim: Simulation) -> None:
+def test_task_of_another_tenant_is_not_found_and_not_changed(sim: Simulation) -> None:
     task_id = waiting(sim)
     assert sim.cancel(task_id, tenant="globex") is None
     assert sim.cancel("a" * 26) is None
@@ -65,7 +62,7 @@ def test_task_that_was_not_submitted_is_canceled_in_one_write_without_a_call(sim
     assert len(sim.provider.calls) == calls
 
 
-def test_canceled_task_keeps_its_place_under_the_cap(sim: Simulation) -> None:
+def test_canceled_task_keeps_its_quota_slot(sim: Simulation) -> None:
     sim.provider.create_faults = [NotCreatedError("HTTP 429")]
     sim.cancel(sim.submit(daily_cap=1).task_id)
     with pytest.raises(InvalidRequestError, match="daily cap"):
@@ -79,7 +76,7 @@ def test_second_cancel_gives_the_same_task_without_a_second_call(sim: Simulation
     assert sim.provider.cancels == ["gen-1"]
 
 
-def test_create_call_without_an_answer_cannot_be_called_off(sim: Simulation) -> None:
+def test_unconfirmed_create_cannot_be_canceled(sim: Simulation) -> None:
     sim.provider.create_faults = [LostReplyError("reset")]
     task_id = sim.submit().task_id
     before = sim.task(task_id)
@@ -90,15 +87,12 @@ def test_create_call_without_an_answer_cannot_be_called_off(sim: Simulation) -> 
 
 
 @pytest.mark.parametrize("status", [Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.EXPIRED])
-def test_task_that_came_to_an_end_says_which(sim: Simulation, status: Status) -> None:
+def test_cancel_of_an_ended_task_says_how_it_ended(sim: Simulation, status: Status) -> None:
     task_id = sim.submit().task_id
     task = sim.store.save(replace(sim.task(task_id), status=status, due_at=None))
     error = refusal(sim, task_id)
     assert (error.code, status.value in error.detail) == ("task_already_settled", True)
     assert (sim.task(task_id), sim.provider.cancels) == (task, [])
-
-
-# ------------------------------------------------------------------------------------------- at the provider
 
 
 def test_expired_task_that_the_provider_still_works_on_is_canceled_there(sim: Simulation) -> None:
@@ -155,7 +149,7 @@ def test_video_done_before_the_cancel_is_delivered_all_the_same(
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_cancel_that_is_taken_and_not_shown_yet_is_watched_until_it_is(sim: Simulation, readable: bool) -> None:
+def test_cancel_that_is_not_shown_yet_is_polled_until_it_is(sim: Simulation, readable: bool) -> None:
     task_id = sim.submit().task_id
     sim.provider.cancel_shows = False
     sim.provider.unavailable = not readable
@@ -169,7 +163,7 @@ def test_cancel_that_is_taken_and_not_shown_yet_is_watched_until_it_is(sim: Simu
     assert sim.task(task_id).status is Status.CANCELED
 
 
-def test_cancel_whose_answer_was_lost_is_read_back(sim: Simulation) -> None:
+def test_cancel_whose_reply_was_lost_is_read_from_the_provider(sim: Simulation) -> None:
     task_id = sim.submit().task_id
     sim.provider.cancel_faults = [ProviderUnavailableError("read time-out")]
     sim.provider.before_cancel = lambda: sim.provider.show("gen-1", ProgressState.CANCELED)
@@ -179,17 +173,14 @@ def test_cancel_whose_answer_was_lost_is_read_back(sim: Simulation) -> None:
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_cancel_that_nobody_answered_is_never_called_canceled(sim: Simulation, readable: bool) -> None:
+def test_cancel_without_a_reply_is_not_recorded_as_canceled(sim: Simulation, readable: bool) -> None:
     task_id = sim.submit().task_id
     sim.provider.cancel_faults = [ProviderUnavailableError("HTTP 503")]
     sim.provider.unavailable = not readable
     with pytest.raises(ProviderUnavailableError):
         sim.cancel(task_id)
     assert sim.task(task_id).status is Status.SUBMITTED
-    assert len(sim.executions()) == 1  # it may have been heard: it is looked at soon
-
-
-# ------------------------------------------------------------------------------------------------ races
+    assert len(sim.executions()) == 1  # it may have been heard: it is checked soon
 
 
 # ------------------------------------------------------------------------------------- lost creates, by their mark

@@ -1,4 +1,4 @@
-"""What is looked at before anything is paid for: every rule with the value just inside and just outside."""
+"""What is checked before anything is paid for: every rule with the value just inside and just outside."""
 
 import json
 import struct
@@ -149,20 +149,20 @@ def test_refusal_gives_the_true_reason(sim: Simulation, name: str) -> None:
     assert reason in caught.value.faults[0].msg
 
 
-@pytest.mark.parametrize("door", ["s3", "url"])
+@pytest.mark.parametrize("entry", ["s3", "url"])
 def test_what_has_no_dimensions_is_searched_a_few_times_only(
-    sim: Simulation, door: str, monkeypatch: pytest.MonkeyPatch
+    sim: Simulation, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[int] = []
-    look_for = module._dimensions
+    original = module._dimensions
 
     def counted(data: bytes) -> tuple[int, int] | None:
         searched.append(len(data))
-        return look_for(data)
+        return original(data)
 
     monkeypatch.setattr(module, "_dimensions", counted)
     content, web = b"\xff\xd8\xff\xe0\0\2" + bytes(2 * MIB), Web()
-    if door == "s3":
+    if entry == "s3":
         image = put(sim, f"uploads/{TENANT}/x.jpg", content)
     else:
         image = "https://a.example/x.jpg"
@@ -198,9 +198,6 @@ def test_fault_says_where_in_the_subjects_it_is(sim: Simulation) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_images(sim.request(images=None, subjects=subjects), TENANT, sim.images)
     assert [fault.loc for fault in caught.value.faults] == ["subjects.1.images.1"]
-
-
-# --- whose it is
 
 
 @pytest.mark.parametrize("prefix", ["uploads", "requests"])
@@ -251,10 +248,7 @@ def test_mapped_bucket_is_its_tenants_until_he_is_disabled(sim: Simulation) -> N
     assert faults(sim, uri) == {"images.0": "image_not_found"}
 
 
-# --- all at once, in time
-
-
-def test_images_are_looked_at_at_the_same_time(sim: Simulation) -> None:
+def test_images_are_checked_at_the_same_time(sim: Simulation) -> None:
     web, together = Web(), threading.Barrier(7)
 
     def arrive() -> bytes:
@@ -284,7 +278,7 @@ def test_image_that_never_comes_is_refused_in_time_and_the_others_are_named_too(
     assert found == {"images.0": "image_unreachable", "images.1": "image_format"}
 
 
-def test_image_named_twice_is_opened_once_and_complained_of_twice(sim: Simulation) -> None:
+def test_image_named_twice_is_opened_once_and_reported_twice(sim: Simulation) -> None:
     web = Web()
     web.images["https://a.example/x.png"] = BadImageError("image_refused", "no")
     twice = faults(sim, *["https://a.example/x.png"] * 2, web=web)
@@ -292,7 +286,7 @@ def test_image_named_twice_is_opened_once_and_complained_of_twice(sim: Simulatio
     assert len(web.opened) == 1
 
 
-def test_trouble_with_s3_is_not_the_clients_fault(sim: Simulation) -> None:
+def test_failure_of_s3_is_no_fault_of_the_request(sim: Simulation) -> None:
     class DownError(Exception):
         pass
 
@@ -310,10 +304,7 @@ def test_without_probing_urls_are_not_opened_and_all_else_is(sim: Simulation) ->
     assert faults(sim, "https://nobody.invalid/x.png", bad) == {"images.1": "image_format"}
 
 
-# --- nothing is spent
-
-
-def test_refused_image_takes_no_place_and_leaves_nothing(sim: Simulation) -> None:
+def test_refused_image_takes_no_quota_slot_and_leaves_nothing(sim: Simulation) -> None:
     with pytest.raises(InvalidRequestError):
         sim.submit(images=[data_uri(png()), data_uri(b"text that is no image")])
     assert [item for item in sim.items() if not item["pk"]["S"].startswith("tenant#")] == []
@@ -321,16 +312,13 @@ def test_refused_image_takes_no_place_and_leaves_nothing(sim: Simulation) -> Non
     assert "Contents" not in sim.account.clients["s3"].list_objects_v2(Bucket=sim.account.inbox)
 
 
-def test_repetition_of_a_known_key_is_not_looked_at(sim: Simulation) -> None:
+def test_images_of_a_repeated_request_are_not_checked_again(sim: Simulation) -> None:
     uri = put(sim, f"uploads/{TENANT}/fox.png", png())
     first = sim.submit(images=[uri])
     sim.account.clients["s3"].delete_object(Bucket=sim.account.inbox, Key=f"uploads/{TENANT}/fox.png")
     assert sim.submit(images=[uri]) == first
     with pytest.raises(InvalidRequestError):
         sim.submit(key="another", images=[uri])
-
-
-# --- off-peak
 
 
 def test_off_peak_request_must_fit_into_one_create_body(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,8 +343,6 @@ def test_counted_body_is_never_smaller_than_the_one_that_is_sent(sim: Simulation
     assert len(sent.encode()) <= counted <= len(sent.encode()) + 9000
 
 
-# --- the callback address, looked up beside the images
-
 HOOK = "https://client.example.com/hook?key=1"
 
 
@@ -376,7 +362,7 @@ HOOK = "https://client.example.com/hook?key=1"
         ("https://nobody.example.com/hook", []),
     ],
 )
-def test_callback_address_that_would_not_be_called_is_refused_before_anything_is_recorded(
+def test_unusable_callback_url_is_refused_before_anything_is_recorded(
     sim: Simulation, url: str, addresses: list[str]
 ) -> None:
     sim.addresses = addresses
@@ -388,7 +374,7 @@ def test_callback_address_that_would_not_be_called_is_refused_before_anything_is
     assert sim.stream == []
 
 
-def test_faults_of_images_and_of_the_callback_address_are_told_together(sim: Simulation) -> None:
+def test_faults_of_images_and_of_the_callback_url_are_reported_together(sim: Simulation) -> None:
     sim.addresses = ["127.0.0.1"]
     missing = f"s3://{sim.account.inbox}/uploads/{TENANT}/gone.png"
     with pytest.raises(InvalidRequestError) as caught:
@@ -397,7 +383,7 @@ def test_faults_of_images_and_of_the_callback_address_are_told_together(sim: Sim
     assert [fault.loc for fault in caught.value.faults] == ["images.0", "callback_url"]
 
 
-def test_callback_address_of_a_repeated_request_is_not_looked_up_again(sim: Simulation) -> None:
+def test_callback_url_of_a_repeated_request_is_not_resolved_again(sim: Simulation) -> None:
     first = sim.submit(callback_url=HOOK)
     sim.addresses = ["127.0.0.1"]
     assert sim.submit(callback_url=HOOK).task_id == first.task_id
@@ -409,10 +395,7 @@ def test_trusted_origin_may_be_http_and_local(sim: Simulation) -> None:
     check_images(sim.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)
 
 
-# --- slow hosts
-
-
-def test_tenant_that_rests_is_served_without_opening_its_urls(sim: Simulation) -> None:
+def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> None:
     opened: list[str] = []
 
     class Source(ImageSource):

@@ -1,4 +1,4 @@
-"""What an execution does with a task nobody called back about, in each state it may find it in."""
+"""What an execution does with an overdue task, in each state."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -37,9 +37,6 @@ def generated(sim: Simulation) -> Task:
     return leased(sim, sim.call_back(task.task_id, {"status": "completed"}))
 
 
-# ------------------------------------------------------------------------------------------------- the lease
-
-
 def test_unknown_task_ends_the_execution(sim: Simulation) -> None:
     assert sim.check("a" * 26, 1) == END
 
@@ -69,16 +66,13 @@ def test_settled_task_that_is_due_all_the_same_is_stopped(sim: Simulation, statu
     assert sim.sweep().started == 0
 
 
-# ---------------------------------------------------------------------------------------------- accepted
-
-
-def test_wait_the_provider_asks_for_is_kept_by_the_execution(sim: Simulation) -> None:
+def test_execution_waits_as_long_as_retry_after_says(sim: Simulation) -> None:
     task = accepted(sim)
     sim.provider.create_faults = [NotCreatedError("HTTP 429", retry_after_seconds=600)]
     assert sim.check(task.task_id) == Verdict(settled=False, wait_seconds=600)
 
 
-def hinted(sim: Simulation) -> Task:
+def with_candidate(sim: Simulation) -> Task:
     """An accepted task of which a callback said that it was created after all; the provider's API cannot be read."""
     sim.provider.create_faults = [DeniedCreateError("HTTP 429")]
     task = sim.submit()
@@ -87,8 +81,8 @@ def hinted(sim: Simulation) -> Task:
     return leased(sim, task)
 
 
-def test_accepted_task_with_a_hint_is_looked_for_and_not_submitted(sim: Simulation) -> None:
-    task = hinted(sim)
+def test_accepted_task_with_a_candidate_is_read_and_not_submitted(sim: Simulation) -> None:
+    task = with_candidate(sim)
     sim.provider.unavailable = False
     assert sim.check(task.task_id) == END
     after = sim.task(task.task_id)
@@ -96,8 +90,8 @@ def test_accepted_task_with_a_hint_is_looked_for_and_not_submitted(sim: Simulati
     assert len(sim.provider.calls) == 1
 
 
-def test_unreadable_hint_is_looked_up_less_and_less_often_and_never_submitted_past(sim: Simulation) -> None:
-    task = hinted(sim)
+def test_unreadable_candidate_is_read_less_and_less_often_and_not_submitted_again(sim: Simulation) -> None:
+    task = with_candidate(sim)
     waits = []
     while sim.clock() < task.deadline_at:
         verdict = sim.check(task.task_id)
@@ -113,7 +107,7 @@ def test_unreadable_hint_is_looked_up_less_and_less_often_and_never_submitted_pa
     assert len(sim.provider.calls) == 1
 
 
-def test_hint_that_comes_while_a_check_is_about_to_submit_stops_it(sim: Simulation) -> None:
+def test_candidate_that_comes_while_a_check_is_about_to_submit_stops_it(sim: Simulation) -> None:
     task = accepted(sim)
     token = sim.token(task.task_id)
 
@@ -126,9 +120,6 @@ def test_hint_that_comes_while_a_check_is_about_to_submit_stops_it(sim: Simulati
     after = sim.task(task.task_id)
     assert (after.status, after.candidate_ids, after.due_at) == (Status.ACCEPTED, ("gen-7",), task.due_at)
     assert len(sim.provider.calls) == 1
-
-
-# -------------------------------------------------------------------------------------------- submitting
 
 
 def died_in_its_call(sim: Simulation) -> Task:
@@ -152,9 +143,6 @@ def test_attempt_that_died_is_left_to_a_callback_until_the_deadline(sim: Simulat
     after = sim.task(task.task_id)
     assert (after.status, after.due_at) == (Status.SUBMITTING, after.deadline_at)
     assert len(sim.provider.calls) == 1
-
-
-# -------------------------------------------------------------------------------- submitted and processing
 
 
 def test_progress_is_recorded_and_the_execution_goes_on(sim: Simulation) -> None:
@@ -217,9 +205,6 @@ def test_missing_provider_key_does_not_keep_a_task_from_its_deadline(sim: Simula
     assert sim.task(task.task_id).status is Status.EXPIRED
 
 
-# ------------------------------------------------------------------------------------------ past the deadline
-
-
 def test_video_that_is_there_at_the_deadline_is_taken(sim: Simulation) -> None:
     task = leased(sim, sim.submit())
     sim.clock.advance(9000)
@@ -228,7 +213,7 @@ def test_video_that_is_there_at_the_deadline_is_taken(sim: Simulation) -> None:
     assert sim.task(task.task_id).status is Status.GENERATED
 
 
-def test_task_without_an_answer_expires_and_is_watched_slowly(sim: Simulation) -> None:
+def test_expired_task_is_polled_hourly(sim: Simulation) -> None:
     task = leased(sim, sim.submit())
     sim.clock.advance(7200)
     assert sim.check(task.task_id) == END  # the sweep brings it back: an execution that waits for an hour costs more
@@ -239,7 +224,7 @@ def test_task_without_an_answer_expires_and_is_watched_slowly(sim: Simulation) -
     assert after.due_at == sim.clock() + 3_600_000
 
 
-def test_late_watch_ends(sim: Simulation) -> None:
+def test_polling_for_a_late_video_ends(sim: Simulation) -> None:
     task = sim.submit()
     sim.run()
     after = sim.task(task.task_id)
@@ -250,7 +235,7 @@ def test_late_watch_ends(sim: Simulation) -> None:
     assert 72 <= len(sim.provider.reads) <= 100
 
 
-def test_provider_trouble_does_not_end_the_late_watch(sim: Simulation) -> None:
+def test_unavailable_provider_does_not_end_the_polling_for_a_late_video(sim: Simulation) -> None:
     task = leased(sim, sim.submit())
     sim.clock.advance(7200)
     sim.check(task.task_id)
@@ -258,9 +243,6 @@ def test_provider_trouble_does_not_end_the_late_watch(sim: Simulation) -> None:
     sim.clock.advance(3600)
     assert sim.check(task.task_id) == END
     assert sim.task(task.task_id).due_at == sim.clock() + 3_600_000
-
-
-# -------------------------------------------------------------------------------------------------- generated
 
 
 def test_delivery_that_never_came_is_asked_for_again(sim: Simulation) -> None:

@@ -1,4 +1,4 @@
-"""From a generated task to proven bytes in our bucket, safe to repeat."""
+"""A generated task's videos are copied into our bucket, checked, and never overwritten."""
 
 import hashlib
 
@@ -95,7 +95,7 @@ def test_expired_link_is_replaced_by_a_fresh_one(sim: Simulation) -> None:
     assert sim.source.opened[-1].endswith("Signature=b")
 
 
-def test_links_are_read_anew_and_used_as_they_are(sim: Simulation) -> None:
+def test_links_are_read_again_and_used_unchanged(sim: Simulation) -> None:
     odd = "https://cdn.example.com/v%2F1.mp4?b=2&a=1&Signature=x%2By%3D&e=+"
     task = generated(sim)
     sim.provider.finish("gen-1", odd)
@@ -124,7 +124,7 @@ def faults(task: Task) -> int:
     return task.delivery.source_faults if task.delivery else 0
 
 
-def test_source_that_stays_bad_ends_as_unavailable_after_the_late_watch_and_can_be_reopened(sim: Simulation) -> None:
+def test_source_that_stays_bad_expires_the_task_which_can_be_reopened(sim: Simulation) -> None:
     task = generated(sim)
     sim.source.files[URL] = b"<html>gone</html>" * 20
     sim.run()
@@ -165,7 +165,7 @@ def test_provider_that_cannot_be_read_is_no_bad_source(sim: Simulation) -> None:
     assert delivered(sim, task).status is Status.COMPLETED
 
 
-def test_provider_that_shows_fewer_videos_than_before_is_asked_again_and_what_came_is_kept(sim: Simulation) -> None:
+def test_provider_that_shows_fewer_videos_is_read_again_and_what_was_copied_is_kept(sim: Simulation) -> None:
     task = generated(sim, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
     sim.provider.finish("gen-1", "https://cdn.example.com/a.mp4")
     after = delivered(sim, task)
@@ -176,7 +176,7 @@ def test_provider_that_shows_fewer_videos_than_before_is_asked_again_and_what_ca
 
 
 @pytest.mark.parametrize("shown", ["nothing at all", "no video", "one of two", "unwell"])
-def test_task_whose_links_have_vanished_settles_once_the_late_watch_is_over(sim: Simulation, shown: str) -> None:
+def test_task_whose_links_have_vanished_settles(sim: Simulation, shown: str) -> None:
     generated(sim, "https://cdn.example.com/a.mp4", "https://cdn.example.com/b.mp4")
     if shown == "nothing at all":
         sim.provider.remote.clear()
@@ -202,7 +202,7 @@ def test_videos_of_another_remote_task_are_never_copied(sim: Simulation, named: 
     assert (after.status, sim.source.opened) == (Status.GENERATED, [])
 
 
-def test_message_about_an_unknown_task_is_done_with(sim: Simulation) -> None:
+def test_message_about_an_unknown_task_is_done(sim: Simulation) -> None:
     assert sim.deliver("a" * 26) is None
 
 

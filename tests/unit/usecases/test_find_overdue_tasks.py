@@ -1,4 +1,4 @@
-"""The sweep: each overdue task gets one lease and one execution, whoever else is sweeping."""
+"""The sweep gives each overdue task one lease and one execution."""
 
 import pytest
 
@@ -14,7 +14,7 @@ NOTHING = SweepResult(started=0, failed=0, oldest_seconds=0)
 
 
 def overdue(sim: Simulation, count: int) -> list[str]:
-    """So many tasks nobody called back about, all due."""
+    """So many tasks without a callback, all due."""
     ids = sorted(sim.submit(key=f"order-{number}").task_id for number in range(count))
     sim.clock.advance(125)
     return ids
@@ -52,20 +52,20 @@ def test_next_sweep_leaves_a_fresh_lease_alone_and_takes_a_lapsed_one(sim: Simul
     assert sim.executions() == [nth_lease(sim, task_id, 1), nth_lease(sim, task_id, 2)]
 
 
-def test_task_whose_pollers_all_die_grows_old_until_the_alarm_rings(sim: Simulation) -> None:
+def test_task_whose_executions_all_die_fires_the_alarm(sim: Simulation) -> None:
     """Each sweep moves `due_at`; the measurement must not begin anew with it, or the alarm could never ring."""
     (task_id,) = overdue(sim, 1)
     alarm = properties("OldestOverdueAlarm")
-    rings = []
+    fires = []
     for _ in range(20):
         sim.clock.advance(alarm["Period"])
         # a sweep in each period, and nothing ever runs the executions it starts
-        rings.append(sim.sweep().oldest_seconds > alarm["Threshold"])
+        fires.append(sim.sweep().oldest_seconds > alarm["Threshold"])
     window = alarm["EvaluationPeriods"]
     # from ten minutes on, whichever periods CloudWatch looks at
-    assert all(sum(rings[at : at + window]) >= alarm["DatapointsToAlarm"] for at in range(10, 20 - window))
+    assert all(sum(fires[at : at + window]) >= alarm["DatapointsToAlarm"] for at in range(10, 20 - window))
 
-    sim.check(task_id)  # somebody looks at last
+    sim.check(task_id)
     sim.clock.advance(10**4)
     assert sim.sweep().oldest_seconds < 10**4
 
@@ -90,7 +90,7 @@ def test_under_overload_every_shard_comes_first_once_in_a_while(sim: Simulation)
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.REPLY_LOST])
-def test_lease_that_cannot_be_taken_holds_up_nobody(sim: Simulation, fault: Fault) -> None:
+def test_lease_that_cannot_be_taken_holds_up_no_other_task(sim: Simulation, fault: Fault) -> None:
     overdue(sim, 30)
     sim.effects.arm(1, fault)  # every shard holds a task: after the first query
     result = sim.sweep()
@@ -101,7 +101,7 @@ def test_lease_that_cannot_be_taken_holds_up_nobody(sim: Simulation, fault: Faul
     assert sim.sweep().started == 30
 
 
-def test_recreated_task_gets_executions_of_its_own(sim: Simulation) -> None:
+def test_task_created_again_gets_executions_of_its_own(sim: Simulation) -> None:
     """Names stay taken for 90 days, the record is gone after 30: the same key makes the same task id again."""
     (task_id,) = overdue(sim, 1)
     sim.sweep()

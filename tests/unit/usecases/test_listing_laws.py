@@ -1,4 +1,4 @@
-"""Laws of the listing: whatever is submitted meanwhile, what was there at the start is shown exactly once."""
+"""Laws of the listing, as properties."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ tasks = st.tuples(st.sampled_from([MINE, MINE, THEIRS]), moments, st.sampled_fro
 
 
 @dataclass
-class Shelf:
+class Records:
     """Records tasks, each under a new id."""
 
     sim: Simulation
@@ -48,15 +48,15 @@ def listed(sim: Simulation, tenant: str, *, limit: int, cursor: str | None, stat
     status=st.none() | st.sampled_from(STATUSES),
 )
 @settings(max_examples=50)
-def test_what_was_there_at_the_start_is_shown_exactly_once_whatever_is_submitted_meanwhile(
+def test_pages_show_each_task_exactly_once_whatever_is_submitted_meanwhile(
     before: list[tuple[str, int, Status]],
     meanwhile: list[list[tuple[str, int, Status]]],
     limit: int,
     status: Status | None,
 ) -> None:
     sim = Simulation(memory_account())
-    shelf = Shelf(sim)
-    there = [(shelf.add(*one), one) for one in before]
+    records = Records(sim)
+    there = [(records.add(*one), one) for one in before]
     mine = {task_id for task_id, (tenant, _, state) in there if tenant == MINE and status in (None, state)}
     shown: list[tuple[str, str]] = []
     cursor: str | None = None
@@ -69,18 +69,18 @@ def test_what_was_there_at_the_start_is_shown_exactly_once_whatever_is_submitted
         if cursor is None:
             break
         for one in next(arrivals, []):
-            shelf.add(*one)
+            records.add(*one)
 
     ids = [task_id for _, task_id in shown]
     assert len(ids) == len(set(ids))  # nothing twice, newcomers included
     assert mine <= set(ids)  # nothing left out
-    assert set(ids) <= {task_id_for_key(MINE, str(number)) for number in range(1, shelf.made + 1)}  # nobody else's
+    assert set(ids) <= {task_id_for_key(MINE, str(number)) for number in range(1, records.made + 1)}  # nobody else's
     assert [at for at, _ in shown] == sorted((at for at, _ in shown), reverse=True)  # newest first
 
 
 @pytest.mark.parametrize("status", Status)
 def test_every_status_of_the_api_is_a_filter(sim: Simulation, status: Status) -> None:
-    shelf = Shelf(sim)
-    by_status = {one: shelf.add(MINE, builders.NOW, one) for one in Status}
+    records = Records(sim)
+    by_status = {one: records.add(MINE, builders.NOW, one) for one in Status}
     page = listed(sim, MINE, limit=100, cursor=None, status=status)
     assert [task["task_id"] for task in page.tasks] == [by_status[status]]

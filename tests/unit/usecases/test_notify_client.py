@@ -1,4 +1,4 @@
-"""A client is told of each change at its own address: signed, at least once, and no client at another's expense."""
+"""A client is notified of each change, signed, at least once, and no client waits for another."""
 
 import io
 import json
@@ -77,7 +77,7 @@ def completed(sim: Simulation, **fields: Any) -> Task:
     return done
 
 
-def told(queue: Queue) -> list[dict[str, Any]]:
+def bodies(queue: Queue) -> list[dict[str, Any]]:
     return [json.loads(body) for _, body, _ in queue.webhook.received]
 
 
@@ -85,18 +85,13 @@ def failures(sim: Simulation) -> list[dict[str, Any]]:
     return [detail for kind, detail in sim.published if kind == "VideoTaskNotificationFailed"]
 
 
-# --- what is said
-
-
-def test_client_is_told_in_the_shape_of_the_providers_page_with_a_link_that_opens(
-    sim: Simulation, queue: Queue
-) -> None:
+def test_notification_has_the_shape_of_the_providers_page_and_a_link(sim: Simulation, queue: Queue) -> None:
     task = completed(sim)
     queue.send(task)
     queue.run()
     ((url, _, headers),) = queue.webhook.received
     assert url == HOOK
-    (shown,) = told(queue)
+    (shown,) = bodies(queue)
     assert (shown["task_id"], shown["version"], shown["status"]) == (task.task_id, task.version, "completed")
     (output,) = shown["output"]
     assert output["task_status"] == "done"
@@ -173,10 +168,7 @@ def test_nothing_of_the_address_but_its_origin_is_logged_or_published(
     assert "whsec_" not in log.getvalue()
 
 
-# --- to whom, and when at all
-
-
-def test_forged_or_early_message_tells_nobody_anything(sim: Simulation, queue: Queue) -> None:
+def test_forged_or_early_message_notifies_no_client(sim: Simulation, queue: Queue) -> None:
     task = under_way(sim)
     queue.send(task, version=task.version + 1)  # a version that the task has not reached
     queue.send(task, version=2)  # submitted: not promised
@@ -186,7 +178,7 @@ def test_forged_or_early_message_tells_nobody_anything(sim: Simulation, queue: Q
     assert len(queue.handled) == 3
 
 
-def test_task_without_a_callback_url_tells_nobody(sim: Simulation, queue: Queue) -> None:
+def test_task_without_a_callback_url_notifies_no_client(sim: Simulation, queue: Queue) -> None:
     queue.send(under_way(sim, callback_url=None))
     queue.run()
     assert queue.webhook.received == []
@@ -205,7 +197,7 @@ def test_task_without_a_callback_url_tells_nobody(sim: Simulation, queue: Queue)
         "[" * 9999,
     ],
 )
-def test_unreadable_message_goes_to_the_dead_letters_at_once(sim: Simulation, queue: Queue, body: str) -> None:
+def test_unreadable_message_goes_to_the_dead_letter_queue_at_once(sim: Simulation, queue: Queue, body: str) -> None:
     assert notify_client(Received(body, "r", 1, 0), sim.notification)
     assert queue.dead == [body]
 
@@ -222,10 +214,7 @@ def test_processing_that_did_not_get_through_is_not_tried_again_once_the_task_ha
     sim.deliver(task.task_id)
     queue.webhook.faults.clear()
     queue.run()
-    assert [shown["status"] for shown in told(queue)] == ["processing"]
-
-
-# --- again, and when it ends
+    assert [shown["status"] for shown in bodies(queue)] == ["processing"]
 
 
 def test_client_that_fails_is_tried_for_a_day_at_growing_intervals_under_one_id(sim: Simulation, queue: Queue) -> None:
@@ -267,11 +256,8 @@ def test_event_that_the_bus_refuses_keeps_the_message(sim: Simulation, queue: Qu
     assert queue.dead == []
 
 
-# --- nobody at another's expense
-
-
-def test_one_black_hole_holds_up_none_of_a_hundred_healthy_clients(sim: Simulation, queue: Queue) -> None:
-    """Ten of its messages come before all others; the hundred are told while it is tried once."""
+def test_one_silent_origin_holds_up_none_of_a_hundred_clients(sim: Simulation, queue: Queue) -> None:
+    """Ten of its messages come before all others; the hundred are notified while it is tried once."""
     holes = [completed_at(sim, f"hole-{n}", "https://hole.example.com/") for n in range(10)]
     healthy = [completed_at(sim, f"well-{n}", f"https://well-{n}.example.com/") for n in range(100)]
     queue.webhook.faults["https://hole.example.com"] = DEAD
@@ -282,11 +268,11 @@ def test_one_black_hole_holds_up_none_of_a_hundred_healthy_clients(sim: Simulati
     queue.run(until=began + 10_000)
     assert sorted(queue.handled) == sorted(task.task_id for task in healthy)
     assert sum(url == "https://hole.example.com/" for url, _, _ in queue.webhook.received) == 1
-    assert sim.clock.now - began == 10_000  # the one try of the black hole, and not a second more
+    assert sim.clock.now - began == 10_000  # the one try of the silent origin, and not a second more
     queue.webhook.received.clear()
     queue.run(until=began + GIVE_UP_MS)
     tries = len(queue.webhook.received)
-    assert 20 <= tries <= 60  # of ten messages over a day: once in each cool-down, whoever comes first
+    assert 20 <= tries <= 60  # of ten messages over a day: once in each cool-down, by whichever comes first
     queue.webhook.faults.clear()
     queue.run()
     assert {task.task_id for task in holes} <= set(queue.handled)
@@ -332,7 +318,7 @@ def test_faults_of_two_workers_at_once_are_both_counted_and_an_answer_forgets_ne
     assert (turn.failures, turn.fault, turn.wait_ms) == (2, FAULT, 29_998)
 
 
-def test_slow_answer_rests_four_times_as_long_as_it_took_whatever_it_said(sim: Simulation, queue: Queue) -> None:
+def test_slow_answer_pauses_its_origin_four_times_as_long_as_it_took(sim: Simulation, queue: Queue) -> None:
     queue.webhook.seconds[ORIGIN] = 9
     for number, fault in enumerate((None, BUSY)):
         queue.webhook.faults = {ORIGIN: fault} if fault else {}
@@ -350,7 +336,7 @@ def test_slow_answer_rests_four_times_as_long_as_it_took_whatever_it_said(sim: S
         sim.clock.now += 3_600_000
 
 
-def test_quick_answer_ends_the_rest(sim: Simulation, queue: Queue) -> None:
+def test_quick_answer_ends_the_pause(sim: Simulation, queue: Queue) -> None:
     queue.webhook.seconds[ORIGIN] = 9
     queue.send(completed_at(sim, "slow", HOOK))
     queue.run()
@@ -363,9 +349,7 @@ def test_quick_answer_ends_the_rest(sim: Simulation, queue: Queue) -> None:
     assert len(queue.handled) == 21
 
 
-def test_message_that_only_waits_is_given_up_after_its_day_with_the_fault_of_its_origin(
-    sim: Simulation, queue: Queue
-) -> None:
+def test_message_that_only_waits_is_given_up_after_a_day_with_its_origins_fault(sim: Simulation, queue: Queue) -> None:
     """Somebody else has the turn each time that this message comes."""
     task = completed(sim)
     body = json.dumps({"task_id": task.task_id, "version": task.version})
@@ -384,7 +368,7 @@ def test_message_that_only_waits_is_given_up_after_its_day_with_the_fault_of_its
     assert queue.dead == [body]
 
 
-def test_message_that_only_waits_behind_slow_answers_is_given_up_after_its_day(sim: Simulation, queue: Queue) -> None:
+def test_message_that_only_waits_for_slow_answers_is_given_up_after_a_day(sim: Simulation, queue: Queue) -> None:
     task = completed(sim)
     body = json.dumps({"task_id": task.task_id, "version": task.version})
     sim.notification.origins.answered(TENANT, ORIGIN, Turn(0), sim.clock.now, 9_000)
@@ -395,7 +379,7 @@ def test_message_that_only_waits_behind_slow_answers_is_given_up_after_its_day(s
     assert queue.dead == [body]
 
 
-def test_healthy_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
+def test_quick_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
     queue.send(completed(sim))
     sim.effects.names.clear()
     queue.run()

@@ -1,4 +1,4 @@
-"""A provider that refuses our account: nothing fails, nothing is called in vain, and everything goes on afterwards."""
+"""A provider that refuses our account fails no task, is not called meanwhile, and all goes on afterwards."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -46,14 +46,12 @@ def refusing(sim: Simulation) -> RefusingSimulation:
 
 
 @pytest.mark.parametrize("status", [401, 402])
-def test_outage_of_the_account_fails_nothing_and_probes_once_a_minute(
-    refusing: RefusingSimulation, status: int
-) -> None:
+def test_refused_account_fails_no_task_and_is_probed_once_a_minute(refusing: RefusingSimulation, status: int) -> None:
     refusing.status = status
     keys = [f"order-{number}" for number in range(20)]
     tasks = [refusing.submit(key=key) for key in keys]
     assert {task.status for task in tasks} == {Status.ACCEPTED}
-    assert len(refusing.tried) == 1  # the first told: the others did not try
+    assert len(refusing.tried) == 1  # the first showed it: the others did not try
     refusing.run(until=refusing.well_at + HOUR)
     waited = [at for at in refusing.tried if at < refusing.well_at]
     assert all(later - earlier >= 60_000 for earlier, later in pairwise(waited))

@@ -1,4 +1,4 @@
-"""Stream records to events: every published version once at least, in order, and nothing besides."""
+"""Stream records to events: every published version at least once, in order, and nothing else."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ def change_id(task_id: str, number: int, at: int = NOON) -> str:
 
 
 class Failures:
-    """An S3 client that keeps objects, unless it is told to fail."""
+    """An S3 client that keeps objects, unless `broken`."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -156,8 +156,6 @@ def test_refused_entry_in_a_later_call_is_found(sim: Simulation) -> None:
     assert len(client.entries) == 15
 
 
-# --- records that can never be published
-
 POISON: dict[str, tuple[str, Any]] = {
     "status that no version knows": ("status", {"S": "sleeping"}),
     "history": ("history", {"S": "x"}),
@@ -185,7 +183,7 @@ def test_record_that_cannot_be_read_is_set_aside_whole_and_the_others_are_publis
 
 
 @pytest.mark.parametrize("code", ["InvalidArgument", "MalformedDetail", "ValidationException"])
-def test_entry_that_eventbridge_calls_bad_is_set_aside(sim: Simulation, code: str) -> None:
+def test_entry_that_eventbridge_refuses_as_invalid_is_set_aside(sim: Simulation, code: str) -> None:
     records = whole_life(sim)
     client, failures = Bus(refuse=change_id(sim.task_id(), 3), code=code), Failures()
     assert publish(records, client, failures) is None
@@ -232,15 +230,9 @@ def test_record_refused_before_an_unreadable_one_is_the_one_reported(sim: Simula
     assert failures.objects == {}
 
 
-# --- an outage
-
-
 def is_event(record: Mapping[str, Any]) -> bool:
     change = record["dynamodb"]
     return bool(change["NewImage"]["version"] != change.get("OldImage", {}).get("version"))
-
-
-# --- what is spent
 
 
 def spent(monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]) -> list[float]:

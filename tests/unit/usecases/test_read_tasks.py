@@ -52,7 +52,7 @@ def walk(sim: Simulation, **query: str) -> list[list[str]]:
         assert len(pages) < 50
 
 
-def test_task_is_shown_to_its_tenant_and_to_nobody_else(sim: Simulation) -> None:
+def test_task_is_shown_to_its_tenant_and_to_no_other(sim: Simulation) -> None:
     task = sim.submit()
     shown = read(sim, task.task_id)
     assert shown is not None
@@ -212,13 +212,13 @@ def summed(position: str) -> str:
         summed("-1." + "a" * 26),
     ],
 )
-def test_cursor_that_is_not_ours_is_refused(sim: Simulation, cursor: str) -> None:
+def test_cursor_that_was_made_up_is_refused(sim: Simulation, cursor: str) -> None:
     submit_many(sim, 2)
     with pytest.raises(InvalidCursorError):
         page(sim, cursor=cursor)
 
 
-def test_cursor_that_was_bent_anywhere_is_refused(sim: Simulation) -> None:
+def test_cursor_changed_anywhere_is_refused(sim: Simulation) -> None:
     submit_many(sim, 3)
     cursor = page(sim, limit="1").next_cursor
     assert cursor is not None

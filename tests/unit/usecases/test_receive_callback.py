@@ -1,4 +1,4 @@
-"""Callbacks: who may call, and that a call changes nothing by what it says."""
+"""What a callback causes: a read of the provider, and nothing by what it says itself."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,15 +24,12 @@ from vidu_relay.domain.task import Task
 DONE = {"id": "gen-1", "status": "completed"}
 
 
-def lost(sim: Simulation) -> Task:
+def unconfirmed(sim: Simulation) -> Task:
     """A task whose remote id never reached us, long after its create call; the provider knows it as gen-1."""
     sim.provider.create_faults = [LostReplyError("reset")]
     task = sim.submit()
     sim.clock.advance(100)
     return task
-
-
-# ------------------------------------------------------------------------------------------------ who rings
 
 
 def test_every_refusal_is_the_same_error(sim: Simulation) -> None:
@@ -67,9 +64,6 @@ def test_token_of_a_retired_key_is_good_as_long_as_the_key_is_kept(sim: Simulati
     sim.callbacks = replace(sim.callbacks, callback_keys=lambda _: CallbackKeys(rotated))
     sim.provider.finish("gen-1")
     assert sim.call_back(task.task_id, DONE, token=old).status is Status.GENERATED
-
-
-# ------------------------------------------------------------------------------------------- what it changes
 
 
 @pytest.mark.parametrize(
@@ -132,9 +126,6 @@ def test_processing_told_again_costs_neither_a_read_nor_a_write(sim: Simulation)
     assert (len(sim.provider.reads), len(sim.stream)) == (reads, writes)
 
 
-# --------------------------------------------------------------------------------- an end that is not shown yet
-
-
 @pytest.mark.parametrize("claim", ["completed", "success", "failed", "SUCCESS"])
 def test_claimed_end_that_is_not_shown_starts_one_poller_at_once(sim: Simulation, claim: str) -> None:
     task = sim.submit()
@@ -157,7 +148,7 @@ def test_provider_that_cannot_be_read_and_still_works_is_left_to_the_first_check
     assert sim.executions() == []
 
 
-def test_poller_that_does_not_start_leaves_a_lease_that_lapses(sim: Simulation) -> None:
+def test_execution_that_does_not_start_leaves_a_lease_that_lapses(sim: Simulation) -> None:
     task = sim.submit()
     nowhere = TaskPoller(sim.account.clients["stepfunctions"], sim.account.state_machine_arn + "-gone")
     sim.callbacks = replace(sim.callbacks, poller=nowhere)
@@ -168,10 +159,7 @@ def test_poller_that_does_not_start_leaves_a_lease_that_lapses(sim: Simulation) 
     assert due_at <= NOON + 120_000
 
 
-# ------------------------------------------------------------------------------------------------ a lost create
-
-
-def test_callback_during_the_create_call_is_asked_to_come_again(sim: Simulation) -> None:
+def test_callback_during_the_create_call_is_answered_with_retry(sim: Simulation) -> None:
     def too_early() -> None:
         with pytest.raises(AttemptUnderwayError):
             sim.call_back(sim.task_id(), DONE)
@@ -180,7 +168,7 @@ def test_callback_during_the_create_call_is_asked_to_come_again(sim: Simulation)
     assert sim.submit().status is Status.SUBMITTED
 
 
-def test_lost_create_is_adopted_once_its_call_is_recorded_as_ended(sim: Simulation) -> None:
+def test_unconfirmed_create_is_reconciled_once_its_call_is_recorded_as_ended(sim: Simulation) -> None:
     sim.provider.create_faults = [LostReplyError("reset")]
     task = sim.submit()
     adopted = sim.call_back(task.task_id, {"id": "gen-1", "status": "processing"})
@@ -199,14 +187,14 @@ def test_lost_create_is_adopted_once_its_call_is_recorded_as_ended(sim: Simulati
         {"id": "upstream-only", "task_id": "7"},
     ],
 )
-def test_adoption_reads_the_id_in_every_form_that_other_replies_may_have(sim: Simulation, body: dict[str, Any]) -> None:
+def test_reconciliation_reads_the_id_in_every_form(sim: Simulation, body: dict[str, Any]) -> None:
     """A create reply may give a number, and wrap it: what would have been read there is read here."""
     sim.provider.reply_id = "7"
-    task = lost(sim)
+    task = unconfirmed(sim)
     assert sim.call_back(task.task_id, body).remote_id == "7"
 
 
-def test_end_that_is_claimed_inside_a_wrapper_is_heard(sim: Simulation) -> None:
+def test_end_that_is_claimed_inside_a_wrapper_is_read(sim: Simulation) -> None:
     task = sim.submit()
     sim.call_back(task.task_id, {"code": 200, "data": DONE})
     assert sim.executions() == [(task.task_id, task.lease + 1)]
@@ -215,21 +203,21 @@ def test_end_that_is_claimed_inside_a_wrapper_is_heard(sim: Simulation) -> None:
 @pytest.mark.parametrize(
     "body", [b"{}", b"<html>", b'{"id": true}', b'{"id": [7]}', b'{"id": ""}', b'{"id": "' + b"x" * 513 + b'"}']
 )
-def test_callback_that_names_no_id_leaves_a_lost_create_as_it_is(sim: Simulation, body: bytes) -> None:
-    task = lost(sim)
+def test_callback_without_an_id_leaves_an_unconfirmed_create_unchanged(sim: Simulation, body: bytes) -> None:
+    task = unconfirmed(sim)
     assert sim.call_back(task.task_id, body) == task
     assert sim.provider.reads == []
 
 
-def test_unreadable_id_stays_a_hint_that_the_checks_look_up(sim: Simulation) -> None:
-    task = lost(sim)
+def test_unreadable_id_stays_a_candidate_that_checks_read(sim: Simulation) -> None:
+    task = unconfirmed(sim)
     sim.provider.unavailable = True
     hinted = sim.call_back(task.task_id, {"id": "gen-1", "status": "processing"})
     assert (hinted.status, hinted.candidate_ids) == (Status.SUBMITTING, ("gen-1",))
     sim.run(until=sim.clock.now + 300_000)
     sim.provider.unavailable = False
     sim.provider.finish("gen-1")
-    sim.run()  # nobody rings again
+    sim.run()  # without another callback
     assert sim.task(task.task_id).status is Status.COMPLETED
 
 
@@ -245,9 +233,9 @@ def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_crea
     assert (after.status, after.remote_id, after.candidate_ids) == (Status.SUBMITTED, "gen-2", ())
 
 
-def test_hint_is_kept_before_it_is_looked_up(sim: Simulation) -> None:
-    """The function dies in the read: the id it was told is not lost with it."""
-    task = lost(sim)
+def test_candidate_is_recorded_before_it_is_read(sim: Simulation) -> None:
+    """The function dies in the read: the id that it was given is not lost with it."""
+    task = unconfirmed(sim)
     sim.effects.arm_name("provider.read", Fault.DIES_BEFORE)
     with pytest.raises(ProcessDeathError):
         sim.call_back(task.task_id, DONE)

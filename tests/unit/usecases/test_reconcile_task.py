@@ -1,4 +1,4 @@
-"""A video that the provider denied having begun is found all the same."""
+"""Which remote task is attached to an unconfirmed create."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from vidu_relay.domain.errors import AttemptUnderwayError, CreateAmbiguousError,
 from vidu_relay.domain.states import Status
 
 
-def test_video_from_before_the_task_is_not_adopted_whatever_attempt_is_lost(sim: Simulation) -> None:
+def test_video_from_before_the_task_is_not_reconciled(sim: Simulation) -> None:
     sim.submit(key="before")
     sim.forget(sim.task_id("before"))
     sim.account.clients["dynamodb"].delete_item(TableName=sim.account.table, Key={"pk": {"S": "remote#gateway#gen-1"}})

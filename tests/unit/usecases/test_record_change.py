@@ -1,4 +1,4 @@
-"""One change, written once, also while others write."""
+"""One change is written once, also while others write."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def test_write_that_meets_a_transaction_is_repeated(sim: Simulation, operation: 
     assert sim.store._client.left == 0  # type: ignore[attr-defined]
 
 
-def test_further_id_of_another_task_is_left_out_and_the_change_is_written(sim: Simulation) -> None:
+def test_upstream_id_of_another_task_is_left_out_and_the_change_is_written(sim: Simulation) -> None:
     """The task goes on under its own id; which of the two is wrong is for a person to see."""
     sim.submit(key="other")
     sim.provider.finish("gen-1")
@@ -64,7 +64,7 @@ def test_further_id_of_another_task_is_left_out_and_the_change_is_written(sim: S
     assert (after.status.value, after.remote_id, after.upstream_id) == ("generated", "gen-2", None)
 
 
-def test_id_that_the_task_would_be_read_by_is_never_taken_over(sim: Simulation) -> None:
+def test_remote_id_of_another_task_is_never_taken_over(sim: Simulation) -> None:
     owner = sim.submit(key="other")
     task = sim.submit(time_left=lambda: 0)
 

@@ -1,4 +1,4 @@
-"""One accepted task, at most one create call: whatever is repeated, refused or lost."""
+"""One accepted task makes at most one create call, and its request reaches the provider whole."""
 
 import json
 from collections import Counter
@@ -46,14 +46,14 @@ def test_accepted_task_is_submitted_once_with_its_own_callback_address(sim: Simu
     assert (task.status, changes(task), task.remote_id) == (Status.SUBMITTED, 2, "gen-1")
     (call,) = sim.provider.calls
     assert call.model == MODEL
-    # the client's own address stays here: the provider rings us, and the model has its place outside the parameters
+    # the client's own address stays here: the provider calls us back; the model stands outside the parameters
     assert call.params == {"images": ["https://images.example.com/cat.jpg"], "prompt": "a cat at sea", "duration": 8}
     url = urlsplit(call.callback_url)
     assert f"{url.scheme}://{url.netloc}{url.path}" == f"{PUBLIC_URL}/v1/callbacks/{task.task_id}"
     assert parse_qs(url.query) == {"token": [sim.token(task.task_id)]}
 
 
-def test_submission_that_could_be_cut_off_in_its_create_call_leaves_it_to_a_check(sim: Simulation) -> None:
+def test_submission_without_time_for_its_create_call_leaves_it_to_a_check(sim: Simulation) -> None:
     task = sim.submit(time_left=lambda: 0)
 
     assert (task.status, task.attempts, sim.provider.calls) == (Status.ACCEPTED, 0, [])
@@ -71,7 +71,7 @@ def test_body_over_a_megabyte_is_never_sent_while_a_client_waits(sim: Simulation
     assert len(sim.provider.calls[0].params["payload"]) == 1_000_000
 
 
-def test_no_call_is_begun_once_the_write_of_the_token_took_the_time(sim: Simulation) -> None:
+def test_no_create_call_is_begun_once_the_write_of_the_token_took_the_time(sim: Simulation) -> None:
     left = iter([60_000, 5_000])
     task = sim.submit(time_left=lambda: next(left, 0))
     assert (task.status, task.attempts, sim.provider.calls) == (Status.ACCEPTED, 1, [])
@@ -89,7 +89,7 @@ def test_remote_id_is_written_until_the_function_ends(sim: Simulation) -> None:
     assert sim.item("remote#gateway#gen-1") is not None
 
 
-def test_immediate_end_is_one_change(sim: Simulation) -> None:
+def test_end_in_the_create_reply_is_one_change(sim: Simulation) -> None:
     sim.provider.reply_state = ProgressState.SUCCEEDED
     task = sim.submit()
     assert (task.status, changes(task)) == (Status.GENERATED, 2)
@@ -153,7 +153,7 @@ def test_requests_without_a_key_are_each_a_task(sim: Simulation) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "café", "a\tb", "a\nb"])
-def test_key_that_no_header_should_carry_is_refused(key: str) -> None:
+def test_unusable_idempotency_key_is_refused(key: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         check_idempotency_key(key)
     assert refused.value.code == "invalid_idempotency_key"
@@ -273,9 +273,6 @@ def test_healthy_task_costs_few_writes(sim: Simulation) -> None:
     assert sim.executions() == []
 
 
-# --- the daily cap
-
-
 def test_cap_refuses_before_anything_is_recorded_or_called(sim: Simulation) -> None:
     sim.submit(key="one", daily_cap=1)
     with pytest.raises(DailyCapReachedError):
@@ -312,7 +309,7 @@ def test_write_of_how_the_create_call_failed_is_repeated(
     assert (task.status, task.candidate_ids) == (status, error.candidates if isinstance(error, LostReplyError) else ())
 
 
-def test_key_that_goes_away_before_the_call_means_that_nothing_was_created(
+def test_missing_key_at_the_create_call_means_that_nothing_was_created(
     sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def keyless(*_: object, **__: object) -> None:

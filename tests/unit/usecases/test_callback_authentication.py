@@ -1,4 +1,4 @@
-"""The doorbell under attack: every bit flipped, every nonsense, a thousand rings, keys that change meanwhile."""
+"""Callbacks with forged tokens, signatures and headers are refused, and keys may be rotated meanwhile."""
 
 import json
 from collections.abc import Callable
@@ -44,16 +44,10 @@ def mode(sim: Simulation, signature_mode: str, **ports: Any) -> Simulation:
     return sim
 
 
-def refused(sim: Simulation, task_id: str, **ring: Any) -> str:
+def refused(sim: Simulation, task_id: str, **given: Any) -> str:
     with pytest.raises(CallbackRefusedError) as caught:
-        sim.call_back(task_id, **ring)
+        sim.call_back(task_id, **given)
     return caught.value.reason
-
-
-# ------------------------------------------------------------------------------------------------- every bit
-
-
-# --------------------------------------------------------------------------------------------- what is signed
 
 
 @pytest.mark.parametrize(
@@ -66,7 +60,7 @@ def refused(sim: Simulation, task_id: str, **ring: Any) -> str:
         "http://127.0.0.1:4566/_aws/execute-api/abc/$default",
     ],
 )
-def test_path_is_the_one_the_provider_was_sent_whatever_stands_before_the_route(sim: Simulation, base: str) -> None:
+def test_signed_path_is_the_one_that_the_provider_was_sent(sim: Simulation, base: str) -> None:
     task = mode(sim, "require", public_base_url=base).submit()
     assert sim.call_back(task.task_id, headers=signed(sim, task.task_id, base=base)).task_id == task.task_id
     if base.count("/") > 3:
@@ -117,9 +111,6 @@ def test_unknown_signature_mode_never_fails_open(sim: Simulation) -> None:
 def test_headers_that_any_call_may_carry_are_no_signature(sim: Simulation) -> None:
     task = mode(sim, "verify-if-present").submit()
     assert sim.call_back(task.task_id, headers={"date": "yesterday", "x-request-nonce": "n"}).task_id == task.task_id
-
-
-# -------------------------------------------------------------------------------------------- keys that change
 
 
 def rotate_provider_key(sim: Simulation, content: dict[str, str]) -> None:
@@ -203,9 +194,6 @@ def test_every_refusal_does_the_same_work(sim: Simulation) -> None:
         done.clear()
         refused(sim, task.task_id, headers=headers, token=token)
         assert done == ["token", "signature"]
-
-
-# ------------------------------------------------------------------------------------------------ nonsense
 
 
 NONSENSE = [
