@@ -23,7 +23,7 @@ class Extent:
 
 
 SAMPLE = Extent(all=False, pairs=12, limit=40, schedules=15, with_fault=4, histories=60)
-ALL = Extent(all=True, pairs=300, limit=2000, schedules=500, with_fault=60, histories=2000)
+ALL = Extent(all=True, pairs=200, limit=1000, schedules=300, with_fault=50, histories=1000)
 
 
 @dataclass(frozen=True)

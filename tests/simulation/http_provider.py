@@ -1,4 +1,4 @@
-"""Scripted providers behind the real adapters: they speak HTTP, and misbehave in HTTP's own ways."""
+"""A provider behind the deployed adapters: it answers over HTTP, and misbehaves in HTTP's own ways."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,10 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 from weakref import WeakValueDictionary
 
 from tests.simulation.effects import Effects
-from tests.simulation.provider import Clock, CreateCall, DeniedCreateError, LostReplyError, SimulatedProvider
+from tests.simulation.provider import Clock, CreateCall, SimulatedProvider
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain.errors import CreateAmbiguousError, CreateRejectedError, NotCreatedError
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
 from vidu_relay.domain.submission import MARK_PREFIX
 from vidu_relay.outbound import provider_calls
@@ -55,13 +54,6 @@ class CancelBehaviour(Enum):
     REFUSED_CANCELED = ("400", True)
 
 
-_AS_HTTP = (
-    (DeniedCreateError, CreateBehaviour.DENIED),
-    (NotCreatedError, CreateBehaviour.THROTTLED),
-    (LostReplyError, CreateBehaviour.TIMED_OUT),
-    (CreateAmbiguousError, CreateBehaviour.BUSY_UNKNOWN),
-    (CreateRejectedError, CreateBehaviour.REJECTED),
-)
 _CREATES = frozenset({"created", "denied"})
 _WORDS = {
     ProgressState.PENDING: "pending",
@@ -139,16 +131,10 @@ class HttpProvider(SimulatedProvider):
         return Reply(200, {}, json.dumps(self._document(remote_id)).encode())
 
     def _take(self, call: CreateCall) -> Reply:
-        behaviour = self._mood()
+        behaviour = self.behaviours.pop(0) if self.behaviours else None
         if behaviour is CreateBehaviour.NOT_SENT:
             raise NotSentError("ConnectTimeout")
         return self._reply(self._serve(call, behaviour), behaviour)
-
-    def _mood(self) -> CreateBehaviour | None:
-        if self.create_faults:
-            fault = self.create_faults.pop(0)
-            return next(behaviour for kind, behaviour in _AS_HTTP if isinstance(fault, kind))
-        return self.behaviours.pop(0) if self.behaviours else None
 
     def _serve(self, call: CreateCall, behaviour: CreateBehaviour | None) -> str:
         self.calls.append(call)

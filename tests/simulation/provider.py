@@ -103,7 +103,7 @@ class SimulatedProvider:
         self.finishes_at_once = False
         """Whether a task created from now on is done as soon as its create call has been answered."""
         self.outcomes: list[tuple[str, str]] = []
-        """Of each create call that arrived: for which of our tasks, and `created`, `nothing`, `lied` or `rejected`."""
+        """Of each create call: for which of our tasks, and `created`, `nothing`, `denied` or `rejected`."""
         self.made_for: dict[str, str] = {}
         """Which of our tasks a remote task was created for."""
         self.shown: dict[str, list[ProviderSnapshot]] = {}
