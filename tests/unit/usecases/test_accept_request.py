@@ -334,3 +334,8 @@ def test_event_that_comes_again_after_its_source_moved_to_another_tenant_is_not_
     assert sim.accept(first) == task
     later = sim.accept(sim.event("event-2"))
     assert (later and later.tenant_id, len(sim.provider.calls)) == ("beta", 2)
+
+
+def test_file_of_the_largest_size_is_read(sim: Simulation) -> None:
+    body = json.dumps(sim.body()).encode()
+    assert sim.accept(sim.drop(body + b" " * (MAX_BODY_BYTES - len(body))))

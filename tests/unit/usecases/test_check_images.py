@@ -410,3 +410,16 @@ def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> 
     check_images(sim.request(), TENANT, check)
     check_images(sim.request(), "globex", check)
     assert len(opened) == 2
+
+
+def test_ration_lasts_four_times_as_long_as_a_slow_check_took_and_is_its_tenants_own() -> None:
+    now = [100.0]
+    ration = ProbeRation(clock=lambda: now[0])
+    ration.used("acme", 8.0)
+    assert (ration.allows("acme"), ration.allows("globex")) == (False, True)
+    now[0] += 31.9
+    assert not ration.allows("acme")
+    now[0] += 0.2
+    assert ration.allows("acme")
+    ration.used("acme", 1.9)
+    assert ration.allows("acme")

@@ -253,3 +253,13 @@ def test_delivery_that_never_came_is_asked_for_again(sim: Simulation) -> None:
     assert (after.status, after.delivery and after.delivery.requests, changes(after)) == (Status.GENERATED, 1, 3)
     # not before the one just asked for must have ended: the queue's visibility time-out, and a minute
     assert after.due_at == sim.clock() + 420_000
+
+
+def test_accepted_task_is_submitted_whole(sim: Simulation) -> None:
+    sim.provider.create_faults = [NotCreatedError("HTTP 429")]
+    task = leased(sim, sim.submit(payload="p" * 3000))
+    assert sim.check(task.task_id) == END
+    after = sim.task(task.task_id)
+    assert (after.status, after.remote_id, after.attempts) == (Status.SUBMITTED, "gen-1", 2)
+    assert sim.provider.calls[0] == sim.provider.calls[1]
+    assert sim.provider.calls[1].params["payload"] == "p" * 3000

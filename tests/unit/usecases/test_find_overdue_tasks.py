@@ -118,3 +118,14 @@ def test_task_created_again_gets_executions_of_its_own(sim: Simulation) -> None:
     assert len(sim.executions()) == len(before) + 1
     sim.run(until=sim.clock())
     assert sim.task(task_id).status is Status.COMPLETED
+
+
+def test_execution_that_does_not_start_holds_up_no_other_task_and_is_started_later(sim: Simulation) -> None:
+    overdue(sim, 5)
+    starts = iter([None, None, Fault.REFUSED])
+    sim.effects.gate = lambda name: next(starts, None) if name == "stepfunctions.start_execution" else None
+    result = sim.sweep()
+    assert (result.started, result.failed) == (4, 1)
+    sim.effects.disarm()
+    sim.clock.advance(121)
+    assert sim.sweep().started == 5

@@ -297,6 +297,7 @@ def test_after_a_cool_down_one_worker_tries_and_the_others_wait(sim: Simulation,
     assert free == Turn(0)
     origins.failed(TENANT, ORIGIN, free, 0, 1_000, FAULT)
     assert origins.take_turn(TENANT, ORIGIN, 10_000).wait_ms == 20_000
+    assert origins.take_turn("other", ORIGIN, 10_000) == free
     assert origins.take_turn(TENANT, ORIGIN, 30_000).wait_ms == 0
     assert origins.take_turn(TENANT, ORIGIN, 30_001).wait_ms > 0
     origins.answered(TENANT, ORIGIN, origins.take_turn(TENANT, ORIGIN, 100_000), 100_000, 100)

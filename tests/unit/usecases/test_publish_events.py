@@ -281,3 +281,19 @@ def test_an_event_that_the_operator_publishes_again_spends_nothing(
     for record in sim.stream:
         record["dynamodb"].pop("OldImage", None)
     assert spent(monkeypatch, sim.stream) == []
+
+
+def test_deleted_task_is_no_event(sim: Simulation) -> None:
+    (record, *_) = whole_life(sim)
+    gone = {"SequenceNumber": "1", "OldImage": record["dynamodb"]["NewImage"]}
+    client = Bus()
+    assert publish([{"eventName": "REMOVE", "dynamodb": gone}], client) is None
+    assert client.calls == 0
+
+
+def test_price_of_a_failed_task_is_counted(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = sim.submit()
+    sim.provider.fail("gen-1")
+    sim.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
+    sim.call_back(task.task_id)
+    assert spent(monkeypatch, sim.stream) == [0.35]

@@ -238,3 +238,9 @@ def test_cursor_of_another_tenant_is_refused(sim: Simulation) -> None:
     submit_many(sim, 1)
     with pytest.raises(InvalidCursorError):
         page(sim, cursor=theirs)
+
+
+def test_position_with_its_checksum_is_taken(sim: Simulation) -> None:
+    """Else the positions above would be refused for their checksum alone."""
+    submit_many(sim, 2)
+    assert page(sim, cursor=summed("1." + "a" * 26)) == TaskPage([], None)

@@ -245,3 +245,19 @@ def test_candidate_is_recorded_before_it_is_read(sim: Simulation) -> None:
     sim.provider.finish("gen-1")
     sim.run(until=NOON + 600_000)
     assert sim.task(task.task_id).status is Status.COMPLETED
+
+
+def test_candidate_of_a_callback_that_came_too_early_and_never_again_is_read(sim: Simulation) -> None:
+    """The create call dies after the provider called back once."""
+
+    def call_back_and_die() -> None:
+        with pytest.raises(AttemptUnderwayError):
+            sim.call_back(sim.task_id(), {"id": "gen-1", "status": "processing"})
+        sim.provider.finish("gen-1")
+        raise ProcessDeathError
+
+    sim.provider.before_reply = call_back_and_die
+    with pytest.raises(ProcessDeathError):
+        sim.submit()
+    sim.run(until=NOON + 300_000)
+    assert sim.task(sim.task_id()).status is Status.COMPLETED

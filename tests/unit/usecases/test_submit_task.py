@@ -320,3 +320,13 @@ def test_missing_key_at_the_create_call_means_that_nothing_was_created(
     monkeypatch.undo()
     sim.run(until=NOON + 200_000)
     assert sim.task(sim.task_id()).status is Status.SUBMITTED
+
+
+def test_remote_id_that_another_task_owns_is_not_taken_over(sim: Simulation) -> None:
+    sim.provider.reply_id = "gen-7"
+    first = sim.submit()
+    second = sim.submit(key="order-2")
+    assert (second.status, second.remote_id, second.due_at) == (Status.SUBMITTING, None, second.deadline_at)
+    owner = sim.item("remote#gateway#gen-7")
+    assert owner is not None
+    assert owner["task_id"] == {"S": first.task_id}
