@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from local.chaos.oracle import Invariant, ViolationError
@@ -14,7 +14,7 @@ from tests.simulation.effects import ProcessDeathError
 from tests.simulation.memory_account import memory_account
 from tests.simulation.notifications import HOOK, Message, Receipt
 from tests.simulation.provider import SimulatedProvider
-from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, WiredRelay
+from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, Execution, Queued, Request, WiredRelay
 from tests.unit.account import Account
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
@@ -41,34 +41,6 @@ MAX_RECEIVES = properties("RequestsQueue")["RedrivePolicy"]["maxReceiveCount"]
 NOTIFIED_EVENTS = frozenset(properties("NotificationRule")["EventPattern"]["detail-type"])
 FAR = 1e12
 """A monotonic deadline that no test reaches."""
-
-
-@dataclass(slots=True)
-class Execution:
-    """An execution of `poll_task` under way: `wake_at` is when its wait ends."""
-
-    task_id: str
-    lease: int
-    wake_at: int
-    errors: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Queued:
-    """A message in the queue of deliveries, and how often it was received."""
-
-    task_id: str
-    receives: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A message in the queue of requests. `task_id` is the task that it must become; None if it must be rejected."""
-
-    asked: DroppedFile | RequestEvent
-    task_id: str | None
-    failures: int = 0
-    dead: bool = False
 
 
 class Simulation(WiredRelay):

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -27,7 +28,7 @@ from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
-from vidu_relay.domain.intake import DroppedFile
+from vidu_relay.domain.intake import DroppedFile, RequestEvent
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
@@ -42,7 +43,7 @@ from vidu_relay.usecases.receive_callback import CallbackPorts
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
 
-__all__ = ["KEY", "PUBLIC_URL", "TENANT", "WiredRelay"]
+__all__ = ["KEY", "PUBLIC_URL", "TENANT", "Execution", "Queued", "Request", "WiredRelay"]
 
 TENANT = "acme"
 KEY = "order-1"
@@ -56,6 +57,34 @@ POLICY = WatchPolicy(
 )
 FAR_MS = 10**9
 """More time than any function has, in ms."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """An execution of `poll_task` under way: `wake_at` is when its wait ends."""
+
+    task_id: str
+    lease: int
+    wake_at: int
+    errors: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Queued:
+    """A message in the queue of deliveries, and how often it was received."""
+
+    task_id: str
+    receives: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A message in the queue of requests. `task_id` is the task that it must become; None if it must be rejected."""
+
+    asked: DroppedFile | RequestEvent
+    task_id: str | None
+    failures: int = 0
+    dead: bool = False
 
 
 class WiredRelay:
