@@ -7,13 +7,12 @@ from tests.simulation import mutants_of_entry_points, mutants_of_notifications, 
 from tests.simulation.extent import Statistics
 from tests.simulation.mutants import MUTANTS, Mutant
 
-assert {mutants_of_tasks, mutants_of_writes, mutants_of_entry_points, mutants_of_notifications}, (
-    "importing them lists their mutants"
-)
+MODULES = (mutants_of_tasks, mutants_of_writes, mutants_of_entry_points, mutants_of_notifications)
+"""Importing them lists their mutants."""
 
 
 def test_every_module_lists_mutants() -> None:
-    assert {mutant.apply.__module__ for mutant in MUTANTS} == {module.__name__ for module in IMPORTED}
+    assert {mutant.apply.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}
     assert len(MUTANTS) == 57
 
 
