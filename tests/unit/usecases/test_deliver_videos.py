@@ -212,3 +212,14 @@ def test_message_about_a_task_in_another_state_does_nothing(sim: Simulation) -> 
     sim.provider.show("gen-1", ProgressState.PROCESSING)
     assert delivered(sim, task) == task
     assert sim.source.opened == []
+
+
+def test_copies_that_break_off_are_twelve_in_all(sim: Simulation) -> None:
+    """Whole copies are paid for in traffic; until the late watch is over only first bytes are asked for."""
+    task = generated(sim)
+    sim.source.files[URL] = mp4(b"x" * 200_000)[:-7]
+    sim.run()
+    ended = sim.task(task.task_id)
+    assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
+    assert ended.delivery is not None
+    assert ended.delivery.whole_copies == len(sim.source.opened) - sim.source.probed == 12

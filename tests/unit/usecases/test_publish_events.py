@@ -297,3 +297,10 @@ def test_price_of_a_failed_task_is_counted(sim: Simulation, monkeypatch: pytest.
     sim.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
     sim.call_back(task.task_id)
     assert spent(monkeypatch, sim.stream) == [0.35]
+
+
+def test_record_that_the_operator_publishes_is_reported_and_not_set_aside(sim: Simulation) -> None:
+    records = whole_life(sim)
+    del records[3]["dynamodb"]["NewImage"]["request"]
+    bus = EventBus(Bus(), "relay-events")  # type: ignore[arg-type]
+    assert publish_events(records, bus, None) == records[3]["dynamodb"]["SequenceNumber"]
