@@ -14,8 +14,8 @@ import pytest
 
 from local.simulator import Simulator
 from tests.functions.conftest import Context, environment, settings_of
+from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
 from tests.unit.template import sample
-from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory

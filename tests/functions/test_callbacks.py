@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.functions.conftest import TASK_ID, Relay
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.template import sample
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
 from vidu_relay.domain.callback_signature import signature_for
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.states import Status

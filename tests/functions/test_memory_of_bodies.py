@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from tests.functions.conftest import settings_of
+from tests.unit.account import ENVIRONMENT
 from tests.unit.template import ROOT
-from tests.unit.usecases.account import ENVIRONMENT
 
 MOST_MEGABYTES = 160
 """A function has 512 MB. Measured: 61 MB for the start alone and 81 MB with the hardest body."""

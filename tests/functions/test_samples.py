@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.template import EVENTS, FUNCTIONS, sample
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
 from vidu_relay.adapters.task_item import task_from_image, to_item
 from vidu_relay.domain.states import Status
 

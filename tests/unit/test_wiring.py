@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.usecases.account import CALLBACK_SECRET, ENVIRONMENT, Account, mock_aws, new_account
+from tests.unit.account import CALLBACK_SECRET, ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws, wiring
 from vidu_relay.adapters import secret_store
 from vidu_relay.adapters.provider_gateway import GatewayProvider

@@ -7,8 +7,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
+from tests.unit.account import ENVIRONMENT
 from tests.unit.adapters.conftest import TABLE
-from tests.unit.usecases.account import ENVIRONMENT
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
