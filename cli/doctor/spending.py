@@ -33,7 +33,7 @@ FOLLOW_SECONDS = 900.0
 
 def spend(context: Context, screen: Screen) -> Finding:
     """Submit one task under one idempotency key, follow it to its end, and compare the video in S3 with its record."""
-    from vidu_relay.domain.request import MODEL
+    from vidu_relay.domain.request_model import MODEL
 
     tenant(context)
     directory, local = directory_of(context.connection), context.connection.endpoint_url is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.contract.handlers import Answer, Handlers, running
 from vidu_relay.description.schemas import PARAMETERS
-from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.request_model import MODEL
 
 Body = dict[str, Any]
 IMAGES = [f"@image/{name}" for name in ("fox.png", "robot.jpg", "tail.jpeg", "mark.webp")]

@@ -12,7 +12,7 @@ from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.domain.errors import BadImageError
 from vidu_relay.domain.image_reference import ImageHead
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.usecases.check_images import MAX_HEAD_BYTES, _is_enough
+from vidu_relay.usecases.check_references import MAX_HEAD_BYTES, _is_enough
 
 PICTURE = png(comment=100_000)
 TARGET = "/a%2Fb.png?Signature=a%2Bb+c%3D"

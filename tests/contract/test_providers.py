@@ -22,7 +22,7 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
     RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.outbound import provider_calls
 

@@ -36,7 +36,7 @@ from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases.accept_request import IntakePorts
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.cancel_task import CancelPorts
-from vidu_relay.usecases.check_images import ImageCheck
+from vidu_relay.usecases.check_references import ReferenceCheck
 from vidu_relay.usecases.deliver_videos import DeliveryPorts
 from vidu_relay.usecases.notify_client import NotificationPorts
 from vidu_relay.usecases.receive_callback import CallbackPorts
@@ -141,7 +141,7 @@ class WiredRelay:
         self.failures = FailuresBucket(c["s3"], account.failures)
         self.backend = Backend(effects, lambda: len(self.stream))
         self.notifications = MessageQueue(effects, clock)
-        self.images = ImageCheck(
+        self.images = ReferenceCheck(
             bucket=ImageBucket(c["s3"], account.inbox),
             source=None,
             tenants=directory,

@@ -30,7 +30,7 @@ from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
-from vidu_relay.domain.request import VideoRequest, parse_request
+from vidu_relay.domain.request_model import VideoRequest, parse_request
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, Status
 from vidu_relay.domain.task import Task

@@ -14,7 +14,7 @@ from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds, 
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.begin_submission import WRITES_MS
-from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
+from vidu_relay.usecases.check_references import ALL_IMAGES_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
 NEW_ACCOUNT_EXECUTIONS = 10

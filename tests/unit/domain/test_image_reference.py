@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.image_reference import read_s3_uri
-from vidu_relay.domain.request import MODEL, parse_request
+from vidu_relay.domain.request_model import MODEL, parse_request
 
 GOOD = [
     ("s3://abc/k", "abc", "k"),

@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from vidu_relay.domain import json_bounds
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.json_bounds import MAX_DEPTH, MAX_NUMBER_CHARACTERS, MAX_STRUCTURE, check_bounds, valid_text
-from vidu_relay.domain.request_form import read_json
+from vidu_relay.domain.strict_json import (
+    MAX_DEPTH,
+    MAX_NUMBER_CHARACTERS,
+    MAX_STRUCTURE,
+    check_bounds,
+    read_json,
+    valid_text,
+)
 
 values = st.recursive(
     st.none()

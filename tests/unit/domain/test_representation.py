@@ -21,7 +21,7 @@ from tests.unit.builders import (
 )
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
-from vidu_relay.domain.request import MODEL, parse_request
+from vidu_relay.domain.request_model import MODEL, parse_request
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Output, Task, Video

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.identifiers import request_digest
-from vidu_relay.domain.request import MODEL, VideoRequest, parse_request
-from vidu_relay.domain.request_form import MAX_MEMBERS
+from vidu_relay.domain.request_model import MODEL, VideoRequest, parse_request
+from vidu_relay.domain.strict_json import MAX_MEMBERS
 from vidu_relay.domain.submission import provider_params
 
 URL = "https://images.example/a.png"

@@ -12,8 +12,8 @@ from tests.unit.pictures import png
 from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotCreatedError
 from vidu_relay.domain.intake import DroppedFile, RequestEvent
-from vidu_relay.domain.request_form import read_json
 from vidu_relay.domain.states import Status
+from vidu_relay.domain.strict_json import read_json
 from vidu_relay.http import MAX_BODY_BYTES
 
 

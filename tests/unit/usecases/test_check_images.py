@@ -18,8 +18,8 @@ from vidu_relay.domain.errors import BadImageError, InvalidRequestError
 from vidu_relay.domain.image_reference import ImageHead
 from vidu_relay.domain.submission import body_bytes
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.usecases import check_images as module
-from vidu_relay.usecases.check_images import CheckedImages, ImageCheck, ProbeRation, check_images
+from vidu_relay.usecases import check_references as module
+from vidu_relay.usecases.check_references import CheckedImages, ImageCheck, ProbeRation, check_images
 
 MIB = 1024 * 1024
 

@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.provider import NOON
 from tests.simulation.simulation import TENANT, Simulation
 from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
-from vidu_relay.domain.request import MODEL, parse_request
+from vidu_relay.domain.request_model import MODEL, parse_request
 from vidu_relay.usecases.create_upload import Upload, create_upload
 
 

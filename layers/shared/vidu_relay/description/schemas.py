@@ -8,7 +8,8 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from vidu_relay.domain.request import MAX_IMAGES, MAX_URL_BYTES, MODEL, VideoRequest
+from vidu_relay.domain.image_format import FILE_ENDINGS
+from vidu_relay.domain.request_model import MAX_IMAGES, MAX_URL_BYTES, MODEL, VideoRequest
 from vidu_relay.domain.states import Status
 
 __all__ = ["COMPONENTS", "TASK_ID_SCHEMA", "Schema", "nullable", "ref", "schemas"]
@@ -157,7 +158,7 @@ def schemas() -> dict[str, Schema]:
         "UploadRequest": {
             **_object(
                 "What is to be uploaded.",
-                content_type={"enum": ["image/png", "image/jpeg", "image/webp"], "description": "Of the image."},
+                content_type={"enum": [*FILE_ENDINGS], "description": "Of the image."},
             ),
             "examples": [{"content_type": "image/png"}],
         },

@@ -1,55 +1,45 @@
-"""Look at every reference image of a request before anything is paid for: is it there, ours to use, and usable?
-
-The client's own callback address is looked up beside them, in the same seconds: may it be called?
-"""
+"""Look at everything that a request refers to before anything is paid for: its images and its callback address."""
 
 from __future__ import annotations
 
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from vidu_relay.adapters.image_bucket import ImageBucket, image_not_found
 from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.domain.errors import BadImageError, Fault, InvalidRequestError
-from vidu_relay.domain.image_reference import (
-    DATA_SCHEME,
-    S3_SCHEME,
+from vidu_relay.domain.image_format import (
+    FORMATS,
+    MAX_IMAGE_BYTES,
+    MAX_IMAGE_RATIO,
+    MIN_IMAGE_PIXELS,
     ImageHead,
-    S3Object,
     content_type_of,
-    each_image,
     is_web_page,
     jpeg_continues_at,
-    read_data_uri,
-    read_s3_uri,
     unreadable_because,
 )
-from vidu_relay.domain.request import VideoRequest
-from vidu_relay.domain.submission import MAX_BODY_BYTES, body_bytes
+from vidu_relay.domain.image_reference import S3Object
+from vidu_relay.domain.request import MAX_SENT_BYTES, ImageSlot, Request
 from vidu_relay.observability import logger
 from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
 
-__all__ = ["MAX_IMAGE_BYTES", "CheckedImages", "ImageCheck", "check_images"]
+__all__ = ["ReferenceCheck", "check_references"]
 
-MAX_IMAGE_BYTES = 50 * 1024 * 1024
-MIN_IMAGE_PIXELS = 128
-MAX_IMAGE_RATIO = 4
-"""The page: "aspect ratio less than 1:4 or 4:1", read as within the two, both included."""
 MAX_HEAD_BYTES = 1024 * 1024
 """Of one read. The size of a picture stands in the first one, but for JPEGs: a phone's may have megabytes of metadata
 before it."""
 MAX_READS = 8
 """Of one image, each where the segments of a JPEG lead to."""
-ALL_IMAGES_SECONDS = 8.0
+ALL_SECONDS = 8.0
+"""For everything that one request refers to, looked at side by side."""
 SLOW_SECONDS = 2.0
 REST_FACTOR = 4
-CALLBACK_URL = "callback_url"
 _SOI = b"\xff\xd8"
 
 
@@ -78,8 +68,8 @@ class ProbeRation:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageCheck:
-    """What the check of images needs. Without a `source` no URL is opened: those images are left to the provider.
+class ReferenceCheck:
+    """What the check needs. Without a `source` no image URL is opened: those images are left to the provider.
 
     `guard` says which callback addresses may be called; it looks names up and opens nothing.
     """
@@ -91,81 +81,76 @@ class ImageCheck:
     ration: ProbeRation = field(default_factory=ProbeRation)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedImages:
-    """What was checked: the versions of `s3://` images as `Task.image_versions` keeps them."""
-
-    versions: tuple[str, ...]
+Outcome = ImageHead | BadImageError | None
+Look = Callable[[], Outcome]
 
 
-def check_images(request: VideoRequest, tenant_id: str, check: ImageCheck) -> CheckedImages:
-    """Look at all images of a request at once, for 8 seconds at most, with up to 8 reads of a MiB for each.
+def check_references(request: Request, tenant_id: str, check: ReferenceCheck) -> tuple[str, ...]:
+    """Look at all images and the callback address at once, for 8 seconds at most; the images' versions.
 
-    Raises `InvalidRequestError` (`invalid_image`) with one fault for each image that cannot be used,
-    (`invalid_callback_url`) for a callback address that would not be called, or (`off_peak_too_large`) where an
-    off-peak request does not fit into one create body; what S3 and DynamoDB raise when they are in trouble themselves.
+    They are as `Task.image_versions` keeps them. An image takes up to 8 reads of a MiB. Raises `InvalidRequestError`:
+    `invalid_image` with one fault for each image that cannot be used, `invalid_callback_url` for a callback address
+    that would not be called, `off_peak_too_large` where an off-peak request does not fit into one create body. Raises
+    what S3 and DynamoDB raise.
     """
-    given = request.given()
-    images = list(each_image(given))
     if check.source and not check.ration.allows(tenant_id):
         logger.info("image_urls_not_opened")
         check = replace(check, source=None)
     began = time.monotonic()
-    deadline = began + ALL_IMAGES_SECONDS
-    allowed = _usable_buckets({uri for _, uri in images if uri.startswith(S3_SCHEME)}, tenant_id, check)
-    looks = {image: _look(image, allowed, tenant_id, check, deadline) for _, image in images}
-    if request.callback_url is not None:  # no image is written like the name of this field
+    deadline = began + ALL_SECONDS
+    buckets = _mapped_buckets(request, tenant_id, check)
+    looks = {slot.reference: _look(slot, buckets, tenant_id, check, deadline) for slot in request.slots}
+    if request.callback_url is not None:
         looks[CALLBACK_URL] = _look_up(request.callback_url, check.guard)
-    found = _at_once(looks, deadline)
+    found = _side_by_side(looks, deadline)
     check.ration.used(tenant_id, time.monotonic() - began)
-    faults = [
-        Fault(place, str(outcome.message), outcome.code)
-        for place, image in images
-        if isinstance(outcome := found[image], BadImageError)
-    ]
-    callback = found.get(CALLBACK_URL)
-    if isinstance(callback, BadImageError):
-        faults.append(Fault(CALLBACK_URL, callback.message, callback.code))
-        if len(faults) == 1:
-            raise InvalidRequestError(
-                "invalid_callback_url", "The callback address cannot be used. See `errors`.", (*faults,)
-            )
-    if faults:
-        raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", tuple(faults))
-    heads = {image: head for image, head in found.items() if isinstance(head, ImageHead)}
+    _raise_faults(request, found)
+    heads = [head if isinstance(head := found[slot.reference], ImageHead) else None for slot in request.slots]
     if request.off_peak:
-        _check_off_peak_size(given, heads)
-    versions = tuple(heads[image].version_id or "" if image in heads else "" for _, image in images)
-    return CheckedImages(versions if any(versions) else ())
+        _check_off_peak_size(request, heads)
+    versions = tuple(head.version_id or "" if head else "" for head in heads)
+    return versions if any(versions) else ()
 
 
-def _usable_buckets(uris: set[str], tenant_id: str, check: ImageCheck) -> frozenset[str]:
-    """The buckets among these that are mapped to this tenant."""
-    buckets = {read_s3_uri(uri).bucket for uri in uris} - {check.bucket.inbox}
-    owners = {bucket: check.tenants.find_owner(Door.BUCKET, bucket) for bucket in sorted(buckets)}
+CALLBACK_URL = "callback_url"
+"""Where its outcome stands among those of the images: no reference reads like this."""
+
+
+def _raise_faults(request: Request, found: Mapping[str, Outcome]) -> None:
+    places = [(slot.loc, slot.reference) for slot in request.slots]
+    places += [(CALLBACK_URL, CALLBACK_URL)] if CALLBACK_URL in found else []
+    faults = tuple(
+        Fault(loc, str(outcome.message), outcome.code)
+        for loc, reference in places
+        if isinstance(outcome := found[reference], BadImageError)
+    )
+    if [fault.loc for fault in faults] == [CALLBACK_URL]:
+        raise InvalidRequestError("invalid_callback_url", "The callback address cannot be used. See `errors`.", faults)
+    if faults:
+        raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", faults)
+
+
+def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> frozenset[str]:
+    """The buckets named by the request that are mapped to this tenant."""
+    named = {slot.named_object.bucket for slot in request.slots if slot.named_object} - {check.bucket.inbox}
+    owners = {bucket: check.tenants.find_owner(Door.BUCKET, bucket) for bucket in sorted(named)}
     return frozenset(
         bucket for bucket, owner in owners.items() if owner and owner.tenant_id == tenant_id and not owner.disabled
     )
 
 
-Outcome = ImageHead | BadImageError | None
-Look = Callable[[], Outcome]
-
-
-def _look(image: str, allowed: frozenset[str], tenant_id: str, check: ImageCheck, deadline: float) -> Look:
-    """How to look at one image: gives its head, None for one that nobody opens, or raises `BadImageError`."""
+def _look(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: ReferenceCheck, deadline: float) -> Look:
+    """How to look at one image: gives its head, None for one that is not opened, or raises `BadImageError`."""
 
     def look() -> Outcome:
-        if image.startswith(DATA_SCHEME):
-            content = read_data_uri(image)
-            head = ImageHead(content, len(content))
-        elif image.startswith(S3_SCHEME):
-            there = read_s3_uri(image)
-            if not _may_use(there, allowed, tenant_id, check.bucket.inbox):
+        if slot.content is not None:
+            head = ImageHead(slot.content, len(slot.content))
+        elif slot.named_object:
+            if not _may_use(slot.named_object, buckets, tenant_id, check.bucket.inbox):
                 raise image_not_found()
-            head = _read(partial(check.bucket.read_head, there), deadline)
+            head = _read(partial(check.bucket.read_head, slot.named_object), deadline)
         elif check.source:
-            head = _read(partial(check.source.read_head, image, deadline=deadline), deadline)
+            head = _read(partial(check.source.read_head, slot.reference, deadline=deadline), deadline)
         else:
             return None
         _check_head(head)
@@ -257,12 +242,12 @@ def _is_enough(data: bytes, size: int | None) -> bool:
 def _check_head(head: ImageHead) -> None:
     """Raises `BadImageError` unless these are the first bytes of an image that the provider takes."""
     if head.size is not None and head.size > MAX_IMAGE_BYTES:
-        raise BadImageError("image_too_large", f"has {head.size} bytes; at most {MAX_IMAGE_BYTES} (50 MB) are taken")
+        raise BadImageError("image_too_large", f"has {head.size} bytes; at most {MAX_IMAGE_BYTES} are taken")
     if is_web_page(head.data):
         raise BadImageError("image_format", "is a web page, not an image: give the address of the image itself")
     if content_type_of(head.data) is None:
         raise BadImageError(
-            "image_format", "is not a png, jpeg or webp image by its content, whatever its name says: convert it"
+            "image_format", f"is not a {FORMATS} image by its content, whatever its name says: convert it"
         )
     dimensions = _dimensions(head.data)
     if dimensions is None:
@@ -292,7 +277,7 @@ def _dimensions(data: bytes) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _at_once(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
+def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
     """The outcome of every look, each on a thread of its own; one that takes too long is a `BadImageError`.
 
     Threads that are left behind are daemons: a host that never answers must keep neither the answer nor the process.
@@ -318,20 +303,24 @@ def _at_once(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
         raise troubles[0]
     late = BadImageError(
         "image_unreachable",
-        f"could not be read within {ALL_IMAGES_SECONDS:g} seconds: try again, or upload it (POST /v1/uploads)",
+        f"could not be read within {ALL_SECONDS:g} seconds: try again, or upload it (POST /v1/uploads)",
     )
     seen = dict(outcomes)  # threads that come late change nothing any more
     return {image: seen.get(image, late) for image in looks}
 
 
-def _check_off_peak_size(given: Mapping[str, Any], heads: Mapping[str, ImageHead]) -> None:
-    """Off-peak tasks start within 48 hours, and links die within 12: their images travel inside the create body."""
-    inside = {image: head.size or 0 for image, head in heads.items() if image.startswith((DATA_SCHEME, S3_SCHEME))}
-    size = body_bytes(given, inside)
-    if size > MAX_BODY_BYTES:
+def _check_off_peak_size(request: Request, heads: Sequence[ImageHead | None]) -> None:
+    """Off-peak tasks start within 48 hours and links expire within 12: their images travel in the create body."""
+    sizes = {
+        slot.loc: head.size or 0
+        for slot, head in zip(request.slots, heads, strict=True)
+        if head and (slot.is_stored or slot.named_object)
+    }
+    size = request.largest_body_bytes(sizes)
+    if size > MAX_SENT_BYTES:
         raise InvalidRequestError(
             "off_peak_too_large",
-            f"An off-peak task may start when links to its images have long died, so they are sent inside the request, "
-            f"which would have {size} bytes; the provider takes {MAX_BODY_BYTES}. Make the images smaller, give "
+            f"An off-peak task may start after links to its images have expired, so they are sent inside the request, "
+            f"which would have {size} bytes; the provider takes {MAX_SENT_BYTES}. Make the images smaller, give "
             f"lasting URLs, or send off_peak false.",
         )
