@@ -22,12 +22,11 @@ from cli.submission import patiently
 from cli.tenants import directory_of
 from cli.watching import LOCAL_PACE, PACE
 from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS as PIXELS
 from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = ["judge_spent", "spend"]
 
-PIXELS = 128
-"""The smallest image that the provider takes."""
 FOLLOW_SECONDS = 900.0
 
 

@@ -10,7 +10,7 @@ from tests.contract.socket_server import Connection, SocketServer, Treatment, an
 from tests.unit.pictures import jpeg, png
 from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.domain.errors import BadImageError
-from vidu_relay.domain.image_reference import ImageHead
+from vidu_relay.domain.image_format import ImageHead
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases.check_references import MAX_HEAD_BYTES, _is_enough
 

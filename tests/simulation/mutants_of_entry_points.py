@@ -24,13 +24,14 @@ from tests.simulation.simulation import TENANT
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain import intake, lifecycle, submission
+from vidu_relay.domain import intake, lifecycle, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.lifecycle import Match
+from vidu_relay.domain.request import Request
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases import accept_request, attempt_submission, cancel_task, present_images
+from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
 from vidu_relay.usecases.record_change import record_change
 
 ACCEPT = "tests.simulation.simulation.accept_request"
@@ -59,8 +60,9 @@ def submit_whatever_was_begun(patch: Patch) -> None:
 
     def eager(task: Task, ports: accept_request.IntakePorts, time_left: Any) -> Task:
         submission = ports.acceptance.submission
-        sent = submission.present(task, task.request)
-        return attempt_submission.attempt_submission(task, sent, submission, time_left=time_left)
+        whole = ports.acceptance.archive.request_of(task)
+        sent = resolve_image_links.resolve_image_links(whole, task, submission.images)
+        return attempt_submission.attempt_submission(task, whole.model, sent, submission, time_left=time_left)
 
     patch.setattr(accept_request, "_go_on", eager)
 
@@ -190,7 +192,8 @@ def tag_each_attempt_differently(patch: Patch) -> None:
 @mutant(scenario(two_images_inside, again=()), I.TRUE_IMAGES)
 def store_images_by_the_task_alone(patch: Patch) -> None:
     """Two images of one request lie at the same place."""
-    patch.setattr(present_images, "image_key", lambda tenant_id, task_id, _: f"tasks/{tenant_id}/{task_id}/image")
+    for module in (request, resolve_image_links):
+        patch.setattr(module, "image_key", lambda tenant_id, task_id, _: f"tasks/{tenant_id}/{task_id}/image")
 
 
 @mutant(scenario(image_replaced, again=()), I.TRUE_IMAGES)
@@ -200,7 +203,8 @@ def forget_which_version_was_checked(patch: Patch) -> None:
 
 @mutant(scenario(image_replaced, again=()), I.TRUE_IMAGES)
 def send_links_off_peak(patch: Patch) -> None:
-    def mutated(present: Any, request: Any, **given: Any) -> Any:
-        return {**present({**request, "off_peak": False}, **given), "off_peak": True}
+    def mutated(resolve: Any, whole: Request, *given: Any) -> Any:
+        links = resolve(Request({**whole.parameters, "off_peak": False}, whole.slots), *given)
+        return {**links, "off_peak": True}
 
-    wrap(patch, attempt_submission, "present_images", mutated)
+    wrap(patch, begin_submission, "resolve_image_links", mutated)

@@ -20,7 +20,8 @@ from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
-from vidu_relay.domain.request_model import VideoRequest, parse_request
+from vidu_relay.domain.request import Request as CheckedRequest
+from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import metrics
 from vidu_relay.usecases.accept_request import accept_request
@@ -72,7 +73,7 @@ class Simulation(WiredRelay):
     # Use cases
 
     @staticmethod
-    def request(**fields: Any) -> VideoRequest:
+    def request(**fields: Any) -> CheckedRequest:
         """A good request; a field given as None is left out."""
         return parse_request(json.dumps(Simulation.body(**fields)), off_peak_available=True)
 

@@ -22,7 +22,8 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.adapters.video_archive import VideoArchive
-from vidu_relay.domain.image_reference import ImageHead, S3Object
+from vidu_relay.domain.image_format import ImageHead
+from vidu_relay.domain.image_reference import S3Object
 from vidu_relay.domain.intake import DroppedFile
 from vidu_relay.domain.task import Video
 

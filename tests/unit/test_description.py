@@ -121,7 +121,7 @@ def test_examples_are_as_described(name: str) -> None:
 
 def test_example_of_a_request_is_accepted() -> None:
     for example in schemas()["VideoRequest"]["examples"]:
-        assert parse_request(json.dumps(example), off_peak_available=False).given() == example
+        assert parse_request(json.dumps(example), off_peak_available=False).parameters == example
 
 
 # --- the page

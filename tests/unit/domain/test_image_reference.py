@@ -54,7 +54,7 @@ def test_a_request_takes_s3_images_in_both_places_and_nowhere_else() -> None:
     uri = "s3://inbox/uploads/acme/a.png"
     for place in ({"images": [uri]}, {"subjects": [{"id": "1", "images": [uri]}]}):
         sent = {"model": MODEL, "prompt": "a cat", **place}
-        assert parse_request(json.dumps(sent), off_peak_available=False).given() == sent
+        assert parse_request(json.dumps(sent), off_peak_available=False).parameters == sent
     for name in ("wm_url", "callback_url"):
         sent = {"model": MODEL, "prompt": "a cat", "images": [uri], name: uri}
         with pytest.raises(InvalidRequestError) as caught:

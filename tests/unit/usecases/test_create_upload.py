@@ -41,7 +41,7 @@ def test_form_allows_one_key_one_type_and_50_mb(sim: Simulation, kind: str, endi
     assert ["content-length-range", 1, 50 * 1024 * 1024] in policy["conditions"]
     assert not [one for one in policy["conditions"] if isinstance(one, list) and one[0] == "starts-with"]
     sent = {"model": MODEL, "prompt": "x", "images": [upload.uri]}
-    assert parse_request(json.dumps(sent), off_peak_available=False).given() == sent
+    assert parse_request(json.dumps(sent), off_peak_available=False).parameters == sent
 
 
 def test_two_uploads_never_share_a_key(sim: Simulation) -> None:

@@ -224,6 +224,14 @@ def test_images_keep_their_places_and_everything_else_its_form(sim: Simulation) 
     assert "X-Amz" not in json.dumps(sim.items(), default=str)
 
 
+def test_image_given_twice_is_stored_once(sim: Simulation) -> None:
+    other = data_uri(png(300, 300))
+    sim.submit(images=[PNG, other, PNG, data_uri(PICTURE, "jpg")])
+    links = sim.provider.calls[0].params["images"]
+    assert [sim.linked(link) for link in links] == [PICTURE, png(300, 300), PICTURE, PICTURE]
+    assert sim.effects.names.count("s3.put_object") == 2
+
+
 def test_off_peak_task_carries_its_images_inside_at_every_attempt(sim: Simulation) -> None:
     key = f"uploads/{TENANT}/fox.txt"
     sim.account.clients["s3"].put_object(Bucket=sim.account.inbox, Key=key, Body=jpeg())

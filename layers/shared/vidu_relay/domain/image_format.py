@@ -14,6 +14,7 @@ __all__ = [
     "MAX_IMAGE_BYTES",
     "MAX_IMAGE_RATIO",
     "MIN_IMAGE_PIXELS",
+    "RATIO_BOUNDS",
     "ImageHead",
     "content_type_of",
     "is_web_page",
@@ -30,6 +31,8 @@ MIN_IMAGE_PIXELS = 128
 """Of the shorter side."""
 MAX_IMAGE_RATIO = 4
 """Of the longer side to the shorter one, both ends included."""
+RATIO_BOUNDS = f"1:{MAX_IMAGE_RATIO} and {MAX_IMAGE_RATIO}:1"
+"""Of width to height, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class ImageHead:
 
 
 def content_type_of(head: bytes) -> str | None:
-    """The content type of an image by its first twelve bytes; None if it is neither png, jpeg nor webp."""
+    """The content type of an image by its first twelve bytes; None if it is none of `FILE_ENDINGS`."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -83,7 +86,7 @@ def _is_frame(kind: int) -> bool:
 
 
 def unreadable_because(head: ImageHead) -> str:
-    """Why width and height cannot be read from the first bytes of a png, jpeg or webp, and what to do about it."""
+    """Why width and height cannot be read from the first bytes of an image, and what to do about it."""
     data = head.data
     if data[12:16] == b"CgBI":
         return "is a PNG in the form of iOS apps (CgBI), which nothing else reads: export it as an ordinary PNG"

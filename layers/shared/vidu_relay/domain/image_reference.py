@@ -16,6 +16,7 @@ from vidu_relay.domain.image_format import FILE_ENDINGS, content_type_of
 
 __all__ = [
     "DATA_SCHEME",
+    "DATA_URI_TYPES",
     "NAME_SCHEME",
     "S3_SCHEME",
     "S3Object",
@@ -34,8 +35,11 @@ DATA_SCHEME = "data:"
 NAME_SCHEME = "ni:///sha-256;"
 MAX_KEY_BYTES = 1024  # S3's own limit, of the key in UTF-8
 
-_SUBTYPES = dict.fromkeys(name for kind in FILE_ENDINGS.items() for name in (kind[0].removeprefix("image/"), kind[1]))
-_DATA_URI_HEAD = re.compile(rf"data:image/(?:{'|'.join(_SUBTYPES)});base64")
+DATA_URI_TYPES = tuple(
+    dict.fromkeys(name for kind, ending in FILE_ENDINGS.items() for name in (kind.removeprefix("image/"), ending))
+)
+"""What may stand behind `data:image/`."""
+_DATA_URI_HEAD = re.compile(rf"data:image/(?:{'|'.join(DATA_URI_TYPES)});base64")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 """S3's rule without dots: the certificate of a bucket's host name covers no dotted name, so no link could be read."""
 
@@ -83,8 +87,8 @@ def check_data_uri(uri: str) -> None:
     """Raises `ValueError` that says what to change in a data URI that is not taken."""
     head, comma, text = uri.partition(",")
     if not _DATA_URI_HEAD.fullmatch(head) or not text:
-        others = ", ".join([*_SUBTYPES][1:])
-        form = f"a data URI must begin with {DATA_SCHEME}image/png;base64, (or {others}) and hold data"
+        first, *others = DATA_URI_TYPES
+        form = f"a data URI must begin with {DATA_SCHEME}image/{first};base64, (or {', '.join(others)}) and hold data"
         parameters = head.lower().split(";")[1:-1]
         if comma and parameters and head.lower().endswith(";base64"):
             raise ValueError(f"{form}: leave out the parameter {parameters[0][:40]}")
@@ -115,8 +119,8 @@ def _base64_fault(text: str) -> str:
 
 
 def is_bare_base64(text: str) -> bool:
-    """Whether a text that should name an image is the base 64 of one: those begin so (png, jpeg, webp, gif)."""
-    return text.startswith(("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")) and ":" not in text[:100]
+    """Whether a text that should name an image is the base 64 of one: those, and GIFs, begin so."""
+    return text.startswith(("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")) and not re.search("[:.]", text[:100])
 
 
 def read_data_uri(uri: str) -> bytes:

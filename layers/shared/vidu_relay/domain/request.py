@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.image_reference import (
     DATA_SCHEME,
     NAME_SCHEME,
@@ -42,7 +43,7 @@ MAX_SENT_BYTES = 20_000_000
 """The provider's page: "HTTP request POST body cannot exceed 20MB", in the smaller reading."""
 ENVELOPE_BYTES = 8192
 """More than what a create body holds besides the parameters: names, the model, the relay's callback address."""
-DATA_URI_HEAD = "data:image/jpeg;base64,"
+DATA_URI_HEAD = f"{DATA_SCHEME}{max(FILE_ENDINGS, key=len)};base64,"
 """The longest that an image inside a create body begins with."""
 
 
@@ -128,7 +129,7 @@ class Request:
         return {name: value for name, value in self.with_references(references).items() if name not in NOT_SENT}
 
     def largest_body_bytes(self, inside: Mapping[str, int]) -> int:
-        """The size of a create body in bytes, at most. `inside`: images that travel in it, by `loc`, with their bytes."""
+        """The size of a create body in bytes, at most. `inside`: the bytes of images that travel in it, by `loc`."""
         references = ["" if slot.loc in inside else slot.reference for slot in self.slots]
         return body_bytes(self.sent(references)) + sum(
             len(DATA_URI_HEAD) + -(-size // 3) * 4 for size in inside.values()

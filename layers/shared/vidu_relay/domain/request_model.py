@@ -31,11 +31,12 @@ from vidu_relay.domain.strict_json import form_faults, read_json
 
 __all__ = [
     "MAX_IMAGES",
+    "MAX_IMAGES_PER_SUBJECT",
+    "MAX_SUBJECTS",
     "MAX_URL_BYTES",
     "MODEL",
     "Subject",
     "VideoRequest",
-    "check_form",
     "check_request",
     "parse_request",
 ]
@@ -241,7 +242,7 @@ def check_request(raw: Any, *, off_peak_available: bool, folder: str | None = No
     Raises `InvalidRequestError`: code `validation_error`, or the provider's own code if one fits, with every fault
     listed by location.
     """
-    check_form(raw)
+    _check_form(raw)
     given = _without_empty(raw)
     try:
         model = VideoRequest.model_validate(given, context={"folder": folder})
@@ -252,9 +253,9 @@ def check_request(raw: Any, *, off_peak_available: bool, folder: str | None = No
     return Request.of(model.model_dump(mode="json", exclude_unset=True, exclude_none=True))
 
 
-def check_form(raw: Any) -> None:
+def _check_form(raw: Any) -> None:
     """Raises `InvalidRequestError`, as `parse_request` does, if a request's outer form is wrong (`form_faults`)."""
-    form = tuple(form_faults(raw))
+    form = tuple(form_faults(raw)) if isinstance(raw, dict) else ()
     if form:
         coded = tuple(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
         told = {fault.loc for fault in coded}

@@ -18,6 +18,7 @@ from vidu_relay.domain.image_format import (
     MAX_IMAGE_BYTES,
     MAX_IMAGE_RATIO,
     MIN_IMAGE_PIXELS,
+    RATIO_BOUNDS,
     ImageHead,
     content_type_of,
     is_web_page,
@@ -265,12 +266,12 @@ def _check_head(head: ImageHead) -> None:
         )
     if max(width, height) > MAX_IMAGE_RATIO * min(width, height):
         raise BadImageError(
-            "image_ratio", f"has {width}x{height} pixels; the ratio must be within 1:{MAX_IMAGE_RATIO} and 4:1: crop it"
+            "image_ratio", f"has {width}x{height} pixels; the ratio must be within {RATIO_BOUNDS}: crop it"
         )
 
 
 def _dimensions(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a png, jpeg or webp; None if these bytes do not say."""
+    """Width and height of an image; None if these bytes do not say."""
     import imagesize  # a submission by URL with probing off never needs it
 
     width, height = imagesize.get(io.BytesIO(data), exif_rotation=False)

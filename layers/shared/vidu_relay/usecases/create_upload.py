@@ -42,7 +42,7 @@ def create_upload(
     now: Clock = clock,
     name: Callable[[], str] = lambda: secrets.token_hex(16),
 ) -> Upload:
-    """An upload of the type that the body asks for: `{"content_type": "image/png"}`, image/jpeg or image/webp.
+    """An upload of the type, of `FILE_ENDINGS`, that the body asks for: `{"content_type": "image/png"}`.
 
     Each form counts towards the day's uploads, which follow from the tenant's `daily_cap` of tasks. Raises
     `InvalidRequestError` (`malformed_json`, `validation_error`) and `DailyUploadsReachedError`.

@@ -68,8 +68,8 @@ def submit_task(
     The same key with the same request gives the same task, without a second record or place of the tenant's
     `daily_cap`; its images are not checked again, and its create call is begun only if none was. Raises, before
     anything is recorded, `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for
-    images that cannot be used (`check_images`) and `DailyCapReachedError`. If a secret is not set up, a new task of an
-    HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
+    images and addresses that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up,
+    a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
     ports = acceptance.submission
     digest = request.digest

@@ -15,11 +15,10 @@ from tests.unit.pictures import data_uri, jpeg, png, webp
 from vidu_relay.adapters.image_source import ImageSource
 from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
 from vidu_relay.domain.errors import BadImageError, InvalidRequestError
-from vidu_relay.domain.image_reference import ImageHead
-from vidu_relay.domain.submission import body_bytes
+from vidu_relay.domain.image_format import MAX_IMAGE_BYTES, ImageHead
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases import check_references as module
-from vidu_relay.usecases.check_references import CheckedImages, ImageCheck, ProbeRation, check_images
+from vidu_relay.usecases.check_references import ProbeRation, ReferenceCheck, check_references
 
 MIB = 1024 * 1024
 
@@ -48,9 +47,9 @@ class Web(ImageSource):
         return ImageHead(content[start : start + most], self.sizes.get(url, len(content)))
 
 
-def look(sim: Simulation, *images: str, web: ImageSource | None = None, **fields: Any) -> CheckedImages:
-    check = ImageCheck(sim.images.bucket, web, sim.images.tenants, sim.images.guard)
-    return check_images(sim.request(images=list(images), **fields), TENANT, check)
+def look(sim: Simulation, *images: str, web: ImageSource | None = None, **fields: Any) -> tuple[str, ...]:
+    check = ReferenceCheck(sim.images.bucket, web, sim.images.tenants, sim.images.guard)
+    return check_references(sim.request(images=list(images), **fields), TENANT, check)
 
 
 def faults(sim: Simulation, *images: str, **more: Any) -> dict[str, str | None]:
@@ -178,11 +177,11 @@ def test_empty_object_is_no_image(sim: Simulation) -> None:
 def test_image_of_50_mb_passes_and_one_byte_more_does_not(sim: Simulation) -> None:
     web = Web()
     url = "https://a.example/x.png"
-    web.images[url], web.sizes[url] = png(), module.MAX_IMAGE_BYTES
+    web.images[url], web.sizes[url] = png(), MAX_IMAGE_BYTES
     look(sim, url, web=web)
-    web.sizes[url] = module.MAX_IMAGE_BYTES + 1
+    web.sizes[url] = MAX_IMAGE_BYTES + 1
     assert faults(sim, url, web=web) == {"images.0": "image_too_large"}
-    head = put(sim, f"uploads/{TENANT}/x.png", png() + bytes(module.MAX_IMAGE_BYTES + 1 - len(png())))
+    head = put(sim, f"uploads/{TENANT}/x.png", png() + bytes(MAX_IMAGE_BYTES + 1 - len(png())))
     assert faults(sim, head) == {"images.0": "image_too_large"}
 
 
@@ -196,7 +195,7 @@ def test_fault_says_where_in_the_subjects_it_is(sim: Simulation) -> None:
     bad, good = data_uri(b"text that is no image"), data_uri(png())
     subjects = [{"id": "1", "images": [good]}, {"id": "2", "images": [good, bad]}]
     with pytest.raises(InvalidRequestError) as caught:
-        check_images(sim.request(images=None, subjects=subjects), TENANT, sim.images)
+        check_references(sim.request(images=None, subjects=subjects), TENANT, sim.images)
     assert [fault.loc for fault in caught.value.faults] == ["subjects.1.images.1"]
 
 
@@ -263,7 +262,7 @@ def test_images_are_checked_at_the_same_time(sim: Simulation) -> None:
 def test_image_that_never_comes_is_refused_in_time_and_the_others_are_named_too(
     sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ALL_IMAGES_SECONDS", 0.2)
+    monkeypatch.setattr(module, "ALL_SECONDS", 0.2)
     web, end = Web(), threading.Event()
 
     def never() -> bytes:
@@ -284,6 +283,15 @@ def test_image_named_twice_is_opened_once_and_reported_twice(sim: Simulation) ->
     twice = faults(sim, *["https://a.example/x.png"] * 2, web=web)
     assert twice == {"images.0": "image_refused", "images.1": "image_refused"}
     assert len(web.opened) == 1
+
+
+def test_versions_stand_in_the_order_of_the_images(sim: Simulation) -> None:
+    uris = [put(sim, f"uploads/{TENANT}/{n}.png", png()) for n in (0, 1)]
+    one, two = (look(sim, uri) for uri in uris)
+    assert one != two
+    images = [uris[1], data_uri(png()), uris[0], "https://a.example/x.png", uris[1]]
+    assert look(sim, *images) == (*two, "", *one, "", *two)
+    assert look(sim, *images[3:4]) == ()
 
 
 def test_failure_of_s3_is_no_fault_of_the_request(sim: Simulation) -> None:
@@ -323,7 +331,7 @@ def test_images_of_a_repeated_request_are_not_checked_again(sim: Simulation) -> 
 
 def test_off_peak_request_must_fit_into_one_create_body(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = put(sim, f"uploads/{TENANT}/fox.png", png(comment=30_000))
-    monkeypatch.setattr(module, "MAX_BODY_BYTES", 60_000)
+    monkeypatch.setattr(module, "MAX_SENT_BYTES", 60_000)
     look(sim, uri, off_peak=True)
     with pytest.raises(InvalidRequestError) as caught:
         look(sim, uri, off_peak=True, payload="p" * 20_000)
@@ -334,10 +342,10 @@ def test_off_peak_request_must_fit_into_one_create_body(sim: Simulation, monkeyp
 def test_counted_body_is_never_smaller_than_the_one_that_is_sent(sim: Simulation) -> None:
     pictures = [png(comment=n) for n in (0, 1, 2, 1000)]
     uris = [put(sim, f"uploads/{TENANT}/{n}.png", content) for n, content in enumerate(pictures)]
-    inside = {uri: len(content) for uri, content in zip(uris, pictures, strict=True)}
-    request = sim.request(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100).given()
-    counted = body_bytes(request, inside)
-    sim.submit(images=[*uris, uris[0]], off_peak=True, payload='ä"\\' * 100)
+    fields: dict[str, Any] = {"images": [*uris, uris[0]], "off_peak": True, "payload": 'ä"\\' * 100}
+    inside = {f"images.{number}": len(pictures[number % len(pictures)]) for number in range(len(fields["images"]))}
+    counted = sim.request(**fields).largest_body_bytes(inside)
+    sim.submit(**fields)
     (call,) = sim.provider.calls
     sent = json.dumps({"model": call.model, "input": [{"params": {**call.params, "callback_url": call.callback_url}}]})
     assert len(sent.encode()) <= counted <= len(sent.encode()) + 9000
@@ -391,8 +399,8 @@ def test_callback_url_of_a_repeated_request_is_not_resolved_again(sim: Simulatio
 
 def test_trusted_origin_may_be_http_and_local(sim: Simulation) -> None:
     guard = AddressGuard(trusted_origins=["http://127.0.0.1:9000"], resolve=lambda *_: ["127.0.0.1"])
-    check = ImageCheck(sim.images.bucket, None, sim.images.tenants, guard)
-    check_images(sim.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)
+    check = ReferenceCheck(sim.images.bucket, None, sim.images.tenants, guard)
+    check_references(sim.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)
 
 
 def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> None:
@@ -405,10 +413,10 @@ def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> 
 
     ration = ProbeRation()
     check = replace(sim.images, source=Source(AddressGuard()), ration=ration)
-    check_images(sim.request(), TENANT, check)
+    check_references(sim.request(), TENANT, check)
     ration.used(TENANT, 8.0)
-    check_images(sim.request(), TENANT, check)
-    check_images(sim.request(), "globex", check)
+    check_references(sim.request(), TENANT, check)
+    check_references(sim.request(), "globex", check)
     assert len(opened) == 2
 
 

@@ -1,4 +1,4 @@
-"""The bounds on JSON from outside: what they count is what a reader would build, and nothing in a string counts."""
+"""JSON from outside: what the bounds count is what a reader would build, and nothing in a string counts."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidu_relay.domain import json_bounds
+from vidu_relay.domain import strict_json
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.strict_json import (
     MAX_DEPTH,
@@ -59,10 +59,10 @@ def test_exactly_the_structure_and_depth_outside_strings_are_counted(value: Any,
         ("MAX_DEPTH", depth(value), "MAX_STRUCTURE"),
     ):
         with pytest.MonkeyPatch.context() as bounds:
-            bounds.setattr(json_bounds, other, 10_000)
-            bounds.setattr(json_bounds, name, found)
+            bounds.setattr(strict_json, other, 10_000)
+            bounds.setattr(strict_json, name, found)
             assert passes(raw)
-            bounds.setattr(json_bounds, name, found - 1)
+            bounds.setattr(strict_json, name, found - 1)
             assert not passes(raw) or not found
     assert read_json(json.dumps(value, ensure_ascii=escaped)) == value
 
