@@ -17,7 +17,8 @@ from cli.answer import RefusedError, checked
 from cli.api import Api, NoAnswerError, spoken_again
 from cli.screen import Screen
 from cli.watching import INTERRUPTED, follow
-from vidu_relay.domain.image_reference import S3_SCHEME, content_type_of
+from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
+from vidu_relay.domain.image_reference import S3_SCHEME
 
 __all__ = ["PARAMETERS", "patiently", "submit"]
 
@@ -103,7 +104,7 @@ def _read_file(name: str) -> bytes:
 
 def _request(arguments: Namespace, api: Api, screen: Screen) -> dict[str, Any]:
     """The request that the options make, after the files they name were uploaded."""
-    from vidu_relay.domain.request import MODEL
+    from vidu_relay.domain.request_model import MODEL
 
     if arguments.prompt is None:
         raise RefusedError("give a FILE with the request (- for standard input), or --prompt with --image or --subject")
@@ -140,8 +141,6 @@ def _subjects(given: list[str]) -> dict[str, list[str]]:
 
 def _read_image(name: str) -> tuple[bytes, str]:
     """The content of an image file, and its type by its first bytes."""
-    from vidu_relay.usecases.check_images import MAX_IMAGE_BYTES
-
     path = Path(name)
     try:
         with path.open("rb") as file:
@@ -154,7 +153,7 @@ def _read_image(name: str) -> tuple[bytes, str]:
         raise RefusedError(f"{name} is larger than {MAX_IMAGE_BYTES // 1024**2} MB: give a smaller image")
     kind = content_type_of(content[:12])
     if kind is None:
-        raise RefusedError(f"{name} is no png, jpeg or webp by its content")
+        raise RefusedError(f"{name} is no {FORMATS} by its content")
     return content, kind
 
 

@@ -22,18 +22,17 @@ from cli.submission import patiently
 from cli.tenants import directory_of
 from cli.watching import LOCAL_PACE, PACE
 from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS as PIXELS
 from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = ["judge_spent", "spend"]
 
-PIXELS = 128
-"""The smallest image that the provider takes."""
 FOLLOW_SECONDS = 900.0
 
 
 def spend(context: Context, screen: Screen) -> Finding:
     """Submit one task under one idempotency key, follow it to its end, and compare the video in S3 with its record."""
-    from vidu_relay.domain.request import MODEL
+    from vidu_relay.domain.request_model import MODEL
 
     tenant(context)
     directory, local = directory_of(context.connection), context.connection.endpoint_url is not None

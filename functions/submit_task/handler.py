@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
-from vidu_relay.domain.request import parse_request
+from vidu_relay.domain.request_model import parse_request
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, problem, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load

@@ -5,7 +5,7 @@ from typing import Any
 
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import NotCreatedError
-from vidu_relay.domain.request import MODEL
+from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video

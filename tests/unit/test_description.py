@@ -19,7 +19,7 @@ from vidu_relay.description.page import CONTENT_SECURITY_POLICY, STYLE, render
 from vidu_relay.description.schemas import PARAMETERS, schemas
 from vidu_relay.description.served import document_at
 from vidu_relay.domain.representation import represent
-from vidu_relay.domain.request import Subject, VideoRequest, parse_request
+from vidu_relay.domain.request_model import Subject, VideoRequest, parse_request
 from vidu_relay.domain.states import Status
 from vidu_relay.http import STATUS_OF_CODE
 
@@ -121,7 +121,7 @@ def test_examples_are_as_described(name: str) -> None:
 
 def test_example_of_a_request_is_accepted() -> None:
     for example in schemas()["VideoRequest"]["examples"]:
-        assert parse_request(json.dumps(example), off_peak_available=False).given() == example
+        assert parse_request(json.dumps(example), off_peak_available=False).parameters == example
 
 
 # --- the page

@@ -153,7 +153,7 @@ def test_notes_on_a_video_are_those_in_the_code() -> None:
 def test_codes_of_refused_requests_are_those_in_the_code() -> None:
     answered = codes_of("problem", position=1)
     raised = codes_of("InvalidRequestError") | codes_of("super().__init__")
-    request = vars(importlib.import_module("vidu_relay.domain.request"))
+    request = vars(importlib.import_module("vidu_relay.domain.request_model"))
     refused = raised | {code for name, code in request.items() if name.startswith("CODE_")} | {"validation_error"}
     said = table(REFERENCE, "## Codes of refused requests")
 

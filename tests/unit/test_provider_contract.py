@@ -9,7 +9,7 @@ import pytest
 from tests.documents import ROOT, table
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
 from vidu_relay.description.schemas import schemas
-from vidu_relay.domain import request
+from vidu_relay.domain import request_model
 from vidu_relay.domain.states import Status
 
 PAGE = "docs/provider-contract.md"
@@ -39,9 +39,9 @@ def test_every_row_is_proven_through_the_simulator_by_tests_that_exist(row: str,
 
 
 def test_every_parameter_has_a_row() -> None:
-    subjects = {f"subjects[].{name}" for name in request.Subject.model_fields}
+    subjects = {f"subjects[].{name}" for name in request_model.Subject.model_fields}
 
-    assert set(ROWS["Parameters"]) == {*request.VideoRequest.model_fields, *subjects, "authorization"}
+    assert set(ROWS["Parameters"]) == {*request_model.VideoRequest.model_fields, *subjects, "authorization"}
 
 
 def test_every_status_has_a_row() -> None:
@@ -68,7 +68,7 @@ def test_every_field_of_the_page_has_a_row() -> None:
 
 
 def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
-    refused = {value for name, value in vars(request).items() if name.startswith("CODE_")}
+    refused = {value for name, value in vars(request_model).items() if name.startswith("CODE_")}
     said = {code: cells[0] for code, cells in ROWS["Error codes"].items()}
 
     assert set(said) == refused | INCONCLUSIVE_CODES | FINAL_CODES
@@ -79,16 +79,16 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("prompt", f"1 to {request.MAX_PROMPT_CHARACTERS:,} characters"),
-        ("payload", f"at most {request.MAX_PAYLOAD_CHARACTERS:,} characters"),
-        ("subjects", f"1 to {request.MAX_SUBJECTS}"),
-        ("images", f"1 to {request.MAX_IMAGES}"),
-        ("subjects[].images", f"1 to {request.MAX_IMAGES_PER_SUBJECT}, {request.MAX_IMAGES} in all"),
-        ("subjects[].id", f"1 to {request.MAX_SUBJECT_ID_CHARACTERS} characters"),
-        ("subjects[].voice_id", f"at most {request.MAX_VOICE_ID_CHARACTERS} characters"),
-        ("meta_data", f"at most {request.MAX_META_DATA_CHARACTERS:,} characters"),
-        ("callback_url", f"at most {request.MAX_URL_BYTES:,} bytes"),
-        ("wm_url", f"at most {request.MAX_URL_BYTES:,} bytes"),
+        ("prompt", f"1 to {request_model.MAX_PROMPT_CHARACTERS:,} characters"),
+        ("payload", f"at most {request_model.MAX_PAYLOAD_CHARACTERS:,} characters"),
+        ("subjects", f"1 to {request_model.MAX_SUBJECTS}"),
+        ("images", f"1 to {request_model.MAX_IMAGES}"),
+        ("subjects[].images", f"1 to {request_model.MAX_IMAGES_PER_SUBJECT}, {request_model.MAX_IMAGES} in all"),
+        ("subjects[].id", f"1 to {request_model.MAX_SUBJECT_ID_CHARACTERS} characters"),
+        ("subjects[].voice_id", f"at most {request_model.MAX_VOICE_ID_CHARACTERS} characters"),
+        ("meta_data", f"at most {request_model.MAX_META_DATA_CHARACTERS:,} characters"),
+        ("callback_url", f"at most {request_model.MAX_URL_BYTES:,} bytes"),
+        ("wm_url", f"at most {request_model.MAX_URL_BYTES:,} bytes"),
     ],
 )
 def test_limit_of_a_row_is_the_one_in_the_code(row: str, said: str) -> None:

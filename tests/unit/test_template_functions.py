@@ -14,7 +14,7 @@ from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds, 
 from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.begin_submission import WRITES_MS
-from vidu_relay.usecases.check_images import ALL_IMAGES_SECONDS
+from vidu_relay.usecases.check_references import ALL_SECONDS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
 NEW_ACCOUNT_EXECUTIONS = 10
@@ -106,9 +106,9 @@ def test_what_answers_clients_ends_before_api_gateway_does_a_cold_start_included
     assert properties(FUNCTIONS[folder])["Timeout"] + COLD_START_SECONDS <= API_GATEWAY_SECONDS
 
 
-def test_a_create_call_fits_into_a_submission_whose_images_take_nearly_all_their_time() -> None:
+def test_a_create_call_fits_into_a_submission_whose_references_take_nearly_all_their_time() -> None:
     """Where they take all of it, the call is left to a check."""
-    assert properties("SubmitTask")["Timeout"] - WRITES_MS / 1000 >= create_seconds(0) + 0.85 * ALL_IMAGES_SECONDS
+    assert properties("SubmitTask")["Timeout"] - WRITES_MS / 1000 >= create_seconds(0) + 0.85 * ALL_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.ports import Provider
 
 if TYPE_CHECKING:
-    from vidu_relay.usecases.check_images import ImageCheck
+    from vidu_relay.usecases.check_references import ReferenceCheck
     from vidu_relay.usecases.submit_task import Acceptance
 
-__all__ = ["acceptance", "callback_keys", "image_check", "keys_for", "provider", "provider_key", "submission"]
+__all__ = ["acceptance", "callback_keys", "keys_for", "provider", "provider_key", "reference_check", "submission"]
 
 
 class ProviderSettings(Protocol):
@@ -83,7 +83,7 @@ def acceptance(settings: SubmitTaskSettings | AcceptRequestSettings) -> Acceptan
             aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)
         ),
         archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
-        images=image_check(settings, ports.images),
+        images=reference_check(settings, ports.images),
         poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
         submission=ports,
     )
@@ -105,15 +105,15 @@ def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskS
     )
 
 
-def image_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: ImageBucket) -> ImageCheck:
+def reference_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: ImageBucket) -> ReferenceCheck:
     """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
     # only where requests come in: these load the request's model
     from vidu_relay.adapters.image_source import ImageSource
     from vidu_relay.outbound.address_guard import AddressGuard
-    from vidu_relay.usecases.check_images import ImageCheck
+    from vidu_relay.usecases.check_references import ReferenceCheck
 
     guard = AddressGuard(trusted_origins=settings.trusted_origins)
-    return ImageCheck(
+    return ReferenceCheck(
         bucket=bucket,
         source=ImageSource(guard) if settings.probe_image_urls else None,
         tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.domain.errors import BadImageError
-from vidu_relay.domain.image_reference import ImageHead, S3Object
+from vidu_relay.domain.image_format import ImageHead
+from vidu_relay.domain.image_reference import S3Object
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from vidu_relay.domain.errors import BadImageError
-from vidu_relay.domain.image_reference import ImageHead
+from vidu_relay.domain.image_format import ImageHead
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_get import BadLinkError, UnreachableError, guarded_get
 from vidu_relay.outbound.incoming import READ_ERRORS, BadCodingError, Incoming

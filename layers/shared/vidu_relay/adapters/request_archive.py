@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from vidu_relay.domain.request import Request
+from vidu_relay.domain.task import Task
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -25,6 +28,10 @@ class RequestArchive:
         """Store a request."""
         body = json.dumps(dict(request), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+
+    def request_of(self, task: Task) -> Request:
+        """A task's whole request. Raises `ClientError` (`NoSuchKey`) if the object beside the record is gone."""
+        return Request.of(self.get(task.request_key) if task.request_key else task.request)
 
     def find(self, key: str) -> dict[str, Any] | None:
         """A stored request, or None once the bucket's lifecycle has removed it."""

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.intake import DroppedFile
-from vidu_relay.domain.json_bounds import valid_text
+from vidu_relay.domain.strict_json import valid_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

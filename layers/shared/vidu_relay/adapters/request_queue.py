@@ -8,8 +8,7 @@ from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.intake import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
-from vidu_relay.domain.json_bounds import valid_text
-from vidu_relay.domain.request_form import read_json
+from vidu_relay.domain.strict_json import read_json, valid_text
 
 __all__ = ["read_request"]
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from vidu_relay.description.schemas import TASK_ID_SCHEMA, Schema, ref
+from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases.read_tasks import DEFAULT_LIMIT, MAX_LIMIT
@@ -210,7 +211,8 @@ OPERATIONS: Mapping[str, Operation] = {
         "operationId": "createUpload",
         "tags": ["Uploads"],
         "summary": "Prepare the upload of a reference image",
-        "description": "For images of up to 50 MB: POST the form, then write `uri` into `images`.",
+        "description": f"For images of up to {MAX_IMAGE_BYTES // 1024**2} MB: POST the form, then write `uri` into "
+        "`images`.",
         "requestBody": {"required": True, "content": {JSON: {"schema": ref("UploadRequest")}}},
         "responses": _answers(
             _response(201, "The form.", {JSON: ref("Upload")}),

@@ -8,7 +8,16 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from vidu_relay.domain.request import MAX_IMAGES, MAX_URL_BYTES, MODEL, VideoRequest
+from vidu_relay.domain.image_format import FILE_ENDINGS, FORMATS, MAX_IMAGE_BYTES, MIN_IMAGE_PIXELS, RATIO_BOUNDS
+from vidu_relay.domain.image_reference import DATA_URI_TYPES
+from vidu_relay.domain.request_model import (
+    MAX_IMAGES,
+    MAX_IMAGES_PER_SUBJECT,
+    MAX_SUBJECTS,
+    MAX_URL_BYTES,
+    MODEL,
+    VideoRequest,
+)
 from vidu_relay.domain.states import Status
 
 __all__ = ["COMPONENTS", "TASK_ID_SCHEMA", "Schema", "nullable", "ref", "schemas"]
@@ -24,7 +33,8 @@ TASK_ID_SCHEMA: Schema = {
 
 PARAMETERS = {
     "model": "The model.",
-    "subjects": "What the prompt speaks of: 1 to 7 subjects with 1 to 7 images in total. Either these or `images`.",
+    "subjects": f"What the prompt speaks of: 1 to {MAX_SUBJECTS} subjects with 1 to {MAX_IMAGES} images in total. "
+    "Either these or `images`.",
     "images": "1 to 7 reference images without subjects, each as in `Subject.images`. Either these or `subjects`.",
     "prompt": "What the video shows, in 1 to 2,000 characters (of any script: an emoji counts as one). With "
     "`subjects`, each `@id` in it must be the id of one.",
@@ -46,9 +56,11 @@ PARAMETERS = {
 
 SUBJECT = {
     "id": "The name that the prompt mentions as `@id`. Each once in a request.",
-    "images": "1 to 3 reference images, png, jpeg or webp, 128×128 pixels or more, between 1:4 and 4:1, up to 50 MB: "
-    "by http(s) URL, as `data:image/png;base64,…` (or jpeg, jpg, webp), or as `s3://bucket/key` of an upload, of an "
-    "object under `requests/<tenant>/` of the inbox bucket, or of one in a bucket that is mapped to the tenant.",
+    "images": f"1 to {MAX_IMAGES_PER_SUBJECT} reference images, {FORMATS}, {MIN_IMAGE_PIXELS}×{MIN_IMAGE_PIXELS} "
+    f"pixels or more, between {RATIO_BOUNDS}, up to {MAX_IMAGE_BYTES // 1024**2} MB: by http(s) URL, as "
+    f"`data:image/{DATA_URI_TYPES[0]};base64,…` (or {', '.join(DATA_URI_TYPES[1:])}), or as `s3://bucket/key` of an "
+    "upload, of an object under `requests/<tenant>/` of the inbox bucket, or of one in a bucket that is mapped to the "
+    "tenant.",
     "voice_id": "The voice. None, or an empty one, for the provider's recommendation.",
 }
 
@@ -157,7 +169,7 @@ def schemas() -> dict[str, Schema]:
         "UploadRequest": {
             **_object(
                 "What is to be uploaded.",
-                content_type={"enum": ["image/png", "image/jpeg", "image/webp"], "description": "Of the image."},
+                content_type={"enum": [*FILE_ENDINGS], "description": "Of the image."},
             ),
             "examples": [{"content_type": "image/png"}],
         },

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
 
 __all__ = [
     "TASK_ID",
     "api_key_digest",
     "is_remote_id",
     "link_digest",
-    "request_digest",
     "request_key",
     "task_id_for_key",
     "task_id_from_random",
@@ -47,12 +43,6 @@ def link_digest(url: str) -> str:
     """What tells a video's link from others, whoever signed it and when: a digest of its path, 16 characters."""
     path = url.partition("://")[2].partition("?")[0].partition("/")[2]
     return base64.urlsafe_b64encode(hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:12]).decode()
-
-
-def request_digest(request: Mapping[str, Any]) -> str:
-    """Equal for requests that mean the same, whatever the order of their fields: 128 bits of SHA-256, base 64."""
-    canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()
 
 
 def is_remote_id(text: str) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.image_reference import is_data_uri
-from vidu_relay.domain.json_bounds import valid_text
-from vidu_relay.domain.request_form import form_faults, read_json
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.strict_json import valid_text
 
 __all__ = [
     "REJECTED_PREFIX",
@@ -21,7 +19,6 @@ __all__ = [
     "RequestEvent",
     "own_key",
     "rejection_detail",
-    "with_whole_addresses",
 ]
 
 REQUESTS_PREFIX = "requests/"
@@ -58,8 +55,8 @@ class DroppedFile:
 
     @property
     def folder(self) -> str:
-        """The prefix that relative image keys are below, with its slash."""
-        return self.key.rpartition("/")[0] + "/"
+        """The `s3://` URI that relative image keys are below, with its slash."""
+        return f"s3://{self.bucket}/{self.key.rpartition('/')[0]}/"
 
     @property
     def rejected_key(self) -> str:
@@ -114,49 +111,6 @@ class RequestEvent:
 def own_key(*parts: str) -> str:
     """An idempotency key of our making: no client can send one, for its parts are joined by NUL."""
     return "\0".join(("", *parts))
-
-
-def with_whole_addresses(body: bytes, file: DroppedFile) -> bytes:
-    """A dropped request whose relative image keys are `s3://` addresses below the file's own folder.
-
-    JSON that is no request comes back as it is, for the validation to say so. Raises `InvalidRequestError` as
-    `read_json` does, and for keys that begin with a slash or have an empty, `.` or `..` part: they could lead out of
-    the folder.
-    """
-    request = read_json(body)
-    if not isinstance(request, dict) or any(form_faults(request)):
-        return body
-    faults: list[Fault] = []
-    changed = False
-    for loc, images in _image_lists(request):
-        for number, image in enumerate(images):
-            if not isinstance(image, str) or not image or _is_address(image):
-                continue
-            if any(part in ("", ".", "..") for part in image.split("/")):
-                faults.append(Fault(f"{loc}.{number}", _OUTSIDE))
-            images[number] = f"s3://{file.bucket}/{file.folder}{image}"
-            changed = True
-    if faults:
-        raise InvalidRequestError("validation_error", "The request is not valid. See `errors`.", tuple(faults))
-    return json.dumps(request).encode() if changed else body
-
-
-_OUTSIDE = (
-    "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
-)
-
-
-def _image_lists(request: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
-    if isinstance(request.get("images"), list):
-        yield "images", request["images"]
-    subjects = request.get("subjects")
-    for number, subject in enumerate(subjects if isinstance(subjects, list) else ()):
-        if isinstance(subject, dict) and isinstance(subject.get("images"), list):
-            yield f"subjects.{number}.images", subject["images"]
-
-
-def _is_address(image: str) -> bool:
-    return "://" in image or is_data_uri(image)
 
 
 def rejection_detail(

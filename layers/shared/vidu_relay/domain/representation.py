@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from vidu_relay.domain.image_reference import NAME_SCHEME
+from vidu_relay.domain.request import Request
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
 
@@ -82,12 +84,10 @@ def event_detail(task: Task) -> dict[str, Any]:
     """
     shown = represent(task)
     del shown["history"]
-    request = {name: value for name, value in task.request.items() if name not in EVENT_HIDDEN_FIELDS}
+    parts = Request.of(task.request)
+    request = parts.with_references(_bare(slot.reference) for slot in parts.slots)
+    request = {name: value for name, value in request.items() if name not in EVENT_HIDDEN_FIELDS}
     request["prompt"] = str(request.get("prompt", ""))[:EVENT_PROMPT_CHARACTERS]
-    if request.get("images"):
-        request["images"] = [_bare(url) for url in request["images"]]
-    if request.get("subjects"):
-        request["subjects"] = [{**s, "images": [_bare(url) for url in s["images"]]} for s in request["subjects"]]
     if request.get("wm_url"):
         request["wm_url"] = _bare(request["wm_url"])
     shown["request"] = request
@@ -165,7 +165,7 @@ def _number(text: str | None) -> int | float | None:
 
 def _bare(url: str) -> str:
     """A URL without what may be a secret: user, query, fragment. An `ni:` name stays as it is."""
-    if url.startswith("ni:"):
+    if url.startswith(NAME_SCHEME):
         return url
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:EVENT_URL_CHARACTERS]

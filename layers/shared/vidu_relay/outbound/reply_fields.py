@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from vidu_relay.domain.identifiers import is_remote_id
-from vidu_relay.domain.json_bounds import has_more_structure
 from vidu_relay.domain.redaction import without_secrets
 from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.strict_json import has_more_structure
 
 __all__ = [
     "MAX_VIDEOS",

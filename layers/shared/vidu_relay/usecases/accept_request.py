@@ -13,10 +13,11 @@ from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
-from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail, with_whole_addresses
-from vidu_relay.domain.request import VideoRequest, check_request, parse_request
-from vidu_relay.domain.request_form import MAX_NAME_CHARACTERS, TWICE, repeated_names
+from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail
+from vidu_relay.domain.request import Request
+from vidu_relay.domain.request_model import check_request, parse_request
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
+from vidu_relay.domain.strict_json import MAX_NAME_CHARACTERS, TWICE, repeated_names
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.attempt_submission import TimeLeft
@@ -106,10 +107,9 @@ def _go_on(task: Task, ports: IntakePorts, time_left: TimeLeft) -> Task:
     logger.info("task_repeated")
     if not lifecycle.may_begin(task, submission.clock()):
         return task
-    request = ports.acceptance.archive.get(task.request_key) if task.request_key else task.request
     return begin_submission(
         task,
-        request,
+        ports.acceptance.archive.request_of(task),
         submission,
         allowed=lambda current: lifecycle.may_begin(current, submission.clock()),
         time_left=time_left,
@@ -160,7 +160,7 @@ def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bo
     return None
 
 
-Read = Callable[[bool], VideoRequest]
+Read = Callable[[bool], Request]
 """Reads the request that a message brought; the argument says whether off-peak is available."""
 
 
@@ -170,8 +170,7 @@ def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[Read, str] | None:
     if content is None:
         return None
     key = own_key(asked.door, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
-    body = with_whole_addresses(content, asked)
-    return lambda off_peak: parse_request(body, off_peak_available=off_peak), key
+    return lambda off_peak: parse_request(content, off_peak_available=off_peak, folder=asked.folder), key
 
 
 def _event(asked: RequestEvent) -> tuple[Read, str]:

@@ -26,12 +26,11 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.submission import attempt_mark, provider_params
+from vidu_relay.domain.submission import attempt_mark
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import PROBE_MS, WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
-from vidu_relay.usecases.present_images import present_images
 from vidu_relay.usecases.record_change import record_change
 
 __all__ = ["SubmissionPorts", "TimeLeft", "attempt_submission"]
@@ -65,30 +64,25 @@ class SubmissionPorts:
         self.provider.ready()
         self.signing_keys()
 
-    def present(self, task: Task, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The recorded request as this attempt sends it: whatever can fail does so *before* the attempt is recorded."""
-        return present_images(
-            request,
-            tenant_id=task.tenant_id,
-            task_id=task.task_id,
-            versions=task.image_versions,
-            bucket=self.images,
-        )
-
 
 def attempt_submission(
-    task: Task, request: Mapping[str, Any], ports: SubmissionPorts, *, time_left: TimeLeft, pause: Pause | None = None
+    task: Task,
+    model: str,
+    parameters: Mapping[str, Any],
+    ports: SubmissionPorts,
+    *,
+    time_left: TimeLeft,
+    pause: Pause | None = None,
 ) -> Task:
     """Call the provider once for a task in `submitting` whose token the caller wrote; the task as recorded after.
 
-    `request` is what `SubmissionPorts.present` made of the recorded one before the token was written; `pause` is what
-    the caller read of the provider's refusals. The call is never repeated here: only a task that went back to
-    `accepted` is submitted again.
+    `parameters` are those to send, every image as the provider can read it; `pause` is what the caller read of the
+    provider's refusals. The call is never repeated here: only a task that went back to `accepted` is submitted again.
     """
     mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
     try:
         url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
-        snapshot = ports.provider.create(str(request["model"]), provider_params(request), url, mark=mark)
+        snapshot = ports.provider.create(model, parameters, url, mark=mark)
     except CreateError as error:
         return _failed(task, error, ports, pause, time_left)
     except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call

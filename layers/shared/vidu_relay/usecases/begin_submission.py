@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from vidu_relay.adapters.provider_pause import Pause
 from vidu_relay.adapters.tenant_directory import Door
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
-from vidu_relay.domain.image_reference import S3_SCHEME, each_image, read_s3_uri
+from vidu_relay.domain.request import Request, body_bytes
 from vidu_relay.domain.snapshot import TaskError
-from vidu_relay.domain.submission import provider_params, sent_bytes
 from vidu_relay.domain.task import Task
 from vidu_relay.domain.watching import PROBE_MS
 from vidu_relay.observability import Metric, count, logger
@@ -19,6 +17,7 @@ from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft, attempt_submission
 from vidu_relay.usecases.ports import new_token, spread
 from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.resolve_image_links import resolve_image_links
 
 __all__ = ["MAX_WAITING_BODY_BYTES", "begin_submission"]
 
@@ -39,7 +38,7 @@ BUCKET_TAKEN = TaskError(
 
 def begin_submission(
     task: Task,
-    request: Mapping[str, Any],
+    request: Request,
     ports: SubmissionPorts,
     *,
     allowed: Callable[[Task], bool],
@@ -69,8 +68,8 @@ def begin_submission(
         ports.ready()
     except ConfigurationError as error:
         return _wait(task, _not_configured(error, ports), ports, allowed)
-    sent = ports.present(task, request)
-    size = sent_bytes(provider_params(sent))
+    parameters = resolve_image_links(request, task, ports.images)
+    size = body_bytes(parameters)
     needed = int(create_seconds(size) * 1000) + WRITES_MS
     if (largest_body is not None and size > largest_body) or time_left() < needed:
         logger.info("submission_left_to_a_check", body_bytes=size)
@@ -88,10 +87,10 @@ def begin_submission(
         return begun
     if time_left() < needed:
         return _not_begun(begun, token, ports)
-    return attempt_submission(begun, sent, ports, time_left=time_left, pause=pause)
+    return attempt_submission(begun, request.model, parameters, ports, time_left=time_left, pause=pause)
 
 
-def _refused(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> Task | None:
+def _refused(task: Task, request: Request, ports: SubmissionPorts) -> Task | None:
     """The task settled, where it may no longer be submitted; None where it may."""
     tenant = ports.tenants.find_tenant(task.tenant_id)
     if tenant is None or tenant.disabled:
@@ -103,7 +102,7 @@ def _refused(task: Task, request: Mapping[str, Any], ports: SubmissionPorts) -> 
                 current, now=ports.clock(), policy=ports.policy, source="operator", error=TENANT_DISABLED
             ),
         )
-    buckets = {read_s3_uri(uri).bucket for _, uri in each_image(request) if uri.startswith(S3_SCHEME)}
+    buckets = {slot.named_object.bucket for slot in request.slots if slot.named_object}
     for bucket in sorted(buckets - {ports.images.inbox}):
         owner = ports.tenants.find_owner(Door.BUCKET, bucket)
         if owner is None or owner.tenant_id != task.tenant_id:

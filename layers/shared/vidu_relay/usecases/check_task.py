@@ -83,10 +83,9 @@ def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArch
     if task.candidates:
         wait = ports.policy.backoff_ms(task.checks, spread())
         return _look_again(task, lease, ports, min(now + wait, over_at))
-    request = archive.get(task.request_key) if task.request_key else task.request
     after = begin_submission(
         task,
-        request,
+        archive.request_of(task),
         ports,
         allowed=lambda current: current.lease == lease and current.status is Status.ACCEPTED and not current.candidates,
         time_left=time_left,

@@ -16,13 +16,12 @@ from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.representation import represent
+from vidu_relay.domain.request import LARGE_PARAMETERS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskPage", "list_tasks", "read_task"]
 
-LARGE_PARTS = ("payload", "meta_data", "images", "subjects")
-"""What of a request the record may leave out."""
 QUERY_NAMES = ("status", "limit", "cursor")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -103,7 +102,7 @@ def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | Non
     whole = requests.find(task.request_key) if task.request_key else None
     if whole is None:
         return None
-    return {**task.request, **{name: whole[name] for name in LARGE_PARTS if name in whole}}
+    return {**task.request, **{name: whole[name] for name in LARGE_PARAMETERS if name in whole}}
 
 
 def _status(text: str | None) -> Status | None:

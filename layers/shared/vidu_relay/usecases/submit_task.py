@@ -12,16 +12,16 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
-from vidu_relay.domain.identifiers import request_digest, request_key, task_id_for_key, task_id_from_random
-from vidu_relay.domain.request import VideoRequest
+from vidu_relay.domain.identifiers import request_key, task_id_for_key, task_id_from_random
+from vidu_relay.domain.request import Request
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
-from vidu_relay.usecases.check_images import ImageCheck, check_images
+from vidu_relay.usecases.check_references import ReferenceCheck, check_references
 from vidu_relay.usecases.ports import new_token
-from vidu_relay.usecases.present_images import store_images
+from vidu_relay.usecases.resolve_image_links import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
 __all__ = ["MAX_KEY_CHARACTERS", "Acceptance", "check_idempotency_key", "submit_task"]
@@ -35,7 +35,7 @@ class Acceptance:
 
     quota: DailyQuota
     archive: RequestArchive
-    images: ImageCheck
+    images: ReferenceCheck
     poller: TaskPoller
     submission: SubmissionPorts
 
@@ -49,7 +49,7 @@ def check_idempotency_key(key: str | None) -> None:
 
 
 def submit_task(
-    request: VideoRequest,
+    request: Request,
     acceptance: Acceptance,
     *,
     tenant_id: str,
@@ -68,11 +68,11 @@ def submit_task(
     The same key with the same request gives the same task, without a second record or place of the tenant's
     `daily_cap`; its images are not checked again, and its create call is begun only if none was. Raises, before
     anything is recorded, `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for
-    images that cannot be used (`check_images`) and `DailyCapReachedError`. If a secret is not set up, a new task of an
-    HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
+    images and addresses that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up,
+    a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
     ports = acceptance.submission
-    digest = request_digest(request.given())
+    digest = request.digest
     task_id = (
         task_id_for_key(tenant_id, idempotency_key)
         if idempotency_key is not None
@@ -91,7 +91,7 @@ def submit_task(
     waiting = message_id is None
     task = begin_submission(
         current,
-        request.for_archive(),
+        request,
         ports,
         allowed=lambda task: lifecycle.may_begin(task, ports.clock()),
         time_left=time_left,
@@ -103,7 +103,7 @@ def submit_task(
 
 
 def _accept(
-    request: VideoRequest,
+    request: Request,
     digest: str,
     acceptance: Acceptance,
     tenant_id: str,
@@ -115,7 +115,7 @@ def _accept(
 ) -> Task:
     """Check the images, take a place of the daily cap and record the task; the task as recorded."""
     ports, quota, now = acceptance.submission, acceptance.quota, acceptance.submission.clock()
-    checked = check_images(request, tenant_id, acceptance.images)
+    versions = check_references(request, tenant_id, acceptance.images)
     try:
         quota.take(tenant_id, daily_cap, now)
     except DailyCapReachedError:
@@ -125,11 +125,11 @@ def _accept(
             raise
         _check_repetition(current, tenant_id, digest)
         return current
-    record, reduced = request.for_record()
-    key = request_key(tenant_id, task_id, digest) if reduced else None
-    store_images(request.given(), tenant_id, task_id, ports.images)
+    record, whole = request.for_record()
+    key = None if whole else request_key(tenant_id, task_id, digest)
+    store_images(request, tenant_id, task_id, ports.images)
     if key:
-        acceptance.archive.put(key, request.for_archive())
+        acceptance.archive.put(key, request.parameters)
     task = lifecycle.new_task(
         task_id=task_id,
         token=new_token(),
@@ -138,7 +138,7 @@ def _accept(
         request=record,
         request_key=key,
         request_digest=digest,
-        image_versions=checked.versions,
+        image_versions=versions,
         now=now,
         source=source,
         policy=ports.policy,
