@@ -39,7 +39,7 @@ PROVIDER ?=
 # What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
 PARTS ?=
 
-.PHONY: help setup demo local rehearse chaos test lint format requirements clean bench openapi schemas
+.PHONY: help setup demo local rehearse chaos test unit simulate lint format requirements clean bench openapi schemas
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,13 +56,19 @@ local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMET
 rehearse: setup ## Run every command of docs/deploy.md on this machine, against the emulated AWS
 	@exec $(BIN)/python -m local.rehearse
 
-chaos: setup ## Run the campaign of faults on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
+chaos: setup ## Run the chaos test on the whole stack, a few minutes [TASKS=] [SEED=] [PROVIDER=vidu]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m local.chaos --tasks '$(TASKS)' --seed '$(SEED)' --provider '$(or $(PROVIDER),gateway)'
 
 # On two cores. End-to-end tests mostly wait, so three stacks run side by side.
 test: lint ## Run every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/contract tests/local
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/simulation tests/contract tests/local
 	$(BIN)/python -m pytest -n 3 --dist loadfile tests/e2e
+
+unit: setup ## Run the tests of units and functions alone, about a minute
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions
+
+simulate: setup ## Explore the whole simulation, of which `make test` runs a sample (docs/simulation.md)
+	$(BIN)/python -m pytest -n 2 --dist load tests/simulation --simulate all
 
 lint: setup $(SCANNER) ## Run the static checks
 	$(BIN)/ruff check .

@@ -242,7 +242,7 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
     The network is stubbed, and nothing else: botocore's HTTP session, and the exchange with the provider, both of
     which answer at once. Parsing, signing, serializing, logging are as deployed.
     """
-    from tests.unit.usecases.account import CALLBACK_SECRET
+    from tests.unit.account import CALLBACK_SECRET
 
     secret = json.dumps({**CALLBACK_SECRET, "api_key": "example-key" * 4})
     common = {

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.unit.usecases.account import Account, empty, mock_aws, new_account
-from tests.unit.usecases.world import TENANT, World
+from tests.simulation.simulation import TENANT, Simulation
+from tests.unit.account import Account, empty, mock_aws, new_account
 from vidu_relay.adapters.task_item import to_item
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.usecases.read_tasks import list_tasks
@@ -65,52 +65,52 @@ def report(found: Mapping[str, Mapping[int, Work]]) -> list[str]:
 def work_with(account: Account, settled: int) -> dict[str, Work]:
     """What a sweep, a page of a listing and a whole task take while so many settled tasks are in the table."""
     empty(account)
-    world = World(account)
-    _fill(world, settled)
+    sim = Simulation(account)
+    _fill(sim, settled)
     found: dict[str, Work] = {}
-    with _counting(account, world, found) as counted:
-        counted("a sweep that finds nothing", world.sweep)
-        counted("a page of 20 tasks", lambda: _page(world))
-        counted("a task that goes well", lambda: _healthy(world))
-        counted("a task whose callbacks are lost", lambda: _overdue(world))
+    with _counting(account, sim, found) as counted:
+        counted("a sweep that finds nothing", sim.sweep)
+        counted("a page of 20 tasks", lambda: _page(sim))
+        counted("a task that goes well", lambda: _healthy(sim))
+        counted("a task whose callbacks are lost", lambda: _overdue(sim))
     return found
 
 
-def _healthy(world: World) -> None:
-    task_id = world.submit(key="healthy").task_id
-    world.ring(task_id, {"status": "processing"})
-    world.provider.finish("gen-2")
-    world.ring(task_id, {"status": "completed"})
-    world.publish()
-    world.deliver(task_id)
-    world.publish()
+def _healthy(sim: Simulation) -> None:
+    task_id = sim.submit(key="healthy").task_id
+    sim.call_back(task_id, {"status": "processing"})
+    sim.provider.finish("gen-2")
+    sim.call_back(task_id, {"status": "completed"})
+    sim.publish()
+    sim.deliver(task_id)
+    sim.publish()
 
 
-def _overdue(world: World) -> None:
-    task_id = world.submit(key="overdue").task_id
-    world.provider.finish("gen-3")
-    world.clock.advance(125)
-    world.sweep()
-    world.check(task_id)
-    world.publish()
-    world.deliver(task_id)
-    world.publish()
+def _overdue(sim: Simulation) -> None:
+    task_id = sim.submit(key="overdue").task_id
+    sim.provider.finish("gen-3")
+    sim.clock.advance(125)
+    sim.sweep()
+    sim.check(task_id)
+    sim.publish()
+    sim.deliver(task_id)
+    sim.publish()
 
 
-def _page(world: World) -> None:
-    list_tasks(TENANT, {"limit": "20"}, store=world.store, videos=world.videos)
+def _page(sim: Simulation) -> None:
+    list_tasks(TENANT, {"limit": "20"}, store=sim.store, videos=sim.videos)
 
 
-def _fill(world: World, settled: int) -> None:
+def _fill(sim: Simulation, settled: int) -> None:
     """Put so many completed tasks into the table, made from one that was run."""
-    task_id = world.submit(key="first").task_id
-    world.provider.finish("gen-1")
-    world.ring(task_id, {"status": "completed"})
-    world.publish()
-    world.deliver(task_id)
-    world.publish()
-    done = world.task(task_id)
-    client, table = world.account.clients["dynamodb"], world.account.table
+    task_id = sim.submit(key="first").task_id
+    sim.provider.finish("gen-1")
+    sim.call_back(task_id, {"status": "completed"})
+    sim.publish()
+    sim.deliver(task_id)
+    sim.publish()
+    done = sim.task(task_id)
+    client, table = sim.account.clients["dynamodb"], sim.account.table
     for start in range(0, settled - 1, BATCH):
         numbers = range(start, min(start + BATCH, settled - 1))
         copies = [
@@ -121,7 +121,7 @@ def _fill(world: World, settled: int) -> None:
 
 
 @contextmanager
-def _counting(account: Account, world: World, found: dict[str, Work]) -> Iterator[Any]:
+def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iterator[Any]:
     keys = [0]
 
     def looked_at(parsed: Mapping[str, Any], **_: Any) -> None:
@@ -129,9 +129,9 @@ def _counting(account: Account, world: World, found: dict[str, Work]) -> Iterato
 
     def counted(what: str, run: Any) -> None:
         keys[0] = 0
-        world.effects.names.clear()
+        sim.effects.names.clear()
         run()
-        found[what] = Work(len(world.effects.names), keys[0])
+        found[what] = Work(len(sim.effects.names), keys[0])
 
     events = account.clients["dynamodb"].meta.events
     events.register("after-call.dynamodb.Query", looked_at)

@@ -159,6 +159,8 @@ class Api:
         except requests.RequestException as error:
             raise NoAnswerError(_reason(error)) from error
         with reply:
+            if reply.status_code == requests.codes.service_unavailable and _is_problem(answer := _json(reply)):
+                raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
             if reply.status_code >= requests.codes.internal_server_error or _is_throttled(reply):
                 raise NoAnswerError(f"HTTP {reply.status_code}", _retry_after(reply))
             if reply.is_redirect:
@@ -264,11 +266,16 @@ def _is_throttled(reply: requests.Response) -> bool:
     """Whether a 429 is API Gateway's. The daily cap's is final for today, and says so."""
     if reply.status_code != requests.codes.too_many_requests:
         return False
-    try:
-        answer = reply.json()
-    except requests.exceptions.JSONDecodeError:
-        return True
+    answer = _json(reply)
     return not (isinstance(answer, dict) and answer.get("code") == DAILY_CAP)
+
+
+def _json(reply: requests.Response) -> Any:
+    """The reply's JSON; None if it is not JSON."""
+    try:
+        return reply.json()
+    except requests.exceptions.JSONDecodeError:
+        return None
 
 
 def _retry_after(reply: requests.Response) -> float | None:

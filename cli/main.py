@@ -60,7 +60,7 @@ examples:
 
 Every command says more with --help. Exit status: 0 done, or nothing to do; 1 refused or failed; 2 wrong usage;
 130 after Ctrl-C; of `watch` also 3 failed, 4 expired, 5 canceled; of `doctor` 3 unknown.
-docs/runbook.md says which command mends what.
+docs/runbook.md says which command to use when.
 """
 
 
@@ -217,7 +217,7 @@ def _watch(groups: Any, name: str) -> None:
         groups,
         name,
         watching.watch,
-        "show how tasks go on until they settle; exit status 0 completed, 3 failed, 4 expired, 5 canceled (of several "
+        "follow tasks until they settle; exit status 0 completed, 3 failed, 4 expired, 5 canceled (of several "
         "the highest), 130 after Ctrl-C, which ends the watching and nothing else",
         "watch mfzwizlnnvsg63dpo5xw2zltmu",
         connect=connect_api,
@@ -265,7 +265,7 @@ def _doctor(groups: Any, name: str) -> None:
         groups,
         name,
         doctor.doctor,
-        "try out whether everything that tasks need is in order, in two minutes, spending nothing; exit status 0 all "
+        "check the whole deployment in at most two minutes; costs nothing at the provider; exit status 0 all "
         "ok, 1 something is not, 3 something could not be found out",
         "doctor",
         "doctor provider callback",
@@ -275,13 +275,14 @@ def _doctor(groups: Any, name: str) -> None:
         "check",
         nargs="*",
         metavar="CHECK",
-        help=f"only these (default: all): {', '.join(checks)}",
+        help=f"checks to run (default: all): {', '.join(checks)}",
         choices=[*checks, []],
     )
     command.add_argument(
         "--spend",
         action="store_true",
-        help="if nothing is `not`, also run the cheapest real task from submit to S3, and say what it cost",
+        help="also submit the cheapest real task, which the provider bills, and check its video in S3; skipped if a "
+        "check that every task needs is `not`",
     )
 
 
@@ -311,8 +312,12 @@ def _tenants(groups: Any, name: str) -> None:
     _command(commands, "list", tenants.list_all, "list every tenant", "tenants list")
     for name, run, about in (
         ("show", tenants.show, "show one tenant and its keys"),
-        ("disable", tenants.disable, "close a tenant's doors; its tasks under way go on, its keys stay"),
-        ("enable", tenants.enable, "open a disabled tenant's doors again"),
+        (
+            "disable",
+            tenants.disable,
+            "refuse new requests of a tenant and cancel what is not submitted; submitted tasks continue, keys stay",
+        ),
+        ("enable", tenants.enable, "accept requests of a disabled tenant again"),
     ):
         _command(commands, name, run, about, f"tenants {name} acme").add_argument("tenant", help="which")
     command = _command(
@@ -402,14 +407,12 @@ def _provider(groups: Any, name: str) -> None:
 
 
 def _task(groups: Any, name: str) -> None:
-    commands = _group(
-        groups, name, "a task's whole life, and the hands that help it on", "task show mfzwizlnnvsg63dpo5xw2zltmu"
-    )
+    commands = _group(groups, name, "show one task, and repeat a step of it", "task show mfzwizlnnvsg63dpo5xw2zltmu")
     _command(
         commands,
         "overdue",
         tasks.overdue,
-        "list the tasks that somebody should have looked at by now; the sweep empties this list each minute",
+        "list tasks whose check is overdue; the sweep starts those checks every minute",
         "task overdue",
     )
     for name, run, about in (
@@ -417,7 +420,7 @@ def _task(groups: Any, name: str) -> None:
         (
             "check",
             tasks.check,
-            "look at it now, as the sweep would: submit it, read the provider, deliver or expire it, whatever is next",
+            "check the task now: submit it, read the provider, deliver or expire it, whatever is next",
         ),
         ("deliver", tasks.deliver, "copy a generated task's videos now; what is there is never written twice"),
         ("notify", tasks.notify, "tell its client of the latest change again, at its callback_url, now"),
@@ -434,7 +437,7 @@ def _queues(groups: Any, name: str) -> None:
         commands,
         "redrive",
         queues.redrive,
-        "move dead letters back to the queue they were meant for; one that no worker could read stays",
+        "move DLQ messages back to their queue; a message that no worker could parse stays",
         "queues redrive deliveries-dead-letters",
         "queues redrive notifications-dead-letters",
         "queues redrive unrouted-events",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import signal
@@ -134,7 +135,7 @@ class Listener:
 
     def __init__(self, connection: Connection, prefix: str = PREFIX) -> None:
         self.bus = connection.output("EventBusName")
-        self.name = f"{prefix}{secrets.token_hex(6)}"
+        self.name = f"{_prefix_of(self.bus, prefix)}{secrets.token_hex(6)}"
         self._sqs, self._events = connection.client("sqs"), connection.client("events")
         self._queue = ""
 
@@ -221,12 +222,12 @@ class Listener:
 
     @classmethod
     def remove_leftovers(cls, connection: Connection, prefix: str, before: float) -> None:
-        """Remove what killed runs have left: queues of this prefix made before a moment (in seconds), and their rules.
+        """Remove what killed runs on this stack have left: queues made before a moment (in seconds), and their rules.
 
         A queue is made before its rule and removed after it. Raises as `remove`.
         """
-        sqs = connection.client("sqs")
-        for url in sqs.list_queues(QueueNamePrefix=prefix).get("QueueUrls", []):
+        sqs, ours = connection.client("sqs"), _prefix_of(connection.output("EventBusName"), prefix)
+        for url in sqs.list_queues(QueueNamePrefix=ours).get("QueueUrls", []):
             try:
                 made = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])["Attributes"]
             except ClientError as error:
@@ -308,3 +309,8 @@ def _line(event: dict[str, Any]) -> str:
     about += f"  {detail['url_origin']}" if "url_origin" in detail else ""
     wrong = f"  {error.get('code')}: {error.get('message') or error.get('detail')}" if error else ""
     return f"{event['time']}  ✉ {event['detail-type']:<20}  {detail.get('tenant_id')}  {about}{wrong}"
+
+
+def _prefix_of(bus: str, prefix: str) -> str:
+    """What the names for a bus begin with: an account's queues are of all its stacks."""
+    return f"{prefix}{hashlib.sha256(bus.encode()).hexdigest()[:8]}-"

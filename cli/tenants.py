@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.answer import Answer, RefusedError, checked, table
 from cli.connection import Connection, now
+from cli.doctor.findings import TENANT as DOCTOR
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
 from vidu_relay.domain.representation import timestamp
@@ -50,6 +51,8 @@ def create(arguments: Namespace, connection: Connection) -> Answer:
     tenant_id = checked(
         arguments.tenant, TENANT_ID, "a tenant id has 1 to 40 of a-z, 0-9 and inner hyphens (it is part of S3 keys)"
     )
+    if tenant_id == DOCTOR:
+        raise RefusedError(f"{DOCTOR} is the tenant of `relay doctor`: choose another name")
     sources = [_usable_source(source) for source in arguments.event_source]
     directory = directory_of(connection)
     _refuse_taken(directory, Door.SOURCE, sources, tenant_id)

@@ -17,25 +17,24 @@ TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--campaign",
-        type=int,
-        default=1,
-        metavar="TIMES",
-        help="explore this many times as much where tests take samples (tests/unit/usecases)",
+        "--simulate",
+        choices=("sample", "all"),
+        default="sample",
+        help="how much tests/simulation explores, and whether property tests draw other examples in each run",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """No proxy of this machine's stands between tests and their own servers.
 
-    Properties are tried on the same examples each time, however slow the machine is; a campaign takes others.
+    Properties are tried on the same examples each time, however slow the machine is; `--simulate all` draws others.
     """
     direct = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"]))
     os.environ.update(NO_PROXY=direct, no_proxy=direct)
     settings.register_profile(
         "ours",
         deadline=None,
-        derandomize=config.getoption("--campaign") == 1,
+        derandomize=config.getoption("--simulate") == "sample",
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )

@@ -108,7 +108,7 @@ def versions(context: Context) -> Finding:
     if not differing:
         return Finding(State.OK, f"this checkout's, on {wanted[0]}, {wanted[1][0]}")
     more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
-    remedy = "deploy this checkout, or use the tool that came with what is deployed"
+    remedy = "deploy this checkout, or check out the commit that is deployed"
     return Finding(State.NOT, f"{len(differing)} differ: {', '.join(differing[:NAMED])}{more}", remedy)
 
 

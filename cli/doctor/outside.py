@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 SET_KEY = "relay provider set-key"
+KEY_NAME = "doctor"
 LEFT_AFTER_MS = 600_000
 """A key of ours that is older was left by a run that was killed."""
 CLOCK_SECONDS = 30
@@ -110,7 +111,7 @@ def tenant(context: Context) -> None:
     directory.set_disabled(TENANT, False)
     directory.set_daily_cap(TENANT, 0)
     for key in directory.list_keys(TENANT):
-        if key.created_at < now - LEFT_AFTER_MS:
+        if key.name == KEY_NAME and key.created_at < now - LEFT_AFTER_MS:
             directory.revoke_key(key.digest)
 
 
@@ -118,7 +119,7 @@ def tenant(context: Context) -> None:
 def temporary_key(context: Context) -> Iterator[str]:
     """A key of our tenant that is removed at the end."""
     directory = directory_of(context.connection)
-    api_key, stored = new_key(TENANT, "doctor")
+    api_key, stored = new_key(TENANT, KEY_NAME)
     try:
         directory.add_key(stored)
         yield api_key
@@ -140,6 +141,8 @@ def authorizer(context: Context) -> Finding:
         return Finding(State.OK, found)
     if requests.codes.too_many_requests in statuses:
         return Finding(State.UNKNOWN, found, "the API is throttled: repeat it")
+    if max(statuses) >= requests.codes.internal_server_error:
+        return Finding(State.NOT, found, "sam logs --name AuthorizeRequest; runbook, Throttles")
     return Finding(State.NOT, found, "must be 401, 403, 200: sam logs --name AuthorizeRequest; deploy again")
 
 

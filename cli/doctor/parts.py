@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 DEPLOY = "deploy again"
+KMS_REMEDY = "see that the roles of the functions may use the key; --spend tries it"
 WORKERS = ("AcceptRequestName", "DeliverVideosName", "NotifyClientName", "PublishEventsName")
 SETTLING = frozenset({"Creating", "Enabling", "Updating"})
 FEEDS = (
@@ -127,6 +128,9 @@ def delivery(context: Context) -> Finding:
         if result["EvalDecision"] != "allowed"
     ]
     problems = [Finding(State.NOT, f"its role lacks {', '.join(denied)}", DEPLOY)] if denied else []
+    rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    if any("KMS" in str(rule).upper() for rule in rules):
+        problems.append(Finding(State.UNKNOWN, "the bucket is encrypted with a KMS key", KMS_REMEDY))
     try:
         problems += judge_bucket_policy(s3.get_bucket_policy(Bucket=bucket)["Policy"])
     except ClientError as error:
@@ -146,7 +150,7 @@ def judge_bucket_policy(policy: str) -> Iterator[Finding]:
 
 
 def secrets(context: Context) -> Finding:
-    """Whether the three secrets hold what functions can read, and none is about to be deleted."""
+    """Whether the three secrets hold what functions need, and none is about to be deleted. Read by the operator."""
     client = context.client("secretsmanager")
     readers: dict[str, Callable[[Secret], object]] = {
         "ProviderSecretArn": lambda secret: ProviderKey(secret).signing(),
@@ -156,7 +160,10 @@ def secrets(context: Context) -> Finding:
     problems = []
     for output, read in readers.items():
         arn = context.output(output)
-        if "DeletedDate" in client.describe_secret(SecretId=arn):
+        described = client.describe_secret(SecretId=arn)
+        if "KmsKeyId" in described:
+            problems.append(Finding(State.UNKNOWN, f"{output} is encrypted with a key of your own", KMS_REMEDY))
+        if "DeletedDate" in described:
             remedy = f"aws secretsmanager restore-secret --secret-id {arn}"
             problems.append(Finding(State.NOT, f"{output} is to be deleted", remedy))
             continue
@@ -180,12 +187,12 @@ def schedule(context: Context) -> Finding:
         return judge_schedule(ours[0]["State"] if ours else None, swept=False, young=False)
 
     def swept() -> bool:
-        found = logs.filter_log_events(
+        pages = logs.get_paginator("filter_log_events").paginate(
             logGroupName=function["LoggingConfig"]["LogGroup"],
             startTime=context.connection.time_at_aws() - SWEEP_MINUTES * 60_000,
             filterPattern=f'"{SWEEP_DONE}"',
         )
-        return bool(found["events"])
+        return any(page["events"] for page in pages)  # a page may be empty and another follow
 
     young = datetime.now(UTC) - ours[0]["LastModificationDate"] < timedelta(minutes=SWEEP_MINUTES)
     return judge_schedule("ENABLED", swept=context.comes(swept) if young else swept(), young=young)

@@ -39,6 +39,8 @@ CHECKS = (
 SPEND = "spend"
 EXIT_STATUS = {State.OK: 0, State.NOT: 1, State.UNKNOWN: 3}
 """One `not` decides; without one, an `unknown`."""
+TASKS_NEED = ("provider", "authorizer", "workers", "delivery", "secrets")
+"""Checks without which no task succeeds."""
 TOTAL_SECONDS, CLEAN_UP_SECONDS = 110.0, 10.0
 LOOK_UP_SECONDS = 0.5
 
@@ -52,15 +54,16 @@ def doctor(arguments: Namespace, connection: Connection) -> int:
     screen, context = Screen(as_json=arguments.json), Context(connection)
     connection.output("ApiUrl")
     checks = [check for check in CHECKS if check.name in arguments.check or not arguments.check]
-    states = _run(checks, context, screen)
+    found = _run(checks, context, screen)
+    states = list(found.values())
     if arguments.spend:
-        states.append(_spend(context, screen, states))
+        states.append(_spend(context, screen, [name for name in TASKS_NEED if found.get(name) is State.NOT]))
     counted = ", ".join(f"{states.count(state)} {state}" for state in State)
     screen.remark(f"{counted}, in {time.monotonic() - context.began:.0f} s.")
     return EXIT_STATUS[next((state for state in (State.NOT, State.UNKNOWN) if state in states), State.OK)]
 
 
-def _run(checks: list[Check], context: Context, screen: Screen) -> list[State]:
+def _run(checks: list[Check], context: Context, screen: Screen) -> dict[str, State]:
     """Each check in a thread of its own: one that hangs is not waited for, and ends with the process."""
     answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
     threads = []
@@ -68,7 +71,7 @@ def _run(checks: list[Check], context: Context, screen: Screen) -> list[State]:
         work = _answering(check.name, lambda check=check: check.run(context), answers)  # type: ignore[misc]
         threads.append(threading.Thread(target=work, daemon=True))
     known: dict[str, Finding] = {}
-    states = []
+    states: dict[str, State] = {}
     try:
         for thread in threads:
             thread.start()
@@ -83,7 +86,7 @@ def _run(checks: list[Check], context: Context, screen: Screen) -> list[State]:
                 except Empty:
                     continue
                 known[name] = finding
-            states.append(_say(check.name, check.tried, known[check.name], screen))
+            states[check.name] = _say(check.name, check.tried, known[check.name], screen)
     finally:
         context.stopped.set()
         end = time.monotonic() + CLEAN_UP_SECONDS
@@ -103,11 +106,12 @@ def _answering(name: str, run: Callable[[], Finding], answers: SimpleQueue[tuple
     return answer
 
 
-def _spend(context: Context, screen: Screen, states: list[State]) -> State:
-    """The paid check, last: where something is not in order, nothing is paid to learn it again."""
+def _spend(context: Context, screen: Screen, broken: list[str]) -> State:
+    """The paid check, last: nothing is paid where checks have found that a task cannot succeed."""
     tried = "the cheapest real task, from the submission to S3"
-    if State.NOT in states:
-        return _say(SPEND, tried, Finding(State.UNKNOWN, "nothing was submitted", "fix what is `not` first"), screen)
+    if broken:
+        found = Finding(State.UNKNOWN, "nothing was submitted", f"first fix {', '.join(broken)}")
+        return _say(SPEND, tried, found, screen)
     answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
     _answering(SPEND, lambda: spend(context, screen), answers)()
     return _say(SPEND, tried, answers.get()[1], screen)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli.api import Api, ApiRefusedError, NoAnswerError
 from cli.doctor.findings import TENANT, Context, Finding, State
 from cli.doctor.outside import temporary_key, tenant
@@ -54,7 +56,11 @@ def spend(context: Context, screen: Screen) -> Finding:
         return Finding(State.NOT, str(error), "sam logs --name SubmitTask")
     finally:
         directory.set_daily_cap(TENANT, 0)
-    faults = [fault for video in task["videos"] if (fault := _fault_in_s3(context, video))]
+    try:
+        faults = [fault for video in task["videos"] if (fault := _fault_in_s3(context, video))]
+    except ClientError as error:
+        found = f"{judge_spent(task, []).found}; not compared with S3: {error}"
+        return Finding(State.UNKNOWN, found, f"relay task show {task_id}")
     return judge_spent(task, faults)
 
 

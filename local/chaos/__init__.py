@@ -1,6 +1,5 @@
-"""A campaign of faults on the local stack: hundreds of tasks while provider and AWS misbehave, judged at the end.
+"""The chaos test: hundreds of tasks on the local stack while provider, clients and AWS misbehave, checked at the end.
 
-`faults` names what goes wrong, `clients` are the backends that are told, `campaign` lets it happen, `verdict` and
-`client_verdict` hold what became of each task, and what its client was told, against a model that knows nothing of the
-relay, `report` prints the table. `make chaos` runs it.
+`faults` says what goes wrong, `backends` are the clients', `run` lets it happen, `expectation` says how each task must
+end, `oracle` holds the invariants (the simulation checks the same), `table` prints the result. `make chaos` runs it.
 """

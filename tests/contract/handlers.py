@@ -14,8 +14,8 @@ import pytest
 
 from local.simulator import Simulator
 from tests.functions.conftest import Context, environment, settings_of
+from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
 from tests.unit.template import sample
-from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
@@ -26,7 +26,7 @@ from vidu_relay.outbound.address_guard import AddressGuard
 __all__ = ["Answer", "Handlers", "running"]
 
 NOWHERE = "http://127.0.0.1:9"
-"""Where the simulator's callbacks would go; they are dropped, and rung by hand."""
+"""Where the simulator's callbacks would go; they are dropped, and sent by hand."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Handlers:
         assert answer.status == 200, answer
         return dict(answer.body)
 
-    def ring(self, task_id: str) -> int:
+    def call_back(self, task_id: str) -> int:
         """The provider's callback about a task, with the token that the provider was given; the status it gets."""
         event = sample("receive_callback__success")
         (view,) = [view for view in self.simulator.tasks() if f"/{task_id}?" in view["callback_url"]]

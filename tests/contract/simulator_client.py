@@ -3,17 +3,14 @@
 import http.client
 import json
 import ssl
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
-from typing_extensions import override
-
 from local.simulator import Simulator
+from tests.contract.socket_server import Connection, SocketServer, Treatment
 
 MODEL = "viduq2_pro_fast_reference2video"
 SUBJECTS = [{"id": "1", "images": ["https://example.com/cat.png"]}]
@@ -90,52 +87,34 @@ def observed(provider: Simulator, task_id: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Doorbell:
+class Callback:
     target: str
     headers: dict[str, str]
+    """By their names in small letters."""
     body: bytes
-    at: float = field(default_factory=time.monotonic)
 
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-class Receiver:
+class Receiver(SocketServer):
     """Takes callbacks; answers with `statuses` one after another, then 200. `tls`: what to serve with."""
 
     def __init__(self, *statuses: int, tls: ssl.SSLContext | None = None) -> None:
-        self.rung: list[Doorbell] = []
-        left = list(statuses)
-        rung = self.rung
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                rung.append(Doorbell(self.path, dict(self.headers), body))
-                self.send_response(left.pop(0) if left else 200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            @override
-            def log_message(self, format: str, *args: Any) -> None:
-                """Stay silent."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self._server.daemon_threads = False
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/v1/callbacks/t1?token=k1.abc"
+        self.received: list[Callback] = []
+        super().__init__(*(self._answers(status) for status in (*statuses, 200)), tls=tls)
+        self.url = f"{self.origin}/v1/callbacks/t1?token=k1.abc"
 
     def states(self) -> list[str]:
-        return [str(doorbell.json().get("status")) for doorbell in self.rung]
+        return [str(callback.json().get("status")) for callback in self.received]
 
-    def __enter__(self) -> Self:
-        return self
+    def _answers(self, status: int) -> Treatment:
+        def treat(connection: Connection) -> None:
+            connection.read_request()
+            head, _, body = connection.request.partition(b"\r\n\r\n")
+            line, *fields = head.decode().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+            self.received.append(Callback(line.split(" ")[1], headers, body))
+            connection.send(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        return treat

@@ -9,7 +9,22 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-__all__ = ["Connection", "SocketServer", "Treatment", "answers", "free_port"]
+from local.emulator.certificate import Certificate
+
+__all__ = [
+    "CHUNKED",
+    "Connection",
+    "SocketServer",
+    "Treatment",
+    "answers",
+    "chunks",
+    "floods",
+    "free_port",
+    "redirects",
+    "says",
+    "server_context",
+    "then",
+]
 
 TIMEOUT = 30
 """Far more than any test takes on a machine that is busy with something else."""
@@ -78,6 +93,53 @@ def answers(data: bytes) -> Treatment:
         connection.send(data)
 
     return treat
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def says(status: str, *headers: str, body: bytes = b"", length: int | None = -1) -> Treatment:
+    """Read the request, answer, close. `length` is what Content-Length says: the truth for -1, None for no header."""
+    fields = [] if length is None else [f"Content-Length: {len(body) if length < 0 else length}"]
+    head = "\r\n".join([f"HTTP/1.1 {status}", *headers, *fields, "", ""])
+    return answers(head.encode() + body)
+
+
+def redirects(location: str, status: int = 302) -> Treatment:
+    return says(f"{status} Elsewhere", f"Location: {location}")
+
+
+def then(first: Treatment, second: Treatment) -> Treatment:
+    """One after the other on the same connection."""
+
+    def treat(connection: Connection) -> None:
+        first(connection)
+        second(connection)
+
+    return treat
+
+
+def floods(head: bytes, block: bytes) -> Treatment:
+    """Read the request, then send `head`, and `block` again and again until the client hangs up."""
+
+    def treat(connection: Connection) -> None:
+        answers(head)(connection)
+        while True:
+            connection.send(block)
+
+    return treat
+
+
+def chunks(data: bytes, size: int = 50_000, *, end: bytes = b"0\r\n\r\n") -> bytes:
+    """A body in chunks of this size."""
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + end
+
+
+def server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
 
 
 class SocketServer:

@@ -271,10 +271,13 @@ def test_refusal_says_every_fault_and_is_not_repeated(relay: Relay, run: Run, mo
     assert [request for _, request in relay.submitted] == [{"duration": 99}]
 
 
-def test_daily_cap_is_a_refusal_and_no_reason_to_come_again(relay: Relay, run: Run) -> None:
-    relay.next["/v1/tasks"] = [says(429, {"code": "daily_cap_reached", "detail": "Tomorrow."}, Retry_After="3600")]
-    status, _, complaint = run("submit", "--prompt", "x", "--image", "https://a/b.png")
-    assert (status, "daily_cap_reached" in complaint, len(relay.submitted)) == (1, True, 1)
+@pytest.mark.parametrize(("status", "code"), [(429, "daily_cap_reached"), (503, "not_configured")])
+def test_an_answer_with_a_code_is_shown_and_no_reason_to_come_again(
+    relay: Relay, run: Run, status: int, code: str
+) -> None:
+    relay.next["/v1/tasks"] = [says(status, {"code": code, "detail": "Later."}, Retry_After="3600")]
+    exit_status, _, complaint = run("submit", "--prompt", "x", "--image", "https://a/b.png")
+    assert (exit_status, f"{code}: Later." in complaint, len(relay.submitted)) == (1, True, 1)
 
 
 # how the relay is reached

@@ -1,4 +1,4 @@
-"""Fifty clients send one request under one key at the same moment: one task, one create call, one place of the cap."""
+"""Fifty clients send one request under one key at once: one task, one create call, one slot of the daily cap."""
 
 import threading
 from collections.abc import Iterator
@@ -45,24 +45,24 @@ def all_at_once(relay: Handlers, requests: list[dict[str, Any]], key: str | None
         return list(pool.map(submit, requests))
 
 
-def places_taken(relay: Handlers) -> int:
+def slots_taken(relay: Handlers) -> int:
     items = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
     return sum(int(item["accepted"]["N"]) for item in items if item["pk"]["S"].startswith("cap#"))
 
 
-@pytest.mark.parametrize("attempt", range(3))
-def test_fifty_submits_at_once_are_one_task_one_create_call_and_one_place(relay: Handlers, attempt: int) -> None:
-    before = places_taken(relay)
+@pytest.mark.parametrize("attempt", range(2))
+def test_fifty_submits_at_once_are_one_task_one_create_call_and_one_quota_slot(relay: Handlers, attempt: int) -> None:
+    before = slots_taken(relay)
     answers = all_at_once(relay, [relay.request()] * CLIENTS, f"one-key-{attempt}")
 
     assert {answer.status for answer in answers} == {202}
     assert len({answer.body["task_id"] for answer in answers}) == 1
     assert relay.creates() == 1
-    assert places_taken(relay) == before + 1
+    assert slots_taken(relay) == before + 1
 
 
 def test_fifty_submits_of_two_requests_under_one_key_are_one_of_the_two(relay: Handlers) -> None:
-    before = places_taken(relay)
+    before = slots_taken(relay)
     two = [relay.request(seed=1), relay.request(seed=2)] * (CLIENTS // 2)
     answers = all_at_once(relay, two, "one-key-for-two")
 
@@ -72,7 +72,7 @@ def test_fifty_submits_of_two_requests_under_one_key_are_one_of_the_two(relay: H
     assert len(set(accepted)) == 1
     assert refused == {"idempotency_key_reused"}
     assert relay.creates() == 1
-    assert places_taken(relay) == before + 1
+    assert slots_taken(relay) == before + 1
 
 
 def test_fifty_submits_without_a_key_are_fifty_tasks(relay: Handlers) -> None:

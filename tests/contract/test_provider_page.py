@@ -53,7 +53,7 @@ def whole(relay: Handlers) -> Body:
         "watermark": True,
         "wm_position": 1,
         "wm_url": relay.image("mark.png"),
-        "meta_data": '{"Label": "x"}',
+        "meta_data": '{"Label":  "x", "n": 1.50}',  # the very text
         "callback_url": "https://client.example/hook?key=secret",
     }
 
@@ -86,6 +86,13 @@ def script(relay: Handlers, script: Body) -> None:
     relay.simulator.script({"callbacks": {"drop": True}, "generation_seconds": 0, **script})
 
 
+def read_after_callback(relay: Handlers) -> Body:
+    """A new task, as a client reads it once the provider has called back."""
+    task_id = relay.submit(relay.request()).body["task_id"]
+    assert relay.call_back(task_id) == 200
+    return relay.read(task_id)
+
+
 # --- parameters
 
 
@@ -98,20 +105,16 @@ def test_every_parameter_goes_to_the_provider_as_it_was_given(relay: Handlers) -
     assert relay.received() == [{name: value for name, value in request.items() if name not in kept_back}]
     (seen,) = relay.simulator.tasks()
     assert json.loads(seen["request"]["body"])["model"] == request["model"]
+    assert request["callback_url"] not in json.dumps(seen), "the client's own address is kept back"
+    assert f"/v1/callbacks/{answer.body['task_id']}?token=" in seen["callback_url"]
     assert relay.read(answer.body["task_id"])["request"] == request
 
 
-def test_request_without_subjects_goes_with_its_images(relay: Handlers) -> None:
-    request = relay.request(images=[relay.image(f"{number}.png") for number in range(7)], prompt="write to @nobody")
+def test_request_without_subjects_goes_with_its_images_and_without_defaults(relay: Handlers) -> None:
+    images = [relay.image(f"{number}.png") for number in range(7)]
 
-    assert relay.submit(request).status == 202
-    assert relay.received() == [{"images": request["images"], "prompt": request["prompt"], "duration": 1}]
-
-
-def test_default_that_is_not_given_is_left_to_the_provider(relay: Handlers) -> None:
-    assert relay.submit(relay.request(duration=None)).status == 202
-    (params,) = relay.received()
-    assert set(params) == {"images", "prompt"}
+    assert relay.submit(relay.request(images=images, prompt="write to @nobody", duration=None)).status == 202
+    assert relay.received() == [{"images": images, "prompt": "write to @nobody"}]
 
 
 OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if not field.is_required())
@@ -243,25 +246,7 @@ def test_prompt_is_measured_in_characters(relay: Handlers, prompt: str, status: 
         assert answer.places == (["prompt"] if status == 422 else [])
 
 
-def test_mention_of_nobody_is_refused_with_the_ids_there_are(relay: Handlers) -> None:
-    answer = relay.submit({**whole(relay), "prompt": "@fox and @roboter"})
-
-    (fault,) = answer.body["errors"]
-    assert (answer.status, fault["loc"]) == (422, "prompt")
-    assert "@roboter" in fault["msg"]
-    assert "fox, robot" in fault["msg"]
-    assert relay.creates() == 0
-
-
-@pytest.mark.parametrize("kind", ["image/gif", "image/svg+xml", "text/plain"])
-def test_embedded_image_of_another_kind_is_refused(relay: Handlers, kind: str) -> None:
-    answer = relay.submit(relay.request(images=[relay.image("fox.png"), f"data:{kind};base64,R0lGODlh"]))
-
-    assert (answer.status, answer.places) == (422, ["images.1"])
-    assert relay.creates() == 0
-
-
-@pytest.mark.parametrize("letter", ["p", "é", "\u2028", "\0"], ids=["ascii", "latin", "line separator", "null"])
+@pytest.mark.parametrize("letter", ["p", "\u2028", "\0"], ids=["ascii", "line separator", "null"])
 def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> None:
     request = relay.request(payload=letter * 500_000 + ' {"a": "\\n"} ')
     answer = relay.submit(None, raw=json.dumps(request, ensure_ascii=False))
@@ -275,26 +260,7 @@ def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> 
     assert relay.read(answer.body["task_id"])["request"]["payload"] == request["payload"]
 
 
-@pytest.mark.parametrize("meta_data", ['{"Label":  "x", "n": 1.50}', '{"a": {"b": []}}', "{}"])
-def test_meta_data_goes_as_the_very_text(relay: Handlers, meta_data: str) -> None:
-    answer = relay.submit(relay.request(meta_data=meta_data))
-
-    assert answer.status == 202
-    assert [params["meta_data"] for params in relay.received()] == [meta_data]
-    assert relay.read(answer.body["task_id"])["request"]["meta_data"] == meta_data
-
-
-def test_callback_url_of_the_client_is_kept_and_never_sent(relay: Handlers) -> None:
-    hook = "https://client.example/hook?key=secret"
-    answer = relay.submit(relay.request(callback_url=hook))
-
-    (seen,) = relay.simulator.tasks()
-    assert hook not in json.dumps(seen)
-    assert f"/v1/callbacks/{answer.body['task_id']}?token=" in seen["callback_url"]
-    assert relay.read(answer.body["task_id"])["request"]["callback_url"] == hook
-
-
-def test_off_peak_is_refused_while_nobody_offers_it(daytime: Handlers) -> None:
+def test_off_peak_is_refused_while_the_provider_does_not_offer_it(daytime: Handlers) -> None:
     answer = daytime.submit(daytime.request(off_peak=True))
 
     assert (answer.status, answer.places) == (422, ["off_peak"])
@@ -312,13 +278,6 @@ def test_off_peak_task_goes_out_and_has_48_hours(relay: Handlers) -> None:
     assert int(item["deadline_at"]["N"]) - int(item["created_at"]["N"]) == OFF_PEAK_DEADLINE_MS == 48 * 3_600_000
 
 
-def test_audio_never_goes_off_peak(relay: Handlers) -> None:
-    answer = relay.submit({**whole(relay), "off_peak": True})
-
-    assert (answer.status, answer.places) == (422, ["off_peak"])
-    assert relay.creates() == 0
-
-
 # --- the answer
 
 FORMS: dict[str, Body] = {
@@ -333,7 +292,7 @@ FORMS: dict[str, Body] = {
 def test_result_is_shown_as_on_the_page_whatever_form_it_came_in(relay: Handlers, form: Body) -> None:
     script(relay, {"reply": form})
     task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
+    assert relay.call_back(task_id) == 200
     relay.deliver(task_id)
 
     task = relay.read(task_id)
@@ -353,10 +312,7 @@ def test_result_is_shown_as_on_the_page_whatever_form_it_came_in(relay: Handlers
 
 def test_result_without_usage_and_metadata_is_no_obstacle(relay: Handlers) -> None:
     script(relay, {"reply": {"usage": False, "metadata": False}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert (task["status"], task["usage"]) == ("generated", None)
 
 
@@ -373,10 +329,7 @@ def test_result_without_usage_and_metadata_is_no_obstacle(relay: Handlers) -> No
 def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str, status: str) -> None:
     reply = {"pending_status": word, "running_status": word}
     script(relay, {"outcome": {"never_finish": True}, "reply": reply})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == status
     assert (task["error"], task["output"]) == (None, [])
 
@@ -385,40 +338,38 @@ def test_status_word_of_a_task_under_way_ends_nothing(relay: Handlers, word: str
 def test_inner_status_of_a_result_is_shown_as_it_came(relay: Handlers, inner: str) -> None:
     """The outer status decides: a video that is there is not thrown away for a word beside it."""
     script(relay, {"reply": {"inner_status": inner}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == "generated"
     assert task["output"][0]["task_status"] == inner
 
 
-@pytest.mark.parametrize("code", ["008017095", "008017099", "008017001", "008017002", "008017003"])
-@pytest.mark.parametrize("form", [{}, {"message_key": "error_message"}, {"code_type": "number"}], ids=str)
+@pytest.mark.parametrize(
+    ("code", "form"),
+    [
+        ("008017095", {}),
+        ("008017099", {}),
+        ("008017001", {"message_key": "error_message"}),
+        ("008017002", {"code_type": "number"}),
+    ],
+)
 def test_failure_of_the_provider_fails_the_task_with_its_code(relay: Handlers, code: str, form: Body) -> None:
     fail = {"code": code, "message": "it went wrong", **form}
     script(relay, {"outcome": {"fail": fail}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] == "failed"
     assert task["error"] == {"code": code, "message": "it went wrong"}  # a number has lost its zeros: given back
     assert (task["output"], task["usage"]) == ([], None)
 
 
 @pytest.mark.parametrize("code", ["008017096", "008017097", "008017098"])
-def test_trouble_of_the_provider_with_itself_is_no_verdict(relay: Handlers, code: str) -> None:
+def test_a_fault_inside_the_provider_ends_no_task(relay: Handlers, code: str) -> None:
     script(relay, {"outcome": {"fail": {"code": code}}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    task = relay.read(task_id)
+    task = read_after_callback(relay)
     assert task["status"] in ("submitted", "processing")
     assert task["error"] is None
 
 
-@pytest.mark.parametrize("code", ["008017001", "008017002", "008017003", "008017095", "008017099"])
+@pytest.mark.parametrize("code", ["008017001", "008017095", "008017099"])
 def test_refusal_of_the_create_call_fails_the_task_with_its_code(relay: Handlers, code: str) -> None:
     script(relay, {"create": {"reject": {"code": code, "message": "no"}}})
     answer = relay.submit(relay.request())
@@ -430,8 +381,4 @@ def test_refusal_of_the_create_call_fails_the_task_with_its_code(relay: Handlers
 
 def test_error_that_is_only_a_text_is_kept(relay: Handlers) -> None:
     script(relay, {"outcome": {"fail": {"form": "string"}}})
-    task_id = relay.submit(relay.request()).body["task_id"]
-    assert relay.ring(task_id) == 200
-
-    error = relay.read(task_id)["error"]
-    assert "Internal generation error" in error["message"]
+    assert "Internal generation error" in read_after_callback(relay)["error"]["message"]

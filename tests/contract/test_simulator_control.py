@@ -6,16 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
 from local.simulator.__main__ import main
-from local.simulator.server import Exchange, HttpServer
 from tests.contract.simulator_client import (
     TIMEOUT,
     Receiver,
@@ -28,14 +24,7 @@ from tests.contract.simulator_client import (
     video_link,
     wait_for,
 )
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def provider() -> Iterator[Simulator]:
-    with Simulator(generation_seconds=0) as simulator:
-        yield simulator
+from tests.documents import ROOT
 
 
 def control(provider: Simulator, method: str, path: str, value: object = None) -> Any:
@@ -44,52 +33,17 @@ def control(provider: Simulator, method: str, path: str, value: object = None) -
     return answer.json() if answer.body else None
 
 
-def test_scripts_can_be_added_listed_and_removed_over_http(provider: Simulator) -> None:
-    request = {"match": {"prompt_contains": "storm"}, "times": 2, "script": {"outcome": {"fail": {}}}}
-    script_id = control(provider, "POST", "/scripts", request)["id"]
-    created(provider, prompt="storm")
-    (listed,) = control(provider, "GET", "/scripts")
-    assert (listed["id"], listed["times"], listed["left"]) == (script_id, 2, 1)
-    control(provider, "DELETE", f"/scripts/{script_id}")
-    assert control(provider, "GET", "/scripts") == []
-    assert call("DELETE", f"{provider.control_url}/scripts/{script_id}").status == 404
-
-
-def test_a_request_is_listed_with_its_note_as_soon_as_it_is_answered() -> None:
-    asked, errors = threading.Event(), list[BaseException]()
-
-    def answer_and_linger(exchange: Exchange) -> None:
-        exchange.note["call"] = "create"
-        exchange.send_json(200, {})
-        assert asked.wait(30)
-
-    server = HttpServer(0, answer_and_linger, log=lambda _: None, on_error=errors.append)
-    try:
-        call("GET", f"http://127.0.0.1:{server.port}/any")
-        (listed,) = server.requests()
-    finally:
-        asked.set()
-        server.stop()
-    assert (listed["call"], listed["status"], errors) == ("create", 200, [])
-
-
-def test_a_task_shows_the_request_as_received_without_the_key(provider: Simulator) -> None:
-    task_id = created(provider, prompt="héllo")
-    shown = control(provider, "GET", f"/tasks/{task_id}")
-    assert json.loads(shown["request"]["body"]) == json.loads(request_body(prompt="héllo"))
-    assert shown["request"]["params"]["prompt"] == "héllo"
-    assert provider.api_key not in json.dumps(shown)
-    assert shown == provider.task(task_id)
-
-
-def test_a_task_counts_what_happened_to_it(provider: Simulator) -> None:
+def test_a_task_shows_its_request_without_the_key_and_counts_what_happened_to_it(provider: Simulator) -> None:
     with Receiver() as receiver:
-        task_id = created(provider, callback_url=receiver.url)
+        task_id = created(provider, prompt="héllo", callback_url=receiver.url)
         poll(provider, task_id)
         call("GET", video_link(provider, task_id))
         wait_for(lambda: provider.task(task_id)["callback_count"] == 2)
-        created(provider, callback_url=receiver.url)
+        created(provider, prompt="other", callback_url=receiver.url)
     shown = observed(provider, task_id)
+    assert control(provider, "GET", f"/tasks/{task_id}") == shown
+    assert json.loads(shown["request"]["body"]) == json.loads(request_body(prompt="héllo", callback_url=receiver.url))
+    assert provider.api_key not in json.dumps(shown)
     first, second = control(provider, "GET", "/tasks")
     assert (first["id"], first["poll_count"], first["download_count"], first["callback_count"]) == (task_id, 2, 1, 2)
     assert first["creates"] == second["creates"] == 2
@@ -99,24 +53,20 @@ def test_a_task_counts_what_happened_to_it(provider: Simulator) -> None:
     assert shown["downloads"][0]["bytes_sent"] == shown["videos"][0]["size"]
 
 
-def test_every_request_is_listed(provider: Simulator) -> None:
+def test_every_request_is_listed_without_signatures(provider: Simulator) -> None:
     provider.script({"create": {"throttle": {}}}, times=1)
     create(provider)
     task_id = created(provider)
     call("GET", video_link(provider, task_id))
     wait_for(lambda: all(entry["status"] for entry in provider.requests()))
     listed = control(provider, "GET", "/requests")
-    assert [(entry.get("call"), entry["status"]) for entry in listed[:3]] == [
-        ("create", 429),
-        ("create", 200),
-        ("poll", 200),
-    ]
-    assert listed[0]["fault"] == "throttle"
-    assert listed[1]["task"] == task_id
+    calls = [(entry.get("call"), entry["status"]) for entry in listed[:3]]
+    assert calls == [("create", 429), ("create", 200), ("poll", 200)]
+    assert (listed[0]["fault"], listed[1]["task"]) == ("throttle", task_id)
     assert "Signature" not in json.dumps(listed)
 
 
-def test_a_live_task_can_be_patched(provider: Simulator) -> None:
+def test_a_live_task_can_be_patched_and_everything_forgotten(provider: Simulator) -> None:
     provider.script({"outcome": {"never_finish": True}})
     task_id = created(provider)
     assert poll(provider, task_id).json()["status"] == "processing"
@@ -126,60 +76,24 @@ def test_a_live_task_can_be_patched(provider: Simulator) -> None:
         provider.patch(task_id, {"poll": {"nonsense": 1}})
     with pytest.raises(KeyError):
         provider.patch("nobody", {})
-
-
-def test_reset_forgets_everything(provider: Simulator) -> None:
-    provider.script({"outcome": {"fail": {}}})
-    task_id = created(provider)
     control(provider, "POST", "/reset")
     assert provider.tasks() == []
     assert poll(provider, task_id).status == 404
     assert poll(provider, created(provider)).json()["status"] == "completed"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("POST", "/scripts", b"{", 400),
-        ("POST", "/scripts", b"[]", 400),
-        ("POST", "/scripts", b"{}", 400),
-        ("POST", "/scripts", b'{"script": {}, "match": {"prompt": "x"}}', 400),
-        ("GET", "/tasks/nobody", None, 404),
-        ("PATCH", "/tasks/nobody", b"{}", 404),
-        ("GET", "/elsewhere", None, 404),
-    ],
-)
-def test_wrong_control_calls(provider: Simulator, method: str, path: str, body: bytes | None, status: int) -> None:
-    assert call(method, provider.control_url + path, body).status == status
-
-
-def test_many_clients_at_once(provider: Simulator) -> None:
-    def one(number: int) -> str:
-        task_id = created(provider, prompt=f"number {number}", seed=1)
-        assert call("GET", video_link(provider, task_id)).body == provider.video(task_id)
-        return task_id
-
-    with ThreadPoolExecutor(16) as pool:
-        ids = list(pool.map(one, range(64)))
-    assert len(set(ids)) == 64
-    assert {view["prompt"] for view in provider.tasks()} == {f"number {number}" for number in range(64)}
-
-
-def test_stopping_leaves_no_thread_and_no_port() -> None:
+def test_stopping_leaves_no_thread_and_no_port_and_a_port_that_is_taken_is_an_error() -> None:
     before = set(threading.enumerate())
     with Simulator(generation_seconds=600) as provider:
         created(provider, callback_url="http://127.0.0.1:1/")
         port = int(provider.origin.rpartition(":")[2])
+        running = set(threading.enumerate())
+        with pytest.raises(OSError, match="in use"):
+            Simulator(port=port)
+        assert set(threading.enumerate()) <= running
     assert set(threading.enumerate()) <= before
     with Simulator(port=port) as again:
         assert again.origin.endswith(f":{port}")
-
-
-def test_a_port_that_is_taken_is_an_error_and_leaves_no_thread(provider: Simulator) -> None:
-    before = set(threading.enumerate())
-    with pytest.raises(OSError, match="in use"):
-        Simulator(port=int(provider.origin.rpartition(":")[2]))
-    assert set(threading.enumerate()) <= before
 
 
 def test_a_fault_of_the_simulator_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,19 +105,6 @@ def test_a_fault_of_the_simulator_itself_is_not_hidden(monkeypatch: pytest.Monke
         provider.close()
 
 
-def start(*options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "local.simulator", "--port", "0", *options]
-    return subprocess.Popen(  # noqa: S603 - this interpreter, this package
-        command,
-        cwd=ROOT,
-        env={**os.environ, "SIMULATOR_API_KEY": "key-one"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_the_process_refuses_to_start_without_a_key(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,9 +114,14 @@ def test_the_process_refuses_to_start_without_a_key(
     assert "SIMULATOR_API_KEY is not set" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ending", ["SIGTERM", "SIGINT", "stdin"])
+@pytest.mark.parametrize("ending", ["SIGTERM", "stdin"])
 def test_the_process_says_where_it_is_logs_no_secret_and_ends_well(ending: str) -> None:
-    with start("--generation-seconds", "0", "--exit-with-stdin") as process:
+    command = [sys.executable, "-m", "local.simulator", "--port", "0", "--generation-seconds", "0", "--exit-with-stdin"]
+    environment = {**os.environ, "SIMULATOR_API_KEY": "key-one"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603 - this interpreter, this package
+        command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         addresses = json.loads(process.stdout.readline())

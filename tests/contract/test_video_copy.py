@@ -15,9 +15,19 @@ from botocore.config import Config
 from botocore.httpchecksum import AwsChunkedWrapper, Sha256Checksum
 from moto import mock_aws
 
-from tests.contract.socket_server import Connection, SocketServer, answers
-from tests.unit.builders import MP4_FRAME, box, movie, mp4
-from tests.unit.domain.muxed import LAYOUTS, Muxed, muxed, top_boxes
+from tests.contract.socket_server import (
+    CHUNKED,
+    Connection,
+    SocketServer,
+    Treatment,
+    answers,
+    chunks,
+    floods,
+    says,
+    then,
+)
+from tests.unit.builders import box, movie, mp4
+from tests.unit.domain.muxed import LAYOUTS, muxed, top_boxes
 from vidu_relay.adapters import video_source
 from vidu_relay.adapters.video_archive import PART_BYTES, VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
@@ -32,8 +42,6 @@ LARGE = mp4(2 * PART_BYTES)
 
 # one session, because reading botocore's service data takes longer than the tests
 SESSION = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
-
-Treatment = Callable[[Connection], None]
 
 
 @pytest.fixture
@@ -54,43 +62,19 @@ def copy(s3: Any, *treatments: Treatment, seconds: float = 30, max_bytes: int = 
             return VideoArchive(s3, BUCKET).store(KEY, stream)
 
 
-def ok(*headers: bytes, body: bytes = DATA) -> Treatment:
-    return answers(b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Type: video/mp4", *headers, b"", b""]) + body)
+def ok(*headers: str, body: bytes = DATA, length: int | None = -1) -> Treatment:
+    return says("200 OK", "Content-Type: video/mp4", *headers, body=body, length=length)
 
 
-def length(number: int) -> bytes:
-    return b"Content-Length: %d" % number
-
-
-def chunks(data: bytes, size: int = 50_000, *, end: bytes = b"0\r\n\r\n") -> bytes:
-    parts = [data[start : start + size] for start in range(0, len(data), size)]
-    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + end
-
-
-CHUNKED, GZIP = b"Transfer-Encoding: chunked", b"Content-Encoding: gzip"
-
-
-# --- what arrives
-
-
+GZIP = "Content-Encoding: gzip"
 FRAMINGS: dict[str, Callable[[bytes], Treatment]] = {
-    "length": lambda data: ok(length(len(data)), body=data),
-    "to the end": lambda data: ok(body=data),
-    "chunked": lambda data: ok(CHUNKED, body=chunks(data)),
-    "chunked in crumbs": lambda data: ok(CHUNKED, body=chunks(data, 777)),
-    "gzip": lambda data: ok(GZIP, length(len(gzip.compress(data, 1))), body=gzip.compress(data, 1)),
-    "gzip, chunked": lambda data: ok(GZIP, CHUNKED, body=chunks(gzip.compress(data, 1))),
-    "length said twice": lambda data: ok(length(len(data)), length(len(data)), body=data),
-    "chunked, with a length that is none": lambda data: ok(CHUNKED, length(5), body=chunks(data)),
-    "no gzip": lambda data: ok(GZIP, length(len(data)), body=data),
-    "gzip of gzip": lambda data: ok(b"Content-Encoding: gzip, gzip", body=gzip.compress(gzip.compress(data, 1), 1)),
-    "a part that is all": lambda data: answers(
-        b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-%d/%d\r\n" % (len(data) - 1, len(data))
-        + length(len(data))
-        + b"\r\n\r\n"
-        + data
+    "length": lambda data: ok(body=data),
+    "to the end": lambda data: ok(body=data, length=None),
+    "gzip": lambda data: ok(GZIP, body=gzip.compress(data, 1)),
+    "chunked, with a length that is none": lambda data: ok(CHUNKED, body=chunks(data, 777), length=5),
+    "length said twice, and more behind it": lambda data: ok(
+        f"Content-Length: {len(data)}", body=data + b"HTTP/1.1 200 OK\r\n\r\n", length=len(data)
     ),
-    "more behind it": lambda data: ok(length(len(data)), body=data + b"HTTP/1.1 200 OK\r\n\r\n"),
 }
 
 
@@ -107,106 +91,54 @@ def test_a_video_arrives_byte_for_byte_however_it_is_served(
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
-# --- what does not
-
-
-def endless(connection: Connection) -> None:
-    """A film that goes on and on."""
-    answers(b"HTTP/1.1 200 OK\r\n\r\n" + box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0))(connection)
-    while True:
-        connection.send(bytes(65536))
-
-
-def endless_chunks(connection: Connection) -> None:
-    head = box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0)
-    answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(head, end=b""))(connection)
-    while True:
-        connection.send(chunks(bytes(65536), 65536, end=b""))
+HEAD = box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0)
+"""A film that goes on and on."""
 
 
 def bomb(connection: Connection) -> None:
     """Inflates to a gigabyte."""
     packer = zlib.compressobj(9, wbits=31)
-    head = packer.compress(box(b"ftyp", b"isom\0\0\2\0") + movie() + box(b"mdat", size=0))
-    answers(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + head)(connection)
+    answers(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + packer.compress(HEAD))(connection)
     zeros = bytes(100_000)
     for _ in range(10_000):
         connection.send(packer.compress(zeros))
 
 
-def stalls(connection: Connection) -> None:
-    ok(length(len(DATA)), body=DATA[:1000])(connection)
-    connection.hold()
-
-
-def stalls_late(connection: Connection) -> None:
-    ok(body=LARGE[: PART_BYTES + 200_000])(connection)
-    connection.hold()
-
-
-def resets(connection: Connection) -> None:
-    ok(length(len(LARGE)), body=LARGE[: PART_BYTES + 200_000])(connection)
-    connection.reset()
-
-
-def resets_chunked(connection: Connection) -> None:
-    ok(CHUNKED, body=chunks(LARGE[: PART_BYTES + 200_000], end=b""))(connection)
-    connection.reset()
-
-
 def drips(connection: Connection) -> None:
-    ok(length(len(DATA)), body=DATA[:1000])(connection)
+    ok(body=DATA[:1000], length=len(DATA))(connection)
     connection.drip(DATA[1000:], 0.05)
 
 
-PAGE = b"<!DOCTYPE html><html><title>Not now</title>" + b"x" * 900_000
 INSIDE = top_boxes(DATA)[2][1] + 100
 FRAGMENTS = muxed(LAYOUTS["fragments, with sound"])
 BETWEEN = next(end for kind, _, end in top_boxes(FRAGMENTS) if kind == b"mdat")
+PART = LARGE[: PART_BYTES + 200_000]
 
 BAD: dict[str, tuple[str, Treatment]] = {
-    "no bytes": ("not_mp4", ok(length(0), body=b"")),
-    "no bytes, chunked": ("not_mp4", ok(CHUNKED, body=chunks(b""))),
-    "no bytes, to the end": ("not_mp4", ok(body=b"")),
-    "204": ("source_unwell", answers(b"HTTP/1.1 204 No Content\r\n\r\n")),
-    "error page": ("not_mp4", ok(length(len(PAGE)), body=PAGE)),
-    "error page, chunked": ("not_mp4", ok(CHUNKED, body=chunks(PAGE))),
-    "WebM": ("not_mp4", ok(body=muxed(Muxed("libvpx", container="webm")))),
-    "only a header": ("truncated", ok(body=LARGE[:MP4_FRAME])),
-    "shorter than announced": ("source_interrupted", ok(length(len(DATA) + 100))),
     "shorter than announced, between fragments": (
         "source_interrupted",
-        ok(length(len(FRAGMENTS)), body=FRAGMENTS[:BETWEEN]),
+        ok(body=FRAGMENTS[:BETWEEN], length=len(FRAGMENTS)),
     ),
     "chunks that break off between fragments": (
         "source_interrupted",
-        ok(CHUNKED, body=chunks(FRAGMENTS[:BETWEEN], end=b"")),
+        ok(CHUNKED, body=chunks(FRAGMENTS[:BETWEEN], end=b""), length=None),
     ),
-    "longer than announced": ("truncated", ok(length(INSIDE))),
-    "longer than announced, large": ("truncated", ok(length(PART_BYTES + 5), body=LARGE)),
-    "cut, to the end": ("truncated", ok(body=DATA[:INSIDE])),
-    "cut, chunked": ("truncated", ok(CHUNKED, body=chunks(DATA[:INSIDE]))),
-    "cut, in parts": ("truncated", ok(body=LARGE[:-1])),
-    "chunks that break off": ("source_interrupted", ok(CHUNKED, body=chunks(LARGE, end=b""))),
-    "gzip that breaks off": ("truncated", ok(GZIP, body=gzip.compress(LARGE, 1)[:-9])),
-    "gzip of a page": ("not_mp4", ok(GZIP, body=gzip.compress(PAGE))),
-    "brotli": ("source_encoding", ok(b"Content-Encoding: br", length(len(DATA)))),
-    "gzip of gzip of gzip": ("source_encoding", ok(b"Content-Encoding: gzip, gzip, gzip", body=DATA)),
-    "negative length": ("truncated", ok(length(-5), body=DATA[:INSIDE])),
-    "endless": ("too_large", endless),
-    "endless chunks": ("too_large", endless_chunks),
+    "longer than announced": ("truncated", ok(length=INSIDE)),
+    "longer than announced, large": ("truncated", ok(body=LARGE, length=PART_BYTES + 5)),
+    "cut, in parts": ("truncated", ok(body=LARGE[:-1], length=None)),
+    "gzip that breaks off": ("truncated", ok(GZIP, body=gzip.compress(LARGE, 1)[:-9], length=None)),
+    "negative length": ("truncated", ok("Content-Length: -5", body=DATA[:INSIDE], length=None)),
+    "endless": ("too_large", floods(b"HTTP/1.1 200 OK\r\n\r\n" + HEAD, bytes(65536))),
+    "endless chunks": (
+        "too_large",
+        floods(f"HTTP/1.1 200 OK\r\n{CHUNKED}\r\n\r\n".encode() + chunks(HEAD, end=b""), chunks(bytes(65536), end=b"")),
+    ),
     "gzip bomb": ("too_large", bomb),
-    "announced too large": ("too_large", ok(length(MAX + 1))),
-    "redirect loop": ("too_many_redirects", answers(b"HTTP/1.1 302 Found\r\nLocation: /v.mp4\r\n\r\n")),
-    "a part": ("source_unwell", answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-9/99\r\n\r\n" + DATA[:10])),
-    "a part that says two lengths": (
-        "source_unwell",
-        answers(b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-8/9\r\n" + length(len(DATA)) + b"\r\n\r\n" + DATA),
+    "stalls after a part": ("source_interrupted", then(ok(body=PART, length=None), Connection.hold)),
+    "resets between chunks": (
+        "source_interrupted",
+        then(ok(CHUNKED, body=chunks(PART, end=b""), length=None), Connection.reset),
     ),
-    "stalls": ("source_interrupted", stalls),
-    "stalls after a part": ("source_interrupted", stalls_late),
-    "resets": ("source_interrupted", resets),
-    "resets between chunks": ("source_interrupted", resets_chunked),
     "drips": ("source_too_slow", drips),
 }
 
@@ -238,7 +170,7 @@ class ChunkSizes:
         return {"ChecksumSHA256": sent[end:].decode().partition(":")[2].strip()}
 
 
-@pytest.mark.parametrize("crumb", [1, 1000, 8191, 8192])
+@pytest.mark.parametrize("crumb", [1, 8191, 8192])
 def test_no_chunk_but_the_last_is_below_what_s3_takes_from_a_source_that_pauses(
     crumb: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +178,7 @@ def test_no_chunk_but_the_last_is_below_what_s3_takes_from_a_source_that_pauses(
     monkeypatch.setattr(video_source, "MAX_BLOCK_SECONDS", 0.02)
 
     def pauses(connection: Connection) -> None:
-        ok(length(len(LARGE)), body=LARGE[:crumb])(connection)
+        ok(body=LARGE[:crumb], length=len(LARGE))(connection)
         for start in range(crumb, 10 * crumb, crumb):
             time.sleep(0.05)
             connection.send(LARGE[start : start + crumb])

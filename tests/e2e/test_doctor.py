@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,7 @@ def test_rules_and_queues_of_a_killed_run_are_removed_and_those_of_another_run_a
     killed = Listener(connection, events.PREFIX)
     killed.set_up({"source": [TENANT]})
     Listener.remove_leftovers(connection, events.PREFIX, now - 60)
+    Listener.remove_leftovers(replace(connection, known={"EventBusName": "other"}), events.PREFIX, now + 60)
     assert [killed.name in name for name in listeners(local)] == [True, True]
     Listener.remove_leftovers(connection, events.PREFIX, now + 60)
     assert listeners(local) == []

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.simulation.effects import Effects
+from tests.simulation.provider import SimulatedSource, SimulatedWebhook
+from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
 from tests.unit.template import sample
-from tests.unit.usecases.account import ENVIRONMENT, Account, mock_aws, new_account
-from tests.unit.usecases.effects import Effects
-from tests.unit.usecases.scripted import ScriptedSource, ScriptedWebhook
 from vidu_relay import aws, settings
 from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.adapters.task_store import TaskStore
@@ -81,7 +81,7 @@ class Relay:
     gateway: Gateway
     log: io.StringIO
     load: Callable[[str], ModuleType]
-    webhook: ScriptedWebhook
+    webhook: SimulatedWebhook
     entries: list[dict[str, Any]] = field(default_factory=list)
     """What `accept_request` put on the bus."""
 
@@ -234,10 +234,10 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
             if function == "notify_client":
                 monkeypatch.setattr(module, "ports", replace(module.ports, webhook=webhook))
             if function == "deliver_videos":
-                monkeypatch.setattr(module, "ports", replace(module.ports, source=ScriptedSource(Effects())))
+                monkeypatch.setattr(module, "ports", replace(module.ports, source=SimulatedSource(Effects())))
             return module
 
-        webhook = ScriptedWebhook(Effects())
+        webhook = SimulatedWebhook(Effects())
         relay = Relay(account, gateway, log, load, webhook)
         relay.directory().create_tenant("acme", 1)
         put_events = aws.client("events").put_events

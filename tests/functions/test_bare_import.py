@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.functions.conftest import settings_of
+from tests.unit.account import ENVIRONMENT
 from tests.unit.template import FUNCTIONS, ROOT
-from tests.unit.usecases.account import ENVIRONMENT
 
 START = """
 import gc, importlib.util, json, sys

@@ -2,15 +2,16 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from tests.functions.conftest import TASK_ID, Relay
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.template import sample
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
 from vidu_relay.domain.callback_signature import signature_for
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.states import Status
@@ -19,15 +20,20 @@ from vidu_relay.http import MAX_BODY_BYTES
 GOOD = CallbackKeys(CALLBACK_SECRET).sign(TASK_ID)
 GONE = "a" * 26
 Event = dict[str, Any]
+UNCHANGED: Mapping[str, str] = MappingProxyType({})
 
 
-def ring(**changed: Any) -> Event:
+def callback(**changed: Any) -> Event:
     return {**sample("receive_callback__success"), **changed}
 
 
-def signed(event: Event, **changed: str) -> Event:
-    date = formatdate(usegmt=True)
-    url = callback_url("https://relay.example.com", TASK_ID, GOOD)
+def signed(
+    task_id: str = TASK_ID, *, body: Event | None = None, changed: Mapping[str, str] = MappingProxyType({})
+) -> Event:
+    """A callback that the provider signed, with headers changed afterwards."""
+    date = changed.get("date", formatdate(usegmt=True))
+    token = CallbackKeys(CALLBACK_SECRET).sign(task_id)
+    url = callback_url("https://relay.example.com", task_id, token)
     names = (("Date", date), ("x-request-nonce", "n"))
     headers = {
         "date": date,
@@ -38,37 +44,29 @@ def signed(event: Event, **changed: str) -> Event:
         "x-hmac-access-key": "vidu",
         **changed,
     }
+    event = callback(pathParameters={"task_id": task_id}, queryStringParameters={"token": token}, **(body or {}))
     return {**event, "headers": {**event["headers"], **headers}}
 
 
-def signed_gone() -> Event:
-    token = CallbackKeys(CALLBACK_SECRET).sign(GONE)
-    event = ring(pathParameters={"task_id": GONE}, queryStringParameters={"token": token})
-    date = formatdate(usegmt=True)
-    url = callback_url("https://relay.example.com", GONE, token)
-    names = (("Date", date), ("x-request-nonce", "n"))
-    signature = signature_for(PROVIDER_KEY, method="POST", url=url, date=date, signed_headers=names)
-    return signed(event, date=date, **{"x-hmac-signature": signature})
-
-
-REFUSED: dict[str, tuple[str, Callable[[], Event]]] = {
-    "no query": ("CallbackRefusedAddress", lambda: ring(queryStringParameters=None)),
-    "no token": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"other": "x"})),
-    "empty": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": ""})),
-    "wrong": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": "k1.AAAA"})),
-    "unknown key": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": "k9.AAAA"})),
-    "twice": ("CallbackRefusedAddress", lambda: ring(queryStringParameters={"token": f"{GOOD},{GOOD}"})),
-    "no task": ("CallbackRefusedAddress", lambda: ring(pathParameters=None)),
-    "another task": ("CallbackRefusedAddress", lambda: ring(pathParameters={"task_id": GONE})),
-    "no task's name": ("CallbackRefusedAddress", lambda: ring(pathParameters={"task_id": "../../x"})),
-    "a task that is gone": (
-        "CallbackRefusedUnknownTask",
-        signed_gone,
-    ),
-    "unsigned": ("CallbackRefusedSignature", lambda: ring(headers={})),
-    "badly signed": ("CallbackRefusedSignature", lambda: signed(ring(), **{"x-hmac-signature": "AAAA"})),
-    "signed for another nonce": ("CallbackRefusedSignature", lambda: signed(ring(), **{"x-request-nonce": "m"})),
-    "signed long ago": ("CallbackRefusedSignature", lambda: signed(ring(), date="Tue, 06 May 2025 12:09:42 GMT")),
+REFUSED: dict[str, dict[str, Callable[[], Event]]] = {
+    "CallbackRefusedAddress": {
+        "no query": lambda: callback(queryStringParameters=None),
+        "no token": lambda: callback(queryStringParameters={"other": "x"}),
+        "empty": lambda: callback(queryStringParameters={"token": ""}),
+        "wrong": lambda: callback(queryStringParameters={"token": "k1.AAAA"}),
+        "unknown key": lambda: callback(queryStringParameters={"token": "k9.AAAA"}),
+        "twice": lambda: callback(queryStringParameters={"token": f"{GOOD},{GOOD}"}),
+        "no task": lambda: callback(pathParameters=None),
+        "another task": lambda: callback(pathParameters={"task_id": GONE}),
+        "no task's name": lambda: callback(pathParameters={"task_id": "../../x"}),
+    },
+    "CallbackRefusedUnknownTask": {"a task that is gone": lambda: signed(GONE)},
+    "CallbackRefusedSignature": {
+        "unsigned": lambda: callback(headers={}),
+        "badly signed": lambda: signed(changed={"x-hmac-signature": "AAAA"}),
+        "signed for another nonce": lambda: signed(changed={"x-request-nonce": "m"}),
+        "signed long ago": lambda: signed(changed={"date": "Tue, 06 May 2025 12:09:42 GMT"}),
+    },
 }
 
 
@@ -90,7 +88,7 @@ def test_every_refusal_is_the_same_answer_and_counted_by_its_kind(
 ) -> None:
     answers: dict[str, dict[str, Any]] = {}
     reads = len(strict.gateway.requests)
-    for name, (metric, event) in REFUSED.items():
+    for metric, name, event in ((metric, *case) for metric, several in REFUSED.items() for case in several.items()):
         capsys.readouterr()
         answers[name] = strict.invoke("receive_callback", event())
         counted = {key for line in capsys.readouterr().out.splitlines() if "_aws" in line for key in json.loads(line)}
@@ -105,7 +103,7 @@ def test_every_refusal_is_the_same_answer_and_counted_by_its_kind(
 def test_good_signature_is_taken_whatever_the_body_holds(strict: Relay) -> None:
     strict.gateway.status = "completed"
     binary = {"body": base64.b64encode(bytes(range(256))).decode(), "isBase64Encoded": True}
-    assert strict.invoke("receive_callback", signed(ring(**binary)))["statusCode"] == 200
+    assert strict.invoke("receive_callback", signed(body=binary))["statusCode"] == 200
     assert strict.task().status is Status.GENERATED
 
 
@@ -123,11 +121,11 @@ def test_good_signature_is_taken_whatever_the_body_holds(strict: Relay) -> None:
     ],
     ids=range(8),
 )
-def test_ring_counts_whatever_the_body_is(relay: Relay, body: Event) -> None:
+def test_a_callback_counts_whatever_its_body_is(relay: Relay, body: Event) -> None:
     """Too long, unreadable or senseless: the provider is read all the same, and its answer is what counts."""
     relay.submitted()
     relay.gateway.status = "completed"
-    assert relay.invoke("receive_callback", ring(**body))["statusCode"] == 200
+    assert relay.invoke("receive_callback", callback(**body))["statusCode"] == 200
     assert relay.task().status is Status.GENERATED
 
 
@@ -139,5 +137,5 @@ def test_body_that_is_too_long_is_not_parsed(relay: Relay, monkeypatch: pytest.M
     from tests.functions.conftest import Context
 
     for length in (MAX_BODY_BYTES, MAX_BODY_BYTES + 1):
-        module.handler(ring(body="x" * length), Context())
+        module.handler(callback(body="x" * length), Context())
     assert [len(body) for body in seen] == [MAX_BODY_BYTES, 0]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.functions.conftest import LINK, REMOTE_ID, TASK_ID, Context, Relay
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.template import EVENTS, FUNCTIONS, sample
-from tests.unit.usecases.account import CALLBACK_SECRET, PROVIDER_KEY
 from vidu_relay.adapters.task_item import task_from_image, to_item
 from vidu_relay.domain.states import Status
 
@@ -115,11 +115,8 @@ def test_sample_gets_the_answer_it_is_there_for(relay: Relay, name: str) -> None
         assert case.answer(answer), answer
 
 
-def test_every_expectation_has_its_sample() -> None:
+def test_every_function_has_a_good_and_a_bad_sample_and_every_sample_an_expectation() -> None:
     assert sorted(CASES) == NAMES
-
-
-def test_every_sample_belongs_to_a_function_and_every_function_has_a_good_and_a_bad_one() -> None:
     kinds = {(name.partition("__")[0], case.good) for name, case in CASES.items()}
     assert kinds == {(folder, good) for folder in FUNCTIONS for good in (True, False)}
 
@@ -132,7 +129,7 @@ def test_submitted_sample_sends_the_client_to_its_task(relay: Relay) -> None:
     assert len(relay.gateway.requests) == 1
 
 
-def test_success_sample_is_read_back_before_it_counts(relay: Relay) -> None:
+def test_success_sample_is_read_from_the_provider_before_it_counts(relay: Relay) -> None:
     relay.submitted()
     relay.play("receive_callback__success")  # the provider's API shows a pending task
     assert relay.task().status is Status.SUBMITTED
@@ -142,7 +139,7 @@ def test_success_sample_is_read_back_before_it_counts(relay: Relay) -> None:
     assert relay.gateway.requests[-1] == ("GET", f"https://provider.example.com/model/v1/generation/task/{REMOTE_ID}")
 
 
-def test_forged_samples_change_nothing_and_get_one_and_the_same_answer(relay: Relay) -> None:
+def test_forged_samples_change_nothing_and_get_the_same_answer(relay: Relay) -> None:
     relay.submitted()
     before, asked = relay.task(), len(relay.gateway.requests)
     relay.gateway.status = "completed"
@@ -158,7 +155,7 @@ def test_forged_samples_change_nothing_and_get_one_and_the_same_answer(relay: Re
     assert len(relay.gateway.requests) == asked
 
 
-def test_callback_during_the_create_call_gets_503_and_when_to_come_back(relay: Relay) -> None:
+def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) -> None:
     class DiedError(BaseException):
         pass
 
@@ -174,17 +171,14 @@ def test_callback_during_the_create_call_gets_503_and_when_to_come_back(relay: R
     assert json.loads(answer["body"])["code"] == "try_again"
 
 
-def test_delivered_sample_completes_its_task(relay: Relay) -> None:
-    relay.generated()
-    relay.play("deliver_videos__generated")
-    task = relay.task()
-    assert task.status is Status.COMPLETED
-    assert task.videos[0].key.endswith(f"/{TASK_ID}/1.mp4")
-
-
-def test_overdue_sample_names_the_lease_that_the_sweep_takes(relay: Relay) -> None:
+def test_samples_are_about_the_task_that_the_others_make(relay: Relay) -> None:
     relay.leased()
     assert sample("check_task__overdue") == {"task_id": TASK_ID, "lease": relay.task().lease}
+    relay.gateway.status = "completed"
+    relay.play("receive_callback__success")
+    relay.play("deliver_videos__generated")
+    task = relay.task()
+    assert (task.status, task.videos[0].key.split("/")[-2:]) == (Status.COMPLETED, [TASK_ID, "1.mp4"])
 
 
 @pytest.mark.parametrize("name", ["insert", "lease_taken", "generated", "whole_life"])

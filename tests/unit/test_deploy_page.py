@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.cost import METRICS_ON_GOOD_DAYS, VIDEO_BYTES
 from benchmarks.prices import PRICES
+from cli import schemas
 from local.rehearse import PAGE, blocks
 from tests.documents import ROOT, table
 from tests.unit.template import TEMPLATE
@@ -85,6 +86,18 @@ def test_who_deploys_may_make_each_resource(kind: str) -> None:
 )
 def test_who_operates_may_call_what_the_tool_calls(path: Path) -> None:
     assert {action for action in called(path.read_text()) if not allows(POLICIES[1], action)} == set()
+
+
+@pytest.mark.parametrize("action", ["lambda:GetFunctionConfiguration", "apigateway:GET", "states:DescribeStateMachine"])
+def test_who_operates_may_call_what_sam_logs_calls(action: str) -> None:
+    """SAM shows nothing, and says nothing, where it may not ask a function for its log group."""
+    assert allows(POLICIES[1], action)
+
+
+def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
+    longest = schemas.MAX_NAME_LENGTH - len(schemas.registry_of(""))
+
+    assert f"A stack name has at most {longest} characters" in TEXT
 
 
 def test_everything_that_remains_is_deleted() -> None:

@@ -32,7 +32,7 @@ from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failu
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
 from vidu_relay.domain.request import VideoRequest, parse_request
 from vidu_relay.domain.snapshot import TaskError
-from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, Status
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, Status
 from vidu_relay.domain.task import Task
 from vidu_relay.http import problem_document
 
@@ -156,30 +156,16 @@ def test_event_of_a_task_is_as_described(name: str, detail: dict[str, Any]) -> N
     assert "secret" not in json.dumps(detail)
 
 
-def test_delayed_delivery_shows_why_and_when_it_is_tried_again() -> None:
-    task = delayed()
-    shown = event_detail(task)["task"]
-    assert event_type(task) == EVENT_TYPE_DELIVERY_DELAYED
-    assert shown["delivery"]["attempts"] == delivery.DELAYED_AFTER
-    assert shown["delivery"]["last_error"]["code"] == "not_mp4"
-    assert shown["delivery"]["next_try_at"]
-    assert len(shown["videos"]) == 1  # the video that came is shown
-
-
 def test_every_type_of_event_is_among_them() -> None:
     others = {EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED}
     assert {name for name, _ in events_of_tasks()} | others == set(events.SENT)
 
 
-@pytest.mark.parametrize("detail", refused(), ids=["file", "event"])
-def test_rejection_is_as_described(detail: dict[str, Any]) -> None:
-    assert faults_of(EVENT_TYPE_REJECTED, detail) == []
-
-
 NOT_TOLD = failure_detail(task_in(Status.COMPLETED), 1, "https://client.example", 21, TaskError("http_500", "HTTP 500"))
 
 
-def test_failed_notification_is_as_described() -> None:
+def test_rejection_and_failed_notification_are_as_described() -> None:
+    assert [faults_of(EVENT_TYPE_REJECTED, detail) for detail in refused()] == [[], []]
     assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, NOT_TOLD) == []
     for name in NOT_TOLD:
         assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, {key: NOT_TOLD[key] for key in NOT_TOLD if key != name})
@@ -210,15 +196,11 @@ def test_events_on_the_page_are_as_described() -> None:
     [
         lambda detail: detail["task"].pop("videos"),
         lambda detail: detail["task"].update(history=[]),
-        lambda detail: detail["task"]["request"].update(payload="x"),
         lambda detail: detail["task"]["request"].update(prompt="x" * 501),
-        lambda detail: detail["task"]["request"].update(duration="5"),
         lambda detail: detail["task"].update(status="failed"),
         lambda detail: detail["task"].update(created_at="yesterday"),
         lambda detail: detail["task"]["output"][0]["results"][0].update(url="https://signed.example"),
-        lambda detail: detail["task"]["videos"][0].update(sha256="x"),
         lambda detail: detail.update(event_id="x"),
-        lambda detail: detail.pop("tenant_id"),
     ],
 )
 def test_event_that_is_not_as_described_is_noticed(change: Change) -> None:
@@ -258,13 +240,6 @@ def test_bus_is_described_in_valid_asyncapi() -> None:
     broken = deepcopy(DOCUMENT)
     broken["operations"]["tellEvents"]["action"] = "publish"  # AsyncAPI 2's word
     assert not validator.is_valid(broken)
-
-
-def test_every_reference_in_the_description_of_the_bus_leads_somewhere() -> None:
-    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(DOCUMENT)):
-        found = DOCUMENT
-        for step in reference.split("/"):
-            found = found[step]
 
 
 def test_messages_are_the_events_with_who_sends_them() -> None:
@@ -332,20 +307,13 @@ def test_model_reads_the_whole_event(model: type[BaseModel], detail: dict[str, A
     assert model.model_validate(detail).model_dump(exclude_unset=True) == moments(detail)
 
 
-def test_model_reads_an_event_that_says_more_than_today() -> None:
+def test_model_reads_an_event_that_says_more_than_today_and_none_that_lacks_what_is_promised() -> None:
     detail = event_detail(task_in(Status.COMPLETED))
-    detail["task"] |= {"status": "archived", "more": {"a": 1}}
-    read = MODELS.VideoTaskEvent.model_validate(detail)
-    assert read.task.status == "archived"
-    assert not hasattr(read.task, "more")
-
-
-@pytest.mark.parametrize("field", ["event_id", "tenant_id", "task"])
-def test_model_refuses_an_event_that_lacks_what_is_promised(field: str) -> None:
-    detail = event_detail(task_in(Status.COMPLETED))
-    del detail[field]
-    with pytest.raises(ValidationError, match=field):
-        MODELS.VideoTaskEvent.model_validate(detail)
+    read = MODELS.VideoTaskEvent.model_validate({**detail, "task": {**detail["task"], "status": "archived", "more": 1}})
+    assert (read.task.status, hasattr(read.task, "more")) == ("archived", False)
+    for field in ("event_id", "tenant_id", "task"):
+        with pytest.raises(ValidationError, match=field):
+            MODELS.VideoTaskEvent.model_validate({name: value for name, value in detail.items() if name != field})
 
 
 # --- changes
@@ -357,13 +325,13 @@ def last_released() -> Any:
 
 
 @pytest.mark.parametrize("path", sorted(last_released().glob("*.json")), ids=lambda path: path.stem)
-def test_published_schema_is_not_changed_so_that_somebody_breaks(path: Any) -> None:
+def test_published_schema_is_not_changed_so_that_a_consumer_breaks(path: Any) -> None:
     assert (FOLDER / path.name).exists(), f"{path.stem} was published and is gone"
     released = json.loads(path.read_text("utf-8"))
     assert incompatibilities(released, published(path.stem), received=path.stem in events.RECEIVED) == []
 
 
-def test_something_is_released_under_the_version_that_is_told_or_an_earlier_one() -> None:
+def test_the_released_version_is_today_s_or_an_earlier_one() -> None:
     released, told_version = (tuple(map(int, v.split("."))) for v in (last_released().name, events.VERSION))
     assert released <= told_version
     assert {path.stem for path in last_released().glob("*.json")} <= set(TYPES)
@@ -373,125 +341,69 @@ def test_something_is_released_under_the_version_that_is_told_or_an_earlier_one(
         }, "raise VERSION in description/events.py"
 
 
-def _task(schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = schema["properties"]["task"]
-    return found
-
-
-def _video(schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = _task(schema)["properties"]["videos"]["items"]
-    return found
-
-
-def _request(schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = schema["properties"]["request"]
-    return found
-
-
-def _given(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """What an optional parameter of a request is where it is not null."""
-    found: dict[str, Any] = _request(schema)["properties"][name]["anyOf"][0]
-    return found
-
-
+SENT, RECEIVED = "VideoTaskCompleted", "VideoTaskRequested"
 NULLABLE_TEXT = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+NOTHING_BREAKS = None
+VERSION = "task.properties.version"
+VIDEO = "task.properties.videos.items.properties"
+DURATION = "request.properties.duration.anyOf.0"
+
+
+def at(schema: Any, path: str) -> Any:
+    """A part of a schema: `task.properties.version` is below its `properties`."""
+    for step in f"properties.{path}".split(".") if path else ():
+        schema = schema[int(step) if isinstance(schema, list) else step]
+    return schema
 
 
 @pytest.mark.parametrize(
-    ("change", "place"),
+    ("name", "path", "change", "breaks"),
     [
-        (lambda s: _task(s)["properties"].pop("usage"), ".task.usage"),
-        (lambda s: _task(s)["properties"]["request"]["properties"].pop("seed"), ".task.request.seed"),
-        (lambda s: _task(s)["required"].remove("videos"), ".task.videos"),
-        (lambda s: s["properties"].pop("tenant_id"), ".tenant_id"),
-        (lambda s: _task(s)["properties"].update(version={"type": "string"}), ".task.version"),
-        (lambda s: _task(s)["properties"].update(version={}), ".task.version"),
-        (lambda s: _task(s)["properties"]["version"].update(minimum=0), ".task.version"),
-        (lambda s: _task(s)["properties"]["version"].update(type="number"), ".task.version"),
-        (lambda s: _task(s)["properties"]["status"]["enum"].append("done"), ".task.status"),
-        (lambda s: _task(s)["properties"]["status"].pop("enum"), ".task.status"),
-        (lambda s: _task(s)["properties"]["created_at"].pop("format"), ".task.created_at"),
-        (lambda s: _task(s)["properties"]["request"]["properties"]["prompt"].pop("maxLength"), ".task.request.prompt"),
-        (lambda s: s["properties"]["event_id"].update(pattern=".*"), ".event_id"),
-        (lambda s: s["properties"].update(tenant_id=NULLABLE_TEXT), ".tenant_id"),
-        (lambda s: _video(s)["properties"].update(key=NULLABLE_TEXT), ".task.videos[].key"),
-        (lambda s: _video(s)["properties"]["width"]["anyOf"].append({"type": "string"}), ".task.videos[].width"),
-        (lambda s: _video(s)["properties"].update(bucket={"const": 1}), ".task.videos[].bucket"),
-        (lambda s: _task(s)["properties"]["videos"].pop("items"), ".task.videos[]"),
+        # who reads our events
+        (SENT, "task.properties", lambda s: s.pop("usage"), ".task.usage"),
+        (SENT, "task.properties.request.properties", lambda s: s.pop("seed"), ".task.request.seed"),
+        (SENT, "task", lambda s: s["required"].remove("videos"), ".task.videos"),
+        (SENT, VERSION, lambda s: s.update(type="string"), ".task.version"),
+        (SENT, "task.properties", lambda s: s.update(version={}), ".task.version"),
+        (SENT, VERSION, lambda s: s.update(minimum=0), ".task.version"),
+        (SENT, "task.properties.status", lambda s: s["enum"].append("done"), ".task.status"),
+        (SENT, "task.properties.created_at", lambda s: s.pop("format"), ".task.created_at"),
+        (SENT, "task.properties.request.properties.prompt", lambda s: s.pop("maxLength"), ".task.request.prompt"),
+        (SENT, "event_id", lambda s: s.update(pattern=".*"), ".event_id"),
+        (SENT, VIDEO, lambda s: s.update(key=NULLABLE_TEXT), ".task.videos[].key"),
+        (SENT, f"{VIDEO}.width", lambda s: s["anyOf"].append({"type": "string"}), ".task.videos[].width"),
+        (SENT, VIDEO, lambda s: s.update(bucket={"const": 1}), ".task.videos[].bucket"),
+        (SENT, "task.properties.videos", lambda s: s.pop("items"), ".task.videos[]"),
+        (SENT, "task.properties", lambda s: s.update(has_callback={"type": "boolean"}), NOTHING_BREAKS),
+        (SENT, "task.properties.request", lambda s: s.update(required=["prompt"]), NOTHING_BREAKS),
+        (SENT, VERSION, lambda s: s.update(minimum=2, maximum=99), NOTHING_BREAKS),
+        (SENT, VIDEO, lambda s: s.update(width={"type": "integer"}), NOTHING_BREAKS),
+        (SENT, "", lambda s: s.update(title="x", description="y", examples=[]), NOTHING_BREAKS),
+        # who sends us requests
+        (RECEIVED, "", lambda s: s["required"].append("idempotency_key"), ".idempotency_key"),
+        (RECEIVED, "request.properties", lambda s: s.pop("payload"), ".request.payload"),
+        (RECEIVED, DURATION, lambda s: s.update(maximum=5), ".request.duration"),
+        (RECEIVED, "request.properties.prompt", lambda s: s.update(pattern="^a"), ".request.prompt"),
+        (RECEIVED, "request.properties", lambda s: s.update(wm_url={"type": "string"}), ".request.wm_url"),
+        (RECEIVED, "", lambda s: s["properties"].update(priority={"type": "integer"}), NOTHING_BREAKS),
+        (RECEIVED, DURATION, lambda s: s.update(maximum=16), NOTHING_BREAKS),
+        (RECEIVED, "request", lambda s: s["required"].remove("prompt"), NOTHING_BREAKS),
+        (RECEIVED, "", lambda s: s.pop("additionalProperties"), NOTHING_BREAKS),
     ],
 )
-def test_change_that_breaks_a_consumer_is_caught(change: Change, place: str) -> None:
-    today = published("VideoTaskCompleted")
-    change(today)
-    faults = incompatibilities(published("VideoTaskCompleted"), today, received=False)
-    assert any(fault.startswith(place) for fault in faults), faults
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda s: s["properties"].update(more={"type": "string"}),
-        lambda s: _task(s)["properties"].update(has_callback={"type": "boolean"}),
-        lambda s: (_video(s)["properties"].update(codec={}), _video(s)["required"].append("codec")),
-        lambda s: _task(s)["properties"]["request"].update(required=["prompt"]),
-        lambda s: _task(s)["properties"]["version"].update(minimum=2, maximum=99),
-        lambda s: _task(s)["properties"]["usage"].update(anyOf=[{"type": "null"}]),
-        lambda s: _video(s)["properties"].update(width={"type": "integer"}),
-        lambda s: _video(s)["properties"].update(bucket={"const": "one"}),
-        lambda s: s.update(title="x", description="y", examples=[]),
-    ],
-)
-def test_change_that_breaks_no_consumer_is_let_through(change: Change) -> None:
-    today = published("VideoTaskCompleted")
-    change(today)
-    assert today != published("VideoTaskCompleted")
-    assert incompatibilities(published("VideoTaskCompleted"), today, received=False) == []
-
-
-@pytest.mark.parametrize(
-    ("change", "place"),
-    [
-        (lambda s: s["required"].append("idempotency_key"), ".idempotency_key"),
-        (lambda s: _request(s)["required"].append("duration"), ".request.duration"),
-        (lambda s: s["properties"].pop("tenant_id"), ".tenant_id"),
-        (lambda s: _request(s)["properties"].pop("payload"), ".request.payload"),
-        (lambda s: _given(s, "duration").update(maximum=5), ".request.duration"),
-        (lambda s: _given(s, "duration").update(type="string"), ".request.duration"),
-        (lambda s: _given(s, "resolution")["enum"].remove("1080p"), ".request.resolution"),
-        (lambda s: _request(s)["properties"]["prompt"].update(maxLength=1999), ".request.prompt"),
-        (lambda s: _request(s)["properties"]["prompt"].update(pattern="^a"), ".request.prompt"),
-        (lambda s: _request(s)["properties"].update(wm_url={"type": "string"}), ".request.wm_url"),
-    ],
-)
-def test_change_that_refuses_what_was_taken_is_caught(change: Change, place: str) -> None:
-    today = published("VideoTaskRequested")
-    change(today)
-    faults = incompatibilities(published("VideoTaskRequested"), today, received=True)
-    assert any(fault.startswith(place) for fault in faults), faults
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda s: s["properties"].update(priority={"type": "integer"}),
-        lambda s: _given(s, "duration").update(maximum=16),
-        lambda s: _given(s, "duration").update(type="number"),
-        lambda s: _given(s, "resolution")["enum"].append("4k"),
-        lambda s: _request(s)["required"].remove("prompt"),
-        lambda s: _given(s, "aspect_ratio").pop("pattern"),
-        lambda s: s.pop("additionalProperties"),
-    ],
-)
-def test_change_that_takes_more_is_let_through(change: Change) -> None:
-    today = published("VideoTaskRequested")
-    change(today)
-    assert today != published("VideoTaskRequested")
-    assert incompatibilities(published("VideoTaskRequested"), today, received=True) == []
+def test_change_of_a_published_schema_is_caught_exactly_if_it_breaks_a_consumer(
+    name: str, path: str, change: Change, breaks: str | None
+) -> None:
+    today = published(name)
+    change(at(today, path))
+    assert today != published(name)
+    faults = incompatibilities(published(name), today, received=name == RECEIVED)
+    assert any(fault.startswith(breaks) for fault in faults) if breaks else faults == []
 
 
 def test_change_that_cannot_be_judged_is_an_error() -> None:
     today = published("VideoTaskCompleted")
-    _task(today)["properties"]["version"]["multipleOf"] = 2
+    at(today, VERSION)["multipleOf"] = 2
     with pytest.raises(ValueError, match="multipleOf"):
         incompatibilities(published("VideoTaskCompleted"), today, received=False)
 

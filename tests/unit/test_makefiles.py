@@ -36,24 +36,3 @@ def test_a_makefile_uses_nothing_that_macos_s_make_does_not_know(path: Path) -> 
     ]
 
     assert found == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        ".ONESHELL:",
-        ".SHELLFLAGS := -ec",
-        "define X =",
-        "undefine X",
-        "all: private X := 1",
-        "private X := 1",
-        "X != date",
-        "X ::= 1",
-        "X := $(file <x)",
-        "X := $(.SHELLSTATUS)",
-        "a b &: c",
-        "X := $(let a,b,c)",
-    ],
-)
-def test_the_patterns_find_what_is_newer(line: str) -> None:
-    assert any(re.search(pattern, line, re.MULTILINE) for patterns in NEWER_THAN_3_81.values() for pattern in patterns)

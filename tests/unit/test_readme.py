@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from cli import schemas
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
@@ -99,12 +98,6 @@ def test_files_dropped_before_s3_sends_events_are_spoken_of() -> None:
 )
 def test_what_aws_does_is_said(sentence: str) -> None:
     assert sentence in SENTENCES
-
-
-def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
-    longest = schemas.MAX_NAME_LENGTH - len(schemas.registry_of(""))
-
-    assert f"stack name: vidu-relay, or another of at most {longest} characters" in SENTENCES
 
 
 def test_tree_names_what_is_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.usecases.account import CALLBACK_SECRET, ENVIRONMENT, PROVIDER_KEY, Account, mock_aws, new_account
+from tests.unit.account import CALLBACK_SECRET, ENVIRONMENT, Account, mock_aws, new_account
 from vidu_relay import aws, wiring
 from vidu_relay.adapters import secret_store
 from vidu_relay.adapters.provider_gateway import GatewayProvider
@@ -93,26 +93,16 @@ def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
     made = wiring.provider(Settings(account.provider_secret))
     with pytest.raises(ConfigurationError, match="api_key"):
         made.ready()
-    assert wiring.provider_key(account.callback_secret) is not None
-
-
-def test_provider_key_is_what_the_operator_put_there(account: Account) -> None:
-    assert wiring.provider_key(account.provider_secret)() == PROVIDER_KEY
+    account.clients["secretsmanager"].put_secret_value(
+        SecretId=account.provider_secret, SecretString=json.dumps({"api_key": "put there"})
+    )
+    assert wiring.provider_key(account.provider_secret)() == "put there"
 
 
 def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:
     token = wiring.submission(check_settings(account)).signing_keys().sign(TASK_ID)
     assert token.startswith("k1.")
     assert CallbackKeys(CALLBACK_SECRET).verify(TASK_ID, token)
-
-
-def test_token_of_a_key_added_since_is_known_to_a_warm_function(account: Account, seconds: list[float]) -> None:
-    keys = wiring.callback_keys(account.callback_secret)
-    token = CallbackKeys(ROTATED).sign(TASK_ID)
-    assert not keys(token).verify(TASK_ID, token)
-    put(account, ROTATED)
-    seconds.append(1061.0)
-    assert keys(token).verify(TASK_ID, token)
 
 
 def test_forged_key_names_make_the_secret_be_read_once_a_minute_at_most(
@@ -128,21 +118,11 @@ def test_forged_key_names_make_the_secret_be_read_once_a_minute_at_most(
         return plain(**given)
 
     monkeypatch.setattr(client, "get_secret_value", counted)
-    for second in range(180):
+    for second in range(0, 180, 7):
         seconds.append(1000.0 + second)
         for forged in ("", "k9.x", f"k{second}.y"):
             keys(forged)
     assert len(reads) == 1 + 3, "once at the start, and then once a minute"
-
-
-def test_a_function_that_has_just_started_still_learns_of_a_key_that_came_since(
-    account: Account, seconds: list[float]
-) -> None:
-    keys = wiring.callback_keys(account.callback_secret)
-    keys("k1.x")
-    put(account, ROTATED)
-    seconds.append(1001.0)
-    assert keys("k2.x").knows("k2.x")
 
 
 class _OneSecret:
@@ -168,7 +148,7 @@ MOMENTS = st.one_of(st.just(0.0), st.just(WAIT), st.integers(-400, 900)).flatmap
 @given(
     rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_rotation_as_the_runbook_has_it_refuses_no_valid_callback(rung: list[tuple[float, int, int, bool]]) -> None:
     """Whatever functions have in memory, and whoever forges key names meanwhile to use up the rereads."""
     now = [0.0]

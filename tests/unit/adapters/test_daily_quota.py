@@ -7,8 +7,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
+from tests.unit.account import ENVIRONMENT
 from tests.unit.adapters.conftest import TABLE
-from tests.unit.usecases.account import ENVIRONMENT
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
@@ -31,30 +31,29 @@ def test_as_many_as_the_cap_and_not_one_more(quota: DailyQuota) -> None:
     with pytest.raises(DailyCapReachedError) as caught:
         quota.take("acme", 3, NOON)
     assert caught.value.code == "daily_cap_reached"
-
-
-def test_wait_is_until_midnight_utc(quota: DailyQuota) -> None:
-    with pytest.raises(DailyCapReachedError) as caught:
-        quota.take("acme", 0, NOON)
-    assert caught.value.retry_after_seconds == 12 * 3600 + 1
+    assert caught.value.retry_after_seconds == 12 * 3600 + 1, "until midnight UTC"
+    quota.take("globex", 3, NOON)
+    quota.take("acme", 3, NOON + DAY // 2)
+    quota.take("acme", 4, NOON)  # a raised cap holds at once, and a lowered one too
+    with pytest.raises(DailyCapReachedError):
+        quota.take("acme", 2, NOON)
 
 
 @pytest.mark.parametrize("cap", [0, -1])
 def test_cap_of_nothing_takes_nothing(quota: DailyQuota, cap: int) -> None:
     with pytest.raises(DailyCapReachedError):
         quota.take("acme", cap, NOON)
+    with pytest.raises(DailyUploadsReachedError):
+        quota.take_upload("acme", cap, NOON)
 
 
-def test_each_tenant_and_each_day_has_its_own(quota: DailyQuota) -> None:
-    quota.take("acme", 1, NOON)
-    quota.take("globex", 1, NOON)
-    quota.take("acme", 1, NOON + DAY // 2)
-
-
-def test_what_is_given_back_can_be_taken_again(quota: DailyQuota) -> None:
+def test_what_is_given_back_can_be_taken_again_and_nothing_else(quota: DailyQuota) -> None:
+    quota.give_back("acme", NOON)
     quota.take("acme", 1, NOON)
     quota.give_back("acme", NOON)
     quota.take("acme", 1, NOON)
+    with pytest.raises(DailyCapReachedError):
+        quota.take("acme", 1, NOON)
 
 
 def test_return_whose_reply_was_lost_is_not_sent_again(
@@ -92,26 +91,6 @@ def test_uploads_are_counted_apart_from_tasks_ten_for_each(quota: DailyQuota, dy
     quota.take("acme", 2, NOON)
     quota.take_upload("acme", 2, NOON + DAY)
     quota.take_upload("globex", 2, NOON)
-
-
-@pytest.mark.parametrize("cap", [0, -1])
-def test_cap_of_nothing_takes_no_upload(quota: DailyQuota, cap: int) -> None:
-    with pytest.raises(DailyUploadsReachedError):
-        quota.take_upload("acme", cap, NOON)
-
-
-def test_nothing_is_given_back_that_was_not_taken(quota: DailyQuota) -> None:
-    quota.give_back("acme", NOON)
-    quota.take("acme", 1, NOON)
-    with pytest.raises(DailyCapReachedError):
-        quota.take("acme", 1, NOON)
-
-
-def test_a_raised_cap_holds_at_once_and_a_lowered_one_too(quota: DailyQuota) -> None:
-    quota.take("acme", 1, NOON)
-    quota.take("acme", 2, NOON)
-    with pytest.raises(DailyCapReachedError):
-        quota.take("acme", 1, NOON)
 
 
 def test_counters_are_forgotten_by_themselves(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:

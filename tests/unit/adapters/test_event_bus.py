@@ -61,37 +61,25 @@ def test_an_event_goes_to_the_bus_as_ours_with_its_time() -> None:
     ]
 
 
-def test_nothing_to_publish_calls_nobody() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "calls"),
+    [([], []), ([1] * 25, [10, 10, 5]), ([150_000, 150_000, 300_000, 10, 10], [1, 1, 1, 2])],
+    ids=["none", "many", "large"],
+)
+def test_events_go_in_order_in_as_few_calls_as_eventbridge_takes(sizes: list[int], calls: list[int]) -> None:
     bus = Bus()
-    assert publish(bus, []) is None
-    assert bus.calls == []
+    assert publish(bus, events(*sizes)) is None
+    assert [len(call) for call in bus.calls] == calls
+    assert numbers(bus) == list(range(len(sizes)))
 
 
-def test_more_than_ten_events_go_in_several_calls_in_order() -> None:
-    bus = Bus()
-    assert publish(bus, events(*[1] * 25)) is None
-    assert [len(call) for call in bus.calls] == [10, 10, 5]
-    assert numbers(bus) == list(range(25))
-
-
-def test_large_events_go_in_calls_of_their_own() -> None:
-    bus = Bus()
-    assert publish(bus, events(150_000, 150_000, 300_000, 10, 10)) is None
-    assert numbers(bus) == list(range(5))
-    assert [len(call) for call in bus.calls] == [1, 1, 1, 2]
-
-
-@pytest.mark.parametrize("refused", [0, 3, 9, 10, 24])
-def test_the_first_event_that_was_refused_is_told_and_nothing_behind_its_call_is_sent(refused: int) -> None:
-    bus = Bus(refused)
-    assert publish(bus, events(*[1] * 25)) == refused
-    assert refused not in numbers(bus)
-    assert set(range(refused)) <= set(numbers(bus)), "what lies before it is on the bus"
-    assert len(bus.calls) == refused // 10 + 1
-
-
-def test_of_several_refused_the_first_counts() -> None:
-    assert publish(Bus(7, 2, 5), events(*[1] * 10)) == 2
+@pytest.mark.parametrize("refused", [[0], [9, 5, 7], [10], [24]])
+def test_the_first_event_that_was_refused_is_reported_and_nothing_behind_its_call_is_sent(refused: list[int]) -> None:
+    bus, first = Bus(*refused), min(refused)
+    assert publish(bus, events(*[1] * 25)) == first
+    assert first not in numbers(bus)
+    assert set(range(first)) <= set(numbers(bus)), "what lies before it is on the bus"
+    assert len(bus.calls) == first // 10 + 1
 
 
 @given(

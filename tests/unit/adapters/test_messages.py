@@ -16,7 +16,7 @@ from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.http import problem_document
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
+    pass
 
 ARN = "arn:aws:states:eu-central-1:123456789012:stateMachine:poll-task"
 
@@ -32,25 +32,16 @@ def test_a_delivery_that_is_asked_for_can_be_read_by_who_delivers(account: None)
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "not json",
-        "null",
-        "[]",
-        f'"{TASK_ID}"',
-        "{}",
-        '{"task_id": null}',
-        '{"task_id": 5}',
-        '{"task_id": ""}',
-        json.dumps({"task_id": TASK_ID.upper()}),
-        json.dumps({"task_id": TASK_ID + "a"}),
-        json.dumps({"task_id": TASK_ID + "\n"}),
-        json.dumps({"task_id": "../" + TASK_ID[3:]}),
+        *("", "not json", "null", "[]", f'"{TASK_ID}"', "{}", '{"task_id": null}', '{"task_id": 5}', "[" * 100_000),
+        *(
+            json.dumps({"task_id": odd})
+            for odd in ("", TASK_ID.upper(), f"{TASK_ID}a", f"{TASK_ID}\n", "../" + TASK_ID[3:])
+        ),
         json.dumps({"taskId": TASK_ID}),
-        "[" * 100_000,
     ],
     ids=lambda body: body[:24],
 )
-def test_a_message_that_names_no_task_goes_to_the_dead_letters(body: str) -> None:
+def test_a_message_that_names_no_task_goes_to_the_dead_letter_queue(body: str) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_message(body)
 
@@ -70,33 +61,25 @@ def test_an_event_is_read_with_its_id_source_and_detail() -> None:
     assert read_request(json.dumps(event)) == RequestEvent("7", "acme.orders", {"request": {}})
 
 
+DETAIL = '"detail-type": "VideoTaskRequested"'
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "null",
-        "[]",
-        "{}",
-        json.dumps(notification("rejected/acme/x.json")),
-        json.dumps(notification("requests/acme/fox.png")),
-        json.dumps(notification("uploads/acme/x.json")),
-        json.dumps({**notification(), "replay-name": "again"}),
-        json.dumps({**notification(), "source": "acme.orders"}),
-        json.dumps({**notification(), "detail-type": "Object Deleted"}),
-        json.dumps({**notification(), "detail": {}}),
-        json.dumps({"source": "acme", "detail-type": "VideoTaskRequested", "detail": {}}),
-        json.dumps({"id": "7", "detail-type": "VideoTaskRequested", "detail": {}}),
-        '{"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "replay-name": "r", "detail": '
-        + "[" * 9000,
-        '{"id": "7", "source": "\\x", "detail-type": "VideoTaskRequested", "detail": ' + "[" * 9000,
-        "[" * 100_000,
-        json.dumps(
-            {"id": "7", "source": "acme", "detail-type": "VideoTaskRequested", "detail": {}, "replay-name": "r"}
-        ),
+        *("", "null", "[]", "{}", "[" * 100_000),
+        *(json.dumps(notification(key)) for key in ("rejected/acme/x.json", "requests/acme/a.png", "uploads/x.json")),
+        *(json.dumps({**notification(), "replay-name": "again"}), json.dumps({**notification(), "source": "acme"})),
+        *(json.dumps({**notification(), "detail-type": "Deleted"}), json.dumps({**notification(), "detail": {}})),
+        f'{{"source": "acme", {DETAIL}, "detail": {{}}}}',
+        f'{{"id": "7", {DETAIL}, "detail": {{}}}}',
+        f'{{"id": "7", "source": "acme", {DETAIL}, "detail": {{}}, "replay-name": "r"}}',
+        f'{{"id": "7", "source": "acme", {DETAIL}, "replay-name": "r", "detail": ' + "[" * 9000,
+        f'{{"id": "7", "source": "\\x", {DETAIL}, "detail": ' + "[" * 9000,
     ],
     ids=lambda body: body[:60],
 )
-def test_a_message_that_asks_for_nothing_goes_to_the_dead_letters(body: str) -> None:
+def test_a_message_that_asks_for_nothing_goes_to_the_dead_letter_queue(body: str) -> None:
     with pytest.raises(ValueError, match=r"message|Expecting|Invalid"):
         read_request(body)
 
@@ -139,44 +122,16 @@ def test_half_a_character_in_an_events_source_is_replaced() -> None:
     assert (asked.source, getattr(asked, "fault", None) is None) == ("acme\ufffd", False)
 
 
-def test_rejection_is_valid_unicode_whatever_it_repeats() -> None:
-    problem = {"detail": "half \ud83d", "errors": [{"loc": "detail.\ud83d", "msg": "\udc00x"}]}
-    detail = rejection_detail(RequestEvent("7", "acme\ud800", {}), None, problem)
-    assert json.loads(json.dumps(detail, ensure_ascii=False).encode()) == {
-        "event_id": "7:rejected",
-        "tenant_id": None,
-        "source": "acme\ufffd",
-        "error": {"detail": "half \ufffd", "errors": [{"loc": "detail.\ufffd", "msg": "\ufffdx"}]},
-    }
-
-
-@pytest.fixture
-def states(account: None) -> "SFNClient":
-    return SESSION.client("stepfunctions")
-
-
-def test_an_execution_is_named_after_its_lease(states: "SFNClient") -> None:
-    asked = {
-        "stateMachineArn": ARN,
-        "name": f"{TASK_ID}-7",
-        "input": json.dumps({"task_id": TASK_ID, "lease": 7}),
-    }
+def test_an_execution_is_named_after_its_lease_and_a_lease_starts_one_only(account: None) -> None:
+    states = SESSION.client("stepfunctions")
+    asked = {"stateMachineArn": ARN, "name": f"{TASK_ID}-7", "input": json.dumps({"task_id": TASK_ID, "lease": 7})}
     with Stubber(states) as stub:
         stub.add_response("start_execution", {"executionArn": ARN, "startDate": 0}, asked)
         TaskPoller(states, ARN).start(TASK_ID, 7)
-        stub.assert_no_pending_responses()
-
-
-def test_a_lease_whose_execution_was_started_before_starts_no_second(states: "SFNClient") -> None:
-    with Stubber(states) as stub:
         stub.add_client_error("start_execution", "ExecutionAlreadyExists")
         TaskPoller(states, ARN).start(TASK_ID, 7)
+        for code in ("ExecutionLimitExceeded", "StateMachineDoesNotExist", "ThrottlingException"):
+            stub.add_client_error("start_execution", code)
+            with pytest.raises(ClientError):
+                TaskPoller(states, ARN).start(TASK_ID, 7)
         stub.assert_no_pending_responses()
-
-
-@pytest.mark.parametrize("code", ["ExecutionLimitExceeded", "StateMachineDoesNotExist", "ThrottlingException"])
-def test_an_execution_that_did_not_start_is_not_taken_for_started(states: "SFNClient", code: str) -> None:
-    with Stubber(states) as stub:
-        stub.add_client_error("start_execution", code)
-        with pytest.raises(ClientError):
-            TaskPoller(states, ARN).start(TASK_ID, 7)

@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.unit.account import ENVIRONMENT, REGION, mock_aws
 from tests.unit.template import sample
-from tests.unit.usecases.account import ENVIRONMENT, REGION, mock_aws
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received, read_notification
 from vidu_relay.domain.notification import Notification
 

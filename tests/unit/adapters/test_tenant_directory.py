@@ -22,25 +22,18 @@ def directory(dynamodb: "DynamoDBClient") -> TenantDirectory:
     return TenantDirectory(dynamodb, TABLE)
 
 
-def test_a_key_is_found_by_its_digest_until_it_is_revoked(directory: TenantDirectory) -> None:
+def test_a_key_is_found_by_its_digest_until_it_is_revoked_and_is_one_tenant_s(
+    directory: TenantDirectory, dynamodb: "DynamoDBClient"
+) -> None:
     directory.add_key(KEY)
+    assert "the key itself" not in str(dynamodb.scan(TableName=TABLE)["Items"])
+    with pytest.raises(InvalidRequestError):
+        directory.add_key(ApiKey(KEY.digest, "evil", "mine", NOW))
     assert directory.find_key(KEY.digest) == KEY
     assert directory.revoke_key(KEY.digest)
     assert directory.find_key(KEY.digest) is None
     assert directory.list_keys("acme") == []
     assert not directory.revoke_key(KEY.digest)
-
-
-def test_the_key_itself_is_nowhere_in_the_table(directory: TenantDirectory, dynamodb: "DynamoDBClient") -> None:
-    directory.add_key(KEY)
-    assert "the key itself" not in str(dynamodb.scan(TableName=TABLE)["Items"])
-
-
-def test_a_key_of_one_tenant_cannot_be_taken_over_by_another(directory: TenantDirectory) -> None:
-    directory.add_key(KEY)
-    with pytest.raises(InvalidRequestError):
-        directory.add_key(ApiKey(KEY.digest, "evil", "mine", NOW))
-    assert directory.find_key(KEY.digest) == KEY
 
 
 def test_a_tenant_s_keys_are_listed_oldest_first_and_no_other_s(
@@ -52,18 +45,7 @@ def test_a_tenant_s_keys_are_listed_oldest_first_and_no_other_s(
     directory.add_key(ApiKey(api_key_digest("x"), "acme2", "other", NOW))
     TaskStore(dynamodb, TABLE).create(new_task())
     assert directory.list_keys("acme") == keys
-
-
-def test_keys_do_not_appear_among_a_tenant_s_tasks(directory: TenantDirectory, dynamodb: "DynamoDBClient") -> None:
-    directory.add_key(KEY)
-    assert TaskStore(dynamodb, TABLE).list_keys("acme", limit=10, after=None) == []
-
-
-def test_a_tenant_is_made_once(directory: TenantDirectory) -> None:
-    assert directory.find_tenant("acme") is None
-    assert directory.create_tenant("acme", NOW)
-    assert directory.find_tenant("acme") is not None
-    assert not directory.create_tenant("acme", NOW)
+    assert len(TaskStore(dynamodb, TABLE).list_keys("acme", limit=10, after=None)) == 1, "keys are no tasks"
 
 
 @pytest.fixture
@@ -102,6 +84,8 @@ def test_a_source_or_bucket_acts_for_one_tenant_only(mapped: TenantDirectory, do
     assert listed(mapped, "evil", door) == ()
     assert mapped.close_door(door, "orders.acme", "acme", NOW)
     assert owner_of(mapped, door) is None
+    assert mapped.find_owner(door, "never.mapped") is mapped.find_former_owner(door, "never.mapped") is None
+    assert not mapped.close_door(door, "never.mapped", "acme", NOW)
 
 
 @pytest.mark.parametrize("door", Door)
@@ -147,14 +131,10 @@ def test_only_its_tenant_s_mapping_is_taken_away(mapped: TenantDirectory, door: 
     assert listed(mapped, "acme", door) == ("orders.acme",)
 
 
-@pytest.mark.parametrize("door", Door)
-def test_what_was_never_mapped_has_no_owner_and_had_none(directory: TenantDirectory, door: Door) -> None:
-    assert (owner_of(directory, door), former_owner_of(directory, door)) == (None, None)
-    assert not directory.close_door(door, "orders.acme", "acme", NOW)
-
-
 def test_tenants_are_listed_with_what_they_may_do(directory: TenantDirectory) -> None:
-    directory.create_tenant("acme", NOW)
+    assert directory.find_tenant("acme") is None
+    assert directory.create_tenant("acme", NOW)
+    assert not directory.create_tenant("acme", NOW), "a tenant is made once"
     directory.create_tenant("globex", NOW + 1)
     directory.set_daily_cap("globex", 7)
     directory.set_disabled("acme", disabled=True)

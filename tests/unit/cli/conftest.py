@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.main import main
-from tests.unit.usecases.account import REGION, Account, mock_aws, new_account
+from tests.unit.account import REGION, Account, mock_aws, new_account
 
 STACK = "relay"
 

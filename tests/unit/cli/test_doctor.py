@@ -257,11 +257,14 @@ def test_lines_come_in_order_and_within_the_time_whatever_becomes_of_a_check(
     ]
 
 
-def test_nothing_is_paid_where_something_is_not_in_order(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(running, "CHECKS", [answer(NOT)])
-    monkeypatch.setattr(running, "spend", fail)
+@pytest.mark.parametrize(("name", "paid"), [("provider", False), ("concurrency", True)])
+def test_nothing_is_paid_where_what_every_task_needs_is_not_in_order(
+    name: str, paid: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(running, "CHECKS", [Check(name, "trying", lambda _: Finding(NOT, "seen"))])
+    monkeypatch.setattr(running, "spend", lambda *_: Finding(OK, "paid"))
     assert running.doctor(Namespace(json=False, check=[], spend=True), Deployed()) == 1
-    assert "nothing was submitted" in capsys.readouterr().out
+    assert ("paid" in capsys.readouterr().out) == paid
 
 
 def test_every_check_is_on_the_page_of_the_operator() -> None:

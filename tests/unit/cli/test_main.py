@@ -11,8 +11,8 @@ import pytest
 from cli.api import KEY_VARIABLE, connect_api, spoken_again
 from cli.connection import connect_local, connect_stack
 from cli.main import main, parser
+from tests.unit.account import REGION
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
-from tests.unit.usecases.account import REGION
 
 
 @pytest.fixture

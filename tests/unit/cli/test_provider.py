@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.account import PROVIDER_KEY
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
-from tests.unit.usecases.account import PROVIDER_KEY
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 
 KEY = "vtx-0123456789_abc.DEF"

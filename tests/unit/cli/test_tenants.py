@@ -34,6 +34,11 @@ def test_tenant_id_that_cannot_be_an_s3_prefix_is_refused(relay: Run, deployment
     assert deployment.items() == []
 
 
+def test_the_name_of_the_doctors_tenant_is_reserved(relay: Run, deployment: Deployment) -> None:
+    status, _, complaint = relay("tenants", "create", "relay-doctor")
+    assert (status, "relay doctor" in complaint, deployment.items()) == (1, True, [])
+
+
 def test_list_shows_every_tenant_and_no_task(relay: Run, ask: Any, deployment: Deployment) -> None:
     assert relay("tenants", "list")[1].startswith("No tenants.")
     # tasks are listed by the id of their tenant: none may be the name that tenants themselves are listed by

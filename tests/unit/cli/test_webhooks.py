@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cli.connection import Connection, now
+from tests.unit.account import WEBHOOK_MASTER
 from tests.unit.builders import TASK_ID, task_in
 from tests.unit.cli.conftest import Deployment, Run
-from tests.unit.usecases.account import WEBHOOK_MASTER
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.webhook_signature import ROTATION_MS, tenant_secret

@@ -1,7 +1,5 @@
 """The provider's signature: its published vectors, and everything that is not one."""
 
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -56,17 +54,12 @@ def test_the_provider_s_own_vectors_are_reproduced_and_taken(url: str, signature
     assert signature_for(KEY, method="POST", url=url, date=DATE, signed_headers=names) == signature
     verify(url=url, headers={**HEADERS, "x-hmac-signature": signature})
 
-
-def test_an_empty_path_is_signed_as_a_slash() -> None:
-    verify(url="https://api.example/", headers=signed("https://api.example"))
+    verify(url="https://api.example/", headers=signed("https://api.example"))  # an empty path is signed as a slash
 
 
-def test_any_of_several_keys_may_have_signed() -> None:
+def test_any_of_several_keys_may_have_signed_but_one_of_them_must() -> None:
     verify("other", KEY)
     verify(KEY, "other")
-
-
-def test_without_a_key_that_signed_it_is_refused() -> None:
     assert refused(keys=("other",)) == "signature_wrong"
     with pytest.raises(CallbackRefusedError):
         verify_signature((), method="POST", url=URL, headers=HEADERS, now=SENT)
@@ -93,31 +86,26 @@ def test_a_missing_header_is_never_taken_for_a_good_signature(name: str) -> None
     assert refused(headers={k: v for k, v in HEADERS.items() if k != name}) == "signature_missing"
 
 
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"x-hmac-signature": ""}, "signature_wrong"),
-        ({"x-hmac-signature": VECTOR[:-1]}, "signature_wrong"),
-        ({"x-hmac-signature": VECTOR.lower()}, "signature_wrong"),
-        ({"x-hmac-signature": "é"}, "signature_wrong"),
-        ({"x-hmac-signature": "\ud800"}, "signature_wrong"),
-        ({"x-request-nonce": NONCE[:-1] + "1"}, "signature_wrong"),
-        ({"date": DATE.replace(":42", ":43")}, "signature_wrong"),
-        ({"x-hmac-algorithm": "none"}, "signature_algorithm"),
-        ({"x-hmac-algorithm": "hmac-sha1"}, "signature_algorithm"),
-        ({"x-hmac-access-key": "Vidu"}, "signature_access_key"),
-        ({"x-hmac-signed-headers": ""}, "signature_covers_too_little"),
-        ({"x-hmac-signed-headers": "Date"}, "signature_covers_too_little"),
-        ({"x-hmac-signed-headers": "x-request-nonce"}, "signature_covers_too_little"),
-        ({"x-hmac-signed-headers": "Date;x-request-nonce;X-Absent"}, "signature_missing"),
-        ({"x-hmac-signed-headers": "x-request-nonce;Date"}, "signature_wrong"),
-        ({"x-hmac-signed-headers": "date;x-request-nonce"}, "signature_wrong"),
-        ({"date": "yesterday"}, "signature_malformed"),
-        ({"date": ""}, "signature_malformed"),
-        ({"date": "Tue, 06 May 99999999999999999999 12:09:42 GMT"}, "signature_malformed"),
-        ({"date": "Tue, 06 May 2025 12:09:42 +999999999999999"}, "signature_malformed"),
+WRONG: dict[str, list[dict[str, str]]] = {
+    "signature_wrong": [
+        *({"x-hmac-signature": text} for text in ("", VECTOR[:-1], VECTOR.lower(), "é", "\ud800")),
+        {"x-request-nonce": NONCE[:-1] + "1"},
+        {"date": DATE.replace(":42", ":43")},
+        *({"x-hmac-signed-headers": names} for names in ("x-request-nonce;Date", "date;x-request-nonce")),
     ],
-    ids=str,
+    "signature_algorithm": [{"x-hmac-algorithm": "none"}, {"x-hmac-algorithm": "hmac-sha1"}],
+    "signature_access_key": [{"x-hmac-access-key": "Vidu"}],
+    "signature_covers_too_little": [{"x-hmac-signed-headers": names} for names in ("", "Date", "x-request-nonce")],
+    "signature_missing": [{"x-hmac-signed-headers": "Date;x-request-nonce;X-Absent"}],
+    "signature_malformed": [
+        *({"date": text} for text in ("yesterday", "", "Tue, 06 May 99999999999999999999 12:09:42 GMT")),
+        {"date": "Tue, 06 May 2025 12:09:42 +999999999999999"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"), [(changed, reason) for reason, several in WRONG.items() for changed in several], ids=ascii
 )
 def test_a_changed_header_is_refused(changed: dict[str, str], reason: str) -> None:
     assert refused(headers={**HEADERS, **changed}) == reason
@@ -139,15 +127,6 @@ def test_a_date_without_a_zone_is_read_as_utc_and_another_zone_as_itself() -> No
     verify(headers=signed(date="Tue, 06 May 2025 12:09:42"))
     verify(headers=signed(date="Tue, 06 May 2025 14:09:42 +0200"))
     assert refused(headers=signed(date="Tue, 06 May 2025 12:09:42 +0200")) == "signature_out_of_time"
-
-
-@given(seconds=st.integers(0, 4_000_000_000))
-@settings(max_examples=30)
-def test_a_signature_of_any_day_is_good_on_that_day_alone(seconds: int) -> None:
-    headers = signed(date=format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True))
-    verify(headers=headers, now=seconds * 1000)
-    with pytest.raises(CallbackRefusedError):
-        verify(headers=headers, now=(seconds + TOLERANCE_SECONDS + 1) * 1000)
 
 
 @given(headers=st.dictionaries(st.sampled_from(sorted(HEADERS)), st.text(max_size=40), max_size=3))

@@ -20,32 +20,18 @@ OTHER_ID = "z" * 26
 B64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def test_a_token_of_ours_is_taken_for_its_task() -> None:
-    assert KEYS.verify(TASK_ID, TOKEN)
-
-
 def test_a_token_is_the_mac_the_design_names() -> None:
     """A provider holds our URL for hours: a release that signs differently would refuse it."""
     expected = base64.urlsafe_b64encode(hmac.digest(NEW.encode(), TASK_ID.encode(), "sha256")).rstrip(b"=").decode()
     assert f"k2.{expected}" == TOKEN
 
 
-def test_a_token_opens_no_other_task() -> None:
-    assert not KEYS.verify(OTHER_ID, TOKEN)
-
-
 @given(position=st.integers(0, len(MAC) - 1), letter=st.sampled_from(B64))
-def test_one_letter_changed_and_the_token_is_refused(position: int, letter: str) -> None:
+def test_a_token_opens_its_own_task_and_only_unchanged(position: int, letter: str) -> None:
     forged = MAC[:position] + letter + MAC[position + 1 :]
     assert KEYS.verify(TASK_ID, f"k2.{forged}") is (letter == MAC[position])
-
-
-@given(bit=st.integers(0, 255))
-def test_one_bit_flipped_and_the_token_is_refused(bit: int) -> None:
-    mac = bytearray(base64.urlsafe_b64decode(MAC + "="))
-    mac[bit // 8] ^= 1 << bit % 8
-    forged = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
-    assert not KEYS.verify(TASK_ID, f"k2.{forged}")
+    assert KEYS.verify(TASK_ID, TOKEN)
+    assert not KEYS.verify(OTHER_ID, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +80,7 @@ def test_a_rotation_refuses_no_callback_under_way() -> None:
     assert not after.verify(TASK_ID, old), "a key that was withdrawn is withdrawn"
 
 
-def test_a_token_under_a_key_we_do_not_hold_yet_is_told_apart() -> None:
+def test_a_token_under_a_key_we_do_not_hold_yet_is_recognised() -> None:
     before = CallbackKeys({"active": "k1", "k1": OLD})
     assert before.knows(before.sign(TASK_ID))
     assert not before.knows(TOKEN)

@@ -100,5 +100,10 @@ def test_a_rejection_is_under_20_kb_and_tells_what_was_left_out(count: int, size
 
 def test_half_a_character_does_not_stop_a_rejection() -> None:
     event = RequestEvent("e-1", "acme.\ud83d", {})
-    detail = rejection_detail(event, None, {"detail": "\ud83d", "errors": [{"\ud83d": "\ud83d"}]})
-    json.dumps(detail, ensure_ascii=False).encode()
+    detail = rejection_detail(event, None, {"detail": "\ud83d", "errors": [{"\ud83d": "\udc00x"}]})
+    assert json.loads(json.dumps(detail, ensure_ascii=False).encode()) == {
+        "event_id": "e-1:rejected",
+        "tenant_id": None,
+        "source": "acme.\ufffd",
+        "error": {"detail": "\ufffd", "errors": [{"\ufffd": "\ufffdx"}]},
+    }

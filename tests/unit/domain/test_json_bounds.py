@@ -46,28 +46,18 @@ def passes(raw: bytes) -> bool:
 
 
 @given(value=values, escaped=st.booleans())
-def test_exactly_the_structure_outside_strings_is_counted(value: Any, escaped: bool) -> None:
+def test_exactly_the_structure_and_depth_outside_strings_are_counted(value: Any, escaped: bool) -> None:
     raw = json.dumps(value, ensure_ascii=escaped).encode()
-    with pytest.MonkeyPatch.context() as bounds:
-        bounds.setattr(json_bounds, "MAX_DEPTH", 10_000)
-        bounds.setattr(json_bounds, "MAX_STRUCTURE", structure(value))
-        assert passes(raw)
-        bounds.setattr(json_bounds, "MAX_STRUCTURE", structure(value) - 1)
-        assert not passes(raw) or not structure(value)
-
-
-@given(value=values, escaped=st.booleans())
-def test_exactly_the_depth_outside_strings_is_counted(value: Any, escaped: bool) -> None:
-    raw = json.dumps(value, ensure_ascii=escaped).encode()
-    with pytest.MonkeyPatch.context() as bounds:
-        bounds.setattr(json_bounds, "MAX_DEPTH", depth(value))
-        assert passes(raw)
-        bounds.setattr(json_bounds, "MAX_DEPTH", depth(value) - 1)
-        assert not passes(raw)
-
-
-@given(value=values, escaped=st.booleans())
-def test_value_within_the_bounds_is_read_as_it_is(value: Any, escaped: bool) -> None:
+    for name, found, other in (
+        ("MAX_STRUCTURE", structure(value), "MAX_DEPTH"),
+        ("MAX_DEPTH", depth(value), "MAX_STRUCTURE"),
+    ):
+        with pytest.MonkeyPatch.context() as bounds:
+            bounds.setattr(json_bounds, other, 10_000)
+            bounds.setattr(json_bounds, name, found)
+            assert passes(raw)
+            bounds.setattr(json_bounds, name, found - 1)
+            assert not passes(raw) or not found
     assert read_json(json.dumps(value, ensure_ascii=escaped)) == value
 
 

@@ -102,10 +102,6 @@ def begin(task: Task, now: int) -> Task:
     return lifecycle.begin_attempt(task, token=f"token-{task.attempts + 1}", now=now)
 
 
-def drop(task: Task, _: int) -> Task:
-    return lifecycle.drop_candidates(task, ("one", "two"))
-
-
 def expire(task: Task, now: int) -> Task:
     """As a check does it: a video that was made is waited for by its own rules."""
     if task.status is Status.GENERATED:
@@ -128,7 +124,7 @@ steps = st.one_of(
             lambda task, now: delivery.reopen(task, now=now),
             lambda task, now: lifecycle.look_again_at(task, now + 1),
             lambda task, now: lifecycle.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
-            drop,
+            lambda task, _: lifecycle.drop_candidates(task, ("one", "two")),
             lambda task, now: lifecycle.leave_until(task, now + 1),
             lambda task, now: lifecycle.cancel_unsubmitted(task, now=now, policy=POLICY),
             lambda task, now: lifecycle.reject_unsubmitted(task, TaskError("gone", ""), now=now, policy=POLICY),
@@ -152,107 +148,89 @@ def lives(task: Task, chosen: list[tuple[Step, int]]) -> list[Task]:
 histories = st.lists(st.tuples(steps, st.integers(0, 4 * 3_600_000)), max_size=25)
 
 
-@given(chosen=histories)
-@settings(max_examples=150, deadline=None)
-def test_no_sequence_of_occurrences_breaks_the_laws(chosen: list[tuple[Step, int]]) -> None:
+@given(chosen=histories, snapshot=snapshots)
+@settings(max_examples=300, deadline=None)
+def test_no_sequence_of_occurrences_breaks_the_laws(chosen: list[tuple[Step, int]], snapshot: ProviderSnapshot) -> None:
     seen = lives(new_task(), chosen)
     for before, after in pairwise(seen):
-        if after.status is not before.status:
-            assert can_transition(before.status, after.status)
-        entered = after.status is not before.status and after.status in EVENT_TYPES
-        noticed = len(after.history) > len(before.history) and after.history[-1].notice
-        assert after.version == before.version + (entered or noticed), "the version counts published changes only"
-        assert after.lease >= before.lease
-        assert before.remote_id in (None, after.remote_id), "a remote id, once known, stays"
-        assert set(before.remote_ids) - {before.upstream_id} <= set(after.remote_ids)
-        assert after.history[: len(before.history)] == before.history, "history is never rewritten"
-        assert (after.task_id, after.created_at, after.request_digest) == (
-            before.task_id,
-            before.created_at,
-            before.request_digest,
-        )
-        moved = after.deadline_at - before.deadline_at
-        assert moved == 0 or (moved > 0 and before.paused_since is not None), "only a pause moves the deadline"
-        assert after.revision == before.revision, "only the store counts writes"
-        assert {kept.number for kept in before.videos} <= {kept.number for kept in after.videos}, "a video is kept"
-    last = seen[-1]
-    assert len(last.history) == changes(last), "one entry for each version"
-    assert [entry.at for entry in last.history] == sorted(entry.at for entry in last.history)
-    assert last.history[-1].status is last.status or last.status in (Status.ACCEPTED, Status.SUBMITTING)
-    assert len(last.candidates) <= MAX_CANDIDATES
-    assert len(set(last.candidate_ids)) == len(last.candidates)
+        only_what_may_change_changes(before, after)
+        a_second_create_call_needs_a_first_that_created_nothing(before, after)
+        an_attempt_ends_once_and_in_time(before, after)
+    for task in seen:
+        due_until_settled(task)
+        an_end_has_its_videos_or_its_reason(task)
+    history_is_whole(seen[-1])
+    if seen[-1].remote_id is not None:  # callback and poller may both bring a reading: twice is as good as once
+        once = lifecycle.apply_snapshot(seen[-1], snapshot, now=NOW, source="callback", policy=POLICY)
+        assert lifecycle.apply_snapshot(once, snapshot, now=NOW + 1, source="check", policy=POLICY) is once
 
 
-@given(chosen=histories)
-@settings(max_examples=100, deadline=None)
-def test_a_second_create_call_begins_only_after_the_first_certainly_created_nothing(
-    chosen: list[tuple[Step, int]],
-) -> None:
+def only_what_may_change_changes(before: Task, after: Task) -> None:
+    if before.status in DONE:
+        assert after == before
+    if before.status is Status.EXPIRED:
+        assert after.status in (Status.EXPIRED, Status.GENERATED), "only a late video leaves it"
+    entered = after.status is not before.status and after.status in EVENT_TYPES
+    assert after.status is before.status or can_transition(before.status, after.status)
+    noticed = len(after.history) > len(before.history) and after.history[-1].notice
+    assert after.version == before.version + (entered or noticed), "the version counts published changes only"
+    assert after.lease >= before.lease
+    assert before.remote_id in (None, after.remote_id), "a remote id, once known, stays"
+    assert set(before.remote_ids) - {before.upstream_id} <= set(after.remote_ids)
+    assert after.history[: len(before.history)] == before.history, "history is never rewritten"
+    for name in ("task_id", "created_at", "request_digest", "revision"):
+        assert getattr(after, name) == getattr(before, name)
+    moved = after.deadline_at - before.deadline_at
+    assert moved == 0 or (moved > 0 and before.paused_since is not None), "only a pause moves the deadline"
+    assert {kept.number for kept in before.videos} <= {kept.number for kept in after.videos}, "a video is kept"
+
+
+def a_second_create_call_needs_a_first_that_created_nothing(before: Task, after: Task) -> None:
     """P1."""
-    for before, after in pairwise(lives(new_task(), chosen)):
-        if after.attempts > before.attempts:
-            assert after.attempts == before.attempts + 1
-            assert (before.status, before.remote_id, before.candidates) == (Status.ACCEPTED, None, ())
-            assert before.attempt is None or before.attempt.ended_at is not None
-        if after.status is Status.ACCEPTED:
-            assert after.attempt is None or (after.attempt.ended_at is not None and after.attempt.refusal is None)
+    if after.attempts > before.attempts:
+        assert after.attempts == before.attempts + 1
+        assert (before.status, before.remote_id, before.candidates) == (Status.ACCEPTED, None, ())
+        assert before.attempt is None or before.attempt.ended_at is not None
+    if after.status is Status.ACCEPTED:
+        assert after.attempt is None or (after.attempt.ended_at is not None and after.attempt.refusal is None)
 
 
-@given(chosen=histories)
-@settings(max_examples=100, deadline=None)
-def test_an_attempt_ends_once_and_never_later_than_it_can_have_run(chosen: list[tuple[Step, int]]) -> None:
-    for before, after in pairwise(lives(new_task(), chosen)):
-        one, two = before.attempt, after.attempt
-        if two is not None and two.ended_at is not None:
-            assert two.started_at <= two.ended_at <= two.started_at + ATTEMPT_LIMIT_MS
-        if one is not None and two is not None and one.token == two.token:
-            assert two.started_at == one.started_at
-            assert one.ended_at in (None, two.ended_at)
+def an_attempt_ends_once_and_in_time(before: Task, after: Task) -> None:
+    one, two = before.attempt, after.attempt
+    if two is not None and two.ended_at is not None:
+        assert two.started_at <= two.ended_at <= two.started_at + ATTEMPT_LIMIT_MS
+    if one is not None and two is not None and one.token == two.token:
+        assert two.started_at == one.started_at
+        assert one.ended_at in (None, two.ended_at)
 
 
-@given(chosen=histories)
-@settings(max_examples=100, deadline=None)
-def test_a_task_is_due_until_it_is_settled_and_no_longer(chosen: list[tuple[Step, int]]) -> None:
-    """P2: whatever happened, the sweep finds every task that still needs a check, and no other."""
-    for task in lives(new_task(), chosen):
-        if task.status not in SETTLED:
-            assert task.due_at is not None
-            assert task.expires_at is None, "a live task is not deleted"
-        elif task.status is not Status.EXPIRED:
-            assert task.due_at is None
-        if task.status in SETTLED:
-            assert task.expires_at is not None
+def due_until_settled(task: Task) -> None:
+    """P2: the sweep finds every task that still needs a check, and no other."""
+    if task.status in SETTLED:
+        assert task.expires_at is not None
+        assert task.due_at is None or task.status is Status.EXPIRED
+    else:
+        assert task.due_at is not None
+        assert task.expires_at is None, "a live task is not deleted"
 
 
-@given(chosen=histories)
-@settings(max_examples=100, deadline=None)
-def test_a_settled_task_changes_no_more_unless_a_late_video_comes(chosen: list[tuple[Step, int]]) -> None:
-    seen = lives(new_task(), chosen)
-    for before, after in pairwise(seen):
-        if before.status in DONE:
-            assert after == before
-        if before.status is Status.EXPIRED:
-            assert after.status in (Status.EXPIRED, Status.GENERATED)
+def an_end_has_its_videos_or_its_reason(task: Task) -> None:
+    if task.status is Status.COMPLETED:
+        assert len(task.videos) >= task.expected_videos > 0
+    if task.status in (Status.COMPLETED, Status.GENERATED):
+        assert task.error is None
+        assert task.expected_videos > 0
+    if task.status in (Status.FAILED, Status.EXPIRED):
+        assert task.error is not None
 
 
-@given(chosen=histories)
-@settings(max_examples=80, deadline=None)
-def test_a_completed_task_has_its_videos_and_a_failed_or_expired_one_a_reason(chosen: list[tuple[Step, int]]) -> None:
-    for task in lives(new_task(), chosen):
-        if task.status is Status.COMPLETED:
-            assert len(task.videos) >= task.expected_videos > 0
-            assert task.error is None
-        if task.status in (Status.FAILED, Status.EXPIRED):
-            assert task.error is not None
-        if task.status is Status.GENERATED:
-            assert task.error is None
-            assert task.expected_videos > 0
-
-
-@given(chosen=histories)
-@settings(max_examples=80, deadline=None)
-def test_a_delay_is_published_once_for_each_time_that_the_video_was_made(chosen: list[tuple[Step, int]]) -> None:
-    task = lives(new_task(), chosen)[-1]
+def history_is_whole(task: Task) -> None:
+    """One entry for each version; a delay is published once for each time that the video was made."""
+    assert len(task.history) == changes(task)
+    assert [entry.at for entry in task.history] == sorted(entry.at for entry in task.history)
+    assert task.history[-1].status is task.status or task.status in (Status.ACCEPTED, Status.SUBMITTING)
+    assert len(task.candidates) <= MAX_CANDIDATES
+    assert len(set(task.candidate_ids)) == len(task.candidates)
     since_made = 0
     for entry in task.history:
         since_made = since_made + 1 if entry.notice else 0
@@ -263,14 +241,3 @@ def test_a_delay_is_published_once_for_each_time_that_the_video_was_made(chosen:
     assert status_of(task, task.first_version - 1) is None
     latest = latest_notified(task)
     assert latest is None or is_notified(task, latest)
-
-
-@given(snapshot=snapshots, chosen=histories)
-@settings(max_examples=80, deadline=None)
-def test_the_same_reading_twice_is_as_good_as_once(snapshot: ProviderSnapshot, chosen: list[tuple[Step, int]]) -> None:
-    """Callback and poller may both bring it."""
-    task = lives(new_task(), chosen)[-1]
-    if task.remote_id is None:
-        return
-    once = lifecycle.apply_snapshot(task, snapshot, now=NOW, source="callback", policy=POLICY)
-    assert lifecycle.apply_snapshot(once, snapshot, now=NOW + 1, source="check", policy=POLICY) is once

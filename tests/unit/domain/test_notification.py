@@ -69,11 +69,7 @@ def test_clients_are_notified_of_processing_of_a_delay_and_of_every_end() -> Non
     notified = [version for version in range(FIRST, task.version + 1) if is_notified(task, version)]
     assert notified == [FIRST + 3, FIRST + 4]
     assert latest_notified(task) == FIRST + 4
-
-
-def test_a_client_of_a_task_that_has_just_begun_is_not_notified() -> None:
-    assert latest_notified(new_task()) is None
-    assert latest_notified(submitting()) is None
+    assert latest_notified(new_task()) is latest_notified(submitting()) is None
 
 
 def test_the_present_version_is_shown_whole_and_an_earlier_one_by_state_and_moment() -> None:

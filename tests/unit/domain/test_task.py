@@ -1,8 +1,6 @@
-"""What can be told of a task's record."""
+"""What a task's record says of itself."""
 
 from dataclasses import replace
-
-import pytest
 
 from tests.unit.builders import NOW, new_task, task_in
 from vidu_relay.domain.states import SETTLED, Status
@@ -14,9 +12,6 @@ def test_a_remote_task_s_ids_are_each_named_once_the_one_it_is_read_by_first() -
     assert task.remote_ids == ("gen", "alias")
     assert new_task().remote_ids == ()
     assert new_task(upstream_id="up").remote_ids == ("up",)
-
-
-def test_candidates_keep_their_order() -> None:
     assert new_task(candidates=(Candidate("b"), Candidate("a", NOW))).candidate_ids == ("b", "a")
 
 
@@ -38,13 +33,7 @@ def test_a_task_was_generated_when_it_last_became_so_and_a_notice_is_no_change()
     assert moments == [None, NOW + 1, NOW + 1, NOW + 1, NOW + 4, NOW + 4]
 
 
-@pytest.mark.parametrize("status", Status)
-def test_a_client_waits_until_a_task_is_settled(status: Status) -> None:
-    assert task_in(status).settled is (status in SETTLED)
-
-
-@pytest.mark.parametrize(
-    ("request_", "off_peak"), [({}, False), ({"off_peak": False}, False), ({"off_peak": True}, True)]
-)
-def test_the_slow_lane_is_the_client_s_choice(request_: dict[str, bool], off_peak: bool) -> None:
-    assert new_task(request=request_).off_peak is off_peak
+def test_a_client_waits_until_a_task_is_settled_and_chooses_off_peak() -> None:
+    assert {status for status in Status if task_in(status).settled} == SETTLED
+    assert [new_task(request={"off_peak": off_peak}).off_peak for off_peak in (True, False)] == [True, False]
+    assert not new_task(request={}).off_peak

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.builders import box, movie, mp4, track
 from tests.unit.domain.proving import prove, refusal
+from vidu_relay.domain import video_proof
 from vidu_relay.domain.errors import BadSourceError
 from vidu_relay.domain.video_proof import MAX_HEADER_BYTES, UNKNOWN, VideoFacts, VideoProof
 
@@ -55,16 +56,9 @@ GOOD = {
 
 
 @pytest.mark.parametrize("data", GOOD.values(), ids=GOOD)
-@pytest.mark.parametrize("block", [1, 7, 8, 9, 16, 17, 1 << 20])
+@pytest.mark.parametrize("block", [1, 9, 17, 1 << 20])
 def test_a_whole_file_is_accepted_in_blocks_of_any_size(data: bytes, block: int) -> None:
     assert prove(data, block) == FACTS
-
-
-def test_memoryviews_and_empty_blocks_are_taken() -> None:
-    proof = VideoProof()
-    for block in (b"", memoryview(mp4()), b""):
-        proof.feed(block)
-    assert proof.finish() == FACTS
 
 
 # --- refused
@@ -82,11 +76,6 @@ def test_a_fragmented_file_is_refused_at_every_cut_that_is_not_behind_media() ->
     ends = {end for end in range(1, len(data)) if data[:end].endswith(MDAT)}
     assert len(ends) == 2
     assert {end for end in range(len(data)) if refusal(data[:end]) is None} == ends
-
-
-@pytest.mark.parametrize("end", [1, 7, 9, len(FTYP) + 4, len(mp4()) - 1])
-def test_a_file_cut_inside_a_box_is_called_truncated(end: int) -> None:
-    assert refusal(mp4()[:end]) == "truncated"
 
 
 def test_media_that_run_beyond_the_end_of_the_file_cannot_be_told_from_a_cut() -> None:
@@ -288,16 +277,17 @@ def test_a_large_header_costs_no_memory() -> None:
     assert peak < 1 << 16
 
 
-def test_a_header_of_the_largest_size_that_is_read_costs_bounded_memory() -> None:
-    """Full of tracks without content, or of one table."""
-    room = MAX_HEADER_BYTES - 2000
+def test_a_header_of_the_largest_size_that_is_read_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full of tracks without content, or of one table; 60 bytes for each of the header at most."""
+    monkeypatch.setattr(video_proof, "MAX_HEADER_BYTES", 1 << 16)
+    room = (1 << 16) - 2000
     for content in (track() + box(b"trak") * (room // 8), track(tables=chunks(*[9] * (room // 4)))):
         data = FTYP + movie(content) + MDAT
         tracemalloc.start()
         assert prove(data).duration_seconds == 5.0
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 64 << 20
+        assert peak < 4 << 20
 
 
 def test_an_enormous_box_costs_no_memory() -> None:

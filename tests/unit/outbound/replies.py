@@ -3,11 +3,18 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
+from vidu_relay.adapters.provider_gateway import GatewayProvider
+from vidu_relay.adapters.provider_vidu import ViduProvider
+from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import Reply
 
-__all__ = ["bodies", "json_values", "replies", "reply"]
+__all__ = ["PROVIDERS", "AnyProvider", "Wire", "bodies", "json_values", "replies", "reply"]
+
+AnyProvider = GatewayProvider | ViduProvider
+PROVIDERS = pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
 
 NAMES = (
     "id", "task_id", "request_id", "trace_id", "status", "state", "data", "error", "errors", "code", "error_code",
@@ -44,3 +51,24 @@ replies = st.builds(
 def reply(status: int, body: Any = None, **more: str) -> Reply:
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     return Reply(status, more, content)
+
+
+class Wire:
+    """Takes the place of the exchange: answers with a reply or an error, and keeps what was asked."""
+
+    def __init__(self, answer: Reply | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        monkeypatch.setattr(provider_calls, "exchange", self)
+
+    def __call__(self, method: str, url: str, **arguments: Any) -> Reply:
+        self.asked.append((method, url, arguments))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON of the latest call."""
+        found: dict[str, Any] = json.loads(self.asked[-1][2]["body"])
+        return found

@@ -1,11 +1,13 @@
 """What a create call's reply means: the status decides the error, the ids that the reply names ride along."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
-from tests.unit.outbound.replies import replies, reply
+from tests.unit.outbound.replies import AnyProvider, Wire, replies, reply
 from vidu_relay.adapters import provider_gateway, provider_vidu
 from vidu_relay.domain.errors import (
     AccountRefusedError,
@@ -15,7 +17,7 @@ from vidu_relay.domain.errors import (
     NotCreatedError,
 )
 from vidu_relay.outbound.create_replies import CreateReplies, created_task
-from vidu_relay.outbound.exchange import Reply
+from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
 GATEWAY = provider_gateway.CREATE_REPLIES
 VIDU = provider_vidu.CREATE_REPLIES
@@ -75,21 +77,31 @@ STATUSES: list[tuple[int, type[CreateError]]] = [
     (403, AccountRefusedError),
     (429, NotCreatedError),
     (302, CreateAmbiguousError),
+    (100, CreateAmbiguousError),
     (408, CreateAmbiguousError),
     (499, CreateAmbiguousError),
     (500, CreateAmbiguousError),
-    (503, CreateAmbiguousError),
+    (599, CreateAmbiguousError),
 ]
 
 
 @PROVIDERS
-@pytest.mark.parametrize(("status", "error"), STATUSES)
 @pytest.mark.parametrize(("body", "candidates"), NAMING, ids=[str(body)[:60] for body, _ in NAMING])
-def test_a_reply_that_is_no_success_keeps_its_error_and_the_ids_it_names(
-    provider: CreateReplies, status: int, error: type[CreateError], body: Any, candidates: tuple[str, ...]
+def test_a_reply_that_is_no_success_keeps_the_ids_it_names(
+    provider: CreateReplies, body: Any, candidates: tuple[str, ...]
+) -> None:
+    caught = error_of(provider, reply(500, body))
+    assert (type(caught), caught.candidates) == (CreateAmbiguousError, candidates)
+
+
+@PROVIDERS
+@pytest.mark.parametrize(("status", "error"), STATUSES)
+@pytest.mark.parametrize("body", [{"id": "a"}, b"<html>", None, []], ids=str)
+def test_the_status_of_a_reply_that_is_no_success_tells_what_it_left_behind(
+    provider: CreateReplies, status: int, error: type[CreateError], body: Any
 ) -> None:
     caught = error_of(provider, reply(status, body))
-    assert (type(caught), caught.candidates) == (error, candidates)
+    assert (type(caught), caught.candidates) == (error, ("a",) if body == {"id": "a"} else ())
 
 
 def test_a_conflict_is_a_refusal_at_the_gateway_and_may_have_created_at_vidu() -> None:
@@ -97,10 +109,42 @@ def test_a_conflict_is_a_refusal_at_the_gateway_and_may_have_created_at_vidu() -
     assert type(error_of(VIDU, reply(409, {"id": "a"}))) is CreateAmbiguousError
 
 
-def test_a_throttled_call_that_names_a_task_says_when_to_come_back_and_which_task() -> None:
-    caught = error_of(GATEWAY, reply(429, {"id": "a"}, **{"retry-after": "7"}))
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        (" 7 ", 7),
+        *((far, 86_400) for far in ("99999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT")),
+        *((odd, None) for odd in ("-1", "1.5", "", "soon", "²", "Tue, 06 May 2025 99:09:42 GMT")),
+        *((f"Tue, 06 May {odd}", None) for odd in ("99999999999999999999 12:09:42 GMT", "2025 12:09:42 +9999999999")),
+        ("Tue, 06 May 2025 12:09:42 GMT", 0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(header: str | None, seconds: float | None) -> None:
+    caught = error_of(GATEWAY, reply(429, {"id": "a"}, **({} if header is None else {"retry-after": header})))
     assert isinstance(caught, NotCreatedError)
-    assert (caught.retry_after_seconds, caught.candidates) == (7, ("a",))
+    assert (caught.retry_after_seconds, caught.candidates) == (seconds, ("a",))
+
+
+def test_a_date_to_wait_for_is_counted_from_now() -> None:
+    at = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    caught = error_of(GATEWAY, reply(429, **{"retry-after": at}))
+    assert isinstance(caught, NotCreatedError)
+    assert 0 < (caught.retry_after_seconds or 0) <= 3600
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"), [(NotSentError("dns"), NotCreatedError), (BrokenExchangeError("reset"), CreateAmbiguousError)]
+)
+@pytest.mark.parametrize("kind", [provider_gateway.GatewayProvider, provider_vidu.ViduProvider])
+def test_a_call_that_was_not_sent_created_nothing_and_one_that_broke_off_may_have(
+    kind: type[AnyProvider], failure: Exception, error: type[CreateError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Wire(failure, monkeypatch)
+    with pytest.raises(CreateError) as caught:
+        kind("https://p.example", lambda: "key").create("m", {}, "https://ours", mark="m")
+    assert caught.type is error
 
 
 @PROVIDERS
@@ -116,6 +160,9 @@ def test_a_throttled_call_that_names_a_task_says_when_to_come_back_and_which_tas
         (b"<html>", ()),
         (b'{"id": "a', ()),
         (b"", ()),
+        (b"\xff\xfe", ()),
+        (b"[" * 100_000, ()),
+        (b'{"id": ' + b"1" * 5000 + b', "task_id": ' + b"1" * 5000 + b"}", ()),
         ([], ()),
         ("text", ()),
     ],
@@ -150,6 +197,7 @@ def test_the_other_provider_s_id_is_a_candidate_for_a_read_to_prove(provider: Cr
     ("provider", "body"),
     [
         (GATEWAY, {"id": "a"}),
+        (GATEWAY, {"data": {"id": "a", "status": "pending"}}),
         (GATEWAY, {"id": "a", "task_id": "b", "data": {"id": "c"}}),
         (GATEWAY, {"data": {"id": "a", "task_id": "b"}}),
         (GATEWAY, {"id": "a", "status": "failed", "error": {"code": 40201}}),
@@ -212,6 +260,7 @@ def test_a_refused_prompt_never_counts_against_the_account(provider: CreateRepli
     [
         ({"code": "10003", "msg": "balance is used up"}, "10003", "balance is used up"),
         ({"task_id": "", "base_resp": {"status_code": 1026, "status_msg": "sensitive"}}, "1026", "sensitive"),
+        ({"id": "", "task_id": "", "error": "no"}, "provider_error", "no"),
         ({"status": "odd"}, "provider_rejected", 'The provider answered without a task id: {"status": "odd"}'),
         ({}, "provider_rejected", "The provider answered without a task id."),
     ],

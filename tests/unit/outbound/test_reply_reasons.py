@@ -26,6 +26,13 @@ SHAPES: list[tuple[Any, str | None, str]] = [
     ({"code": "10003", "msg": "balance is used up"}, "10003", "balance is used up"),
     ({"error_code": 216100, "error_msg": "invalid param"}, "216100", "invalid param"),
     ({"err_code": "x", "err_msg": "m"}, "x", "m"),
+    ({"error": {"code": "c" * 99, "message": "m" * 999}}, "c" * 64, "m" * 500),
+    (
+        {"error": "see https://h/?X-Amz-Signature=SECRET&token=k1.SECRET"},
+        None,
+        "see https://h/?X-Amz-Signature=…&token=…",
+    ),
+    ({"message": "m" * 480 + " https://r.example/?token=k1.SECRET"}, None, "m" * 480 + " https://r.example/?"),
     ({"code": 400, "reason": "FieldInvalid", "message": "m"}, "FieldInvalid", "m"),
     ({"code": 400, "reason": "the prompt is too long"}, "400", "the prompt is too long"),
     ({"base_resp": {"status_code": 1026, "status_msg": "sensitive"}, "task_id": ""}, "1026", "sensitive"),

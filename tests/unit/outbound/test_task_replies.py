@@ -2,35 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.outbound.replies import bodies, json_values, replies, reply
+from tests.unit.outbound.replies import PROVIDERS, AnyProvider, Wire, bodies, json_values, replies, reply
 from vidu_relay import observability
 from vidu_relay.adapters import provider_gateway, provider_vidu
-from vidu_relay.adapters.provider_gateway import GatewayProvider
-from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain.errors import ProviderUnavailableError, RemoteTaskNotFoundError
+from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError, RemoteTaskNotFoundError
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
 from vidu_relay.outbound import provider_calls
-from vidu_relay.outbound.exchange import Reply
+from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 from vidu_relay.outbound.reply_fields import json_object
 
 URL = "https://cdn.example/v.mp4?Signature=a%2Bb"
 ID = "remote-1"
-AnyProvider = GatewayProvider | ViduProvider
 Read = Callable[[Mapping[str, Any], str], ProviderSnapshot]
 READERS = pytest.mark.parametrize("read", [provider_gateway.read_snapshot, provider_vidu.read_snapshot])
-PROVIDERS = pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
 CREATIONS = {"creations": [{"id": "c", "url": URL, "cover_url": f"{URL}c", "watermarked_url": f"{URL}w"}]}
 OUTPUT = {"output": [{"results": [{"type": "video", "url": URL}]}]}
 
 
-def provider(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply) -> AnyProvider:
-    monkeypatch.setattr(provider_calls, "exchange", lambda *_, **__: answer)
+def provider(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception) -> AnyProvider:
+    Wire(answer, monkeypatch)
     return kind("https://p.example", lambda: "key")
 
 
@@ -51,24 +48,21 @@ def test_every_known_word_of_success_with_a_video_is_success(
 
 
 @READERS
-def test_success_without_a_video_shows_none(read: Read) -> None:
-    assert read({"status": "succeeded", "output": [], "creations": []}, ID).video_urls == ()
-
-
-@READERS
 @pytest.mark.parametrize(
     ("content", "state"),
     [
+        *(({"state": word}, ProgressState.PENDING) for word in ("created", "queueing", "pending")),
+        *(({"status": word}, ProgressState.PROCESSING) for word in ("in_progress", "processing")),
+        *(({"status": word}, ProgressState.FAILED) for word in ("Failure", " failed ")),
+        *(({"status": word}, ProgressState.UNKNOWN) for word in ("error", "scheduled", "", None, 5, {"code": 402})),
         ({"status": "success", "state": "processing"}, ProgressState.PROCESSING),
         ({"status": "processing", "state": "success"}, ProgressState.PROCESSING),
         ({"status": "success", "state": "failed"}, ProgressState.FAILED),
         ({"status": "success", "state": "reviewing"}, ProgressState.SUCCEEDED),
-        ({"status": "Failure"}, ProgressState.FAILED),
-        ({"status": " failed "}, ProgressState.FAILED),
-        ({"status": "error"}, ProgressState.UNKNOWN),
         ({"status": "reviewing", **OUTPUT}, ProgressState.UNKNOWN),
         ({"status": ["completed"], **OUTPUT}, ProgressState.UNKNOWN),
         (OUTPUT, ProgressState.UNKNOWN),
+        *((body, ProgressState.UNKNOWN) for body in ({}, {"message": "later"}, {"data": None, "status": {"code": 1}})),
     ],
     ids=str,
 )
@@ -76,6 +70,7 @@ def test_a_success_without_a_video_gives_way_and_unknown_words_end_nothing(
     read: Read, content: Mapping[str, Any], state: ProgressState
 ) -> None:
     assert read(content, ID).state is state
+    assert read({"status": "succeeded", "output": [], "creations": []}, ID).video_urls == ()
 
 
 @pytest.mark.parametrize("word", ["canceled", "cancelled"])
@@ -110,18 +105,6 @@ def test_a_provider_with_endless_words_does_not_fill_the_log(monkeypatch: pytest
 
 
 # --- videos
-
-
-@pytest.mark.parametrize("kind", ["video", "VIDEO", " Video ", "video/mp4", "mp4", "MP4", "video;codecs=x", "", None])
-def test_a_file_is_a_video_by_the_front_of_its_type(kind: str | None) -> None:
-    content = {"status": "completed", "output": [{"results": [{"type": kind, "url": URL}]}]}
-    assert provider_gateway.read_snapshot(content, ID).video_urls == (URL,)
-
-
-@pytest.mark.parametrize("kind", ["image", "cover", "image/png", "video_cover", "audio", "text", 5, ["video"]])
-def test_a_file_of_another_type_is_no_video(kind: Any) -> None:
-    content = {"status": "completed", "output": [{"results": [{"type": kind, "url": URL}]}]}
-    assert provider_gateway.read_snapshot(content, ID).video_urls == ()
 
 
 @READERS
@@ -173,40 +156,30 @@ def test_the_provider_s_clock_comes_with_reads_and_creates(
 
 
 @PROVIDERS
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(BrokenExchangeError("reset"), NotSentError("dns")),
+        *(reply(status, {"id": ID, "status": "failed"}) for status in (201, 204, 302, 400, 401, 402, 403, 409, 410)),
+        *(reply(status, {"id": ID, "status": "failed"}) for status in (429, 500, 503)),
+        *map(partial(reply, 200), (None, b"<html>", [], b"[" * 100_000)),
+    ],
+    ids=lambda answer: str(answer)[:60],
+)
+def test_a_read_that_failed_says_nothing_about_the_task(
+    kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception
+) -> None:
+    """A network error while polling was once taken for `failed`: a paid video lost."""
+    with pytest.raises(ProviderUnavailableError) as caught:
+        provider(kind, monkeypatch, answer).read(ID)
+    assert caught.type is ProviderUnavailableError
+
+
+@PROVIDERS
 def test_only_404_says_that_there_is_no_such_task(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch) -> None:
-    for status in (201, 204, 302, 400, 401, 402, 403, 409, 410, 429, 500):
-        with pytest.raises(ProviderUnavailableError) as caught:
-            provider(kind, monkeypatch, reply(status, {"id": ID})).read(ID)
-        assert caught.type is ProviderUnavailableError
     for body in ({"id": ID}, b"<html>", None):
         with pytest.raises(RemoteTaskNotFoundError):
             provider(kind, monkeypatch, reply(404, body)).read(ID)
-
-
-@pytest.mark.parametrize("code", ["008017096", "008017097", "008017098", 8017096, 8017097, 8017098])
-def test_a_failure_of_the_gateway_itself_is_not_conclusive(code: str | int) -> None:
-    content = {"status": "failed", "error": {"code": code, "message": "m"}}
-    assert not provider_gateway.read_snapshot(content, ID).conclusive
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"status": "failed", "error": {"code": "008017095"}},
-        {"status": "failed"},
-        {"status": "completed", "error": {"code": "008017096"}},
-    ],
-    ids=str,
-)
-def test_every_other_reading_is_conclusive(content: Mapping[str, Any]) -> None:
-    assert provider_gateway.read_snapshot(content, ID).conclusive
-
-
-def test_the_reason_of_a_failure_is_found_behind_a_success_of_the_call() -> None:
-    content = {"status": "failed", "message": "SUCCEED", "task_status_msg": "risk control"}
-    error = provider_gateway.read_snapshot(content, ID).error
-    assert error is not None
-    assert error.message == "risk control"
 
 
 # --- callbacks
@@ -260,7 +233,7 @@ def test_no_callback_breaks_the_reader(kind: type[AnyProvider], body: bytes) -> 
 
 
 @PROVIDERS
-def test_the_key_of_the_last_call_is_the_one_that_a_refresh_is_compared_with(
+def test_the_key_is_read_at_each_call_and_the_last_one_is_compared_at_a_refresh(
     kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = iter(["first", "second", "unused"])
@@ -270,18 +243,25 @@ def test_the_key_of_the_last_call_is_the_one_that_a_refresh_is_compared_with(
         compared.append(used)
         return True
 
-    monkeypatch.setattr(provider_calls, "exchange", lambda *_, **__: reply(200, {}))
+    wire = Wire(reply(200, {}), monkeypatch)
     one = kind("https://p.example", lambda: next(keys), refresh)
     one.read(ID)
     one.read(ID)
     one.ready()
     assert one.refresh_key()
     assert compared == ["second"]
+    sent = [arguments["headers"]["Authorization"].split(" ")[1] for _, _, arguments in wire.asked]
+    assert sent == ["first", "second"]
+    assert not kind("https://p.example", lambda: "key").refresh_key(), "without a way to read it again"
 
 
 @PROVIDERS
-def test_without_a_way_to_reread_there_is_no_other_key(kind: type[AnyProvider]) -> None:
-    assert not kind("https://p.example", lambda: "key").refresh_key()
+def test_without_a_key_no_provider_is_ready(kind: type[AnyProvider]) -> None:
+    def no_key() -> str:
+        raise ConfigurationError("none")
+
+    with pytest.raises(ConfigurationError):
+        kind("https://p.example", no_key).ready()
 
 
 # --- anything
@@ -301,17 +281,20 @@ FIELDS = (
 
 @READERS
 @given(content=st.dictionaries(st.sampled_from(FIELDS), json_values))
-@settings(max_examples=300, deadline=None)
-def test_every_word_of_a_snapshot_can_be_encoded(read: Read, content: Mapping[str, Any]) -> None:
+@settings(max_examples=200, deadline=None)
+def test_every_word_of_a_snapshot_can_be_encoded_and_only_a_failure_fails(
+    read: Read, content: Mapping[str, Any]
+) -> None:
     body = json_object(reply(200, content).body)
     assert body is not None
-    for text in every_text(astuple(read(body, ID))):
-        text.encode()
+    snapshot = read(body, ID)
+    "".join(every_text(astuple(snapshot))).encode()
+    assert snapshot.state is not ProgressState.FAILED or "failed" in (content.get("status"), content.get("state"))
 
 
 @PROVIDERS
 @given(answer=replies)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_reply_to_a_read_raises_anything_but_unavailable(kind: type[AnyProvider], answer: Reply) -> None:
     with pytest.MonkeyPatch.context() as patch:
         try:
@@ -319,5 +302,4 @@ def test_no_reply_to_a_read_raises_anything_but_unavailable(kind: type[AnyProvid
         except ProviderUnavailableError as error:
             str(error).encode()
         else:
-            for text in every_text(astuple(snapshot)):
-                text.encode()
+            "".join(every_text(astuple(snapshot))).encode()

@@ -1,8 +1,8 @@
-"""Who gets in: the holder of a key that is there now, of a tenant that is there and open."""
+"""A caller is accepted with a key that exists, of a tenant that exists and is enabled."""
 
 import pytest
 
-from tests.unit.usecases.world import World
+from tests.simulation.simulation import Simulation
 from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.usecases.authorize_request import Caller, authorize_request
@@ -12,8 +12,8 @@ DEFAULT_CAP = 1000
 
 
 @pytest.fixture
-def directory(world: World) -> TenantDirectory:
-    found = TenantDirectory(world.account.clients["dynamodb"], world.account.table)
+def directory(sim: Simulation) -> TenantDirectory:
+    found = TenantDirectory(sim.account.clients["dynamodb"], sim.account.table)
     found.create_tenant("acme", 1)
     found.add_key(ApiKey(api_key_digest(SECRET), "acme", "backend", 1))
     return found
@@ -24,7 +24,7 @@ def caller(header: str | None, directory: TenantDirectory) -> Caller | None:
 
 
 @pytest.mark.parametrize("header", [f"Bearer {SECRET}", f"bearer {SECRET}", f"Bearer   {SECRET}"])
-def test_good_key_opens_its_own_tenant(directory: TenantDirectory, header: str) -> None:
+def test_good_key_is_accepted_for_its_own_tenant(directory: TenantDirectory, header: str) -> None:
     assert caller(header, directory) == Caller("acme", api_key_digest(SECRET)[:12], DEFAULT_CAP)
 
 
@@ -49,29 +49,29 @@ def test_good_key_opens_its_own_tenant(directory: TenantDirectory, header: str) 
         "Bearer é" + SECRET,
     ],
 )
-def test_anything_else_stays_outside(directory: TenantDirectory, header: str | None) -> None:
+def test_any_other_header_is_refused(directory: TenantDirectory, header: str | None) -> None:
     assert caller(header, directory) is None
 
 
-def test_revoked_key_stays_outside(directory: TenantDirectory) -> None:
+def test_revoked_key_is_refused(directory: TenantDirectory) -> None:
     directory.revoke_key(api_key_digest(SECRET))
     assert caller(f"Bearer {SECRET}", directory) is None
 
 
-def test_key_of_a_disabled_tenant_stays_outside_until_it_is_enabled(directory: TenantDirectory) -> None:
+def test_key_of_a_disabled_tenant_is_refused_until_it_is_enabled(directory: TenantDirectory) -> None:
     directory.set_disabled("acme", True)
     assert caller(f"Bearer {SECRET}", directory) is None
     directory.set_disabled("acme", False)
     assert caller(f"Bearer {SECRET}", directory) is not None
 
 
-def test_key_without_its_tenants_record_stays_outside(directory: TenantDirectory) -> None:
+def test_key_without_its_tenants_record_is_refused(directory: TenantDirectory) -> None:
     directory.add_key(ApiKey(api_key_digest(SECRET[::-1]), "ghost", "left-behind", 1))
     assert caller(f"Bearer {SECRET[::-1]}", directory) is None
 
 
 @pytest.mark.parametrize("cap", [0, 1, 10_000_000])
-def test_tenants_own_cap_stands_before_the_default(directory: TenantDirectory, cap: int) -> None:
+def test_tenants_own_cap_precedes_the_default(directory: TenantDirectory, cap: int) -> None:
     for own, holds in ((cap, cap), (None, DEFAULT_CAP)):
         directory.set_daily_cap("acme", own)
         found = caller(f"Bearer {SECRET}", directory)

@@ -6,30 +6,30 @@ from typing import Any
 
 import pytest
 
-from tests.unit.usecases.scripted import NOON
-from tests.unit.usecases.world import TENANT, World
+from tests.simulation.provider import NOON
+from tests.simulation.simulation import TENANT, Simulation
 from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
 from vidu_relay.domain.request import MODEL, parse_request
 from vidu_relay.usecases.create_upload import Upload, create_upload
 
 
-def create(world: World, content: Any, tenant: str = TENANT, daily_cap: int = 1000) -> Upload:
+def create(sim: Simulation, content: Any, tenant: str = TENANT, daily_cap: int = 1000) -> Upload:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return create_upload(
         body,
         tenant_id=tenant,
         daily_cap=daily_cap,
-        quota=world.quota,
-        bucket=world.images.bucket,
-        now=world.clock,
+        quota=sim.quota,
+        bucket=sim.images.bucket,
+        now=sim.clock,
     )
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("image/png", "png"), ("image/jpeg", "jpg"), ("image/webp", "webp")])
-def test_form_allows_one_key_one_type_and_50_mb(world: World, kind: str, ending: str) -> None:
-    upload = create(world, {"content_type": kind})
+def test_form_allows_one_key_one_type_and_50_mb(sim: Simulation, kind: str, ending: str) -> None:
+    upload = create(sim, {"content_type": kind})
 
-    key = upload.uri.removeprefix(f"s3://{world.account.inbox}/")
+    key = upload.uri.removeprefix(f"s3://{sim.account.inbox}/")
     assert key.startswith(f"uploads/{TENANT}/")
     assert key.endswith(f".{ending}")
     assert upload.expires_at == NOON + 900_000
@@ -37,32 +37,32 @@ def test_form_allows_one_key_one_type_and_50_mb(world: World, kind: str, ending:
     policy = json.loads(base64.b64decode(upload.fields["policy"]))
     assert {"Content-Type": kind} in policy["conditions"]
     assert {"key": key} in policy["conditions"]
-    assert {"bucket": world.account.inbox} in policy["conditions"]
+    assert {"bucket": sim.account.inbox} in policy["conditions"]
     assert ["content-length-range", 1, 50 * 1024 * 1024] in policy["conditions"]
     assert not [one for one in policy["conditions"] if isinstance(one, list) and one[0] == "starts-with"]
     sent = {"model": MODEL, "prompt": "x", "images": [upload.uri]}
     assert parse_request(json.dumps(sent), off_peak_available=False).given() == sent
 
 
-def test_two_uploads_never_share_a_key(world: World) -> None:
-    assert create(world, {"content_type": "image/png"}).uri != create(world, {"content_type": "image/png"}).uri
+def test_two_uploads_never_share_a_key(sim: Simulation) -> None:
+    assert create(sim, {"content_type": "image/png"}).uri != create(sim, {"content_type": "image/png"}).uri
 
 
-def test_making_a_form_writes_the_days_counter_and_nothing_else(world: World) -> None:
-    create(world, {"content_type": "image/png"})
-    assert world.effects.names == ["dynamodb.update_item"]
+def test_making_a_form_writes_the_days_counter_and_nothing_else(sim: Simulation) -> None:
+    create(sim, {"content_type": "image/png"})
+    assert sim.effects.names == ["dynamodb.update_item"]
 
 
-def test_forms_of_a_day_are_bounded_by_the_daily_cap_and_refused_requests_do_not_count(world: World) -> None:
+def test_forms_of_a_day_are_bounded_by_the_daily_cap_and_refused_requests_do_not_count(sim: Simulation) -> None:
     for _ in range(10):
-        create(world, {"content_type": "image/png"}, daily_cap=1)
+        create(sim, {"content_type": "image/png"}, daily_cap=1)
         with pytest.raises(InvalidRequestError, match="not valid"):
-            create(world, {"content_type": "image/gif"}, daily_cap=1)
+            create(sim, {"content_type": "image/gif"}, daily_cap=1)
     with pytest.raises(DailyUploadsReachedError):
-        create(world, {"content_type": "image/png"}, daily_cap=1)
-    world.submit(daily_cap=1)  # a task still goes
-    world.clock.advance(86_400)
-    create(world, {"content_type": "image/png"}, daily_cap=1)
+        create(sim, {"content_type": "image/png"}, daily_cap=1)
+    sim.submit(daily_cap=1)  # a task still goes
+    sim.clock.advance(86_400)
+    create(sim, {"content_type": "image/png"}, daily_cap=1)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,9 @@ def test_forms_of_a_day_are_bounded_by_the_daily_cap_and_refused_requests_do_not
     ],
     ids=lambda part: str(part)[:40],
 )
-def test_anything_else_is_refused_where_it_is_wrong(world: World, content: Any, code: str, places: list[str]) -> None:
+def test_anything_else_is_refused_where_it_is_wrong(
+    sim: Simulation, content: Any, code: str, places: list[str]
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        create(world, content)
+        create(sim, content)
     assert (caught.value.code, [fault.loc for fault in caught.value.faults]) == (code, places)

@@ -1,4 +1,4 @@
-"""Stream records to events: every published version once at least, in order, and nothing besides."""
+"""Stream records to events: every published version at least once, in order, and nothing else."""
 
 import base64
 import json
@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 from boto3.dynamodb.types import Binary
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError
 
-from tests.unit.template import properties
-from tests.unit.usecases.scripted import NOON, LostReplyError
-from tests.unit.usecases.world import World
+from tests.simulation.provider import NOON
+from tests.simulation.simulation import Simulation
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
-from vidu_relay.domain.errors import BadSourceError, CreateRejectedError, NotCreatedError
+from vidu_relay.domain.errors import BadSourceError
 from vidu_relay.domain.snapshot import ProgressState, Usage
-from vidu_relay.domain.states import Status
 from vidu_relay.observability import Metric
 from vidu_relay.usecases.publish_events import publish_events
 
@@ -66,7 +64,7 @@ def change_id(task_id: str, number: int, at: int = NOON) -> str:
 
 
 class Failures:
-    """An S3 client that keeps objects, unless it is told to fail."""
+    """An S3 client that keeps objects, unless `broken`."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -90,35 +88,6 @@ def publish(records: Sequence[Mapping[str, Any]], client: Bus, failures: Failure
     return publish_events(records, EventBus(client, "relay-events"), bucket)  # type: ignore[arg-type]
 
 
-class Stream:
-    """What Lambda does with a shard, as the template asks it to: it comes back to the first record that failed."""
-
-    def __init__(self, records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures) -> None:
-        source = properties("PublishEventsSource")
-        self.records = records
-        self.client = client
-        self.failures = failures
-        self.batch_size = source["BatchSize"]
-        self.retries = source["MaximumRetryAttempts"]
-        self.record_age = source["MaximumRecordAgeInSeconds"]
-        self.seconds = 0.0
-        self.given_up: list[Mapping[str, Any]] = []
-
-    def run(self) -> None:
-        """Until every record was published, set aside or given up. All of them were written at second 0."""
-        position, attempts = 0, 0
-        while position < len(self.records):
-            batch = self.records[position : position + self.batch_size]
-            failed = publish(batch, self.client, self.failures)
-            numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
-            done = len(batch) if failed is None else numbers.index(failed)
-            position, attempts = position + done, attempts + 1 if failed and not done else 0
-            if 0 <= self.retries < attempts or self.seconds > self.record_age:
-                self.given_up.extend(self.records[position : position + self.batch_size])
-                position, attempts = position + self.batch_size, 0
-            self.seconds += min(0.2 * 2**attempts, 60) if failed else 0
-
-
 def as_lambda_sends_it(value: Any) -> Any:
     """A stream record as JSON: binary values are base 64 text."""
     if isinstance(value, dict):
@@ -130,22 +99,22 @@ def as_lambda_sends_it(value: Any) -> Any:
     return value
 
 
-def whole_life(world: World) -> list[dict[str, Any]]:
+def whole_life(sim: Simulation) -> list[dict[str, Any]]:
     """The stream of a task from submission to its video, with a lease in between."""
-    task = world.submit(prompt="p" * 900, payload="secret-payload", callback_url="https://client.example.com/?key=1")
-    world.provider.show("gen-1", ProgressState.PROCESSING)
-    world.ring(task.task_id, {"status": "processing"})
-    world.clock.advance(125)
-    world.sweep()
-    world.provider.finish("gen-1")
-    world.check(task.task_id)
-    world.deliver(task.task_id)
-    records: list[dict[str, Any]] = json.loads(json.dumps(as_lambda_sends_it(world.stream)))
+    task = sim.submit(prompt="p" * 900, payload="secret-payload", callback_url="https://client.example.com/?key=1")
+    sim.provider.show("gen-1", ProgressState.PROCESSING)
+    sim.call_back(task.task_id, {"status": "processing"})
+    sim.clock.advance(125)
+    sim.sweep()
+    sim.provider.finish("gen-1")
+    sim.check(task.task_id)
+    sim.deliver(task.task_id)
+    records: list[dict[str, Any]] = json.loads(json.dumps(as_lambda_sends_it(sim.stream)))
     return records
 
 
-def test_each_published_version_is_one_event_in_order(world: World) -> None:
-    records = whole_life(world)
+def test_each_published_version_is_one_event_in_order(sim: Simulation) -> None:
+    records = whole_life(sim)
     assert len(records) == 7
     client = Bus()
     assert publish(records, client) is None
@@ -158,14 +127,14 @@ def test_each_published_version_is_one_event_in_order(world: World) -> None:
     ]
     details = [json.loads(entry["Detail"]) for entry in client.entries]
     versions = [NOON // 1000 + number for number in range(5)]
-    assert [detail["event_id"] for detail in details] == [f"{world.task_id()}:{version}" for version in versions]
+    assert [detail["event_id"] for detail in details] == [f"{sim.task_id()}:{version}" for version in versions]
     assert [detail["task"]["version"] for detail in details] == versions
     assert {(entry["Source"], entry["EventBusName"]) for entry in client.entries} == {("vidu-relay", "relay-events")}
 
 
-def test_event_carries_nothing_that_opens_anything(world: World) -> None:
+def test_event_carries_nothing_that_opens_anything(sim: Simulation) -> None:
     client = Bus()
-    publish(whole_life(world), client)
+    publish(whole_life(sim), client)
     for entry in client.entries:
         detail = json.loads(entry["Detail"])
         assert len(entry["Detail"].encode()) < 20_000
@@ -173,67 +142,19 @@ def test_event_carries_nothing_that_opens_anything(world: World) -> None:
         assert {"payload", "meta_data", "callback_url"}.isdisjoint(detail["task"]["request"])
         assert len(detail["task"]["request"]["prompt"]) == 500
         assert "cdn.example.com" not in entry["Detail"]
-        assert world.token(world.task_id()) not in entry["Detail"]
+        assert sim.token(sim.task_id()) not in entry["Detail"]
 
 
-def test_retries_leases_and_checks_are_no_news(world: World) -> None:
-    world.provider.create_faults = [NotCreatedError("HTTP 429")] * 3
-    world.submit()
-    world.run(until=world.clock.now + 600_000)
-    assert [name for name, _ in world.published][:2] == ["VideoTaskAccepted", "VideoTaskSubmitted"]
-    assert len(world.stream) > 6
-
-
-@pytest.mark.parametrize(
-    ("ending", "expected"),
-    [("rejected", "VideoTaskFailed"), ("failed", "VideoTaskFailed"), ("expired", "VideoTaskExpired"),
-     ("lost", "VideoTaskExpired"), ("bad source", "VideoTaskExpired")],
-)  # fmt: skip
-def test_each_way_to_settle_has_its_event(world: World, ending: str, expected: str) -> None:
-    if ending == "rejected":
-        world.provider.create_faults = [CreateRejectedError("1", "no")]
-    elif ending == "lost":
-        world.provider.create_faults = [LostReplyError("reset")]
-    elif ending == "failed":
-        world.provider.reply_state = ProgressState.FAILED
-    elif ending == "bad source":
-        world.provider.reply_state = ProgressState.SUCCEEDED
-        world.source.faults = [BadSourceError("not_mp4", "…")] * 200
-    task = world.submit()
-    world.run(until=task.deadline_at + (75 * 3_600_000 if ending == "bad source" else 600_000))
-    name, detail = world.published[-1]
-    assert name == expected
-    assert detail["task"]["status"] == expected.removeprefix("VideoTask").lower()
-    assert detail["task"]["error"]["code"]
-
-
-def test_refused_entry_stops_the_batch_at_its_own_record(world: World) -> None:
-    records = whole_life(world)
-    refused = change_id(world.task_id(), 3)
-    client = Bus(refuse=refused)
-    failed = publish(records, client)
-    assert failed == records[3]["dynamodb"]["SequenceNumber"]
-    assert client.types()[:2] == ["VideoTaskAccepted", "VideoTaskSubmitted"]
-
-    # the stream comes back from there
-    again = Bus()
-    assert publish(records[3:], again) is None
-    assert again.types()[0] == "VideoTaskProcessing"
-    assert len(again.types()) == 3
-
-
-def test_refused_entry_in_a_later_call_is_found(world: World) -> None:
+def test_refused_entry_in_a_later_call_is_found(sim: Simulation) -> None:
     for number in range(8):
-        world.submit(key=f"order-{number}")
-    records = as_lambda_sends_it(world.stream)
-    last = world.task_id("order-7")
-    client = Bus(refuse=change_id(last, 2, at=world.task(last).created_at))
+        sim.submit(key=f"order-{number}")
+    records = as_lambda_sends_it(sim.stream)
+    last = sim.task_id("order-7")
+    client = Bus(refuse=change_id(last, 2, at=sim.task(last).created_at))
     assert publish(records, client) == records[-1]["dynamodb"]["SequenceNumber"]
     assert client.calls == 2
     assert len(client.entries) == 15
 
-
-# --- records that can never be published
 
 POISON: dict[str, tuple[str, Any]] = {
     "status that no version knows": ("status", {"S": "sleeping"}),
@@ -250,40 +171,31 @@ POISON: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("what", POISON)
 @pytest.mark.parametrize("position", [0, 2, 4])
 def test_record_that_cannot_be_read_is_set_aside_whole_and_the_others_are_published(
-    world: World, what: str, position: int
+    sim: Simulation, what: str, position: int
 ) -> None:
-    records = [record for record in whole_life(world) if is_event(record)]
+    records = [record for record in whole_life(sim) if is_event(record)]
     name, value = POISON[what]
     records[position]["dynamodb"]["NewImage"][name] = value
     client, failures = Bus(), Failures()
     assert publish(records, client, failures) is None
-    assert client.event_ids() == [f"{world.task_id()}:{n}" for n in (1, 2, 3, 4, 5) if n != position + 1]
+    assert client.event_ids() == [f"{sim.task_id()}:{n}" for n in (1, 2, 3, 4, 5) if n != position + 1]
     assert failures.records() == [records[position]]
 
 
-def test_record_without_its_image_is_set_aside(world: World) -> None:
-    records = whole_life(world)
-    del records[2]["dynamodb"]["NewImage"]["request"]
-    client, failures = Bus(), Failures()
-    assert publish(records, client, failures) is None
-    assert failures.records() == [records[2]]
-    assert len(client.entries) == 4
-
-
 @pytest.mark.parametrize("code", ["InvalidArgument", "MalformedDetail", "ValidationException"])
-def test_entry_that_eventbridge_calls_bad_is_set_aside(world: World, code: str) -> None:
-    records = whole_life(world)
-    client, failures = Bus(refuse=change_id(world.task_id(), 3), code=code), Failures()
+def test_entry_that_eventbridge_refuses_as_invalid_is_set_aside(sim: Simulation, code: str) -> None:
+    records = whole_life(sim)
+    client, failures = Bus(refuse=change_id(sim.task_id(), 3), code=code), Failures()
     assert publish(records, client, failures) is None
     assert failures.records() == [records[3]]
-    assert client.event_ids() == [f"{world.task_id()}:{n}" for n in (1, 2, 4, 5)]
+    assert client.event_ids() == [f"{sim.task_id()}:{n}" for n in (1, 2, 4, 5)]
 
 
-def test_half_an_emoji_in_the_providers_words_is_published_as_a_replacement_character(world: World) -> None:
-    task = world.submit()
-    world.provider.fail("gen-1")
-    world.ring(task.task_id)
-    records = json.loads(json.dumps(as_lambda_sends_it(world.stream)))
+def test_half_an_emoji_in_the_providers_words_is_published_as_a_replacement_character(sim: Simulation) -> None:
+    task = sim.submit()
+    sim.provider.fail("gen-1")
+    sim.call_back(task.task_id)
+    records = json.loads(json.dumps(as_lambda_sends_it(sim.stream)))
     records[-1]["dynamodb"]["NewImage"]["error"]["M"]["message"] = {"S": "refused: a fox \ud83d, a wolf \ud83e\udd8a"}
     client, failures = Bus(), Failures()
     assert publish(records, client, failures) is None
@@ -292,8 +204,8 @@ def test_half_an_emoji_in_the_providers_words_is_published_as_a_replacement_char
     assert detail["task"]["error"]["message"] == "refused: a fox \ufffd, a wolf \U0001f98a"
 
 
-def test_record_that_cannot_be_set_aside_comes_again_and_nothing_behind_it_is_published(world: World) -> None:
-    records = whole_life(world)
+def test_record_that_cannot_be_set_aside_comes_again_and_nothing_behind_it_is_published(sim: Simulation) -> None:
+    records = whole_life(sim)
     del records[3]["dynamodb"]["NewImage"]["request"]
     client, failures = Bus(), Failures()
     failures.broken = True
@@ -301,8 +213,8 @@ def test_record_that_cannot_be_set_aside_comes_again_and_nothing_behind_it_is_pu
     assert client.types() == ["VideoTaskAccepted", "VideoTaskSubmitted"]
 
 
-def test_record_set_aside_again_overwrites_its_own_object(world: World) -> None:
-    records = whole_life(world)
+def test_record_set_aside_again_overwrites_its_own_object(sim: Simulation) -> None:
+    records = whole_life(sim)
     del records[3]["dynamodb"]["NewImage"]["request"]
     failures = Failures()
     for _ in range(2):
@@ -310,91 +222,17 @@ def test_record_set_aside_again_overwrites_its_own_object(world: World) -> None:
     assert failures.records() == [records[3]]
 
 
-def test_record_that_the_operator_hands_over_is_reported_and_not_set_aside(world: World) -> None:
-    records = whole_life(world)
-    del records[3]["dynamodb"]["NewImage"]["request"]
-    bus = EventBus(Bus(), "relay-events")  # type: ignore[arg-type]
-    assert publish_events(records, bus, None) == records[3]["dynamodb"]["SequenceNumber"]
-
-
-def test_record_refused_before_an_unreadable_one_is_the_one_reported(world: World) -> None:
-    records = whole_life(world)
+def test_record_refused_before_an_unreadable_one_is_the_one_reported(sim: Simulation) -> None:
+    records = whole_life(sim)
     del records[4]["dynamodb"]["NewImage"]["version"]
-    client, failures = Bus(refuse=change_id(world.task_id(), 2)), Failures()
+    client, failures = Bus(refuse=change_id(sim.task_id(), 2)), Failures()
     assert publish(records, client, failures) == records[2]["dynamodb"]["SequenceNumber"]
     assert failures.objects == {}
-
-
-# --- an outage
 
 
 def is_event(record: Mapping[str, Any]) -> bool:
     change = record["dynamodb"]
     return bool(change["NewImage"]["version"] != change.get("OldImage", {}).get("version"))
-
-
-def many_lives(world: World, tasks: int) -> list[dict[str, Any]]:
-    """The records of so many whole lives, one life mixed with the others."""
-    life = whole_life(world)
-    records: list[dict[str, Any]] = []
-    for record in life:
-        for number in range(tasks):
-            text = json.dumps(record).replace(world.task_id(), f"{number:026d}".replace("0", "a").replace("1", "b"))
-            copy = json.loads(text)
-            copy["dynamodb"]["SequenceNumber"] = f"{len(records) + 1:021d}"
-            records.append(copy)
-    return records
-
-
-OUTAGES: dict[str, Exception] = {
-    "throttled": ClientError({"Error": {"Code": "ThrottlingException", "Message": "…"}}, "PutEvents"),
-    "internal": ClientError({"Error": {"Code": "InternalException", "Message": "…"}}, "PutEvents"),
-    "timed out": ReadTimeoutError(endpoint_url="https://events"),
-    "unreachable": EndpointConnectionError(endpoint_url="https://events"),
-}
-
-
-@pytest.mark.parametrize("poisoned", [False, True])
-@pytest.mark.parametrize("outage", [*OUTAGES, "each entry refused"])
-def test_an_hour_without_eventbridge_needs_no_operator(world: World, outage: str, poisoned: bool) -> None:
-    records = many_lives(world, 60)
-    client, failures = Bus(), Failures()
-    stream = Stream(records, client, failures)
-    events = [record for record in records if is_event(record)]
-    poison = [events[n] for n in (0, 101, 299)] if poisoned else []
-    for record in poison:
-        record["dynamodb"]["NewImage"]["history"] = {"S": "x"}
-    if outage == "each entry refused":
-        refuse = client.put_events
-        client.put_events = lambda Entries: (  # type: ignore[method-assign]  # noqa: N803 - boto's name
-            refuse(Entries)
-            if stream.seconds > 3600
-            else {"FailedEntryCount": len(Entries), "Entries": [{"ErrorCode": "InternalFailure"}] * len(Entries)}
-        )
-    else:
-        client.outage = lambda: OUTAGES[outage] if stream.seconds <= 3600 else None
-    stream.run()
-
-    assert 3600 < stream.seconds < 3700
-    assert stream.given_up == []
-    assert failures.records() == poison
-    versions: dict[str, list[int]] = {}
-    for event_id in client.event_ids():
-        task_id, _, version = event_id.partition(":")
-        versions.setdefault(task_id, []).append(int(version))
-    assert all(seen == sorted(set(seen)) for seen in versions.values())  # in order, and none twice
-    assert sum(len(seen) for seen in versions.values()) == len(events) - len(poison)
-
-
-def test_deleted_task_is_no_event(world: World) -> None:
-    (record, *_) = whole_life(world)
-    gone = {"SequenceNumber": "1", "OldImage": record["dynamodb"]["NewImage"]}
-    client = Bus()
-    assert publish([{"eventName": "REMOVE", "dynamodb": gone}], client) is None
-    assert client.calls == 0
-
-
-# --- what is spent
 
 
 def spent(monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]) -> list[float]:
@@ -410,45 +248,59 @@ def spent(monkeypatch: pytest.MonkeyPatch, records: list[dict[str, Any]]) -> lis
     return seen
 
 
-def test_a_videos_price_is_counted_once_of_all_its_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_life(world)
-    assert spent(monkeypatch, world.stream) == [0.2]
-
-
-def test_the_price_of_a_failed_task_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = world.submit()
-    world.provider.fail("gen-1")
-    world.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
-    world.ring(task.task_id)
-    assert world.task(task.task_id).status is Status.FAILED
-    assert spent(monkeypatch, world.stream) == [0.35]
+def test_a_videos_price_is_counted_once_of_all_its_changes(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole_life(sim)
+    assert spent(monkeypatch, sim.stream) == [0.2]
 
 
 def test_the_price_of_a_video_that_is_never_delivered_is_counted_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.source.faults = [BadSourceError("not_mp4", "…")] * 99
-    world.provider.reply_state = ProgressState.SUCCEEDED
-    world.submit()
-    world.run(until=world.clock.now + 3_600_000)
-    assert spent(monkeypatch, world.stream) == [0.2]
+    sim.source.faults = [BadSourceError("not_mp4", "…")] * 99
+    sim.provider.reply_state = ProgressState.SUCCEEDED
+    sim.submit()
+    sim.run(until=sim.clock.now + 3_600_000)
+    assert spent(monkeypatch, sim.stream) == [0.2]
 
 
 @pytest.mark.parametrize("cost", [None, "free", "NaN", "Infinity"])
 def test_a_price_that_is_no_number_is_not_counted(
-    world: World, monkeypatch: pytest.MonkeyPatch, cost: str | None
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch, cost: str | None
 ) -> None:
-    task = world.submit()
-    world.provider.finish("gen-1")
-    world.provider.show("gen-1", ProgressState.SUCCEEDED, usage=Usage(cost, "1"))
-    world.ring(task.task_id)
-    assert spent(monkeypatch, world.stream) == []
+    task = sim.submit()
+    sim.provider.finish("gen-1")
+    sim.provider.show("gen-1", ProgressState.SUCCEEDED, usage=Usage(cost, "1"))
+    sim.call_back(task.task_id)
+    assert spent(monkeypatch, sim.stream) == []
 
 
 def test_an_event_that_the_operator_publishes_again_spends_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_life(world)
-    for record in world.stream:
+    whole_life(sim)
+    for record in sim.stream:
         record["dynamodb"].pop("OldImage", None)
-    assert spent(monkeypatch, world.stream) == []
+    assert spent(monkeypatch, sim.stream) == []
+
+
+def test_deleted_task_is_no_event(sim: Simulation) -> None:
+    (record, *_) = whole_life(sim)
+    gone = {"SequenceNumber": "1", "OldImage": record["dynamodb"]["NewImage"]}
+    client = Bus()
+    assert publish([{"eventName": "REMOVE", "dynamodb": gone}], client) is None
+    assert client.calls == 0
+
+
+def test_price_of_a_failed_task_is_counted(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = sim.submit()
+    sim.provider.fail("gen-1")
+    sim.provider.show("gen-1", ProgressState.FAILED, usage=Usage("0.35", "1"))
+    sim.call_back(task.task_id)
+    assert spent(monkeypatch, sim.stream) == [0.35]
+
+
+def test_record_that_the_operator_publishes_is_reported_and_not_set_aside(sim: Simulation) -> None:
+    records = whole_life(sim)
+    del records[3]["dynamodb"]["NewImage"]["request"]
+    bus = EventBus(Bus(), "relay-events")  # type: ignore[arg-type]
+    assert publish_events(records, bus, None) == records[3]["dynamodb"]["SequenceNumber"]

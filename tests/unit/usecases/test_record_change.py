@@ -1,12 +1,11 @@
-"""One change, written once, also while others write."""
+"""One change is written once, also while others write."""
 
 from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.usecases.effects import Fault
-from tests.unit.usecases.world import World
+from tests.simulation.simulation import Simulation
 from vidu_relay.domain.errors import RemoteTaskClaimedError
 from vidu_relay.domain.lifecycle import take_lease
 from vidu_relay.domain.task import Task
@@ -40,51 +39,38 @@ class Conflicting:
 
 
 @pytest.mark.parametrize("operation", ["put_item", "transact_write_items"])
-def test_write_that_meets_a_transaction_is_repeated(quick_world: World, operation: str) -> None:
-    world = quick_world
-    task = world.submit()
-    client = world.store._client
-    world.store._client = Conflicting(client, operation, 3)  # type: ignore[assignment]
+def test_write_that_meets_a_transaction_is_repeated(sim: Simulation, operation: str) -> None:
+    task = sim.submit()
+    client = sim.store._client
+    sim.store._client = Conflicting(client, operation, 3)  # type: ignore[assignment]
     if operation == "put_item":
-        changed = record_change(world.store, task, lambda current: take_lease(current, now=1))
+        changed = record_change(sim.store, task, lambda current: take_lease(current, now=1))
         assert changed.lease == task.lease + 1
     else:
-        world.provider.finish("gen-1")
-        assert world.ring(task.task_id, {"status": "completed"}).upstream_id == "up-gen-1"
-    assert world.store._client.left == 0  # type: ignore[attr-defined]
+        sim.provider.finish("gen-1")
+        assert sim.call_back(task.task_id, {"status": "completed"}).upstream_id == "up-gen-1"
+    assert sim.store._client.left == 0  # type: ignore[attr-defined]
 
 
-def test_lease_that_meets_a_transaction_is_left_to_the_next_sweep(quick_world: World) -> None:
-    world = quick_world
-    world.submit()
-    world.clock.advance(125)
-    world.effects.gate = lambda name: Fault.REFUSED if name == "dynamodb.update_item" else None
-    world.sweep()
-    world.effects.gate = lambda _: None
-    assert world.sweep().started == 1
-
-
-def test_further_id_of_another_task_is_left_out_and_the_change_is_written(quick_world: World) -> None:
+def test_upstream_id_of_another_task_is_left_out_and_the_change_is_written(sim: Simulation) -> None:
     """The task goes on under its own id; which of the two is wrong is for a person to see."""
-    world = quick_world
-    world.submit(key="other")
-    world.provider.finish("gen-1")
-    world.ring(world.task_id("other"), {"status": "completed"})
-    task = world.submit()
-    world.provider.finish("gen-2")
-    world.provider.show("gen-2", world.provider.remote["gen-2"].state, upstream_id="up-gen-1")
-    after = world.ring(task.task_id, {"status": "completed"})
+    sim.submit(key="other")
+    sim.provider.finish("gen-1")
+    sim.call_back(sim.task_id("other"), {"status": "completed"})
+    task = sim.submit()
+    sim.provider.finish("gen-2")
+    sim.provider.show("gen-2", sim.provider.remote["gen-2"].state, upstream_id="up-gen-1")
+    after = sim.call_back(task.task_id, {"status": "completed"})
     assert (after.status.value, after.remote_id, after.upstream_id) == ("generated", "gen-2", None)
 
 
-def test_id_that_the_task_would_be_read_by_is_never_taken_over(quick_world: World) -> None:
-    world = quick_world
-    owner = world.submit(key="other")
-    task = world.submit(time_left=lambda: 0)
+def test_remote_id_of_another_task_is_never_taken_over(sim: Simulation) -> None:
+    owner = sim.submit(key="other")
+    task = sim.submit(time_left=lambda: 0)
 
     def steal(current: Task) -> Task:
         return replace(current, remote_id=owner.remote_id)
 
     with pytest.raises(RemoteTaskClaimedError):
-        record_change(world.store, task, steal)
-    assert world.task(task.task_id).remote_id is None
+        record_change(sim.store, task, steal)
+    assert sim.task(task.task_id).remote_id is None

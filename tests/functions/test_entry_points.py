@@ -1,0 +1,246 @@
+"""The same requests by HTTP, dropped file and event, through the functions as they are deployed.
+
+What one entry point takes the others take, with the same meaning; what one refuses all refuse, with the same document.
+"""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import Relay
+from tests.unit.template import sample
+from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.tenant_directory import TenantDirectory
+from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.representation import represent
+from vidu_relay.outbound.address_guard import AddressGuard
+
+Body = dict[str, Any]
+GOOD: Body = {
+    "model": "viduq2_pro_fast_reference2video",
+    "subjects": [{"id": "fox", "images": ["https://images.example.com/fox.png"]}],
+    "prompt": "@fox eats hotpot",
+}
+KEY = "order-1"
+
+
+@dataclass
+class Answer:
+    """What an entry point says: a task, or the problem document."""
+
+    task: Body | None = None
+    problem: Body | None = None
+
+
+def by_http(relay: Relay, body: bytes) -> Answer:
+    event = deepcopy(sample("submit_task__idempotency_key"))
+    event["headers"]["idempotency-key"] = KEY
+    event["body"] = body.decode("utf-8", "surrogateescape")
+    directory = TenantDirectory(relay.account.clients["dynamodb"], relay.account.table)
+    tenant = directory.find_tenant("acme")
+    assert tenant
+    cap = 1000 if tenant.daily_cap is None else tenant.daily_cap
+    event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = str(cap)
+    reply = relay.invoke("submit_task", event)
+    said = json.loads(reply["body"])
+    return Answer(task=said) if reply["statusCode"] == 202 else Answer(problem=said)
+
+
+def by_file(relay: Relay, body: bytes) -> Answer:
+    relay.drop("requests/acme/order-1001.json", body)
+    relay.play("accept_request__file")
+    answer = published(relay)
+    if answer.problem:
+        found = relay.account.clients["s3"].get_object(Bucket=relay.account.inbox, Key="rejected/acme/order-1001.json")
+        assert json.loads(found["Body"].read()) == answer.problem
+    return answer
+
+
+def by_event(relay: Relay, body: bytes) -> Answer:
+    message = sample("accept_request__event")
+    event = json.loads(message["Records"][0]["body"])
+    event["detail"] = {"request": "%request%", "idempotency_key": KEY}
+    message["Records"][0]["body"] = json.dumps(event).replace('"%request%"', body.decode())  # its very text
+    relay.invoke("accept_request", message)
+    return published(relay)
+
+
+def published(relay: Relay) -> Answer:
+    """The one rejection on the bus, or the one task in the table."""
+    rejected = [entry for entry in relay.entries if entry["DetailType"] == "VideoTaskRejected"]
+    if rejected:
+        (entry,) = rejected
+        assert entry["Source"] == "vidu-relay"
+        return Answer(problem=json.loads(entry["Detail"])["error"])
+    items = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
+    (pk,) = (item["pk"]["S"] for item in items if item["pk"]["S"].startswith("task#"))
+    task = TaskStore(relay.account.clients["dynamodb"], relay.account.table).get(pk.removeprefix("task#"))
+    assert task
+    return Answer(task=json.loads(json.dumps(represent(task))))
+
+
+EntryPoint = Callable[[Relay, bytes], Answer]
+ENTRY_POINTS: dict[str, EntryPoint] = {"http": by_http, "file": by_file, "event": by_event}
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks the names of this machine's network: every host has one public address."""
+    defaults = AddressGuard.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "resolve", lambda *_: ["93.184.216.34"])
+
+
+@pytest.fixture
+def relay(relay: Relay) -> Relay:
+    relay.open_doors()
+    relay.add_key()
+    return relay
+
+
+def without(name: str) -> Body:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+ACCEPTED: dict[str, Body] = {
+    "least": GOOD,
+    "everything": {
+        **GOOD,
+        "duration": 8,
+        "seed": -3,
+        "aspect_ratio": "9:16",
+        "resolution": "1080p",
+        "watermark": True,
+        "wm_position": 4,
+        "meta_data": '{"Label": "x"}',
+        "payload": "p" * 2000,
+        "audio": True,
+        "callback_url": "https://client.example/hook",
+    },
+    "images without subjects": {**without("subjects"), "images": ["https://images.example.com/fox.png"]},
+}
+
+IMAGE = "https://images.example.com/fox.png"
+REFUSED: dict[str, tuple[Body | list[Any], str]] = {
+    "no images": (without("subjects"), "008017002"),
+    "audio alone": ({**without("subjects"), "images": [IMAGE], "audio": True}, "008017001"),
+    "duration 9": ({**GOOD, "duration": 9}, "validation_error"),
+    "off-peak": ({**GOOD, "off_peak": True}, "validation_error"),
+    "many faults": ({**GOOD, "duration": 0, "audio": 1, "resolution": "4k", "colour": "red"}, "validation_error"),
+    "no object": ([], "validation_error"),
+    "data URI in capitals": ({**without("subjects"), "images": ["DATA:image/png;base64,AAAA"]}, "validation_error"),
+    "a crowd of images": ({**without("subjects"), "images": ["fox.png", *[1] * 1000]}, "008017003"),
+    "a crowd of names": ({**GOOD, **{str(number): 1 for number in range(500)}}, "validation_error"),
+    "a crowd of mentions": ({**GOOD, "prompt": "@a " * 600}, "validation_error"),
+}
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_good_request_means_the_same_at_every_entry_point(relay: Relay, entry_point: str, name: str) -> None:
+    answer = ENTRY_POINTS[entry_point](relay, json.dumps(ACCEPTED[name]).encode())
+
+    assert answer.task, answer.problem
+    assert answer.task["status"] == "submitted"
+    expected = {key: value for key, value in ACCEPTED[name].items() if key != "payload"}
+    assert {**answer.task["request"], "payload": None} == {**expected, "payload": None}
+    assert [method for method, _ in relay.gateway.requests] == ["POST"]
+    source = {"http": "http", "file": "s3", "event": "event"}[entry_point]
+    assert [(entry["status"], entry["source"]) for entry in answer.task["history"]] == [
+        ("accepted", source),
+        ("submitted", "create"),
+    ]
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_null_empty_and_a_point_change_nothing_at_any_entry_point(relay: Relay, entry_point: str) -> None:
+    more = ', "duration": 5.0, "seed": 1e3, "audio": null, "images": null, "wm_url": "", "payload": ""}'
+    answer = ENTRY_POINTS[entry_point](relay, (json.dumps(GOOD)[:-1] + more).encode())
+
+    assert answer.task, answer.problem
+    assert answer.task["request"] == {**GOOD, "duration": 5, "seed": 1000}
+    if entry_point != "file":  # whose key is its own
+        again = by_http(relay, json.dumps({**GOOD, "duration": 5, "seed": 1000}).encode())
+        assert again.task
+        assert again.task["task_id"] == answer.task["task_id"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_request_gets_the_same_document_at_every_entry_point(relay: Relay, name: str) -> None:
+    content, code = REFUSED[name]
+    body = json.dumps(content).encode()
+    over_http = by_http(relay, body)
+
+    assert over_http.problem
+    assert (over_http.problem["status"], over_http.problem["code"]) == (422, code)
+    assert by_file(relay, body) == over_http
+    relay.entries.clear()
+    assert by_event(relay, body) == over_http
+    assert relay.gateway.requests == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xef\xbb\xbf{}"], ids=["empty", "cut", "byte order mark"])
+def test_what_is_no_json_gets_the_same_document_over_http_and_from_a_file(relay: Relay, body: bytes) -> None:
+    over_http = by_http(relay, body)
+
+    assert over_http.problem
+    assert (over_http.problem["status"], over_http.problem["code"]) == (400, "malformed_json")
+    assert by_file(relay, body) == over_http
+
+
+BEYOND_ALL_BOUNDS: dict[str, bytes] = {
+    "lists": b'{"model": [' + b"[]," * 100_000 + b"0]}",
+    "levels": b"[" * 100_000 + b"]" * 100_000,
+    "digits": b'{"seed": ' + b"9" * 5_000 + b"}",
+    "half a character": rb'{"prompt": "a fox \ud83d"}',
+    "half a character in a name": rb'{"\ud83d": 1}',
+}
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+@pytest.mark.parametrize("name", BEYOND_ALL_BOUNDS)
+def test_body_beyond_all_bounds_is_refused_at_every_entry_point(relay: Relay, entry_point: str, name: str) -> None:
+    answer = ENTRY_POINTS[entry_point](relay, BEYOND_ALL_BOUNDS[name])
+
+    assert answer.problem
+    assert answer.problem["code"] in ("malformed_json", "validation_error")
+    json.dumps(answer.problem, ensure_ascii=False).encode()
+    assert relay.gateway.requests == []
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_parameter_given_twice_is_refused_at_every_entry_point(relay: Relay, entry_point: str) -> None:
+    # a key relative to a file's folder is made whole
+    good = {**GOOD, "subjects": [{"id": "fox", "images": ["fox.png" if entry_point == "file" else IMAGE]}]}
+    answer = ENTRY_POINTS[entry_point](relay, (json.dumps(good)[:-1] + ', "duration": 1, "duration": 4}').encode())
+    assert answer.problem
+    assert (answer.problem["status"], answer.problem["code"]) == (422, "validation_error")
+    assert [fault["loc"] for fault in answer.problem["errors"]] == ["duration"]
+    assert relay.gateway.requests == []
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_daily_cap_is_refused_alike(relay: Relay, entry_point: str) -> None:
+    TenantDirectory(relay.account.clients["dynamodb"], relay.account.table).set_daily_cap("acme", 0)
+    answer = ENTRY_POINTS[entry_point](relay, json.dumps(GOOD).encode())
+    assert answer.problem
+    assert (answer.problem["status"], answer.problem["code"]) == (429, "daily_cap_reached")
+
+
+@pytest.mark.parametrize("entry_point", ENTRY_POINTS)
+def test_request_that_comes_again_is_one_task_and_one_call(relay: Relay, entry_point: str) -> None:
+    answers = [ENTRY_POINTS[entry_point](relay, json.dumps(GOOD).encode()) for _ in range(3)]
+    assert len({answer.task["task_id"] for answer in answers if answer.task}) == 1
+    assert [method for method, _ in relay.gateway.requests] == ["POST"]
+
+
+def test_http_and_event_share_a_tenants_keys(relay: Relay) -> None:
+    first, second = (ENTRY_POINTS[entry_point](relay, json.dumps(GOOD).encode()) for entry_point in ("event", "http"))
+    assert first.task
+    assert second.task
+    assert first.task["task_id"] == second.task["task_id"] == task_id_for_key("acme", KEY)
+    assert len(relay.gateway.requests) == 1
