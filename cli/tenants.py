@@ -159,7 +159,7 @@ def remove_bucket(arguments: Namespace, connection: Connection) -> Answer:
 
 def directory_of(connection: Connection) -> TenantDirectory:
     """The deployment's tenants."""
-    return TenantDirectory(connection.client("dynamodb"), connection.output("TableName"))
+    return TenantDirectory(connection.client("dynamodb"), connection.resource("TaskTable"))
 
 
 def known_tenant(directory: TenantDirectory, tenant_id: str) -> Tenant:

@@ -1,9 +1,10 @@
-"""The operator's tool on an account in memory, which has a stack with the template's outputs."""
+"""The operator's tool on an account in memory, which has a stack with the template's resources."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -24,7 +25,7 @@ class Deployment:
     """An account with a stack in it."""
 
     account: Account
-    outputs: dict[str, str]
+    resources: dict[str, str]
     file: Path
 
     def client(self, service: str) -> Any:
@@ -49,10 +50,19 @@ class _CloudFormation:
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self._stacks[StackName].items()]
         return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
 
+    def get_paginator(self, _: str) -> Any:
+        """Of `list_stack_resources`."""
+        return SimpleNamespace(paginate=self._resources)
+
+    def _resources(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
+        self.describe_stacks(StackName=StackName)
+        resources = self._stacks[StackName].items()
+        return [{"StackResourceSummaries": [{"LogicalResourceId": n, "PhysicalResourceId": v} for n, v in resources]}]
+
 
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
-    """The account's stacks: the outputs of each by its name."""
+    """The account's stacks: the resources of each by its name."""
     there: Stacks = {}
 
     class Session(boto3.Session):
@@ -70,27 +80,27 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
     with mock_aws():
         account = new_account()
         sqs = account.clients["sqs"]
-        outputs = {
-            "TableName": account.table,
+        resources = {
+            "TaskTable": account.table,
             "InboxBucket": account.inbox,
             "VideosBucket": account.videos,
             "FailuresBucket": account.failures,
-            "PollTaskArn": account.state_machine_arn,
-            "DeliveriesQueueUrl": account.queue_url,
-            "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
-            "RequestsQueueUrl": sqs.create_queue(QueueName="requests")["QueueUrl"],
-            "RequestsDeadLettersUrl": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
-            "NotificationsQueueUrl": account.notifications_url,
-            "NotificationsDeadLettersUrl": account.notifications_dead_url,
-            "WebhookSecretArn": account.webhook_secret,
-            "UnroutedEventsUrl": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
-            "PublishEventsName": "publish-events",
+            "PollTask": account.state_machine_arn,
+            "DeliveriesQueue": account.queue_url,
+            "DeliveriesDeadLetters": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
+            "RequestsQueue": sqs.create_queue(QueueName="requests")["QueueUrl"],
+            "RequestsDeadLetters": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
+            "NotificationsQueue": account.notifications_url,
+            "NotificationsDeadLetters": account.notifications_dead_url,
+            "WebhookSecret": account.webhook_secret,
+            "UnroutedEvents": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
+            "PublishEvents": "publish-events",
         }
-        stacks[STACK] = outputs
+        stacks[STACK] = resources
         file = tmp_path / "stack.json"
         stack = {"region": REGION, "aws_endpoint_url": None, "aws_ca_bundle": None, "table": account.table}
         file.write_text(json.dumps({**stack, "stack_name": STACK}))
-        yield Deployment(account, outputs, file)
+        yield Deployment(account, resources, file)
 
 
 @pytest.fixture
