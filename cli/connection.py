@@ -92,10 +92,14 @@ class Connection:
     @cached_property
     def resources(self) -> dict[str, str]:
         """The physical id of each resource, by its name in the template. Raises `ConnectionFailedError`."""
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack_name)
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
         with self._reading():
-            listed = [resource for page in pages for resource in page["StackResourceSummaries"]]
-        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in listed if "PhysicalResourceId" in one}
+            return {
+                resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+                for page in pages.paginate(StackName=self.stack_name)
+                for resource in page["StackResourceSummaries"]
+                if "PhysicalResourceId" in resource
+            }
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

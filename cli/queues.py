@@ -164,9 +164,9 @@ def _message_for(connection: Connection, url: str, body: str) -> str:
     """What the worker of a queue is to read. Raises `_UnreadableError` if it could not."""
     if url == connection.resource(DELIVERIES):
         return _task_message(body)
-    if url == connection.outputs.get(NOTIFICATIONS):
+    if url == connection.resource(NOTIFICATIONS):
         return _notification(body)
-    if url == connection.outputs.get(REQUESTS):
+    if url == connection.resource(REQUESTS):
         try:
             read_request(body)
         except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from cli.main import main
 from tests.unit.account import REGION, Account, mock_aws, new_account
+from tests.unit.template import TEMPLATE
 
 STACK = "relay"
 
@@ -47,7 +48,8 @@ class _CloudFormation:
         if StackName not in self._stacks:
             fault: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(fault, "DescribeStacks")
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self._stacks[StackName].items()]
+        there = self._stacks[StackName].items()
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in there if name in TEMPLATE["Outputs"]]
         return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
 
     def get_paginator(self, _: str) -> Any:
@@ -56,13 +58,18 @@ class _CloudFormation:
 
     def _resources(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
         self.describe_stacks(StackName=StackName)
-        resources = self._stacks[StackName].items()
-        return [{"StackResourceSummaries": [{"LogicalResourceId": n, "PhysicalResourceId": v} for n, v in resources]}]
+        there = self._stacks[StackName].items()
+        resources = [
+            {"LogicalResourceId": name, "PhysicalResourceId": value}
+            for name, value in there
+            if name in TEMPLATE["Resources"]
+        ]
+        return [{"StackResourceSummaries": resources}]
 
 
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
-    """The account's stacks: the resources of each by its name."""
+    """The account's stacks: by its name what the template's outputs and resources are in each."""
     there: Stacks = {}
 
     class Session(boto3.Session):

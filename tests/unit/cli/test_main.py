@@ -173,9 +173,9 @@ def test_local_and_deployed_stack_are_asked_the_same_way(deployment: Deployment,
     assert {name: deployed.resource(name) for name in deployment.resources} == deployment.resources
 
 
-def test_output_that_is_missing_is_said_with_what_to_do(relay: Run, deployment: Deployment, stacks: Stacks) -> None:
+def test_resource_that_is_missing_is_said_with_what_to_do(relay: Run, deployment: Deployment, stacks: Stacks) -> None:
     del stacks[STACK]["FailuresBucket"]
     status, _, complaint = relay("failures", "list")
     assert status == 1
-    assert "no output FailuresBucket" in complaint
+    assert "has no FailuresBucket" in complaint
     assert "deploy" in complaint

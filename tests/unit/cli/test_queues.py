@@ -30,7 +30,7 @@ def bodies(deployment: Deployment, output: str) -> list[str]:
     return found
 
 
-def test_queues_are_found_by_the_stacks_outputs(ask: Any, deployment: Deployment, stacks: Stacks) -> None:
+def test_queues_are_found_by_their_names_in_the_template(ask: Any, deployment: Deployment, stacks: Stacks) -> None:
     url = deployment.client("sqs").create_queue(QueueName="notify-dead")["QueueUrl"]
     stacks["relay"]["NotificationsDeadLetters"] = url
     put(deployment, "UnroutedEvents", "x")
