@@ -199,11 +199,11 @@ def _environment(folder: Path) -> dict[str, str]:
     from vidu_relay import settings
 
     classes = [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")]
-    names = {name for settings_class in classes for name in settings_class._fields}
+    names = {name for settings_class in classes for name in settings.variables(settings_class)}
     return {
         **program_environment(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
-        **{name.upper(): "1" for name in names},
+        **dict.fromkeys(names, "1"),
         "PROVIDER_NAME": "gateway",
         "PROVIDER_BASE_URL": "https://provider.example.com/v1",
         "PUBLIC_BASE_URL": "https://relay.example.com",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -28,14 +30,14 @@ class ConnectionFailedError(Exception):
 
 @dataclass(frozen=True)
 class Connection:
-    """A deployment: its name, the outputs of its stack, and how to call AWS for it."""
+    """A deployment: its name, what its stack consists of, and how to call AWS for it."""
 
     session: boto3.Session
     stack_name: str
     endpoint_url: str | None = None
     ca_bundle: str | None = None
     known: dict[str, str] = field(default_factory=dict)
-    """Outputs that need not be asked for."""
+    """Outputs and resources that need not be asked for."""
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A client of an AWS service; `config` says what is different from other calls."""
@@ -49,10 +51,19 @@ class Connection:
 
     def output(self, name: str) -> str:
         """An output of the stack. Raises `ConnectionFailedError` if the stack has none of that name."""
-        found = self.known.get(name) or self.outputs.get(name)
+        return self._found(name, self.known.get(name) or self.outputs.get(name))
+
+    def resource(self, name: str) -> str:
+        """The physical id of a resource by its name in the template: of a queue its URL, of a secret its ARN.
+
+        Raises `ConnectionFailedError` if the stack has none of that name.
+        """
+        return self._found(name, self.known.get(name) or self.resources.get(name))
+
+    def _found(self, name: str, found: str | None) -> str:
         if found is None:
             raise ConnectionFailedError(
-                f"the stack {self.stack_name!r} has no output {name}: it is not a Vidu Relay, or of another version "
+                f"the stack {self.stack_name!r} has no {name}: it is not a Vidu Relay, or of another version "
                 "(deploy this one, or use the tool that came with it)"
             )
         return found
@@ -64,7 +75,7 @@ class Connection:
         if the reply has no date.
         """
         key = {"pk": {"S": "tenant#"}}  # no item has it: the header of the reply is what counts
-        reply = self.client("dynamodb").get_item(TableName=self.output("TableName"), Key=key)
+        reply = self.client("dynamodb").get_item(TableName=self.resource("TaskTable"), Key=key)
         date = reply["ResponseMetadata"]["HTTPHeaders"].get("date")
         try:
             return int(parsedate_to_datetime(date).timestamp()) * 1000
@@ -74,11 +85,28 @@ class Connection:
     @cached_property
     def outputs(self) -> dict[str, str]:
         """Every output of the stack, by name. Raises `ConnectionFailedError`."""
-        try:
+        with self._reading():
             stacks = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+    @cached_property
+    def resources(self) -> dict[str, str]:
+        """The physical id of each resource, by its name in the template. Raises `ConnectionFailedError`."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        with self._reading():
+            return {
+                resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+                for page in pages.paginate(StackName=self.stack_name)
+                for resource in page["StackResourceSummaries"]
+                if "PhysicalResourceId" in resource
+            }
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except (ClientError, BotoCoreError) as error:
             raise ConnectionFailedError(f"cannot read the stack {self.stack_name!r}: {error}") from error
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
 def connect_local(stack_file: Path) -> Connection:
@@ -92,7 +120,7 @@ def connect_local(stack_file: Path) -> Connection:
     except (OSError, ValueError, KeyError, TypeError):
         raise ConnectionFailedError(f"{stack_file} is not the file that `make local` writes") from None
     session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)  # noqa: S106 - the local stack's fixed credentials
-    return Connection(session, name, endpoint, bundle, {"TableName": table})
+    return Connection(session, name, endpoint, bundle, {"TaskTable": table})
 
 
 def connect_stack(name: str, region: str | None, profile: str | None) -> Connection:
@@ -101,7 +129,7 @@ def connect_stack(name: str, region: str | None, profile: str | None) -> Connect
         connection = Connection(boto3.Session(region_name=region, profile_name=profile), name)
     except BotoCoreError as error:
         raise ConnectionFailedError(f"cannot use the AWS configuration: {error}") from error
-    connection.output("TableName")
+    connection.resource("TaskTable")
     return connection
 
 

@@ -20,7 +20,7 @@ __all__ = ["list_all", "republish"]
 
 def list_all(_: Namespace, connection: Connection) -> Answer:
     """Each object of the failures bucket: when it came, and which tasks its records are of."""
-    s3, bucket = connection.client("s3"), connection.output("FailuresBucket")
+    s3, bucket = connection.client("s3"), connection.resource("FailuresBucket")
     shown: list[dict[str, Any]] = []
     for found in _objects(s3, bucket):
         try:
@@ -39,7 +39,7 @@ def republish(arguments: Namespace, connection: Connection) -> Answer:
 
     What breaks off in between publishes twice, under the same event ids.
     """
-    s3, bucket = connection.client("s3"), connection.output("FailuresBucket")
+    s3, bucket = connection.client("s3"), connection.resource("FailuresBucket")
     keys = [arguments.key] if arguments.key else [found["Key"] for found in _objects(s3, bucket)]
     published = 0
     left: list[dict[str, str]] = []

@@ -23,7 +23,7 @@ def set_key(arguments: Namespace, connection: Connection) -> Answer:
     The one before stays beside it, because callbacks of tasks under way are signed with it, unless it is to be
     forgotten. Storing the same key again changes neither.
     """
-    secret = connection.output("ProviderSecretArn")
+    secret = connection.resource("ProviderSecret")
     key = _read_key()
     if not KEY.fullmatch(key) or key.startswith("{"):
         raise RefusedError(

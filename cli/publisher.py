@@ -24,7 +24,7 @@ def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) 
     A record that cannot be published does not keep back those behind it, and the function does not set it aside: the
     caller still has it. Raises `RefusedError` if the function itself fails.
     """
-    function = connection.output("PublishEventsName")
+    function = connection.resource("PublishEvents")
     client = connection.client("lambda", _ONCE)
     left, failed = list(records), []
     while left:

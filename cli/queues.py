@@ -16,12 +16,12 @@ from vidu_relay.adapters.request_queue import read_request
 
 __all__ = ["list_all", "redrive"]
 
-DEAD_LETTERS = "DeadLettersUrl"
-QUEUE = "QueueUrl"
-UNROUTED = "UnroutedEventsUrl"
-DELIVERIES = "DeliveriesQueueUrl"
-REQUESTS = "RequestsQueueUrl"
-NOTIFICATIONS = "NotificationsQueueUrl"
+DEAD_LETTERS = "DeadLetters"
+QUEUE = "Queue"
+UNROUTED = "UnroutedEvents"
+DELIVERIES = "DeliveriesQueue"
+REQUESTS = "RequestsQueue"
+NOTIFICATIONS = "NotificationsQueue"
 GROUP = "MessageGroupId"
 """A message keeps its group, the tenant, on the way back."""
 HIDDEN_SECONDS = 120
@@ -46,9 +46,9 @@ def list_all(_: Namespace, connection: Connection) -> Answer:
     """Each dead-letter queue: how many messages wait in it, and how many somebody is looking at."""
     sqs = connection.client("sqs")
     shown = []
-    for name, output in _dead_letter_queues(connection).items():
+    for name, queue in _dead_letter_queues(connection).items():
         counts = sqs.get_queue_attributes(
-            QueueUrl=connection.output(output),
+            QueueUrl=connection.resource(queue),
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
         shown.append(
@@ -74,7 +74,7 @@ def redrive(arguments: Namespace, connection: Connection) -> Answer:
     if arguments.queue not in queues:
         raise RefusedError(f"{arguments.queue!r} is no dead-letter queue of this stack: there are {', '.join(queues)}")
     output = queues[arguments.queue]
-    sqs, url = connection.client("sqs"), connection.output(output)
+    sqs, url = connection.client("sqs"), connection.resource(output)
     destination = _by_rule(connection) if output == UNROUTED else _back_to(connection, output)
     result = _Redrive()
     unreadable: list[Message] = []
@@ -104,10 +104,10 @@ def redrive(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def _dead_letter_queues(connection: Connection) -> dict[str, str]:
-    """Output of each dead-letter queue, by the name the operator uses: `DeliveriesDeadLettersUrl` is
+    """Each dead-letter queue's name in the template, by the name the operator uses: `DeliveriesDeadLetters` is
     `deliveries-dead-letters`, as its alarm is called."""
-    found = [name for name in connection.outputs if name.endswith(DEAD_LETTERS) or name == UNROUTED]
-    return {_kebab(name.removesuffix("Url")): name for name in sorted(found)}
+    found = [name for name in connection.resources if name.endswith(DEAD_LETTERS) or name == UNROUTED]
+    return {_kebab(name): name for name in sorted(found)}
 
 
 def _messages(sqs: Any, url: str) -> Iterator[Message]:
@@ -132,7 +132,7 @@ def _messages(sqs: Any, url: str) -> Iterator[Message]:
 
 def _back_to(connection: Connection, output: str) -> Callable[[Message], tuple[str, str]]:
     """Letters of one worker's queue go back to it as they are."""
-    url = connection.output(output.removesuffix(DEAD_LETTERS) + QUEUE)
+    url = connection.resource(output.removesuffix(DEAD_LETTERS) + QUEUE)
 
     def destination(message: Message) -> tuple[str, str]:
         return url, _message_for(connection, url, message["Body"])
@@ -147,7 +147,7 @@ def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
     the deliveries.
     """
     by_name = {
-        url.rpartition("/")[2]: url for name, url in connection.outputs.items() if name.endswith(QUEUE)
+        url.rpartition("/")[2]: url for name, url in connection.resources.items() if name.endswith(QUEUE)
     }  # a queue's address and its ARN end in the same name
 
     def destination(message: Message) -> tuple[str, str]:
@@ -162,11 +162,11 @@ def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
 
 def _message_for(connection: Connection, url: str, body: str) -> str:
     """What the worker of a queue is to read. Raises `_UnreadableError` if it could not."""
-    if url == connection.output(DELIVERIES):
+    if url == connection.resource(DELIVERIES):
         return _task_message(body)
-    if url == connection.outputs.get(NOTIFICATIONS):
+    if url == connection.resource(NOTIFICATIONS):
         return _notification(body)
-    if url == connection.outputs.get(REQUESTS):
+    if url == connection.resource(REQUESTS):
         try:
             read_request(body)
         except (ValueError, RecursionError) as error:

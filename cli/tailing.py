@@ -134,7 +134,7 @@ class Listener:
     """A rule on the stack's bus, and the queue it feeds: of the same name, for this run alone."""
 
     def __init__(self, connection: Connection, prefix: str = PREFIX) -> None:
-        self.bus = connection.output("EventBusName")
+        self.bus = connection.resource("EventBus")
         self.name = f"{_prefix_of(self.bus, prefix)}{secrets.token_hex(6)}"
         self._sqs, self._events = connection.client("sqs"), connection.client("events")
         self._queue = ""
@@ -226,7 +226,7 @@ class Listener:
 
         A queue is made before its rule and removed after it. Raises as `remove`.
         """
-        sqs, ours = connection.client("sqs"), _prefix_of(connection.output("EventBusName"), prefix)
+        sqs, ours = connection.client("sqs"), _prefix_of(connection.resource("EventBus"), prefix)
         for url in sqs.list_queues(QueueNamePrefix=ours).get("QueueUrls", []):
             try:
                 made = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"])["Attributes"]

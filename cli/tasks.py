@@ -105,7 +105,7 @@ def check(arguments: Namespace, connection: Connection) -> Answer:
     lease = _store(connection).take_lease(task.task_id, task.due_at, now() + LEASE_MS)
     if lease is None:
         return _nothing(task, "started", "It changed in this very moment. `relay task show` says how.")
-    TaskPoller(connection.client("stepfunctions"), connection.output("PollTaskArn")).start(task.task_id, lease.number)
+    TaskPoller(connection.client("stepfunctions"), connection.resource("PollTask")).start(task.task_id, lease.number)
     return Answer(
         f"Task {task.task_id} is {task.status}; poll_task looks at it now, under lease {lease.number}. "
         "`relay task show` says what came of it.",
@@ -119,7 +119,7 @@ def deliver(arguments: Namespace, connection: Connection) -> Answer:
     asked = record_change(_store(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
         return _nothing(asked, "asked", _why_nothing_to_deliver(asked))
-    DeliveryQueue(connection.client("sqs"), connection.output("DeliveriesQueueUrl")).ask(task.task_id, task.tenant_id)
+    DeliveryQueue(connection.client("sqs"), connection.resource("DeliveriesQueue")).ask(task.task_id, task.tenant_id)
     return Answer(
         f"The videos of task {task.task_id} are asked for. `relay task show` says what came of it.",
         {"task_id": task.task_id, "status": asked.status.value, "asked": True},
@@ -136,8 +136,8 @@ def notify(arguments: Namespace, connection: Connection) -> Answer:
         return _nothing(task, "asked", f"There is nothing to tell yet: it is {task.status}.")
     NotificationQueue(
         connection.client("sqs"),
-        connection.output("NotificationsQueueUrl"),
-        connection.output("NotificationsDeadLettersUrl"),
+        connection.resource("NotificationsQueue"),
+        connection.resource("NotificationsDeadLetters"),
     ).ask(Notification(task.task_id, version), task.tenant_id)
     return Answer(
         f"The client of task {task.task_id} is told of version {version}. If it cannot be, it is tried for a day.",
@@ -150,7 +150,7 @@ def publish(arguments: Namespace, connection: Connection) -> Answer:
     task = _known_task(arguments.task_id, connection)
     key = {"pk": {"S": f"task#{task.task_id}"}}
     reply = connection.client("dynamodb").get_item(
-        TableName=connection.output("TableName"), Key=key, ConsistentRead=True
+        TableName=connection.resource("TaskTable"), Key=key, ConsistentRead=True
     )
     image = {name: _through_json(value) for name, value in reply["Item"].items()}
     record = {
@@ -178,7 +178,7 @@ def _known_task(task_id: str, connection: Connection) -> Task:
 
 
 def _store(connection: Connection) -> TaskStore:
-    return TaskStore(connection.client("dynamodb"), connection.output("TableName"))
+    return TaskStore(connection.client("dynamodb"), connection.resource("TaskTable"))
 
 
 def _nothing(task: Task, what: str, reason: str) -> Answer:
@@ -198,7 +198,7 @@ def _why_nothing_to_deliver(task: Task) -> str:
 
 def _poller_state(task: Task, connection: Connection) -> str | None:
     """The state of the execution that holds the present lease; None if none was started for it."""
-    machine = connection.output("PollTaskArn")
+    machine = connection.resource("PollTask")
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{task.task_id}-{task.lease}"
     try:
         reply = connection.client("stepfunctions").describe_execution(executionArn=execution)

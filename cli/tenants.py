@@ -147,7 +147,7 @@ def remove_source(arguments: Namespace, connection: Connection) -> Answer:
 def add_bucket(arguments: Namespace, connection: Connection) -> Answer:
     """Record a bucket as a tenant's, for the intake to come."""
     bucket = checked(arguments.bucket, BUCKET, BUCKET_RULE)
-    if bucket in {connection.outputs.get(output) for output in OWN_BUCKETS}:
+    if bucket in {connection.resource(name) for name in OWN_BUCKETS}:
         raise RefusedError(f"{bucket} is the relay's own bucket: in it the prefix says whose a file is")
     return _open(arguments, connection, Door.BUCKET, bucket)
 
@@ -159,7 +159,7 @@ def remove_bucket(arguments: Namespace, connection: Connection) -> Answer:
 
 def directory_of(connection: Connection) -> TenantDirectory:
     """The deployment's tenants."""
-    return TenantDirectory(connection.client("dynamodb"), connection.output("TableName"))
+    return TenantDirectory(connection.client("dynamodb"), connection.resource("TaskTable"))
 
 
 def known_tenant(directory: TenantDirectory, tenant_id: str) -> Tenant:

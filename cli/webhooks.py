@@ -41,7 +41,7 @@ def rotate(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def _shown(tenant: Tenant, connection: Connection, at: int, said: list[str]) -> Answer:
-    reply = connection.client("secretsmanager").get_secret_value(SecretId=connection.output("WebhookSecretArn"))
+    reply = connection.client("secretsmanager").get_secret_value(SecretId=connection.resource("WebhookSecret"))
     signing = secrets_of(
         json.loads(reply["SecretString"]), tenant.tenant_id, tenant.webhook_generation, tenant.webhook_rotated_at, at
     )

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import requests
 
-from local.stack import Stack
+from local.stack import Stack, resources_of
 
 __all__ = ["RelayClient", "TooSlowError"]
 
@@ -44,6 +44,10 @@ class RelayClient:
         self._http.close()
         for client in self._aws.values():
             client.close()
+
+    def resources(self) -> dict[str, str]:
+        """The physical id of each resource of the stack, by its name in the template."""
+        return resources_of(self.aws("cloudformation"), self.stack.stack_name)
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """An API call with the key. `arguments` are those of `requests`; unless told, the time-out is 120 s."""

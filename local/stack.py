@@ -3,7 +3,6 @@
 import dataclasses
 import fcntl
 import json
-import re
 import secrets
 import shutil
 import time
@@ -130,6 +129,8 @@ class LocalStack:
         """Where the simulator is told what to do; None with another provider."""
         self.outputs: dict[str, str] = {}
         """The template's outputs."""
+        self.resources: dict[str, str] = {}
+        """The physical id of each resource, by its name in the template."""
         self._work_dir = work_dir
         self._port = port
         self._provider_url = provider_url
@@ -183,6 +184,7 @@ class LocalStack:
         trusted = [origin_of(provider_url), *filter(None, [self._parameters.get("TrustedOrigins")])]
         parameters = {"ProviderBaseUrl": provider_url, **self._parameters, "TrustedOrigins": ",".join(trusted)}
         self.outputs = _deploy(emulator, s3, artefacts.template, artefacts.objects, parameters)
+        self.resources = resources_of(emulator.client("cloudformation"), STACK_NAME)
         self._progress("Creating a tenant, a key and the queue that gets every event")
         return self._furnish(emulator, environment, provider_url)
 
@@ -254,8 +256,8 @@ class LocalStack:
             videos_bucket=self.outputs["VideosBucket"],
             inbox_bucket=self.outputs["InboxBucket"],
             table=self.outputs["TableName"],
-            state_machine_arn=self.outputs["PollTaskArn"],
-            functions=_function_names(self.outputs),
+            state_machine_arn=self.resources["PollTask"],
+            functions=_function_names(self.resources),
         )
         with ThreadPoolExecutor() as pool:
             key = pool.submit(self._create_key, unfinished, environment)
@@ -339,12 +341,14 @@ def _deploy(
     raise LocalStackError(f"The template was not deployed within {DEPLOY_SECONDS:g} s.")
 
 
-def _function_names(outputs: Mapping[str, str]) -> dict[str, str]:
-    """The outputs ``<SubmitTask>Name`` of functions, by folder."""
+def resources_of(cloudformation: Any, stack_name: str) -> dict[str, str]:
+    """The physical id of each resource by its name in the template: of a queue its URL, of a secret its ARN."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    found = [resource for page in pages for resource in page["StackResourceSummaries"]]
+    return {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in found}
+
+
+def _function_names(resources: Mapping[str, str]) -> dict[str, str]:
+    """The functions, by folder: `submit_task` is `SubmitTask` in the template."""
     folders = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
-    by_folder = {
-        re.sub(r"(?<!^)(?=[A-Z])", "_", key.removesuffix("Name")).lower(): value
-        for key, value in outputs.items()
-        if key.endswith("Name")
-    }
-    return {folder: by_folder[folder] for folder in folders}
+    return {folder: resources["".join(word.capitalize() for word in folder.split("_"))] for folder in folders}

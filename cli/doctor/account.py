@@ -97,7 +97,7 @@ def versions(context: Context) -> Finding:
     client = context.client("lambda")
     for handler in sorted((ROOT / "functions").glob("*/handler.py")):
         name = "".join(part.capitalize() for part in handler.parent.name.split("_"))
-        function = client.get_function(FunctionName=context.output(f"{name}Name"))
+        function = client.get_function(FunctionName=context.resource(name))
         configuration = function["Configuration"]
         layers |= {layer["Arn"] for layer in configuration["Layers"]}
         if (configuration["Runtime"], configuration["Architectures"]) != wanted:

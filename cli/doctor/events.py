@@ -46,7 +46,7 @@ class _Line:
         """Whether an event of our own is heard, put again and again: a new rule takes effect after some time."""
         run, events = secrets.token_hex(8), self._context.client("events")
         entry = {
-            "EventBusName": self._listener.bus,
+            "EventBus": self._listener.bus,
             "Source": TENANT,
             "DetailType": DETAIL_TYPE,
             "Detail": json.dumps({"run": run}),
@@ -81,7 +81,7 @@ def bus(context: Context) -> Finding:
 def inbox(context: Context) -> Finding:
     """Drop a file that no task can come of, and see it rejected: beside it in S3, and on the bus."""
     tenant(context)
-    s3, bucket, name = context.client("s3"), context.output("InboxBucket"), f"{TENANT}/{secrets.token_hex(8)}.json"
+    s3, bucket, name = context.client("s3"), context.resource("InboxBucket"), f"{TENANT}/{secrets.token_hex(8)}.json"
     with _listening(context) as line:
         live = False
         with suppress(ClientError):  # `bus` reports it

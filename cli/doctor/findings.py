@@ -62,15 +62,18 @@ class Context:
     def output(self, name: str) -> str:
         return self.connection.output(name)
 
-    def function(self, output: str) -> dict[str, Any]:
-        """The configuration of the function that an output names."""
-        found: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=self.output(output))
+    def resource(self, name: str) -> str:
+        return self.connection.resource(name)
+
+    def function(self, name: str) -> dict[str, Any]:
+        """The configuration of a function, by its name in the template."""
+        found: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=self.resource(name))
         return found
 
     @cached_property
     def submitting(self) -> Mapping[str, str]:
         """What the deployed function that submits tasks reads from its environment."""
-        variables: Mapping[str, str] = self.function("SubmitTaskName")["Environment"]["Variables"]
+        variables: Mapping[str, str] = self.function("SubmitTask")["Environment"]["Variables"]
         return variables
 
     def http(self, method: str, url: str, **arguments: Any) -> requests.Response:

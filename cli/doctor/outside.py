@@ -41,7 +41,7 @@ CLOCK_SECONDS = 30
 
 def provider(context: Context) -> Finding:
     """Read a task that cannot exist, with the stored key and with a made-up one: only a difference proves the key."""
-    key = ProviderKey(Secret(context.client("secretsmanager"), context.output("ProviderSecretArn")))
+    key = ProviderKey(Secret(context.client("secretsmanager"), context.resource("ProviderSecret")))
     try:
         key()
     except ConfigurationError as error:

@@ -35,14 +35,14 @@ __all__ = [
 
 DEPLOY = "deploy again"
 KMS_REMEDY = "see that the roles of the functions may use the key; --spend tries it"
-WORKERS = ("AcceptRequestName", "DeliverVideosName", "NotifyClientName", "PublishEventsName")
+WORKERS = ("AcceptRequest", "DeliverVideos", "NotifyClient", "PublishEvents")
 SETTLING = frozenset({"Creating", "Enabling", "Updating"})
 FEEDS = (
-    ("RequestsQueueUrl", False),
-    ("RequestsQueueUrl", True),
-    ("DeliveriesQueueUrl", True),
-    ("NotificationsQueueUrl", True),
-    ("AlarmTopicArn", False),
+    ("RequestsQueue", False),
+    ("RequestsQueue", True),
+    ("DeliveriesQueue", True),
+    ("NotificationsQueue", True),
+    ("AlarmTopic", False),
 )
 """What the stack's rules lead to, and whether they are on its own bus or on the account's."""
 PREFIX_CHARACTERS = 16
@@ -65,9 +65,9 @@ def workers(context: Context) -> Finding:
     """Whether Lambda reads the three queues and the table's stream for their functions."""
     client = context.client("lambda")
     problems = []
-    for output in WORKERS:
-        sources = client.list_event_source_mappings(FunctionName=context.output(output))["EventSourceMappings"]
-        problem = judge_source(output.removesuffix("Name"), sources[0] if sources else None)
+    for worker in WORKERS:
+        sources = client.list_event_source_mappings(FunctionName=context.resource(worker))["EventSourceMappings"]
+        problem = judge_source(worker, sources[0] if sources else None)
         problems += [problem] if problem else []
     return _all_good(problems, f"{len(WORKERS)} enabled")
 
@@ -88,13 +88,13 @@ def judge_source(function: str, source: Mapping[str, Any] | None) -> Finding | N
 
 def rules(context: Context) -> Finding:
     """Whether the rules that feed queues and alarm topic are there, and on."""
-    events, own = context.client("events"), context.output("EventBusName")
+    events, own = context.client("events"), context.resource("EventBus")
     problems, seen = [], 0
-    for output, on_own_bus in FEEDS:
+    for target, on_own_bus in FEEDS:
         bus = own if on_own_bus else "default"
-        names = events.list_rule_names_by_target(TargetArn=_arn(context, output), EventBusName=bus)["RuleNames"]
+        names = events.list_rule_names_by_target(TargetArn=_arn(context, target), EventBusName=bus)["RuleNames"]
         if not names:
-            problems.append(Finding(State.NOT, f"no rule of the bus {bus} leads to {output}", DEPLOY))
+            problems.append(Finding(State.NOT, f"no rule of the bus {bus} leads to {target}", DEPLOY))
         for name in names:
             seen += 1
             if events.describe_rule(Name=name, EventBusName=bus)["State"] == "DISABLED":
@@ -103,10 +103,10 @@ def rules(context: Context) -> Finding:
     return _all_good(problems, f"{seen} enabled")
 
 
-def _arn(context: Context, output: str) -> str:
-    """The ARN of a queue by its URL; of a topic, what the output says."""
-    value = context.output(output)
-    if not output.endswith("Url"):
+def _arn(context: Context, name: str) -> str:
+    """The ARN of a queue or a topic, by its name in the template."""
+    value = context.resource(name)
+    if value.startswith("arn:"):
         return value
     attributes = context.client("sqs").get_queue_attributes(QueueUrl=value, AttributeNames=["QueueArn"])["Attributes"]
     return str(attributes["QueueArn"])
@@ -114,8 +114,8 @@ def _arn(context: Context, output: str) -> str:
 
 def delivery(context: Context) -> Finding:
     """Whether the role of `deliver_videos` may write into the videos bucket, by IAM's simulator and its policy."""
-    s3, iam, bucket = context.client("s3"), context.client("iam"), context.output("VideosBucket")
-    role = context.function("DeliverVideosName")["Role"]
+    s3, iam, bucket = context.client("s3"), context.client("iam"), context.resource("VideosBucket")
+    role = context.function("DeliverVideos")["Role"]
     arn = f"{role.partition(':iam:')[0]}:s3:::{bucket}"
     needed = {f"{arn}/videos/x": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"], arn: ["s3:ListBucket"]}
     s3.head_bucket(Bucket=bucket)
@@ -153,31 +153,31 @@ def secrets(context: Context) -> Finding:
     """Whether the three secrets hold what functions need, and none is about to be deleted. Read by the operator."""
     client = context.client("secretsmanager")
     readers: dict[str, Callable[[Secret], object]] = {
-        "ProviderSecretArn": lambda secret: ProviderKey(secret).signing(),
-        "CallbackSecretArn": lambda secret: CallbackKeys(secret.get()),
-        "WebhookSecretArn": lambda secret: tenant_secret(secret.get(), "x", 1),
+        "ProviderSecret": lambda secret: ProviderKey(secret).signing(),
+        "CallbackSecret": lambda secret: CallbackKeys(secret.get()),
+        "WebhookSecret": lambda secret: tenant_secret(secret.get(), "x", 1),
     }
     problems = []
-    for output, read in readers.items():
-        arn = context.output(output)
+    for name, read in readers.items():
+        arn = context.resource(name)
         described = client.describe_secret(SecretId=arn)
         if "KmsKeyId" in described:
-            problems.append(Finding(State.UNKNOWN, f"{output} is encrypted with a key of your own", KMS_REMEDY))
+            problems.append(Finding(State.UNKNOWN, f"{name} is encrypted with a key of your own", KMS_REMEDY))
         if "DeletedDate" in described:
             remedy = f"aws secretsmanager restore-secret --secret-id {arn}"
-            problems.append(Finding(State.NOT, f"{output} is to be deleted", remedy))
+            problems.append(Finding(State.NOT, f"{name} is to be deleted", remedy))
             continue
         try:
             read(Secret(client, arn))
         except ConfigurationError as error:
-            remedy = "relay provider set-key" if output == "ProviderSecretArn" else "restore its previous version"
+            remedy = "relay provider set-key" if name == "ProviderSecret" else "restore its previous version"
             problems.append(secret_fault(error, remedy))
     return _all_good(problems, f"{len(readers)} can be read")
 
 
 def schedule(context: Context) -> Finding:
     """Whether the schedule of the sweep is on, and a sweep has ended lately, by the log line that each one writes."""
-    function = context.function("FindOverdueTasksName")
+    function = context.function("FindOverdueTasks")
     sweep, scheduler, logs = function["FunctionArn"], context.client("scheduler"), context.client("logs")
     pages = scheduler.get_paginator("list_schedules").paginate(
         NamePrefix=context.connection.stack_name[:PREFIX_CHARACTERS]
@@ -214,7 +214,7 @@ def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
 
 def alarm_topic(context: Context) -> Finding:
     """Whether the alarm topic has a subscription that was confirmed."""
-    topic = context.output("AlarmTopicArn")
+    topic = context.resource("AlarmTopic")
     pages = context.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     found = [one["SubscriptionArn"] for page in pages for one in page["Subscriptions"]]
     confirmed = [arn for arn in found if arn.startswith("arn:")]
@@ -227,7 +227,7 @@ def alarm_topic(context: Context) -> Finding:
 def alarms(context: Context) -> Finding:
     """Which of the stack's alarms, those that notify its topic, are in state ALARM."""
     pages = context.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
-    topic = context.output("AlarmTopicArn")
+    topic = context.resource("AlarmTopic")
     raised = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
     if not raised:
         return Finding(State.OK, "none")
@@ -251,7 +251,7 @@ def dead_letters(context: Context) -> Finding:
 
 def failures(context: Context) -> Finding:
     """Whether stream records lie in the failures bucket."""
-    listed = context.client("s3").list_objects_v2(Bucket=context.output("FailuresBucket"))
+    listed = context.client("s3").list_objects_v2(Bucket=context.resource("FailuresBucket"))
     if not listed["KeyCount"]:
         return Finding(State.OK, "empty")
     more = " and more" if listed["IsTruncated"] else ""

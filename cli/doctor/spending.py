@@ -67,7 +67,7 @@ def _taken_today(context: Context) -> int:
     """How many tasks of our tenant count towards its cap today: a cap of one more lets one through."""
     day = time.strftime("%Y-%m-%d", time.gmtime(context.connection.time_at_aws() / 1000))
     key = {"pk": {"S": f"cap#{TENANT}#{day}"}}
-    item = context.client("dynamodb").get_item(TableName=context.output("TableName"), Key=key).get("Item", {})
+    item = context.client("dynamodb").get_item(TableName=context.resource("TaskTable"), Key=key).get("Item", {})
     return int(item.get("accepted", {"N": "0"})["N"])
 
 

@@ -73,10 +73,9 @@ class Run:
         self._work_dir, self._progress = work_dir, progress
         self._relay = RelayClient(stack)
         self._switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
-        stacks = self._relay.aws("cloudformation").describe_stacks(StackName=stack.stack_name)["Stacks"]
-        self._outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+        self._resources = self._relay.resources()
         self._relay.aws("sqs").set_queue_attributes(
-            QueueUrl=self._outputs["RequestsQueueUrl"], Attributes={"VisibilityTimeout": str(REPEAT_SECONDS)}
+            QueueUrl=self._resources["RequestsQueue"], Attributes={"VisibilityTimeout": str(REPEAT_SECONDS)}
         )
         self._observer = Observer(stack, self._relay)
         self._events: dict[str, list[dict[str, Any]]] = {}
@@ -320,10 +319,10 @@ class Run:
 
     def _evidence(self) -> Evidence:
         self._progress("Comparing every task with what the provider saw and what S3 holds")
-        queues = [self._outputs[f"{queue}DeadLettersUrl"] for queue in ("Deliveries", "Requests")]
+        queues = [self._resources[f"{queue}DeadLetters"] for queue in ("Deliveries", "Requests")]
         uploads = self._relay.aws("s3").list_multipart_uploads(Bucket=self._stack.videos_bucket).get("Uploads", [])
         counters = self._observer.items(f"cap#{self._stack.tenant_id}#")
-        failures = self._relay.aws("s3").list_objects_v2(Bucket=self._outputs["FailuresBucket"])
+        failures = self._relay.aws("s3").list_objects_v2(Bucket=self._resources["FailuresBucket"])
         return Evidence(
             records=self._observer.records(),
             shown=self._observer.shown(),
@@ -335,13 +334,13 @@ class Run:
             slots_taken=sum(int(item["accepted"]["N"]) for item in counters),
             open_uploads=[upload["Key"] for upload in uploads],
             dead_letters=[message for url in queues for message in self._observer.messages(url)],
-            unrouted_events=len(self._observer.messages(self._outputs["UnroutedEventsUrl"])),
+            unrouted_events=len(self._observer.messages(self._resources["UnroutedEvents"])),
             unpublished=failures["KeyCount"],
             calls=self._backends.calls(),
             origins=self._backends.origins,
             secret=self._ask("webhooks", "secret", self._stack.tenant_id)["secret"],
             given_up=self._given_up,
-            undelivered=self._observer.messages(self._outputs["NotificationsDeadLettersUrl"]),
+            undelivered=self._observer.messages(self._resources["NotificationsDeadLetters"]),
         )
 
 

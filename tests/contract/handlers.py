@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from local.simulator import Simulator
-from tests.functions.conftest import Context, environment, settings_of
+from tests.functions.conftest import Context, environment, variables_of
 from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
 from tests.unit.template import sample
 from vidu_relay import aws
@@ -69,8 +69,8 @@ class Handlers:
         """Call a function; what it answers, as JSON carries it."""
         if function not in self._loaded:
             with self._monkeypatch.context() as own:
-                for setting in settings_of(function)._fields:
-                    own.setenv(setting.upper(), self._environment[setting.upper()])
+                for variable in variables_of(function):
+                    own.setenv(variable, self._environment[variable])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = self._loaded[function] = importlib.import_module(f"functions.{function}.handler")
             if function == "submit_task":  # no test asks the names of this machine's network

@@ -22,7 +22,6 @@ __all__ = [
     "calm_task",
     "effects",
     "operate",
-    "outputs",
     "record",
     "send",
     "settled_task",
@@ -81,12 +80,6 @@ def operate(relay: RelayClient, folder: Path, *arguments: str) -> Any:
     command = [str(ROOT / "cli" / "relay"), "--local", str(file), "--json", *arguments]
     done = subprocess.run(command, capture_output=True, check=True, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
     return json.loads(done.stdout)
-
-
-def outputs(relay: RelayClient) -> dict[str, str]:
-    """The template's outputs."""
-    stacks = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
 
 
 def as_function(relay: RelayClient, folder: str, service: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.client import RelayClient
-from tests.e2e.attempts import Answer, calm_task, effects, outputs, send, settled_task, token_of
+from tests.e2e.attempts import Answer, calm_task, effects, send, settled_task, token_of
 from tests.e2e.waiting import wait_until
 
 MISSING = "a" * 26
@@ -244,4 +244,4 @@ def test_burst_of_guesses_is_counted_and_alarmed_by_reason(relay: RelayClient, t
         return {"CallbackRefused", "CallbackRefusedAddress"} <= names
 
     wait_until(counted, "the metrics")
-    assert "AlarmTopicArn" in outputs(relay)
+    assert "AlarmTopic" in relay.resources()

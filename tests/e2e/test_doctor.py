@@ -54,8 +54,8 @@ def stack_file(local: LocalStack) -> Path:
 def kept_secret(local: LocalStack) -> list[str]:
     """What stands in the three secrets, without the names of keys."""
     client = local.client("secretsmanager")
-    names = ("ProviderSecretArn", "CallbackSecretArn", "WebhookSecretArn")
-    contents = [json.loads(client.get_secret_value(SecretId=local.outputs[name])["SecretString"]) for name in names]
+    names = ("ProviderSecret", "CallbackSecret", "WebhookSecret")
+    contents = [json.loads(client.get_secret_value(SecretId=local.resources[name])["SecretString"]) for name in names]
     return [value for content in contents for value in content.values() if len(value) > len("k1")]
 
 
@@ -80,7 +80,7 @@ def bad(findings: Findings) -> dict[str, str]:
 
 def listeners(local: LocalStack) -> list[str]:
     """Rules and queues of `doctor` in the account."""
-    client, bus = local.client("events"), local.outputs["EventBusName"]
+    client, bus = local.client("events"), local.resources["EventBus"]
     rules = [rule["Name"] for rule in client.list_rules(EventBusName=bus, NamePrefix=events.PREFIX)["Rules"]]
     return [*rules, *local.client("sqs").list_queues(QueueNamePrefix=events.PREFIX).get("QueueUrls", [])]
 
@@ -95,7 +95,7 @@ def test_all_is_well_on_a_fresh_stack_and_nothing_is_left_behind(
     assert tenant is not None
     assert (tenant.daily_cap, directory.list_keys(TENANT)) == (0, [])
     assert listeners(local) == []
-    bucket = local.outputs["InboxBucket"]
+    bucket = local.resources["InboxBucket"]
     assert not {"Versions", "DeleteMarkers"} & set(local.client("s3").list_object_versions(Bucket=bucket))
 
 
@@ -106,7 +106,7 @@ def test_rules_and_queues_of_a_killed_run_are_removed_and_those_of_another_run_a
     killed = Listener(connection, events.PREFIX)
     killed.set_up({"source": [TENANT]})
     Listener.remove_leftovers(connection, events.PREFIX, now - 60)
-    Listener.remove_leftovers(replace(connection, known={"EventBusName": "other"}), events.PREFIX, now + 60)
+    Listener.remove_leftovers(replace(connection, known={"EventBus": "other"}), events.PREFIX, now + 60)
     assert [killed.name in name for name in listeners(local)] == [True, True]
     Listener.remove_leftovers(connection, events.PREFIX, now + 60)
     assert listeners(local) == []
@@ -117,7 +117,7 @@ def test_spending_pays_for_one_task_each_time_and_says_what_it_cost(local: Local
         status, findings = doctor("clock", "--spend")
         assert status == 0, findings
         assert "cost US$ 0.0450" in findings["spend"]["found"]
-    videos = local.client("s3").list_objects_v2(Bucket=local.outputs["VideosBucket"], Prefix=f"videos/{TENANT}/")
+    videos = local.client("s3").list_objects_v2(Bucket=local.resources["VideosBucket"], Prefix=f"videos/{TENANT}/")
     assert videos["KeyCount"] == 2
 
 
@@ -159,25 +159,25 @@ def test_every_check_names_the_permission_that_is_missing(as_user: Callable[[str
 
 def throttle(local: LocalStack, output: str, most: int = 0) -> Restore:
     """A function has so many executions, and no other has them."""
-    client, name = local.client("lambda"), local.outputs[output]
+    client, name = local.client("lambda"), local.resources[output]
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=most)
     return lambda: client.delete_function_concurrency(FunctionName=name)
 
 
 def reserve_for_others(local: LocalStack) -> Restore:
     limit = local.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
-    return throttle(local, "DescribeApiName", limit - 50)
+    return throttle(local, "DescribeApi", limit - 50)
 
 
 def replace_secret(local: LocalStack, output: str, content: dict[str, str]) -> Restore:
-    client, arn = local.client("secretsmanager"), local.outputs[output]
+    client, arn = local.client("secretsmanager"), local.resources[output]
     before = client.get_secret_value(SecretId=arn)["SecretString"]
     client.put_secret_value(SecretId=arn, SecretString=json.dumps(content))
     return lambda: client.put_secret_value(SecretId=arn, SecretString=before)
 
 
 def lead_to_no_provider(local: LocalStack) -> Restore:
-    client, name = local.client("lambda"), local.outputs["SubmitTaskName"]
+    client, name = local.client("lambda"), local.resources["SubmitTask"]
     before = client.get_function_configuration(FunctionName=name)["Environment"]
     broken = {"Variables": {**before["Variables"], "PROVIDER_BASE_URL": "http://127.0.0.1:9"}}
     client.update_function_configuration(FunctionName=name, Environment=broken)
@@ -185,7 +185,7 @@ def lead_to_no_provider(local: LocalStack) -> Restore:
 
 
 def deny_on_the_bus(local: LocalStack, source: str) -> Restore:
-    client, bus = local.client("events"), local.outputs["EventBusName"]
+    client, bus = local.client("events"), local.resources["EventBus"]
     before = client.describe_event_bus(Name=bus)["Policy"]
     policy = json.loads(before)
     denied = {"Sid": "Broken", "Effect": "Deny", "Principal": "*", "Action": "events:PutEvents"}
@@ -197,20 +197,20 @@ def deny_on_the_bus(local: LocalStack, source: str) -> Restore:
 
 def disable_source(local: LocalStack) -> Restore:
     client = local.client("lambda")
-    (source,) = client.list_event_source_mappings(FunctionName=local.outputs["NotifyClientName"])["EventSourceMappings"]
+    (source,) = client.list_event_source_mappings(FunctionName=local.resources["NotifyClient"])["EventSourceMappings"]
     client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
     return lambda: client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
 
 
 def disable_rule(local: LocalStack) -> Restore:
-    client, bus = local.client("events"), local.outputs["EventBusName"]
+    client, bus = local.client("events"), local.resources["EventBus"]
     (name,) = (r["Name"] for r in client.list_rules(EventBusName=bus)["Rules"] if "NotificationRule" in r["Name"])
     client.disable_rule(Name=name, EventBusName=bus)
     return lambda: client.enable_rule(Name=name, EventBusName=bus)
 
 
 def take_permissions(local: LocalStack) -> Restore:
-    configuration = local.client("lambda").get_function_configuration(FunctionName=local.outputs["DeliverVideosName"])
+    configuration = local.client("lambda").get_function_configuration(FunctionName=local.resources["DeliverVideos"])
     iam, policy = local.client("iam"), {"RoleName": configuration["Role"].rpartition("/")[2]}
     policy["PolicyName"] = "deliver-videos"
     before = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
@@ -225,7 +225,7 @@ def disable_schedule(local: LocalStack) -> Restore:
 
 
 def unsubscribe(local: LocalStack) -> Restore:
-    sns, topic = local.client("sns"), local.outputs["AlarmTopicArn"]
+    sns, topic = local.client("sns"), local.resources["AlarmTopic"]
     (one,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
     return lambda: sns.subscribe(TopicArn=topic, Protocol=one["Protocol"], Endpoint=one["Endpoint"])
@@ -238,19 +238,19 @@ def raise_alarm(local: LocalStack) -> Restore:
 
 
 def give_a_message_up(local: LocalStack) -> Restore:
-    sqs, url = local.client("sqs"), local.outputs["NotificationsDeadLettersUrl"]
+    sqs, url = local.client("sqs"), local.resources["NotificationsDeadLetters"]
     sqs.send_message(QueueUrl=url, MessageBody="{}")
     return lambda: sqs.purge_queue(QueueUrl=url)
 
 
 def keep_a_record(local: LocalStack) -> Restore:
-    s3, record = local.client("s3"), {"Bucket": local.outputs["FailuresBucket"], "Key": "a-record"}
+    s3, record = local.client("s3"), {"Bucket": local.resources["FailuresBucket"], "Key": "a-record"}
     s3.put_object(**record, Body=b"{}")
     return lambda: s3.delete_object(**record)
 
 
 def deploy_other_code(local: LocalStack) -> Restore:
-    client, name = local.client("lambda"), local.outputs["DescribeApiName"]
+    client, name = local.client("lambda"), local.resources["DescribeApi"]
     here = (ROOT / "functions" / "describe_api" / "handler.py").read_bytes()
 
     def deploy(handler: bytes) -> None:
@@ -279,17 +279,17 @@ def need_more(_: LocalStack) -> Restore:
 
 
 BREAKS: dict[str, tuple[Callable[[LocalStack], Restore], dict[str, str]]] = {
-    "wrong provider key": (lambda s: replace_secret(s, "ProviderSecretArn", {"api_key": "x"}), {"provider": "not"}),
+    "wrong provider key": (lambda s: replace_secret(s, "ProviderSecret", {"api_key": "x"}), {"provider": "not"}),
     "provider down": (lead_to_no_provider, {"provider": "unknown"}),
-    "callbacks throttled": (lambda s: throttle(s, "ReceiveCallbackName"), {"callback": "not"}),
-    "authorizer throttled": (lambda s: throttle(s, "AuthorizeRequestName"), {"authorizer": "not"}),
+    "callbacks throttled": (lambda s: throttle(s, "ReceiveCallback"), {"callback": "not"}),
+    "authorizer throttled": (lambda s: throttle(s, "AuthorizeRequest"), {"authorizer": "not"}),
     "bus refuses ours": (lambda s: deny_on_the_bus(s, TENANT), {"bus": "unknown"}),
     "bus refuses the relay's": (lambda s: deny_on_the_bus(s, SOURCE), {"inbox": "not"}),
-    "requests throttled": (lambda s: throttle(s, "AcceptRequestName"), {"inbox": "not"}),
+    "requests throttled": (lambda s: throttle(s, "AcceptRequest"), {"inbox": "not"}),
     "source disabled": (disable_source, {"workers": "not"}),
     "rule disabled": (disable_rule, {"rules": "not"}),
     "role without policy": (take_permissions, {"delivery": "not"}),
-    "secret emptied": (lambda s: replace_secret(s, "WebhookSecretArn", {}), {"secrets": "not"}),
+    "secret emptied": (lambda s: replace_secret(s, "WebhookSecret", {}), {"secrets": "not"}),
     "schedule disabled": (disable_schedule, {"schedule": "not"}),
     "nobody subscribed": (unsubscribe, {"alarm-topic": "not"}),
     "alarm raised": (raise_alarm, {"alarms": "not"}),

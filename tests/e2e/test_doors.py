@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
-from tests.e2e.test_queues import left, outputs, wait_until_empty
+from tests.e2e.test_queues import left, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.unit.pictures import png
 
@@ -33,7 +33,7 @@ def the_task(relay: RelayClient, body: Body, *statuses: str) -> Body:
 
 def worked_off(relay: RelayClient) -> None:
     """Wait until no request is waiting."""
-    wait_until_empty(relay, outputs(relay)["RequestsQueueUrl"])
+    wait_until_empty(relay, relay.resources()["RequestsQueue"])
 
 
 def answer(relay: RelayClient, key: str) -> Body:
@@ -89,15 +89,15 @@ def test_throttled_requests_and_deliveries_are_processed_once_an_execution_is_fr
     relay: RelayClient, request_body: Body
 ) -> None:
     """A delivery is refused more often than it may be received, a request is received more than five times."""
-    sqs, urls, stack = relay.aws("sqs"), outputs(relay), relay.stack
+    sqs, urls, stack = relay.aws("sqs"), relay.resources(), relay.stack
     switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
     accept, deliver = (
         {"at": stack.functions[name], "how": "throttle"} for name in ("accept_request", "deliver_videos")
     )
-    dead = [urls["RequestsDeadLettersUrl"], urls["DeliveriesDeadLettersUrl"]]
+    dead = [urls["RequestsDeadLetters"], urls["DeliveriesDeadLetters"]]
     before, given = [left(relay, url) for url in dead], len(switch.given())
-    patience = sqs.get_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], AttributeNames=["VisibilityTimeout"])
-    sqs.set_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], Attributes={"VisibilityTimeout": "1"})
+    patience = sqs.get_queue_attributes(QueueUrl=urls["RequestsQueue"], AttributeNames=["VisibilityTimeout"])
+    sqs.set_queue_attributes(QueueUrl=urls["RequestsQueue"], Attributes={"VisibilityTimeout": "1"})
     try:
         switch.order([accept], 1)
         relay.drop("throttled.json", request_body)
@@ -106,7 +106,7 @@ def test_throttled_requests_and_deliveries_are_processed_once_an_execution_is_fr
         task = the_task(relay, request_body, "completed")
     finally:
         switch.end()
-        sqs.set_queue_attributes(QueueUrl=urls["RequestsQueueUrl"], Attributes=patience["Attributes"])
+        sqs.set_queue_attributes(QueueUrl=urls["RequestsQueue"], Attributes=patience["Attributes"])
 
     assert [entry["at"] for entry in switch.given()[-6:]] == [stack.functions["deliver_videos"]] * 6
     assert task["delivery"] is None
@@ -129,7 +129,7 @@ def test_same_content_makes_no_second_task_and_other_content_does(relay: RelayCl
     version = relay.aws("s3").head_object(Bucket=relay.stack.inbox_bucket, Key=key)["VersionId"]
     detail = {"bucket": {"name": relay.stack.inbox_bucket}, "object": {"key": key, "version-id": version}}
     notification = {"id": "again", "source": "aws.s3", "detail-type": "Object Created", "detail": detail}
-    relay.aws("sqs").send_message(QueueUrl=outputs(relay)["RequestsQueueUrl"], MessageBody=json.dumps(notification))
+    relay.aws("sqs").send_message(QueueUrl=relay.resources()["RequestsQueue"], MessageBody=json.dumps(notification))
     worked_off(relay)
     assert [task["task_id"] for task in tasks_of(relay, request_body)] == [first["task_id"]]
     assert len(relay.seen_by_provider(request_body["prompt"])) == 1
@@ -270,6 +270,6 @@ def test_intake_may_write_only_where_it_answers(relay: RelayClient) -> None:
     s3.put_object(Bucket=relay.stack.inbox_bucket, Key="rejected/demo/x.json", Body=b"{}")
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.put_object(Bucket=relay.stack.inbox_bucket, Key="requests/demo/x.json", Body=b"{}")
-    entry = {"EventBusName": relay.stack.bus, "DetailType": "VideoTaskRequested", "Detail": "{}"}
+    entry = {"EventBus": relay.stack.bus, "DetailType": "VideoTaskRequested", "Detail": "{}"}
     with pytest.raises(ClientError, match="AccessDenied"):
         events.put_events(Entries=[{**entry, "Source": relay.stack.event_source}])

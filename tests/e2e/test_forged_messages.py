@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.client import RelayClient
-from tests.e2e.attempts import as_function, calm_task, effects, outputs, settled_task
+from tests.e2e.attempts import as_function, calm_task, effects, settled_task
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import FORGER
 from tests.unit.template import FUNCTIONS
@@ -41,7 +41,7 @@ def forged(task_id: Any, status: str = "generated", **more: Any) -> str:
 
 
 def entry(relay: RelayClient, source: str, detail: str, kind: str = "VideoTaskGenerated") -> Body:
-    return {"EventBusName": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
+    return {"EventBus": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
 
 
 def ghost() -> str:
@@ -101,7 +101,7 @@ def test_event_in_our_name_is_refused_even_to_an_administrator_of_the_account(
         details = (forged(task_id), forged(nobody))
         relay.aws("events").put_events(Entries=[entry(relay, source, detail) for detail in details])
         relay.event(lambda event, source=source: event["source"] == source)  # type: ignore[misc]
-    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+    wait_until_worked_off(relay, relay.resources()["DeliveriesQueue"])
 
     assert asked_for(relay, nobody) == 0
     assert effects(relay, task_id) == before
@@ -123,7 +123,7 @@ def test_publisher_speaks_in_no_other_name(relay: RelayClient, folder: str) -> N
             with pytest.raises(ClientError, match="AccessDenied"):
                 events.put_events(Entries=entries)
     with pytest.raises(ClientError, match="AccessDenied"):
-        events.put_events(Entries=[{**ours, "EventBusName": "default"}])
+        events.put_events(Entries=[{**ours, "EventBus": "default"}])
 
 
 @pytest.mark.parametrize("source", ("some.app", "demo.app", "awsome.s3", "vidu-relay.evil"))
@@ -134,7 +134,7 @@ def test_forged_event_of_another_source_starts_nothing(relay: RelayClient, reque
     entries = [entry(relay, source, forged(id_)) for id_ in (task_id, nobody)]
     for one in relay.aws("events").put_events(Entries=entries)["Entries"]:
         relay.event(lambda event, mark=one["EventId"]: event["id"] == mark)  # type: ignore[misc]
-    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+    wait_until_worked_off(relay, relay.resources()["DeliveriesQueue"])
 
     assert asked_for(relay, nobody) == 0
     assert effects(relay, task_id) == before
@@ -145,17 +145,17 @@ def test_event_forged_with_the_publishers_own_rights_only_makes_us_look(relay: R
     task_id, nobody = calm_task(relay, request_body), ghost()
     settled = settled_task(relay, request_body | {"prompt": "@fox sits with @robot"})
     before = effects(relay, task_id, settled["task_id"])
-    queues = outputs(relay)
+    queues = relay.resources()
     ids: list[Any] = [task_id, settled["task_id"], nobody, f'x", "task_id": "{task_id}', {"task_id": task_id}, 7, None]
     details = [forged(id_) for id_ in ids] + [forged(task_id, "completed"), forged(task_id, padding="x" * 200_000)]
 
-    with impatient(relay, queues["DeliveriesQueueUrl"]):
+    with impatient(relay, queues["DeliveriesQueue"]):
         for detail in details:
             thief = as_function(relay, "publish_events", "events")
             reply = thief.put_events(Entries=[entry(relay, "vidu-relay", detail)])
             assert reply["FailedEntryCount"] == 0
-        wait_until_worked_off(relay, queues["DeliveriesQueueUrl"])
-    take_all(relay, queues["DeliveriesDeadLettersUrl"])
+        wait_until_worked_off(relay, queues["DeliveriesQueue"])
+    take_all(relay, queues["DeliveriesDeadLetters"])
 
     assert asked_for(relay, nobody) > 0, "it looks, and can be seen to"
     assert effects(relay, task_id, settled["task_id"]) == before
@@ -170,12 +170,12 @@ def test_replay_of_the_archive_reaches_consumers_and_copies_nothing(relay: Relay
     thief = as_function(relay, "publish_events", "events")
     reply = thief.put_events(Entries=[entry(relay, "vidu-relay", forged(nobody))])
     mark = reply["Entries"][0]["EventId"]
-    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+    wait_until_worked_off(relay, relay.resources()["DeliveriesQueue"])
     before, asked = effects(relay, task["task_id"]), asked_for(relay, nobody)
     assert asked > 0
     events = relay.aws("events")
-    bus = outputs(relay)["EventBusArn"]
-    archive = events.describe_archive(ArchiveName=outputs(relay)["EventArchiveName"])
+    bus = relay.resources()["EventBusArn"]
+    archive = events.describe_archive(ArchiveName=relay.resources()["EventArchiveName"])
     name = f"replay-{secrets.token_hex(4)}"
     events.start_replay(
         ReplayName=name,
@@ -188,7 +188,7 @@ def test_replay_of_the_archive_reaches_consumers_and_copies_nothing(relay: Relay
     again = relay.event(lambda event: (event["detail"].get("event_id"), event.get("replay-name")) == (finished, name))
     relay.event(lambda event: (event["id"], event.get("replay-name")) == (mark, name))
     wait_until(lambda: events.describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
-    wait_until_worked_off(relay, outputs(relay)["DeliveriesQueueUrl"])
+    wait_until_worked_off(relay, relay.resources()["DeliveriesQueue"])
 
     assert again["detail"] == first["detail"]
     assert asked_for(relay, nobody) == asked
@@ -232,20 +232,20 @@ def test_messages_put_straight_into_the_queue_change_nothing_and_end(relay: Rela
     task_id = calm_task(relay, request_body)
     settled = settled_task(relay, request_body | {"prompt": "@fox meets @robot"})["task_id"]
     other = calm_task(relay, request_body | {"prompt": f"{request_body['prompt']}, another one"})
-    before, queues = effects(relay, task_id, settled, other), outputs(relay)
-    take_all(relay, queues["DeliveriesDeadLettersUrl"])
+    before, queues = effects(relay, task_id, settled, other), relay.resources()
+    take_all(relay, queues["DeliveriesDeadLetters"])
     names = {"task": task_id, "settled": settled, "other": other}
     unreadable = [body.format(**names) for body in UNREADABLE.values()]
     sent = (*unreadable, *(body.format(**names) for body in READABLE.values()))
     sqs, dead = relay.aws("sqs"), list[str]()
 
-    with impatient(relay, queues["DeliveriesQueueUrl"]):
+    with impatient(relay, queues["DeliveriesQueue"]):
         for body in sent:
-            sqs.send_message(QueueUrl=queues["DeliveriesQueueUrl"], MessageBody=body)
-        wait_until_worked_off(relay, queues["DeliveriesQueueUrl"])
+            sqs.send_message(QueueUrl=queues["DeliveriesQueue"], MessageBody=body)
+        wait_until_worked_off(relay, queues["DeliveriesQueue"])
 
         def buried() -> bool:
-            dead.extend(body for body in take_all(relay, queues["DeliveriesDeadLettersUrl"]) if body in sent)
+            dead.extend(body for body in take_all(relay, queues["DeliveriesDeadLetters"]) if body in sent)
             return len(dead) >= len(unreadable)
 
         wait_until(buried, "the dead letters")
@@ -305,7 +305,7 @@ def test_forged_notices_of_a_dropped_file_ask_for_no_second_video(relay: RelayCl
     prompt = request_body["prompt"]
     key = relay.drop("forged/order.json", request_body)
     wait_until(lambda: len(relay.seen_by_provider(prompt)) == 1, "the task")
-    queues, inbox = outputs(relay), relay.stack.inbox_bucket
+    queues, inbox = relay.resources(), relay.stack.inbox_bucket
     version = relay.aws("s3").head_object(Bucket=inbox, Key=key)["VersionId"]
     again = [
         notification(inbox, key),
@@ -329,15 +329,15 @@ def test_forged_notices_of_a_dropped_file_ask_for_no_second_video(relay: RelayCl
     ]
     source, event_id = "demo.app", "a-forged-request"
     rejected = json.dumps({"source": source, "detail-type": "VideoTaskRequested", "detail": "x", "id": event_id})
-    take_all(relay, queues["RequestsDeadLettersUrl"])
+    take_all(relay, queues["RequestsDeadLetters"])
     found: list[str] = []
-    with impatient(relay, queues["RequestsQueueUrl"]):
+    with impatient(relay, queues["RequestsQueue"]):
         for body in (*again, *dead, rejected):
-            relay.aws("sqs").send_message(QueueUrl=queues["RequestsQueueUrl"], MessageBody=body)
-        wait_until_worked_off(relay, queues["RequestsQueueUrl"])
+            relay.aws("sqs").send_message(QueueUrl=queues["RequestsQueue"], MessageBody=body)
+        wait_until_worked_off(relay, queues["RequestsQueue"])
 
         def buried() -> bool:
-            letters = take_all(relay, queues["RequestsDeadLettersUrl"])
+            letters = take_all(relay, queues["RequestsDeadLetters"])
             found.extend(body for body in letters if body in (*again, *dead))
             return len(found) >= len(dead)
 
@@ -368,5 +368,5 @@ def test_request_in_our_own_name_is_refused_by_the_bus_and_kept_out_by_the_rule(
         relay.aws("events").put_events(Entries=[event])
     mark = as_function(relay, "publish_events", "events").put_events(Entries=[event])["Entries"][0]["EventId"]
     relay.event(lambda event: event["id"] == mark)
-    wait_until_worked_off(relay, outputs(relay)["RequestsQueueUrl"])
+    wait_until_worked_off(relay, relay.resources()["RequestsQueue"])
     assert relay.seen_by_provider(request_body["prompt"]) == []

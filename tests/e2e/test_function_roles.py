@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from local.client import RelayClient
-from tests.e2e.attempts import as_function, outputs
+from tests.e2e.attempts import as_function
 from tests.unit.template import FUNCTIONS
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
@@ -31,7 +31,7 @@ ACTIONS: dict[str, tuple[str, Call]] = {
         "dynamodb",
         lambda c, n: c.transact_write_items(
             TransactItems=[
-                {"Put": {"TableName": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
+                {"Put": {"TaskTable": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
             ]
         ),
     ),
@@ -253,13 +253,13 @@ def _query(client: Any, names: dict[str, str], index: str | None, key: str) -> A
 
 
 def _put_event(client: Any, names: dict[str, str], source: str) -> Any:
-    entry = {"EventBusName": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
+    entry = {"EventBus": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
     return client.put_events(Entries=[entry])
 
 
 def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
     """What the actions are tried on."""
-    stack, found = relay.stack, outputs(relay)
+    stack, found = relay.stack, relay.resources()
     describe = relay.aws("lambda").get_function_configuration
     own = describe(FunctionName=stack.functions[folder])
     other = describe(FunctionName=stack.functions["submit_task" if folder != "submit_task" else "read_tasks"])
@@ -268,15 +268,15 @@ def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
         "inbox": stack.inbox_bucket,
         "videos": stack.videos_bucket,
         "failures": found["FailuresBucket"],
-        "provider_secret": found["ProviderSecretArn"],
-        "callback_secret": found["CallbackSecretArn"],
-        "deliveries": found["DeliveriesQueueUrl"],
-        "dead_letters": found["DeliveriesDeadLettersUrl"],
-        "requests": found["RequestsQueueUrl"],
-        "request_dead_letters": found["RequestsDeadLettersUrl"],
-        "webhook_secret": found["WebhookSecretArn"],
-        "notifications": found["NotificationsQueueUrl"],
-        "notification_dead_letters": found["NotificationsDeadLettersUrl"],
+        "provider_secret": found["ProviderSecret"],
+        "callback_secret": found["CallbackSecret"],
+        "deliveries": found["DeliveriesQueue"],
+        "dead_letters": found["DeliveriesDeadLetters"],
+        "requests": found["RequestsQueue"],
+        "request_dead_letters": found["RequestsDeadLetters"],
+        "webhook_secret": found["WebhookSecret"],
+        "notifications": found["NotificationsQueue"],
+        "notification_dead_letters": found["NotificationsDeadLetters"],
         "bus": stack.bus,
         "machine": stack.state_machine_arn,
         "function": str(other["FunctionName"]),
@@ -285,7 +285,7 @@ def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
         "own_role": own["Role"].rpartition("/")[2],
         "other_role": other["Role"],
         "stack": stack.stack_name,
-        "topic": found["AlarmTopicArn"],
+        "topic": found["AlarmTopic"],
     }
 
 

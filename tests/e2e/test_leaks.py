@@ -25,7 +25,7 @@ from local.client import RelayClient
 from local.stack import LocalStack
 from tests.canaries import Searcher
 from tests.documents import table
-from tests.e2e.attempts import as_function, outputs, send
+from tests.e2e.attempts import as_function, send
 from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS
 from tests.e2e.waiting import wait_until
 from vidu_relay.domain.callback_token import CallbackKeys
@@ -132,10 +132,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     )
     with local_stack as stack:
         relay = RelayClient(stack)
-        found = outputs(relay)
+        found = relay.resources()
         secret = relay.aws("secretsmanager").get_secret_value
-        callback_keys = json.loads(secret(SecretId=found["CallbackSecretArn"])["SecretString"])
-        webhook_secret = json.loads(secret(SecretId=found["WebhookSecretArn"])["SecretString"])
+        callback_keys = json.loads(secret(SecretId=found["CallbackSecret"])["SecretString"])
+        webhook_secret = json.loads(secret(SecretId=found["WebhookSecret"])["SecretString"])
         webhook_key = next(value for value in webhook_secret.values() if len(value) > 20)
         made = Story(
             relay,
@@ -438,7 +438,7 @@ def a_record_cannot_be_read(story: Story, found: dict[str, str]) -> None:
 
 
 def a_message_cannot_be_read(story: Story, found: dict[str, str]) -> None:
-    sqs, queue = story.relay.aws("sqs"), found["DeliveriesQueueUrl"]
+    sqs, queue = story.relay.aws("sqs"), found["DeliveriesQueue"]
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "0"})
     put = str(story.secrets["what somebody puts into a queue"])
     for body in (put, json.dumps({"task_id": put}), json.dumps([put])):
@@ -446,7 +446,7 @@ def a_message_cannot_be_read(story: Story, found: dict[str, str]) -> None:
 
     def buried() -> bool:
         reply = sqs.receive_message(
-            QueueUrl=found["DeliveriesDeadLettersUrl"], MaxNumberOfMessages=10, VisibilityTimeout=600
+            QueueUrl=found["DeliveriesDeadLetters"], MaxNumberOfMessages=10, VisibilityTimeout=600
         )
         story.contents["dead letters"] += [message["Body"] for message in reply.get("Messages", [])]
         return len(story.contents["dead letters"]) >= 3
@@ -459,12 +459,12 @@ def a_secret_is_broken(story: Story, found: dict[str, str]) -> None:
     relay, broken = story.relay, str(story.secrets["a broken secret"])
     put = relay.aws("secretsmanager").put_secret_value
     for text in (broken, json.dumps([broken]), json.dumps({"api_key": f"{broken}\n{broken}"})):
-        put(SecretId=found["ProviderSecretArn"], SecretString=text)
+        put(SecretId=found["ProviderSecret"], SecretString=text)
         restart(relay, "submit_task")
         body = {"model": MODEL, "images": [relay.image("fox.png")], "prompt": "a fox", "duration": 1}
         assert story.call("POST", "/v1/tasks", json=body).status_code == 503
     for text in (broken, json.dumps({"active": broken}), json.dumps({"active": "k1", "k1": broken[:30]})):
-        put(SecretId=found["CallbackSecretArn"], SecretString=text)
+        put(SecretId=found["CallbackSecret"], SecretString=text)
         restart(relay, "receive_callback")
         answer = send(relay.stack, "POST", f"/v1/callbacks/{story.tasks['small']}?token=k1.x", body=b"{}")
         assert answer.status == 500
@@ -523,7 +523,7 @@ def gather(story: Story, found: dict[str, str]) -> None:
 def gather_queues(story: Story, found: dict[str, str]) -> None:
     relay = story.relay
     for url in relay.aws("sqs").list_queues()["QueueUrls"]:
-        place = "dead letters" if url == found["DeliveriesDeadLettersUrl"] else "other queues"
+        place = "dead letters" if url == found["DeliveriesDeadLetters"] else "other queues"
         place = "events" if url == relay.stack.events_queue_url else place
         for message in messages_of(relay, url):
             if place != "events" or json.loads(message["Body"])["source"] == "vidu-relay":  # the others are not ours
@@ -622,7 +622,7 @@ def test_run_met_the_troubles_it_tells_of_and_wrote_to_every_place(story: Story)
 
 def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     """The search can fail: the provider's key is put where it must not be, each time in another form."""
-    relay, found = story.relay, outputs(story.relay)
+    relay, found = story.relay, story.relay.resources()
     key = str(story.secrets["the provider's API key"])
     group = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["submit_task"])
     stream = {"logGroupName": group["LoggingConfig"]["LogGroup"], "logStreamName": "planted"}
@@ -637,8 +637,8 @@ def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     relay.aws("s3").put_object(Bucket=found["FailuresBucket"], Key="planted", Metadata={"x": key.encode().hex()})
     relay.aws("s3").put_object(Bucket=relay.stack.videos_bucket, Key=f"videos/{key[:20]}.mp4", Body=b"")
     relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key="planted", Body=gzip.compress(key.encode()))
-    relay.aws("sqs").send_message(QueueUrl=found["UnroutedEventsUrl"], MessageBody=json.dumps(json.dumps(f'"{key}"')))
-    planted = {"EventBusName": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
+    relay.aws("sqs").send_message(QueueUrl=found["UnroutedEvents"], MessageBody=json.dumps(json.dumps(f'"{key}"')))
+    planted = {"EventBus": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
     events = as_function(relay, "publish_events", "events")
     events.put_events(Entries=[{**planted, "Detail": json.dumps({"url": f"https://x/?k={quote(key)}"})}])
     relay.aws("cloudwatch").put_metric_data(Namespace="Planted", MetricData=[{"MetricName": key, "Value": 1}])

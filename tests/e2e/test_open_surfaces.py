@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from local.client import RelayClient
-from tests.e2e.attempts import outputs, send
+from tests.e2e.attempts import send
 from tests.unit.template import TEMPLATE, of_type
 
 TELLING = re.compile(
@@ -158,12 +158,12 @@ STATEMENTS_BY_KIND = {
 
 def deployed_policies(relay: RelayClient) -> dict[str, tuple[str, str, str]]:
     """Every bucket's and queue's policy as it stands: an action it speaks of, a resource, the document."""
-    found = outputs(relay)
+    found = relay.resources()
     policies = {}
     for name in ("InboxBucket", "VideosBucket", "FailuresBucket"):
         document = relay.aws("s3").get_bucket_policy(Bucket=found[name])["Policy"]
         policies[name] = ("s3:GetObject", f"arn:aws:s3:::{found[name]}/x", document)
-    for name in (key for key in found if key.endswith(("QueueUrl", "DeadLettersUrl", "UnroutedEventsUrl"))):
+    for name in (key for key in found if key.endswith(("QueueUrl", "DeadLettersUrl", "UnroutedEvents"))):
         attributes = relay.aws("sqs").get_queue_attributes(QueueUrl=found[name], AttributeNames=["All"])["Attributes"]
         policies[name] = ("sqs:SendMessage", attributes["QueueArn"], attributes["Policy"])
     return policies

@@ -50,13 +50,12 @@ def tool(run: Callable[..., tuple[int, str, str]]) -> Tool:
 
 
 @pytest.fixture(scope="module")
-def outputs(relay: RelayClient) -> dict[str, str]:
-    stacks = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+def resources(relay: RelayClient) -> dict[str, str]:
+    return relay.resources()
 
 
 @contextmanager
-def deliveries_stand_still(relay: RelayClient, outputs: dict[str, str]) -> Iterator[None]:
+def deliveries_stand_still(relay: RelayClient, resources: dict[str, str]) -> Iterator[None]:
     """Meanwhile nobody takes from the queue of deliveries."""
     aws = relay.aws("lambda")
     (mapping,) = aws.list_event_source_mappings(FunctionName=relay.stack.functions["deliver_videos"])[
@@ -89,21 +88,21 @@ def lose_delivery(relay: RelayClient, url: str, task_id: str) -> None:
 
 
 @pytest.fixture
-def undelivered(relay: RelayClient, request_body: Body, outputs: dict[str, str]) -> str:
+def undelivered(relay: RelayClient, request_body: Body, resources: dict[str, str]) -> str:
     """The id of a task whose video is generated, and whose delivery was lost on the way."""
-    with deliveries_stand_still(relay, outputs):
+    with deliveries_stand_still(relay, resources):
         task_id = str(relay.submit(request_body)["task_id"])
         relay.wait(task_id, "generated")
-        lose_delivery(relay, outputs["DeliveriesQueueUrl"], task_id)
+        lose_delivery(relay, resources["DeliveriesQueue"], task_id)
     return task_id
 
 
 @pytest.fixture
-def dead_letters(relay: RelayClient, outputs: dict[str, str]) -> dict[str, str]:
+def dead_letters(relay: RelayClient, resources: dict[str, str]) -> dict[str, str]:
     """Addresses of the dead-letter queues, by the tool's names for them; empty."""
     urls = {
-        "deliveries-dead-letters": outputs["DeliveriesDeadLettersUrl"],
-        "unrouted-events": outputs["UnroutedEventsUrl"],
+        "deliveries-dead-letters": resources["DeliveriesDeadLetters"],
+        "unrouted-events": resources["UnroutedEvents"],
     }
     for url in urls.values():
         relay.aws("sqs").purge_queue(QueueUrl=url)
@@ -126,11 +125,11 @@ def test_schemas_are_published_once_and_deleted(relay: RelayClient, tool: Tool) 
 
 
 @contextmanager
-def answers_kept_for(relay: RelayClient, outputs: dict[str, str], seconds: int) -> Iterator[None]:
+def answers_kept_for(relay: RelayClient, resources: dict[str, str], seconds: int) -> Iterator[None]:
     """The authorizer's answers are kept for less than the template's 60 seconds, so that a test need not wait."""
-    api, gateway = outputs["ApiId"], relay.aws("apigatewayv2")
+    api, gateway = resources["Api"], relay.aws("apigatewayv2")
     (authorizer,) = gateway.get_authorizers(ApiId=api)["Items"]
-    where = {"ApiId": api, "AuthorizerId": authorizer["AuthorizerId"]}
+    where = {"Api": api, "AuthorizerId": authorizer["AuthorizerId"]}
     gateway.update_authorizer(**where, AuthorizerResultTtlInSeconds=seconds)
     try:
         yield
@@ -140,13 +139,13 @@ def answers_kept_for(relay: RelayClient, outputs: dict[str, str], seconds: int) 
 
 @pytest.mark.parametrize("way", ["the key is revoked", "the tenant is disabled", "the tenant's record is gone"])
 def test_key_in_use_opens_nothing_once_the_authorizers_cache_is_over(
-    relay: RelayClient, tool: Tool, outputs: dict[str, str], way: str
+    relay: RelayClient, tool: Tool, resources: dict[str, str], way: str
 ) -> None:
     tenant = f"tenant-{uuid.uuid4().hex[:8]}"
     tool("tenants", "create", tenant)
     key = tool("keys", "create", "--tenant", tenant)
     client = RelayClient(relay.stack, key["api_key"])
-    with answers_kept_for(relay, outputs, REVOKED_WITHIN_SECONDS):
+    with answers_kept_for(relay, resources, REVOKED_WITHIN_SECONDS):
         assert client.call("GET", "/v1/tasks").status_code == 200
         if way == "the key is revoked":
             tool("keys", "revoke", "--tenant", tenant, key["key_id"])
@@ -329,7 +328,7 @@ def test_dead_letter_is_worked_off_and_an_unreadable_one_stays_until_it_is_disca
 
 
 def test_unrouted_event_reaches_the_queue_its_rule_was_for(
-    relay: RelayClient, tool: Tool, outputs: dict[str, str], dead_letters: dict[str, str], undelivered: str
+    relay: RelayClient, tool: Tool, resources: dict[str, str], dead_letters: dict[str, str], undelivered: str
 ) -> None:
     name = "unrouted-events"
     events: list[Body] = []
@@ -339,7 +338,7 @@ def test_unrouted_event_reaches_the_queue_its_rule_was_for(
         return bool(events)
 
     wait_until(generated, "the event that asks for the delivery")
-    queue = outputs["DeliveriesQueueUrl"].rpartition("/")[2]
+    queue = resources["DeliveriesQueue"].rpartition("/")[2]
 
     def lost(target: str) -> None:
         relay.aws("sqs").send_message(
@@ -399,7 +398,7 @@ def test_events_that_could_not_be_published_for_a_while_come_in_order_without_th
 
 
 def test_record_that_can_never_be_published_is_kept_for_the_operator_and_holds_up_nothing(
-    relay: RelayClient, tool: Tool, outputs: dict[str, str], request_body: Body
+    relay: RelayClient, tool: Tool, resources: dict[str, str], request_body: Body
 ) -> None:
     poison = uuid.uuid4().hex.translate(str.maketrans("0189", "abcd"))[:26]
     key = {"pk": {"S": f"task#{poison}"}}
@@ -414,15 +413,15 @@ def test_record_that_can_never_be_published_is_kept_for_the_operator_and_holds_u
         wait_until(lambda: len(kept()) == 1, "the record in the failures bucket")
         (left,) = tool("failures", "republish")["left"]
         assert left["key"] in kept()  # what fails again stays where it is
-        relay.aws("s3").delete_object(Bucket=outputs["FailuresBucket"], Key=left["key"])
+        relay.aws("s3").delete_object(Bucket=resources["FailuresBucket"], Key=left["key"])
     finally:
         relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key=key)
 
 
 def test_object_that_holds_no_records_stays_and_is_said(
-    relay: RelayClient, tool: Tool, run: Callable[..., tuple[int, str, str]], outputs: dict[str, str]
+    relay: RelayClient, tool: Tool, run: Callable[..., tuple[int, str, str]], resources: dict[str, str]
 ) -> None:
-    s3, bucket = relay.aws("s3"), outputs["FailuresBucket"]
+    s3, bucket = relay.aws("s3"), resources["FailuresBucket"]
     s3.put_object(Bucket=bucket, Key="not-ours", Body=b"{}")
     listed = {failure["key"]: failure["tasks"] for failure in tool("failures", "list")["failures"]}
     assert listed["not-ours"] == []

@@ -11,12 +11,6 @@ from tests.e2e.waiting import wait_until
 Body = dict[str, Any]
 
 
-def outputs(relay: RelayClient) -> dict[str, str]:
-    """The template's outputs."""
-    stacks = relay.aws("cloudformation").describe_stacks(StackName=relay.stack.stack_name)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
-
-
 def left(relay: RelayClient, url: str) -> int:
     """How many messages a queue has, hidden ones too."""
     counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -30,19 +24,19 @@ def wait_until_empty(relay: RelayClient, url: str) -> None:
 
 
 def test_message_nobody_can_read_ends_among_the_dead_letters(relay: RelayClient) -> None:
-    sqs, urls, body = relay.aws("sqs"), outputs(relay), f"no task in here {secrets.token_hex(8)}"
-    patience = sqs.get_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], AttributeNames=["VisibilityTimeout"])
-    sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], Attributes={"VisibilityTimeout": "0"})
+    sqs, urls, body = relay.aws("sqs"), relay.resources(), f"no task in here {secrets.token_hex(8)}"
+    patience = sqs.get_queue_attributes(QueueUrl=urls["DeliveriesQueue"], AttributeNames=["VisibilityTimeout"])
+    sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueue"], Attributes={"VisibilityTimeout": "0"})
     try:
-        sqs.send_message(QueueUrl=urls["DeliveriesQueueUrl"], MessageBody=body)
+        sqs.send_message(QueueUrl=urls["DeliveriesQueue"], MessageBody=body)
 
         def buried() -> bool:
-            dead = sqs.receive_message(QueueUrl=urls["DeliveriesDeadLettersUrl"]).get("Messages", [])
+            dead = sqs.receive_message(QueueUrl=urls["DeliveriesDeadLetters"]).get("Messages", [])
             return body in [message["Body"] for message in dead]
 
         wait_until(buried, "the dead letter")
     finally:
-        sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueueUrl"], Attributes=patience["Attributes"])
+        sqs.set_queue_attributes(QueueUrl=urls["DeliveriesQueue"], Attributes=patience["Attributes"])
 
 
 def test_delivery_asked_for_again_writes_nothing_twice(relay: RelayClient, request_body: Body) -> None:
@@ -50,7 +44,7 @@ def test_delivery_asked_for_again_writes_nothing_twice(relay: RelayClient, reque
     video = task["videos"][0]
     before = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
 
-    url = outputs(relay)["DeliveriesQueueUrl"]
+    url = relay.resources()["DeliveriesQueue"]
     relay.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"task_id": task["task_id"]}))
     wait_until_empty(relay, url)
     after = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
@@ -62,7 +56,7 @@ def test_delivery_asked_for_again_writes_nothing_twice(relay: RelayClient, reque
 
 def test_message_about_an_unfinished_task_delivers_nothing(relay: RelayClient, request_body: Body) -> None:
     relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
-    url = outputs(relay)["DeliveriesQueueUrl"]
+    url = relay.resources()["DeliveriesQueue"]
     with without_sweeps(relay):
         task_id = relay.submit(request_body)["task_id"]
         relay.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps({"task_id": task_id}))

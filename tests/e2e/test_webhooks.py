@@ -13,7 +13,6 @@ from standardwebhooks import Webhook
 from local.client import RelayClient
 from local.programs import ROOT
 from tests.documents import blocks
-from tests.e2e.attempts import outputs
 from tests.e2e.conftest import BlackHole, Receiver
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import VALIDATED
@@ -161,7 +160,7 @@ def test_client_that_never_answers_holds_up_neither_other_clients_nor_videos(
     assert 0 < tries < len(swallowed), "healthy clients stood in line behind the black hole's tries"
     wait_until(lambda: waiting_notifications(relay) >= len(swallowed), "what the black hole is to be told of")
     black_hole.close()
-    relay.aws("sqs").purge_queue(QueueUrl=outputs(relay)["NotificationsQueueUrl"])
+    relay.aws("sqs").purge_queue(QueueUrl=relay.resources()["NotificationsQueue"])
 
 
 def promised(task: dict[str, Any]) -> set[str]:
@@ -181,6 +180,6 @@ def told_of(owed: set[str]) -> Callable[[list[tuple[dict[str, str], bytes]]], bo
 
 def waiting_notifications(relay: RelayClient) -> int:
     counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    url = outputs(relay)["NotificationsQueueUrl"]
+    url = relay.resources()["NotificationsQueue"]
     found = relay.aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(counts))["Attributes"]
     return sum(int(found[name]) for name in counts)

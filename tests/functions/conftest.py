@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -195,11 +195,10 @@ def environment(account: Account) -> dict[str, str]:
     return {name.upper(): value for name, value in values.items()}
 
 
-def settings_of(function: str) -> type[NamedTuple]:
-    """The settings class of a function's folder: `submit_task` has `SubmitTaskSettings`."""
+def variables_of(function: str) -> dict[str, object]:
+    """What a function reads, by its folder, and the type of each: `submit_task` has `SubmitTaskSettings`."""
     name = "".join(part.title() for part in function.split("_")) + "Settings"
-    found: type[NamedTuple] = getattr(settings, name)
-    return found
+    return settings.variables(getattr(settings, name))
 
 
 @pytest.fixture(scope="package")
@@ -227,8 +226,8 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
         def load(function: str) -> ModuleType:
             with monkeypatch.context() as own:
-                for setting in settings_of(function)._fields:  # its own variables and no others
-                    own.setenv(setting.upper(), environment(relay.account)[setting.upper()])
+                for variable in variables_of(function):  # no others
+                    own.setenv(variable, environment(relay.account)[variable])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
             if function == "notify_client":

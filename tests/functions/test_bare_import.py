@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functions.conftest import settings_of
+from tests.functions.conftest import variables_of
 from tests.unit.account import ENVIRONMENT
 from tests.unit.template import FUNCTIONS, ROOT
 
@@ -102,7 +102,7 @@ def start(dependencies: Path) -> Callable[[str], Started]:
 
     @cache
     def run(function: str) -> Started:
-        variables = {setting.upper(): "1" for setting in settings_of(function)._fields}
+        variables = dict.fromkeys(variables_of(function), "1")
         variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
         variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
         code = START.format(

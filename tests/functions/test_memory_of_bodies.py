@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.functions.conftest import settings_of
+from tests.functions.conftest import variables_of
 from tests.unit.account import ENVIRONMENT
 from tests.unit.template import ROOT
 
@@ -63,7 +63,7 @@ def body(name: str) -> str:
 
 def peak_megabytes(body: str) -> tuple[int, str]:
     """The peak resident memory in MB of a new process that starts the function and reads a body; how that ended."""
-    variables = {setting.upper(): "1" for setting in settings_of("submit_task")._fields}
+    variables = dict.fromkeys(variables_of("submit_task"), "1")
     variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
     variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = MEASURE.format(

@@ -20,6 +20,7 @@ __all__ = [
     "properties",
     "sample",
     "statements",
+    "variables",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -76,11 +77,18 @@ def get_att(name: str, attribute: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, attribute]}
 
 
+def variables(name: str) -> dict[str, Any]:
+    """What a function's environment has: what Globals sets for every function, and its own."""
+    common: dict[str, Any] = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    return {**common, **properties(name).get("Environment", {}).get("Variables", {})}
+
+
 def statements(role: str) -> list[dict[str, Any]]:
-    """Every statement of a role's inline policies, `Action` and `Resource` as lists."""
+    """Every statement of a role's own policies and of the stack's managed ones, `Action` and `Resource` as lists."""
+    managed = [properties(policy["Ref"]) for policy in properties(role).get("ManagedPolicyArns", [])]
     return [
         {**statement, "Action": _listed(statement["Action"]), "Resource": _listed(statement["Resource"])}
-        for policy in properties(role)["Policies"]
+        for policy in [*properties(role).get("Policies", []), *managed]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import CheckTaskSettings
+from vidu_relay.settings import SubmissionSettings
 
 TASK_ID = "a" * 26
 ROTATED = {"active": "k2", "k1": CALLBACK_SECRET["k1"], "k2": "n" * 40}
@@ -32,29 +31,15 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield new_account()
 
 
-@dataclass
-class Settings:
-    provider_secret_arn: str
-    provider_name: str = "gateway"
-    provider_base_url: str = "https://provider.example.com/"
-
-
-def check_settings(account: Account) -> CheckTaskSettings:
-    return CheckTaskSettings(
-        table_name=account.table,
-        inbox_bucket=account.inbox,
-        provider_name="gateway",
-        provider_base_url="https://provider.example.com/",
-        provider_secret_arn=account.provider_secret,
-        callback_secret_arn=account.callback_secret,
-        public_base_url="https://relay.example.com",
-        deliveries_queue_url=account.queue_url,
-        first_check_seconds=120,
-        check_interval_seconds=10,
-        task_deadline_seconds=7200,
-        late_watch_hours=72,
-        retain_tasks_days=30,
-    )
+def loaded(account: Account, provider_name: str = "gateway") -> SubmissionSettings:
+    made = SubmissionSettings()
+    made.table_name, made.inbox_bucket = account.table, account.inbox
+    made.provider_name, made.provider_base_url = provider_name, "https://provider.example.com/"
+    made.provider_secret_arn, made.callback_secret_arn = account.provider_secret, account.callback_secret
+    made.public_base_url = "https://relay.example.com"
+    made.first_check_seconds = made.check_interval_seconds = made.task_deadline_seconds = 120
+    made.late_watch_hours = made.retain_tasks_days = 30
+    return made
 
 
 def put(account: Account, content: object) -> None:
@@ -76,21 +61,21 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_provider_is_the_one_the_template_names(account: Account) -> None:
-    made = wiring.provider(Settings(account.provider_secret))
+    made = wiring.provider(loaded(account))
     assert isinstance(made, GatewayProvider)
     made.ready()
-    assert isinstance(wiring.provider(Settings(account.provider_secret, provider_name="vidu")), ViduProvider)
+    assert isinstance(wiring.provider(loaded(account, "vidu")), ViduProvider)
 
 
 @pytest.mark.parametrize("name", ["Vidu", "Gateway", ""])
 def test_unknown_provider_stops_the_function_at_its_start(account: Account, name: str) -> None:
     with pytest.raises(ConfigurationError, match="PROVIDER_NAME"):
-        wiring.provider(Settings(account.provider_secret, provider_name=name))
+        wiring.provider(loaded(account, name))
 
 
 def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
     account.clients["secretsmanager"].put_secret_value(SecretId=account.provider_secret, SecretString="{}")
-    made = wiring.provider(Settings(account.provider_secret))
+    made = wiring.provider(loaded(account))
     with pytest.raises(ConfigurationError, match="api_key"):
         made.ready()
     account.clients["secretsmanager"].put_secret_value(
@@ -100,7 +85,7 @@ def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
 
 
 def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:
-    token = wiring.submission(check_settings(account)).signing_keys().sign(TASK_ID)
+    token = wiring.submission(loaded(account)).signing_keys().sign(TASK_ID)
     assert token.startswith("k1.")
     assert CallbackKeys(CALLBACK_SECRET).verify(TASK_ID, token)
 

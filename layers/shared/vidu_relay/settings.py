@@ -1,20 +1,21 @@
-"""What each function reads from its environment: one named tuple a function, one field a variable.
+"""What each function reads from its environment: one class a function, made of the parts it shares with others.
 
-A field `table_name` is the variable `TABLE_NAME`. The template must set exactly these (a test compares the
-two). Every function loads them all at each cold start: as dataclasses they took six milliseconds of it, and pydantic
-takes more than the functions that do not need it weigh. Types are written to be read as they are, not as text.
+A field `table_name` is the variable `TABLE_NAME`. The template sets what several functions read for all of them, and
+the rest for each (tests compare the two). Every function loads this at each cold start: as dataclasses the classes
+took six milliseconds of it, and pydantic takes more than the functions that do not need it weigh.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import NamedTuple, TypeVar
+from typing import TypeVar, get_type_hints
 
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.watching import WatchPolicy
 
 __all__ = [
     "AcceptRequestSettings",
+    "AcceptanceSettings",
     "AuthorizeRequestSettings",
     "CancelTaskSettings",
     "CheckTaskSettings",
@@ -23,137 +24,113 @@ __all__ = [
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
     "NotifyClientSettings",
+    "ProviderSettings",
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "SubmissionSettings",
     "SubmitTaskSettings",
+    "TimingSettings",
     "load",
+    "variables",
     "watch_policy",
 ]
 
 
-class AuthorizeRequestSettings(NamedTuple):
-    table_name: str
-    daily_task_cap: int
+class ProviderSettings:
+    """Which provider a function talks to."""
 
-
-class ReadTasksSettings(NamedTuple):
-    table_name: str
-    inbox_bucket: str
-
-
-class SubmitTaskSettings(NamedTuple):
-    table_name: str
-    inbox_bucket: str
     provider_name: str
     provider_base_url: str
     provider_secret_arn: str
+
+
+class CallbackSettings:
+    """What signs callback addresses, and where they lead."""
+
     callback_secret_arn: str
     public_base_url: str
-    state_machine_arn: str
+
+
+class TimingSettings:
+    """The fields of `WatchPolicy`."""
+
     first_check_seconds: int
     check_interval_seconds: int
     task_deadline_seconds: int
     late_watch_hours: int
     retain_tasks_days: int
+
+
+class SubmissionSettings(ProviderSettings, CallbackSettings, TimingSettings):
+    """What a create call takes."""
+
+    table_name: str
+    inbox_bucket: str
+
+
+class AcceptanceSettings(SubmissionSettings):
+    """What accepting a request takes."""
+
+    state_machine_arn: str
     off_peak_available: bool
     probe_image_urls: bool
     trusted_origins: tuple[str, ...]
 
 
-class CreateUploadSettings(NamedTuple):
+class AuthorizeRequestSettings:
+    table_name: str
+    daily_task_cap: int
+
+
+class ReadTasksSettings:
     table_name: str
     inbox_bucket: str
 
 
-class AcceptRequestSettings(NamedTuple):
+class SubmitTaskSettings(AcceptanceSettings):
+    pass
+
+
+class CreateUploadSettings:
     table_name: str
     inbox_bucket: str
+
+
+class AcceptRequestSettings(AcceptanceSettings):
     event_bus_name: str
     daily_task_cap: int
-    provider_name: str
-    provider_base_url: str
-    provider_secret_arn: str
-    callback_secret_arn: str
-    public_base_url: str
-    state_machine_arn: str
-    first_check_seconds: int
-    check_interval_seconds: int
-    task_deadline_seconds: int
-    late_watch_hours: int
-    retain_tasks_days: int
-    off_peak_available: bool
-    probe_image_urls: bool
-    trusted_origins: tuple[str, ...]
 
 
-class CancelTaskSettings(NamedTuple):
+class CancelTaskSettings(ProviderSettings, TimingSettings):
     table_name: str
-    provider_name: str
-    provider_base_url: str
-    provider_secret_arn: str
     state_machine_arn: str
-    first_check_seconds: int
-    check_interval_seconds: int
-    task_deadline_seconds: int
-    late_watch_hours: int
-    retain_tasks_days: int
 
 
-class ReceiveCallbackSettings(NamedTuple):
+class ReceiveCallbackSettings(ProviderSettings, CallbackSettings, TimingSettings):
     table_name: str
-    provider_name: str
-    provider_base_url: str
-    provider_secret_arn: str
-    callback_secret_arn: str
-    public_base_url: str
+    state_machine_arn: str
     callback_signature: str
-    state_machine_arn: str
-    first_check_seconds: int
-    check_interval_seconds: int
-    task_deadline_seconds: int
-    late_watch_hours: int
-    retain_tasks_days: int
 
 
-class CheckTaskSettings(NamedTuple):
-    table_name: str
-    inbox_bucket: str
-    provider_name: str
-    provider_base_url: str
-    provider_secret_arn: str
-    callback_secret_arn: str
-    public_base_url: str
+class CheckTaskSettings(SubmissionSettings):
     deliveries_queue_url: str
-    first_check_seconds: int
-    check_interval_seconds: int
-    task_deadline_seconds: int
-    late_watch_hours: int
-    retain_tasks_days: int
 
 
-class FindOverdueTasksSettings(NamedTuple):
+class FindOverdueTasksSettings:
     table_name: str
     state_machine_arn: str
 
 
-class DeliverVideosSettings(NamedTuple):
+class DeliverVideosSettings(ProviderSettings, TimingSettings):
     table_name: str
     videos_bucket: str
-    provider_name: str
-    provider_base_url: str
-    provider_secret_arn: str
     video_hosts: tuple[str, ...]
     trusted_origins: tuple[str, ...]
     max_video_bytes: int
-    first_check_seconds: int
-    check_interval_seconds: int
-    task_deadline_seconds: int
-    late_watch_hours: int
-    retain_tasks_days: int
 
 
-class NotifyClientSettings(NamedTuple):
+class NotifyClientSettings:
     table_name: str
     event_bus_name: str
     webhook_secret_arn: str
@@ -162,16 +139,21 @@ class NotifyClientSettings(NamedTuple):
     trusted_origins: tuple[str, ...]
 
 
-class PublishEventsSettings(NamedTuple):
+class PublishEventsSettings:
     event_bus_name: str
     failures_bucket: str
 
 
-class DescribeApiSettings(NamedTuple):
+class DescribeApiSettings:
     public_base_url: str
 
 
-S = TypeVar("S", bound=NamedTuple)
+S = TypeVar("S")
+
+
+def variables(settings: type) -> dict[str, object]:
+    """The variables of a settings class and of its parts, and the type of each."""
+    return {field.upper(): kind for field, kind in get_type_hints(settings).items()}
 
 
 def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
@@ -181,31 +163,23 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
     Raises `ConfigurationError` naming every variable that is missing or unreadable.
     """
     source = os.environ if environ is None else environ
-    values: list[object] = []
+    loaded = settings()
     faults: list[str] = []
-    for field, kind in settings.__annotations__.items():
-        name = field.upper()
+    for name, kind in variables(settings).items():
         text = source.get(name)
         if text is None:
             faults.append(f"{name} is not set")
             continue
         try:
-            values.append(_read(kind, text.strip()))
+            setattr(loaded, name.lower(), _read(kind, text.strip()))
         except ValueError as fault:
             faults.append(f"{name}: {fault}")
     if faults:
         raise ConfigurationError("; ".join(faults))
-    return settings._make(values)
+    return loaded
 
 
-def watch_policy(
-    settings: SubmitTaskSettings
-    | AcceptRequestSettings
-    | CancelTaskSettings
-    | ReceiveCallbackSettings
-    | CheckTaskSettings
-    | DeliverVideosSettings,
-) -> WatchPolicy:
+def watch_policy(settings: TimingSettings) -> WatchPolicy:
     """The timing part of a function's settings."""
     return WatchPolicy(**{field.name: getattr(settings, field.name) for field in fields(WatchPolicy)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
@@ -14,7 +14,7 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import AcceptRequestSettings, CheckTaskSettings, SubmitTaskSettings, watch_policy
+from vidu_relay.settings import AcceptanceSettings, ProviderSettings, SubmissionSettings, watch_policy
 from vidu_relay.usecases.attempt_submission import SubmissionPorts
 from vidu_relay.usecases.ports import Provider
 
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
     from vidu_relay.usecases.submit_task import Acceptance
 
 __all__ = ["acceptance", "callback_keys", "keys_for", "provider", "provider_key", "reference_check", "submission"]
-
-
-class ProviderSettings(Protocol):
-    """The part of a function's settings that says which provider it talks to."""
-
-    @property
-    def provider_name(self) -> str: ...
-    @property
-    def provider_base_url(self) -> str: ...
-    @property
-    def provider_secret_arn(self) -> str: ...
 
 
 def provider_key(secret_arn: str) -> ProviderKey:
@@ -71,7 +60,7 @@ def keys_for(token: str, secret: Secret) -> CallbackKeys:
     return CallbackKeys(secret.get())
 
 
-def acceptance(settings: SubmitTaskSettings | AcceptRequestSettings) -> Acceptance:
+def acceptance(settings: AcceptanceSettings) -> Acceptance:
     """What an entry point needs to accept requests."""
     from vidu_relay.adapters.daily_quota import DailyQuota
     from vidu_relay.adapters.request_archive import RequestArchive
@@ -89,7 +78,7 @@ def acceptance(settings: SubmitTaskSettings | AcceptRequestSettings) -> Acceptan
     )
 
 
-def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskSettings) -> SubmissionPorts:
+def submission(settings: SubmissionSettings) -> SubmissionPorts:
     """What a create call needs. New tokens are signed with the active key."""
     callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
     table = aws.client("dynamodb")
@@ -105,7 +94,7 @@ def submission(settings: SubmitTaskSettings | AcceptRequestSettings | CheckTaskS
     )
 
 
-def reference_check(settings: SubmitTaskSettings | AcceptRequestSettings, bucket: ImageBucket) -> ReferenceCheck:
+def reference_check(settings: AcceptanceSettings, bucket: ImageBucket) -> ReferenceCheck:
     """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
     # only where requests come in: these load the request's model
     from vidu_relay.adapters.image_source import ImageSource

@@ -1,9 +1,10 @@
-"""The operator's tool on an account in memory, which has a stack with the template's outputs."""
+"""The operator's tool on an account in memory, which has a stack with the template's resources."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from cli.main import main
 from tests.unit.account import REGION, Account, mock_aws, new_account
+from tests.unit.template import TEMPLATE
 
 STACK = "relay"
 
@@ -24,7 +26,7 @@ class Deployment:
     """An account with a stack in it."""
 
     account: Account
-    outputs: dict[str, str]
+    resources: dict[str, str]
     file: Path
 
     def client(self, service: str) -> Any:
@@ -46,13 +48,28 @@ class _CloudFormation:
         if StackName not in self._stacks:
             fault: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(fault, "DescribeStacks")
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in self._stacks[StackName].items()]
+        there = self._stacks[StackName].items()
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in there if name in TEMPLATE["Outputs"]]
         return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
+
+    def get_paginator(self, _: str) -> Any:
+        """Of `list_stack_resources`."""
+        return SimpleNamespace(paginate=self._resources)
+
+    def _resources(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
+        self.describe_stacks(StackName=StackName)
+        there = self._stacks[StackName].items()
+        resources = [
+            {"LogicalResourceId": name, "PhysicalResourceId": value}
+            for name, value in there
+            if name in TEMPLATE["Resources"]
+        ]
+        return [{"StackResourceSummaries": resources}]
 
 
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
-    """The account's stacks: the outputs of each by its name."""
+    """The account's stacks: by its name what the template's outputs and resources are in each."""
     there: Stacks = {}
 
     class Session(boto3.Session):
@@ -70,27 +87,27 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
     with mock_aws():
         account = new_account()
         sqs = account.clients["sqs"]
-        outputs = {
-            "TableName": account.table,
+        resources = {
+            "TaskTable": account.table,
             "InboxBucket": account.inbox,
             "VideosBucket": account.videos,
             "FailuresBucket": account.failures,
-            "PollTaskArn": account.state_machine_arn,
-            "DeliveriesQueueUrl": account.queue_url,
-            "DeliveriesDeadLettersUrl": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
-            "RequestsQueueUrl": sqs.create_queue(QueueName="requests")["QueueUrl"],
-            "RequestsDeadLettersUrl": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
-            "NotificationsQueueUrl": account.notifications_url,
-            "NotificationsDeadLettersUrl": account.notifications_dead_url,
-            "WebhookSecretArn": account.webhook_secret,
-            "UnroutedEventsUrl": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
-            "PublishEventsName": "publish-events",
+            "PollTask": account.state_machine_arn,
+            "DeliveriesQueue": account.queue_url,
+            "DeliveriesDeadLetters": sqs.create_queue(QueueName="deliveries-dead")["QueueUrl"],
+            "RequestsQueue": sqs.create_queue(QueueName="requests")["QueueUrl"],
+            "RequestsDeadLetters": sqs.create_queue(QueueName="requests-dead")["QueueUrl"],
+            "NotificationsQueue": account.notifications_url,
+            "NotificationsDeadLetters": account.notifications_dead_url,
+            "WebhookSecret": account.webhook_secret,
+            "UnroutedEvents": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
+            "PublishEvents": "publish-events",
         }
-        stacks[STACK] = outputs
+        stacks[STACK] = resources
         file = tmp_path / "stack.json"
         stack = {"region": REGION, "aws_endpoint_url": None, "aws_ca_bundle": None, "table": account.table}
         file.write_text(json.dumps({**stack, "stack_name": STACK}))
-        yield Deployment(account, outputs, file)
+        yield Deployment(account, resources, file)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def put(deployment: Deployment, key: str, content: Any) -> None:
     deployment.client("s3").put_object(
-        Bucket=deployment.outputs["FailuresBucket"], Key=key, Body=json.dumps(content).encode()
+        Bucket=deployment.resources["FailuresBucket"], Key=key, Body=json.dumps(content).encode()
     )
 
 

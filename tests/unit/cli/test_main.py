@@ -169,13 +169,13 @@ def test_stack_that_is_not_there_is_said(stacks: Stacks, credentials: None, caps
 
 def test_local_and_deployed_stack_are_asked_the_same_way(deployment: Deployment, credentials: None) -> None:
     local, deployed = connect_local(deployment.file), connect_stack(STACK, REGION, None)
-    assert {name: local.output(name) for name in deployment.outputs} == deployment.outputs
-    assert {name: deployed.output(name) for name in deployment.outputs} == deployment.outputs
+    assert {name: local.resource(name) for name in deployment.resources} == deployment.resources
+    assert {name: deployed.resource(name) for name in deployment.resources} == deployment.resources
 
 
-def test_output_that_is_missing_is_said_with_what_to_do(relay: Run, deployment: Deployment, stacks: Stacks) -> None:
+def test_resource_that_is_missing_is_said_with_what_to_do(relay: Run, deployment: Deployment, stacks: Stacks) -> None:
     del stacks[STACK]["FailuresBucket"]
     status, _, complaint = relay("failures", "list")
     assert status == 1
-    assert "no output FailuresBucket" in complaint
+    assert "has no FailuresBucket" in complaint
     assert "deploy" in complaint

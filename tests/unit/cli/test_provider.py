@@ -21,7 +21,7 @@ class _Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def secret(deployment: Deployment, stacks: Stacks) -> str:
     arn = deployment.account.provider_secret
-    stacks[STACK]["ProviderSecretArn"] = arn
+    stacks[STACK]["ProviderSecret"] = arn
     return arn
 
 
@@ -87,7 +87,7 @@ def test_what_was_never_a_key_is_not_kept(
     arn = client.create_secret(Name="another")["ARN"]
     if there is not None:
         client.put_secret_value(SecretId=arn, SecretString=there or " ")
-    stacks[STACK]["ProviderSecretArn"] = arn
+    stacks[STACK]["ProviderSecret"] = arn
     set_key(relay, monkeypatch, KEY)
     assert ProviderKey(Secret(client, arn)).signing() == (KEY,)
 

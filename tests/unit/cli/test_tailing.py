@@ -43,7 +43,7 @@ class _Watched:
 def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     """What the account does in place of what it would, by operation."""
     planned: Steps = {}
-    stacks[STACK]["EventBusName"] = BUS
+    stacks[STACK]["EventBus"] = BUS
 
     whole = Connection.client
     monkeypatch.setattr(Connection, "client", lambda self, service: _Watched(whole(self, service), planned))

@@ -164,7 +164,7 @@ def test_record_that_cannot_be_published_keeps_back_no_other(
 ) -> None:
     function = _Lambda(bad)
     monkeypatch.setattr("cli.connection.Connection.client", lambda *_: function)
-    failed = publish_again(records("1", "2", "3"), replace(connect_local(deployment.file), known=deployment.outputs))
+    failed = publish_again(records("1", "2", "3"), replace(connect_local(deployment.file), known=deployment.resources))
     assert set(failed) == bad
     assert set(function.published) == {"1", "2", "3"} - bad
 
@@ -176,7 +176,7 @@ def test_records_that_are_too_large_for_one_call_are_published_in_several(
     for record in large:
         record["dynamodb"]["NewImage"] = {"prompt": {"S": "影" * 700_000}}  # 2.1 MB each in UTF-8, 4.2 MB escaped
     monkeypatch.setattr("cli.connection.Connection.client", lambda *_: function)
-    failed = publish_again(large, replace(connect_local(deployment.file), known=deployment.outputs))
+    failed = publish_again(large, replace(connect_local(deployment.file), known=deployment.resources))
     assert (failed, function.published) == (["2"], ["1", "3", "4"])
 
 
@@ -184,6 +184,6 @@ def test_function_that_fails_is_said_with_where_to_look(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.connection.Connection.client", lambda *_: _Lambda(set(), "boom"))
-    connection = replace(connect_local(deployment.file), known=deployment.outputs)
+    connection = replace(connect_local(deployment.file), known=deployment.resources)
     with pytest.raises(RefusedError, match=r"boom.*sam logs"):
         publish_again(records("1"), connection)

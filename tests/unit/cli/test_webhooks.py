@@ -114,7 +114,7 @@ def test_notifications_go_back_from_both_dead_letter_queues_and_unreadable_ones_
     assert (answer["moved"], len(answer["left"])) == (1, 2)
     arn = "arn:aws:sqs:eu-central-1:123456789012:notifications"
     sqs.send_message(
-        QueueUrl=deployment.outputs["UnroutedEventsUrl"],
+        QueueUrl=deployment.resources["UnroutedEvents"],
         MessageBody=json.dumps({"detail": {"task": good}}),
         MessageAttributes={"TARGET_ARN": {"DataType": "String", "StringValue": arn}},
     )
