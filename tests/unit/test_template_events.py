@@ -13,6 +13,7 @@ from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image
 from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.intake import DroppedFile
 from vidu_relay.domain.notification import NOTIFIED
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.states import EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
@@ -204,7 +205,7 @@ def test_files_below_the_prefix_are_queued_and_no_others(key: str, queued: bool)
     assert not matches(pattern, {**dropped(key=key), "replay-name": "again"})
     if queued:
         detail = {**dropped(key=key)["detail"], "bucket": {"name": "b"}}
-        assert read_request(json.dumps({**dropped(key=key), "detail": detail}))
+        assert isinstance(read_request(json.dumps({**dropped(key=key), "detail": detail})), DroppedFile)
 
 
 @pytest.mark.parametrize(
