@@ -1,4 +1,4 @@
-"""What the README says of names, defaults and limits is what the code has."""
+"""What the README and the pages for users say of names, defaults and limits is what the code has."""
 
 import re
 
@@ -16,29 +16,29 @@ from vidu_relay.usecases import check_images, create_upload
 from vidu_relay.usecases.read_tasks import MAX_LIMIT
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
-PAGE = "README.md"
-README = (ROOT / PAGE).read_text()
-SENTENCES = " ".join(README.split())
+USAGE, CONFIGURATION, MONEY, WEBHOOKS = (f"docs/{name}.md" for name in ("usage", "configuration", "money", "webhooks"))
+PAGES = ("README.md", USAGE, CONFIGURATION, MONEY, WEBHOOKS, "docs/tool.md", "docs/local-stack.md")
+SENTENCES = " ".join(word for page in PAGES for word in (ROOT / page).read_text().split())
 ORDINAL = {5: "fifth"}
 
 
 def test_configuration_table_has_every_parameter_with_its_default() -> None:
     parameters = {name: str(value["Default"]) for name, value in TEMPLATE["Parameters"].items()}
 
-    assert {name: cells[0].strip("`") for name, cells in table(PAGE, "<!-- parameters:").items()} == parameters
+    assert {name: cells[0].strip("`") for name, cells in table(CONFIGURATION, "<!-- parameters:").items()} == parameters
 
 
 def test_state_table_has_every_state() -> None:
-    assert set(table(PAGE, "## How it works")) == {status.value for status in Status}
+    assert set(table(USAGE, "## States")) == {status.value for status in Status}
 
 
 @pytest.mark.parametrize("name", SENT)
 def test_every_event_type_is_named(name: str) -> None:
-    assert f"`{name}`" in README
+    assert f"`{name}`" in SENTENCES
 
 
 def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
-    rows = table(PAGE, "<!-- money:")
+    rows = table(MONEY, "<!-- money:")
     said = set(re.findall(r"`([a-z_]+)`", " ".join([*rows, *(cells[0] for cells in rows.values())])))
     codes = set(table("docs/reference.md", "## Codes of tasks"))
 
@@ -50,7 +50,7 @@ def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
 def test_every_route_of_the_template_is_named() -> None:
     routes = {resource["Properties"]["RouteKey"] for resource in of_type("AWS::ApiGatewayV2::Route").values()}
 
-    assert {route.partition("?")[0] for route in table(PAGE, "`callback_url` is kept")} == routes
+    assert {route.partition("?")[0] for route in table(USAGE, "`callback_url` is kept")} == routes
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,18 @@ def test_what_aws_does_is_said(sentence: str) -> None:
 
 
 def test_tree_names_what_is_there() -> None:
-    (tree,) = (block for block in blocks(PAGE, "") if "one stack" in block)
+    (tree,) = (block for block in blocks("README.md", "") if "one stack" in block)
     named = re.findall(r"(?:^|  )([a-z_/]+/|[a-z]+\.yaml)(?= )", tree, re.MULTILINE)
 
     assert len(named) > 8
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_python_example_can_be_read() -> None:
-    for block in blocks(PAGE, "python"):
-        compile(block, PAGE, "exec")
+@pytest.mark.parametrize("page", PAGES)
+def test_python_examples_can_be_read(page: str) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page, "exec")
+
+
+def test_the_front_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1_300
