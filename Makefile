@@ -106,7 +106,8 @@ clean: ## Remove everything that was installed or built
 # The first interpreter that runs, is new enough and can make environments. A version manager's stand-in on the
 # PATH may exist without the version behind it, so each one is tried.
 FIND_PYTHON = \
-	for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python" python3 python3.14 python3.12 python3.11; do \
+	for python in python3.13 "$$(pyenv prefix 3.13 2>/dev/null)/bin/python" python3 python3.14 python3.12 python3.11 \
+	    "$$(pyenv root 2>/dev/null)"/versions/3.1[1-9]*/bin/python; do \
 	    "$$python" -c 'import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 	    python=; \
 	done; \

@@ -120,7 +120,7 @@ def test_callback_url_that_points_inward_is_refused_at_the_door(
 def test_receiver_of_the_readme_takes_what_is_ours_and_nothing_else(
     relay: RelayClient, request_body: dict[str, Any], receiver: Receiver, tool: Tool
 ) -> None:
-    (code,) = (block for block in blocks("README.md", "python") if "standardwebhooks" in block)
+    (code,) = (block for block in blocks("docs/webhooks.md", "python") if "standardwebhooks" in block)
     names: dict[str, Any] = {"SECRET": tool("webhooks", "secret", relay.stack.tenant_id)["secret"]}
     exec(code, names)  # noqa: S102 - our own page
     path = "/readme"

@@ -117,5 +117,5 @@ def test_each_provider_has_an_address_of_its_own_which_the_readme_tells() -> Non
     assert list(addresses) == TEMPLATE["Parameters"]["ProviderName"]["AllowedValues"]
     assert set(addresses) == {GatewayProvider.name, ViduProvider.name}
     for name, address in addresses.items():
-        assert f"`{address}` for `{name}`" in (ROOT / "README.md").read_text()
+        assert f"`{address}` for `{name}`" in (ROOT / "docs" / "configuration.md").read_text()
         assert re.match(TEMPLATE["Parameters"]["ProviderBaseUrl"]["AllowedPattern"], address)

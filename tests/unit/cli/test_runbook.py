@@ -62,8 +62,8 @@ def test_every_command_parses() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_is_in_the_readmes_table(command: tuple[str, ...]) -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_every_command_is_in_the_tools_table(command: tuple[str, ...]) -> None:
+    readme = (ROOT / "docs" / "tool.md").read_text()
     (row,) = (
         cells
         for cells in re.findall(r"^\| (`.*?) \|", readme, flags=re.MULTILINE)
