@@ -51,10 +51,10 @@ def ghost() -> str:
 
 def asked_for(relay: RelayClient, task_id: str) -> int:
     """How often `deliver_videos` was asked for a `ghost`, as its log has it once the queue is worked off."""
-    function = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["deliver_videos"])
-    logs = relay.aws("logs").get_paginator("filter_log_events")
-    pages = logs.paginate(logGroupName=function["LoggingConfig"]["LogGroup"])
-    return sum(task_id in event["message"] for page in pages for event in page["events"])
+    logs, function = relay.aws("logs").get_paginator("filter_log_events"), relay.stack.functions["deliver_videos"]
+    pages = logs.paginate(logGroupName=relay.resources()["FunctionLogs"])
+    lines = [event["message"] for page in pages for event in page["events"]]
+    return sum(task_id in line and function in line for line in lines)
 
 
 def wait_until_worked_off(relay: RelayClient, url: str) -> None:
