@@ -41,7 +41,7 @@ def forged(task_id: Any, status: str = "generated", **more: Any) -> str:
 
 
 def entry(relay: RelayClient, source: str, detail: str, kind: str = "VideoTaskGenerated") -> Body:
-    return {"EventBus": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
+    return {"EventBusName": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
 
 
 def ghost() -> str:
@@ -123,7 +123,7 @@ def test_publisher_speaks_in_no_other_name(relay: RelayClient, folder: str) -> N
             with pytest.raises(ClientError, match="AccessDenied"):
                 events.put_events(Entries=entries)
     with pytest.raises(ClientError, match="AccessDenied"):
-        events.put_events(Entries=[{**ours, "EventBus": "default"}])
+        events.put_events(Entries=[{**ours, "EventBusName": "default"}])
 
 
 @pytest.mark.parametrize("source", ("some.app", "demo.app", "awsome.s3", "vidu-relay.evil"))

@@ -31,7 +31,7 @@ ACTIONS: dict[str, tuple[str, Call]] = {
         "dynamodb",
         lambda c, n: c.transact_write_items(
             TransactItems=[
-                {"Put": {"TaskTable": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
+                {"Put": {"TableName": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
             ]
         ),
     ),
@@ -252,7 +252,7 @@ def _query(client: Any, names: dict[str, str], index: str | None, key: str) -> A
 
 
 def _put_event(client: Any, names: dict[str, str], source: str) -> Any:
-    entry = {"EventBus": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
+    entry = {"EventBusName": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
     return client.put_events(Entries=[entry])
 
 

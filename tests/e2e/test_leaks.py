@@ -635,7 +635,7 @@ def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     relay.aws("s3").put_object(Bucket=relay.stack.videos_bucket, Key=f"videos/{key[:20]}.mp4", Body=b"")
     relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key="planted", Body=gzip.compress(key.encode()))
     relay.aws("sqs").send_message(QueueUrl=found["UnroutedEvents"], MessageBody=json.dumps(json.dumps(f'"{key}"')))
-    planted = {"EventBus": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
+    planted = {"EventBusName": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
     events = as_function(relay, "publish_events", "events")
     events.put_events(Entries=[{**planted, "Detail": json.dumps({"url": f"https://x/?k={quote(key)}"})}])
     relay.aws("cloudwatch").put_metric_data(Namespace="Planted", MetricData=[{"MetricName": key, "Value": 1}])
