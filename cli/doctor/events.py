@@ -46,7 +46,7 @@ class _Line:
         """Whether an event of our own is heard, put again and again: a new rule takes effect after some time."""
         run, events = secrets.token_hex(8), self._context.client("events")
         entry = {
-            "EventBus": self._listener.bus,
+            "EventBusName": self._listener.bus,
             "Source": TENANT,
             "DetailType": DETAIL_TYPE,
             "Detail": json.dumps({"run": run}),

@@ -40,8 +40,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack = LocalStack(folder, parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS)
     with stack as description:
         description.write(folder / "stack.json")
-        # every run is refused one callback, and five within 15 minutes raise it
-        stack.client("cloudwatch").delete_alarms(AlarmNames=[f"{STACK_NAME}-callbacks-refused"])
         yield stack
 
 

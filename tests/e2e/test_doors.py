@@ -270,6 +270,6 @@ def test_intake_may_write_only_where_it_answers(relay: RelayClient) -> None:
     s3.put_object(Bucket=relay.stack.inbox_bucket, Key="rejected/demo/x.json", Body=b"{}")
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.put_object(Bucket=relay.stack.inbox_bucket, Key="requests/demo/x.json", Body=b"{}")
-    entry = {"EventBus": relay.stack.bus, "DetailType": "VideoTaskRequested", "Detail": "{}"}
+    entry = {"EventBusName": relay.stack.bus, "DetailType": "VideoTaskRequested", "Detail": "{}"}
     with pytest.raises(ClientError, match="AccessDenied"):
         events.put_events(Entries=[{**entry, "Source": relay.stack.event_source}])

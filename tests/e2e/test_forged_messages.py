@@ -41,7 +41,7 @@ def forged(task_id: Any, status: str = "generated", **more: Any) -> str:
 
 
 def entry(relay: RelayClient, source: str, detail: str, kind: str = "VideoTaskGenerated") -> Body:
-    return {"EventBus": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
+    return {"EventBusName": relay.stack.bus, "Source": source, "DetailType": kind, "Detail": detail}
 
 
 def ghost() -> str:
@@ -51,10 +51,10 @@ def ghost() -> str:
 
 def asked_for(relay: RelayClient, task_id: str) -> int:
     """How often `deliver_videos` was asked for a `ghost`, as its log has it once the queue is worked off."""
-    function = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["deliver_videos"])
-    logs = relay.aws("logs").get_paginator("filter_log_events")
-    pages = logs.paginate(logGroupName=function["LoggingConfig"]["LogGroup"])
-    return sum(task_id in event["message"] for page in pages for event in page["events"])
+    logs, function = relay.aws("logs").get_paginator("filter_log_events"), relay.stack.functions["deliver_videos"]
+    pages = logs.paginate(logGroupName=relay.resources()["FunctionLogs"])
+    lines = [event["message"] for page in pages for event in page["events"]]
+    return sum(task_id in line and function in line for line in lines)
 
 
 def wait_until_worked_off(relay: RelayClient, url: str) -> None:
@@ -123,7 +123,7 @@ def test_publisher_speaks_in_no_other_name(relay: RelayClient, folder: str) -> N
             with pytest.raises(ClientError, match="AccessDenied"):
                 events.put_events(Entries=entries)
     with pytest.raises(ClientError, match="AccessDenied"):
-        events.put_events(Entries=[{**ours, "EventBus": "default"}])
+        events.put_events(Entries=[{**ours, "EventBusName": "default"}])
 
 
 @pytest.mark.parametrize("source", ("some.app", "demo.app", "awsome.s3", "vidu-relay.evil"))

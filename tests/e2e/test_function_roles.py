@@ -31,7 +31,7 @@ ACTIONS: dict[str, tuple[str, Call]] = {
         "dynamodb",
         lambda c, n: c.transact_write_items(
             TransactItems=[
-                {"Put": {"TaskTable": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
+                {"Put": {"TableName": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
             ]
         ),
     ),
@@ -132,13 +132,12 @@ ACTIONS: dict[str, tuple[str, Call]] = {
         lambda c, n: c.update_function_configuration(FunctionName=n["function"], Timeout=1),
     ),
     "read a function's settings": ("lambda", lambda c, n: c.get_function_configuration(FunctionName=n["function"])),
-    "read its own log": ("logs", lambda c, n: c.filter_log_events(logGroupName=n["own_logs"])),
-    "read another's log": ("logs", lambda c, n: c.filter_log_events(logGroupName=n["other_logs"])),
-    "open a stream in another's log": (
+    "read the log": ("logs", lambda c, n: c.filter_log_events(logGroupName=n["logs"])),
+    "open a stream in another log": (
         "logs",
         lambda c, n: c.create_log_stream(logGroupName=n["other_logs"], logStreamName="probe"),
     ),
-    "delete its own log": ("logs", lambda c, n: c.delete_log_group(logGroupName=n["own_logs"])),
+    "delete the log": ("logs", lambda c, n: c.delete_log_group(logGroupName=n["logs"])),
     "become another role": ("sts", lambda c, n: c.assume_role(RoleArn=n["other_role"], RoleSessionName="probe")),
     "make a user": ("iam", lambda c, _: c.create_user(UserName="probe")),
     "widen a role": (
@@ -253,7 +252,7 @@ def _query(client: Any, names: dict[str, str], index: str | None, key: str) -> A
 
 
 def _put_event(client: Any, names: dict[str, str], source: str) -> Any:
-    entry = {"EventBus": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
+    entry = {"EventBusName": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
     return client.put_events(Entries=[entry])
 
 
@@ -280,8 +279,8 @@ def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
         "bus": stack.bus,
         "machine": stack.state_machine_arn,
         "function": str(other["FunctionName"]),
-        "own_logs": own["LoggingConfig"]["LogGroup"],
-        "other_logs": other["LoggingConfig"]["LogGroup"],
+        "logs": found["FunctionLogs"],
+        "other_logs": found["ApiLogs"],
         "own_role": own["Role"].rpartition("/")[2],
         "other_role": other["Role"],
         "stack": stack.stack_name,

@@ -398,12 +398,12 @@ def functions_crash(story: Story, found: dict[str, str]) -> None:
     with denied(relay, "deliver_videos", "s3:PutObject", "dynamodb:PutItem"):
         task_id = story.submit("delivery crashes", {})
         relay.wait(task_id, "generated")
-        wait_until(lambda: logged(relay, "deliver_videos", "AccessDenied"), "the crash")
+        wait_until(lambda: crashed(relay, "deliver_videos"), "the crash")
     with denied(relay, "check_task", "dynamodb:GetItem"):
         arn = relay.aws("stepfunctions").start_execution(
             stateMachineArn=relay.stack.state_machine_arn, input=json.dumps({"task_id": small, "lease": 1})
         )["executionArn"]
-        wait_until(lambda: logged(relay, "check_task", "AccessDenied"), "the crash")
+        wait_until(lambda: crashed(relay, "check_task"), "the crash")
     relay.aws("stepfunctions").stop_execution(executionArn=arn)
 
     a_record_cannot_be_read(story, found)
@@ -478,14 +478,12 @@ def restart(relay: RelayClient, folder: str) -> None:
     aws.update_function_configuration(FunctionName=function, MemorySize=memory)
 
 
-def logged(relay: RelayClient, folder: str, words: str) -> bool:
-    function = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions[folder])
-    pages = (
-        relay.aws("logs")
-        .get_paginator("filter_log_events")
-        .paginate(logGroupName=function["LoggingConfig"]["LogGroup"])
-    )
-    return any(words in event["message"] for page in pages for event in page["events"])
+def crashed(relay: RelayClient, use_case: str) -> bool:
+    """Whether a call of AWS was denied to a use case, by the traceback of its function."""
+    logs = relay.aws("logs").get_paginator("filter_log_events")
+    pages = logs.paginate(logGroupName=relay.resources()["FunctionLogs"])
+    lines = [event["message"] for page in pages for event in page["events"]]
+    return any("AccessDenied" in line and f"usecases/{use_case}.py" in line for line in lines)
 
 
 def gather(story: Story, found: dict[str, str]) -> None:
@@ -624,8 +622,7 @@ def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     """The search can fail: the provider's key is put where it must not be, each time in another form."""
     relay, found = story.relay, story.relay.resources()
     key = str(story.secrets["the provider's API key"])
-    group = relay.aws("lambda").get_function_configuration(FunctionName=relay.stack.functions["submit_task"])
-    stream = {"logGroupName": group["LoggingConfig"]["LogGroup"], "logStreamName": "planted"}
+    stream = {"logGroupName": found["FunctionLogs"], "logStreamName": "planted"}
     relay.aws("logs").create_log_stream(**stream)
     line = {
         "timestamp": int(time.time() * 1000),
@@ -638,7 +635,7 @@ def test_planted_leak_is_found_in_each_kind_of_place(story: Story) -> None:
     relay.aws("s3").put_object(Bucket=relay.stack.videos_bucket, Key=f"videos/{key[:20]}.mp4", Body=b"")
     relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key="planted", Body=gzip.compress(key.encode()))
     relay.aws("sqs").send_message(QueueUrl=found["UnroutedEvents"], MessageBody=json.dumps(json.dumps(f'"{key}"')))
-    planted = {"EventBus": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
+    planted = {"EventBusName": relay.stack.bus, "Source": "vidu-relay", "DetailType": "Planted"}
     events = as_function(relay, "publish_events", "events")
     events.put_events(Entries=[{**planted, "Detail": json.dumps({"url": f"https://x/?k={quote(key)}"})}])
     relay.aws("cloudwatch").put_metric_data(Namespace="Planted", MetricData=[{"MetricName": key, "Value": 1}])

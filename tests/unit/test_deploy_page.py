@@ -70,8 +70,9 @@ def test_costs_are_those_that_were_measured() -> None:
 
 @pytest.mark.parametrize("kind", sorted({resource["Type"] for resource in TEMPLATE["Resources"].values()}))
 def test_who_deploys_may_make_each_resource(kind: str) -> None:
-    service = kind.split("::")[1].lower()
-    action = "iam:CreateRole" if service == "iam" else f"{PREFIXES.get(service, service)}:*"
+    _, service, name = kind.lower().split("::")
+    created = f"iam:Create{'Role' if name == 'role' else 'Policy'}"
+    action = created if service == "iam" else f"{PREFIXES.get(service, service)}:*"
 
     assert action in granted(POLICIES[0])
 

@@ -62,8 +62,8 @@ class Metric(StrEnum):
     SPEND_USD = "SpendUSD"  # what the provider says a task cost, once for each task
 
 
-SAID_BY_THE_LOG_GROUP = ("function_arn", "function_memory_size")
-"""What Powertools puts into each line and nobody asks a line for: an eighth of what logs cost."""
+ASKED_FOR_BY_NOBODY = ("function_arn", "function_memory_size")
+"""What Powertools puts into each line: an eighth of what logs cost."""
 
 
 def count(name: str, value: int = 1) -> None:
@@ -100,7 +100,7 @@ def observed(handler: Handler) -> Handler:
     @logger.inject_lambda_context(clear_state=True)
     @wraps(handler)
     def run(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        logger.remove_keys(SAID_BY_THE_LOG_GROUP)
+        logger.remove_keys(ASKED_FOR_BY_NOBODY)
         try:
             return handler(event, context)
         finally:
