@@ -14,7 +14,7 @@ from local.stack import LocalStack, Stack
 from tests.e2e.watched import VALIDATED, WatchedClient
 
 GENERATION_SECONDS = 1.0
-RECEIVER_TIMEOUT = 60
+RECEIVER_TIMEOUT = 180
 PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
 
 

@@ -25,8 +25,8 @@ PHASES: dict[str, tuple[int, dict[str, Any]]] = {
     "processing": (12, HELD),
     "unconfirmed": (4, {"create": {"lose_reply": {}}, **HELD}),
     "without callbacks": (8, {"callbacks": {"drop": True}, **HELD}),
-    "delivering": (6, {"videos": {"size_bytes": 300_000, "slow_bytes_per_second": 40_000}}),
-    "accepted": (8, {"create": {"throttle": {"n": 1, "retry_after": 20}}}),
+    "delivering": (6, {"videos": {"size_bytes": 300_000, "slow_bytes_per_second": 6_000}}),
+    "accepted": (8, {"create": {"throttle": {"n": 1, "retry_after": 60}}}),
     "submitting": (6, {"create": {"hang": {"seconds": 10, "created": True}}}),
 }
 """How many tasks are in each phase when the deployment begins, and what the simulator does to keep them there."""
