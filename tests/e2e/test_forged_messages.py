@@ -174,15 +174,14 @@ def test_replay_of_the_archive_reaches_consumers_and_copies_nothing(relay: Relay
     before, asked = effects(relay, task["task_id"]), asked_for(relay, nobody)
     assert asked > 0
     events = relay.aws("events")
-    bus = relay.resources()["EventBusArn"]
-    archive = events.describe_archive(ArchiveName=relay.resources()["EventArchiveName"])
+    archive = events.describe_archive(ArchiveName=relay.resources()["EventArchive"])
     name = f"replay-{secrets.token_hex(4)}"
     events.start_replay(
         ReplayName=name,
         EventSourceArn=archive["ArchiveArn"],
         EventStartTime=began,
         EventEndTime=datetime.now(UTC) + timedelta(minutes=1),
-        Destination={"Arn": bus},
+        Destination={"Arn": archive["EventSourceArn"]},
     )
 
     again = relay.event(lambda event: (event["detail"].get("event_id"), event.get("replay-name")) == (finished, name))

@@ -560,14 +560,14 @@ def messages_of(relay: RelayClient, url: str) -> Iterator[Body]:
 def replay(story: Story, found: dict[str, str]) -> None:
     """What the archive holds comes out of it once more, onto the bus's queue."""
     events, name = story.relay.aws("events"), f"replay-{secrets.token_hex(4)}"
-    archive = events.describe_archive(ArchiveName=found["EventArchiveName"])
+    archive = events.describe_archive(ArchiveName=found["EventArchive"])
     assert archive["EventCount"] > 0
     events.start_replay(
         ReplayName=name,
         EventSourceArn=archive["ArchiveArn"],
         EventStartTime=datetime.now(UTC) - timedelta(hours=1),
         EventEndTime=datetime.now(UTC) + timedelta(minutes=1),
-        Destination={"Arn": found["EventBusArn"]},
+        Destination={"Arn": archive["EventSourceArn"]},
     )
     wait_until(lambda: events.describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
 

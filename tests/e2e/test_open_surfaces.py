@@ -163,7 +163,7 @@ def deployed_policies(relay: RelayClient) -> dict[str, tuple[str, str, str]]:
     for name in ("InboxBucket", "VideosBucket", "FailuresBucket"):
         document = relay.aws("s3").get_bucket_policy(Bucket=found[name])["Policy"]
         policies[name] = ("s3:GetObject", f"arn:aws:s3:::{found[name]}/x", document)
-    for name in (key for key in found if key.endswith(("QueueUrl", "DeadLettersUrl", "UnroutedEvents"))):
+    for name in (key for key in found if key.endswith(("Queue", "DeadLetters", "UnroutedEvents"))):
         attributes = relay.aws("sqs").get_queue_attributes(QueueUrl=found[name], AttributeNames=["All"])["Attributes"]
         policies[name] = ("sqs:SendMessage", attributes["QueueArn"], attributes["Policy"])
     return policies

@@ -129,7 +129,7 @@ def answers_kept_for(relay: RelayClient, resources: dict[str, str], seconds: int
     """The authorizer's answers are kept for less than the template's 60 seconds, so that a test need not wait."""
     api, gateway = resources["Api"], relay.aws("apigatewayv2")
     (authorizer,) = gateway.get_authorizers(ApiId=api)["Items"]
-    where = {"Api": api, "AuthorizerId": authorizer["AuthorizerId"]}
+    where = {"ApiId": api, "AuthorizerId": authorizer["AuthorizerId"]}
     gateway.update_authorizer(**where, AuthorizerResultTtlInSeconds=seconds)
     try:
         yield

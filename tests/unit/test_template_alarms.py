@@ -177,13 +177,6 @@ def test_record_that_could_not_be_published_is_told_of_and_counted() -> None:
     ]
 
 
-def test_one_slow_look_is_no_standstill() -> None:
-    alarm = properties("OldestOverdueAlarm")
-    assert (alarm["MetricName"], alarm["Statistic"]) == (Metric.OLDEST_OVERDUE_SECONDS, "Maximum")
-    assert (alarm["Period"], alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (60, 2, 6)
-    assert f"more than {alarm['Threshold'] // 60} minutes" in alarm["AlarmDescription"]
-
-
 @pytest.mark.parametrize(("runs", "errors", "rings"), [(1, 0, False), (1, 1, True), (0, 0, True), (2, 1, False)])
 def test_sweep_that_fails_counts_as_none(runs: int, errors: int, rings: bool) -> None:
     alarm = properties("SweepSilentAlarm")
@@ -207,9 +200,3 @@ def test_failure_rate_is_of_the_tasks_that_ended(completed: int, failed: int, ex
     percent = result_of("FailureRateAlarm", completed=completed, failed=failed, expired=expired)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert (percent > alarm["Threshold"]) is rings
-
-
-def test_spending_is_summed_over_a_day_against_the_parameter() -> None:
-    alarm = properties("DailySpendAlarm")
-    assert (alarm["MetricName"], alarm["Statistic"], alarm["Period"]) == (Metric.SPEND_USD, "Sum", 86_400)
-    assert alarm["Threshold"] == {"Ref": "DailySpendAlarmUSD"}
