@@ -145,7 +145,11 @@ def test_permissions_of_the_runbook_are_enough(as_user: Callable[[str, str], Pla
 
 
 def test_every_check_names_the_permission_that_is_missing(as_user: Callable[[str, str], Place], doctor: Doctor) -> None:
-    allowed = {"Effect": "Allow", "Action": "cloudformation:DescribeStacks", "Resource": "*"}
+    allowed = {
+        "Effect": "Allow",
+        "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStackResources"],
+        "Resource": "*",
+    }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
     status, findings = doctor(where=as_user("visitor", policy))
     assert (status, bad(findings)) == (3, dict.fromkeys(NAMES, "unknown"))
