@@ -19,11 +19,11 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.delivery import reopen
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import Notification, latest_notified
+from vidu_relay.domain.polling import LEASE_MS
 from vidu_relay.domain.representation import event_detail, event_type, timestamp
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Delivery, Task
-from vidu_relay.domain.watching import LEASE_MS
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["check", "deliver", "notify", "overdue", "publish", "show"]
 
@@ -116,7 +116,7 @@ def check(arguments: Namespace, connection: Connection) -> Answer:
 def deliver(arguments: Namespace, connection: Connection) -> Answer:
     """Ask for a task's videos to be copied now, also if that was given up (`video_unavailable`)."""
     task = _known_task(arguments.task_id, connection)
-    asked = record_change(_store(connection), task, lambda current: reopen(current, now=now()))
+    asked = save_with_retry(_store(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
         return _nothing(asked, "asked", _why_nothing_to_deliver(asked))
     DeliveryQueue(connection.client("sqs"), connection.resource("DeliveriesQueue")).ask(task.task_id, task.tenant_id)

@@ -11,7 +11,7 @@ from cli.answer import Answer, RefusedError, checked, table
 from cli.connection import Connection, now
 from cli.doctor.findings import TENANT as DOCTOR
 from vidu_relay.adapters.event_bus import SOURCE
-from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
+from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
 from vidu_relay.domain.representation import timestamp
 
 __all__ = [
@@ -43,7 +43,7 @@ MAX_DAILY_CAP = 10_000_000
 """More tasks a day than any provider account takes: a slip of the finger."""
 SOURCES_MEAN = "events VideoTaskRequested of this source ask for videos as this tenant"
 BUCKETS_MEAN = "this tenant's requests may use its objects as reference images"
-_MEANS = {Door.SOURCE: SOURCES_MEAN, Door.BUCKET: BUCKETS_MEAN}
+_MEANS = {TenantMapping.SOURCE: SOURCES_MEAN, TenantMapping.BUCKET: BUCKETS_MEAN}
 
 
 def create(arguments: Namespace, connection: Connection) -> Answer:
@@ -55,10 +55,10 @@ def create(arguments: Namespace, connection: Connection) -> Answer:
         raise RefusedError(f"{DOCTOR} is the tenant of `relay doctor`: choose another name")
     sources = [_usable_source(source) for source in arguments.event_source]
     directory = directory_of(connection)
-    _refuse_taken(directory, Door.SOURCE, sources, tenant_id)
+    _refuse_taken(directory, TenantMapping.SOURCE, sources, tenant_id)
     created = directory.create_tenant(tenant_id, now())
     for source in sources:
-        directory.open_door(Door.SOURCE, source, tenant_id)
+        directory.add_mapping(TenantMapping.SOURCE, source, tenant_id)
     said = f"Tenant {tenant_id} {'created' if created else 'was there already'}."
     if sources:
         said += f"\n{', '.join(sources)}: {SOURCES_MEAN}."
@@ -136,12 +136,12 @@ def set_cap(arguments: Namespace, connection: Connection) -> Answer:
 
 def add_source(arguments: Namespace, connection: Connection) -> Answer:
     """Record an event source as a tenant's, for the intake to come."""
-    return _open(arguments, connection, Door.SOURCE, _usable_source(arguments.source))
+    return _open(arguments, connection, TenantMapping.SOURCE, _usable_source(arguments.source))
 
 
 def remove_source(arguments: Namespace, connection: Connection) -> Answer:
     """Take an event source away from a tenant; nothing happens if it is gone."""
-    return _close(arguments, connection, Door.SOURCE, checked(arguments.source, EVENT_SOURCE, SOURCE_RULE))
+    return _close(arguments, connection, TenantMapping.SOURCE, checked(arguments.source, EVENT_SOURCE, SOURCE_RULE))
 
 
 def add_bucket(arguments: Namespace, connection: Connection) -> Answer:
@@ -149,12 +149,12 @@ def add_bucket(arguments: Namespace, connection: Connection) -> Answer:
     bucket = checked(arguments.bucket, BUCKET, BUCKET_RULE)
     if bucket in {connection.resource(name) for name in OWN_BUCKETS}:
         raise RefusedError(f"{bucket} is the relay's own bucket: in it the prefix says whose a file is")
-    return _open(arguments, connection, Door.BUCKET, bucket)
+    return _open(arguments, connection, TenantMapping.BUCKET, bucket)
 
 
 def remove_bucket(arguments: Namespace, connection: Connection) -> Answer:
     """Take a bucket away from a tenant; nothing happens if it is gone."""
-    return _close(arguments, connection, Door.BUCKET, checked(arguments.bucket, BUCKET, BUCKET_RULE))
+    return _close(arguments, connection, TenantMapping.BUCKET, checked(arguments.bucket, BUCKET, BUCKET_RULE))
 
 
 def directory_of(connection: Connection) -> TenantDirectory:
@@ -177,34 +177,34 @@ def _set_disabled(arguments: Namespace, connection: Connection, disabled: bool, 
     return Answer(f"Tenant {tenant.tenant_id} {means}", _json(known_tenant(directory, tenant.tenant_id)))
 
 
-def _open(arguments: Namespace, connection: Connection, door: Door, name: str) -> Answer:
+def _open(arguments: Namespace, connection: Connection, mapping: TenantMapping, name: str) -> Answer:
     directory = directory_of(connection)
     tenant = known_tenant(directory, arguments.tenant)
-    _refuse_taken(directory, door, [name], tenant.tenant_id)
-    directory.open_door(door, name, tenant.tenant_id)
-    said = f"The {door} {name} is {tenant.tenant_id}'s: {_MEANS[door]}."
+    _refuse_taken(directory, mapping, [name], tenant.tenant_id)
+    directory.add_mapping(mapping, name, tenant.tenant_id)
+    said = f"The {mapping} {name} is {tenant.tenant_id}'s: {_MEANS[mapping]}."
     return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
 
 
-def _close(arguments: Namespace, connection: Connection, door: Door, name: str) -> Answer:
+def _close(arguments: Namespace, connection: Connection, mapping: TenantMapping, name: str) -> Answer:
     directory = directory_of(connection)
     tenant = known_tenant(directory, arguments.tenant)
-    _refuse_taken(directory, door, [name], tenant.tenant_id)
-    if directory.close_door(door, name, tenant.tenant_id, now()):
-        said = f"The {door} {name} is nobody's any more."
+    _refuse_taken(directory, mapping, [name], tenant.tenant_id)
+    if directory.remove_mapping(mapping, name, tenant.tenant_id, now()):
+        said = f"The {mapping} {name} is nobody's any more."
     else:
-        said = f"The {door} {name} is already gone, or never was {tenant.tenant_id}'s: see `relay tenants show`."
+        said = f"The {mapping} {name} is already gone, or never was {tenant.tenant_id}'s: see `relay tenants show`."
     return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
 
 
-def _refuse_taken(directory: TenantDirectory, door: Door, names: Iterable[str], tenant_id: str) -> None:
+def _refuse_taken(directory: TenantDirectory, mapping: TenantMapping, names: Iterable[str], tenant_id: str) -> None:
     """Say whose a source or bucket is before anything is written; the write itself checks again."""
     for name in names:
-        owner = directory.find_owner(door, name)
+        owner = directory.find_owner(mapping, name)
         if owner is not None and owner.tenant_id != tenant_id:
             raise RefusedError(
-                f"the {door} {name} belongs to another tenant, {owner.tenant_id}: "
-                f"`relay tenants remove-{door} {owner.tenant_id} {name}` first"
+                f"the {mapping} {name} belongs to another tenant, {owner.tenant_id}: "
+                f"`relay tenants remove-{mapping} {owner.tenant_id} {name}` first"
             )
 
 

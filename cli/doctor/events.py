@@ -16,7 +16,7 @@ from cli.doctor.findings import TENANT, Context, Finding, State
 from cli.doctor.outside import tenant
 from cli.tailing import Listener
 from vidu_relay.adapters.event_bus import SOURCE
-from vidu_relay.domain.intake import REJECTED_PREFIX, REQUESTS_PREFIX
+from vidu_relay.domain.queued_requests import REJECTED_PREFIX, REQUESTS_PREFIX
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 
 __all__ = ["bus", "inbox"]

@@ -12,14 +12,14 @@ from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.observability import observed
 from vidu_relay.settings import AcceptRequestSettings, load
-from vidu_relay.usecases.accept_request import IntakePorts, accept_request
+from vidu_relay.usecases.accept_request import AcceptRequestDependencies, accept_request
 from vidu_relay.wiring import acceptance
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(AcceptRequestSettings)
-ports = IntakePorts(
+deps = AcceptRequestDependencies(
     acceptance=acceptance(settings),
     directory=TenantDirectory(aws.client("dynamodb"), settings.table_name),
     inbox=RequestInbox(aws.client("s3"), settings.inbox_bucket),
@@ -34,5 +34,5 @@ ports = IntakePorts(
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     for record in event["Records"]:  # the batch size is 1: an exception fails exactly the message it belongs to
-        accept_request(read_request(record["body"]), ports, time_left=context.get_remaining_time_in_millis)
+        accept_request(read_request(record["body"]), deps, time_left=context.get_remaining_time_in_millis)
     return {"batchItemFailures": []}

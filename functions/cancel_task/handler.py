@@ -11,19 +11,19 @@ from vidu_relay.domain.errors import InvalidRequestError, ProviderUnavailableErr
 from vidu_relay.domain.representation import represent
 from vidu_relay.http import invalid_request, json_response, problem, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
-from vidu_relay.settings import CancelTaskSettings, load, watch_policy
-from vidu_relay.usecases.cancel_task import CancelPorts, cancel_task
+from vidu_relay.settings import CancelTaskSettings, load, polling_policy
+from vidu_relay.usecases.cancel_task import CancelDependencies, cancel_task
 from vidu_relay.wiring import provider
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(CancelTaskSettings)
-ports = CancelPorts(
+deps = CancelDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
     poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
-    policy=watch_policy(settings),
+    policy=polling_policy(settings),
 )
 
 
@@ -31,7 +31,7 @@ ports = CancelPorts(
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     try:
-        task = cancel_task(str((event.get("pathParameters") or {}).get("task_id", "")), tenant_id, ports)
+        task = cancel_task(str((event.get("pathParameters") or {}).get("task_id", "")), tenant_id, deps)
     except InvalidRequestError as error:
         count(Metric.REQUEST_REFUSED)
         logger.info("cancel_declined", code=error.code)

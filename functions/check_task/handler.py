@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 settings = load(CheckTaskSettings)
 archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
 queue = DeliveryQueue(aws.when_needed("sqs"), settings.deliveries_queue_url)
-ports = submission(settings)
+deps = submission(settings)
 
 
 @observed
@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     verdict = check_task(
         str(event["task_id"]),
         int(event["lease"]),
-        ports=ports,
+        deps=deps,
         archive=archive,
         queue=queue,
         time_left=context.get_remaining_time_in_millis,

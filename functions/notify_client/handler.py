@@ -16,13 +16,13 @@ from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import NotifyClientSettings, load
-from vidu_relay.usecases.notify_client import NotificationPorts, notify_client
+from vidu_relay.usecases.notify_client import NotificationDependencies, notify_client
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(NotifyClientSettings)
-ports = NotificationPorts(
+deps = NotificationDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     tenants=TenantDirectory(aws.client("dynamodb"), settings.table_name),
     videos=VideoLinks(aws.client("s3")),
@@ -39,5 +39,5 @@ ports = NotificationPorts(
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     # the batch size is 1: an exception fails exactly the message it belongs to
-    failed = [record for record in event["Records"] if not notify_client(Received.of(record), ports)]
+    failed = [record for record in event["Records"] if not notify_client(Received.of(record), deps)]
     return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}

@@ -15,8 +15,8 @@ from vidu_relay.domain.errors import (
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.http import json_response, problem, read_body
 from vidu_relay.observability import Metric, count, logger, observed
-from vidu_relay.settings import ReceiveCallbackSettings, load, watch_policy
-from vidu_relay.usecases.receive_callback import Callback, CallbackPorts, receive_callback
+from vidu_relay.settings import ReceiveCallbackSettings, load, polling_policy
+from vidu_relay.usecases.receive_callback import Callback, CallbackDependencies, receive_callback
 from vidu_relay.wiring import callback_keys, provider, provider_key
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 settings = load(ReceiveCallbackSettings)
 signing_key = provider_key(settings.provider_secret_arn)
-ports = CallbackPorts(
+deps = CallbackDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
     poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
@@ -33,7 +33,7 @@ ports = CallbackPorts(
     fresh_signature_keys=signing_key.fresh_signing,
     signature_mode=settings.callback_signature,
     public_base_url=settings.public_base_url,
-    policy=watch_policy(settings),
+    policy=polling_policy(settings),
 )
 REFUSED_FOR = {"token": Metric.CALLBACK_REFUSED_ADDRESS, "unknown_task": Metric.CALLBACK_REFUSED_UNKNOWN_TASK}
 """Which metric tells of a refusal's reason; of every other reason, the provider's signature."""
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             headers=event.get("headers") or {},
             body=_body(event),
         )
-        receive_callback(callback, ports)
+        receive_callback(callback, deps)
     except CallbackRefusedError as refusal:
         logger.warning("callback_refused", reason=refusal.reason)
         count(Metric.CALLBACK_REFUSED)

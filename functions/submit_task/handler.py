@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(SubmitTaskSettings)
-ports = acceptance(settings)
+deps = acceptance(settings)
 
 
 @observed
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         request = parse_request(read_json_body(event), off_peak_available=settings.off_peak_available)
         task = submit_task(
             request,
-            ports,
+            deps,
             tenant_id=tenant_of(event),
             idempotency_key=key,
             daily_cap=daily_cap_of(event),

@@ -93,11 +93,11 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
     from ministack.app import app
     from ministack.core import lambda_runtime
 
-    from local.emulator import gaps
+    from local.emulator import patches
     from local.emulator.faults import Faults
     from local.emulator.meter import Meter
 
-    gaps.close_all(settings)
+    patches.apply_all(settings)
     meter = Meter()
     meter.watch_functions()
     faults = Faults()

@@ -27,8 +27,8 @@ from ministack.core.router import detect_service
 from ministack.core.sigv4 import header_signature_failure, parse_header_signature
 from ministack.services import lambda_svc
 
-from local.emulator.gaps.stream_failures import USER_AGENT
 from local.emulator.meter import operation_name, parsed_headers, parsed_query
+from local.emulator.patches.stream_failures import USER_AGENT
 
 PATH = "/_faults"
 OPERATOR = "test"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MINISTACK_VERSION = "1.5.33"
-"""The gaps are closed inside MiniStack, in places that are not its public interface: any other version is refused."""
+"""The patches reach into parts of MiniStack that are not its public interface: any other version is refused."""
 
 REGION = "us-east-1"
 

@@ -41,7 +41,7 @@ def callback_body(task: Task, state: CallbackState, links: Sequence[str], named:
     script = task.script.callbacks
     named = named or Named(task.id, task.remote_id)
     told_id = named.gateway_id if script.id == "gateway" else named.remote_id
-    if script.form == "upstream" or task.face == "vidu":
+    if script.form == "upstream" or task.flavour == "vidu":
         body = vidu_body(task, STATES[state], links, state_key=script.state_key)
     else:
         body = gateway_body(task, STATES[state], list(links))

@@ -1,4 +1,4 @@
-"""The simulator put together: one object that serves all faces from one port."""
+"""The simulator put together: one object that serves all API flavours from one port."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -8,22 +8,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from local.simulator import control as control_calls
-from local.simulator import gateway_face, images, video_face, vidu_face
+from local.simulator import gateway_api, images, video_api, vidu_api
 from local.simulator.callback_bodies import Named
 from local.simulator.callbacks import CallbackSender, CallbackSettings
 from local.simulator.clock import Timer
 from local.simulator.control import BadRequestError, Control
 from local.simulator.encoder import Encoder
 from local.simulator.errors import send_error
-from local.simulator.gateway_face import GatewayFace
+from local.simulator.gateway_api import GatewayApi
 from local.simulator.image_reader import ImageReader
-from local.simulator.provider_face import Account
+from local.simulator.provider_api import Account
 from local.simulator.script_book import ScriptBook
 from local.simulator.server import Exchange, HttpServer
 from local.simulator.tasks import State, Task, TaskBook
 from local.simulator.validation import Rules
-from local.simulator.video_face import VideoFace
-from local.simulator.vidu_face import ViduFace
+from local.simulator.video_api import VideoApi
+from local.simulator.vidu_api import ViduApi
 
 DEFAULT_GENERATION_SECONDS = 6.0
 
@@ -88,12 +88,12 @@ class Simulator:
             raise
         self._studio = ThreadPoolExecutor(1, thread_name_prefix="simulator-studio")
         self._book = TaskBook(self._timer, Encoder(), self._announce)
-        self._videos = VideoFace(self._book, self.origin)
+        self._videos = VideoApi(self._book, self.origin)
         self._callbacks = CallbackSender(settings, self._timer, self._links, self._other, self._faults.append)
         account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
         reader = ImageReader(settings.ca_bundle)
-        self._gateway = GatewayFace(account, self._book, self._scripts, self._videos, reader)
-        self._vidu = ViduFace(account, self._book, self._scripts, self._videos, reader)
+        self._gateway = GatewayApi(account, self._book, self._scripts, self._videos, reader)
+        self._vidu = ViduApi(account, self._book, self._scripts, self._videos, reader)
         self._control = Control(self._book, self._scripts, self.reset, reader)
 
     @property
@@ -104,7 +104,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """Base of the gateway's calls: create is `{url}/generation`."""
-        return self.origin + gateway_face.BASE_PATH
+        return self.origin + gateway_api.BASE_PATH
 
     @property
     def vidu_url(self) -> str:
@@ -190,13 +190,13 @@ class Simulator:
 
     def _route(self, exchange: Exchange) -> None:
         path = exchange.path
-        if path.startswith(gateway_face.BASE_PATH + "/"):
+        if path.startswith(gateway_api.BASE_PATH + "/"):
             self._gateway.serve(exchange)
-        elif path.startswith(vidu_face.BASE_PATH + "/"):
+        elif path.startswith(vidu_api.BASE_PATH + "/"):
             self._vidu.serve(exchange)
         elif path.startswith(control_calls.PREFIX + "/"):
             self._control.serve(exchange, self._server)
-        elif exchange.method in ("GET", "HEAD") and path.startswith(video_face.PREFIX):
+        elif exchange.method in ("GET", "HEAD") and path.startswith(video_api.PREFIX):
             self._videos.serve(exchange)
         elif exchange.method in ("GET", "HEAD") and path.startswith(images.PREFIX):
             images.serve_image(exchange)

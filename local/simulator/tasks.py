@@ -1,7 +1,7 @@
 """The tasks the simulator holds, and the one place where they change state.
 
-States are neutral (`pending`, `processing`, `succeeded`, `failed`, `canceled`); each face words them its own way. A
-task moves when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
+States are neutral (`pending`, `processing`, `succeeded`, `failed`, `canceled`); each API flavour has its own words.
+A task moves when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
 """
 
 import random
@@ -19,7 +19,7 @@ from local.simulator.scripts import Script
 from local.simulator.video_file import VideoFile, padded
 
 State = Literal["pending", "processing", "succeeded", "failed", "canceled"]
-Face = Literal["gateway", "vidu"]
+ApiFlavour = Literal["gateway", "vidu"]
 END_STATES: frozenset[State] = frozenset({"succeeded", "failed", "canceled"})
 _QUEUED_PART = 0.2
 
@@ -48,7 +48,7 @@ class Task:
     seed: int
     created_at: float
     started: float
-    face: Face = "gateway"
+    flavour: ApiFlavour = "gateway"
     state: State = "pending"
     created_as: State = "pending"
     """What the reply to the create call shows, however long that takes: the state the task was made in."""
@@ -123,15 +123,15 @@ class TaskBook:
         script: Script,
         script_id: str | None,
         generation_seconds: float,
-        face: Face = "gateway",
+        flavour: ApiFlavour = "gateway",
     ) -> Task:
         """Record a new task and start its clock. Only the gateway has ids of its own beside the upstream's."""
         now = time.time()
         remote_id = str(uuid.uuid4().int % 10**18).zfill(18)
         task = Task(
-            id=remote_id if face == "vidu" else uuid.uuid4().hex,
+            id=remote_id if flavour == "vidu" else uuid.uuid4().hex,
             remote_id=remote_id,
-            face=face,
+            flavour=flavour,
             api_key=api_key,
             received=received,
             script=script,

@@ -75,8 +75,8 @@ class Handlers:
                 module = self._loaded[function] = importlib.import_module(f"functions.{function}.handler")
             if function == "submit_task":  # no test asks the names of this machine's network
                 guard = AddressGuard(resolve=lambda *_: ["93.184.216.34"])
-                images = replace(module.ports.images, guard=guard)
-                self._monkeypatch.setattr(module, "ports", replace(module.ports, images=images))
+                images = replace(module.deps.images, guard=guard)
+                self._monkeypatch.setattr(module, "deps", replace(module.deps, images=images))
         return json.loads(json.dumps(self._loaded[function].handler(event, Context())))
 
     def submit(self, request: object, *, key: str | None = None, raw: str | None = None) -> Answer:

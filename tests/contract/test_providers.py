@@ -60,7 +60,7 @@ def client(kind: type[AnyProvider], simulator: Simulator, key: str | None = None
 
 @pytest.fixture(params=[GatewayProvider, ViduProvider], ids=["gateway", "vidu"])
 def provider(simulator: Simulator, request: pytest.FixtureRequest) -> AnyProvider:
-    """Every test that asks for it runs against both faces."""
+    """Every test that asks for it runs against both API flavours."""
     return client(request.param, simulator)
 
 
@@ -75,7 +75,7 @@ def vidu(simulator: Simulator) -> ViduProvider:
 
 
 def create(provider: AnyProvider, **params: Any) -> str:
-    return provider.create(MODEL, {**PARAMS, **params}, CALLBACK, mark=MARK).remote_id
+    return provider.create(MODEL, {**PARAMS, **params}, CALLBACK, tag=MARK).remote_id
 
 
 def creates(simulator: Simulator) -> int:
@@ -99,7 +99,7 @@ def test_a_task_is_created_with_our_callback_url_and_read_to_its_video(
         assert snapshot.upstream_id not in (None, remote_id)
         assert snapshot.usage is not None
     else:
-        assert (snapshot.created_at, snapshot.mark, snapshot.usage) == (None, MARK, None)
+        assert (snapshot.created_at, snapshot.tag, snapshot.usage) == (None, MARK, None)
 
 
 AMBIGUOUS: dict[str, dict[str, Any]] = {
@@ -207,7 +207,7 @@ def test_an_immediate_end_is_known_from_the_create_reply(
     simulator: Simulator, provider: AnyProvider, end: str, state: ProgressState
 ) -> None:
     simulator.script({"create": {"immediate": end}, "callbacks": {"drop": True}})
-    assert provider.create(MODEL, PARAMS, CALLBACK, mark=MARK).state is state
+    assert provider.create(MODEL, PARAMS, CALLBACK, tag=MARK).state is state
 
 
 FLAPS: list[dict[str, Any]] = [
@@ -336,20 +336,20 @@ def test_a_synonym_and_the_upstream_s_shape_show_the_video(body: bytes, kind: ty
 def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_room_for_the_mark(
     simulator: Simulator, vidu: ViduProvider
 ) -> None:
-    made = vidu.create(MODEL, {**PARAMS, "payload": ""}, CALLBACK, mark=MARK)
-    assert vidu.read(made.remote_id).mark == MARK
+    made = vidu.create(MODEL, {**PARAMS, "payload": ""}, CALLBACK, tag=MARK)
+    assert vidu.read(made.remote_id).tag == MARK
     simulator.reset()
     simulator.script({"callbacks": {"drop": True}})
     remote_id = create(vidu, payload="vidu")
     (task,) = simulator.tasks()
     assert task["request"]["params"] == {**PARAMS, "payload": "vidu", "callback_url": CALLBACK}
-    assert vidu.read(remote_id).mark is None
+    assert vidu.read(remote_id).tag is None
 
 
 def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: ViduProvider) -> None:
     held: dict[str, Any] = {"generation_seconds": 3600, "outcome": {"never_finish": True}, "callbacks": {"drop": True}}
     simulator.script(held)
-    made = vidu.create(MODEL, PARAMS, CALLBACK, mark=MARK)
+    made = vidu.create(MODEL, PARAMS, CALLBACK, tag=MARK)
     seen = [made.state]
     for sooner in ({"generation_seconds": 0}, {"outcome": {"never_finish": False}}):
         simulator.patch(made.remote_id, sooner)

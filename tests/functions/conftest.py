@@ -19,7 +19,7 @@ from tests.unit.template import sample
 from vidu_relay import aws, settings
 from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory, TenantMapping
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger, metrics
@@ -108,9 +108,9 @@ class Relay:
         """The samples' API key."""
         self.directory().add_key(ApiKey(api_key_digest("sample-api-key-of-acme"), "acme", "backend", 1))
 
-    def open_doors(self) -> None:
+    def map_tenants(self) -> None:
         """The samples' event source."""
-        self.directory().open_door(Door.SOURCE, "acme.orders", "acme")
+        self.directory().add_mapping(TenantMapping.SOURCE, "acme.orders", "acme")
 
     def directory(self) -> TenantDirectory:
         return TenantDirectory(self.account.clients["dynamodb"], self.account.table)
@@ -121,7 +121,7 @@ class Relay:
 
     def drop_order(self) -> None:
         """The file that the sample's notification is about."""
-        self.open_doors()
+        self.map_tenants()
         body = sample("submit_task__idempotency_key")["body"]
         self.drop("requests/acme/order-1001.json", body.encode())
 
@@ -231,9 +231,9 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
             if function == "notify_client":
-                monkeypatch.setattr(module, "ports", replace(module.ports, webhook=webhook))
+                monkeypatch.setattr(module, "deps", replace(module.deps, webhook=webhook))
             if function == "deliver_videos":
-                monkeypatch.setattr(module, "ports", replace(module.ports, source=SimulatedSource(Effects())))
+                monkeypatch.setattr(module, "deps", replace(module.deps, source=SimulatedSource(Effects())))
             return module
 
         webhook = SimulatedWebhook(Effects())

@@ -87,8 +87,8 @@ def test_answer_of_an_upload_stays_small_too(relay: Relay) -> None:
 def test_quota_slot_is_given_back_by_a_client_that_sends_once(relay: Relay, function: str) -> None:
     module = relay.load(function)
     quotas = {
-        "submit_task": lambda: module.ports.quota,
-        "accept_request": lambda: module.ports.acceptance.quota,
+        "submit_task": lambda: module.deps.quota,
+        "accept_request": lambda: module.deps.acceptance.quota,
         "create_upload": lambda: module.quota,
     }
     quota = quotas[function]()
@@ -224,7 +224,7 @@ def test_cancel_without_a_clear_answer_is_503_and_can_be_repeated(
     def silent(_: str) -> None:
         raise ProviderUnavailableError("read time-out")
 
-    monkeypatch.setattr(module.ports.provider, "cancel", silent)
+    monkeypatch.setattr(module.deps.provider, "cancel", silent)
     answer = module.handler(sample("cancel_task__waiting"), Context())
     assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "cancel_unconfirmed")
     assert answer["headers"]["retry-after"] == "10"

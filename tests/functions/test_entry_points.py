@@ -97,7 +97,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def relay(relay: Relay) -> Relay:
-    relay.open_doors()
+    relay.map_tenants()
     relay.add_key()
     return relay
 

@@ -53,9 +53,9 @@ UPLOAD = {"url", "fields", "uri", "expires_at"}
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
-    "accept_request__event": Case(True, PUBLISHED, Relay.open_doors),
+    "accept_request__event": Case(True, PUBLISHED, Relay.map_tenants),
     "accept_request__file": Case(True, PUBLISHED, Relay.drop_order),
-    "accept_request__unmapped_source": Case(False, PUBLISHED, Relay.open_doors),
+    "accept_request__unmapped_source": Case(False, PUBLISHED, Relay.map_tenants),
     "accept_request__unreadable": Case(False, error=ValueError),
     "authorize_request__good_key": Case(
         True, lambda a: a["isAuthorized"] is True and a["context"]["tenant_id"] == "acme", Relay.add_key
@@ -163,7 +163,7 @@ def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) 
         raise DiedError
 
     module = relay.load("submit_task")
-    module.ports.submission.provider.create = die
+    module.deps.submission.provider.create = die
     with pytest.raises(DiedError):
         module.handler(sample("submit_task__idempotency_key"), Context())
     answer = relay.play("receive_callback__success")

@@ -15,7 +15,7 @@ from tests.simulation.provider import Clock, CreateCall, SimulatedProvider
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
-from vidu_relay.domain.submission import MARK_PREFIX
+from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
@@ -86,9 +86,9 @@ class HttpProvider(SimulatedProvider):
         """Which other task a read of an id shows."""
         self.adapted = self.adapter(f"https://{host}", key)
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(
-            "provider.create", lambda: self.adapted.create(model, params, callback_url, mark=mark)
+            "provider.create", lambda: self.adapted.create(model, params, callback_url, tag=tag)
         )
         return made
 
@@ -144,7 +144,7 @@ class HttpProvider(SimulatedProvider):
         if outcome not in _CREATES:
             return ""
         remote_id = f"gen-{len(self.remote) + 1}"
-        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock(), mark=call.mark or None)
+        made = ProviderSnapshot(remote_id, self.reply_state, created_at=self._clock(), tag=call.tag or None)
         self.remote[remote_id], self.shown[remote_id], self.made_for[remote_id] = made, [made], task_id
         if self.finishes_at_once:
             self.finish(remote_id)
@@ -199,7 +199,7 @@ class HttpVidu(HttpProvider):
 
     def proves(self, remote_id: str) -> bool:
         """It does not say when the task was created; the mark is missing where the client gave a payload."""
-        return (self.remote[remote_id].mark or "").startswith(MARK_PREFIX)
+        return (self.remote[remote_id].tag or "").startswith(TAG_PREFIX)
 
     def _call_off(self, remote_id: str) -> Reply:
         behaviour = self.cancel_behaviours.pop(0) if self.cancel_behaviours else None
@@ -216,7 +216,7 @@ class HttpVidu(HttpProvider):
 
     def _document(self, remote_id: str) -> dict[str, Any]:
         snapshot = self.remote[remote_id]
-        found: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "payload": snapshot.mark}
+        found: dict[str, Any] = {"id": remote_id, "task_id": remote_id, "payload": snapshot.tag}
         found["state"] = _VIDU_WORDS.get(snapshot.state) or _WORDS[snapshot.state]
         if snapshot.state is ProgressState.CANCELED and int(remote_id.rpartition("-")[2]) % 2:
             found |= {"state": "failed", "err_code": "UserCancelled"}

@@ -24,7 +24,7 @@ from tests.simulation.simulation import TENANT
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain import intake, lifecycle, request, submission
+from vidu_relay.domain import lifecycle, queued_requests, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.lifecycle import Match
 from vidu_relay.domain.request import Request
@@ -32,7 +32,7 @@ from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 ACCEPT = "tests.simulation.simulation.accept_request"
 received_twice = then(asks_by_event, receive(), receive())
@@ -58,9 +58,9 @@ def image_replaced(sim: HttpSimulation) -> None:
 def submit_whatever_was_begun(patch: Patch) -> None:
     """A message that comes again submits its task, whatever became of it."""
 
-    def eager(task: Task, ports: accept_request.IntakePorts, time_left: Any) -> Task:
-        submission = ports.acceptance.submission
-        whole = ports.acceptance.archive.request_of(task)
+    def eager(task: Task, deps: accept_request.AcceptRequestDependencies, time_left: Any) -> Task:
+        submission = deps.acceptance.submission
+        whole = deps.acceptance.archive.request_of(task)
         sent = resolve_image_links.resolve_image_links(whole, task, submission.images)
         return attempt_submission.attempt_submission(task, whole.model, sent, submission, time_left=time_left)
 
@@ -69,12 +69,12 @@ def submit_whatever_was_begun(patch: Patch) -> None:
 
 @mutant(points("file", "event with a key"), I.ANSWERED)
 def reject_on_our_own_fault(patch: Patch) -> None:
-    def hasty(asked: Any, ports: accept_request.IntakePorts, **given: Any) -> Task | None:
+    def hasty(asked: Any, deps: accept_request.AcceptRequestDependencies, **given: Any) -> Task | None:
         try:
-            return accept_request.accept_request(asked, ports, **given)
+            return accept_request.accept_request(asked, deps, **given)
         except Exception as error:  # noqa: BLE001 - this is the mutant
             refusal = InvalidRequestError("internal_error", type(error).__name__)
-            accept_request._reject(asked, None, refusal, ports)
+            accept_request._reject(asked, None, refusal, deps)
             return None
 
     patch.setattr(ACCEPT, hasty)
@@ -82,9 +82,9 @@ def reject_on_our_own_fault(patch: Patch) -> None:
 
 @mutant(points("file", "event that is rejected"), I.ANSWERED)
 def drop_a_message_on_our_own_fault(patch: Patch) -> None:
-    def careless(asked: Any, ports: accept_request.IntakePorts, **given: Any) -> Task | None:
+    def careless(asked: Any, deps: accept_request.AcceptRequestDependencies, **given: Any) -> Task | None:
         with suppress(Exception):
-            return accept_request.accept_request(asked, ports, **given)
+            return accept_request.accept_request(asked, deps, **given)
         return None
 
     patch.setattr(ACCEPT, careless)
@@ -124,7 +124,7 @@ def take_a_slot_at_every_repetition(patch: Patch) -> None:
 @mutant(schedules("two uploads of one file"), I.ANSWERED)
 def know_a_file_by_its_name_alone(patch: Patch) -> None:
     """The idempotency key of a dropped file leaves its content out."""
-    patch.setattr(accept_request, "own_key", lambda *parts: intake.own_key(*parts[:3]))
+    patch.setattr(accept_request, "own_key", lambda *parts: queued_requests.own_key(*parts[:3]))
 
 
 # Cancel
@@ -134,10 +134,10 @@ def know_a_file_by_its_name_alone(patch: Patch) -> None:
 def call_it_canceled_without_a_read(patch: Patch) -> None:
     """The provider says yes to the cancel, and goes on."""
 
-    def believed(task: Task, ports: cancel_task.CancelPorts) -> Task:
+    def believed(task: Task, deps: cancel_task.CancelDependencies) -> Task:
         canceled = ProviderSnapshot(task.remote_id or "", ProgressState.CANCELED)
-        given = {"now": ports.clock(), "source": "cancel", "policy": ports.policy}
-        return record_change(ports.store, task, lambda there: lifecycle.apply_snapshot(there, canceled, **given))  # type: ignore[arg-type]
+        given = {"now": deps.clock(), "source": "cancel", "policy": deps.policy}
+        return save_with_retry(deps.store, task, lambda current: lifecycle.apply_snapshot(current, canceled, **given))  # type: ignore[arg-type]
 
     patch.setattr(cancel_task, "_read_back", believed)
 
@@ -161,7 +161,7 @@ def submit_what_was_canceled(patch: Patch) -> None:
         except Exception:  # noqa: BLE001 - this is the mutant
             return change(task)
 
-    patch.setattr("vidu_relay.usecases.begin_submission.record_change", blind)
+    patch.setattr("vidu_relay.usecases.begin_submission.save_with_retry", blind)
 
 
 # Correlation tags
@@ -170,14 +170,14 @@ def submit_what_was_canceled(patch: Patch) -> None:
 @mutant(schedules("two tasks claim the same ids, by tags"), I.ONE_OWNER)
 def take_any_tag_for_our_own(patch: Patch) -> None:
     def mutated(match: Any, task: Task, found: Any, **given: Any) -> Any:
-        return Match.OURS if found.mark is not None else match(task, found, **given)
+        return Match.OURS if found.tag is not None else match(task, found, **given)
 
     wrap(patch, lifecycle, "match_candidate", mutated)
 
 
 @mutant(scenario(then(creates(CreateBehaviour.TIMED_OUT), submit), "soon", HttpVidu), I.SETTLED)
 def ignore_tags(patch: Patch) -> None:
-    wrap(patch, ViduProvider, "read", lambda read, *given: replace(read(*given), mark=None))
+    wrap(patch, ViduProvider, "read", lambda read, *given: replace(read(*given), tag=None))
 
 
 @mutant(scenario(denied_and_lost, "soon", HttpVidu), I.SETTLED)

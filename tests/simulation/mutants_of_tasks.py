@@ -28,9 +28,9 @@ from vidu_relay.domain.errors import (
     NotCreatedError,
     ProviderUnavailableError,
 )
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.usecases import (
     attempt_submission,
     check_task,
@@ -39,7 +39,7 @@ from vidu_relay.usecases import (
     reconcile_task,
     submit_task,
 )
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 
 def says(state: ProgressState, **fields: Any) -> Act:
@@ -177,13 +177,13 @@ def take_any_record_for_our_own(patch: Patch) -> None:
 
 @mutant(scenario(then(submit, calls_back_for_first)), I.PROVEN_STATE)
 def trust_the_callback_body(patch: Patch) -> None:
-    def trusting(callback: receive_callback.Callback, ports: receive_callback.CallbackPorts) -> Task:
-        task = ports.store.get(callback.task_id)
+    def trusting(callback: receive_callback.Callback, deps: receive_callback.CallbackDependencies) -> Task:
+        task = deps.store.get(callback.task_id)
         assert task is not None
         video = ProviderOutput("up", "done", ("https://cdn.example.com/gen-1.mp4",))
         snapshot = ProviderSnapshot(task.remote_id or "gen-1", ProgressState.SUCCEEDED, (video,))
-        given = {"now": ports.clock(), "source": "callback", "policy": ports.policy}
-        return record_change(ports.store, task, lambda there: lifecycle.apply_snapshot(there, snapshot, **given))  # type: ignore[arg-type]
+        given = {"now": deps.clock(), "source": "callback", "policy": deps.policy}
+        return save_with_retry(deps.store, task, lambda current: lifecycle.apply_snapshot(current, snapshot, **given))  # type: ignore[arg-type]
 
     patch.setattr("tests.simulation.simulation.receive_callback", trusting)
 
@@ -236,9 +236,9 @@ def ignore_the_lease(patch: Patch) -> None:
     """An execution goes on whoever holds the lease."""
     original = check_task.check_task
 
-    def mutated(task_id: str, lease: int, *, ports: Any, **given: Any) -> check_task.Verdict:
-        task = ports.store.get(task_id)
-        return original(task_id, task.lease if task else lease, ports=ports, **given)
+    def mutated(task_id: str, lease: int, *, deps: Any, **given: Any) -> check_task.NextStep:
+        task = deps.store.get(task_id)
+        return original(task_id, task.lease if task else lease, deps=deps, **given)
 
     patch.setattr("tests.simulation.simulation.check_task", mutated)
 
@@ -284,7 +284,7 @@ def own_the_id_that_was_asked_for(patch: Patch) -> None:
 @mutant(points("deliver"), I.PROVEN_STATE, I.SETTLED)
 def give_up_a_delivery_on_s3_trouble(patch: Patch) -> None:
     patch.setattr(delivery, "DELAYED_AFTER", 1)
-    patch.setattr(WatchPolicy, "copied_until", lambda _, generated_at: generated_at)
+    patch.setattr(PollingPolicy, "copied_until", lambda _, generated_at: generated_at)
 
 
 @mutant(points("deliver", "check asks for a delivery"), I.SETTLED)

@@ -70,7 +70,7 @@ class CreateCall:
     model: str
     params: Mapping[str, Any]
     callback_url: str
-    mark: str = field(compare=False)  # another one for each attempt
+    tag: str = field(compare=False)  # another one for each attempt
 
 
 class SimulatedProvider:
@@ -112,9 +112,9 @@ class SimulatedProvider:
     def ready(self) -> None:
         self._key()
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(
-            "provider.create", lambda: self._create(CreateCall(model, params, callback_url, mark))
+            "provider.create", lambda: self._create(CreateCall(model, params, callback_url, tag))
         )
         return made
 

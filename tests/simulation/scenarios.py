@@ -12,7 +12,7 @@ from tests.simulation.simulation import KEY, TENANT, Simulation
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters import video_archive
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.intake import DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.snapshot import ProgressState, TaskError
 
 

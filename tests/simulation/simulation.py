@@ -18,15 +18,15 @@ from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, Execution, Queued, 
 from tests.unit.account import Account
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
-from vidu_relay.adapters.tenant_directory import Door
-from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key
+from vidu_relay.adapters.tenant_directory import TenantMapping
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import metrics
 from vidu_relay.usecases.accept_request import accept_request
 from vidu_relay.usecases.cancel_task import cancel_task
-from vidu_relay.usecases.check_task import Verdict, check_task
+from vidu_relay.usecases.check_task import NextStep, check_task
 from vidu_relay.usecases.deliver_videos import deliver_videos
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 from vidu_relay.usecases.notify_client import notify_client
@@ -109,7 +109,7 @@ class Simulation(WiredRelay):
     def map_source(self, tenant: str = TENANT, source: str = EVENT_SOURCE) -> None:
         """The operator creates a tenant and maps an event source to it."""
         self.tenants.create_tenant(tenant, 1)
-        item: dict[str, Any] = {"pk": {"S": f"{Door.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
+        item: dict[str, Any] = {"pk": {"S": f"{TenantMapping.SOURCE}#{source}"}, "tenant_id": {"S": tenant}}
         self.account.clients["dynamodb"].put_item(TableName=self.account.table, Item=item)
 
     def drop(
@@ -172,7 +172,7 @@ class Simulation(WiredRelay):
     def cancel(self, task_id: str, *, tenant: str = TENANT) -> Task | None:
         return cancel_task(task_id, tenant, self.cancellation)
 
-    def check(self, task_id: str, lease: int | None = None) -> Verdict:
+    def check(self, task_id: str, lease: int | None = None) -> NextStep:
         """One step of an execution, by default of the one that holds the lease. One that lost it must do nothing."""
         lease = self.task(task_id).lease if lease is None else lease
         held = self._lease(task_id) == lease
@@ -181,7 +181,7 @@ class Simulation(WiredRelay):
         verdict = check_task(
             task_id,
             lease,
-            ports=self.submission,
+            deps=self.submission,
             archive=self.requests,
             queue=self.queue,
             time_left=lambda: self.time_left,
@@ -277,7 +277,7 @@ class Simulation(WiredRelay):
 
     def step(self, execution: Execution) -> None:
         """One round of the state machine: check, then end, wait, or retry an error twice."""
-        verdicts: list[Verdict] = []
+        verdicts: list[NextStep] = []
         wake_at = None
         if not self.survive(lambda: verdicts.append(self.check(execution.task_id, execution.lease))):
             execution.errors += 1

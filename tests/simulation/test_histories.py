@@ -31,7 +31,7 @@ from tests.simulation.scenarios import HttpSimulation, submit_as, time_passes
 from tests.simulation.scheduler import Actor, Scheduler
 from tests.simulation.simulation import EVENT_SOURCE
 from vidu_relay.domain.errors import CallbackRefusedError, DeliveryInterruptedError
-from vidu_relay.domain.intake import DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.snapshot import ProgressState, TaskError
 
 STEPS = 50

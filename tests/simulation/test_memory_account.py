@@ -20,11 +20,11 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import TenantDirectory, TenantMapping
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.domain.image_format import ImageHead
 from vidu_relay.domain.image_reference import S3Object
-from vidu_relay.domain.intake import DroppedFile
+from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.task import Video
 
 Act = Callable[["Adapters"], object]
@@ -101,8 +101,8 @@ def acts(rng: random.Random) -> Act:
         lambda a: a.tenants.create_tenant("acme", at),
         lambda a: a.tenants.set_disabled("acme", lease > 0),
         lambda a: a.tenants.find_tenant("acme"),
-        lambda a: a.tenants.open_door(Door.SOURCE, "acme.orders", rng.choice(["acme", "globex"])),
-        lambda a: a.tenants.close_door(Door.SOURCE, "acme.orders", "acme", at),
+        lambda a: a.tenants.add_mapping(TenantMapping.SOURCE, "acme.orders", rng.choice(["acme", "globex"])),
+        lambda a: a.tenants.remove_mapping(TenantMapping.SOURCE, "acme.orders", "acme", at),
         lambda a: a.requests.get("nothing"),
         lambda a: a.images.store(image.key, content, "image/png"),
         lambda a: a.images.store(image.key, content, "image/png"),

@@ -28,18 +28,18 @@ from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
-from vidu_relay.domain.intake import DroppedFile, RequestEvent
+from vidu_relay.domain.polling import PollingPolicy
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.usecases.accept_request import IntakePorts
-from vidu_relay.usecases.attempt_submission import SubmissionPorts
-from vidu_relay.usecases.cancel_task import CancelPorts
+from vidu_relay.usecases.accept_request import AcceptRequestDependencies
+from vidu_relay.usecases.attempt_submission import SubmissionDependencies
+from vidu_relay.usecases.cancel_task import CancelDependencies
 from vidu_relay.usecases.check_references import ReferenceCheck
-from vidu_relay.usecases.deliver_videos import DeliveryPorts
-from vidu_relay.usecases.notify_client import NotificationPorts
-from vidu_relay.usecases.receive_callback import CallbackPorts
+from vidu_relay.usecases.deliver_videos import DeliveryDependencies
+from vidu_relay.usecases.notify_client import NotificationDependencies
+from vidu_relay.usecases.receive_callback import CallbackDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
 
@@ -48,7 +48,7 @@ __all__ = ["KEY", "PUBLIC_URL", "TENANT", "Execution", "Queued", "Request", "Wir
 TENANT = "acme"
 KEY = "order-1"
 PUBLIC_URL = "https://relay.example.com"
-POLICY = WatchPolicy(
+POLICY = PollingPolicy(
     first_check_seconds=120,
     check_interval_seconds=10,
     task_deadline_seconds=7200,
@@ -147,7 +147,7 @@ class WiredRelay:
             tenants=directory,
             guard=AddressGuard(resolve=lambda *_: self.addresses),
         )
-        self.submission = SubmissionPorts(
+        self.submission = SubmissionDependencies(
             store=self.store,
             provider=self.provider,
             pauses=ProviderPauses(c["dynamodb"], account.table),
@@ -162,7 +162,7 @@ class WiredRelay:
         self.acceptance = Acceptance(
             quota=self.quota, archive=self.requests, images=self.images, poller=self.poller, submission=self.submission
         )
-        self.intake = IntakePorts(
+        self.intake = AcceptRequestDependencies(
             acceptance=self.acceptance,
             directory=directory,
             inbox=RequestInbox(c["s3"], account.inbox),
@@ -172,7 +172,7 @@ class WiredRelay:
             off_peak_available=True,
             max_file_bytes=MAX_BODY_BYTES,
         )
-        self.callbacks = CallbackPorts(
+        self.callbacks = CallbackDependencies(
             store=self.store,
             provider=self.provider,
             poller=self.poller,
@@ -183,10 +183,10 @@ class WiredRelay:
             policy=POLICY,
             clock=clock,
         )
-        self.cancellation = CancelPorts(
+        self.cancellation = CancelDependencies(
             store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
         )
-        self.notification = NotificationPorts(
+        self.notification = NotificationDependencies(
             store=self.store,
             tenants=directory,
             videos=self.videos,
@@ -198,7 +198,7 @@ class WiredRelay:
             clock=clock,
             jitter=lambda: 0.5,
         )
-        self.delivery = DeliveryPorts(
+        self.delivery = DeliveryDependencies(
             store=self.store,
             provider=self.provider,
             source=self.source,

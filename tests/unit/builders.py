@@ -5,18 +5,18 @@ from typing import Any
 
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import NotCreatedError
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video
-from vidu_relay.domain.watching import WatchPolicy
 
 NOW = 1_800_000_000_000
 TASK_ID = "abcdefghijklmnopqrstuvwxyz"
 REMOTE_ID = "remote-1"
 LINK = "https://cdn.example/v.mp4?signature=secret"
 
-POLICY = WatchPolicy(
+POLICY = PollingPolicy(
     first_check_seconds=120,
     check_interval_seconds=10,
     task_deadline_seconds=7200,

@@ -27,7 +27,7 @@ from vidu_relay.usecases.notify_client import NO_TURN
 PACKAGE = ROOT / "layers" / "shared" / "vidu_relay"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py")])
 REFERENCE = "docs/reference.md"
-FOR_THE_OPERATOR = {"door_taken", "key_exists"}
+FOR_THE_OPERATOR = {"mapping_taken", "key_exists"}
 """Refusals that only the operator's tool meets, as sentences."""
 
 
@@ -215,7 +215,7 @@ def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
 
 def test_every_emulator_patch_is_named_once_and_no_other() -> None:
     page = (ROOT / "docs" / "aws-differences.md").read_text()
-    modules = [path.stem for path in (ROOT / "local" / "emulator" / "gaps").glob("[!_]*.py")]
+    modules = [path.stem for path in (ROOT / "local" / "emulator" / "patches").glob("[!_]*.py")]
 
     assert sorted(re.findall(r"`(\w+)`", page.split("## What the emulator refuses")[1])) == sorted(modules)
 

@@ -27,8 +27,8 @@ from vidu_relay.description.asyncapi import describe_bus, registered
 from vidu_relay.description.schemas import schemas
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
 from vidu_relay.domain.request_model import VideoRequest, parse_request
 from vidu_relay.domain.snapshot import TaskError

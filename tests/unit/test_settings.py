@@ -7,8 +7,8 @@ import pytest
 
 from vidu_relay import settings
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.domain.watching import WatchPolicy
-from vidu_relay.settings import DeliverVideosSettings, SubmitTaskSettings, load, variables, watch_policy
+from vidu_relay.domain.polling import PollingPolicy
+from vidu_relay.settings import DeliverVideosSettings, SubmitTaskSettings, load, polling_policy, variables
 
 CLASSES = [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")]
 TEXT: dict[object, str] = {int: "7", bool: "true", str: "text", tuple[str, ...]: "a, b"}
@@ -79,7 +79,7 @@ def test_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPat
 
 
 def test_timing_keeps_its_places() -> None:
-    names = [field.name for field in fields(WatchPolicy)]
+    names = [field.name for field in fields(PollingPolicy)]
     numbers = {name.upper(): str(number) for number, name in enumerate(names, 1)}
-    policy = watch_policy(load(SubmitTaskSettings, {**environment(SubmitTaskSettings), **numbers}))
+    policy = polling_policy(load(SubmitTaskSettings, {**environment(SubmitTaskSettings), **numbers}))
     assert [getattr(policy, name) for name in names] == list(range(1, len(names) + 1))

@@ -139,7 +139,7 @@ def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
 
 
 def problem_document(error: InvalidRequestError) -> dict[str, Any]:
-    """The problem document for a refused request, whichever door it came by: 422 unless the code says otherwise."""
+    """The problem document for a refused request of any entry point: 422 unless the code says otherwise."""
     status = STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
     more: dict[str, Any] = {}
     if error.faults:

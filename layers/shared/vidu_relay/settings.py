@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import TypeVar, get_type_hints
 
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.domain.watching import WatchPolicy
+from vidu_relay.domain.polling import PollingPolicy
 
 __all__ = [
     "AcceptRequestSettings",
@@ -32,8 +32,8 @@ __all__ = [
     "SubmitTaskSettings",
     "TimingSettings",
     "load",
+    "polling_policy",
     "variables",
-    "watch_policy",
 ]
 
 
@@ -53,7 +53,7 @@ class CallbackSettings:
 
 
 class TimingSettings:
-    """The fields of `WatchPolicy`."""
+    """The fields of `PollingPolicy`."""
 
     first_check_seconds: int
     check_interval_seconds: int
@@ -179,9 +179,9 @@ def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
     return loaded
 
 
-def watch_policy(settings: TimingSettings) -> WatchPolicy:
+def polling_policy(settings: TimingSettings) -> PollingPolicy:
     """The timing part of a function's settings."""
-    return WatchPolicy(**{field.name: getattr(settings, field.name) for field in fields(WatchPolicy)})
+    return PollingPolicy(**{field.name: getattr(settings, field.name) for field in fields(PollingPolicy)})
 
 
 def _read(kind: object, text: str) -> object:

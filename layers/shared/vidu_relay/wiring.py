@@ -14,8 +14,8 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import AcceptanceSettings, ProviderSettings, SubmissionSettings, watch_policy
-from vidu_relay.usecases.attempt_submission import SubmissionPorts
+from vidu_relay.settings import AcceptanceSettings, ProviderSettings, SubmissionSettings, polling_policy
+from vidu_relay.usecases.attempt_submission import SubmissionDependencies
 from vidu_relay.usecases.ports import Provider
 
 if TYPE_CHECKING:
@@ -66,23 +66,23 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
     from vidu_relay.adapters.request_archive import RequestArchive
     from vidu_relay.usecases.submit_task import Acceptance
 
-    ports = submission(settings)
+    deps = submission(settings)
     return Acceptance(
         quota=DailyQuota(
             aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)
         ),
         archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
-        images=reference_check(settings, ports.images),
+        images=reference_check(settings, deps.images),
         poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
-        submission=ports,
+        submission=deps,
     )
 
 
-def submission(settings: SubmissionSettings) -> SubmissionPorts:
+def submission(settings: SubmissionSettings) -> SubmissionDependencies:
     """What a create call needs. New tokens are signed with the active key."""
     callback_secret = Secret(aws.client("secretsmanager"), settings.callback_secret_arn)
     table = aws.client("dynamodb")
-    return SubmissionPorts(
+    return SubmissionDependencies(
         store=TaskStore(table, settings.table_name),
         provider=provider(settings),
         pauses=ProviderPauses(table, settings.table_name),
@@ -90,7 +90,7 @@ def submission(settings: SubmissionSettings) -> SubmissionPorts:
         images=ImageBucket(aws.when_needed("s3"), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
-        policy=watch_policy(settings),
+        policy=polling_policy(settings),
     )
 
 

@@ -181,7 +181,7 @@ def test_an_invocation_takes_6_mib_and_no_byte_more(emulator: Emulator, size: in
 LATE_READER = """
 import os
 from types import SimpleNamespace
-from local.emulator.gaps.python_runtime import AwslambdaricWorker
+from local.emulator.patches.python_runtime import AwslambdaricWorker
 
 worker = AwslambdaricWorker("probe", {}, b"")
 ours, functions = os.pipe()

@@ -12,7 +12,7 @@ from tests.unit.builders import TASK_ID
 from vidu_relay.adapters.delivery_queue import DeliveryQueue, read_message
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.domain.intake import DroppedFile, RequestEvent, rejection_detail
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.http import problem_document
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def provider() -> GatewayProvider:
 def test_the_create_call_has_the_form_that_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire(reply(200, {"id": ID, "status": "pending"}), monkeypatch)
     params = {"prompt": "é", "seed": 2**63 - 1, "callback_url": "https://evil"}
-    provider().create("m", params, "https://us.example/cb?token=k.x", mark="m")
+    provider().create("m", params, "https://us.example/cb?token=k.x", tag="m")
     ((method, url, arguments),) = wire.asked
     assert (method, url) == ("POST", "https://p.example/v1/generation")
     ours = {**params, "callback_url": "https://us.example/cb?token=k.x"}
@@ -58,7 +58,7 @@ def test_an_id_cannot_lead_a_read_elsewhere(monkeypatch: pytest.MonkeyPatch, rem
 )
 def test_a_task_that_was_created_is_not_lost_over_an_odd_reply(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     Wire(reply(201, body), monkeypatch)
-    assert provider().create("m", {}, "https://ours", mark="m").remote_id == ID
+    assert provider().create("m", {}, "https://ours", tag="m").remote_id == ID
 
 
 PAGE = {"task_id": "up", "task_status": "done", "results": [{"type": "video", "url": URL}]}

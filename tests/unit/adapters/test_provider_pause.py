@@ -9,8 +9,8 @@ from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, new_task
 from vidu_relay.adapters.provider_pause import KEEP_SECONDS, Pause, ProviderPauses
 from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.domain.polling import PROBE_MS
 from vidu_relay.domain.snapshot import TaskError
-from vidu_relay.domain.watching import PROBE_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

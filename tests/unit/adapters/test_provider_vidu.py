@@ -25,7 +25,7 @@ def provider() -> ViduProvider:
 
 
 def create(**params: Any) -> ProviderSnapshot:
-    return provider().create("m", {"prompt": "é", **params}, "https://us.example/cb?token=k.x", mark=MARK)
+    return provider().create("m", {"prompt": "é", **params}, "https://us.example/cb?token=k.x", tag=MARK)
 
 
 # --- the calls
@@ -177,10 +177,10 @@ def test_what_is_no_video_link_is_none(creations: Any) -> None:
     assert read_snapshot({"state": "success", "creations": creations}, ID).outputs == ()
 
 
-@pytest.mark.parametrize(("payload", "mark"), [(MARK, MARK), ("", None), ("vidu", None), (None, None), ([MARK], None)])
-def test_only_a_mark_of_ours_is_a_mark(payload: Any, mark: str | None) -> None:
+@pytest.mark.parametrize(("payload", "tag"), [(MARK, MARK), ("", None), ("vidu", None), (None, None), ([MARK], None)])
+def test_only_our_correlation_tag_is_read(payload: Any, tag: str | None) -> None:
     snapshot = read_snapshot({"payload": payload, "created_at": "2027-01-15T08:00:00.000Z"}, ID)
-    assert (snapshot.mark, snapshot.created_at) == (mark, NOW)
+    assert (snapshot.tag, snapshot.created_at) == (tag, NOW)
 
 
 def test_no_field_of_a_reply_makes_a_record_that_cannot_be_written() -> None:

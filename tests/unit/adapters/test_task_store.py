@@ -11,7 +11,7 @@ from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, TASK_ID, new_task, submitting, task_in
 from vidu_relay.adapters.task_item import to_item
 from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, FIRST_PAUSE_SECONDS, OWNERSHIP_SECONDS, Lease, TaskStore
-from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError, TransactionConflictError
+from vidu_relay.domain.errors import RemoteTaskOwnedError, StaleTaskError, TransactionConflictError
 from vidu_relay.domain.identifiers import is_remote_id, task_id_from_random
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Attempt, Task
@@ -149,7 +149,7 @@ def test_a_remote_id_belongs_to_one_task_and_is_recorded_with_it_or_not_at_all(
     again = store.save(replace(mine, checks=1), ("r-1",))
     assert again.revision == 3, "an id of one's own is no conflict"
     for ids in (("r-1",), ("r-2", "alias"), ("alias", "r-3")):
-        with pytest.raises(RemoteTaskClaimedError) as refused:
+        with pytest.raises(RemoteTaskOwnedError) as refused:
             store.save(replace(yours, remote_id=ids[0]), ids)
         assert refused.value.remote_id in ("r-1", "alias"), "the first that belongs to another task"
     assert store.get(yours.task_id) == yours, "nothing is written"
@@ -197,7 +197,7 @@ class Canceled:
         (("TransactionConflict", "None"), TransactionConflictError),
         (("None", "TransactionConflict"), TransactionConflictError),
         (("ConditionalCheckFailed", "TransactionConflict"), StaleTaskError),
-        (("TransactionConflict", "ConditionalCheckFailed"), RemoteTaskClaimedError),
+        (("TransactionConflict", "ConditionalCheckFailed"), RemoteTaskOwnedError),
         (("ConditionalCheckFailed", "ConditionalCheckFailed"), StaleTaskError),
         (("None", "ThrottlingError"), ClientError),
         ((), ClientError),

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, new_task
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.adapters.tenant_directory import ApiKey, Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory, TenantMapping
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.identifiers import api_key_digest
 
@@ -53,82 +53,82 @@ def mapped(directory: TenantDirectory) -> TenantDirectory:
     """Two tenants; the first has a source and a bucket."""
     directory.create_tenant("acme", NOW)
     directory.create_tenant("evil", NOW)
-    for door in Door:
-        directory.open_door(door, "orders.acme", "acme")
+    for mapping in TenantMapping:
+        directory.add_mapping(mapping, "orders.acme", "acme")
     return directory
 
 
-def owner_of(directory: TenantDirectory, door: Door) -> str | None:
-    tenant = directory.find_owner(door, "orders.acme")
+def owner_of(directory: TenantDirectory, mapping: TenantMapping) -> str | None:
+    tenant = directory.find_owner(mapping, "orders.acme")
     return tenant.tenant_id if tenant else None
 
 
-def former_owner_of(directory: TenantDirectory, door: Door) -> str | None:
-    tenant = directory.find_former_owner(door, "orders.acme")
+def former_owner_of(directory: TenantDirectory, mapping: TenantMapping) -> str | None:
+    tenant = directory.find_former_owner(mapping, "orders.acme")
     return tenant.tenant_id if tenant else None
 
 
-def listed(directory: TenantDirectory, tenant_id: str, door: Door) -> tuple[str, ...]:
+def listed(directory: TenantDirectory, tenant_id: str, mapping: TenantMapping) -> tuple[str, ...]:
     tenant = directory.find_tenant(tenant_id)
     assert tenant is not None
-    return tenant.event_sources if door is Door.SOURCE else tenant.buckets
+    return tenant.event_sources if mapping is TenantMapping.SOURCE else tenant.buckets
 
 
-@pytest.mark.parametrize("door", Door)
-def test_a_source_or_bucket_acts_for_one_tenant_only(mapped: TenantDirectory, door: Door) -> None:
-    mapped.open_door(door, "orders.acme", "acme")
+@pytest.mark.parametrize("mapping", TenantMapping)
+def test_a_source_or_bucket_acts_for_one_tenant_only(mapped: TenantDirectory, mapping: TenantMapping) -> None:
+    mapped.add_mapping(mapping, "orders.acme", "acme")
     with pytest.raises(InvalidRequestError) as taken:
-        mapped.open_door(door, "orders.acme", "evil")
-    assert taken.value.code == "door_taken"
-    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == ("acme", None)
-    assert listed(mapped, "evil", door) == ()
-    assert mapped.close_door(door, "orders.acme", "acme", NOW)
-    assert owner_of(mapped, door) is None
-    assert mapped.find_owner(door, "never.mapped") is mapped.find_former_owner(door, "never.mapped") is None
-    assert not mapped.close_door(door, "never.mapped", "acme", NOW)
+        mapped.add_mapping(mapping, "orders.acme", "evil")
+    assert taken.value.code == "mapping_taken"
+    assert (owner_of(mapped, mapping), former_owner_of(mapped, mapping)) == ("acme", None)
+    assert listed(mapped, "evil", mapping) == ()
+    assert mapped.remove_mapping(mapping, "orders.acme", "acme", NOW)
+    assert owner_of(mapped, mapping) is None
+    assert mapped.find_owner(mapping, "never.mapped") is mapped.find_former_owner(mapping, "never.mapped") is None
+    assert not mapped.remove_mapping(mapping, "never.mapped", "acme", NOW)
 
 
-@pytest.mark.parametrize("door", Door)
+@pytest.mark.parametrize("mapping", TenantMapping)
 def test_a_mapping_that_was_taken_away_is_kept_as_closed_for_fifteen_days(
-    mapped: TenantDirectory, dynamodb: "DynamoDBClient", door: Door
+    mapped: TenantDirectory, dynamodb: "DynamoDBClient", mapping: TenantMapping
 ) -> None:
     """SQS delivers a message again for up to 14 days: it still finds the task that it made."""
-    assert mapped.close_door(door, "orders.acme", "acme", NOW)
-    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == (None, "acme")
-    assert listed(mapped, "acme", door) == ()
-    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert mapped.remove_mapping(mapping, "orders.acme", "acme", NOW)
+    assert (owner_of(mapped, mapping), former_owner_of(mapped, mapping)) == (None, "acme")
+    assert listed(mapped, "acme", mapping) == ()
+    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{mapping}#orders.acme"}})["Item"]
     assert item["expires_at"] == {"N": str(NOW // 1000 + 15 * 86_400)}
-    assert not mapped.close_door(door, "orders.acme", "acme", NOW + 1), "it is taken away once"
-    again = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert not mapped.remove_mapping(mapping, "orders.acme", "acme", NOW + 1), "it is taken away once"
+    again = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{mapping}#orders.acme"}})["Item"]
     assert again == item
 
 
-@pytest.mark.parametrize("door", Door)
+@pytest.mark.parametrize("mapping", TenantMapping)
 @pytest.mark.parametrize("tenant_id", ["acme", "evil"])
 def test_a_closed_mapping_can_be_opened_by_any_tenant_and_is_then_kept_for_good(
-    mapped: TenantDirectory, dynamodb: "DynamoDBClient", door: Door, tenant_id: str
+    mapped: TenantDirectory, dynamodb: "DynamoDBClient", mapping: TenantMapping, tenant_id: str
 ) -> None:
-    mapped.close_door(door, "orders.acme", "acme", NOW)
-    mapped.open_door(door, "orders.acme", tenant_id)
+    mapped.remove_mapping(mapping, "orders.acme", "acme", NOW)
+    mapped.add_mapping(mapping, "orders.acme", tenant_id)
     former = None if tenant_id == "acme" else "acme"  # a message of then still finds the task that it made
-    assert (owner_of(mapped, door), former_owner_of(mapped, door)) == (tenant_id, former)
-    assert listed(mapped, tenant_id, door) == ("orders.acme",)
-    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{door}#orders.acme"}})["Item"]
+    assert (owner_of(mapped, mapping), former_owner_of(mapped, mapping)) == (tenant_id, former)
+    assert listed(mapped, tenant_id, mapping) == ("orders.acme",)
+    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": f"{mapping}#orders.acme"}})["Item"]
     assert "expires_at" not in item
 
 
-@pytest.mark.parametrize("door", Door)
-def test_only_its_tenant_s_mapping_is_taken_away(mapped: TenantDirectory, door: Door) -> None:
+@pytest.mark.parametrize("mapping", TenantMapping)
+def test_only_its_tenant_s_mapping_is_taken_away(mapped: TenantDirectory, mapping: TenantMapping) -> None:
     with pytest.raises(InvalidRequestError) as taken:
-        mapped.close_door(door, "orders.acme", "evil", NOW)
-    assert taken.value.code == "door_taken"
+        mapped.remove_mapping(mapping, "orders.acme", "evil", NOW)
+    assert taken.value.code == "mapping_taken"
     with pytest.raises(InvalidRequestError) as unknown:
-        mapped.close_door(door, "orders.acme", "nobody", NOW)
+        mapped.remove_mapping(mapping, "orders.acme", "nobody", NOW)
     assert unknown.value.code == "unknown_tenant"
     with pytest.raises(InvalidRequestError):
-        mapped.open_door(door, "another", "nobody")
-    assert owner_of(mapped, door) == "acme"
-    assert listed(mapped, "acme", door) == ("orders.acme",)
+        mapped.add_mapping(mapping, "another", "nobody")
+    assert owner_of(mapped, mapping) == "acme"
+    assert listed(mapped, "acme", mapping) == ("orders.acme",)
 
 
 def test_tenants_are_listed_with_what_they_may_do(directory: TenantDirectory) -> None:

@@ -15,9 +15,9 @@ from tests.unit.builders import NOW, POLICY, TASK_ID, new_task, task_in
 from tests.unit.cli.conftest import Deployment, Run
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.delivery import expire_delivery
+from vidu_relay.domain.polling import LEASE_MS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Delivery, Task
-from vidu_relay.domain.watching import LEASE_MS
 
 
 def recorded(deployment: Deployment, task: Task) -> Task:

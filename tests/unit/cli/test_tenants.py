@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.cli.conftest import Deployment, Run
-from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import TenantDirectory, TenantMapping
 
 
 @pytest.fixture
@@ -105,33 +105,33 @@ def test_cap_of_nothing_must_be_meant(relay: Run, ask: Any) -> None:
     assert ask("tenants", "set-cap", "acme", "0", "--accept-nothing")["daily_cap"] == 0
 
 
-@pytest.mark.parametrize(("door", "name"), [("source", "acme.orders"), ("bucket", "acme-drops")])
+@pytest.mark.parametrize(("mapping", "name"), [("source", "acme.orders"), ("bucket", "acme-drops")])
 def test_source_or_bucket_belongs_to_one_tenant_only(
-    relay: Run, ask: Any, deployment: Deployment, directory: TenantDirectory, door: str, name: str
+    relay: Run, ask: Any, deployment: Deployment, directory: TenantDirectory, mapping: str, name: str
 ) -> None:
     ask("tenants", "create", "acme")
     ask("tenants", "create", "globex")
     for _ in range(2):
-        ask("tenants", f"add-{door}", "acme", name)
-    owner = directory.find_owner(Door(door), name)
+        ask("tenants", f"add-{mapping}", "acme", name)
+    owner = directory.find_owner(TenantMapping(mapping), name)
     assert owner is not None
     assert owner.tenant_id == "acme"
     before = deployment.items()
-    for command in (f"add-{door}", f"remove-{door}"):
+    for command in (f"add-{mapping}", f"remove-{mapping}"):
         status, _, complaint = relay("tenants", command, "globex", name)
         assert status == 1
         assert "belongs to another tenant, acme" in complaint
     assert deployment.items() == before
 
-    ask("tenants", f"remove-{door}", "acme", name)
-    assert directory.find_owner(Door(door), name) is None
-    assert directory.find_former_owner(Door(door), name) == directory.find_tenant("acme")
+    ask("tenants", f"remove-{mapping}", "acme", name)
+    assert directory.find_owner(TenantMapping(mapping), name) is None
+    assert directory.find_former_owner(TenantMapping(mapping), name) == directory.find_tenant("acme")
     # kept as closed for messages that SQS delivers again
-    assert keys_of(deployment) == {"tenant#acme", "tenant#globex", f"{door}#{name}"}
-    status, out, _ = relay("tenants", f"remove-{door}", "acme", name)
+    assert keys_of(deployment) == {"tenant#acme", "tenant#globex", f"{mapping}#{name}"}
+    status, out, _ = relay("tenants", f"remove-{mapping}", "acme", name)
     assert (status, "already gone" in out) == (0, True)
-    ask("tenants", f"add-{door}", "globex", name)
-    owner = directory.find_owner(Door(door), name)
+    ask("tenants", f"add-{mapping}", "globex", name)
+    owner = directory.find_owner(TenantMapping(mapping), name)
     assert owner is not None
     assert owner.tenant_id == "globex"
 
@@ -146,24 +146,26 @@ def test_tool_says_what_sources_and_buckets_open(relay: Run, ask: Any) -> None:
         assert words in relay(*command)[1], command
 
 
-@pytest.mark.parametrize(("door", "name"), [("source", ""), ("source", "a*"), ("bucket", ""), ("bucket", "s3://acme")])
-def test_name_that_nobody_can_have_is_not_called_gone(relay: Run, ask: Any, door: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("mapping", "name"), [("source", ""), ("source", "a*"), ("bucket", ""), ("bucket", "s3://acme")]
+)
+def test_name_that_nobody_can_have_is_not_called_gone(relay: Run, ask: Any, mapping: str, name: str) -> None:
     ask("tenants", "create", "acme")
-    assert relay("tenants", f"remove-{door}", "acme", name)[0] == 1
+    assert relay("tenants", f"remove-{mapping}", "acme", name)[0] == 1
 
 
 def test_source_that_was_taken_in_between_is_not_taken_over(directory: TenantDirectory) -> None:
     """What the tool looks up first, the write checks again."""
     for tenant in ("acme", "globex"):
         directory.create_tenant(tenant, 1)
-    directory.open_door(Door.SOURCE, "acme.web", "acme")
+    directory.add_mapping(TenantMapping.SOURCE, "acme.web", "acme")
     with pytest.raises(Exception, match="another tenant"):
-        directory.open_door(Door.SOURCE, "acme.web", "globex")
+        directory.add_mapping(TenantMapping.SOURCE, "acme.web", "globex")
     with pytest.raises(Exception, match="another tenant"):
-        directory.close_door(Door.SOURCE, "acme.web", "globex", 1)
+        directory.remove_mapping(TenantMapping.SOURCE, "acme.web", "globex", 1)
     with pytest.raises(Exception, match="no tenant nobody"):
-        directory.open_door(Door.SOURCE, "free", "nobody")
-    assert directory.find_owner(Door.SOURCE, "free") is None
+        directory.add_mapping(TenantMapping.SOURCE, "free", "nobody")
+    assert directory.find_owner(TenantMapping.SOURCE, "free") is None
     globex, acme = directory.find_tenant("globex"), directory.find_tenant("acme")
     assert globex is not None
     assert acme is not None

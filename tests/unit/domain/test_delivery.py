@@ -11,11 +11,11 @@ from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.delivery import DELAYED_AFTER, MAX_WHOLE_COPIES
 from vidu_relay.domain.identifiers import link_digest
 from vidu_relay.domain.notification import is_notified, latest_notified
+from vidu_relay.domain.polling import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.representation import event_type
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import DELIVERY_DELAYED, Delivery, Task, Video
-from vidu_relay.domain.watching import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS
 
 LATER = NOW + 60_000
 HOUR = 3_600_000

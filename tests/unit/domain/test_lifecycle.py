@@ -33,11 +33,11 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.identifiers import link_digest
 from vidu_relay.domain.lifecycle import CLOCK_TOLERANCE_MS, MAX_CANDIDATES, MISSING_MS, UNCONFIRMED, Match
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import SETTLED, Status
-from vidu_relay.domain.submission import attempt_mark
+from vidu_relay.domain.submission import correlation_tag
 from vidu_relay.domain.task import Attempt, Candidate, Refusal, Task
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
 from vidu_relay.usecases.ports import new_token
 
 HOUR = 3_600_000
@@ -402,7 +402,7 @@ def test_a_remote_task_is_ours_if_it_was_made_during_the_attempts_by_the_provide
     assert lifecycle.match_candidate(unconfirmed(), reading(created_at=shown, clock_offset_ms=offset)) is match
 
 
-ATTEMPT_MARK = attempt_mark(new_task().task_id, Attempt("token.1", NOW))
+TAG = correlation_tag(new_task().task_id, Attempt("token.1", NOW))
 
 
 @pytest.mark.parametrize(
@@ -413,8 +413,8 @@ ATTEMPT_MARK = attempt_mark(new_task().task_id, Attempt("token.1", NOW))
         (unconfirmed(), {"created_at": NOW + 3 * HOUR}, Match.UNPROVEN),  # a clock whose offset is not known
         (begun(refused_once(), now=NOW + HOUR), {"created_at": NOW + 1}, Match.OURS),  # of an earlier attempt
         (new_task(), {}, Match.UNPROVEN),  # never attempted
-        *((submitting(), {"mark": ATTEMPT_MARK, "created_at": at}, Match.OURS) for at in (None, NOW, 1)),
-        *((submitting(), {"mark": "another", "created_at": at}, Match.ANOTHERS) for at in (None, NOW, 1)),
+        *((submitting(), {"tag": TAG, "created_at": at}, Match.OURS) for at in (None, NOW, 1)),
+        *((submitting(), {"tag": "another", "created_at": at}, Match.ANOTHERS) for at in (None, NOW, 1)),
     ],
 )
 def test_a_candidate_is_ours_by_its_mark_else_by_its_moment_within_the_attempts(
@@ -443,7 +443,7 @@ def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_mark() -> None:
         back = refused(task, RATE_LIMITED, now=NOW)
         again = begun(back, token=new_token(back.token))
         assert again.attempt != task.attempt
-        assert lifecycle.match_candidate(again, reading(mark=ATTEMPT_MARK)) is Match.OURS
+        assert lifecycle.match_candidate(again, reading(tag=TAG)) is Match.OURS
         task = again
 
 
@@ -631,15 +631,15 @@ def test_taking_a_lease_takes_it_from_everybody_else_and_begins_with_the_shortes
 
 def test_a_lease_outlives_the_next_check_by_two_minutes_and_a_task_left_to_the_sweep_is_due_then() -> None:
     task = task_in(Status.SUBMITTED)
-    after = lifecycle.look_again_at(task, LATER)
+    after = lifecycle.poll_again_at(task, LATER)
     assert (after.due_at, after.checks) == (LATER + 120_000, 1)
     assert lifecycle.leave_until(task, LATER).due_at == LATER
 
 
 def test_bookkeeping_changes_no_task_that_has_moved_on() -> None:
     for task in map(task_in, (Status.COMPLETED, Status.FAILED, Status.CANCELED)):
-        assert lifecycle.look_again_at(task, LATER) is lifecycle.leave_until(task, LATER) is task
-        assert lifecycle.stop_looking(task) is task
+        assert lifecycle.poll_again_at(task, LATER) is lifecycle.leave_until(task, LATER) is task
+        assert lifecycle.stop_polling(task) is task
     for task in map(task_in, statuses_but(Status.ACCEPTED)):
         assert waiting(task) is task
     for task in map(task_in, statuses_but(Status.SUBMITTING)):

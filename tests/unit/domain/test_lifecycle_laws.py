@@ -18,10 +18,10 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.lifecycle import MAX_CANDIDATES
 from vidu_relay.domain.notification import is_notified, latest_notified, status_of
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, SETTLED, Status, can_transition
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS
 
 Step = Callable[[Task, int], Task]
 
@@ -122,7 +122,7 @@ steps = st.one_of(
             lambda task, now: lifecycle.wait_for_account(task, now=now, at=now + 1, policy=POLICY),
             lambda task, now: delivery.record_delivery_request(task, now=now, wait_ms=1),
             lambda task, now: delivery.reopen(task, now=now),
-            lambda task, now: lifecycle.look_again_at(task, now + 1),
+            lambda task, now: lifecycle.poll_again_at(task, now + 1),
             lambda task, now: lifecycle.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
             lambda task, _: lifecycle.drop_candidates(task, ("one", "two")),
             lambda task, now: lifecycle.leave_until(task, now + 1),

@@ -143,7 +143,7 @@ def test_a_call_that_was_not_sent_created_nothing_and_one_that_broke_off_may_hav
 ) -> None:
     Wire(failure, monkeypatch)
     with pytest.raises(CreateError) as caught:
-        kind("https://p.example", lambda: "key").create("m", {}, "https://ours", mark="m")
+        kind("https://p.example", lambda: "key").create("m", {}, "https://ours", tag="m")
     assert caught.type is error
 
 

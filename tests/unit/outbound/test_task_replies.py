@@ -152,7 +152,7 @@ def test_the_provider_s_clock_comes_with_reads_and_creates(
         monkeypatch.setattr(module, "clock_offset_ms", lambda headers: 60_000 if headers == answer.headers else None)
     one = provider(kind, monkeypatch, answer)
     assert one.read(ID).clock_offset_ms == 60_000
-    assert one.create("m", {}, "https://cb", mark="m").clock_offset_ms == 60_000
+    assert one.create("m", {}, "https://cb", tag="m").clock_offset_ms == 60_000
 
 
 @PROVIDERS

@@ -9,9 +9,9 @@ import pytest
 from tests.simulation.provider import NOON
 from tests.simulation.simulation import EVENT_SOURCE, TENANT, Simulation
 from tests.unit.pictures import png
-from vidu_relay.adapters.tenant_directory import Door
+from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotCreatedError
-from vidu_relay.domain.intake import DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.strict_json import read_json
 from vidu_relay.http import MAX_BODY_BYTES
@@ -340,8 +340,8 @@ def test_event_that_comes_again_after_its_source_moved_to_another_tenant_is_not_
     sim.tenants.create_tenant("beta", 1)
     first = sim.event()
     task = sim.accept(first)
-    sim.tenants.close_door(Door.SOURCE, EVENT_SOURCE, TENANT, NOON)
-    sim.tenants.open_door(Door.SOURCE, EVENT_SOURCE, "beta")
+    sim.tenants.remove_mapping(TenantMapping.SOURCE, EVENT_SOURCE, TENANT, NOON)
+    sim.tenants.add_mapping(TenantMapping.SOURCE, EVENT_SOURCE, "beta")
     assert sim.accept(first) == task
     later = sim.accept(sim.event("event-2"))
     assert (later and later.tenant_id, len(sim.provider.calls)) == ("beta", 2)

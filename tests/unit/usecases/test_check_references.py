@@ -13,7 +13,7 @@ from typing_extensions import override
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.pictures import data_uri, jpeg, png, webp
 from vidu_relay.adapters.image_source import ImageSource
-from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import TenantDirectory, TenantMapping
 from vidu_relay.domain.errors import BadImageError, InvalidRequestError
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES, ImageHead
 from vidu_relay.outbound.address_guard import AddressGuard
@@ -238,10 +238,10 @@ def test_mapped_bucket_is_its_tenants_until_he_is_disabled(sim: Simulation) -> N
     assert faults(sim, uri) == {"images.0": "image_not_found"}  # nobody's
     for tenant in (TENANT, "globex"):
         directory.create_tenant(tenant, 1)
-    directory.open_door(Door.BUCKET, "pictures", "globex")
+    directory.add_mapping(TenantMapping.BUCKET, "pictures", "globex")
     assert faults(sim, uri) == {"images.0": "image_not_found"}  # another's
-    directory.close_door(Door.BUCKET, "pictures", "globex", 1)
-    directory.open_door(Door.BUCKET, "pictures", TENANT)
+    directory.remove_mapping(TenantMapping.BUCKET, "pictures", "globex", 1)
+    directory.add_mapping(TenantMapping.BUCKET, "pictures", TENANT)
     look(sim, uri)
     directory.set_disabled(TENANT, True)
     assert faults(sim, uri) == {"images.0": "image_not_found"}

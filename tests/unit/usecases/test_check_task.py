@@ -15,9 +15,9 @@ from vidu_relay.domain.lifecycle import take_lease
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases.check_task import Verdict
+from vidu_relay.usecases.check_task import NextStep
 
-END = Verdict(settled=True)
+END = NextStep(settled=True)
 
 
 def leased(sim: Simulation, task: Task) -> Task:
@@ -69,7 +69,7 @@ def test_settled_task_that_is_due_all_the_same_is_stopped(sim: Simulation, statu
 def test_execution_waits_as_long_as_retry_after_says(sim: Simulation) -> None:
     task = accepted(sim)
     sim.provider.create_faults = [NotCreatedError("HTTP 429", retry_after_seconds=600)]
-    assert sim.check(task.task_id) == Verdict(settled=False, wait_seconds=600)
+    assert sim.check(task.task_id) == NextStep(settled=False, wait_seconds=600)
 
 
 def with_candidate(sim: Simulation) -> Task:
@@ -133,7 +133,7 @@ def died_in_its_call(sim: Simulation) -> Task:
 def test_attempt_that_may_still_run_is_waited_for(sim: Simulation) -> None:
     task = died_in_its_call(sim)
     sim.clock.advance(10)
-    assert sim.check(task.task_id) == Verdict(settled=False, wait_seconds=80)
+    assert sim.check(task.task_id) == NextStep(settled=False, wait_seconds=80)
 
 
 def test_attempt_that_died_is_left_to_a_callback_until_the_deadline(sim: Simulation) -> None:
@@ -170,7 +170,7 @@ def test_checks_double_their_interval_up_to_a_quarter_of_an_hour(sim: Simulation
 def test_last_wait_ends_at_the_deadline(sim: Simulation) -> None:
     task = leased(sim, sim.submit())
     sim.clock.advance(7195)
-    assert sim.check(task.task_id) == Verdict(settled=False, wait_seconds=5)
+    assert sim.check(task.task_id) == NextStep(settled=False, wait_seconds=5)
 
 
 def without_key(sim: Simulation) -> None:

@@ -58,7 +58,7 @@ class GatewayProvider:
         params: Mapping[str, Any],
         callback_url: str,
         *,
-        mark: str,  # noqa: ARG002 - nothing that the gateway is sent comes back in its replies
+        tag: str,  # noqa: ARG002 - nothing that the gateway is sent comes back in its replies
     ) -> ProviderSnapshot:
         """Create a task, once.
 

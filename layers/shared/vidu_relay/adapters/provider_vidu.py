@@ -14,7 +14,7 @@ from urllib.parse import quote
 from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
-from vidu_relay.domain.submission import MARK_PREFIX
+from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
 from vidu_relay.outbound.create_replies import LOST_PATIENCE, CreateReplies, created_task, refusal
@@ -60,14 +60,14 @@ class ViduProvider:
         """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
         return self._refresh is not None and self._refresh(self._used_key)
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot:
-        """Create a task, once. `mark` is sent as `payload`, which replies repeat, unless the client gave its own.
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
+        """Create a task, once. `tag` is sent as `payload`, which replies repeat, unless the client gave its own.
 
         Raises a `CreateError` as `outbound.create_replies.created_task` does; `NotCreatedError` if no byte was sent,
         `CreateAmbiguousError` if no whole reply came, and if a 2xx reply has no task id: no document says that nothing
         was created then.
         """
-        payload = params.get("payload") or mark
+        payload = params.get("payload") or tag
         body = {**params, "payload": payload, "model": model, "callback_url": callback_url}
         reply = self._calls.create("/ent/v2/reference2video", body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
@@ -141,7 +141,7 @@ def _read(content: Mapping[str, Any], remote_id: str) -> tuple[ProviderSnapshot,
         error=task_failure(content) if state is ProgressState.FAILED else None,
         model=short_text(content.get("model")),
         created_at=milliseconds(content.get("created_at")),
-        mark=payload if payload and payload.startswith(MARK_PREFIX) else None,
+        tag=payload if payload and payload.startswith(TAG_PREFIX) else None,
         named_ids=named_ids(content),
     )
     return snapshot, unknown_word

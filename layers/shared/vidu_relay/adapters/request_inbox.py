@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.intake import DroppedFile
+from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.strict_json import valid_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.intake import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
 from vidu_relay.domain.strict_json import read_json, valid_text
 
 __all__ = ["read_request"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.adapters.task_item import DUE_SHARDS, TASK_PREFIX, task_from_image, to_item
-from vidu_relay.domain.errors import RemoteTaskClaimedError, StaleTaskError, TransactionConflictError
+from vidu_relay.domain.errors import RemoteTaskOwnedError, StaleTaskError, TransactionConflictError
 from vidu_relay.domain.task import Task
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Lease:
 
 
 class TaskStore:
-    """Reads and conditional writes of tasks. `stamp` gives the random mark of a write."""
+    """Reads and conditional writes of tasks. `stamp` gives the random value by which a write knows itself."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class TaskStore:
         """Write a changed task over the revision it came from; the task as recorded.
 
         The remote ids in `owned` become the task's own in the same transaction, once and for all.
-        Raises `StaleTaskError` if the record has moved on, and `RemoteTaskClaimedError` for the first of the ids that
+        Raises `StaleTaskError` if the record has moved on, and `RemoteTaskOwnedError` for the first of the ids that
         belongs to another task: then nothing is written. `TransactionConflictError` means that another write was under
         way: the same call may be repeated.
         """
@@ -215,7 +215,7 @@ class TaskStore:
 
     def _save_owning(self, task: Task, put: dict[str, Any], stamp: str, owned: Sequence[str]) -> None:
         """One transaction of the task and its remote ids, under a token that names this very write."""
-        claims = [self._claim(task, remote_id) for remote_id in owned]
+        claims = [self._ownership(task, remote_id) for remote_id in owned]
         token = hashlib.sha256(f"{task.task_id}\0{stamp}".encode()).hexdigest()[:36]
         writes: list[Any] = [
             {"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
@@ -234,12 +234,12 @@ class TaskStore:
                 raise StaleTaskError(task.task_id) from error
             for remote_id, code in zip(owned, codes[1:], strict=False):
                 if code == "ConditionalCheckFailed":
-                    raise RemoteTaskClaimedError(remote_id) from error
+                    raise RemoteTaskOwnedError(remote_id) from error
             if "TransactionConflict" in codes:
                 raise TransactionConflictError(task.task_id) from error
             raise
 
-    def _claim(self, task: Task, remote_id: str) -> dict[str, Any]:
+    def _ownership(self, task: Task, remote_id: str) -> dict[str, Any]:
         return {
             "TableName": self._table,
             "Item": {

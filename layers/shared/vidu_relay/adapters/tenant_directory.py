@@ -25,20 +25,20 @@ from vidu_relay.domain.errors import InvalidRequestError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["ApiKey", "Door", "Tenant", "TenantDirectory"]
+__all__ = ["ApiKey", "Tenant", "TenantDirectory", "TenantMapping"]
 
 TENANTS = "#tenants"
 CLOSED_SECONDS = 15 * 86_400
 
 
-class Door(StrEnum):
+class TenantMapping(StrEnum):
     """What can act for a tenant besides a key. The values are the prefixes of the items."""
 
     SOURCE = "source"
     BUCKET = "bucket"
 
 
-_LISTED_AS = {Door.SOURCE: "event_sources", Door.BUCKET: "buckets"}
+_LISTED_AS = {TenantMapping.SOURCE: "event_sources", TenantMapping.BUCKET: "buckets"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class TenantDirectory:
         item = self._get(f"tenant#{tenant_id}")
         return _tenant(item) if item else None
 
-    def find_owner(self, door: Door, name: str) -> Tenant | None:
+    def find_owner(self, mapping: TenantMapping, name: str) -> Tenant | None:
         """The tenant that a source or bucket acts for; None if it is mapped to none. Look whether it is disabled."""
-        item = self._get(f"{door}#{name}")
+        item = self._get(f"{mapping}#{name}")
         return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" not in item else None
 
-    def find_former_owner(self, door: Door, name: str) -> Tenant | None:
+    def find_former_owner(self, mapping: TenantMapping, name: str) -> Tenant | None:
         """The tenant that a source or bucket acted for until it was taken away or moved; None if that was long ago."""
-        item = self._get(f"{door}#{name}") or {}
+        item = self._get(f"{mapping}#{name}") or {}
         former = item.get("tenant_id") if "closed" in item else item.get("former")
         return self.find_tenant(former["S"]) if former else None
 
@@ -109,7 +109,7 @@ class TenantDirectory:
         return [tenant for tenant_id in ids if (tenant := self.find_tenant(tenant_id))]
 
     def set_disabled(self, tenant_id: str, disabled: bool) -> bool:
-        """Close or open a tenant's doors; False if there is no such tenant."""
+        """Disable or enable a tenant; False if there is no such tenant."""
         change = "SET disabled = :disabled" if disabled else "REMOVE disabled"
         return self._change(tenant_id, change, {":disabled": {"BOOL": True}} if disabled else {})
 
@@ -143,18 +143,18 @@ class TenantDirectory:
             raise
         return True
 
-    def open_door(self, door: Door, name: str, tenant_id: str) -> None:
+    def add_mapping(self, mapping: TenantMapping, name: str, tenant_id: str) -> None:
         """Let a source or bucket act for a tenant; safe to repeat.
 
-        Raises `InvalidRequestError`: `door_taken` if it is another tenant's, `unknown_tenant`.
+        Raises `InvalidRequestError`: `mapping_taken` if it is another tenant's, `unknown_tenant`.
         """
-        item = {"pk": {"S": f"{door}#{name}"}, "tenant_id": {"S": tenant_id}}
+        item = {"pk": {"S": f"{mapping}#{name}"}, "tenant_id": {"S": tenant_id}}
         had = self._get(item["pk"]["S"]) or {}
         former = had.get("tenant_id") if "closed" in had else had.get("former")
         if former and former["S"] != tenant_id:
             item["former"] = former  # a message that is delivered again still finds the task that it made
         self._map(
-            door,
+            mapping,
             name,
             tenant_id,
             {
@@ -170,25 +170,25 @@ class TenantDirectory:
             "ADD",
         )
 
-    def close_door(self, door: Door, name: str, tenant_id: str, now: int) -> bool:
+    def remove_mapping(self, mapping: TenantMapping, name: str, tenant_id: str, now: int) -> bool:
         """Take a source or bucket away from a tenant; False if it has none of that name.
 
         The mapping is kept for fifteen days as closed: a message that SQS delivers again (up to 14 days) still finds
         the task that it made.
 
-        Raises `InvalidRequestError`: `unknown_tenant`, or `door_taken` if it is another tenant's.
+        Raises `InvalidRequestError`: `unknown_tenant`, or `mapping_taken` if it is another tenant's.
         """
-        had = self._get(f"{door}#{name}")
+        had = self._get(f"{mapping}#{name}")
         if had is None or "closed" in had:
             return False
         self._map(
-            door,
+            mapping,
             name,
             tenant_id,
             {
                 "Update": {
                     "TableName": self._table,
-                    "Key": {"pk": {"S": f"{door}#{name}"}},
+                    "Key": {"pk": {"S": f"{mapping}#{name}"}},
                     "UpdateExpression": "SET closed = :closed, expires_at = :end",
                     "ConditionExpression": "tenant_id = :tenant",
                     "ExpressionAttributeValues": {
@@ -267,28 +267,30 @@ class TenantDirectory:
             raise
         return True
 
-    def _map(self, door: Door, name: str, tenant_id: str, mapping: Any, change: str) -> None:
-        """Change a door's item and the tenant's list in one transaction."""
+    def _map(self, mapping: TenantMapping, name: str, tenant_id: str, write: Any, change: str) -> None:
+        """Change the item of a mapping and the tenant's list in one transaction."""
         listing: Any = {
             "Update": {
                 "TableName": self._table,
                 "Key": {"pk": {"S": f"tenant#{tenant_id}"}},
-                "UpdateExpression": f"{change} {_LISTED_AS[door]} :names",
+                "UpdateExpression": f"{change} {_LISTED_AS[mapping]} :names",
                 "ConditionExpression": "attribute_exists(pk)",
                 "ExpressionAttributeValues": {":names": {"SS": [name]}},
             }
         }
         try:
-            self._client.transact_write_items(TransactItems=[listing, mapping])
+            self._client.transact_write_items(TransactItems=[listing, write])
         except ClientError as error:
             if error.response["Error"]["Code"] != "TransactionCanceledException":
                 raise
             reasons: Any = error.response.get("CancellationReasons", [])
-            tenant_reason, door_reason = (reason.get("Code") for reason in reasons)
+            tenant_reason, mapping_reason = (reason.get("Code") for reason in reasons)
             if tenant_reason == "ConditionalCheckFailed":
                 raise InvalidRequestError("unknown_tenant", f"There is no tenant {tenant_id}.") from error
-            if door_reason == "ConditionalCheckFailed":
-                raise InvalidRequestError("door_taken", f"The {door} {name} is mapped to another tenant.") from error
+            if mapping_reason == "ConditionalCheckFailed":
+                raise InvalidRequestError(
+                    "mapping_taken", f"The {mapping} {name} is mapped to another tenant."
+                ) from error
             raise
 
 

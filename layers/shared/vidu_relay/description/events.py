@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from vidu_relay.description.schemas import COMPONENTS, TASK_ID_SCHEMA, Schema, nullable, schemas
-from vidu_relay.domain.intake import REQUESTED
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
+from vidu_relay.domain.queued_requests import REQUESTED
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import (
     EVENT_TYPE_ACCEPTED,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vidu_relay.domain.lifecycle import enter, settle
+from vidu_relay.domain.polling import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS, PollingPolicy
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import DELIVERY_DELAYED, Delivery, HistoryEntry, Task, Video
-from vidu_relay.domain.watching import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS, WatchPolicy
 
 __all__ = [
     "DELAYED_AFTER",
@@ -37,7 +37,7 @@ def only_first_range(task: Task) -> bool:
     return task.delivery is not None and task.delivery.source_faults >= DELAYED_AFTER
 
 
-def whole_copy_is_due(task: Task, *, now: int, policy: WatchPolicy) -> bool:
+def whole_copy_is_due(task: Task, *, now: int, policy: PollingPolicy) -> bool:
     """Whether another whole copy may be tried.
 
     The first five are free, the others spread over the time for which the copy is attempted, so that a source that
@@ -90,7 +90,7 @@ def record_copies(
     whole_copies: int,
     now: int,
     jitter: float,
-    policy: WatchPolicy,
+    policy: PollingPolicy,
 ) -> Task:
     """What an attempt to copy gave: the videos that are in our bucket by now, and what failed.
 
@@ -134,7 +134,7 @@ def record_copies(
     return waiting
 
 
-def expire_delivery(task: Task, *, now: int, policy: WatchPolicy) -> Task:
+def expire_delivery(task: Task, *, now: int, policy: PollingPolicy) -> Task:
     """`generated` → `expired`: the videos could not be copied in all that time. Those that came are kept.
 
     A later success that the provider shows, or the operator (`reopen`), still completes the task.

@@ -15,7 +15,7 @@ ViduRelayError
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                the record was written in the meantime: read again
 ├── TransactionConflictError      two writes met: repeat this one
-├── RemoteTaskClaimedError        the remote id belongs to another task
+├── RemoteTaskOwnedError        the remote id belongs to another task
 ├── ProviderError
 │   ├── CreateError               a create call did not give a task; `candidates` are ids that its reply names
 │   │   ├── NotCreatedError       certainly nothing was created: safe to try again
@@ -62,8 +62,8 @@ __all__ = [
     "NotificationFailedError",
     "ProviderError",
     "ProviderUnavailableError",
-    "RemoteTaskClaimedError",
     "RemoteTaskNotFoundError",
+    "RemoteTaskOwnedError",
     "StaleTaskError",
     "TransactionConflictError",
     "TransitionError",
@@ -174,7 +174,7 @@ class TransactionConflictError(ViduRelayError):
     """Another write to one of the items was under way: the same write may be repeated."""
 
 
-class RemoteTaskClaimedError(ViduRelayError):
+class RemoteTaskOwnedError(ViduRelayError):
     """Another task owns this remote id."""
 
     def __init__(self, remote_id: str) -> None:

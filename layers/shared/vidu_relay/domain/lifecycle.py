@@ -20,19 +20,19 @@ from vidu_relay.domain.errors import (
     TransitionError,
 )
 from vidu_relay.domain.identifiers import link_digest
-from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
-from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
-from vidu_relay.domain.submission import attempt_mark
-from vidu_relay.domain.task import Attempt, Candidate, HistoryEntry, Output, Refusal, Task
-from vidu_relay.domain.watching import (
+from vidu_relay.domain.polling import (
     ATTEMPT_LIMIT_MS,
     DELIVERY_GRACE_MS,
     HANDOVER_MS,
     LEASE_MS,
     PROBE_MS,
     SLOW_INTERVAL_MS,
-    WatchPolicy,
+    PollingPolicy,
 )
+from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
+from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
+from vidu_relay.domain.submission import correlation_tag
+from vidu_relay.domain.task import Attempt, Candidate, HistoryEntry, Output, Refusal, Task
 
 __all__ = [
     "UNCONFIRMED",
@@ -46,19 +46,19 @@ __all__ = [
     "expire",
     "is_stranger",
     "leave_until",
-    "look_again_at",
     "match_candidate",
     "may_begin",
     "new_task",
     "note_candidates",
     "note_missing",
     "note_shown",
+    "poll_again_at",
     "record_create_failure",
     "record_created",
     "record_unknown_outcome",
     "reject_unsubmitted",
     "settle",
-    "stop_looking",
+    "stop_polling",
     "take_lease",
     "wait_for_account",
     "without_ids",
@@ -88,7 +88,7 @@ def new_task(
     request_digest: str,
     now: int,
     source: str,
-    policy: WatchPolicy,
+    policy: PollingPolicy,
     image_versions: tuple[str, ...] = (),
     message_id: str | None = None,
 ) -> Task:
@@ -153,7 +153,7 @@ def attempt_is_over(task: Task, now: int) -> bool:
     return attempt is None or attempt.ended_at is not None or now >= attempt.started_at + ATTEMPT_LIMIT_MS
 
 
-def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
+def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: PollingPolicy) -> Task:
     """The remote task is known: from the create call's reply, or a candidate that our own read proved.
 
     Whatever the snapshot says beyond that is applied at once, so an immediate end is one write and one event.
@@ -183,7 +183,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     return settled
 
 
-def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: float, policy: WatchPolicy) -> Task:
+def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: float, policy: PollingPolicy) -> Task:
     """What a create call that gave no task means.
 
     - An id in the reply may be the task, and so may one that a callback named before a refusal: the attempt stays
@@ -212,10 +212,10 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
     return record_unknown_outcome(task, now=now)
 
 
-def wait_for_account(task: Task, *, now: int, at: int, policy: WatchPolicy) -> Task:
+def wait_for_account(task: Task, *, now: int, at: int, policy: PollingPolicy) -> Task:
     """The provider refuses our account: the task stays `accepted`, is due at `at`, and its deadline stands still.
 
-    It is due at the end of the longest wait at the latest (`WatchPolicy.paused_until`).
+    It is due at the end of the longest wait at the latest (`PollingPolicy.paused_until`).
     """
     if task.status is not Status.ACCEPTED:
         return task
@@ -274,7 +274,7 @@ def note_shown(task: Task, ids: tuple[str, ...]) -> Task:
     return replace(task, candidates=seen) if seen != task.candidates else task
 
 
-def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: WatchPolicy) -> Task:
+def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: PollingPolicy) -> Task:
     """The provider answers 404 for these candidate ids.
 
     Where every candidate of a reply that refused the create call is missing for a minute, the reply's own word counts:
@@ -305,15 +305,15 @@ class Match(Enum):
 def match_candidate(task: Task, snapshot: ProviderSnapshot, *, replied: bool = False) -> Match:
     """Compare what the provider shows under a candidate id with our attempts.
 
-    Where it shows a mark of ours, that decides. Else the remote task must have been created since the first attempt
-    began and before the latest one was over, by the provider's clock, whose offset its reply tells. One that shows
-    neither is ours if the reply to our own create call named it (`replied`). Any other, or one that lies outside, is
-    not proven: its candidate is kept and read again.
+    Where it shows our correlation tag, that decides. Else the remote task must have been created since the first
+    attempt began and before the latest one was over, by the provider's clock, whose offset its reply shows. One that
+    shows neither is ours if the reply to our own create call named it (`replied`). Any other, or one outside, is not
+    proven: its candidate is kept and read again.
     """
     if task.attempt is None:
         return Match.UNPROVEN
-    if snapshot.mark is not None:
-        return Match.OURS if snapshot.mark == attempt_mark(task.task_id, task.attempt) else Match.ANOTHERS
+    if snapshot.tag is not None:
+        return Match.OURS if snapshot.tag == correlation_tag(task.task_id, task.attempt) else Match.ANOTHERS
     if snapshot.created_at is None:
         return Match.OURS if replied else Match.UNPROVEN
     created_at = snapshot.created_at - (snapshot.clock_offset_ms or 0)
@@ -343,7 +343,7 @@ def without_ids(task: Task, ids: tuple[str, ...]) -> Task:
     )
 
 
-def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: WatchPolicy) -> Task:
+def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: str, policy: PollingPolicy) -> Task:
     """What a read of the provider means for the task; the same task if it means nothing new.
 
     - success with at least one video → `generated`, also from `expired`;
@@ -361,12 +361,12 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
             return task
         error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
         if task.status is Status.EXPIRED:
-            return stop_looking(task)
+            return stop_polling(task)
         failed = replace(task, error=error, usage=snapshot.usage or task.usage, **_remote(task, snapshot))
         return settle(failed, Status.FAILED, now, source, policy)
     if snapshot.state is ProgressState.CANCELED:
         if task.status is Status.EXPIRED:
-            return stop_looking(task)
+            return stop_polling(task)
         return settle(replace(task, **_remote(task, snapshot)), Status.CANCELED, now, source, policy)
     if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
         return replace(enter(task, Status.PROCESSING, now, source), **_remote(task, snapshot))
@@ -374,7 +374,7 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
 
 
 def cancel_unsubmitted(
-    task: Task, *, now: int, policy: WatchPolicy, source: str = "cancel", error: TaskError | None = None
+    task: Task, *, now: int, policy: PollingPolicy, source: str = "cancel", error: TaskError | None = None
 ) -> Task:
     """`accepted` → `canceled`, where certainly nothing exists at the provider; otherwise the same task.
 
@@ -385,7 +385,7 @@ def cancel_unsubmitted(
     return settle(replace(task, error=error), Status.CANCELED, now, source, policy)
 
 
-def reject_unsubmitted(task: Task, error: TaskError, *, now: int, policy: WatchPolicy) -> Task:
+def reject_unsubmitted(task: Task, error: TaskError, *, now: int, policy: PollingPolicy) -> Task:
     """`accepted` → `failed`: what the request refers to may no longer be used, and nothing exists at the provider."""
     if task.status is not Status.ACCEPTED or task.candidates or not attempt_is_over(task, now):
         return task
@@ -397,7 +397,7 @@ def take_lease(task: Task, *, now: int) -> Task:
     return replace(task, lease=task.lease + 1, checks=0, due_at=now + LEASE_MS)
 
 
-def look_again_at(task: Task, at: int) -> Task:
+def poll_again_at(task: Task, at: int) -> Task:
     """Nothing changed: the next check is at `at`; the sweep steps in if it has not come two minutes later."""
     return task if task.due_at is None else replace(task, checks=task.checks + 1, due_at=at + LEASE_MS)
 
@@ -407,12 +407,12 @@ def leave_until(task: Task, at: int) -> Task:
     return task if task.due_at is None else replace(task, due_at=at)
 
 
-def stop_looking(task: Task) -> Task:
+def stop_polling(task: Task) -> Task:
     """Nothing more can come of this task."""
     return replace(task, due_at=None) if task.due_at is not None else task
 
 
-def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
+def expire(task: Task, *, now: int, source: str, policy: PollingPolicy) -> Task:
     """The deadline passed without an answer. With a remote id it is still read, slowly."""
     if task.status is Status.SUBMITTING or (task.status is Status.ACCEPTED and task.candidates):
         error = TaskError(
@@ -440,7 +440,7 @@ def expire(task: Task, *, now: int, source: str, policy: WatchPolicy) -> Task:
     )
 
 
-def settle(task: Task, status: Status, now: int, source: str, policy: WatchPolicy) -> Task:
+def settle(task: Task, status: Status, now: int, source: str, policy: PollingPolicy) -> Task:
     """A published end: no check is due, and the record is deleted after its retention."""
     return replace(enter(task, status, now, source), due_at=None, expires_at=policy.forget_at(now))
 
@@ -484,7 +484,7 @@ def _ended(attempt: Attempt, now: int) -> Attempt:
 
 
 def _back_to_accepted(
-    task: Task, now: int, retry_after_seconds: float | None, jitter: float, policy: WatchPolicy
+    task: Task, now: int, retry_after_seconds: float | None, jitter: float, policy: PollingPolicy
 ) -> Task:
     wait = policy.backoff_ms(task.attempts - 1, jitter)
     if retry_after_seconds is not None:
@@ -495,7 +495,7 @@ def _back_to_accepted(
     return replace(moved, attempt=ended, paused_since=None, due_at=min(now + wait, max(now, task.deadline_at)))
 
 
-def _rejected(task: Task, error: TaskError, now: int, policy: WatchPolicy) -> Task:
+def _rejected(task: Task, error: TaskError, now: int, policy: PollingPolicy) -> Task:
     attempt = _ended(task.attempt, now) if task.attempt else None
     return settle(replace(task, error=error, attempt=attempt), Status.FAILED, now, "create", policy)
 

@@ -61,7 +61,7 @@ class ProviderSnapshot:
     - `created_at` is in milliseconds since the epoch by the provider's clock, where the provider gave it.
     - `clock_offset_ms` is how far the provider's clock is ahead of ours, measured by the reply's `Date` header; None
       without that header.
-    - `mark` is a mark of ours (`submission.attempt_mark`) that the provider hands back, where it does.
+    - `tag` is our correlation tag (`submission.correlation_tag`) that the provider hands back, where it does.
     - `conclusive` is False for a failure of the provider itself (parsing, HTTP, status check), not of the generation:
       the video may still come.
     """
@@ -74,7 +74,7 @@ class ProviderSnapshot:
     upstream_id: str | None = None
     model: str | None = None
     created_at: int | None = None
-    mark: str | None = None
+    tag: str | None = None
     named_ids: tuple[str, ...] = ()
     clock_offset_ms: int | None = None
     conclusive: bool = True

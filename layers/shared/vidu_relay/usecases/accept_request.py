@@ -9,11 +9,11 @@ from typing import Any
 
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.request_inbox import RequestInbox
-from vidu_relay.adapters.tenant_directory import Door, Tenant, TenantDirectory
+from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
-from vidu_relay.domain.intake import DroppedFile, RequestEvent, own_key, rejection_detail
+from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key, rejection_detail
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.request_model import check_request, parse_request
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
@@ -24,13 +24,13 @@ from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.submit_task import Acceptance, check_idempotency_key, submit_task
 
-__all__ = ["IntakePorts", "accept_request"]
+__all__ = ["AcceptRequestDependencies", "accept_request"]
 
 DETAIL_FIELDS = ("request", "idempotency_key", "tenant_id")
 
 
 @dataclass(frozen=True, slots=True)
-class IntakePorts:
+class AcceptRequestDependencies:
     """What the queued entry points need. `describe` makes the problem document that HTTP answers a refusal with."""
 
     acceptance: Acceptance
@@ -43,7 +43,9 @@ class IntakePorts:
     max_file_bytes: int
 
 
-def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, time_left: TimeLeft) -> Task | None:
+def accept_request(
+    asked: DroppedFile | RequestEvent, deps: AcceptRequestDependencies, *, time_left: TimeLeft
+) -> Task | None:
     """Record and submit what a message asks for, or say why not; None if there is no task.
 
     A message may come any number of times: the task is made once, and a rejection repeats itself under the same
@@ -52,64 +54,70 @@ def accept_request(asked: DroppedFile | RequestEvent, ports: IntakePorts, *, tim
     Raises `ValueError` for a file of another bucket: no rule sends one, and under its name the same file of ours
     would be a second task.
     """
-    if isinstance(asked, DroppedFile) and asked.bucket != ports.inbox.bucket:
+    if isinstance(asked, DroppedFile) and asked.bucket != deps.inbox.bucket:
         raise ValueError("the message names another bucket")
     tenant: Tenant | None = None
     try:
-        tenant, mapped = _tenant(asked, ports.directory)
+        tenant, mapped = _tenant(asked, deps.directory)
         logger.append_keys(tenant_id=tenant.tenant_id)
         closed = _why_closed(asked, tenant, mapped=mapped)
         try:
-            given = _file(asked, ports) if isinstance(asked, DroppedFile) else _event(asked)
+            given = _file(asked, deps) if isinstance(asked, DroppedFile) else _event(asked)
         except InvalidRequestError as error:
             raise closed or error from None
         if given is None:
             logger.info("dropped_file_gone", source=asked.source)
             return None
         read, key = given
-        known = _task_of(asked, tenant, key, ports) or _task_of_former(asked, key, ports)
+        known = _task_of(asked, tenant, key, deps) or _task_of_former(asked, key, deps)
         if known is not None:
-            return _go_on(known, ports, time_left)
+            return _go_on(known, deps, time_left)
         if closed is not None:
             raise closed
         return submit_task(
-            read(ports.off_peak_available),
-            ports.acceptance,
+            read(deps.off_peak_available),
+            deps.acceptance,
             tenant_id=tenant.tenant_id,
             idempotency_key=key,
-            daily_cap=ports.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
+            daily_cap=deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
             time_left=time_left,
-            source=asked.door,
+            source=asked.entry_point,
             message_id=asked.message_id,
         )
     except InvalidRequestError as error:
-        _reject(asked, tenant, error, ports)
+        _reject(asked, tenant, error, deps)
         return None
 
 
-def _task_of(asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, ports: IntakePorts) -> Task | None:
+def _task_of(
+    asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, deps: AcceptRequestDependencies
+) -> Task | None:
     """The task that this very message made before."""
-    task = ports.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
+    task = deps.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
     ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.message_id
     return task if ours else None
 
 
-def _task_of_former(asked: DroppedFile | RequestEvent, key: str, ports: IntakePorts) -> Task | None:
+def _task_of_former(asked: DroppedFile | RequestEvent, key: str, deps: AcceptRequestDependencies) -> Task | None:
     """The task that this very message made for the tenant that its source was taken away from."""
-    former = ports.directory.find_former_owner(Door.SOURCE, asked.source) if isinstance(asked, RequestEvent) else None
-    return _task_of(asked, former, key, ports) if former else None
+    former = (
+        deps.directory.find_former_owner(TenantMapping.SOURCE, asked.source)
+        if isinstance(asked, RequestEvent)
+        else None
+    )
+    return _task_of(asked, former, key, deps) if former else None
 
 
-def _go_on(task: Task, ports: IntakePorts, time_left: TimeLeft) -> Task:
+def _go_on(task: Task, deps: AcceptRequestDependencies, time_left: TimeLeft) -> Task:
     """Begin the create call of a task that an earlier receipt of the message recorded, if none was begun."""
-    submission = ports.acceptance.submission
+    submission = deps.acceptance.submission
     logger.append_keys(task_id=task.task_id)
     logger.info("task_repeated")
     if not lifecycle.may_begin(task, submission.clock()):
         return task
     return begin_submission(
         task,
-        ports.acceptance.archive.request_of(task),
+        deps.acceptance.archive.request_of(task),
         submission,
         allowed=lambda current: lifecycle.may_begin(current, submission.clock()),
         time_left=time_left,
@@ -129,10 +137,10 @@ def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> tu
                 "unknown_tenant", "The folder is no tenant's: drop the file below requests/<tenant>/."
             )
         return found, True
-    owner = directory.find_owner(Door.SOURCE, asked.source)
+    owner = directory.find_owner(TenantMapping.SOURCE, asked.source)
     if owner is not None:
         return owner, True
-    former = directory.find_former_owner(Door.SOURCE, asked.source)
+    former = directory.find_former_owner(TenantMapping.SOURCE, asked.source)
     if former is None:
         raise _not_mapped()
     return former, False
@@ -164,12 +172,12 @@ Read = Callable[[bool], Request]
 """Reads the request that a message brought; the argument says whether off-peak is available."""
 
 
-def _file(asked: DroppedFile, ports: IntakePorts) -> tuple[Read, str] | None:
+def _file(asked: DroppedFile, deps: AcceptRequestDependencies) -> tuple[Read, str] | None:
     """The request and idempotency key of a dropped file; None if it is gone."""
-    content = ports.inbox.read(asked, max_bytes=ports.max_file_bytes)
+    content = deps.inbox.read(asked, max_bytes=deps.max_file_bytes)
     if content is None:
         return None
-    key = own_key(asked.door, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
+    key = own_key(asked.entry_point, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
     return lambda off_peak: parse_request(content, off_peak_available=off_peak, folder=asked.folder), key
 
 
@@ -193,23 +201,26 @@ def _event(asked: RequestEvent) -> tuple[Read, str]:
     raw = asked.detail["request"]
     return (
         lambda off_peak: check_request(raw, off_peak_available=off_peak),
-        key or own_key(asked.door, asked.event_id),
+        key or own_key(asked.entry_point, asked.event_id),
     )
 
 
 def _reject(
-    asked: DroppedFile | RequestEvent, tenant: Tenant | None, error: InvalidRequestError, ports: IntakePorts
+    asked: DroppedFile | RequestEvent,
+    tenant: Tenant | None,
+    error: InvalidRequestError,
+    deps: AcceptRequestDependencies,
 ) -> None:
     """Answer a request that was refused: an object beside a file, an event in any case.
 
     Raises `EventRefusedError`, or what AWS raises; then all of it is done again.
     """
-    problem = ports.describe(error)
+    problem = deps.describe(error)
     if isinstance(asked, DroppedFile):
-        ports.inbox.put_rejection(asked, problem)
+        deps.inbox.put_rejection(asked, problem)
     detail = rejection_detail(asked, tenant.tenant_id if tenant else None, problem)
-    if ports.bus.publish([Event(EVENT_TYPE_REJECTED, detail, ports.acceptance.submission.clock() // 1000)]) is not None:
+    if deps.bus.publish([Event(EVENT_TYPE_REJECTED, detail, deps.acceptance.submission.clock() // 1000)]) is not None:
         raise EventRefusedError(asked.rejection_id)
     count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
     count(EVENT_TYPE_REJECTED)
-    logger.info("request_rejected", code=error.code, door=asked.door, event_id=asked.rejection_id)
+    logger.info("request_rejected", code=error.code, entry_point=asked.entry_point, event_id=asked.rejection_id)

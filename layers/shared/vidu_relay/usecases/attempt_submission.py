@@ -22,18 +22,18 @@ from vidu_relay.domain.errors import (
     CreateError,
     CreateRejectedError,
     NotCreatedError,
-    RemoteTaskClaimedError,
+    RemoteTaskOwnedError,
 )
+from vidu_relay.domain.polling import PROBE_MS, PollingPolicy
 from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.submission import attempt_mark
+from vidu_relay.domain.submission import correlation_tag
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import PROBE_MS, WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["SubmissionPorts", "TimeLeft", "attempt_submission"]
+__all__ = ["SubmissionDependencies", "TimeLeft", "attempt_submission"]
 
 TimeLeft = Callable[[], int]
 """How many milliseconds the function may still run."""
@@ -45,7 +45,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionPorts:
+class SubmissionDependencies:
     """What a create call needs. `signing_keys` is asked for at each attempt, so that keys can be rotated."""
 
     store: TaskStore
@@ -55,7 +55,7 @@ class SubmissionPorts:
     images: ImageBucket
     signing_keys: Callable[[], CallbackKeys]
     public_base_url: str
-    policy: WatchPolicy
+    policy: PollingPolicy
     clock: Clock = clock
     sleep: Callable[[float], None] = time.sleep
 
@@ -69,7 +69,7 @@ def attempt_submission(
     task: Task,
     model: str,
     parameters: Mapping[str, Any],
-    ports: SubmissionPorts,
+    deps: SubmissionDependencies,
     *,
     time_left: TimeLeft,
     pause: Pause | None = None,
@@ -79,43 +79,45 @@ def attempt_submission(
     `parameters` are those to send, every image as the provider can read it; `pause` is what the caller read of the
     provider's refusals. The call is never repeated here: only a task that went back to `accepted` is submitted again.
     """
-    mark = attempt_mark(task.task_id, task.attempt) if task.attempt else ""
+    tag = correlation_tag(task.task_id, task.attempt) if task.attempt else ""
     try:
-        url = callback_url(ports.public_base_url, task.task_id, ports.signing_keys().sign(task.task_id))
-        snapshot = ports.provider.create(model, parameters, url, mark=mark)
+        url = callback_url(deps.public_base_url, task.task_id, deps.signing_keys().sign(task.task_id))
+        snapshot = deps.provider.create(model, parameters, url, tag=tag)
     except CreateError as error:
-        return _failed(task, error, ports, pause, time_left)
+        return _failed(task, error, deps, pause, time_left)
     except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call
-        return _failed(task, NotCreatedError(str(error)), ports, pause, time_left)
+        return _failed(task, NotCreatedError(str(error)), deps, pause, time_left)
     if pause is not None:
-        _end_pause(ports, pause)
-    return _created(task, snapshot, ports, time_left)
+        _end_pause(deps, pause)
+    return _created(task, snapshot, deps, time_left)
 
 
-def _created(task: Task, snapshot: ProviderSnapshot, ports: SubmissionPorts, time_left: TimeLeft) -> Task:
+def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencies, time_left: TimeLeft) -> Task:
     # logged before it is written: until then only this process knows it
     logger.info("remote_id_known", remote_id=snapshot.remote_id)
     try:
         return _record(
             task,
-            ports,
+            deps,
             lambda current: lifecycle.record_created(
-                current, snapshot, now=ports.clock(), source="create", policy=ports.policy
+                current, snapshot, now=deps.clock(), source="create", policy=deps.policy
             ),
             time_left,
             also_when_expired=True,
         )
-    except RemoteTaskClaimedError:
+    except RemoteTaskOwnedError:
         logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
         count(Metric.REMOTE_ID_CONFLICT)
         return _record(
-            task, ports, lambda current: lifecycle.record_unknown_outcome(current, now=ports.clock()), time_left
+            task, deps, lambda current: lifecycle.record_unknown_outcome(current, now=deps.clock()), time_left
         )
 
 
-def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause | None, time_left: TimeLeft) -> Task:
+def _failed(
+    task: Task, error: CreateError, deps: SubmissionDependencies, pause: Pause | None, time_left: TimeLeft
+) -> Task:
     if isinstance(error, AccountRefusedError):
-        error = _account_refused(task, error, ports, pause)
+        error = _account_refused(task, error, deps, pause)
     match error:
         case CreateAmbiguousError():
             logger.error("submission_unconfirmed", reason=str(error), candidates=list(error.candidates))
@@ -128,27 +130,27 @@ def _failed(task: Task, error: CreateError, ports: SubmissionPorts, pause: Pause
     jitter = spread()
     return _record(
         task,
-        ports,
+        deps,
         lambda current: lifecycle.record_create_failure(
-            current, error, now=ports.clock(), jitter=jitter, policy=ports.policy
+            current, error, now=deps.clock(), jitter=jitter, policy=deps.policy
         ),
         time_left,
     )
 
 
 def _account_refused(
-    task: Task, error: AccountRefusedError, ports: SubmissionPorts, pause: Pause | None
+    task: Task, error: AccountRefusedError, deps: SubmissionDependencies, pause: Pause | None
 ) -> CreateError:
     """Pause the provider; the error as it counts for this task.
 
     A new key in the secret is tried at once, without a pause. A 403 is about this request, not the account, if another
     create call succeeded after this task was first refused, or within the last minute.
     """
-    now = ports.clock()
+    now = deps.clock()
     logger.error("provider_account_refused", status=error.status, code=error.code)
     count(Metric.PROVIDER_ACCOUNT_REFUSED)
     try:
-        if ports.provider.refresh_key():
+        if deps.provider.refresh_key():
             return NotCreatedError(str(error), candidates=error.candidates)
     except ConfigurationError:
         logger.exception("provider_key_unusable")
@@ -165,28 +167,28 @@ def _account_refused(
     alone = error.status == 403 and (paused is None or paused.tenant_id == task.tenant_id)
     reason = TaskError(error.code, error.message)
     try:
-        ports.pauses.pause(
-            ports.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
+        deps.pauses.pause(
+            deps.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
         )
     except (ClientError, BotoCoreError):
         logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
     return error
 
 
-def _end_pause(ports: SubmissionPorts, pause: Pause) -> None:
+def _end_pause(deps: SubmissionDependencies, pause: Pause) -> None:
     """Note the success: it ends a pause, and shows that a later 403 is about a request, not the account."""
-    now = ports.clock()
+    now = deps.clock()
     if pause.paused_since is None and pause.succeeded_at is not None and pause.succeeded_at > now - PROBE_MS // 2:
         return
     try:
-        ports.pauses.end(ports.provider.name, now=now)
+        deps.pauses.end(deps.provider.name, now=now)
     except (ClientError, BotoCoreError):
         logger.exception("pause_not_ended")  # the next success ends it; the remote id comes first
 
 
 def _record(
     task: Task,
-    ports: SubmissionPorts,
+    deps: SubmissionDependencies,
     change: Callable[[Task], Task],
     time_left: TimeLeft,
     *,
@@ -206,10 +208,10 @@ def _record(
     wait = FIRST_PAUSE_SECONDS
     while True:
         try:
-            return record_change(ports.store, task, guarded)
+            return save_with_retry(deps.store, task, guarded)
         except (ClientError, BotoCoreError) as error:
             if time_left() < WRITE_MARGIN_MS:
                 raise
             logger.warning("outcome_not_written", reason=type(error).__name__)
-            ports.sleep(wait)
+            deps.sleep(wait)
             wait = min(2 * wait, LONGEST_PAUSE_SECONDS)

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidu_relay.adapters.provider_pause import Pause
-from vidu_relay.adapters.tenant_directory import Door
+from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
+from vidu_relay.domain.polling import PROBE_MS
 from vidu_relay.domain.request import Request, body_bytes
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import PROBE_MS
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.outbound.provider_calls import create_seconds
-from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft, attempt_submission
+from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft, attempt_submission
 from vidu_relay.usecases.ports import new_token, spread
-from vidu_relay.usecases.record_change import record_change
 from vidu_relay.usecases.resolve_image_links import resolve_image_links
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["MAX_WAITING_BODY_BYTES", "begin_submission"]
 
@@ -39,7 +39,7 @@ BUCKET_TAKEN = TaskError(
 def begin_submission(
     task: Task,
     request: Request,
-    ports: SubmissionPorts,
+    deps: SubmissionDependencies,
     *,
     allowed: Callable[[Task], bool],
     time_left: TimeLeft,
@@ -57,95 +57,95 @@ def begin_submission(
     """
     if not allowed(task):
         return task
-    refused = _refused(task, request, ports)
+    refused = _refused(task, request, deps)
     if refused is not None:
         return refused
-    pause = ports.pauses.find(ports.provider.name)
+    pause = deps.pauses.find(deps.provider.name)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
-    if paused is not None and ports.clock() < paused.probe_at:
-        return _wait(task, paused, ports, allowed)
+    if paused is not None and deps.clock() < paused.probe_at:
+        return _wait(task, paused, deps, allowed)
     try:
-        ports.ready()
+        deps.ready()
     except ConfigurationError as error:
-        return _wait(task, _not_configured(error, ports), ports, allowed)
-    parameters = resolve_image_links(request, task, ports.images)
+        return _wait(task, _not_configured(error, deps), deps, allowed)
+    parameters = resolve_image_links(request, task, deps.images)
     size = body_bytes(parameters)
     needed = int(create_seconds(size) * 1000) + WRITES_MS
     if (largest_body is not None and size > largest_body) or time_left() < needed:
         logger.info("submission_left_to_a_check", body_bytes=size)
         return task
     # taken last: a task that cannot be sent now must not use up the one probe of this minute
-    if paused is not None and not _take_probe(paused, ports):
-        return _wait(task, paused, ports, allowed)
-    token, now = new_token(task.token), ports.clock()
-    begun = record_change(
-        ports.store,
+    if paused is not None and not _take_probe(paused, deps):
+        return _wait(task, paused, deps, allowed)
+    token, now = new_token(task.token), deps.clock()
+    begun = save_with_retry(
+        deps.store,
         task,
         lambda current: lifecycle.begin_attempt(current, token=token, now=now) if allowed(current) else current,
     )
     if begun.attempt is None or begun.attempt.token != token:
         return begun
     if time_left() < needed:
-        return _not_begun(begun, token, ports)
-    return attempt_submission(begun, request.model, parameters, ports, time_left=time_left, pause=pause)
+        return _not_begun(begun, token, deps)
+    return attempt_submission(begun, request.model, parameters, deps, time_left=time_left, pause=pause)
 
 
-def _refused(task: Task, request: Request, ports: SubmissionPorts) -> Task | None:
+def _refused(task: Task, request: Request, deps: SubmissionDependencies) -> Task | None:
     """The task settled, where it may no longer be submitted; None where it may."""
-    tenant = ports.tenants.find_tenant(task.tenant_id)
+    tenant = deps.tenants.find_tenant(task.tenant_id)
     if tenant is None or tenant.disabled:
         logger.warning("submission_stopped", reason="tenant_disabled")
-        return record_change(
-            ports.store,
+        return save_with_retry(
+            deps.store,
             task,
             lambda current: lifecycle.cancel_unsubmitted(
-                current, now=ports.clock(), policy=ports.policy, source="operator", error=TENANT_DISABLED
+                current, now=deps.clock(), policy=deps.policy, source="operator", error=TENANT_DISABLED
             ),
         )
     buckets = {slot.named_object.bucket for slot in request.slots if slot.named_object}
-    for bucket in sorted(buckets - {ports.images.inbox}):
-        owner = ports.tenants.find_owner(Door.BUCKET, bucket)
+    for bucket in sorted(buckets - {deps.images.inbox}):
+        owner = deps.tenants.find_owner(TenantMapping.BUCKET, bucket)
         if owner is None or owner.tenant_id != task.tenant_id:
             logger.warning("submission_stopped", reason="bucket_not_owned", bucket=bucket)
-            return record_change(
-                ports.store,
+            return save_with_retry(
+                deps.store,
                 task,
                 lambda current: lifecycle.reject_unsubmitted(
-                    current, BUCKET_TAKEN, now=ports.clock(), policy=ports.policy
+                    current, BUCKET_TAKEN, now=deps.clock(), policy=deps.policy
                 ),
             )
     return None
 
 
-def _not_configured(error: ConfigurationError, ports: SubmissionPorts) -> Pause:
+def _not_configured(error: ConfigurationError, deps: SubmissionDependencies) -> Pause:
     """Pause the provider until a create call has what it needs."""
     logger.error("not_configured", reason=str(error))
     count(Metric.PROVIDER_ACCOUNT_REFUSED)
-    now = ports.clock()
+    now = deps.clock()
     pause = Pause(paused_since=now, probe_at=now + PROBE_MS, succeeded_at=None, error=NOT_CONFIGURED)
-    ports.pauses.pause(ports.provider.name, pause.error, now=now, probe_at=pause.probe_at)
+    deps.pauses.pause(deps.provider.name, pause.error, now=now, probe_at=pause.probe_at)
     return pause
 
 
-def _take_probe(pause: Pause, ports: SubmissionPorts) -> bool:
+def _take_probe(pause: Pause, deps: SubmissionDependencies) -> bool:
     """Whether this create call is the one that finds out if the provider accepts our account again."""
-    return ports.pauses.take_probe(ports.provider.name, pause, next_at=ports.clock() + PROBE_MS)
+    return deps.pauses.take_probe(deps.provider.name, pause, next_at=deps.clock() + PROBE_MS)
 
 
-def _wait(task: Task, pause: Pause, ports: SubmissionPorts, allowed: Callable[[Task], bool]) -> Task:
+def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task:
     logger.warning("submission_paused", code=pause.error.code)
-    now, jitter = ports.clock(), spread()
+    now, jitter = deps.clock(), spread()
 
     def waiting(current: Task) -> Task:
         if not allowed(current):
             return current
-        at = max(pause.probe_at, now + ports.policy.backoff_ms(current.checks, jitter))
-        return lifecycle.wait_for_account(current, now=now, at=at, policy=ports.policy)
+        at = max(pause.probe_at, now + deps.policy.backoff_ms(current.checks, jitter))
+        return lifecycle.wait_for_account(current, now=now, at=at, policy=deps.policy)
 
-    return record_change(ports.store, task, waiting)
+    return save_with_retry(deps.store, task, waiting)
 
 
-def _not_begun(task: Task, token: str, ports: SubmissionPorts) -> Task:
+def _not_begun(task: Task, token: str, deps: SubmissionDependencies) -> Task:
     """The write of the token took the time that the call needs: nothing was sent."""
     logger.warning("submission_left_to_a_check", reason="no_time_after_the_write")
     error = NotCreatedError("no time was left for the create call")
@@ -154,6 +154,6 @@ def _not_begun(task: Task, token: str, ports: SubmissionPorts) -> Task:
     def undone(current: Task) -> Task:
         if current.attempt is None or current.attempt.token != token or current.attempt.ended_at is not None:
             return current
-        return lifecycle.record_create_failure(current, error, now=ports.clock(), jitter=jitter, policy=ports.policy)
+        return lifecycle.record_create_failure(current, error, now=deps.clock(), jitter=jitter, policy=deps.policy)
 
-    return record_change(ports.store, task, undone)
+    return save_with_retry(deps.store, task, undone)

@@ -15,32 +15,32 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
 )
 from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.read_remote_task import read_remote_task
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 from vidu_relay.usecases.start_polling import start_polling
 
-__all__ = ["CancelPorts", "cancel_task"]
+__all__ = ["CancelDependencies", "cancel_task"]
 
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 
 @dataclass(frozen=True, slots=True)
-class CancelPorts:
+class CancelDependencies:
     """What a cancel needs."""
 
     store: TaskStore
     provider: Provider
     poller: TaskPoller
-    policy: WatchPolicy
+    policy: PollingPolicy
     clock: Clock = clock
 
 
-def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None:
+def cancel_task(task_id: str, tenant_id: str, deps: CancelDependencies) -> Task | None:
     """Cancel a task; the task as it stands after, None if this tenant has no such task. Safe to repeat.
 
     `canceled` is written only on certainty: nothing was submitted, or our own read of the provider says so. A task
@@ -49,17 +49,17 @@ def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None
     (`submission_underway`, `task_already_settled`, `cancel_not_supported`, `cancel_refused`) where it cannot be
     canceled, and `ProviderUnavailableError` where the provider's answer was lost.
     """
-    task = ports.store.get(task_id) if TASK_ID.fullmatch(task_id) else None
+    task = deps.store.get(task_id) if TASK_ID.fullmatch(task_id) else None
     if task is None or task.tenant_id != tenant_id:
         return None
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
-    task = record_change(
-        ports.store,
+    task = save_with_retry(
+        deps.store,
         task,
-        lambda current: lifecycle.cancel_unsubmitted(current, now=ports.clock(), policy=ports.policy),
+        lambda current: lifecycle.cancel_unsubmitted(current, now=deps.clock(), policy=deps.policy),
     )
     if _is_open(task):
-        return _cancel_at_provider(task, ports)
+        return _cancel_at_provider(task, deps)
     if task.status is Status.CANCELED:
         return task
     if task.status in (Status.ACCEPTED, Status.SUBMITTING):
@@ -71,17 +71,17 @@ def cancel_task(task_id: str, tenant_id: str, ports: CancelPorts) -> Task | None
     raise _over(task)
 
 
-def _cancel_at_provider(task: Task, ports: CancelPorts) -> Task:
+def _cancel_at_provider(task: Task, deps: CancelDependencies) -> Task:
     try:
-        ports.provider.cancel(task.remote_id or "")
+        deps.provider.cancel(task.remote_id or "")
     except CancelNotSupportedError as error:
         raise InvalidRequestError(
             "cancel_not_supported",
-            f"The provider {ports.provider.name!r} has no call that cancels a task. This one goes on.",
+            f"The provider {deps.provider.name!r} has no call that cancels a task. This one goes on.",
         ) from error
     except CancelRefusedError as refusal:
         logger.info("cancel_refused", reason=refusal.code)
-        after = _still_open(_read_back(task, ports))
+        after = _still_open(_read_back(task, deps))
         if after.status is Status.CANCELED:
             return after  # canceled before, by another caller or by a call whose answer was lost
         raise InvalidRequestError(
@@ -89,31 +89,31 @@ def _cancel_at_provider(task: Task, ports: CancelPorts) -> Task:
         ) from refusal
     except ProviderUnavailableError as error:
         logger.warning("cancel_unanswered", reason=str(error))
-        after = _still_open(_read_back(task, ports))
+        after = _still_open(_read_back(task, deps))
         if after.status is Status.CANCELED:
             return after
         if after.status in AT_PROVIDER:
-            start_polling(after, store=ports.store, poller=ports.poller, clock=ports.clock)
+            start_polling(after, store=deps.store, poller=deps.poller, clock=deps.clock)
         raise
-    after = _read_back(task, ports)
+    after = _read_back(task, deps)
     if after.status in AT_PROVIDER:
-        return start_polling(after, store=ports.store, poller=ports.poller, clock=ports.clock)
+        return start_polling(after, store=deps.store, poller=deps.poller, clock=deps.clock)
     return after
 
 
-def _read_back(task: Task, ports: CancelPorts) -> Task:
+def _read_back(task: Task, deps: CancelDependencies) -> Task:
     """What the provider shows now, written; the task as it was if it cannot be read."""
     try:
-        snapshot = read_remote_task(task, ports.provider)
+        snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("read_back_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
         return task
-    return record_change(
-        ports.store,
+    return save_with_retry(
+        deps.store,
         task,
         lambda current: lifecycle.apply_snapshot(
-            current, snapshot, now=ports.clock(), source="cancel", policy=ports.policy
+            current, snapshot, now=deps.clock(), source="cancel", policy=deps.policy
         ),
     )
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from vidu_relay.adapters.image_bucket import ImageBucket, image_not_found
 from vidu_relay.adapters.image_source import ImageSource
-from vidu_relay.adapters.tenant_directory import Door, TenantDirectory
+from vidu_relay.adapters.tenant_directory import TenantDirectory, TenantMapping
 from vidu_relay.domain.errors import BadImageError, Fault, InvalidRequestError
 from vidu_relay.domain.image_format import (
     FORMATS,
@@ -134,7 +134,7 @@ def _raise_faults(request: Request, found: Mapping[str, Outcome]) -> None:
 def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> frozenset[str]:
     """The buckets named by the request that are mapped to this tenant."""
     named = {slot.named_object.bucket for slot in request.slots if slot.named_object} - {check.bucket.inbox}
-    owners = {bucket: check.tenants.find_owner(Door.BUCKET, bucket) for bucket in sorted(named)}
+    owners = {bucket: check.tenants.find_owner(TenantMapping.BUCKET, bucket) for bucket in sorted(named)}
     return frozenset(
         bucket for bucket, owner in owners.items() if owner and owner.tenant_id == tenant_id and not owner.disabled
     )

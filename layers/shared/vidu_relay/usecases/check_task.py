@@ -11,24 +11,24 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.observability import Metric, count, gauge, logger
-from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft
+from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.ports import spread
 from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.reconcile_task import reconcile_task
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["Verdict", "check_task"]
+__all__ = ["NextStep", "check_task"]
 
 SOURCE = "check"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class NextStep:
     """What the state machine does next: end, or wait and check again.
 
     An execution also ends where the task still needs a check, but not soon: the sweep starts one at its `due_at`.
@@ -38,131 +38,131 @@ class Verdict:
     wait_seconds: int = 0
 
 
-END = Verdict(settled=True)
+END = NextStep(settled=True)
 
 
 def check_task(
     task_id: str,
     lease: int,
     *,
-    ports: SubmissionPorts,
+    deps: SubmissionDependencies,
     archive: RequestArchive,
     queue: DeliveryQueue,
     time_left: TimeLeft,
-) -> Verdict:
+) -> NextStep:
     """Do the next thing for a task, if this lease still holds.
 
     Provider trouble is not an error here: it means another check later. Raises what AWS raises; the state machine
     retries that a few times, after which the lease lapses and the sweep starts another execution.
     """
-    task = ports.store.get(task_id)
+    task = deps.store.get(task_id)
     if task is None or task.due_at is None or task.lease != lease:
         return END
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
     if task.status is Status.ACCEPTED:
-        return _submit(task, lease, ports, archive, time_left)
+        return _submit(task, lease, deps, archive, time_left)
     if task.status is Status.SUBMITTING:
-        return _wait_for_confirmation(task, lease, ports)
+        return _wait_for_confirmation(task, lease, deps)
     if task.status is Status.GENERATED:
-        return _ask_for_delivery(task, lease, ports, queue)
+        return _ask_for_delivery(task, lease, deps, queue)
     if task.settled and task.status is not Status.EXPIRED:
-        return _stop_looking(task, lease, ports)
-    return _read(task, lease, ports)
+        return _stop_polling(task, lease, deps)
+    return _read(task, lease, deps)
 
 
-def _submit(task: Task, lease: int, ports: SubmissionPorts, archive: RequestArchive, time_left: TimeLeft) -> Verdict:
-    now = ports.clock()
+def _submit(
+    task: Task, lease: int, deps: SubmissionDependencies, archive: RequestArchive, time_left: TimeLeft
+) -> NextStep:
+    now = deps.clock()
     if task.candidates:  # a callback says that an attempt did create something: read that before anything else
-        task = _reconcile(task, ports)
+        task = _reconcile(task, deps)
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
-    over_at = task.deadline_at if task.paused_since is None else ports.policy.paused_until(task.paused_since)
+    over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
     if now >= over_at:
-        _expire(task, lease, ports)
+        _expire(task, lease, deps)
         return END
     if task.candidates:
-        wait = ports.policy.backoff_ms(task.checks, spread())
-        return _look_again(task, lease, ports, min(now + wait, over_at))
+        wait = deps.policy.backoff_ms(task.checks, spread())
+        return _poll_again(task, lease, deps, min(now + wait, over_at))
     after = begin_submission(
         task,
         archive.request_of(task),
-        ports,
+        deps,
         allowed=lambda current: current.lease == lease and current.status is Status.ACCEPTED and not current.candidates,
         time_left=time_left,
     )
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
     if tried and after.paused_since is None:
-        return _next_look(after, ports)
+        return _next_poll(after, deps)
     return END  # under way again, or left to the sweep at its `due_at`
 
 
-def _wait_for_confirmation(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
-    now = ports.clock()
+def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
+    now = deps.clock()
     if not lifecycle.attempt_is_over(task, now) and task.attempt:
-        return _look_again(task, lease, ports, task.attempt.started_at + ATTEMPT_LIMIT_MS)
+        return _poll_again(task, lease, deps, task.attempt.started_at + ATTEMPT_LIMIT_MS)
     if task.candidates:
-        task = _reconcile(task, ports)
+        task = _reconcile(task, deps)
         if task.status is not Status.SUBMITTING or task.lease != lease:
             return END
     if now >= task.deadline_at:
-        _expire(task, lease, ports)
+        _expire(task, lease, deps)
     elif task.candidates:
-        wait = ports.policy.backoff_ms(task.checks, spread())
-        return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+        wait = deps.policy.backoff_ms(task.checks, spread())
+        return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
     else:  # the attempt ended without a record: only a callback can tell now
         count(Metric.SUBMISSION_AMBIGUOUS)
-        _record(task, lease, ports, lambda current: lifecycle.record_unknown_outcome(current, now=now))
+        _record(task, lease, deps, lambda current: lifecycle.record_unknown_outcome(current, now=now))
     return END
 
 
-def _reconcile(task: Task, ports: SubmissionPorts) -> Task:
+def _reconcile(task: Task, deps: SubmissionDependencies) -> Task:
     return reconcile_task(
         task,
         task.candidate_ids,
-        store=ports.store,
-        provider=ports.provider,
-        policy=ports.policy,
-        clock=ports.clock,
+        store=deps.store,
+        provider=deps.provider,
+        policy=deps.policy,
+        clock=deps.clock,
         source=SOURCE,
     )
 
 
-def _ask_for_delivery(task: Task, lease: int, ports: SubmissionPorts, queue: DeliveryQueue) -> Verdict:
-    now = ports.clock()
+def _ask_for_delivery(task: Task, lease: int, deps: SubmissionDependencies, queue: DeliveryQueue) -> NextStep:
+    now = deps.clock()
     generated_at = task.generated_at or task.created_at
     gauge(Metric.OLDEST_GENERATED_SECONDS, (now - generated_at) // 1000)
     requests = task.delivery.requests if task.delivery else 0
-    if now >= ports.policy.copied_until(generated_at) + SLOW_INTERVAL_MS and requests >= delivery.DELAYED_AFTER:
+    if now >= deps.policy.copied_until(generated_at) + SLOW_INTERVAL_MS and requests >= delivery.DELAYED_AFTER:
         # it was asked for often enough, and no copy has reported since
-        _record(task, lease, ports, lambda current: delivery.expire_delivery(current, now=now, policy=ports.policy))
+        _record(task, lease, deps, lambda current: delivery.expire_delivery(current, now=now, policy=deps.policy))
         return END
-    wait = ports.policy.backoff_ms(requests, spread())
-    asked = _record(
-        task, lease, ports, lambda current: delivery.record_delivery_request(current, now=now, wait_ms=wait)
-    )
+    wait = deps.policy.backoff_ms(requests, spread())
+    asked = _record(task, lease, deps, lambda current: delivery.record_delivery_request(current, now=now, wait_ms=wait))
     if asked.status is Status.GENERATED and asked.lease == lease:
         queue.ask(task.task_id, task.tenant_id)
         count(Metric.DELIVERY_ASKED_AGAIN)
     return END
 
 
-def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
     if task.remote_id is None:
-        return _look_for_remote_task(task, lease, ports)
-    now = ports.clock()
+        return _look_for_remote_task(task, lease, deps)
+    now = deps.clock()
     try:
-        snapshot = read_remote_task(task, ports.provider)
+        snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
         # a missing key must not keep a task from its deadline
         logger.warning("check_read_failed", reason=str(error))
         count(Metric.CHECK_READ_FAILED)
     else:
         try:
-            read = record_change(
-                ports.store,
+            read = save_with_retry(
+                deps.store,
                 task,
                 lambda current: lifecycle.apply_snapshot(
-                    current, snapshot, now=ports.clock(), source=SOURCE, policy=ports.policy
+                    current, snapshot, now=deps.clock(), source=SOURCE, policy=deps.policy
                 ),
             )
         except (ClientError, BotoCoreError, ValueError):
@@ -174,70 +174,70 @@ def _read(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
         if read.due_at is None or read.lease != lease:
             return END
         task = read
-    now = ports.clock()
+    now = deps.clock()
     if task.status is Status.EXPIRED:
-        late_until = ports.policy.late_until(task.deadline_at)
+        late_until = deps.policy.late_until(task.deadline_at)
         if now >= late_until:
-            return _stop_looking(task, lease, ports)
-        return _leave_until(task, lease, ports, min(now + SLOW_INTERVAL_MS, late_until))
+            return _stop_polling(task, lease, deps)
+        return _leave_until(task, lease, deps, min(now + SLOW_INTERVAL_MS, late_until))
     if now >= task.deadline_at:
-        _expire(task, lease, ports)
+        _expire(task, lease, deps)
         return END
-    wait = ports.policy.backoff_ms(task.checks, spread(), off_peak=task.off_peak)
-    return _look_again(task, lease, ports, min(now + wait, task.deadline_at))
+    wait = deps.policy.backoff_ms(task.checks, spread(), off_peak=task.off_peak)
+    return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
 
 
-def _look_for_remote_task(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
+def _look_for_remote_task(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
     """An expired task whose remote id only a candidate may tell."""
-    found = _reconcile(task, ports) if task.candidates else task
+    found = _reconcile(task, deps) if task.candidates else task
     if found.remote_id is not None:
         return END
-    late_until, now = ports.policy.late_until(task.deadline_at), ports.clock()
+    late_until, now = deps.policy.late_until(task.deadline_at), deps.clock()
     if not found.candidates or now >= late_until:
-        return _stop_looking(found, lease, ports)
-    return _leave_until(found, lease, ports, min(now + SLOW_INTERVAL_MS, late_until))
+        return _stop_polling(found, lease, deps)
+    return _leave_until(found, lease, deps, min(now + SLOW_INTERVAL_MS, late_until))
 
 
-def _stop_looking(task: Task, lease: int, ports: SubmissionPorts) -> Verdict:
-    _record(task, lease, ports, lifecycle.stop_looking)
+def _stop_polling(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
+    _record(task, lease, deps, lifecycle.stop_polling)
     return END
 
 
-def _expire(task: Task, lease: int, ports: SubmissionPorts) -> None:
+def _expire(task: Task, lease: int, deps: SubmissionDependencies) -> None:
     _record(
         task,
         lease,
-        ports,
+        deps,
         lambda current: (
             current
             if current.settled or current.status is Status.GENERATED
-            else lifecycle.expire(current, now=ports.clock(), source=SOURCE, policy=ports.policy)
+            else lifecycle.expire(current, now=deps.clock(), source=SOURCE, policy=deps.policy)
         ),
     )
 
 
-def _look_again(task: Task, lease: int, ports: SubmissionPorts, at: int) -> Verdict:
-    leased = _record(task, lease, ports, lambda current: lifecycle.look_again_at(current, at))
+def _poll_again(task: Task, lease: int, deps: SubmissionDependencies, at: int) -> NextStep:
+    leased = _record(task, lease, deps, lambda current: lifecycle.poll_again_at(current, at))
     if leased.lease != lease or leased.due_at is None:
         return END
-    return Verdict(settled=False, wait_seconds=_seconds_until(at, ports.clock()))
+    return NextStep(settled=False, wait_seconds=_seconds_until(at, deps.clock()))
 
 
-def _leave_until(task: Task, lease: int, ports: SubmissionPorts, at: int) -> Verdict:
-    _record(task, lease, ports, lambda current: lifecycle.leave_until(current, at))
+def _leave_until(task: Task, lease: int, deps: SubmissionDependencies, at: int) -> NextStep:
+    _record(task, lease, deps, lambda current: lifecycle.leave_until(current, at))
     return END
 
 
-def _next_look(task: Task, ports: SubmissionPorts) -> Verdict:
+def _next_poll(task: Task, deps: SubmissionDependencies) -> NextStep:
     """Wait here for the moment the task's own `due_at` names, unless that is far away."""
     if task.due_at is None:
         return END
-    return _look_again(task, task.lease, ports, task.due_at)
+    return _poll_again(task, task.lease, deps, task.due_at)
 
 
-def _record(task: Task, lease: int, ports: SubmissionPorts, change: Callable[[Task], Task]) -> Task:
+def _record(task: Task, lease: int, deps: SubmissionDependencies, change: Callable[[Task], Task]) -> Task:
     """A change that this lease may make; nothing happens once the lease is another's."""
-    return record_change(ports.store, task, lambda current: change(current) if current.lease == lease else current)
+    return save_with_retry(deps.store, task, lambda current: change(current) if current.lease == lease else current)
 
 
 def _seconds_until(at: int, now: int) -> int:

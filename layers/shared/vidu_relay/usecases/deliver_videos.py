@@ -18,31 +18,31 @@ from vidu_relay.domain.errors import (
     RemoteTaskNotFoundError,
 )
 from vidu_relay.domain.identifiers import link_digest, video_key
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video
 from vidu_relay.domain.video_proof import VideoProof
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, gauge, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.read_remote_task import read_remote_task
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["DeliveryPorts", "deliver_videos"]
+__all__ = ["DeliveryDependencies", "deliver_videos"]
 
 FIRST_BYTES = 64 * 1024
 """What is read of a video whose source failed often, before a whole copy is tried."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryPorts:
+class DeliveryDependencies:
     """What a delivery needs."""
 
     store: TaskStore
     provider: Provider
     source: VideoSource
     archive: VideoArchive
-    policy: WatchPolicy
+    policy: PollingPolicy
     clock: Clock = clock
 
 
@@ -59,14 +59,14 @@ class _Attempt:
             self.error = error
 
 
-def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline: float) -> Task | None:
+def deliver_videos(task_id: str, deps: DeliveryDependencies, *, again: bool, deadline: float) -> Task | None:
     """Deliver one task; the task as it stands after, None if there is no such task.
 
     `again` says that an earlier try may have stored something: then the bucket is asked first. `deadline`, on the
     monotonic clock, is when a copy under way must have ended. Videos that came are kept, whatever became of the others.
     A failed delivery is recorded, due again by its own backoff; nothing is raised for it.
     """
-    task = ports.store.get(task_id)
+    task = deps.store.get(task_id)
     if task is None:
         logger.warning("delivery_of_unknown_task", task_id=task_id)
         return None
@@ -75,50 +75,50 @@ def deliver_videos(task_id: str, ports: DeliveryPorts, *, again: bool, deadline:
         return task
     attempt = _Attempt({})
     try:
-        _copy(task, attempt, ports, again=again or task.delivery is not None, deadline=deadline)
+        _copy(task, attempt, deps, again=again or task.delivery is not None, deadline=deadline)
     except DeliveryError as error:
         attempt.fail(error)
-    return _record(task, attempt, ports)
+    return _record(task, attempt, deps)
 
 
-def _copy(task: Task, attempt: _Attempt, ports: DeliveryPorts, *, again: bool, deadline: float) -> None:
+def _copy(task: Task, attempt: _Attempt, deps: DeliveryDependencies, *, again: bool, deadline: float) -> None:
     keys = {
         number: video_key(task.tenant_id, task.task_id, task.created_at, number)
         for number in range(1, task.expected_videos + 1)
     }
     if again:
         for number, key in keys.items():
-            if (found := ports.archive.find(key)) is not None:
+            if (found := deps.archive.find(key)) is not None:
                 attempt.videos[number] = _numbered(found, number)
     missing = [number for number in keys if number not in attempt.videos]
     if not missing:
         return
-    links = _fresh_links(task, ports)
+    links = _fresh_links(task, deps)
     for number in missing:
         url = links[number - 1]
         if url is None:
             attempt.fail(BadSourceError("link_missing", "The provider shows fewer videos than before."))
             continue
         try:
-            attempt.videos[number] = _numbered(_copy_one(task, url, keys[number], attempt, ports, deadline), number)
+            attempt.videos[number] = _numbered(_copy_one(task, url, keys[number], attempt, deps, deadline), number)
         except DeliveryError as error:
             attempt.fail(error)
 
 
-def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, ports: DeliveryPorts, deadline: float) -> Video:
+def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, deps: DeliveryDependencies, deadline: float) -> Video:
     """Copy one video. A source that failed often must show good first bytes before it is read whole."""
-    due = delivery.whole_copy_is_due(task, now=ports.clock(), policy=ports.policy)
+    due = delivery.whole_copy_is_due(task, now=deps.clock(), policy=deps.policy)
     if delivery.only_first_range(task) or not due:
-        with ports.source.open(url, deadline=deadline, first_bytes=FIRST_BYTES) as stream:
+        with deps.source.open(url, deadline=deadline, first_bytes=FIRST_BYTES) as stream:
             VideoProof().feed(stream.read(FIRST_BYTES))
         if not due:
             copies = task.delivery.whole_copies if task.delivery else 0
             raise BadSourceError("copies_used_up", f"{copies} copies broke off. The next one waits, or is asked for.")
     received = 0
     try:
-        with ports.source.open(url, deadline=deadline) as stream:
+        with deps.source.open(url, deadline=deadline) as stream:
             try:
-                return ports.archive.store(key, stream)
+                return deps.archive.store(key, stream)
             finally:
                 received = stream.received
     except DeliveryError as error:
@@ -131,10 +131,10 @@ def _numbered(video: Video, number: int) -> Video:
     return replace(video, number=number)
 
 
-def _fresh_links(task: Task, ports: DeliveryPorts) -> Sequence[str | None]:
+def _fresh_links(task: Task, deps: DeliveryDependencies) -> Sequence[str | None]:
     """A fresh link for each video, in the order of the task's videos; None where the provider shows none."""
     try:
-        urls = read_remote_task(task, ports.provider).video_urls
+        urls = read_remote_task(task, deps.provider).video_urls
     except RemoteTaskNotFoundError as error:
         raise BadSourceError("video_lost", "The provider no longer knows this task.") from error
     except (ProviderUnavailableError, ConfigurationError) as error:
@@ -146,16 +146,16 @@ def _is_the_sources(error: DeliveryError) -> bool:
     return isinstance(error, BadSourceError) or error.code.startswith("source_")
 
 
-def _record(task: Task, attempt: _Attempt, ports: DeliveryPorts) -> Task:
+def _record(task: Task, attempt: _Attempt, deps: DeliveryDependencies) -> Task:
     videos = tuple(attempt.videos[number] for number in sorted(attempt.videos))
     error, jitter = attempt.error, spread()
     bad = isinstance(error, BadSourceError)
     if error is not None:
         logger.warning("delivery_failed", code=error.code, reason=error.message, bad_source=bad)
         count(Metric.DELIVERY_BAD_SOURCE if bad else Metric.DELIVERY_INTERRUPTED)
-        gauge(Metric.OLDEST_GENERATED_SECONDS, (ports.clock() - (task.generated_at or task.created_at)) // 1000)
-    delivered = record_change(
-        ports.store,
+        gauge(Metric.OLDEST_GENERATED_SECONDS, (deps.clock() - (task.generated_at or task.created_at)) // 1000)
+    delivered = save_with_retry(
+        deps.store,
         task,
         lambda current: delivery.record_copies(
             current,
@@ -163,9 +163,9 @@ def _record(task: Task, attempt: _Attempt, ports: DeliveryPorts) -> Task:
             TaskError(error.code, error.message) if error else None,
             source_fault=bad,
             whole_copies=attempt.whole_copies,
-            now=ports.clock(),
+            now=deps.clock(),
             jitter=jitter,
-            policy=ports.policy,
+            policy=deps.policy,
         ),
     )
     if delivered.status is Status.COMPLETED:

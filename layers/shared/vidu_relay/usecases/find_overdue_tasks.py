@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain.watching import LEASE_MS
+from vidu_relay.domain.polling import LEASE_MS
 from vidu_relay.observability import Metric, count, gauge, logger
 from vidu_relay.usecases.ports import Clock, clock
 

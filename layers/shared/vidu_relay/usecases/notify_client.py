@@ -37,11 +37,11 @@ from vidu_relay.domain.webhook_signature import secrets_of, signed_headers
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, clock, spread
 
-__all__ = ["NO_TURN", "NotificationPorts", "notify_client"]
+__all__ = ["NO_TURN", "NotificationDependencies", "notify_client"]
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationPorts:
+class NotificationDependencies:
     """What telling clients needs. `master` gives the content of the secret that tenants' secrets are derived from."""
 
     store: TaskStore
@@ -71,7 +71,7 @@ NO_TURN = TaskError("no_turn", "The tenant's servers answer slowly: this message
 """Why a message was given up that waited, where the last call of its origin was answered."""
 
 
-def notify_client(message: Received, ports: NotificationPorts) -> bool:
+def notify_client(message: Received, deps: NotificationDependencies) -> bool:
     """Work off one message; False if it was put back and must not be taken for done.
 
     It is tried again for a day, at intervals that grow, and as the ration of its origin and tenant allows. Then it goes
@@ -82,9 +82,9 @@ def notify_client(message: Received, ports: NotificationPorts) -> bool:
         asked = read_notification(message.body)
     except (ValueError, RecursionError):
         logger.exception("notification_unreadable")
-        ports.queue.give_up(message)
+        deps.queue.give_up(message)
         return True
-    task = ports.store.get(asked.task_id)
+    task = deps.store.get(asked.task_id)
     if task is None:
         logger.warning("notification_of_unknown_task", task_id=asked.task_id)
         return True
@@ -92,16 +92,16 @@ def notify_client(message: Received, ports: NotificationPorts) -> bool:
     url = task.request.get("callback_url")
     if not url or not _worth_telling(task, asked, message):
         return True
-    origin, began = origin_of(url), ports.clock()
-    this = _Try(task, asked, message, origin, ports.origins.take_turn(task.tenant_id, origin, began))
+    origin, began = origin_of(url), deps.clock()
+    this = _Try(task, asked, message, origin, deps.origins.take_turn(task.tenant_id, origin, began))
     if this.turn.wait_ms:
-        return _wait(this, began, ports)
+        return _wait(this, began, deps)
     try:
-        status = ports.webhook.post(url, *_signed(task, asked, ports))
+        status = deps.webhook.post(url, *_signed(task, asked, deps))
     except NotificationFailedError as error:
-        return _failed(this, error, began, ports)
-    now = ports.clock()
-    ports.origins.answered(task.tenant_id, origin, this.turn, now, now - began)
+        return _failed(this, error, began, deps)
+    now = deps.clock()
+    deps.origins.answered(task.tenant_id, origin, this.turn, now, now - began)
     count(Metric.NOTIFICATIONS_SENT)
     logger.info("client_notified", origin=origin, answer=status, receives=message.receives)
     return True
@@ -120,52 +120,54 @@ def _worth_telling(task: Task, asked: Notification, message: Received) -> bool:
     )
 
 
-def _signed(task: Task, asked: Notification, ports: NotificationPorts) -> tuple[bytes, dict[str, str]]:
+def _signed(task: Task, asked: Notification, deps: NotificationDependencies) -> tuple[bytes, dict[str, str]]:
     """The body, with links that are good from now on, and the headers that prove it ours."""
-    shown = notification_body(task, asked.version, ports.videos.link)
+    shown = notification_body(task, asked.version, deps.videos.link)
     body = json.dumps(shown, allow_nan=False, separators=(",", ":")).encode()
-    tenant, now = ports.tenants.find_tenant(task.tenant_id), ports.clock()
+    tenant, now = deps.tenants.find_tenant(task.tenant_id), deps.clock()
     generation = tenant.webhook_generation if tenant else 1
-    secrets = secrets_of(ports.master(), task.tenant_id, generation, tenant.webhook_rotated_at if tenant else None, now)
+    secrets = secrets_of(deps.master(), task.tenant_id, generation, tenant.webhook_rotated_at if tenant else None, now)
     return body, signed_headers(webhook_id(task.task_id, asked.version), now, body, secrets)
 
 
-def _wait(this: _Try, now: int, ports: NotificationPorts) -> bool:
+def _wait(this: _Try, now: int, deps: NotificationDependencies) -> bool:
     """Put back a message whose origin or tenant has to rest, or give it up after its day."""
     if gives_up(this.message.sent_at, now, receives=this.message.receives):
-        return _give_up(this, this.turn.fault or NO_TURN, now, ports)
-    ports.queue.put_back(
-        this.message, waiting_seconds(this.message.sent_at, now, wait_ms=this.turn.wait_ms, jitter=ports.jitter())
+        return _give_up(this, this.turn.fault or NO_TURN, now, deps)
+    deps.queue.put_back(
+        this.message, waiting_seconds(this.message.sent_at, now, wait_ms=this.turn.wait_ms, jitter=deps.jitter())
     )
     return False
 
 
-def _failed(this: _Try, error: NotificationFailedError, began: int, ports: NotificationPorts) -> bool:
-    now, tenant_id, message = ports.clock(), this.task.tenant_id, this.message
+def _failed(this: _Try, error: NotificationFailedError, began: int, deps: NotificationDependencies) -> bool:
+    now, tenant_id, message = deps.clock(), this.task.tenant_id, this.message
     fault = TaskError(error.code, error.message)
     count(Metric.NOTIFICATION_ATTEMPTS_FAILED)
     logger.warning("notification_failed", origin=this.origin, code=error.code, receives=message.receives)
     if error.waited:
-        ports.origins.failed(tenant_id, this.origin, this.turn, now, now - began, fault)
+        deps.origins.failed(tenant_id, this.origin, this.turn, now, now - began, fault)
     else:
-        ports.origins.answered(tenant_id, this.origin, this.turn, now, now - began)
+        deps.origins.answered(tenant_id, this.origin, this.turn, now, now - began)
     if error.final:  # a client that answers 410 wants no more calls: nobody has to fix anything
-        return _give_up(this, fault, now, ports, dead_letter=False)
+        return _give_up(this, fault, now, deps, dead_letter=False)
     if gives_up(message.sent_at, now, receives=message.receives):
-        return _give_up(this, fault, now, ports)
-    wait = retry_seconds(message.sent_at, now, jitter=ports.jitter(), wished=error.retry_after_seconds)
-    ports.queue.put_back(message, wait)
+        return _give_up(this, fault, now, deps)
+    wait = retry_seconds(message.sent_at, now, jitter=deps.jitter(), wished=error.retry_after_seconds)
+    deps.queue.put_back(message, wait)
     return False
 
 
-def _give_up(this: _Try, fault: TaskError, now: int, ports: NotificationPorts, *, dead_letter: bool = True) -> bool:
+def _give_up(
+    this: _Try, fault: TaskError, now: int, deps: NotificationDependencies, *, dead_letter: bool = True
+) -> bool:
     """Publish that the client was not told, and keep the message for the operator. True: the message is done with."""
     task, message = this.task, this.message
     detail = failure_detail(task, this.asked.version, this.origin, message.receives, fault)
-    if ports.bus.publish([Event(EVENT_TYPE_NOTIFICATION_FAILED, detail, now // 1000)]) is not None:
+    if deps.bus.publish([Event(EVENT_TYPE_NOTIFICATION_FAILED, detail, now // 1000)]) is not None:
         raise EventRefusedError(detail["event_id"])
     if dead_letter:
-        ports.queue.give_up(message)
+        deps.queue.give_up(message)
     count(Metric.NOTIFICATIONS_GIVEN_UP)
     logger.error("notification_given_up", origin=this.origin, code=fault.code, receives=message.receives)
     return True

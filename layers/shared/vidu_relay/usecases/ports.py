@@ -16,7 +16,7 @@ __all__ = ["Clock", "Provider", "clock", "new_token", "spread"]
 class Provider(Protocol):
     """A video provider. See `adapters.provider_vidu` for what its methods raise.
 
-    `mark` comes back with every `read` where the provider echoes something of ours. `read_callback` never raises;
+    `tag` comes back with every `read` where the provider echoes something of ours. `read_callback` never raises;
     `refresh_key` reads the secret again and says whether the key has changed.
     """
 
@@ -24,7 +24,7 @@ class Provider(Protocol):
 
     def ready(self) -> None: ...
 
-    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, mark: str) -> ProviderSnapshot: ...
+    def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot: ...
 
     def read(self, remote_id: str) -> ProviderSnapshot: ...
 

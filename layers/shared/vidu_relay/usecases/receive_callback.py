@@ -22,18 +22,18 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
 )
 from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock
 from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.reconcile_task import reconcile_task
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 from vidu_relay.usecases.start_polling import DONE, start_polling
 
-__all__ = ["Callback", "CallbackPorts", "receive_callback"]
+__all__ = ["Callback", "CallbackDependencies", "receive_callback"]
 
 ENDS = frozenset({ProgressState.SUCCEEDED, ProgressState.FAILED, ProgressState.CANCELED})
 
@@ -51,7 +51,7 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackPorts:
+class CallbackDependencies:
     """What answering takes.
 
     `callback_keys(token)` gives the keys, reread if the token names an unknown one. `signature_keys()` are all keys
@@ -65,104 +65,104 @@ class CallbackPorts:
     signature_keys: Callable[[], tuple[str, ...]]
     signature_mode: str
     public_base_url: str
-    policy: WatchPolicy
+    policy: PollingPolicy
     clock: Clock = clock
     fresh_signature_keys: Callable[[], tuple[str, ...]] = tuple
 
 
-def receive_callback(callback: Callback, ports: CallbackPorts) -> Task:
+def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
     """Handle one callback; the task as it stands after.
 
     Raises `CallbackRefusedError` if the caller proves nothing, and `AttemptUnderwayError` if the create call of a
     task without a remote id may still be running: the provider should call again then, and if it does not, the next
     check reads the id that the callback named.
     """
-    _verify(callback, ports)
-    task = ports.store.get(callback.task_id)
+    _verify(callback, deps)
+    task = deps.store.get(callback.task_id)
     if task is None:
         raise CallbackRefusedError("unknown_task")
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
     if task.status in DONE:
         return task
-    report = ports.provider.read_callback(callback.body)
+    report = deps.provider.read_callback(callback.body)
     if task.remote_id is None:
-        return _reconcile(task, report, ports)
+        return _reconcile(task, report, deps)
     running = report.state is ProgressState.PROCESSING
     if running and task.status is Status.PROCESSING:
         return task
     try:
-        snapshot = read_remote_task(task, ports.provider)
+        snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("read_back_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
-        return task if running else _start_polling(task, ports)
-    settled = record_change(
-        ports.store,
+        return task if running else _start_polling(task, deps)
+    settled = save_with_retry(
+        deps.store,
         task,
         lambda current: lifecycle.apply_snapshot(
-            current, snapshot, now=ports.clock(), source="callback", policy=ports.policy
+            current, snapshot, now=deps.clock(), source="callback", policy=deps.policy
         ),
     )
     if report.state in ENDS and settled.status in (Status.SUBMITTED, Status.PROCESSING):
-        return _start_polling(settled, ports)
+        return _start_polling(settled, deps)
     return settled
 
 
-def _verify(callback: Callback, ports: CallbackPorts) -> None:
-    keys = ports.callback_keys(callback.token)
+def _verify(callback: Callback, deps: CallbackDependencies) -> None:
+    keys = deps.callback_keys(callback.token)
     # token and signature are checked whatever the other says, and for an id that cannot be ours too: every refusal
     # takes the same path
     good = keys.verify(callback.task_id, callback.token) and TASK_ID.fullmatch(callback.task_id) is not None
-    fault = None if _unsigned(callback, ports) else _fault_of_signature(callback, ports, ports.signature_keys())
+    fault = None if _unsigned(callback, deps) else _fault_of_signature(callback, deps, deps.signature_keys())
     if not good:
         raise CallbackRefusedError("token")
     if fault == "signature_wrong":
         # perhaps by a key that was put there since we read the secret; only the holder of a good token gets here
-        fault = _fault_of_signature(callback, ports, ports.fresh_signature_keys())
+        fault = _fault_of_signature(callback, deps, deps.fresh_signature_keys())
     if fault:
         raise CallbackRefusedError(fault)
 
 
-def _unsigned(callback: Callback, ports: CallbackPorts) -> bool:
+def _unsigned(callback: Callback, deps: CallbackDependencies) -> bool:
     """Whether no signature is asked for. A mode that is not known asks for one."""
-    if ports.signature_mode == "verify-if-present":
+    if deps.signature_mode == "verify-if-present":
         return not is_signed(callback.headers)
-    return ports.signature_mode == "off"
+    return deps.signature_mode == "off"
 
 
-def _fault_of_signature(callback: Callback, ports: CallbackPorts, keys: tuple[str, ...]) -> str | None:
+def _fault_of_signature(callback: Callback, deps: CallbackDependencies, keys: tuple[str, ...]) -> str | None:
     try:
         verify_signature(
             keys,
             method="POST",
-            url=callback_url(ports.public_base_url, callback.task_id, callback.token),
+            url=callback_url(deps.public_base_url, callback.task_id, callback.token),
             headers=callback.headers,
-            now=ports.clock(),
+            now=deps.clock(),
         )
     except CallbackRefusedError as refusal:
         return refusal.reason
     return None
 
 
-def _reconcile(task: Task, report: CallbackReport, ports: CallbackPorts) -> Task:
+def _reconcile(task: Task, report: CallbackReport, deps: CallbackDependencies) -> Task:
     """A task without a remote id: keep the candidates, and read them now if no create call can be running."""
-    over = lifecycle.attempt_is_over(task, ports.clock())
-    task = record_change(
-        ports.store, task, lambda current: lifecycle.note_candidates(current, report.ids, now=ports.clock())
+    over = lifecycle.attempt_is_over(task, deps.clock())
+    task = save_with_retry(
+        deps.store, task, lambda current: lifecycle.note_candidates(current, report.ids, now=deps.clock())
     )
     if not over:
         raise AttemptUnderwayError(task.task_id)
     return reconcile_task(
         task,
         tuple(dict.fromkeys((*report.ids, *task.candidate_ids))),
-        store=ports.store,
-        provider=ports.provider,
-        policy=ports.policy,
-        clock=ports.clock,
+        store=deps.store,
+        provider=deps.provider,
+        policy=deps.policy,
+        clock=deps.clock,
         source="callback",
     )
 
 
-def _start_polling(task: Task, ports: CallbackPorts) -> Task:
+def _start_polling(task: Task, deps: CallbackDependencies) -> Task:
     """The provider reports an end that its API does not show: check soon, and until it does."""
-    return start_polling(task, store=ports.store, poller=ports.poller, clock=ports.clock)
+    return start_polling(task, store=deps.store, poller=deps.poller, clock=deps.clock)

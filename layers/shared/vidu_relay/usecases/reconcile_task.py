@@ -9,16 +9,16 @@ from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import (
     ConfigurationError,
     ProviderUnavailableError,
-    RemoteTaskClaimedError,
     RemoteTaskNotFoundError,
+    RemoteTaskOwnedError,
 )
 from vidu_relay.domain.lifecycle import Match
+from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import ProviderSnapshot
 from vidu_relay.domain.task import Task
-from vidu_relay.domain.watching import WatchPolicy
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, spread
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["reconcile_task"]
 
@@ -29,7 +29,7 @@ def reconcile_task(
     *,
     store: TaskStore,
     provider: Provider,
-    policy: WatchPolicy,
+    policy: PollingPolicy,
     clock: Clock,
     source: str,
 ) -> Task:
@@ -58,7 +58,7 @@ def reconcile_task(
             case Match.OURS:
                 try:
                     return _attach(task, _named(snapshot), store, policy, clock, source)
-                except RemoteTaskClaimedError:
+                except RemoteTaskOwnedError:
                     logger.warning("candidate_is_owned", remote_id=remote_id)
                     anothers.append(remote_id)
             case Match.ANOTHERS:
@@ -73,7 +73,7 @@ def reconcile_task(
         left = lifecycle.note_shown(lifecycle.drop_candidates(current, tuple(anothers)), tuple(shown))
         return lifecycle.note_missing(left, tuple(missing), now=clock(), jitter=jitter, policy=policy)
 
-    return record_change(store, task, noted)
+    return save_with_retry(store, task, noted)
 
 
 def _named(snapshot: ProviderSnapshot) -> ProviderSnapshot:
@@ -82,7 +82,7 @@ def _named(snapshot: ProviderSnapshot) -> ProviderSnapshot:
 
 
 def _attach(
-    task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: WatchPolicy, clock: Clock, source: str
+    task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: PollingPolicy, clock: Clock, source: str
 ) -> Task:
     def attached(current: Task) -> Task:
         token = current.attempt.token if current.attempt else None
@@ -91,7 +91,7 @@ def _attach(
             return current  # known by now, or settled, or another attempt has begun
         return lifecycle.record_created(current, snapshot, now=clock(), source=source, policy=policy)
 
-    changed = record_change(store, task, attached, all_or_none=True)
+    changed = save_with_retry(store, task, attached, all_or_none=True)
     if changed.remote_id == snapshot.remote_id:
         logger.info("unconfirmed_create_reconciled", remote_id=snapshot.remote_id)
         count(Metric.UNCONFIRMED_CREATE_RECONCILED)

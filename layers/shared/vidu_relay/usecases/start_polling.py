@@ -8,7 +8,7 @@ from vidu_relay.domain import lifecycle
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases.ports import Clock
-from vidu_relay.usecases.record_change import record_change
+from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["DONE", "start_polling"]
 
@@ -18,7 +18,7 @@ DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANC
 
 def start_polling(task: Task, *, store: TaskStore, poller: TaskPoller, clock: Clock) -> Task:
     """Take the lease and start an execution, which checks until it is over; the task as it stands after."""
-    leased = record_change(
+    leased = save_with_retry(
         store,
         task,
         lambda current: lifecycle.take_lease(current, now=clock()) if current.status not in DONE else current,

@@ -17,7 +17,7 @@ from vidu_relay.domain.request import Request
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
-from vidu_relay.usecases.attempt_submission import SubmissionPorts, TimeLeft
+from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
 from vidu_relay.usecases.check_references import ReferenceCheck, check_references
 from vidu_relay.usecases.ports import new_token
@@ -37,7 +37,7 @@ class Acceptance:
     archive: RequestArchive
     images: ReferenceCheck
     poller: TaskPoller
-    submission: SubmissionPorts
+    submission: SubmissionDependencies
 
 
 def check_idempotency_key(key: str | None) -> None:
@@ -71,7 +71,7 @@ def submit_task(
     images and addresses that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up,
     a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
-    ports = acceptance.submission
+    deps = acceptance.submission
     digest = request.digest
     task_id = (
         task_id_for_key(tenant_id, idempotency_key)
@@ -79,10 +79,10 @@ def submit_task(
         else task_id_from_random(secrets.token_bytes(16))
     )
     logger.append_keys(task_id=task_id, tenant_id=tenant_id)
-    current = ports.store.get(task_id) if idempotency_key is not None else None
+    current = deps.store.get(task_id) if idempotency_key is not None else None
     if current is None:
         if message_id is None:
-            ports.ready()
+            deps.ready()
         current = _accept(
             request, digest, acceptance, tenant_id, task_id, daily_cap=daily_cap, source=source, message_id=message_id
         )
@@ -92,12 +92,12 @@ def submit_task(
     task = begin_submission(
         current,
         request,
-        ports,
-        allowed=lambda task: lifecycle.may_begin(task, ports.clock()),
+        deps,
+        allowed=lambda task: lifecycle.may_begin(task, deps.clock()),
         time_left=time_left,
         largest_body=MAX_WAITING_BODY_BYTES if waiting else None,
     )
-    if task.status is Status.ACCEPTED and lifecycle.may_begin(task, ports.clock()) and task.paused_since is None:
+    if task.status is Status.ACCEPTED and lifecycle.may_begin(task, deps.clock()) and task.paused_since is None:
         return _hand_over(task, acceptance)
     return task
 
@@ -114,37 +114,37 @@ def _accept(
     message_id: str | None,
 ) -> Task:
     """Check the images, take a place of the daily cap and record the task; the task as recorded."""
-    ports, quota, now = acceptance.submission, acceptance.quota, acceptance.submission.clock()
+    deps, quota, now = acceptance.submission, acceptance.quota, acceptance.submission.clock()
     versions = check_references(request, tenant_id, acceptance.images)
     try:
         quota.take(tenant_id, daily_cap, now)
     except DailyCapReachedError:
         # the last place may just have gone to this very request, sent twice at the same moment
-        current = ports.store.get(task_id)
+        current = deps.store.get(task_id)
         if current is None:
             raise
         _check_repetition(current, tenant_id, digest)
         return current
     record, whole = request.for_record()
     key = None if whole else request_key(tenant_id, task_id, digest)
-    store_images(request, tenant_id, task_id, ports.images)
+    store_images(request, tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)
     task = lifecycle.new_task(
         task_id=task_id,
         token=new_token(),
         tenant_id=tenant_id,
-        provider=ports.provider.name,
+        provider=deps.provider.name,
         request=record,
         request_key=key,
         request_digest=digest,
         image_versions=versions,
         now=now,
         source=source,
-        policy=ports.policy,
+        policy=deps.policy,
         message_id=message_id,
     )
-    recorded, ours = ports.store.create(task)
+    recorded, ours = deps.store.create(task)
     if not ours:  # two submits with one key at the same moment: the other one counts
         _give_back(quota, tenant_id, now)
         _check_repetition(recorded, tenant_id, digest)
@@ -153,9 +153,9 @@ def _accept(
 
 def _hand_over(task: Task, acceptance: Acceptance) -> Task:
     """Start the check that begins the create call; should that fail, the sweep starts it."""
-    ports = acceptance.submission
+    deps = acceptance.submission
     try:
-        return start_polling(task, store=ports.store, poller=acceptance.poller, clock=ports.clock)
+        return start_polling(task, store=deps.store, poller=acceptance.poller, clock=deps.clock)
     except (ClientError, BotoCoreError, StaleTaskError):
         logger.exception("check_not_started")
         return task

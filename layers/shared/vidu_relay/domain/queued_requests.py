@@ -1,0 +1,146 @@
+"""Requests that come through a queue: a file dropped into the inbox bucket, or an event on the bus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.strict_json import valid_text
+
+__all__ = [
+    "REJECTED_PREFIX",
+    "REQUESTED",
+    "REQUESTS_PREFIX",
+    "DroppedFile",
+    "RequestEvent",
+    "own_key",
+    "rejection_detail",
+]
+
+REQUESTS_PREFIX = "requests/"
+"""Files below `requests/<tenant>/` that end in `.json` are requests of that tenant."""
+
+REJECTED_PREFIX = "rejected/"
+"""`requests/<tenant>/…` that was refused is answered at `rejected/<tenant>/…`."""
+
+REQUESTED = "VideoTaskRequested"
+"""Detail type of an event that asks for a video."""
+
+MAX_REJECTION_BYTES = 19_500
+"""Like every event of ours: under 20 KB. What does not fit is left out at the end of `errors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFile:
+    """One version of an object below `requests/`. `version_id` is None only where the bucket keeps no versions."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+
+    @property
+    def entry_point(self) -> str:
+        """What moved the task, as its history says it."""
+        return "s3"
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant by the prefix, whom IAM holds a writer to; None for a file that lies in nobody's folder."""
+        tenant, slash, _ = self.key.removeprefix(REQUESTS_PREFIX).partition("/")
+        return tenant if slash and tenant else None
+
+    @property
+    def folder(self) -> str:
+        """The `s3://` URI that relative image keys are below, with its slash."""
+        return f"s3://{self.bucket}/{self.key.rpartition('/')[0]}/"
+
+    @property
+    def rejected_key(self) -> str:
+        """Where the answer to a refused file lies."""
+        return REJECTED_PREFIX + self.key.removeprefix(REQUESTS_PREFIX)
+
+    @property
+    def source(self) -> str:
+        """The file, as `VideoTaskRejected` names it."""
+        return valid_text(f"s3://{self.bucket}/{self.key}")
+
+    @property
+    def message_id(self) -> str:
+        """The same for each delivery of the same upload, another for each upload."""
+        upload = "\0".join((self.bucket, self.key, self.version_id or ""))
+        return hashlib.sha256(upload.encode()).hexdigest()[:32]
+
+    @property
+    def rejection_id(self) -> str:
+        """The `event_id` of a rejection of this upload."""
+        return f"{self.message_id}:rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEvent:
+    """A `VideoTaskRequested` event: the id EventBridge gave it, its source and its detail.
+
+    Where the detail cannot be read, it is empty and `fault` says why: the event is to be rejected with it.
+    """
+
+    event_id: str
+    source: str
+    detail: Mapping[str, Any]
+    fault: InvalidRequestError | None = None
+
+    @property
+    def entry_point(self) -> str:
+        """What moved the task, as its history says it."""
+        return "event"
+
+    @property
+    def message_id(self) -> str:
+        """The id that PutEvents gave its caller."""
+        return self.event_id
+
+    @property
+    def rejection_id(self) -> str:
+        """The `event_id` of a rejection of this event."""
+        return f"{self.message_id}:rejected"
+
+
+def own_key(*parts: str) -> str:
+    """An idempotency key of our making: no client can send one, for its parts are joined by NUL."""
+    return "\0".join(("", *parts))
+
+
+def rejection_detail(
+    asked: DroppedFile | RequestEvent, tenant_id: str | None, problem: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
+
+    `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
+    their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
+    """
+    problem = _valid(problem)
+    detail: dict[str, Any] = {
+        "event_id": asked.rejection_id,
+        "tenant_id": tenant_id,
+        "source": valid_text(asked.source),
+        "error": problem,
+    }
+    errors = list(problem.get("errors", ()))
+    while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
+        errors = errors[: len(errors) // 2]
+        left = len(problem["errors"]) - len(errors)
+        told = f"{problem['detail']} {left} more had no room in this event."
+        detail["error"] = {**problem, "detail": told, "errors": errors}
+    return detail
+
+
+def _valid(value: Any) -> Any:
+    """A JSON value with valid Unicode in every text."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, Mapping):
+        return {valid_text(name): _valid(member) for name, member in value.items()}
+    return [_valid(member) for member in value] if isinstance(value, list | tuple) else value
