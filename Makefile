@@ -39,7 +39,7 @@ PROVIDER ?=
 # What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
 PARTS ?=
 
-.PHONY: help setup demo local rehearse chaos test unit simulate lint format requirements clean bench openapi schemas
+.PHONY: help setup demo local rehearse chaos test unit simulate lint format requirements clean bench schemas
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,11 +81,8 @@ lint: setup $(SCANNER) ## Run the static checks
 bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy path growth cost"]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m benchmarks $(PARTS)
 
-openapi: setup ## Write the API's description from the models and the template's routes
-	@PYTHONPATH=layers/shared $(BIN)/python -m local.openapi
-
-schemas: setup ## Write the schemas of the events, and what is made of them
-	@PYTHONPATH=layers/shared $(BIN)/python -m local.schemas
+schemas: setup ## Write what describes the API and the events: OpenAPI, AsyncAPI, JSON Schema, pydantic models
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.description
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

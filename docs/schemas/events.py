@@ -11,17 +11,38 @@ from pydantic import BaseModel, ConfigDict
 __all__ = ["VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
 
 
-class _Told(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class TaskSubject(_Told):
+class TaskError(_Model):
+    code: str
+    message: str
+
+
+class TaskUsage(_Model):
+    cost: str | None
+    discount: float | None
+
+
+class TaskMetadata(_Model):
+    remote_task_id: str | None
+    model: str | None
+
+
+class TaskDelivery(_Model):
+    attempts: int
+    last_error: TaskError | None
+    next_try_at: datetime | None
+
+
+class TaskSubject(_Model):
     id: str
     images: list[str]
     voice_id: str | None = None
 
 
-class TaskRequest(_Told):
+class TaskRequest(_Model):
     model: str | None = None
     subjects: list[TaskSubject] | None = None
     images: list[str] | None = None
@@ -37,32 +58,17 @@ class TaskRequest(_Told):
     wm_url: str | None = None
 
 
-class TaskError(_Told):
-    code: str
-    message: str
-
-
-class TaskResult(_Told):
+class TaskResult(_Model):
     type: str
 
 
-class TaskOutput(_Told):
+class TaskOutput(_Model):
     task_id: str | None
     task_status: str
     results: list[TaskResult]
 
 
-class TaskUsage(_Told):
-    cost: str | None
-    discount: float | None
-
-
-class TaskMetadata(_Told):
-    remote_task_id: str | None
-    model: str | None
-
-
-class Video(_Told):
+class Video(_Model):
     bucket: str
     key: str
     size: int
@@ -74,64 +80,34 @@ class Video(_Told):
     notes: list[str]
 
 
-class TaskDelivery(_Told):
-    attempts: int
-    last_error: TaskError | None
-    next_try_at: datetime | None
-
-
-class Task(_Told):
+class EventTask(_Model):
     task_id: str
     status: str
     version: int
     model: str | None
     created_at: datetime
     updated_at: datetime
-    request: TaskRequest
     error: TaskError | None
-    output: list[TaskOutput]
     usage: TaskUsage | None
     metadata: TaskMetadata
-    videos: list[Video]
     delivery: TaskDelivery | None
+    request: TaskRequest
+    output: list[TaskOutput]
+    videos: list[Video]
     videos_total: int | None = None
 
 
-class VideoTaskEvent(_Told):
-    """The detail of an event that tells of a task."""
+class VideoTaskEvent(_Model):
+    """The detail of an event about a task."""
 
     event_id: str
     tenant_id: str
     client_callback: bool | None = None
-    task: Task
+    task: EventTask
 
 
-class Fault(_Told):
-    loc: str
-    msg: str
-    code: str | None = None
-
-
-class Problem(_Told):
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[Fault] | None = None
-
-
-class VideoTaskRejected(_Told):
-    """The detail of an event that tells of a refused request."""
-
-    event_id: str
-    tenant_id: str | None
-    source: str
-    error: Problem
-
-
-class VideoTaskNotificationFailed(_Told):
-    """The detail of an event that tells of a client that was not told."""
+class VideoTaskNotificationFailed(_Model):
+    """A webhook to a client's `callback_url` failed, and is not sent again."""
 
     event_id: str
     tenant_id: str
@@ -140,3 +116,27 @@ class VideoTaskNotificationFailed(_Told):
     url_origin: str
     attempts: int
     error: TaskError
+
+
+class Fault(_Model):
+    loc: str
+    msg: str
+    code: str | None = None
+
+
+class Problem(_Model):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Fault] | None = None
+
+
+class VideoTaskRejected(_Model):
+    """A dropped file or an event was refused: no task came of it."""
+
+    event_id: str
+    tenant_id: str | None
+    source: str
+    error: Problem

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from local.description.schemas import PARAMETERS
 from tests.contract.handlers import Answer, Handlers, running
-from vidu_relay.description.schemas import PARAMETERS
 from vidu_relay.domain.request_model import MODEL
 
 Body = dict[str, Any]

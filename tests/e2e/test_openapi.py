@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.client import RelayClient
+from local.description.openapi import OPENAPI
 from local.programs import ROOT, venv_program
 from tests.functions.conftest import TASK_ID
 
@@ -42,7 +43,7 @@ def api_key(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> str
 def test_served_document_is_the_one_in_the_repository_at_this_address(relay: RelayClient) -> None:
     reply = relay.call("GET", "/v1/openapi.json", headers={"Authorization": None})
 
-    kept = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    kept = json.loads(OPENAPI.read_text())
     assert reply.status_code == 200
     assert reply.json() == {**kept, "servers": [{"url": relay.stack.api_url}]}
 
@@ -61,7 +62,7 @@ def test_whatever_is_generated_from_the_document_is_answered_as_it_says(
 ) -> None:
     owner = RelayClient(relay.stack, api_key)
     images = {"https://example.com/fox.png": "fox.png", "https://example.com/robot.png": "robot.png"}
-    text = (ROOT / "docs" / "openapi.json").read_text()
+    text = OPENAPI.read_text()
     for example, name in images.items():
         text = text.replace(example, relay.image(name))
     (request,) = json.loads(text)["components"]["schemas"]["VideoRequest"]["examples"]

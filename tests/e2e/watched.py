@@ -4,10 +4,10 @@ from collections import Counter
 from typing import Any
 
 from local.client import RelayClient
+from local.description.events import RECEIVED
 from tests.e2e.waiting import wait_until
 from tests.event_schemas import faults_of
 from vidu_relay.adapters.event_bus import SOURCE
-from vidu_relay.description.events import RECEIVED
 
 __all__ = ["FORGER", "VALIDATED", "WatchedClient"]
 
@@ -62,7 +62,7 @@ class WatchedClient(RelayClient):
                 self._unfit.add(f"{event['id']}:rejected")
         elif event["source"] == SOURCE:
             faults = faults_of(name, detail)
-            assert faults == [], f"{name} is not as docs/schemas/{name}.json says: {faults}"
+            assert faults == [], f"{name} is not as docs/schemas/events.json says: {faults}"
             self._told.add(detail["event_id"])
         else:
             return

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
+from local.schemas import files
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from pydantic import BaseModel, ValidationError
+from vidu_relay.description import events
+from vidu_relay.description.asyncapi import describe_bus, registered
+from vidu_relay.description.schemas import schemas
 
-from local.schemas import files
 from tests.documents import ROOT, blocks, table
 from tests.event_schemas import FOLDER, closed, faults_of, published
 from tests.schema_changes import incompatibilities
 from tests.unit.builders import LINK, NOW, POLICY, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
-from vidu_relay.description import events
-from vidu_relay.description.asyncapi import describe_bus, registered
-from vidu_relay.description.schemas import schemas
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail

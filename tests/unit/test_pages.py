@@ -4,10 +4,10 @@ import re
 
 import pytest
 
+from local.description.events import SENT
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
-from vidu_relay.description.events import SENT
 from vidu_relay.domain import delivery, image_format
 from vidu_relay.domain import request_model as request
 from vidu_relay.domain.states import Status

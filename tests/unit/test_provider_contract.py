@@ -6,9 +6,9 @@ from functools import cache
 
 import pytest
 
+from local.description.schemas import schemas
 from tests.documents import ROOT, table
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
-from vidu_relay.description.schemas import schemas
 from vidu_relay.domain import request_model
 from vidu_relay.domain.states import Status
 

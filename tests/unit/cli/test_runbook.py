@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from cli.main import parser
+from local.description.events import SENT
 from tests.documents import ROOT, blocks
 from tests.unit.cli.test_main import COMMANDS
 from tests.unit.template import TEMPLATE, of_type
 from vidu_relay.adapters.secret_store import KEEP_SECONDS
-from vidu_relay.description.events import SENT
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.observability import Metric
 

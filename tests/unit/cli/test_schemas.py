@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from cli.connection import Connection
+from cli.schemas import registered
 from tests.unit.cli.conftest import STACK, Run
-from vidu_relay.description.asyncapi import registered
 
 NAMES = list(registered())
 REGISTRY = f"{STACK}-events"

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from cli.connection import Connection
 from cli.tailing import PREFIX, TYPES
 from cli.watching import INTERRUPTED
+from local.description.events import SENT
 from tests.unit.account import REGION
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
-from vidu_relay.description.events import SENT
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 

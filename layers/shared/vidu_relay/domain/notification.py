@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = [
     "EVENT_TYPE_NOTIFICATION_FAILED",
@@ -79,7 +82,7 @@ def latest_notified(task: Task) -> int | None:
     return max((version for version in _entries(task) if is_notified(task, version)), default=None)
 
 
-def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> dict[str, Any]:
+def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> documents.Task:
     """The task as it stood at this version, as the API shows it. The version must be one that was reached.
 
     Of a version that the task has left behind nothing is known but its state and moment: outcome and videos are empty.
@@ -133,7 +136,9 @@ def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
     return now - sent_at >= GIVE_UP_MS and receives >= MIN_RECEIVES
 
 
-def failure_detail(task: Task, version: int, url_origin: str, attempts: int, error: TaskError) -> dict[str, Any]:
+def failure_detail(
+    task: Task, version: int, url_origin: str, attempts: int, error: TaskError
+) -> documents.VideoTaskNotificationFailed:
     """The detail of `VideoTaskNotificationFailed`. `url_origin` is the address without path and query."""
     return {
         "event_id": f"{webhook_id(task.task_id, version)}:notification",

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.strict_json import valid_text
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = [
     "REJECTED_PREFIX",
@@ -115,25 +118,24 @@ def own_key(*parts: str) -> str:
 
 def rejection_detail(
     asked: DroppedFile | RequestEvent, tenant_id: str | None, problem: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> documents.VideoTaskRejected:
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
     `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
     their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
     """
-    problem = _valid(problem)
-    detail: dict[str, Any] = {
+    shown: documents.Problem = _valid(problem)
+    detail: documents.VideoTaskRejected = {
         "event_id": asked.rejection_id,
         "tenant_id": tenant_id,
         "source": valid_text(asked.source),
-        "error": problem,
+        "error": shown,
     }
-    errors = list(problem.get("errors", ()))
+    errors = every = shown.get("errors", [])
     while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
         errors = errors[: len(errors) // 2]
-        left = len(problem["errors"]) - len(errors)
-        told = f"{problem['detail']} {left} more had no room in this event."
-        detail["error"] = {**problem, "detail": told, "errors": errors}
+        left_out = f"{shown['detail']} {len(every) - len(errors)} more had no room in this event."
+        detail["error"] = {**shown, "detail": left_out, "errors": errors}
     return detail
 
 

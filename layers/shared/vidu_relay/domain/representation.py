@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from vidu_relay.domain.image_reference import NAME_SCHEME
 from vidu_relay.domain.request import Request
+from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = [
     "EVENT_HIDDEN_FIELDS",
@@ -38,29 +42,17 @@ def represent(
     *,
     sign: Callable[[Video], str] | None = None,
     request: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> documents.Task:
     """The task as the API returns it: a superset of the provider page's response.
 
     `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `request` is the
     whole request where the record holds it only in part.
     """
     return {
-        "task_id": task.task_id,
-        "status": task.status.value,
-        "version": task.version,
-        "model": task.request.get("model"),
-        "created_at": timestamp(task.created_at),
-        "updated_at": timestamp(task.updated_at),
+        **_facts(task),
         "request": dict(task.request if request is None else request),
-        "error": {"code": task.error.code, "message": task.error.message} if task.error else None,
         "output": _output(task, sign),
-        "usage": {"cost": task.usage.cost, "discount": _number(task.usage.discount)} if task.usage else None,
-        "metadata": {
-            "remote_task_id": task.upstream_id or task.remote_id,
-            "model": task.remote_model or task.request.get("model"),
-        },
         "videos": [_video(video) for video in task.videos],
-        "delivery": _delivery(task),
         "history": [
             {"at": timestamp(entry.at), "status": entry.status.value, "source": entry.source} for entry in task.history
         ],
@@ -76,73 +68,95 @@ def event_type(task: Task) -> str:
     return EVENT_TYPES[task.status]
 
 
-def event_detail(task: Task) -> dict[str, Any]:
+def event_detail(task: Task) -> documents.VideoTaskEvent:
     """The detail of the event for the task's present version: under 20 KB, and nothing in it that opens anything.
 
     Where it would be larger, the request keeps its numbers and switches only, and `output` is empty. Where it still
     would be, `videos` ends with the last that fits, and `videos_total` says how many there are.
     """
-    shown = represent(task)
-    del shown["history"]
     parts = Request.of(task.request)
     request = parts.with_references(_bare(slot.reference) for slot in parts.slots)
     request = {name: value for name, value in request.items() if name not in EVENT_HIDDEN_FIELDS}
     request["prompt"] = str(request.get("prompt", ""))[:EVENT_PROMPT_CHARACTERS]
     if request.get("wm_url"):
         request["wm_url"] = _bare(request["wm_url"])
-    shown["request"] = request
-    if _is_too_large(_detail(task, shown)):
+    shown: documents.EventTask = {
+        **_facts(task),
+        "request": request,
+        "output": _output(task, None),
+        "videos": [_video(video) for video in task.videos],
+        "videos_total": len(task.videos),
+    }
+    detail: documents.VideoTaskEvent = {
+        "event_id": f"{task.task_id}:{task.version}",
+        "tenant_id": task.tenant_id,
+        "client_callback": bool(task.request.get("callback_url")),  # whether, and never where
+        "task": shown,
+    }
+    if _is_too_large(detail):
         shown["request"] = {name: value for name, value in request.items() if isinstance(value, int)}
         shown["output"] = []
-    while shown["videos"] and _is_too_large(_detail(task, shown)):
+    while shown["videos"] and _is_too_large(detail):
         shown["videos"].pop()
-        shown["videos_total"] = len(task.videos)
-    return _detail(task, shown)
+    if len(shown["videos"]) == len(task.videos):
+        del shown["videos_total"]
+    return detail
 
 
 def _is_too_large(detail: Mapping[str, Any]) -> bool:
     return len(json.dumps(detail, ensure_ascii=False).encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
 
 
-def _detail(task: Task, shown: dict[str, Any]) -> dict[str, Any]:
+def _facts(task: Task) -> documents.TaskFacts:
     return {
-        "event_id": f"{task.task_id}:{task.version}",
-        "tenant_id": task.tenant_id,
-        "client_callback": bool(task.request.get("callback_url")),  # whether, and never where
-        "task": shown,
+        "task_id": task.task_id,
+        "status": task.status.value,
+        "version": task.version,
+        "model": task.request.get("model"),
+        "created_at": timestamp(task.created_at),
+        "updated_at": timestamp(task.updated_at),
+        "error": _error(task.error),
+        "usage": {"cost": task.usage.cost, "discount": _number(task.usage.discount)} if task.usage else None,
+        "metadata": {
+            "remote_task_id": task.upstream_id or task.remote_id,
+            "model": task.remote_model or task.request.get("model"),
+        },
+        "delivery": _delivery(task),
     }
 
 
-def _output(task: Task, sign: Callable[[Video], str] | None) -> list[dict[str, Any]]:
+def _output(task: Task, sign: Callable[[Video], str] | None) -> list[documents.TaskOutput]:
     videos = {video.number: video for video in task.videos}
     number = 0
-    shown = []
+    shown: list[documents.TaskOutput] = []
     for output in task.outputs:
-        results = []
+        results: list[documents.TaskResult] = []
         for _ in output.links:
             number += 1
             video = videos.get(number)
-            link = {"url": sign(video)} if sign and video else {}
-            results.append({"type": "video", **link})
+            results.append({"type": "video", "url": sign(video)} if sign and video else {"type": "video"})
         shown.append({"task_id": output.task_id, "task_status": output.task_status or "done", "results": results})
     return shown
 
 
-def _delivery(task: Task) -> dict[str, Any] | None:
+def _error(error: TaskError | None) -> documents.TaskError | None:
+    return {"code": error.code, "message": error.message} if error else None
+
+
+def _delivery(task: Task) -> documents.TaskDelivery | None:
     """How the copy goes: None before one failed."""
     delivery = task.delivery
     if delivery is None or not delivery.attempts:
         return None
-    last = delivery.last_error
     waiting = task.status is Status.GENERATED and task.due_at is not None
     return {
         "attempts": delivery.attempts,
-        "last_error": {"code": last.code, "message": last.message} if last else None,
+        "last_error": _error(delivery.last_error),
         "next_try_at": timestamp(task.due_at) if waiting and task.due_at is not None else None,
     }
 
 
-def _video(video: Video) -> dict[str, Any]:
+def _video(video: Video) -> documents.Video:
     return {
         "bucket": video.bucket,
         "key": video.key,

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
@@ -19,6 +19,9 @@ from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import LARGE_PARAMETERS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskPage", "list_tasks", "read_task"]
 
@@ -36,13 +39,13 @@ MAX_PAGE_BYTES = 5_000_000
 class TaskPage:
     """Tasks as the API shows them, newest first; `next_cursor` is None after the last."""
 
-    tasks: list[dict[str, Any]]
+    tasks: list[documents.Task]
     next_cursor: str | None
 
 
 def read_task(
     task_id: str, tenant_id: str, *, store: TaskStore, requests: RequestArchive, videos: VideoLinks
-) -> dict[str, Any] | None:
+) -> documents.Task | None:
     """One task as the API shows it, with its whole request; None if this tenant has no such task."""
     task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
     if task is None or task.tenant_id != tenant_id:
@@ -64,7 +67,7 @@ def list_tasks(tenant_id: str, query: Mapping[str, str], *, store: TaskStore, vi
     wanted = _status(query.get("status"))
     size = _limit(query.get("limit"))
     after = _read_cursor(query.get("cursor"), tenant_id)
-    shown: list[dict[str, Any]] = []
+    shown: list[documents.Task] = []
     size_bytes = seen = 0
     while seen < KEYS_PER_PAGE:
         take = min(KEYS_PER_PAGE - seen, size if wanted is None else MAX_LIMIT)

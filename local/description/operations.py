@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from vidu_relay.description.schemas import TASK_ID_SCHEMA, Schema, ref
+from local.description.json_schema import Schema, ref
+from local.description.schemas import TASK_ID_SCHEMA
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
@@ -30,7 +31,7 @@ _KEY_REFUSED = {
 }
 _GATEWAY = {
     429: "Too many requests at once.",
-    500: "The relay failed: an operator is told. A submission may be sent again under the same key.",
+    500: "The relay failed: an alarm notifies the operator. A submission may be sent again under the same key.",
     503: "The relay is overloaded.",
 }
 _TOO_LARGE = {413: "Over 10 MB."}
@@ -226,7 +227,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Provider"],
         "summary": "For the provider: something happened to a task",
         "description": "Not for clients. The token in the address says that the caller was given it for this task; "
-        "nothing in the body is believed, the task is read back from the provider.",
+        "nothing in the body is believed: the relay reads the task from the provider.",
         "security": [],
         "parameters": [
             _TASK_ID,

@@ -1,0 +1,125 @@
+"""What goes over the bus, as one JSON Schema: made of the types of the details and of the API's schemas.
+
+Events that the relay sends are open: a field may be added, and a consumer that validates must accept it. What the relay
+receives is closed, as the request is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
+from local.description.schemas import schemas
+from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
+from vidu_relay.domain.queued_requests import REQUESTED
+from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
+from vidu_relay.domain.states import (
+    EVENT_TYPE_ACCEPTED,
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPES,
+    Status,
+)
+from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
+
+__all__ = ["RECEIVED", "SENT", "VERSION", "describe_events"]
+
+VERSION = "1.0.0"
+"""Of `docs/schemas/events.json`. Released versions that a later one follows are in `docs/schemas/released/`."""
+
+SENT = (
+    EVENT_TYPE_ACCEPTED,
+    *EVENT_TYPES.values(),
+    EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_REJECTED,
+    EVENT_TYPE_NOTIFICATION_FAILED,
+)
+"""Detail types of the events that the relay publishes."""
+
+RECEIVED = (REQUESTED,)
+"""Detail types of the events that the relay receives."""
+
+OF_TASKS = {
+    EVENT_TYPE_ACCEPTED: "A task was recorded.",
+    EVENT_TYPES[Status.SUBMITTED]: "The provider has the task.",
+    EVENT_TYPES[Status.PROCESSING]: "The provider works on the task.",
+    EVENT_TYPES[Status.GENERATED]: "The provider is done; the copy into your bucket is pending.",
+    EVENT_TYPES[Status.COMPLETED]: "Every video of the task is in your bucket.",
+    EVENT_TYPES[Status.FAILED]: "The task failed; `task.error` says why.",
+    EVENT_TYPES[Status.EXPIRED]: "The wait is over, and `task.error` says for what. A late video may still follow.",
+    EVENT_TYPES[Status.CANCELED]: "The task was canceled.",
+    EVENT_TYPE_DELIVERY_DELAYED: "Five copies of the task's videos failed: `task.delivery` says why and when the next "
+    "is tried. Published once.",
+}
+"""What an event of a task means, by its detail type."""
+
+STATES = {
+    EVENT_TYPE_ACCEPTED: (Status.ACCEPTED, Status.SUBMITTING),
+    **{name: (status,) for status, name in EVENT_TYPES.items()},
+    EVENT_TYPE_DELIVERY_DELAYED: (Status.GENERATED,),
+}
+"""The states that a task may be in, by the detail type of its event."""
+
+CLOSED = frozenset({*RECEIVED, "VideoRequest", "Subject"})
+"""What senders of requests go by; every other schema is of events that the relay sends."""
+
+
+class VideoTaskRequested(TypedDict):
+    """Asks for a video. Sent by you, under a source that is mapped to your tenant."""
+
+    request: Annotated[dict[str, Any], "The body of `POST /v1/tasks`."]
+    idempotency_key: NotRequired[
+        Annotated[
+            Annotated[str, {"minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[ -~]+$"}] | None,
+            "As over HTTP, in the same namespace. Without one, the event's own id.",
+        ]
+    ]
+    tenant_id: NotRequired[Annotated[str | None, "May confirm the tenant of the source, never choose it."]]
+
+
+def describe_events() -> Schema:
+    """The file: a schema that any detail fits, and in its `$defs` one for each detail type."""
+    types = [ref(name) for name in (*SENT, *RECEIVED)]
+    described = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:vidu-relay:events:{VERSION}",
+        "title": "The detail of an event of Vidu Relay",
+        "anyOf": types,
+        "$defs": reachable([*types, ref("EventEnvelope")], _definitions()),
+    }
+    made: Schema = json.loads(json.dumps(described).replace(COMPONENTS, "#/$defs/"))
+    return made
+
+
+def _definitions() -> dict[str, Schema]:
+    every = {**{name: _event_of_task(name) for name in OF_TASKS}, **schemas(), REQUESTED: object_of(VideoTaskRequested)}
+    request = every[REQUESTED]["properties"]["request"]
+    every[REQUESTED]["properties"]["request"] = {**ref("VideoRequest"), "description": request["description"]}
+    del every["VideoRequest"]["examples"], every["TaskResult"]["properties"]["url"]
+    shown = every["TaskRequest"]["properties"]
+    for name in EVENT_HIDDEN_FIELDS:
+        del shown[name]
+    shown["prompt"] |= {"maxLength": EVENT_PROMPT_CHARACTERS, "description": "What was asked for, cut short."}
+    return {name: schema if name in CLOSED else _opened(schema) for name, schema in every.items()}
+
+
+def _event_of_task(name: str) -> Schema:
+    states = [status.value for status in STATES[name]]
+    return {
+        "description": OF_TASKS[name],
+        "allOf": [ref("VideoTaskEvent"), {"properties": {"task": {"properties": {"status": {"enum": states}}}}}],
+    }
+
+
+def _opened(part: Any) -> Any:
+    """The schema with objects that may have more properties. `properties` holds names, not keywords."""
+    if isinstance(part, list):
+        return [_opened(value) for value in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: {name: _opened(value) for name, value in inner.items()} if key == "properties" else _opened(inner)
+        for key, inner in part.items()
+        if not (key == "additionalProperties" and inner is False)
+    }

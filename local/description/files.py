@@ -1,0 +1,25 @@
+"""Every file that is generated."""
+
+from pathlib import Path
+
+from local.description.asyncapi import describe_bus
+from local.description.events import describe_events
+from local.description.json_schema import written
+from local.description.models import written_models
+from local.description.openapi import OPENAPI, describe, described_routes
+from local.programs import ROOT
+
+__all__ = ["files"]
+
+
+def files() -> dict[Path, str]:
+    """The text of each file, by its path."""
+    documents = {
+        OPENAPI: describe(described_routes()),
+        ROOT / "docs" / "asyncapi.json": describe_bus(),
+        ROOT / "docs" / "schemas" / "events.json": describe_events(),
+    }
+    return {
+        **{path: written(document) + "\n" for path, document in documents.items()},
+        ROOT / "docs" / "schemas" / "events.py": written_models(),
+    }

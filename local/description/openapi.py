@@ -1,0 +1,98 @@
+"""The OpenAPI document, as the function `describe_api` serves it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from local.description.json_schema import reachable, ref
+from local.description.operations import OPERATIONS
+from local.description.schemas import schemas
+from local.programs import ROOT
+
+__all__ = ["OPENAPI", "describe", "described_routes"]
+
+OPENAPI = ROOT / "functions" / "describe_api" / "openapi.json"
+
+INFO = {
+    "title": "Vidu Relay",
+    "version": "1",
+    "description": "Submit a video task, get the finished video in your own bucket and an event on your own bus. Every "
+    "refusal says what to change: problem documents (RFC 9457) from the relay, "
+    '`{"message": …}` from API Gateway in front of it.',
+}
+SERVER = {
+    "url": "{api}",
+    "description": "Your stack's output ApiUrl.",
+    "variables": {"api": {"default": "https://api.example.com"}},
+}
+API_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key of your tenant, from the operator. A revoked one works for another 60 seconds at most.",
+}
+TAGS = {
+    "Tasks": "Submit, read, list.",
+    "Uploads": "Reference images that are not on the web.",
+    "Description": "Needs no key.",
+    "Provider": "What the provider calls.",
+}
+WEBHOOKS: dict[str, Any] = {
+    "taskChanged": {
+        "post": {
+            "operationId": "taskChanged",
+            "summary": "What the relay sends to your own callback_url",
+            "description": "On `processing`, after the fifth failed copy of a video, and at the end, at least once for "
+            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried again for a "
+            "day; a later change has a higher `version`.",
+            "security": [],
+            "parameters": [
+                {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+                for name, text in (
+                    ("webhook-id", "`<task_id>:<version>`: the same at every try."),
+                    ("webhook-timestamp", "When this try was signed, in seconds since the epoch."),
+                    ("webhook-signature", "`v1,<base64>`; two with a space between for a day after a rotation."),
+                )
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": ref("Task")}},
+            },
+            "responses": {
+                "2XX": {"description": "Taken. Any answer counts by its status; its body is dropped, up to 64 KB."},
+                "410": {"description": "Wanted no more: not tried again."},
+                "default": {"description": "Tried again later; `Retry-After` is honoured up to 6 hours."},
+            },
+        }
+    }
+}
+
+
+def described_routes() -> list[str]:
+    """The routes of the template."""
+    return re.findall(r"^ +RouteKey: (.+)$", (ROOT / "template.yaml").read_text("utf-8"), re.MULTILINE)
+
+
+def describe(routes: Iterable[str]) -> dict[str, Any]:
+    """The document for these routes (`POST /v1/tasks`). Raises `KeyError` for one that no operation describes."""
+    wanted = {route: OPERATIONS[route] for route in routes}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in (route for route in OPERATIONS if route in wanted):
+        method, path = route.split(" ")
+        paths.setdefault(path, {})[method.lower()] = OPERATIONS[route]
+    webhooks = WEBHOOKS if "POST /v1/tasks" in wanted else {}
+    used = {tag for operation in wanted.values() for tag in operation["tags"]}
+    return {
+        "openapi": "3.1.0",
+        "info": INFO,
+        "servers": [SERVER],
+        "security": [{"apiKey": []}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
+        "paths": paths,
+        "webhooks": webhooks,
+        "components": {
+            "securitySchemes": {"apiKey": API_KEY},
+            "schemas": reachable({**paths, **webhooks}, schemas()),
+        },
+    }
