@@ -42,9 +42,9 @@ def registry_of(stack_name: str) -> str:
     return f"{stack_name}-events"
 
 
-def detail_types() -> list[str]:
-    """The detail types that `EVENTS` describes."""
-    return [_name_in(schema) for schema in _read(EVENTS)["anyOf"]]
+def detail_types(file: Path = EVENTS) -> list[str]:
+    """The detail types that the file describes."""
+    return [_name_in(schema) for schema in _read(file)["anyOf"]]
 
 
 def whole_schema(name: str, file: Path = EVENTS) -> dict[str, Any]:

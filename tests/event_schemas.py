@@ -1,22 +1,13 @@
 """The published schemas of events, for tests that hold events to them."""
 
-import json
 from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.documents import ROOT
+from cli.schemas import whole_schema
 
-__all__ = ["FOLDER", "closed", "faults_of", "published"]
-
-FOLDER = ROOT / "docs" / "schemas"
-
-
-def published(detail_type: str) -> dict[str, Any]:
-    """The schema of a detail type, from its file."""
-    schema: dict[str, Any] = json.loads((FOLDER / f"{detail_type}.json").read_text("utf-8"))
-    return schema
+__all__ = ["closed", "faults_of"]
 
 
 def closed(part: Any) -> Any:
@@ -36,6 +27,6 @@ def faults_of(detail_type: str, detail: Any) -> list[str]:
 
 @cache
 def _validator(detail_type: str) -> Draft202012Validator:
-    schema = closed(published(detail_type))
+    schema = closed(whole_schema(detail_type))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema, format_checker=FormatChecker())

@@ -18,9 +18,8 @@ import pytest
 
 from local.build import BUCKET
 from local.client import RelayClient
-from tests.documents import blocks
+from tests.documents import ROOT, blocks
 from tests.e2e.waiting import wait_until
-from tests.event_schemas import FOLDER
 
 PAGE = "docs/consuming.md"
 CONSUMER = "consumer"
@@ -65,7 +64,7 @@ def code() -> bytes:
     with zipfile.ZipFile(archive, "w") as file:
         for name, source in handlers().items():
             file.writestr(name, source)
-        file.write(FOLDER / "events.py", "events.py")
+        file.write(ROOT / "docs" / "schemas" / "events.py", "events.py")
     return archive.getvalue()
 
 

@@ -1,31 +1,35 @@
-"""The schemas of events: current, valid, true to what is published, and never changed so that a consumer breaks."""
+"""The schemas of events: valid, true to what is published, and never changed so that a consumer breaks."""
 
+import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
-from local.schemas import files
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from pydantic import BaseModel, ValidationError
-from vidu_relay.description import events
-from vidu_relay.description.asyncapi import describe_bus, registered
-from vidu_relay.description.schemas import schemas
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
-from tests.documents import ROOT, blocks, table
-from tests.event_schemas import FOLDER, closed, faults_of, published
+from cli.schemas import EVENTS, detail_types, registered, whole_schema
+from local.description import events
+from local.description.asyncapi import describe_bus
+from local.description.schemas import EXAMPLES
+from tests.documents import blocks, table
+from tests.event_schemas import faults_of
 from tests.schema_changes import incompatibilities
 from tests.unit.builders import LINK, NOW, POLICY, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, documents, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
@@ -43,7 +47,7 @@ Change = Callable[[dict[str, Any]], object]
 
 def load_models() -> Any:
     """The file that consumers copy, as they import it."""
-    spec = importlib.util.spec_from_file_location("consumers_events", FOLDER / "events.py")
+    spec = importlib.util.spec_from_file_location("consumers_events", EVENTS.with_suffix(".py"))
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -74,7 +78,7 @@ def delayed() -> Task:
     return task
 
 
-def events_of_tasks() -> list[tuple[str, dict[str, Any]]]:
+def events_of_tasks() -> list[tuple[str, documents.VideoTaskEvent]]:
     """Detail type and detail of an event in every state, of a delayed delivery, and of the largest tasks."""
     settled = [task_in(status) for status in Status if status not in (Status.ACCEPTED, Status.SUBMITTING)]
     # the event of the acceptance, and the same published again while the create call runs
@@ -103,8 +107,8 @@ def events_of_tasks() -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def refused() -> list[dict[str, Any]]:
-    """Details of rejections by both doors, with a tenant and without."""
+def refused() -> list[documents.VideoTaskRejected]:
+    """Details of rejections of a file and of an event, with a tenant and without."""
     fault = InvalidRequestError("validation_error", "See `errors`.", (Fault("duration", "too long", "008017003"),))
     file = DroppedFile("inbox", "requests/acme/order.json", "v1")
     event = RequestEvent("7a3f9c10-5b0e-4c3a-8a55-1d2f6e7c8b90", "acme.orders", {})
@@ -118,31 +122,24 @@ def refused() -> list[dict[str, Any]]:
 # --- the files
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
-def test_file_is_current(path: Any) -> None:
-    assert path.read_text("utf-8") == files()[path], "make schemas"
+def test_file_has_a_schema_for_each_detail_type_and_names_no_place() -> None:
+    assert detail_types() == list(TYPES)
+    file = json.loads(EVENTS.read_text("utf-8"))
+    Draft202012Validator.check_schema(file)
+    assert file["$id"] == f"urn:vidu-relay:events:{events.VERSION}"
+    assert re.findall(r"https?://[^\"/\s]+", json.dumps({**file, "$schema": ""})) == []
 
 
-def test_every_schema_has_its_file_and_no_other_is_there() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(TYPES) == set(events.details())
-
-
-@pytest.mark.parametrize("name", TYPES)
-def test_schema_is_valid_and_names_no_place(name: str) -> None:
-    schema = published(name)
-    Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"urn:vidu-relay:event-detail:{name}"
-    assert re.findall(r"https?://[^\"/\s]+", json.dumps({**schema, "$schema": ""})) == []
+def test_file_itself_is_the_schema_of_any_detail() -> None:
+    validator = Draft202012Validator(json.loads(EVENTS.read_text("utf-8")))
+    detail = event_detail(task_in(Status.COMPLETED))
+    assert validator.is_valid(detail)
+    assert not validator.is_valid({**detail, "event_id": "x"})
 
 
 @pytest.mark.parametrize("name", events.SENT)
 def test_schema_of_our_events_lets_a_field_be_added(name: str) -> None:
-    assert "additionalProperties" not in json.dumps(published(name))
-
-
-def test_closing_what_was_opened_gives_what_was_described() -> None:
-    for name, schema in events.details().items():
-        assert {word: value for word, value in closed(published(name)).items() if word in schema} == schema
+    assert "additionalProperties" not in json.dumps(whole_schema(name))
 
 
 # --- what is published fits
@@ -151,7 +148,7 @@ def test_closing_what_was_opened_gives_what_was_described() -> None:
 @pytest.mark.parametrize(
     ("name", "detail"), events_of_tasks(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_event_of_a_task_is_as_described(name: str, detail: dict[str, Any]) -> None:
+def test_event_of_a_task_is_as_described(name: str, detail: documents.VideoTaskEvent) -> None:
     assert faults_of(name, detail) == []
     assert "secret" not in json.dumps(detail)
 
@@ -161,16 +158,20 @@ def test_every_type_of_event_is_among_them() -> None:
     assert {name for name, _ in events_of_tasks()} | others == set(events.SENT)
 
 
-NOT_TOLD = failure_detail(task_in(Status.COMPLETED), 1, "https://client.example", 21, TaskError("http_500", "HTTP 500"))
+FAILED_WEBHOOK: Mapping[str, Any] = failure_detail(
+    task_in(Status.COMPLETED), 1, "https://client.example", 21, TaskError("http_500", "HTTP 500")
+)
 
 
 def test_rejection_and_failed_notification_are_as_described() -> None:
     assert [faults_of(EVENT_TYPE_REJECTED, detail) for detail in refused()] == [[], []]
-    assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, NOT_TOLD) == []
-    for name in NOT_TOLD:
-        assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, {key: NOT_TOLD[key] for key in NOT_TOLD if key != name})
-    assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, {**NOT_TOLD, "url": "https://client.example/secret"})
-    assert MODELS.VideoTaskNotificationFailed.model_validate(NOT_TOLD).model_dump() == NOT_TOLD
+    assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, FAILED_WEBHOOK) == []
+    for name in FAILED_WEBHOOK:
+        assert faults_of(
+            EVENT_TYPE_NOTIFICATION_FAILED, {key: FAILED_WEBHOOK[key] for key in FAILED_WEBHOOK if key != name}
+        )
+    assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, {**FAILED_WEBHOOK, "url": "https://client.example/secret"})
+    assert MODELS.VideoTaskNotificationFailed.model_validate(FAILED_WEBHOOK).model_dump() == FAILED_WEBHOOK
 
 
 def test_event_may_say_whether_the_client_is_called_back() -> None:
@@ -204,14 +205,14 @@ def test_events_on_the_page_are_as_described() -> None:
     ],
 )
 def test_event_that_is_not_as_described_is_noticed(change: Change) -> None:
-    detail = event_detail(task_in(Status.COMPLETED))
+    detail: Any = event_detail(task_in(Status.COMPLETED))
     assert faults_of("VideoTaskCompleted", detail) == []
     change(detail)
     assert faults_of("VideoTaskCompleted", detail)
 
 
 def test_parameters_are_shown_or_hidden_on_purpose() -> None:
-    shown = published(EVENT_TYPE_ACCEPTED)["properties"]["task"]["properties"]["request"]["properties"]
+    shown = whole_schema(EVENT_TYPE_ACCEPTED)["properties"]["task"]["properties"]["request"]["properties"]
     assert set(shown) == set(VideoRequest.model_fields) - EVENT_HIDDEN_FIELDS
     assert "default" not in json.dumps(shown)  # what the reduced form leaves out may have been given
 
@@ -219,8 +220,7 @@ def test_parameters_are_shown_or_hidden_on_purpose() -> None:
 @pytest.mark.parametrize(
     "detail",
     [
-        {"request": example, **more}
-        for example in schemas()["VideoRequest"]["examples"]
+        {"request": EXAMPLES["VideoRequest"], **more}
         for more in ({}, {"idempotency_key": "order-4711", "tenant_id": "acme"}, {"idempotency_key": None})
     ],
 )
@@ -234,12 +234,66 @@ def test_request_that_is_taken_is_as_described(detail: dict[str, Any]) -> None:
 # --- the documents that are made of them
 
 
+TEXT = {"type": "string", "minLength": 1}
+REFERENCE = {"type": "object", "required": ["$ref"], "maxProperties": 1}
+
+
+def exactly(**fields: Any) -> dict[str, Any]:
+    """An object with these fields and no other."""
+    return {"type": "object", "required": [*fields], "properties": fields, "additionalProperties": False}
+
+
+def named(field: Any) -> dict[str, Any]:
+    """An object whose fields may have any name."""
+    return {"type": "object", "minProperties": 1, "additionalProperties": field}
+
+
+ASYNCAPI = exactly(
+    asyncapi={"const": "3.0.0"},
+    info=exactly(title=TEXT, version=TEXT, description=TEXT),
+    defaultContentType=TEXT,
+    servers=named(
+        exactly(host=TEXT, protocol=TEXT, description=TEXT, variables=named(exactly(description=TEXT, default=TEXT)))
+    ),
+    channels=named(
+        exactly(
+            address=TEXT,
+            title=TEXT,
+            description=TEXT,
+            parameters=named(exactly(description=TEXT, default=TEXT)),
+            messages=named(REFERENCE),
+        )
+    ),
+    operations=named(
+        exactly(
+            action={"enum": ["send", "receive"]},
+            channel=REFERENCE,
+            summary=TEXT,
+            messages={"type": "array", "items": REFERENCE, "uniqueItems": True},
+        )
+    ),
+    components=exactly(
+        messages=named(exactly(name=TEXT, title=TEXT, payload={"$ref": Draft7Validator.META_SCHEMA["$id"]}))
+    ),
+)
+"""What the document uses of AsyncAPI 3.0, as in `schemas/3.0.0.json` of https://github.com/asyncapi/spec-json-schemas."""
+
+
 def test_bus_is_described_in_valid_asyncapi() -> None:
-    validator = Draft7Validator(json.loads((ROOT / "tests" / "asyncapi" / "3.0.0.json").read_text("utf-8")))
+    validator = Draft7Validator(ASYNCAPI)
     assert [error.message for error in validator.iter_errors(DOCUMENT)] == []
     broken = deepcopy(DOCUMENT)
-    broken["operations"]["tellEvents"]["action"] = "publish"  # AsyncAPI 2's word
+    broken["operations"]["sendEvents"]["action"] = "publish"  # AsyncAPI 2's word
     assert not validator.is_valid(broken)
+
+
+@pytest.mark.parametrize("reference", sorted(set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(DOCUMENT)))))
+def test_reference_of_the_bus_leads_to_something(reference: str) -> None:
+    file, _, pointer = reference.partition("#/")
+    found = json.loads((EVENTS.parents[1] / file).read_text("utf-8")) if file else DOCUMENT
+    for step in pointer.split("/"):
+        found = found[step]
+    assert found
 
 
 def test_messages_are_the_events_with_who_sends_them() -> None:
@@ -247,7 +301,7 @@ def test_messages_are_the_events_with_who_sends_them() -> None:
         name: [message["$ref"].rpartition("/")[2] for message in operation["messages"]]
         for name, operation in DOCUMENT["operations"].items()
     }
-    assert operations == {"tellEvents": list(events.SENT), "takeRequests": list(events.RECEIVED)}
+    assert operations == {"sendEvents": list(events.SENT), "receiveRequests": list(events.RECEIVED)}
     assert [DOCUMENT["operations"][name]["action"] for name in operations] == ["send", "receive"]
     assert set(DOCUMENT["components"]["messages"]) == set(TYPES)
     tasks, others = (set(table("docs/reference.md", after)) for after in ("## Events", "| `VideoTaskCanceled`"))
@@ -267,7 +321,9 @@ def test_message_is_the_event_that_a_consumer_gets() -> None:
         "detail": event_detail(task_in(Status.COMPLETED)),
     }
     payload = DOCUMENT["components"]["messages"]["VideoTaskCompleted"]["payload"]
-    validator = Draft7Validator({**closed(payload), "components": closed(DOCUMENT["components"])})
+    file = Resource.from_contents(json.loads(EVENTS.read_text("utf-8")), default_specification=DRAFT202012)
+    registry = Registry().with_resource("schemas/events.json", file)
+    validator = Draft7Validator(payload, registry=registry)
     assert validator.is_valid(event)
     assert validator.is_valid({**event, "replay-name": "again"})
     changes: tuple[dict[str, Any], ...] = ({"source": "stray"}, {"detail-type": "VideoTaskFailed"}, {"detail": {}})
@@ -319,26 +375,26 @@ def test_model_reads_an_event_that_says_more_than_today_and_none_that_lacks_what
 # --- changes
 
 
-def last_released() -> Any:
-    folders = [path for path in (FOLDER / "released").iterdir() if path.is_dir()]
-    return max(folders, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+RELEASED, DIGEST = "1.0.0", "e869cb3cc34155608c5fe327e04bdf25ad3caed8c92224f4a4514b55c6919d69"
+"""The last released version, and the SHA-256 of its file."""
 
 
-@pytest.mark.parametrize("path", sorted(last_released().glob("*.json")), ids=lambda path: path.stem)
-def test_published_schema_is_not_changed_so_that_a_consumer_breaks(path: Any) -> None:
-    assert (FOLDER / path.name).exists(), f"{path.stem} was published and is gone"
-    released = json.loads(path.read_text("utf-8"))
-    assert incompatibilities(released, published(path.stem), received=path.stem in events.RECEIVED) == []
+def released() -> Path:
+    """The file of the last released version: `EVENTS`, until another version follows."""
+    kept = EVENTS.parent / "released" / f"{RELEASED}.json"
+    return EVENTS if events.VERSION == RELEASED else kept
 
 
-def test_the_released_version_is_today_s_or_an_earlier_one() -> None:
-    released, told_version = (tuple(map(int, v.split("."))) for v in (last_released().name, events.VERSION))
-    assert released <= told_version
-    assert {path.stem for path in last_released().glob("*.json")} <= set(TYPES)
-    if released == told_version:
-        assert {path.name: path.read_text() for path in last_released().glob("*.json")} == {
-            path.name: path.read_text() for path in FOLDER.glob("*.json")
-        }, "raise VERSION in description/events.py"
+def test_released_file_is_kept() -> None:
+    kept = f"docs/schemas/released/{RELEASED}.json"
+    digest = hashlib.sha256(released().read_bytes()).hexdigest()
+    assert digest == DIGEST, f"keep the released file as {kept}, and raise VERSION in local/description/events.py"
+
+
+@pytest.mark.parametrize("name", detail_types(released()))
+def test_published_schema_is_not_changed_so_that_a_consumer_breaks(name: str) -> None:
+    before, today = whole_schema(name, released()), whole_schema(name)
+    assert incompatibilities(before, today, received=name in events.RECEIVED) == []
 
 
 SENT, RECEIVED = "VideoTaskCompleted", "VideoTaskRequested"
@@ -394,18 +450,18 @@ def at(schema: Any, path: str) -> Any:
 def test_change_of_a_published_schema_is_caught_exactly_if_it_breaks_a_consumer(
     name: str, path: str, change: Change, breaks: str | None
 ) -> None:
-    today = published(name)
+    today = whole_schema(name)
     change(at(today, path))
-    assert today != published(name)
-    faults = incompatibilities(published(name), today, received=name == RECEIVED)
+    assert today != whole_schema(name)
+    faults = incompatibilities(whole_schema(name), today, received=name == RECEIVED)
     assert any(fault.startswith(breaks) for fault in faults) if breaks else faults == []
 
 
 def test_change_that_cannot_be_judged_is_an_error() -> None:
-    today = published("VideoTaskCompleted")
+    today = whole_schema("VideoTaskCompleted")
     at(today, VERSION)["multipleOf"] = 2
     with pytest.raises(ValueError, match="multipleOf"):
-        incompatibilities(published("VideoTaskCompleted"), today, received=False)
+        incompatibilities(whole_schema("VideoTaskCompleted"), today, received=False)
 
 
 SCALARS = st.one_of(

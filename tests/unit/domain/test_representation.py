@@ -100,7 +100,7 @@ def test_a_copy_that_failed_shows_how_often_why_and_when_it_is_tried_again() -> 
         "last_error": {"code": "not_mp4", "message": "The file is a web page."},
         "next_try_at": timestamp(NOW + 3_600_000),
     }
-    ended = represent(delayed(5, at=POLICY.copied_until(NOW)))
+    ended: Any = represent(delayed(5, at=POLICY.copied_until(NOW)))
     assert (ended["status"], ended["delivery"]["next_try_at"]) == ("expired", None)
 
 

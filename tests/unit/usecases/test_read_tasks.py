@@ -19,7 +19,7 @@ from vidu_relay.usecases.read_tasks import TaskPage, list_tasks, read_task
 PNG = data_uri(png(comment=500))
 
 
-def read(sim: Simulation, task_id: str, tenant: str = TENANT) -> dict[str, Any] | None:
+def read(sim: Simulation, task_id: str, tenant: str = TENANT) -> Any:
     return read_task(task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos)
 
 
