@@ -11,6 +11,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
 from local.description.schemas import schemas
+from vidu_relay.domain import documents
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.queued_requests import REQUESTED
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
@@ -93,7 +94,13 @@ def describe_events() -> Schema:
 
 
 def _definitions() -> dict[str, Schema]:
-    every = {**{name: _event_of_task(name) for name in OF_TASKS}, **schemas(), REQUESTED: object_of(VideoTaskRequested)}
+    every = {
+        **{name: _event_of_task(name) for name in OF_TASKS},
+        **schemas(),
+        EVENT_TYPE_REJECTED: object_of(documents.Rejection),
+        EVENT_TYPE_NOTIFICATION_FAILED: object_of(documents.NotificationFailure),
+        REQUESTED: object_of(VideoTaskRequested),
+    }
     request = every[REQUESTED]["properties"]["request"]
     every[REQUESTED]["properties"]["request"] = {**ref("VideoRequest"), "description": request["description"]}
     del every["VideoRequest"]["examples"], every["TaskResult"]["properties"]["url"]

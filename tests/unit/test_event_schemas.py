@@ -107,7 +107,7 @@ def events_of_tasks() -> list[tuple[str, documents.VideoTaskEvent]]:
     return found
 
 
-def refused() -> list[documents.VideoTaskRejected]:
+def refused() -> list[documents.Rejection]:
     """Details of rejections of a file and of an event, with a tenant and without."""
     fault = InvalidRequestError("validation_error", "See `errors`.", (Fault("duration", "too long", "008017003"),))
     file = DroppedFile("inbox", "requests/acme/order.json", "v1")

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from local.description.json_schema import Schema
 from local.description.schemas import schemas
 from tests.documents import ROOT, table
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
@@ -51,19 +52,18 @@ def test_every_status_has_a_row() -> None:
 def test_every_field_of_the_page_has_a_row() -> None:
     found: set[str] = set()
 
-    def note(name: str, schema: dict[str, object]) -> None:
-        found.add(name)
-        for part in (schema, *schema.get("anyOf", ())):  # type: ignore[misc]  # a list of schemas, where there is one
-            assert isinstance(part, dict)
-            for inner, of in part.get("properties", {}).items():
-                note(f"{name}.{inner}", of)
-            if "items" in part:
-                for inner, of in part["items"].get("properties", {}).items():
-                    note(f"{name}[].{inner}", of)
+    every = schemas()
 
-    shown = schemas()["Task"]["properties"]
+    def note(name: str, schema: Schema) -> None:
+        found.add(name)
+        for part in schema.get("anyOf", [schema]):
+            inner, above = (part["items"], f"{name}[]") if "items" in part else (part, name)
+            inner = every.get(inner.get("$ref", "").rpartition("/")[2], inner)
+            for field, of in inner.get("properties", {}).items():
+                note(f"{above}.{field}", of)
+
     for field in FIELDS_OF_THE_PAGE:
-        note(field, shown[field])
+        note(field, every["Task"]["properties"][field])
     assert set(ROWS["Fields of the answer"]) == found | {"polling"}
 
 

@@ -16,7 +16,9 @@ __all__ = [
     "EventTask",
     "Fault",
     "HistoryEntry",
+    "NotificationFailure",
     "Problem",
+    "Rejection",
     "Task",
     "TaskDelivery",
     "TaskError",
@@ -30,8 +32,6 @@ __all__ = [
     "UploadRequest",
     "Video",
     "VideoTaskEvent",
-    "VideoTaskNotificationFailed",
-    "VideoTaskRejected",
 ]
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -233,7 +233,7 @@ class VideoTaskEvent(TypedDict):
     task: EventTask
 
 
-class VideoTaskRejected(TypedDict):
+class Rejection(TypedDict):
     """A dropped file or an event was refused: no task came of it."""
 
     event_id: Annotated[str, {"pattern": "^.+:rejected$"}, "The same however often the rejection is repeated."]
@@ -242,7 +242,7 @@ class VideoTaskRejected(TypedDict):
     error: Problem
 
 
-class VideoTaskNotificationFailed(TypedDict):
+class NotificationFailure(TypedDict):
     """A webhook to a client's `callback_url` failed, and is not sent again."""
 
     event_id: Annotated[

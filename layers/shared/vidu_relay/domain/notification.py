@@ -138,7 +138,7 @@ def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
 
 def failure_detail(
     task: Task, version: int, url_origin: str, attempts: int, error: TaskError
-) -> documents.VideoTaskNotificationFailed:
+) -> documents.NotificationFailure:
     """The detail of `VideoTaskNotificationFailed`. `url_origin` is the address without path and query."""
     return {
         "event_id": f"{webhook_id(task.task_id, version)}:notification",

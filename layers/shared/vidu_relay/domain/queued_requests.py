@@ -118,14 +118,14 @@ def own_key(*parts: str) -> str:
 
 def rejection_detail(
     asked: DroppedFile | RequestEvent, tenant_id: str | None, problem: Mapping[str, Any]
-) -> documents.VideoTaskRejected:
+) -> documents.Rejection:
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
     `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
     their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
     """
     shown: documents.Problem = _valid(problem)
-    detail: documents.VideoTaskRejected = {
+    detail: documents.Rejection = {
         "event_id": asked.rejection_id,
         "tenant_id": tenant_id,
         "source": valid_text(asked.source),
