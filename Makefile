@@ -82,7 +82,7 @@ bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy 
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m benchmarks $(PARTS)
 
 schemas: setup ## Write what describes the API and the events: OpenAPI, AsyncAPI, JSON Schema, pydantic models
-	@PYTHONPATH=layers/shared $(BIN)/python -m local.description
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.description.files
 
 format: setup ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

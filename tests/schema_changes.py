@@ -25,7 +25,7 @@ JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", t
 
 
 def incompatibilities(published: Schema, today: Schema, *, received: bool) -> list[str]:
-    """What breaks whoever goes by the published schema, each with its place; empty if nothing does.
+    """What breaks a reader of the published schema, each with its place; empty if nothing does.
 
     `received` is for what others send to us. Raises `ValueError` for a keyword that is not known here.
     """

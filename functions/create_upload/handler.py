@@ -17,6 +17,8 @@ from vidu_relay.usecases.create_upload import create_upload
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from vidu_relay.domain import documents
+
 settings = load(CreateUploadSettings)
 quota = DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True))
 bucket = ImageBucket(aws.client("s3"), settings.inbox_bucket)
@@ -37,5 +39,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         count(Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)
         return invalid_request(error)
-    shown = {"url": upload.url, "fields": upload.fields, "uri": upload.uri, "expires_at": timestamp(upload.expires_at)}
+    shown: documents.Upload = {
+        "url": upload.url,
+        "fields": upload.fields,
+        "uri": upload.uri,
+        "expires_at": timestamp(upload.expires_at),
+    }
     return json_response(201, shown)

@@ -1,4 +1,4 @@
-"""Every file that is generated."""
+"""Every file that is generated: `make schemas` writes them."""
 
 from pathlib import Path
 
@@ -23,3 +23,8 @@ def files() -> dict[Path, str]:
         **{path: written(document) + "\n" for path, document in documents.items()},
         ROOT / "docs" / "schemas" / "events.py": written_models(),
     }
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, "utf-8")

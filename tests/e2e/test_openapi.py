@@ -24,7 +24,7 @@ NOT_HELD = [
 
 @pytest.fixture(scope="module")
 def api_key(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of a tenant of its own: what is generated here uses up nobody's day."""
+    """Of a tenant of its own: what is generated here uses up no other tenant's day."""
     file = tmp_path_factory.mktemp("openapi") / "stack.json"
     relay.stack.write(file)
 

@@ -23,7 +23,7 @@ FORGER = "forger"
 
 
 class WatchedClient(RelayClient):
-    """Fails at the first event of ours that is not as published, whoever looked for it, or nobody.
+    """Fails at the first event of the relay that is not as published, also if no test waits for it.
 
     A request that does not fit its schema is no fault here, but must have been refused.
     """
@@ -39,7 +39,7 @@ class WatchedClient(RelayClient):
         self._check(event)
 
     def close(self) -> None:
-        """Look at what nobody asked for as well, and then close."""
+        """Check the events that no test asked for, and then close."""
         try:
             wait_until(self._answered, "the rejection of each request that is not as published")
         finally:

@@ -7,9 +7,12 @@ import binascii
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyLimitError, InvalidRequestError
+from vidu_relay.domain.errors import DailyLimitError, Fault, InvalidRequestError
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -123,11 +126,9 @@ def public_response(content_type: str, text: str, headers: Mapping[str, str] | N
     return {"statusCode": 200, "headers": {"content-type": content_type, **kept, **(headers or {})}, "body": text}
 
 
-def problem(
-    status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
-) -> dict[str, Any]:
+def problem(status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
-    body = _document(status, code, detail, more)
+    body = _document(status, code, detail)
     return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
 
 
@@ -138,20 +139,23 @@ def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 
-def problem_document(error: InvalidRequestError) -> dict[str, Any]:
+def problem_document(error: InvalidRequestError) -> documents.Problem:
     """The problem document for a refused request of any entry point: 422 unless the code says otherwise."""
-    status = STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY)
-    more: dict[str, Any] = {}
-    if error.faults:
-        more["errors"] = [
-            {"loc": fault.loc, "msg": fault.msg, **({"code": fault.code} if fault.code else {})}
-            for fault in error.faults[:MAX_FAULTS]
-        ]
     left = len(error.faults) - MAX_FAULTS
     detail = f"{error.detail} {left} more are not listed." if left > 0 else error.detail
-    return _document(status, error.code, detail, more)
+    document = _document(STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY), error.code, detail)
+    if error.faults:
+        document["errors"] = [_fault(fault) for fault in error.faults[:MAX_FAULTS]]
+    return document
 
 
-def _document(status: int, code: str, detail: str, more: Mapping[str, Any]) -> dict[str, Any]:
+def _fault(fault: Fault) -> documents.Fault:
+    shown: documents.Fault = {"loc": fault.loc, "msg": fault.msg}
+    if fault.code:
+        shown["code"] = fault.code
+    return shown
+
+
+def _document(status: int, code: str, detail: str) -> documents.Problem:
     title = HTTPStatus(status).phrase
-    return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code, **more}
+    return {"type": "about:blank", "title": title, "status": int(status), "detail": detail, "code": code}

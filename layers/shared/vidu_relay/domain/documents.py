@@ -11,28 +11,10 @@ from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "CallbackTaken",
-    "EventEnvelope",
-    "EventTask",
-    "Fault",
-    "HistoryEntry",
-    "NotificationFailure",
-    "Problem",
-    "Rejection",
-    "Task",
-    "TaskDelivery",
-    "TaskError",
-    "TaskFacts",
-    "TaskMetadata",
-    "TaskOutput",
-    "TaskPage",
-    "TaskResult",
-    "TaskUsage",
-    "Upload",
-    "UploadRequest",
-    "Video",
-    "VideoTaskEvent",
-]
+    "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "NotificationFailure", "Problem",
+    "Rejection", "Task", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage",
+    "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Video", "VideoTaskEvent",
+]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
 Moment = Annotated[str, {"format": "date-time"}]
