@@ -248,33 +248,19 @@ def named(field: Any) -> dict[str, Any]:
     return {"type": "object", "minProperties": 1, "additionalProperties": field}
 
 
+CHOICE = exactly(description=TEXT, default=TEXT)
+SERVER = exactly(host=TEXT, protocol=TEXT, description=TEXT, variables=named(CHOICE))
+CHANNEL = dict.fromkeys(("address", "title", "description"), TEXT)
+OPERATION = {"action": {"enum": ["send", "receive"]}, "channel": REFERENCE, "summary": TEXT}
+MESSAGE = exactly(name=TEXT, title=TEXT, payload={"$ref": "http://json-schema.org/draft-07/schema#"})
 ASYNCAPI = exactly(
     asyncapi={"const": "3.0.0"},
     info=exactly(title=TEXT, version=TEXT, description=TEXT),
     defaultContentType=TEXT,
-    servers=named(
-        exactly(host=TEXT, protocol=TEXT, description=TEXT, variables=named(exactly(description=TEXT, default=TEXT)))
-    ),
-    channels=named(
-        exactly(
-            address=TEXT,
-            title=TEXT,
-            description=TEXT,
-            parameters=named(exactly(description=TEXT, default=TEXT)),
-            messages=named(REFERENCE),
-        )
-    ),
-    operations=named(
-        exactly(
-            action={"enum": ["send", "receive"]},
-            channel=REFERENCE,
-            summary=TEXT,
-            messages={"type": "array", "items": REFERENCE, "uniqueItems": True},
-        )
-    ),
-    components=exactly(
-        messages=named(exactly(name=TEXT, title=TEXT, payload={"$ref": Draft7Validator.META_SCHEMA["$id"]}))
-    ),
+    servers=named(SERVER),
+    channels=named(exactly(**CHANNEL, parameters=named(CHOICE), messages=named(REFERENCE))),
+    operations=named(exactly(**OPERATION, messages={"type": "array", "items": REFERENCE})),
+    components=exactly(messages=named(MESSAGE)),
 )
 """What the document uses of AsyncAPI 3.0, as in `schemas/3.0.0.json` of https://github.com/asyncapi/spec-json-schemas."""
 
