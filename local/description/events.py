@@ -7,6 +7,7 @@ receives is closed, as the request is.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
@@ -41,26 +42,26 @@ SENT = (
 RECEIVED = (REQUESTED,)
 """Detail types of the events that the relay receives."""
 
-OF_TASKS = {
-    EVENT_TYPE_ACCEPTED: "A task was recorded.",
-    EVENT_TYPES[Status.SUBMITTED]: "The provider has the task.",
-    EVENT_TYPES[Status.PROCESSING]: "The provider works on the task.",
-    EVENT_TYPES[Status.GENERATED]: "The provider is done; the copy into your bucket is pending.",
-    EVENT_TYPES[Status.COMPLETED]: "Every video of the task is in your bucket.",
-    EVENT_TYPES[Status.FAILED]: "The task failed; `task.error` says why.",
-    EVENT_TYPES[Status.EXPIRED]: "The wait is over, and `task.error` says for what. A late video may still follow.",
-    EVENT_TYPES[Status.CANCELED]: "The task was canceled.",
-    EVENT_TYPE_DELIVERY_DELAYED: "Five copies of the task's videos failed: `task.delivery` says why and when the next "
-    "is tried. Published once.",
+OF_TASKS: Mapping[str, tuple[str, tuple[Status, ...]]] = {
+    EVENT_TYPE_ACCEPTED: ("A task was recorded.", (Status.ACCEPTED, Status.SUBMITTING)),
+    **{
+        EVENT_TYPES[status]: (meaning, (status,))
+        for status, meaning in {
+            Status.SUBMITTED: "The provider has the task.",
+            Status.PROCESSING: "The provider works on the task.",
+            Status.GENERATED: "The provider is done; the copy into your bucket is pending.",
+            Status.COMPLETED: "Every video of the task is in your bucket.",
+            Status.FAILED: "The task failed; `task.error` says why.",
+            Status.EXPIRED: "The wait is over, and `task.error` says for what. A late video may still follow.",
+            Status.CANCELED: "The task was canceled.",
+        }.items()
+    },
+    EVENT_TYPE_DELIVERY_DELAYED: (
+        "Five copies of the task's videos failed: `task.delivery` says why and when the next is tried. Published once.",
+        (Status.GENERATED,),
+    ),
 }
-"""What an event of a task means, by its detail type."""
-
-STATES = {
-    EVENT_TYPE_ACCEPTED: (Status.ACCEPTED, Status.SUBMITTING),
-    **{name: (status,) for status, name in EVENT_TYPES.items()},
-    EVENT_TYPE_DELIVERY_DELAYED: (Status.GENERATED,),
-}
-"""The states that a task may be in, by the detail type of its event."""
+"""What an event of a task means and the states that the task may be in, by detail type."""
 
 CLOSED = frozenset({*RECEIVED, "VideoRequest", "Subject"})
 """What senders of requests go by; every other schema is of events that the relay sends."""
@@ -69,7 +70,7 @@ CLOSED = frozenset({*RECEIVED, "VideoRequest", "Subject"})
 class VideoTaskRequested(TypedDict):
     """Asks for a video. Sent by you, under a source that is mapped to your tenant."""
 
-    request: Annotated[dict[str, Any], "The body of `POST /v1/tasks`."]
+    request: Annotated[dict[str, Any], ref("VideoRequest"), "The body of `POST /v1/tasks`."]
     idempotency_key: NotRequired[
         Annotated[
             Annotated[str, {"minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[ -~]+$"}] | None,
@@ -95,38 +96,25 @@ def describe_events() -> Schema:
 
 def _definitions() -> dict[str, Schema]:
     every = {
-        **{name: _event_of_task(name) for name in OF_TASKS},
+        **{name: _event_of_task(*facts) for name, facts in OF_TASKS.items()},
         **schemas(),
         EVENT_TYPE_REJECTED: object_of(documents.Rejection),
         EVENT_TYPE_NOTIFICATION_FAILED: object_of(documents.NotificationFailure),
         REQUESTED: object_of(VideoTaskRequested),
     }
-    request = every[REQUESTED]["properties"]["request"]
-    every[REQUESTED]["properties"]["request"] = {**ref("VideoRequest"), "description": request["description"]}
     del every["VideoRequest"]["examples"], every["TaskResult"]["properties"]["url"]
     shown = every["TaskRequest"]["properties"]
     for name in EVENT_HIDDEN_FIELDS:
         del shown[name]
     shown["prompt"] |= {"maxLength": EVENT_PROMPT_CHARACTERS, "description": "What was asked for, cut short."}
-    return {name: schema if name in CLOSED else _opened(schema) for name, schema in every.items()}
+    for name in every.keys() - CLOSED:
+        every[name].pop("additionalProperties", None)
+    return every
 
 
-def _event_of_task(name: str) -> Schema:
-    states = [status.value for status in STATES[name]]
+def _event_of_task(meaning: str, states: Iterable[Status]) -> Schema:
+    status = {"enum": [state.value for state in states]}
     return {
-        "description": OF_TASKS[name],
-        "allOf": [ref("VideoTaskEvent"), {"properties": {"task": {"properties": {"status": {"enum": states}}}}}],
-    }
-
-
-def _opened(part: Any) -> Any:
-    """The schema with objects that may have more properties. `properties` holds names, not keywords."""
-    if isinstance(part, list):
-        return [_opened(value) for value in part]
-    if not isinstance(part, dict):
-        return part
-    return {
-        key: {name: _opened(value) for name, value in inner.items()} if key == "properties" else _opened(inner)
-        for key, inner in part.items()
-        if not (key == "additionalProperties" and inner is False)
+        "description": meaning,
+        "allOf": [ref("VideoTaskEvent"), {"properties": {"task": {"properties": {"status": status}}}}],
     }

@@ -38,7 +38,7 @@ def schema_of(kind: Any) -> Schema:
         schema = schema_of(parts[0])
         for note in kind.__metadata__:
             schema |= {"description": note} if isinstance(note, str) else note
-        return {key: value for key, value in schema.items() if key != "type" or "enum" not in schema}
+        return {key: value for key, value in schema.items() if key != "type" or not schema.keys() & {"enum", "$ref"}}
     if origin is NotRequired:
         return schema_of(parts[0])
     if origin is Literal:

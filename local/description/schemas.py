@@ -128,9 +128,6 @@ def schemas() -> dict[str, Schema]:
         },
         **_shown(request, subject),
     }
-    for name in ("Task", "EventTask"):
-        shown = every[name]["properties"]
-        shown["request"] = {**ref("TaskRequest"), "description": shown["request"]["description"]}
     for name, example in EXAMPLES.items():
         every[name]["examples"] = [example]
     return every

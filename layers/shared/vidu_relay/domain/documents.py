@@ -21,8 +21,8 @@ Moment = Annotated[str, {"format": "date-time"}]
 State = Annotated[str, {"enum": [status.value for status in Status]}]
 TenantId = Annotated[str, "Whose task it is."]
 Version = Annotated[int, {"format": "int64", "minimum": 1}]
-Request = dict[str, Any]
-"""Parameters of a request: their schema is made of `VideoRequest`."""
+Request = Annotated[dict[str, Any], {"$ref": "#/components/schemas/TaskRequest"}]
+"""Parameters of a request: the schema is made of `VideoRequest`."""
 
 
 class TaskError(TypedDict):
