@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.http import public_response
 from vidu_relay.observability import observed
-from vidu_relay.openapi_page import CONTENT_SECURITY_POLICY, render
+from vidu_relay.openapi_page import CONTENT_SECURITY_POLICY, OPENAPI, render
 from vidu_relay.settings import DescribeApiSettings, load
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(DescribeApiSettings)
-document = json.loads(Path(__file__).with_name("openapi.json").read_text("utf-8"))
+document = json.loads(OPENAPI.read_text("utf-8"))
 document["servers"] = [{"url": settings.public_base_url}]
 policy = {"content-security-policy": CONTENT_SECURITY_POLICY}
 answers = {

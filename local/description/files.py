@@ -6,8 +6,9 @@ from local.description.asyncapi import describe_bus
 from local.description.events import describe_events
 from local.description.json_schema import written
 from local.description.models import written_models
-from local.description.openapi import OPENAPI, describe, described_routes
+from local.description.openapi import describe, described_routes
 from local.programs import ROOT
+from vidu_relay.openapi_page import OPENAPI
 
 __all__ = ["files"]
 

@@ -11,9 +11,7 @@ from local.description.operations import OPERATIONS
 from local.description.schemas import schemas
 from local.programs import ROOT
 
-__all__ = ["OPENAPI", "describe", "described_routes"]
-
-OPENAPI = ROOT / "functions" / "describe_api" / "openapi.json"
+__all__ = ["describe", "described_routes"]
 
 INFO = {
     "title": "Vidu Relay",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from local.client import RelayClient
-from local.description.openapi import OPENAPI
 from local.programs import ROOT, venv_program
 from tests.functions.conftest import TASK_ID
+from vidu_relay.openapi_page import OPENAPI
 
 EXAMPLES = 40
 """Fuzzed requests an operation, besides those for each limit of the document."""

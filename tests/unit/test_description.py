@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.description.files import files
-from local.description.openapi import OPENAPI, describe
+from local.description.openapi import describe
 from local.description.operations import OPERATIONS
 from local.description.schemas import EXAMPLES, PARAMETERS, schemas
 from tests.documents import table
@@ -21,7 +21,7 @@ from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import Subject, VideoRequest, parse_request
 from vidu_relay.domain.states import Status
 from vidu_relay.http import STATUS_OF_CODE
-from vidu_relay.openapi_page import CONTENT_SECURITY_POLICY, STYLE, render
+from vidu_relay.openapi_page import CONTENT_SECURITY_POLICY, OPENAPI, STYLE, render
 
 DOCUMENT = json.loads(OPENAPI.read_text("utf-8"))
 EVERYTHING = describe(OPERATIONS)

@@ -8,9 +8,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
+from pathlib import Path
 from typing import Any
 
-__all__ = ["CONTENT_SECURITY_POLICY", "render"]
+__all__ = ["CONTENT_SECURITY_POLICY", "OPENAPI", "render"]
+
+OPENAPI = Path(__file__).with_name("openapi.json")
+"""The document. `make schemas` writes it, which a test checks."""
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--accent:#3b6fd4}
