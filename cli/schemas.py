@@ -178,10 +178,8 @@ def _older(schema: Mapping[str, Any]) -> dict[str, Any]:
             if null != {"type": "null"}:
                 raise ValueError(f"OpenAPI 3.0 cannot express {value}")
             made |= {**_older(one), "nullable": True}
-        elif key == "const":
-            made |= {"type": "string", "enum": [value]}
-        elif key == "enum":
-            made |= {"type": "string", "enum": value}
+        elif key in ("const", "enum"):
+            made |= {"type": "string", "enum": value if key == "enum" else [value]}
         elif key == "properties":
             made[key] = {name: _older(inner) for name, inner in value.items()}
         elif key not in ANNOTATIONS:

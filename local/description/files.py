@@ -6,7 +6,7 @@ from local.description.asyncapi import describe_bus
 from local.description.events import describe_events
 from local.description.json_schema import written
 from local.description.models import written_models
-from local.description.openapi import describe, described_routes
+from local.description.openapi import describe
 from local.programs import ROOT
 from vidu_relay.openapi_page import OPENAPI
 
@@ -16,7 +16,7 @@ __all__ = ["files"]
 def files() -> dict[Path, str]:
     """The text of each file, by its path."""
     documents = {
-        OPENAPI: describe(described_routes()),
+        OPENAPI: describe(),
         ROOT / "docs" / "asyncapi.json": describe_bus(),
         ROOT / "docs" / "schemas" / "events.json": describe_events(),
     }

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 from local.description.json_schema import reachable, ref
 from local.description.operations import OPERATIONS
 from local.description.schemas import schemas
-from local.programs import ROOT
 
-__all__ = ["describe", "described_routes"]
+__all__ = ["describe"]
 
 INFO = {
     "title": "Vidu Relay",
@@ -67,30 +64,22 @@ WEBHOOKS: dict[str, Any] = {
 }
 
 
-def described_routes() -> list[str]:
-    """The routes of the template."""
-    return re.findall(r"^ +RouteKey: (.+)$", (ROOT / "template.yaml").read_text("utf-8"), re.MULTILINE)
-
-
-def describe(routes: Iterable[str]) -> dict[str, Any]:
-    """The document for these routes (`POST /v1/tasks`). Raises `KeyError` for one that no operation describes."""
-    wanted = {route: OPERATIONS[route] for route in routes}
+def describe() -> dict[str, Any]:
+    """The document: every operation, and the schemas that they refer to."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in (route for route in OPERATIONS if route in wanted):
+    for route, operation in OPERATIONS.items():
         method, path = route.split(" ")
-        paths.setdefault(path, {})[method.lower()] = OPERATIONS[route]
-    webhooks = WEBHOOKS if "POST /v1/tasks" in wanted else {}
-    used = {tag for operation in wanted.values() for tag in operation["tags"]}
+        paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": INFO,
         "servers": [SERVER],
         "security": [{"apiKey": []}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items() if name in used],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "webhooks": webhooks,
+        "webhooks": WEBHOOKS,
         "components": {
             "securitySchemes": {"apiKey": API_KEY},
-            "schemas": reachable({**paths, **webhooks}, schemas()),
+            "schemas": reachable([paths, WEBHOOKS], schemas()),
         },
     }

@@ -1,6 +1,6 @@
 """Each route as an OpenAPI operation: what it takes, and everything it may answer.
 
-An operation is described when its route is in the template; a route without an operation is an error.
+A test compares the routes with the template's.
 """
 
 from __future__ import annotations
