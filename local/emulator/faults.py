@@ -28,7 +28,7 @@ from ministack.core.sigv4 import header_signature_failure, parse_header_signatur
 from ministack.services import lambda_svc
 
 from local.emulator.meter import operation_name, parsed_headers, parsed_query
-from local.emulator.patches.stream_failures import USER_AGENT
+from local.emulator.patches.streams import USER_AGENT
 
 PATH = "/_faults"
 OPERATOR = "test"

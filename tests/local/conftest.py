@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.programs import Program, program_environment, venv_program
-from tests.local.probe import PATIENCE_SECONDS, Emulator, eventually
+from tests.local.probe import TIMEOUT_SECONDS, Emulator, eventually
 
 EMULATOR = Path(__file__).parent / "emulator"
 
@@ -21,7 +21,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     command = [venv_program("emulator"), "-m", "local.emulator", "--work-dir", str(work_dir)]
     command += ["--function-python", venv_program("runtime")]
     with Program("The emulator", command, program_environment(work_dir), work_dir / "log") as program:
-        running = Emulator(**json.loads(program.first_line(PATIENCE_SECONDS)), work_dir=work_dir, outputs={})
+        running = Emulator(**json.loads(program.first_line(TIMEOUT_SECONDS)), work_dir=work_dir, outputs={})
         s3 = running.client("s3")
         s3.create_bucket(Bucket="probe")
         s3.put_object(
