@@ -42,12 +42,11 @@ def _cold(say: Say) -> list[str]:
 def _copy(say: Say) -> list[str]:
     left_out: list[str] = []
 
-    def told(text: str) -> None:
-        if text.startswith("left out"):
-            left_out.append(text)
+    def keep(text: str) -> None:
+        left_out.extend([text] if text.startswith("left out") else [])
         say(text)
 
-    return copy.report(copy.measure(say=told), left_out)
+    return copy.report(copy.measure(say=keep), left_out)
 
 
 def _path(say: Say) -> list[str]:
@@ -80,7 +79,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
     wanted = parser.parse_args().parts or list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
-        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS)}")
     for part, (title, measure) in PARTS.items():
         if part not in wanted:
             continue
@@ -89,16 +88,16 @@ def main() -> int:
         lines = [before, "", *measure(lambda text: _say(f"… {text}"))]
         _say("\n".join(lines))
         # after each part, so that one that fails costs no other
-        there = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
-        RESULTS.write_text(merge(there, title, lines), encoding="utf-8")
+        current = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+        RESULTS.write_text(merge(current, title, lines), encoding="utf-8")
     return 0
 
 
-def merge(there: str, title: str, lines: list[str]) -> str:
+def merge(text: str, title: str, lines: list[str]) -> str:
     """The file with this section in place of the one of the same title, in the order of `PARTS`."""
-    known = {**sections(there), title: "\n".join(lines)}
+    known = {**sections(text), title: "\n".join(lines)}
     ordered = [(name, known[name]) for name, _ in PARTS.values() if name in known]
-    return HEADER + "".join(f"\n## {name}\n\n{text.strip()}\n" for name, text in ordered)
+    return HEADER + "".join(f"\n## {name}\n\n{content.strip()}\n" for name, content in ordered)
 
 
 def sections(text: str) -> dict[str, str]:

@@ -8,13 +8,11 @@ this machine: on Lambda they scale with the memory a function has, ratios stay.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -307,15 +305,3 @@ def _size(what: str, folder: Path) -> Row:
     packed = archive.stat().st_size / 1e6
     archive.unlink()
     return row(f"unpacked size: {what}", [size], "MB", note=f"{packed:.1f} MB packed")
-
-
-def main() -> int:
-    """Run the measurement and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    sys.stdout.write("\n".join(report(measure(parser.parse_args().rounds))) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

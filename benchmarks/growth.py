@@ -6,7 +6,6 @@ same tenant. Counted are the calls, and the keys that DynamoDB looks at for its 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from vidu_relay.adapters.task_item import to_item
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.usecases.read_tasks import list_tasks
 
-__all__ = ["SIZES", "Work", "main", "measure", "report", "work_with"]
+__all__ = ["SIZES", "Work", "measure", "report", "work_with"]
 
 SIZES = (10, 100, 1_000, 10_000)
 BATCH = 25
@@ -31,13 +30,6 @@ class Work:
 
     calls: int
     keys: int
-
-
-def main() -> int:
-    """Count and print."""
-    for line in report(measure()):
-        sys.stdout.write(f"{line}\n")
-    return 0
 
 
 def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, dict[int, Work]]:
@@ -139,7 +131,3 @@ def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iter
         yield counted
     finally:
         events.unregister("after-call.dynamodb.Query", looked_at)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
