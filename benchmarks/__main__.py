@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import cold_start, copy, cost, growth, overhead
-from vidu_relay.observability import logger
 
 __all__ = ["main", "merge", "sections"]
 
@@ -34,41 +33,12 @@ QUIET = 0.5
 Say = Callable[[str], None]
 
 
-def _cold(say: Say) -> list[str]:
-    say("building both layers and starting every function")
-    return cold_start.report(cold_start.measure())
-
-
-def _copy(say: Say) -> list[str]:
-    left_out: list[str] = []
-
-    def keep(text: str) -> None:
-        left_out.extend([text] if text.startswith("left out") else [])
-        say(text)
-
-    return copy.report(copy.measure(say=keep), left_out)
-
-
-def _path(say: Say) -> list[str]:
-    return overhead.report(overhead.measure(say=say))
-
-
-def _growth(say: Say) -> list[str]:
-    say("counting the work beside 10 to 10,000 settled tasks")
-    logger.setLevel("ERROR")  # the relay's own code runs in this process
-    return ["Calls of AWS and of the provider, and keys that queries looked at.", "", *growth.report(growth.measure())]
-
-
-def _cost(say: Say) -> list[str]:
-    return cost.report(cost.measure(say))
-
-
 PARTS: Mapping[str, tuple[str, Callable[[Say], list[str]]]] = {
-    "cold": ("Cold start, memory and warm invocations", _cold),
-    "copy": ("Copy of a video", _copy),
-    "path": ("Submit to completed", _path),
-    "growth": ("Growth", _growth),
-    "cost": ("Cost", _cost),
+    "cold": ("Cold start, memory and warm invocations", lambda say: cold_start.report(cold_start.measure(say=say))),
+    "copy": ("Copy of a video", lambda say: copy.report(*copy.measure(say=say))),
+    "path": ("Submit to completed", lambda say: overhead.report(overhead.measure(say=say))),
+    "growth": ("Growth", lambda say: growth.report(growth.measure(say=say))),
+    "cost": ("Cost", lambda say: cost.report(cost.measure(say))),
 }
 """Each part's title and what measures it, in the order of the file."""
 

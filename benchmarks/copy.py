@@ -84,15 +84,18 @@ class _Bench:
 Way = Callable[[_Bench, int], tuple[float, float, float | None]]
 
 
-def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None) -> list[Result]:
-    """Run every way that this machine has. `say` is told of ways that are left out, and of progress."""
+def measure(
+    sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Result], list[str]]:
+    """Run every way that this machine has: the results, and what is left out and why."""
+    left_out: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificate = make_certificate(folder)
-        ways = dict(_ways(folder, say))
+        ways = dict(_ways(folder, left_out))
         with run_server(serve_source, certificate) as source, run_server(serve_sink, certificate) as sink:
             bench = _Bench(source, sink, certificate, folder)
-            return [result for size in sizes for result in _rounds(bench, ways, size, say)]
+            return [result for size in sizes for result in _rounds(bench, ways, size, say)], left_out
 
 
 def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[str], None]) -> Iterator[Result]:
@@ -177,11 +180,11 @@ def _by_way(results: Sequence[Result], size: str) -> dict[str, list[Result]]:
     return {way: mine for way, mine in found.items() if mine}
 
 
-def _ways(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[str, Way]]:
+def _ways(folder: Path, left_out: list[str]) -> Iterator[tuple[str, Way]]:
     if _compile(folder):
         yield C_LOOP, _c_loop
     else:
-        say("left out: the C loop and all ratios (no gcc with the headers of OpenSSL)")
+        left_out.append("left out: the C loop and all ratios (no gcc with the headers of OpenSSL)")
     yield KNOWN, lambda bench, size: _python(bench, "known", size)
     yield UNKNOWN, lambda bench, size: _python(bench, "unknown", size)
     yield "upload_fileobj", lambda bench, size: _python(bench, "upload_fileobj", size)
@@ -192,9 +195,10 @@ def _ways(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[str, Way]]
     ):
         if all(map(shutil.which, programs)):
             yield name, way
+            if name == AWS_CLI:
+                left_out.append(f"left out at 1 GB: {AWS_CLI} (about ten seconds of CPU for each copy)")
         else:
-            say(f"left out: {name} (not installed)")
-    say(f"left out at 1 GB: {AWS_CLI} (about ten seconds of CPU for each copy)")
+            left_out.append(f"left out: {name} (not installed)")
 
 
 def _compile(folder: Path) -> bool:
