@@ -1,5 +1,6 @@
 """The built layers, opened: bytecode that Lambda takes without reading the source, and nothing that is not imported."""
 
+import functools
 import hashlib
 import os
 import re
@@ -31,8 +32,7 @@ def build_again(tmp_path_factory: pytest.TempPathFactory) -> Build:
         folder = tmp_path_factory.mktemp(f"{layer}-{target}")
         source = shutil.copytree(ROOT / "layers" / layer, folder / "source")
         command = ["make", f"build-{LAYERS[layer]}", *TARGETS[target], f"ARTIFACTS_DIR={folder / 'target'}"]
-        path = os.pathsep.join([str(Path(venv_program("sam")).parent), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path}
+        environment = {**os.environ, "PATH": f"{Path(venv_program('sam')).parent}{os.pathsep}{os.environ['PATH']}"}
         result = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         assert result.returncode == 0, result.stderr
         return folder / "target" / "python", result.stdout
@@ -43,14 +43,7 @@ def build_again(tmp_path_factory: pytest.TempPathFactory) -> Build:
 @pytest.fixture(scope="module")
 def build(build_again: Build) -> Build:
     """Builds each layer once."""
-    built: dict[tuple[str, str], tuple[Path, str]] = {}
-
-    def make(layer: str, target: str) -> tuple[Path, str]:
-        if (layer, target) not in built:
-            built[layer, target] = build_again(layer, target)
-        return built[layer, target]
-
-    return make
+    return functools.cache(build_again)
 
 
 @pytest.mark.parametrize("target", TARGETS)

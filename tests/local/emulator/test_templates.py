@@ -31,23 +31,21 @@ def test_quotas_are_awss_defaults_and_unknown_ones_are_not_found(emulator: Emula
 
 
 def test_registry_keeps_the_versions_of_a_schema_and_refuses_nonsense(emulator: Emulator) -> None:
-    schemas, which = emulator.client("schemas"), {"RegistryName": "probe", "SchemaName": "probe@t"}
-    with pytest.raises(schemas.exceptions.NotFoundException):
-        schemas.describe_registry(RegistryName="probe")
-    schemas.create_registry(RegistryName="probe")
-    with pytest.raises(schemas.exceptions.ConflictException):
-        schemas.create_registry(RegistryName="probe")
-    with pytest.raises(schemas.exceptions.NotFoundException):
-        schemas.update_schema(**which, Type="OpenApi3", Content="{}")
-    schemas.create_schema(**which, Type="OpenApi3", Content="{}")
+    schemas, registry = emulator.client("schemas"), {"RegistryName": "probe"}
+    schema, refused = {**registry, "SchemaName": "probe@t"}, schemas.exceptions
+    with pytest.raises(refused.NotFoundException):
+        schemas.describe_registry(**registry)
+    schemas.create_registry(**registry)
+    with pytest.raises(refused.ConflictException):
+        schemas.create_registry(**registry)
+    with pytest.raises(refused.NotFoundException):
+        schemas.update_schema(**schema, Type="OpenApi3", Content="{}")
+    schemas.create_schema(**schema, Type="OpenApi3", Content="{}")
     for nonsense in ({"Type": "OpenApi3", "Content": "{"}, {"Type": "Avro", "Content": "{}"}):
-        with pytest.raises(schemas.exceptions.BadRequestException):
-            schemas.update_schema(**which, **nonsense)
-    schemas.update_schema(**which, Type="OpenApi3", Content="[]")
-    described = schemas.describe_schema(**which)
+        with pytest.raises(refused.BadRequestException):
+            schemas.update_schema(**schema, **nonsense)
+    schemas.update_schema(**schema, Type="OpenApi3", Content="[]")
+    described = schemas.describe_schema(**schema)
     assert (described["Content"], described["SchemaVersion"]) == ("[]", "2")
-    schemas.delete_schema(**which)
-    assert schemas.list_schemas(RegistryName="probe")["Schemas"] == []
-    schemas.delete_registry(RegistryName="probe")
-    with pytest.raises(schemas.exceptions.NotFoundException):
-        schemas.describe_registry(RegistryName="probe")
+    schemas.delete_schema(**schema)
+    assert schemas.list_schemas(**registry)["Schemas"] == []
