@@ -61,7 +61,7 @@ It goes down to two only where no `MaximumConcurrency` is set (Lambda developer 
 have one, so that a queue cannot take a new account's ten executions.
 """
 LAPSED = 0.02
-"""Tasks whose callbacks are lost, in the mix that "watching" is computed for."""
+"""Share of the tasks whose callbacks are lost, in what tasks that go well are computed to cost."""
 FREE_DASHBOARD_METRICS = 50
 """So many may a dashboard refer to that is one of the account's first three, which are free (aws.amazon.com/cloudwatch/
 pricing: "3 Custom Dashboards referencing up to 50 metrics each per month"). No other free tier is counted."""
@@ -179,8 +179,8 @@ def report(costs: Costs) -> list[str]:
     lines += ["|---|" + "---|" * len(MONTHLY_TASKS)]
     parts: list[tuple[str, Callable[[int], float]]] = [
         ("the task itself", lambda _: costs.healthy.dollars),
-        ("watching: sweeps, polls of the queue", lambda n: (costs.sweeps.dollars + costs.polling.dollars) / n * 1000),
-        (f"watching: {LAPSED:.0%} of tasks lose their callbacks, and cost more", lambda _: _lapsed(costs)),
+        ("sweeps, polls of the queues", lambda n: (costs.sweeps.dollars + costs.polling.dollars) / n * 1000),
+        (f"{LAPSED:.0%} of tasks lose their callbacks, and cost more", lambda _: _lapsed(costs)),
         ("secrets, alarms, metrics", lambda n: (costs.standing.dollars + costs.busy.dollars) / n * 1000),
         ("sum", lambda n: sum(price(n) for _, price in parts[:-1])),
     ]
@@ -198,12 +198,16 @@ def report(costs: Costs) -> list[str]:
 
 
 def targets(costs: Costs) -> list[Row]:
-    """What has a target, for 1,000 tasks at 100,000 a month. Watching is part of everything that is counted."""
-    watching = (costs.sweeps.dollars + costs.polling.dollars) / TARGET_MONTH * 1000
+    """What has a target, for 1,000 tasks at 100,000 a month. Sweeps and polls are part of all that is counted."""
+    overhead = (costs.sweeps.dollars + costs.polling.dollars) / TARGET_MONTH * 1000
     found = [
-        ("1,000 tasks that go well, with watching", costs.healthy.dollars + watching + _lapsed(costs), 0.050),
-        ("1,000 tasks with lost callbacks, with watching", costs.lost.dollars + watching, 0.10),
-        (f"1,000 off-peak tasks of {OFF_PEAK_HOURS} hours, with watching", costs.off_peak.dollars + watching, 0.13),
+        ("1,000 tasks that go well, with sweeps and polls", costs.healthy.dollars + overhead + _lapsed(costs), 0.050),
+        ("1,000 tasks with lost callbacks, with sweeps and polls", costs.lost.dollars + overhead, 0.10),
+        (
+            f"1,000 off-peak tasks of {OFF_PEAK_HOURS} hours, with sweeps and polls",
+            costs.off_peak.dollars + overhead,
+            0.13,
+        ),
         ("an idle stack, a month", _idle(costs).dollars, 5.50),
     ]
     return [row(what, [dollars], "US$", at_most=target) for what, dollars, target in found]

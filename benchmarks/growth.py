@@ -1,7 +1,7 @@
 """How the work for one task grows with the number of settled tasks in the table: counted, so that it is exact.
 
 The relay's own code runs on an account in memory that already holds 10, 100, 1,000 and 10,000 completed tasks of the
-same tenant. Counted are the calls, and the keys that DynamoDB looks at for its queries.
+same tenant. Counted are the calls, and the keys that DynamoDB reads for its queries.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH = 25
 
 @dataclass(frozen=True)
 class Work:
-    """What one thing costs: calls of AWS and of the provider, and keys that queries looked at."""
+    """What one thing costs: calls of AWS and of the provider, and keys that queries read."""
 
     calls: int
     keys: int
@@ -49,7 +49,7 @@ def measure(sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = lambda 
 def report(found: Mapping[str, Mapping[int, Work]]) -> list[str]:
     """The table, as Markdown."""
     sizes = list(next(iter(found.values())))
-    lines = ["Calls of AWS and of the provider, and keys that queries looked at.", ""]
+    lines = ["Calls of AWS and of the provider, and keys that queries read.", ""]
     lines += ["| settled tasks in the table | " + " | ".join(f"{size:,}" for size in sizes) + " |"]
     lines.append("|---|" + "---|" * len(sizes))
     for what, by_size in found.items():
@@ -120,7 +120,7 @@ def _fill(sim: Simulation, settled: int) -> None:
 def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iterator[Any]:
     keys = [0]
 
-    def looked_at(parsed: Mapping[str, Any], **_: Any) -> None:
+    def count_keys(parsed: Mapping[str, Any], **_: Any) -> None:
         keys[0] += parsed["ScannedCount"]
 
     def counted(what: str, run: Any) -> None:
@@ -130,8 +130,8 @@ def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iter
         found[what] = Work(len(sim.effects.names), keys[0])
 
     events = account.clients["dynamodb"].meta.events
-    events.register("after-call.dynamodb.Query", looked_at)
+    events.register("after-call.dynamodb.Query", count_keys)
     try:
         yield counted
     finally:
-        events.unregister("after-call.dynamodb.Query", looked_at)
+        events.unregister("after-call.dynamodb.Query", count_keys)

@@ -42,9 +42,9 @@ def finish(relay: RelayClient, prompts: Iterable[str], **more: Any) -> None:
 
 def finish_without_callbacks(relay: RelayClient, tasks: int) -> None:
     """Tasks whose callbacks are lost, each found by its first check, which comes when it would: after the end."""
-    relay.script("never rings", {"callbacks": {"drop": True}})
+    relay.script("no callbacks", {"callbacks": {"drop": True}})
     for number in range(tasks):
-        task_id = relay.submit(request(relay, f"never rings {number}"))["task_id"]
+        task_id = relay.submit(request(relay, f"no callbacks {number}"))["task_id"]
         time.sleep(2 * GENERATION_SECONDS)
         check(relay, task_id)
         _complete(relay, task_id)

@@ -22,7 +22,7 @@ Script = dict[str, Any]
 QUEUE = "queue: redelivered"
 TOGETHER = "two or three of these at once"
 LATE = "late once"
-"""A client's behaviour that takes long: its origin is left alone for half a minute after."""
+"""A client's behaviour that takes long: the relay does not call its origin for half a minute after."""
 MAX_VIDEO_BYTES = 10_000_000
 """`MaxVideoBytes`: beyond S3's part size, so that an endless video may break off with a part uploaded already."""
 
@@ -37,8 +37,8 @@ class Times:
     """How long a fault of AWS lasts."""
     hand: float
     """How old an unsettled task is when the operator checks it."""
-    patience: float
-    """When, after the last submit, whatever is not settled is wrong."""
+    settling: float
+    """How long after the last submit a task may take to settle."""
     whole: bool = True
     """AWS's faults one by one, and those of others that take long. Else AWS's in two groups, none that takes long."""
     generation: float = 2.0
@@ -140,8 +140,8 @@ FAULTS: dict[str, Script] = {
         {**WRONG_STATE, "claim": "success", "wrong_token": True},
         {"kind": "nonsense", "on": "processing", "n": 3},
     ),
-    # not combined: where the create is lost too, nothing that the provider shows tells two unconfirmed tasks of one
-    # minute apart (docs/security.md, known risks)
+    # not combined: where the create is lost too, nothing that the provider shows distinguishes two unconfirmed
+    # tasks of one minute (docs/security.md, known risks)
     "callbacks: forged, naming another task": _forge({"kind": "other_task", "on": "processing"}),
     "create: hangs, created": _create("hang", seconds=20, created=True),
     "create: hangs, not created": _create("hang", seconds=20),

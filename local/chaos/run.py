@@ -116,7 +116,7 @@ class Run:
             self.submitted += clients.map(self._submit, phase.plans)
         if phase.aws:
             if not early:
-                self._wait(self._times.patience, self._all_created)
+                self._wait(self._times.settling, self._all_created)
                 self._inject(number, phase.aws)
             time.sleep(self._times.hold)
             self._switch.end()
@@ -239,7 +239,7 @@ class Run:
     # The end
 
     def _settle(self, what: str, left: Callable[[], list[str]]) -> None:
-        """Wait until nothing is left, at most `Times.patience`."""
+        """Wait until nothing is left, at most `Times.settling`."""
         shown: list[int] = []
 
         def done() -> bool:
@@ -251,7 +251,7 @@ class Run:
                 self._progress(f"  {number} {what}")
             return not number
 
-        self._wait(self._times.patience, done, POLL_SECONDS)
+        self._wait(self._times.settling, done, POLL_SECONDS)
 
     def _unsettled(self) -> list[str]:
         """The tasks that have not ended, and those that expired although the provider made their videos."""

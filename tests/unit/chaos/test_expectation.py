@@ -13,7 +13,7 @@ from local.chaos.expectation import Evidence, Submitted, check_stack, evaluate, 
 from local.chaos.faults import Plan, Times
 from local.chaos.oracle import DELAYED, EVENT_OF, Call, End
 
-TIMES = Times(deadline=60, hold=1, hand=1, patience=1)
+TIMES = Times(deadline=60, hold=1, hand=1, settling=1)
 ID, FIRST = "t1", 1_767_225_600
 """The version of the acceptance is the second of creation."""
 KEY = f"videos/demo/2026/01/01/{ID}/1.mp4"
