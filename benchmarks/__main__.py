@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import cold_start, copy, cost, growth, overhead
-from vidu_relay.observability import logger
 
 __all__ = ["main", "merge", "sections"]
 
@@ -34,42 +33,12 @@ QUIET = 0.5
 Say = Callable[[str], None]
 
 
-def _cold(say: Say) -> list[str]:
-    say("building both layers and starting every function")
-    return cold_start.report(cold_start.measure())
-
-
-def _copy(say: Say) -> list[str]:
-    left_out: list[str] = []
-
-    def told(text: str) -> None:
-        if text.startswith("left out"):
-            left_out.append(text)
-        say(text)
-
-    return copy.report(copy.measure(say=told), left_out)
-
-
-def _path(say: Say) -> list[str]:
-    return overhead.report(overhead.measure(say=say))
-
-
-def _growth(say: Say) -> list[str]:
-    say("counting the work beside 10 to 10,000 settled tasks")
-    logger.setLevel("ERROR")  # the relay's own code runs in this process
-    return ["Calls of AWS and of the provider, and keys that queries looked at.", "", *growth.report(growth.measure())]
-
-
-def _cost(say: Say) -> list[str]:
-    return cost.report(cost.measure(say))
-
-
 PARTS: Mapping[str, tuple[str, Callable[[Say], list[str]]]] = {
-    "cold": ("Cold start, memory and warm invocations", _cold),
-    "copy": ("Copy of a video", _copy),
-    "path": ("Submit to completed", _path),
-    "growth": ("Growth", _growth),
-    "cost": ("Cost", _cost),
+    "cold": ("Cold start, memory and warm invocations", lambda say: cold_start.report(cold_start.measure(say=say))),
+    "copy": ("Copy of a video", lambda say: copy.report(*copy.measure(say=say))),
+    "path": ("Submit to completed", lambda say: overhead.report(overhead.measure(say=say))),
+    "growth": ("Growth", lambda say: growth.report(growth.measure(say=say))),
+    "cost": ("Cost", lambda say: cost.report(cost.measure(say))),
 }
 """Each part's title and what measures it, in the order of the file."""
 
@@ -80,7 +49,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all if none is named")
     wanted = parser.parse_args().parts or list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
-        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {unknown[0]!r}, only {', '.join(PARTS)}")
     for part, (title, measure) in PARTS.items():
         if part not in wanted:
             continue
@@ -89,16 +58,16 @@ def main() -> int:
         lines = [before, "", *measure(lambda text: _say(f"… {text}"))]
         _say("\n".join(lines))
         # after each part, so that one that fails costs no other
-        there = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
-        RESULTS.write_text(merge(there, title, lines), encoding="utf-8")
+        current = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+        RESULTS.write_text(merge(current, title, lines), encoding="utf-8")
     return 0
 
 
-def merge(there: str, title: str, lines: list[str]) -> str:
+def merge(text: str, title: str, lines: list[str]) -> str:
     """The file with this section in place of the one of the same title, in the order of `PARTS`."""
-    known = {**sections(there), title: "\n".join(lines)}
+    known = {**sections(text), title: "\n".join(lines)}
     ordered = [(name, known[name]) for name, _ in PARTS.values() if name in known]
-    return HEADER + "".join(f"\n## {name}\n\n{text.strip()}\n" for name, text in ordered)
+    return HEADER + "".join(f"\n## {name}\n\n{content.strip()}\n" for name, content in ordered)
 
 
 def sections(text: str) -> dict[str, str]:

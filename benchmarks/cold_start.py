@@ -8,21 +8,22 @@ this machine: on Lambda they scale with the memory a function has, ratios stay.
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row, row, table
 from local.programs import ROOT, program_environment, venv_program
+from tests.unit.account import CALLBACK_SECRET
+from tests.unit.template import sample
 
+FUNCTIONS = ROOT / "functions"
 ROUNDS = 9
 INVOCATIONS = 300
 TARGET_RATIO = 1.2
@@ -111,19 +112,22 @@ print(json.dumps([spent[20:], asked]))
 """
 
 
-def measure(rounds: int = ROUNDS) -> list[Row]:
+def measure(rounds: int = ROUNDS, say: Callable[[str], None] = lambda _: None) -> list[Row]:
     """Build the layers, measure, and give the rows: ratios first. About two minutes."""
+    say("building both layers and starting every function")
     with tempfile.TemporaryDirectory(prefix="relay-benchmark-") as temporary:
         folder = Path(temporary)
         layers, whole, plain = _build(folder), _whole(folder, "whole"), _whole(folder, "plain")
         _compile(whole)
         shutil.copy(ROOT / "benchmarks" / "naive.py", plain)
-        functions = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
+        functions = sorted(path.parent.name for path in FUNCTIONS.glob("*/handler.py"))
         environment = _environment(folder)
-        variants = {name: _start([_function(name), layers], "import handler") for name in functions}
-        variants |= {name: _start([layers], floor) for name, floor in FLOORS.items()}
-        variants |= {"naive": _start([plain], "import naive")}
-        base = _start([whole], "import boto3")
+        variants = {
+            name: START.format(paths=[str(FUNCTIONS / name), layers], statement="import handler") for name in functions
+        }
+        variants |= {name: START.format(paths=[layers], statement=floor) for name, floor in FLOORS.items()}
+        variants |= {"naive": START.format(paths=[plain], statement="import naive")}
+        base = START.format(paths=[whole], statement="import boto3")
         # each start right behind one of the baseline: the machine is not the same a second later
         pairs: dict[str, list[tuple[Start, Start]]] = {name: [] for name in variants}
         for _ in range(rounds + 1):
@@ -132,26 +136,17 @@ def measure(rounds: int = ROUNDS) -> list[Row]:
         pairs = {name: values[1:] for name, values in pairs.items()}  # the first round only fills the file cache
         samples = {name: [start for _, start in values] for name, values in pairs.items()}
         samples["import boto3"] = [start for values in pairs.values() for start, _ in values]
-        rows = [
-            row(
-                f"cold init ÷ import boto3: {name}",
-                [cpu / divisor for (divisor, _), (cpu, _) in values],
-                "×",
-                at_most=TARGETS.get(name, TARGET_RATIO) if name in functions else None,
-            )
-            for name, values in pairs.items()
-        ]
-        rows += [
-            row(
-                f"memory after init: {name}",
-                [memory for _, memory in samples[name]],
-                "MB",
-                at_most=TARGET_MEMORY_MB if name in functions else None,
-            )
-            for name in samples
-        ]
+        limits = {name: TARGETS.get(name, TARGET_RATIO) for name in functions}
+        memory_limits = dict.fromkeys(functions, TARGET_MEMORY_MB)
+        rows = []
+        for name, values in pairs.items():
+            ratios = [cpu / divisor for (divisor, _), (cpu, _) in values]
+            rows.append(row(f"cold init ÷ import boto3: {name}", ratios, "×", at_most=limits.get(name)))
+        for name, starts in samples.items():
+            memory = [memory for _, memory in starts]
+            rows.append(row(f"memory after init: {name}", memory, "MB", at_most=memory_limits.get(name)))
         rows += _warm(layers, environment)
-        rows += [row(f"cold init, CPU: {name}", [cpu for cpu, _ in samples[name]], "ms") for name in samples]
+        rows += [row(f"cold init, CPU: {name}", [cpu for cpu, _ in starts], "ms") for name, starts in samples.items()]
         return [*rows, _size("layers", Path(layers)), _size("the packages, whole", Path(whole))]
 
 
@@ -220,14 +215,6 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _function(name: str) -> str:
-    return str(ROOT / "functions" / name)
-
-
-def _start(paths: Sequence[str], statement: str) -> str:
-    return START.format(paths=list(paths), statement=statement)
-
-
 def _run(code: str, environment: dict[str, str]) -> Any:
     command = [venv_program("runtime"), "-c", code]
     result = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)  # noqa: S603 - ours
@@ -242,40 +229,39 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
     The network is stubbed, and nothing else: botocore's HTTP session, and the exchange with the provider, both of
     which answer at once. Parsing, signing, serializing, logging are as deployed.
     """
-    from tests.unit.account import CALLBACK_SECRET
-
     secret = json.dumps({**CALLBACK_SECRET, "api_key": "example-key" * 4})
     common = {
         "secretsmanager.GetSecretValue": {"SecretString": secret},
         f"{_DYNAMODB}.PutItem": {},
         f"{_DYNAMODB}.TransactWriteItems": {},
     }
-    ring, submission = _sample("receive_callback__processing"), _sample("submit_task__two_subjects")
-    body = json.loads(ring["body"])
-    ring["body"] = json.dumps({**body, "payload": "x" * (BODY_BYTES - len(json.dumps({**body, "payload": ""})))})
+    callback, submission = sample("receive_callback__processing"), sample("submit_task__two_subjects")
+    body = json.loads(callback["body"])
+    callback["body"] = json.dumps({**body, "payload": "x" * (BODY_BYTES - len(json.dumps({**body, "payload": ""})))})
     request = json.loads(submission["body"])
     for subject in request["subjects"]:  # an image in the request would be stored: another call, seldom made
         subject["images"] = ["https://images.example.com/one.png"]
     submission["body"] = json.dumps(request)
-    stream = _sample("publish_events__whole_life")["Records"]
-    completed = next(image for record in stream if (image := _image(record)).get("status") == {"S": "completed"})
+    stream = sample("publish_events__whole_life")["Records"]
+    images = [record["dynamodb"].get("NewImage", {}) for record in stream]
+    completed = next(image for image in images if image.get("status") == {"S": "completed"})
     completed.pop("request_key", None)  # a request that is kept whole in S3 is another call, seldom made
-    submitted = _sample("publish_events__generated")["Records"][0]["dynamodb"]["OldImage"]
+    submitted = sample("publish_events__generated")["Records"][0]["dynamodb"]["OldImage"]
     tenant = {"pk": {"S": "tenant#demo"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}}
     provider = {"id": body["id"], "status": "processing", "created_at": body["created_at"]}
     cases: list[tuple[str, str, dict[str, Any], dict[str, Any], int, float | None]] = [
-        ("a callback of 2 KB", "receive_callback", ring, {f"{_DYNAMODB}.GetItem": {"Item": submitted}}, 200,
+        ("a callback of 2 KB", "receive_callback", callback, {f"{_DYNAMODB}.GetItem": {"Item": submitted}}, 200,
          TARGET_CALLBACK_MS),
         ("a submission", "submit_task", submission,
          {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}},
           f"{_DYNAMODB}.GetItem": {"Item": tenant}}, 202, None),
-        ("reading a completed task", "read_tasks", _sample("read_tasks__one"),
+        ("reading a completed task", "read_tasks", sample("read_tasks__one"),
          {f"{_DYNAMODB}.GetItem": {"Item": completed}}, 200, None),
     ]  # fmt: skip
     rows = []
     for what, function, event, answers, status, target in cases:
         code = WARM.format(
-            paths=[_function(function), layers],
+            paths=[str(FUNCTIONS / function), layers],
             answers={name: json.dumps(answer).encode() for name, answer in {**common, **answers}.items()},
             provider=json.dumps(provider).encode(),
             event=json.dumps(event),
@@ -291,31 +277,9 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
 _DYNAMODB = "DynamoDB_20120810"
 
 
-def _sample(name: str) -> dict[str, Any]:
-    sample: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    return sample
-
-
-def _image(record: dict[str, Any]) -> dict[str, Any]:
-    image: dict[str, Any] = record["dynamodb"].get("NewImage", {})
-    return image
-
-
 def _size(what: str, folder: Path) -> Row:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     archive = Path(shutil.make_archive(str(folder.parent / "packed"), "zip", folder))
     packed = archive.stat().st_size / 1e6
     archive.unlink()
     return row(f"unpacked size: {what}", [size], "MB", note=f"{packed:.1f} MB packed")
-
-
-def main() -> int:
-    """Run the measurement and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    sys.stdout.write("\n".join(report(measure(parser.parse_args().rounds))) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

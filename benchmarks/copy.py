@@ -11,7 +11,6 @@ each copy, all of their time is counted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -21,22 +20,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 from benchmarks.copy_servers import run_server, serve_sink, serve_source, sink_requests
 from benchmarks.rows import Row, matrix, row, table
 from local.emulator.certificate import Certificate, make_certificate
 
-__all__ = ["Result", "main", "measure", "report", "rows"]
+__all__ = ["Result", "measure", "report", "rows"]
 
 MB = 1_000_000
 SIZES = {"10 MB": 10 * MB, "100 MB": 100 * MB, "1 GB": 1000 * MB}
 ROUNDS = {"10 MB": 9, "100 MB": 7, "1 GB": 3}
-WARM_UP = 300_000
 AWS_CLI = "curl | aws s3 cp -"
 C_LOOP, KNOWN, UNKNOWN = "C loop", "relay, known length", "relay, unknown length"
 ORDER = (C_LOOP, KNOWN, UNKNOWN)
@@ -78,6 +73,10 @@ class _Bench:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), "layers/shared"]),
         }
 
+    @property
+    def curl(self) -> str:
+        return f"curl --silent --fail --noproxy '*' --cacert {self.certificate.ca_bundle}"
+
     def url(self, size: int, *, is_open: bool = False) -> str:
         return f"https://127.0.0.1:{self.source}/{size}{'/open' if is_open else ''}"
 
@@ -85,15 +84,18 @@ class _Bench:
 Way = Callable[[_Bench, int], tuple[float, float, float | None]]
 
 
-def measure(sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None) -> list[Result]:
-    """Run every way that this machine has. `say` is told of ways that are left out, and of progress."""
+def measure(
+    sizes: Sequence[str] = tuple(SIZES), say: Callable[[str], None] = lambda _: None
+) -> tuple[list[Result], list[str]]:
+    """Run every way that this machine has: the results, and what is left out and why."""
+    left_out: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificate = make_certificate(folder)
-        ways = dict(_ways(folder, say))
+        ways = dict(_ways(folder, left_out))
         with run_server(serve_source, certificate) as source, run_server(serve_sink, certificate) as sink:
             bench = _Bench(source, sink, certificate, folder)
-            return [result for size in sizes for result in _rounds(bench, ways, size, say)]
+            return [result for size in sizes for result in _rounds(bench, ways, size, say)], left_out
 
 
 def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[str], None]) -> Iterator[Result]:
@@ -108,11 +110,11 @@ def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[st
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
-    """What is judged: the relay's own ways. Ratios to the C loop first, then memory and requests."""
+    """What has a target: the relay's own ways. Ratios to the C loop first, then memory and requests."""
     found: list[Row] = []
     for size in _sizes(results):
         by_way = _by_way(results, size)
-        if C_LOOP in by_way and KNOWN in by_way:
+        if {C_LOOP, KNOWN} <= by_way.keys():
             cpu, speed = _ratios(by_way, KNOWN)
             found.append(row(f"{size}, {KNOWN}: CPU ÷ C loop", cpu, "×", at_most=1.25))
             found.append(row(f"{size}, {KNOWN}: throughput ÷ C loop", speed, "×", at_least=0.9))
@@ -128,7 +130,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
 
 
 def report(results: Sequence[Result], left_out: Sequence[str] = ()) -> list[str]:
-    """The section of `RESULTS.md`: what is judged, then every way beside the others, whoever is quicker."""
+    """The section of `RESULTS.md`: what has a target, then every way beside the others."""
     lines = [
         "From a TLS source to an S3-shaped TLS sink on this machine; each copy a process of its own, the ways take",
         "turns. Ratios are of pairs in the same round. Ways in Python have copied a small video before, programs are",
@@ -178,30 +180,25 @@ def _by_way(results: Sequence[Result], size: str) -> dict[str, list[Result]]:
     return {way: mine for way, mine in found.items() if mine}
 
 
-# --- the ways
-
-
-def _ways(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[str, Way]]:
+def _ways(folder: Path, left_out: list[str]) -> Iterator[tuple[str, Way]]:
     if _compile(folder):
         yield C_LOOP, _c_loop
     else:
-        say("left out: the C loop and all ratios (no gcc with the headers of OpenSSL)")
+        left_out.append("left out: the C loop and all ratios (no gcc with the headers of OpenSSL)")
     yield KNOWN, lambda bench, size: _python(bench, "known", size)
     yield UNKNOWN, lambda bench, size: _python(bench, "unknown", size)
     yield "upload_fileobj", lambda bench, size: _python(bench, "upload_fileobj", size)
-    if shutil.which("curl"):
-        yield "curl | curl -T", _curl
-    else:
-        say("left out: curl | curl -T (not installed)")
-    if shutil.which("curl") and shutil.which("aws"):
-        yield AWS_CLI, _aws
-        say("left out at 1 GB: curl | aws s3 cp - (about ten seconds of CPU for each copy)")
-    else:
-        say("left out: curl | aws s3 cp - (not installed)")
-    if shutil.which("rclone"):
-        yield "rclone copyurl", _rclone
-    else:
-        say("left out: rclone copyurl (not installed)")
+    for name, programs, way in (
+        ("curl | curl -T", ("curl",), _curl),
+        (AWS_CLI, ("curl", "aws"), _aws),
+        ("rclone copyurl", ("rclone",), _rclone),
+    ):
+        if all(map(shutil.which, programs)):
+            yield name, way
+            if name == AWS_CLI:
+                left_out.append(f"left out at 1 GB: {AWS_CLI} (about ten seconds of CPU for each copy)")
+        else:
+            left_out.append(f"left out: {name} (not installed)")
 
 
 def _compile(folder: Path) -> bool:
@@ -221,7 +218,7 @@ def _c_loop(bench: _Bench, size: int) -> tuple[float, float, float | None]:
 
 
 def _python(bench: _Bench, way: str, size: int) -> tuple[float, float, float | None]:
-    command = [sys.executable, "-m", "benchmarks.copy", "--one", way, bench.url(size, is_open=way == "unknown")]
+    command = [sys.executable, "-m", "benchmarks.copy_one", way, bench.url(size, is_open=way == "unknown")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=bench.environment)  # noqa: S603
     wall, cpu, memory = json.loads(done.stdout)
     return wall, cpu, memory
@@ -237,99 +234,13 @@ def _shell(bench: _Bench, command: str) -> tuple[float, float, float | None]:
 
 
 def _curl(bench: _Bench, size: int) -> tuple[float, float, float | None]:
-    curl = f"curl --silent --fail --noproxy '*' --cacert {bench.certificate.ca_bundle}"
-    return _shell(bench, f"{curl} {bench.url(size)} | {curl} -T - https://127.0.0.1:{bench.sink}/b/k")
+    return _shell(bench, f"{bench.curl} {bench.url(size)} | {bench.curl} -T - https://127.0.0.1:{bench.sink}/b/k")
 
 
 def _aws(bench: _Bench, size: int) -> tuple[float, float, float | None]:
-    curl = f"curl --silent --fail --noproxy '*' --cacert {bench.certificate.ca_bundle}"
-    return _shell(bench, f"{curl} {bench.url(size)} | aws s3 cp - s3://b/k --quiet --expected-size {size}")
+    return _shell(bench, f"{bench.curl} {bench.url(size)} | aws s3 cp - s3://b/k --quiet --expected-size {size}")
 
 
 def _rclone(bench: _Bench, size: int) -> tuple[float, float, float | None]:
     remote = f":s3,provider=Other,env_auth=true,endpoint='https://127.0.0.1:{bench.sink}':b/k"
     return _shell(bench, f'rclone --ca-cert {bench.certificate.ca_bundle} copyurl {bench.url(size)} "{remote}"')
-
-
-# --- one copy, in a process of its own
-
-
-def _one(way: str, url: str) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds, and MB that the resident set grew by at most."""
-    run = _fileobj() if way == "upload_fileobj" else _relay(url)
-    before = _resident("VmRSS")
-    parts = url.split("/")
-    run("/".join([*parts[:3], str(WARM_UP), *parts[4:]]))
-    sink_requests(int(os.environ["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]), os.environ["AWS_CA_BUNDLE"])
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    began, used = time.perf_counter(), time.process_time()
-    run(url)
-    return time.perf_counter() - began, time.process_time() - used, (_resident("VmHWM") - before) / 1024
-
-
-def _relay(url: str) -> Callable[[str], object]:
-    import certifi
-
-    certifi.where = lambda: os.environ[
-        "SSL_CERT_FILE"
-    ]  # the relay trusts certifi's bundle alone; ours signed the source
-    from vidu_relay import aws
-    from vidu_relay.adapters.video_archive import VideoArchive
-    from vidu_relay.adapters.video_source import VideoSource
-    from vidu_relay.outbound.address_guard import AddressGuard
-
-    source = VideoSource(AddressGuard(trusted_origins=["/".join(url.split("/")[:3])]), 1 << 40)
-    archive = VideoArchive(aws.upload_client(), "b")
-
-    def run(url: str) -> None:
-        with source.open(url, deadline=time.monotonic() + 300) as stream:
-            archive.store("k", stream)
-
-    return run
-
-
-def _fileobj() -> Callable[[str], object]:
-    import boto3
-
-    client: Any = boto3.client("s3")
-
-    def run(url: str) -> None:
-        with closing(urlopen(url)) as body:  # noqa: S310 - the address of our own server
-            client.upload_fileobj(body, "b", "k")
-
-    return run
-
-
-def _resident(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
-def main() -> int:
-    """Run the measurement and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", action="append", choices=SIZES, help="only this size (may be repeated)")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        sys.stdout.write(json.dumps(_one(*arguments.one)))
-        return 0
-    left_out: list[str] = []
-
-    def say(text: str) -> None:
-        if text.startswith("left out"):
-            left_out.append(text)
-        else:
-            _say(text)
-
-    _say("\n".join(report(measure(arguments.size or tuple(SIZES), say), left_out)))
-    return 0
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,13 +1,12 @@
 """How the work for one task grows with the number of settled tasks in the table: counted, so that it is exact.
 
 The relay's own code runs on an account in memory that already holds 10, 100, 1,000 and 10,000 completed tasks of the
-same tenant. Counted are the calls, and the keys that DynamoDB looks at for its queries.
+same tenant. Counted are the calls, and the keys that DynamoDB reads for its queries.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +15,10 @@ from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.account import Account, empty, mock_aws, new_account
 from vidu_relay.adapters.task_item import to_item
 from vidu_relay.domain.identifiers import task_id_from_random
+from vidu_relay.observability import logger
 from vidu_relay.usecases.read_tasks import list_tasks
 
-__all__ = ["SIZES", "Work", "main", "measure", "report", "work_with"]
+__all__ = ["SIZES", "Work", "measure", "report", "work_with"]
 
 SIZES = (10, 100, 1_000, 10_000)
 BATCH = 25
@@ -27,21 +27,16 @@ BATCH = 25
 
 @dataclass(frozen=True)
 class Work:
-    """What one thing costs: calls of AWS and of the provider, and keys that queries looked at."""
+    """What one thing costs: calls of AWS and of the provider, and keys that queries read."""
 
     calls: int
     keys: int
 
 
-def main() -> int:
-    """Count and print."""
-    for line in report(measure()):
-        sys.stdout.write(f"{line}\n")
-    return 0
-
-
-def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, dict[int, Work]]:
+def measure(sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = lambda _: None) -> dict[str, dict[int, Work]]:
     """The work by what is done and how many settled tasks there are."""
+    say("counting the work beside 10 to 10,000 settled tasks")
+    logger.setLevel("ERROR")  # the relay's own code runs in this process
     found: dict[str, dict[int, Work]] = {}
     with mock_aws():
         account = new_account()
@@ -54,7 +49,8 @@ def measure(sizes: tuple[int, ...] = SIZES) -> dict[str, dict[int, Work]]:
 def report(found: Mapping[str, Mapping[int, Work]]) -> list[str]:
     """The table, as Markdown."""
     sizes = list(next(iter(found.values())))
-    lines = ["| settled tasks in the table | " + " | ".join(f"{size:,}" for size in sizes) + " |"]
+    lines = ["Calls of AWS and of the provider, and keys that queries read.", ""]
+    lines += ["| settled tasks in the table | " + " | ".join(f"{size:,}" for size in sizes) + " |"]
     lines.append("|---|" + "---|" * len(sizes))
     for what, by_size in found.items():
         cells = (f"{work.calls} calls, {work.keys} keys" for work in by_size.values())
@@ -81,9 +77,7 @@ def _healthy(sim: Simulation) -> None:
     sim.call_back(task_id, {"status": "processing"})
     sim.provider.finish("gen-2")
     sim.call_back(task_id, {"status": "completed"})
-    sim.publish()
-    sim.deliver(task_id)
-    sim.publish()
+    _deliver(sim, task_id)
 
 
 def _overdue(sim: Simulation) -> None:
@@ -92,6 +86,10 @@ def _overdue(sim: Simulation) -> None:
     sim.clock.advance(125)
     sim.sweep()
     sim.check(task_id)
+    _deliver(sim, task_id)
+
+
+def _deliver(sim: Simulation, task_id: str) -> None:
     sim.publish()
     sim.deliver(task_id)
     sim.publish()
@@ -106,9 +104,7 @@ def _fill(sim: Simulation, settled: int) -> None:
     task_id = sim.submit(key="first").task_id
     sim.provider.finish("gen-1")
     sim.call_back(task_id, {"status": "completed"})
-    sim.publish()
-    sim.deliver(task_id)
-    sim.publish()
+    _deliver(sim, task_id)
     done = sim.task(task_id)
     client, table = sim.account.clients["dynamodb"], sim.account.table
     for start in range(0, settled - 1, BATCH):
@@ -124,7 +120,7 @@ def _fill(sim: Simulation, settled: int) -> None:
 def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iterator[Any]:
     keys = [0]
 
-    def looked_at(parsed: Mapping[str, Any], **_: Any) -> None:
+    def count_keys(parsed: Mapping[str, Any], **_: Any) -> None:
         keys[0] += parsed["ScannedCount"]
 
     def counted(what: str, run: Any) -> None:
@@ -134,12 +130,8 @@ def _counting(account: Account, sim: Simulation, found: dict[str, Work]) -> Iter
         found[what] = Work(len(sim.effects.names), keys[0])
 
     events = account.clients["dynamodb"].meta.events
-    events.register("after-call.dynamodb.Query", looked_at)
+    events.register("after-call.dynamodb.Query", count_keys)
     try:
         yield counted
     finally:
-        events.unregister("after-call.dynamodb.Query", looked_at)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        events.unregister("after-call.dynamodb.Query", count_keys)

@@ -8,9 +8,7 @@ with each other, not with AWS.
 
 from __future__ import annotations
 
-import argparse
 import struct
-import sys
 import tempfile
 import time
 import zlib
@@ -20,29 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row, row, table
+from benchmarks.workload import PROMPT, request
 from local.client import RelayClient, TooSlowError
 from local.stack import LocalStack
 
 GENERATION_SECONDS = 1.0
-PROMPT = (
-    "@fox and @robot share a hotpot by the window of a small mountain station while snow falls outside; warm lamp "
-    "light, steam rising, slow camera move from the street through the glass, a train passes in the background."
-)
-
-
 TASKS, WARM_UP = 15, 2
 IN_FLIGHT, WAVES = 16, 3
 IMAGES, IMAGE_SIDE = 7, 1292
 """As many as a request may have; pixels a side, which give a PNG of 5 MB where nothing is compressed."""
-
-
-def main() -> int:
-    """Run the measurement and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=TASKS, help="how many tasks are counted, after two that warm up")
-    for line in report(measure(parser.parse_args().tasks)):
-        sys.stdout.write(f"{line}\n")
-    return 0
 
 
 def measure(tasks: int = TASKS, say: Callable[[str], None] = lambda _: None) -> list[Row]:
@@ -98,11 +82,11 @@ def _wave(relay: RelayClient) -> list[float]:
         client = RelayClient(relay.stack)
         try:
             began = time.perf_counter()
-            return client.submit(request)["task_id"], began
+            return client.submit(asked)["task_id"], began
         finally:
             client.close()
 
-    request = _request(relay)
+    asked = request(relay)
     found: dict[str, float] = {}
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         began = dict(pool.map(submit, range(IN_FLIGHT)))
@@ -120,23 +104,11 @@ def _wave(relay: RelayClient) -> list[float]:
 WAVE_SECONDS = 120
 
 
-def _request(relay: RelayClient) -> dict[str, Any]:
-    return {
-        "model": "viduq2_pro_fast_reference2video",
-        "subjects": [
-            {"id": "fox", "images": [relay.image("fox.png")]},
-            {"id": "robot", "images": [relay.image("robot.jpg")]},
-        ],
-        "prompt": PROMPT,
-        "duration": 1,
-    }
-
-
 def _measure(relay: RelayClient) -> dict[str, float]:
-    request = _request(relay)
+    asked = request(relay)
     counted = _accepted_today(relay)
     began = time.perf_counter()
-    task_id = relay.submit(request)["task_id"]
+    task_id = relay.submit(asked)["task_id"]
     submitted = time.perf_counter()
     while not any(event["detail-type"] == "VideoTaskCompleted" for event in relay.new_events(task_id)):
         time.sleep(0.01)
@@ -165,9 +137,9 @@ def _image_pairs(relay: RelayClient, times: int) -> list[tuple[float, float]]:
     at_urls = [relay.image("fox.png")] * IMAGES
 
     def submitting(images: Sequence[str]) -> float:
-        request = {"model": "viduq2_pro_fast_reference2video", "images": images, "prompt": PROMPT, "duration": 1}
+        asked = {"model": "viduq2_pro_fast_reference2video", "images": images, "prompt": PROMPT, "duration": 1}
         began = time.perf_counter()
-        relay.submit(request)
+        relay.submit(asked)
         return (time.perf_counter() - began) * 1000
 
     pairs = [(submitting(in_s3), submitting(at_urls)) for _ in range(times + WARM_UP)]
@@ -207,7 +179,3 @@ def _size(value: dict[str, Any]) -> int:
     if kind == "M":
         return 3 + sum(1 + len(name.encode()) + _size(part) for name, part in content.items())
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -23,7 +23,7 @@ class Row:
     note: str = ""
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         """`reached` or `missed`, by the median; empty where there is no target."""
         if self.target is None:
             return ""
@@ -57,9 +57,9 @@ def table(rows: Iterable[Row]) -> list[str]:
     lines = ["| what | median | min to max | target | |", "|---|---:|---|---|---|"]
     for each in rows:
         extremes = "" if each.low == each.high else f"{_number(each.low)} to {_number(each.high)}"
-        verdict = f"**{each.verdict}**" if each.verdict == "missed" else each.verdict
+        result = f"**{each.result}**" if each.result == "missed" else each.result
         said = _text(f"{each.what} ({each.note})" if each.note else each.what)
-        lines.append(f"| {said} | {_number(each.middle)} {each.unit} | {extremes} | {each.limit} | {verdict} |")
+        lines.append(f"| {said} | {_number(each.middle)} {each.unit} | {extremes} | {each.limit} | {result} |")
     return lines
 
 

@@ -20,9 +20,9 @@ from local.stack import LocalStack
 
 WORK_DIR = ROOT / ".local" / "chaos"
 DEFAULT_TASKS = 300
-FULL = Times(deadline=75, hold=8.0, hand=100.0, patience=300.0)
+FULL = Times(deadline=75, hold=8.0, hand=100.0, settling=300.0)
 """The operator waits until every create attempt must be over (90 s)."""
-SHORT = Times(deadline=15, hold=3.0, hand=20.0, patience=180.0, whole=False)
+SHORT = Times(deadline=15, hold=3.0, hand=20.0, settling=180.0, whole=False)
 
 
 def main() -> int:

@@ -178,7 +178,7 @@ def owed(one: Submitted, shown: Mapping[str, Any], injected: Entries) -> list[in
     return [*due, *[version for version, _ in changes[-1:]]] if one.plan.client else []
 
 
-def _letter(text: str) -> tuple[str, str] | None:
+def _task_and_name(text: str) -> tuple[str, str] | None:
     """Task and `webhook-id` of a dead letter."""
     try:
         body = json.loads(text)
@@ -196,19 +196,13 @@ def _observe(one: Submitted, evidence: Evidence, ends: frozenset[End]) -> Observ
     keys = [video["key"] for video in shown["videos"]]
     keys += sorted(key for key in evidence.objects if f"/{task_id}/" in key and key not in keys)
     served = [(video["size"], video["sha256"]) for video in remote[-1]["videos"]] if remote else []
-    letters = filter(None, map(_letter, evidence.undelivered))
+    undelivered = filter(None, map(_task_and_name, evidence.undelivered))
     return ObservedTask(
         task_id=task_id,
         end=End(shown["status"], error["code"] if error else None),
         changes=published(shown),
         creates=[_outcome(call) for call in evidence.creates.get(task_id, ())],
-        events=[
-            Event(
-                event["detail-type"], detail["task"]["version"], detail["event_id"], json.dumps(detail, sort_keys=True)
-            )
-            for event in evidence.events.get(task_id, ())
-            for detail in (event["detail"],)
-        ],
+        events=[_event(event["detail-type"], event["detail"]) for event in evidence.events.get(task_id, ())],
         listed=[(video["size"], video["sha256"]) for video in shown["videos"]],
         stored=[evidence.objects.get(key) for key in keys],
         served=[served] if shown["status"] == "completed" else [],
@@ -220,7 +214,7 @@ def _observe(one: Submitted, evidence: Evidence, ends: frozenset[End]) -> Observ
         calls=_calls(plan, evidence),
         owed=owed(one, shown, evidence.injected),
         given_up=[detail for detail in evidence.given_up if detail["task_id"] == task_id],
-        dead_letters={name for owner, name in letters if owner == task_id},
+        dead_letters={name for owner, name in undelivered if owner == task_id},
     )
 
 
@@ -283,25 +277,18 @@ def check_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
     ]
     most = len(ours) + sum(one.refused for one in submitted) + len(lost_slots)
     cut = sum(entry["how"] in ("kill", "time_out") or entry["at"] == "s3" for entry in evidence.injected)
-    problems = [
-        *([f"tasks that nobody submitted: {', '.join(sorted(strangers))}"] if strangers else []),
+    uploads, hooks = len(evidence.open_uploads), {task_id: plan.hook for task_id, plan in ours.items() if plan.client}
+    given_up = [detail["task_id"] for detail in evidence.given_up if detail["task_id"] not in hooks]
+    undelivered = [text for text in evidence.undelivered if (_task_and_name(text) or ("",))[0] not in hooks]
+    calls = [call for call in evidence.calls if not call.url.endswith(tuple(hooks.values()))]
+    return [
+        *[f"{task_id or 'a task without id'}: no client submitted it" for task_id in sorted(strangers)],
         *map(str, check_quota(len(ours), evidence.slots_taken, most)),
-        *(
-            [f"{len(evidence.open_uploads)} uploads are open, {cut} were cut"]
-            if len(evidence.open_uploads) > cut
-            else []
-        ),
+        *([f"{uploads} uploads are open, {cut} were cut"] if uploads > cut else []),
         *[f"a dead letter: {message}" for message in evidence.dead_letters],
         *([f"{evidence.unrouted_events} events were not routed"] if evidence.unrouted_events else []),
         *([f"{evidence.unpublished} objects with unpublished records"] if evidence.unpublished else []),
+        *[f"{call.method} at {call.url}, which is no client's" for call in calls],
+        *[f"a notification of {task_id} was given up, which has no client" for task_id in given_up],
+        *[f"a dead letter of no client: {text[:80]}" for text in undelivered],
     ]
-    hooks = tuple(plan.hook for plan in ours.values() if plan.client)
-    hooked = {task_id for task_id, plan in ours.items() if plan.client}
-    problems += [
-        f"{c.method} at {c.url}, where no client is" for c in evidence.calls if not c.url.endswith(tuple(hooks))
-    ]
-    given_up = [detail["task_id"] for detail in evidence.given_up if detail["task_id"] not in hooked]
-    problems += [f"a notification of {task_id} was given up, which has no client" for task_id in given_up]
-    letters = [(text, _letter(text)) for text in evidence.undelivered]
-    problems += [f"a dead letter of no client: {t[:80]}" for t, one in letters if one is None or one[0] not in hooked]
-    return problems

@@ -1,12 +1,13 @@
 """The rows of the chaos test: every fault by its name, and which tasks meet which.
 
 A provider's fault is a script for the simulator (`local/simulator/scripts.py`), a fault of AWS an order for the
-emulator (`local/emulator/faults.py`), a client's a behaviour of its backend (`local/chaos/backends.py`). Everything is
-drawn from one seed.
+emulator (`local/emulator/faults.py`), a client's a behaviour of its backend (`local/chaos/backends.py`). One seed draws
+everything.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ Script = dict[str, Any]
 QUEUE = "queue: redelivered"
 TOGETHER = "two or three of these at once"
 LATE = "late once"
-"""A client's behaviour that takes long: its origin is left alone for half a minute after."""
+"""A client's behaviour that takes long: the relay does not call its origin for half a minute after."""
 MAX_VIDEO_BYTES = 10_000_000
 """`MaxVideoBytes`: beyond S3's part size, so that an endless video may break off with a part uploaded already."""
 
@@ -36,8 +37,8 @@ class Times:
     """How long a fault of AWS lasts."""
     hand: float
     """How old an unsettled task is when the operator checks it."""
-    patience: float
-    """When, after the last submit, whatever is not settled is wrong."""
+    settling: float
+    """How long after the last submit a task may take to settle."""
     whole: bool = True
     """AWS's faults one by one, and those of others that take long. Else AWS's in two groups, none that takes long."""
     generation: float = 2.0
@@ -121,83 +122,92 @@ COMBINED = (
 """What is combined: at most one of each group, `create`, `callbacks`, `poll` and `video`."""
 
 
+LOST: Script = {"callbacks": {"drop": True}}
+FAILS: Script = {"outcome": {"fail": {"code": "008017095"}}}
+WRONG_STATE = {"kind": "wrong_state", "on": "processing"}
+FLAPS = [{"kind": kind, "n": 1, "after": after} for kind, after in
+         (("status", 0), ("reset", 1), ("html", 1), ("half_body", 2))]  # fmt: skip
+FAULTS: dict[str, Script] = {
+    "no fault": {},
+    "callbacks: all lost": LOST,
+    "callbacks: the end lost": {"callbacks": {"drop": ["success", "failed"]}},
+    "callbacks: duplicated": {"callbacks": {"duplicate": 4}},
+    "callbacks: delayed": {"callbacks": {"delay": 4}},
+    "callbacks: reordered": {"callbacks": {"reorder": True, "duplicate": 1}},
+    "callbacks: forged": _forge(
+        {"kind": "wrong_state", "claim": "success", "on": "created"},
+        {**WRONG_STATE, "claim": "failed"},
+        {**WRONG_STATE, "claim": "success", "wrong_token": True},
+        {"kind": "nonsense", "on": "processing", "n": 3},
+    ),
+    # not combined: where the create is lost too, nothing that the provider shows distinguishes two unconfirmed
+    # tasks of one minute (docs/security.md, known risks)
+    "callbacks: forged, naming another task": _forge({"kind": "other_task", "on": "processing"}),
+    "create: hangs, created": _create("hang", seconds=20, created=True),
+    "create: hangs, not created": _create("hang", seconds=20),
+    "create: closed before the reply": _create("lose_reply", how="close"),
+    "create: reset before the reply": _create("lose_reply", how="reset"),
+    "create: closed mid-body": _create("lose_reply", how="half_body"),
+    "create: reply and callbacks lost": {**_create("lose_reply"), **LOST},
+    "create: 429, then well": _create("throttle", n=2, retry_after=1),
+    "create: 429 for ever": _create("throttle", n=None, retry_after=2),
+    "create: 500, not created": _create("server_error", status=500, n=None),
+    "create: 500, created": _create("server_error", status=500, created=True),
+    "create: 503, not created": _create("server_error", status=503, n=None),
+    "create: 503, created": _create("server_error", status=503, created=True),
+    "create: HTML, not created": _create("html", n=None),
+    "create: HTML, created": _create("html", status=502, created=True),
+    "create: refused": _create("reject", code="008017099"),
+    "poll: flaps": {**LOST, "poll": {"flap": FLAPS}},
+    "poll: completed without a link": {"poll": {"completed_without_url": {"n": 3}}},
+    "poll: unknown states": {"poll": {"unknown_status": {"n": 3}}},
+    "end: fails": FAILS,
+    "end: fails, callbacks lost": {**FAILS, **LOST},
+    "end: never": {"outcome": {"never_finish": True}},
+    "video: link expired": {"videos": {"expire_first": 3}},
+    "video: truncated twice": _once("truncate", 2),
+    "video: corrupted once": _once("corrupt"),
+    "video: shorter than it was": _once("short"),
+    "video: reset once": _once("reset"),
+    "video: an error page once": _once("html_200"),
+    "video: empty once": _once("zero_length"),
+    "video: gone once": _once("status", status=404),
+    "video: without length": {"videos": {"framing": "no_length", "size_bytes": 9_000_000}},
+    "video: chunked": {"videos": {"framing": "chunked"}},
+    "video: compressed": {"videos": {"framing": "gzip"}},
+    "video: endless once": _once("endless"),
+    "video: redirected inward once": _once("redirect", to="inward"),
+    "video: three of them": {"videos": {"count": 3}},
+    "file dropped": {},
+    "file dropped: create closed before the reply": _create("lose_reply"),
+    "event: create 429, then well": _create("throttle", n=1, retry_after=1),
+    "event: callbacks lost": LOST,
+}
+"""Each fault of the provider's, alone, but those that depend on the deadline."""
+
+
 def provider_faults(times: Times) -> dict[str, Script]:
     """Each fault of the provider's, alone."""
-    late, lost = times.deadline + 4, {"callbacks": {"drop": True}}
-    wrong_state = {"kind": "wrong_state", "on": "processing"}
-    flaps = (("status", 0), ("reset", 1), ("html", 1), ("half_body", 2))
-    return {
-        "no fault": {},
-        "callbacks: all lost": lost,
-        "callbacks: the end lost": {"callbacks": {"drop": ["success", "failed"]}},
-        "callbacks: duplicated": {"callbacks": {"duplicate": 4}},
-        "callbacks: delayed": {"callbacks": {"delay": 4}},
+    late = times.deadline + 4
+    return FAULTS | {
         "callbacks: past the deadline": {"callbacks": {"delay": late}},
-        "callbacks: reordered": {"callbacks": {"reorder": True, "duplicate": 1}},
-        "callbacks: forged": _forge(
-            {"kind": "wrong_state", "claim": "success", "on": "created"},
-            {**wrong_state, "claim": "failed"},
-            {**wrong_state, "claim": "success", "wrong_token": True},
-            {"kind": "nonsense", "on": "processing", "n": 3},
-        ),
-        # not combined: where the create is lost too, nothing that the provider shows tells two unconfirmed tasks of one
-        # minute apart (docs/security.md, known risks)
-        "callbacks: forged, naming another task": _forge({"kind": "other_task", "on": "processing"}),
-        "create: hangs, created": _create("hang", seconds=20, created=True),
-        "create: hangs, not created": _create("hang", seconds=20),
-        "create: closed before the reply": _create("lose_reply", how="close"),
-        "create: reset before the reply": _create("lose_reply", how="reset"),
-        "create: closed mid-body": _create("lose_reply", how="half_body"),
-        "create: reply and callbacks lost": {**_create("lose_reply"), **lost},
         "create: reply lost, callback past the deadline": {**_create("lose_reply"), "callbacks": {"delay": late}},
-        "create: 429, then well": _create("throttle", n=2, retry_after=1),
-        "create: 429 for ever": _create("throttle", n=None, retry_after=2),
-        "create: 500, not created": _create("server_error", status=500, n=None),
-        "create: 500, created": _create("server_error", status=500, created=True),
-        "create: 503, not created": _create("server_error", status=503, n=None),
-        "create: 503, created": _create("server_error", status=503, created=True),
-        "create: HTML, not created": _create("html", n=None),
-        "create: HTML, created": _create("html", status=502, created=True),
-        "create: refused": _create("reject", code="008017099"),
-        "poll: flaps": {**lost, "poll": {"flap": [{"kind": kind, "n": 1, "after": after} for kind, after in flaps]}},
-        "poll: completed without a link": {"poll": {"completed_without_url": {"n": 3}}},
-        "poll: unknown states": {"poll": {"unknown_status": {"n": 3}}},
-        "end: fails": {"outcome": {"fail": {"code": "008017095"}}},
-        "end: fails, callbacks lost": {"outcome": {"fail": {"code": "008017095"}}, **lost},
-        "end: never": {"outcome": {"never_finish": True}},
         "end: after the deadline": {"outcome": {"finish_late": late}},
-        "video: link expired": {"videos": {"expire_first": 3}},
-        "video: truncated twice": _once("truncate", 2),
-        "video: corrupted once": _once("corrupt"),
-        "video: shorter than it was": _once("short"),
-        "video: reset once": _once("reset"),
-        "video: an error page once": _once("html_200"),
-        "video: empty once": _once("zero_length"),
-        "video: gone once": _once("status", status=404),
-        "video: without length": {"videos": {"framing": "no_length", "size_bytes": 9_000_000}},
-        "video: chunked": {"videos": {"framing": "chunked"}},
-        "video: compressed": {"videos": {"framing": "gzip"}},
-        "video: endless once": _once("endless"),
-        "video: redirected inward once": _once("redirect", to="inward"),
-        "video: three of them": {"videos": {"count": 3}},
-        "file dropped": {},
-        "file dropped: create closed before the reply": _create("lose_reply"),
-        "event: create 429, then well": _create("throttle", n=1, retry_after=1),
-        "event: callbacks lost": lost,
     }
+
+
+FUNCTIONS = ("authorize_request", "submit_task", "receive_callback", "check_task", "deliver_videos", "publish_events",
+             "find_overdue_tasks", "notify_client")  # fmt: skip
+"""What the faults of Lambda are given to."""
 
 
 def aws_faults() -> tuple[AwsFault, ...]:
     """Each fault of AWS's, alone."""
-    functions = (
-        "authorize_request", "submit_task", "receive_callback", "check_task", "deliver_videos", "publish_events",
-        "find_overdue_tasks", "notify_client",
-    )  # fmt: skip
 
     def at(places: Sequence[str], how: str, share: float, **more: Any) -> tuple[Mapping[str, Any], ...]:
         return tuple({"at": place, "how": how, "share": share, **more} for place in places)
 
-    everywhere = [f"{{{name}}}" for name in functions]
+    everywhere = [f"{{{name}}}" for name in FUNCTIONS]
     brief = {"limit": 3, "within_seconds": 0.1}
     others = ("events", "sqs", "states")
     return (
@@ -255,16 +265,13 @@ def plan_run(tasks: int, seed: int, times: Times, *, cancels: bool = False) -> t
     chance.shuffle(first)
     drawn: list[tuple[AwsFault | None, list[tuple[str, Script, str | None]]]] = [(None, first)]
     for outage in outages:
-        scripts = [{} if number % 2 == 0 else _combined(chance, times) for number in range(of_aws)]
+        scripts = [_combined(chance, times) if number % 2 else {} for number in range(of_aws)]
         drawn.append((outage, [(outage.name, script, chance.choice(clients)) for script in scripts]))
-    phases, number = [], 0
-    for aws, entries in drawn:
-        plans = []
-        for row, script, client in entries:
-            number += 1
-            plans.append(Plan(row, f"chaos-{number:05d}.", script, _entry(row, chance), client))
-        phases.append(Phase(tuple(plans), aws))
-    return tuple(phases)
+    tags = (f"chaos-{number:05d}." for number in itertools.count(1))
+    return tuple(
+        Phase(tuple(Plan(row, next(tags), script, _entry(row, chance), client) for row, script, client in entries), aws)
+        for aws, entries in drawn
+    )
 
 
 def _entry(row: str, chance: random.Random) -> str:

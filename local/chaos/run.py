@@ -1,7 +1,7 @@
-"""Let it happen: submit the tasks, make provider and AWS misbehave, wait until all is quiet, gather what can be seen.
+"""The run: submit the tasks, make provider and AWS misbehave, wait until every task has ended, gather what can be seen.
 
-The run does what others do in life: clients submit again under their idempotency key until they are answered, the sweep
-runs (more often than each minute), and after a while the operator checks what is not settled (`relay task check`).
+Clients submit again under their idempotency key until they are answered, the sweep runs (more often than each minute),
+and after a while the operator checks what is not settled (`relay task check`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TRIES = 30
 SWEEP_SECONDS = 1.5
 POLL_SECONDS = 3.0
 REPEAT_SECONDS = 60
-"""When a request comes again whose reader died: after the time-out of `accept_request`; as deployed, six times that."""
+"""When a request whose reader died comes again: after the time-out of `accept_request`; as deployed, six times that."""
 QUEUE_SECONDS = 200.0
 """How long a file or an event may take to become a task: up to three readers may have died."""
 TOOL_SECONDS = 60.0
@@ -94,8 +94,8 @@ class Run:
             for number, phase in enumerate(phases):
                 what = phase.aws.name if phase.aws else "The provider misbehaves"
                 self._progress(f"{what}: {len(phase.plans)} tasks")
-                self._let_happen(number, phase)
-            self._progress("Nothing is wrong any more: waiting until every task has ended")
+                self._misbehave(number, phase)
+            self._progress("No more faults: waiting until every task has ended")
             self._settle("tasks have not ended", self._unsettled)
             self._over.set()
             self._settle("tasks have events that have not arrived", self._unpublished)
@@ -104,7 +104,7 @@ class Run:
 
     # Faults and clients
 
-    def _let_happen(self, number: int, phase: Phase) -> None:
+    def _misbehave(self, number: int, phase: Phase) -> None:
         """Script the provider, switch AWS's fault on, submit, hold it for a while, switch it off."""
         for plan in phase.plans:
             self._relay.script(plan.tag, plan.script)
@@ -116,9 +116,7 @@ class Run:
             self.submitted += clients.map(self._submit, phase.plans)
         if phase.aws:
             if not early:
-                self._wait(
-                    self._times.patience, lambda: not any(one["open"] for one in self._observer.records().values())
-                )
+                self._wait(self._times.settling, self._all_created)
                 self._inject(number, phase.aws)
             time.sleep(self._times.hold)
             self._switch.end()
@@ -176,7 +174,7 @@ class Run:
         return reply.status_code
 
     def _task_of_prompt(self, prompt: object) -> str:
-        """The task that was made of a file or event, once it is there."""
+        """The task that was made of a file or event, once it is recorded."""
         found: list[str] = []
 
         def done() -> bool:
@@ -192,7 +190,7 @@ class Run:
 
     @contextmanager
     def _meanwhile(self, work: Callable[[], float]) -> Iterator[None]:
-        """Do this again and again; it returns after how many seconds."""
+        """Repeat this work beside the block; it returns the seconds until the next time."""
         stop = threading.Event()
 
         def loop() -> None:
@@ -211,7 +209,7 @@ class Run:
             thread.join()
 
     def _sweep(self) -> float:
-        # a sweep may be throttled, killed, or find the table unwell: the next one is soon
+        # a sweep may be throttled, killed, or refused by the table: the next one is soon
         with contextlib.suppress(RuntimeError, ClientError):
             self._relay.sweep()
         return SWEEP_SECONDS
@@ -241,7 +239,7 @@ class Run:
     # The end
 
     def _settle(self, what: str, left: Callable[[], list[str]]) -> None:
-        """Wait until nothing is left, as long as patience lasts."""
+        """Wait until nothing is left, at most `Times.settling`."""
         shown: list[int] = []
 
         def done() -> bool:
@@ -253,7 +251,7 @@ class Run:
                 self._progress(f"  {number} {what}")
             return not number
 
-        self._wait(self._times.patience, done, POLL_SECONDS)
+        self._wait(self._times.settling, done, POLL_SECONDS)
 
     def _unsettled(self) -> list[str]:
         """The tasks that have not ended, and those that expired although the provider made their videos."""
@@ -265,8 +263,8 @@ class Run:
             injected = self._switch.given()
             for one in expired:
                 made = creates.get(one.task_id, ()), remote.get(one.task_id, ())
-                ends = possible_ends(one, *made, injected, self._times)
-                if End("expired", records[one.task_id]["code"]) not in ends:
+                end = End("expired", records[one.task_id]["code"])
+                if end not in possible_ends(one, *made, injected, self._times):
                     waiting.append(one.task_id)
         return waiting
 

@@ -29,7 +29,7 @@ class FaultSwitch:
         self._call("PUT", {"seed": seed, "faults": list(faults)})
 
     def end(self) -> None:
-        """Have nothing go wrong any more."""
+        """End every fault."""
         self._call("DELETE")
 
     def given(self) -> list[dict[str, Any]]:

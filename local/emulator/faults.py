@@ -1,14 +1,14 @@
-"""Makes AWS misbehave on request: calls of functions fail, functions are turned away or die, batches come twice.
+"""Makes AWS misbehave on request: calls of functions fail, functions are throttled or die, batches come twice.
 
 `PUT /_faults` with ``{"seed": 7, "faults": [{"at": "dynamodb", "how": "lose_reply", "share": 0.2, "limit": 5}]}`` says
 what goes wrong from now on, in place of what did; `GET /_faults` lists what has gone wrong so far, `DELETE /_faults`
-ends it. All three want a request signed with the operator's credentials. Calls of the operator are never harmed.
+ends it. All three take a request signed with the operator's credentials. Calls of the operator never fail.
 
 - Calls that functions make, `at` a service: `refuse` (throttled) and `break` (an error of the service) before anything
   happened, `lose_reply` (the same error, after everything happened).
 - Invocations, `at` a function's name: `throttle`, `time_out` and `kill`, both at a random moment within the first
   `within_seconds`.
-- Batches, `at` a function's name: `redeliver`, as its source does that never heard of a success. A stream's batch goes
+- Batches, `at` a function's name: `redeliver`, as a source does that got no success. A stream's batch goes
   through the stream's own way of trying again; a queue's messages come twice at the same time.
 """
 
@@ -28,7 +28,7 @@ from ministack.core.sigv4 import header_signature_failure, parse_header_signatur
 from ministack.services import lambda_svc
 
 from local.emulator.meter import operation_name, parsed_headers, parsed_query
-from local.emulator.patches.stream_failures import USER_AGENT
+from local.emulator.patches.streams import USER_AGENT
 
 PATH = "/_faults"
 OPERATOR = "test"
@@ -59,6 +59,9 @@ FAILURES = {
     "states": (500, "InternalFailure"),
 }
 """How each service says that it failed."""
+
+LOST_SUCCESS = {"body": {"errorMessage": "lost", "errorType": "Runtime.Unknown"}, "error": True, "log": ""}
+"""The end of an invocation whose success got lost on the way to Lambda."""
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -99,11 +102,6 @@ class Faults:
         with self._lock:
             self._faults, self._chance = faults, random.Random(seed)  # noqa: S311 - as above
 
-    def end(self) -> None:
-        """Nothing goes wrong any more."""
-        with self._lock:
-            self._faults = []
-
     def reading(self) -> dict[str, Any]:
         """`active`: the faults ordered, and how often each was given; `given`: every single one since the start."""
         with self._lock:
@@ -122,7 +120,7 @@ class Faults:
             else:
                 fault, service = met
                 if fault.how == "lose_reply":
-                    await app(scope, receive, _into_the_void)
+                    await app(scope, receive, _discard)
                 else:
                     await _body(receive)
                 await _answer(send, *_failure(service, refused=fault.how == "refuse"))
@@ -134,10 +132,10 @@ class Faults:
         execute_warm, execute = lambda_svc._execute_function_provided_warm, lambda_svc._execute_function
         invoke = lambda_runtime.ProvidedWorker.invoke
 
-        def turned_away(function: dict[str, Any], event: Any, request_id: str) -> Any:
+        def throttled(function: dict[str, Any], event: Any, request_id: str) -> Any:
             name = _function_name(function)
             if self._take(name, {"throttle"}, f"invocation {request_id}"):
-                return _throttled(name)
+                return _too_many_requests(name)
             return execute_warm(function, event, request_id)
 
         def cut_short(worker: Any, event: Any, request_id: str, **more: Any) -> Any:
@@ -153,9 +151,9 @@ class Faults:
             if "aws:sqs" in sources:
                 return _twice_at_once(lambda: execute(function, event))
             result = execute(function, event)
-            return result if result.get("error") else _unheard()
+            return result if result.get("error") else {**LOST_SUCCESS}
 
-        lambda_svc._execute_function_provided_warm = turned_away
+        lambda_svc._execute_function_provided_warm = throttled
         lambda_svc._execute_function = repeated
         lambda_runtime.ProvidedWorker.invoke = cut_short
 
@@ -163,30 +161,30 @@ class Faults:
         """Run an invocation whose process dies at a random moment, unless it has ended before."""
         with self._lock:
             moment = self._chance.uniform(0, fault.within_seconds)
-        over, struck = threading.Event(), threading.Event()
+        over, killed = threading.Event(), threading.Event()
 
-        def strike() -> None:
+        def kill() -> None:
             wait = moment
             while not over.wait(wait):
                 wait = 0.002
                 if worker._current_request_id == request_id:  # begun: neither idle nor still starting
-                    struck.set()
+                    killed.set()
                     worker._proc.kill()
                     return
 
-        striker = threading.Thread(target=strike)
-        striker.start()
+        killer = threading.Thread(target=kill)
+        killer.start()
         try:
             result = invoke()
         finally:
             over.set()
-            striker.join()
-            if struck.is_set():
-                self._note(fault, f"invocation {request_id} after {moment:.3f} s")
-            else:
-                with self._lock:
+            killer.join()
+            with self._lock:
+                if killed.is_set():
+                    self._record.append(_entry(fault, f"invocation {request_id} after {moment:.3f} s"))
+                else:
                     fault.given -= 1  # it was quicker
-        if struck.is_set() and fault.how == "time_out" and result.get("status") == "error":
+        if killed.is_set() and fault.how == "time_out" and result.get("status") == "error":
             return {**result, **_timed_out(worker.config.get("Timeout", 3))}
         return result
 
@@ -207,7 +205,7 @@ class Faults:
     def _take(
         self, at: str, hows: frozenset[str] | set[str], what: str, *, caller: str = "", sure: bool = True
     ) -> Fault | None:
-        """The first fault that is to be given here now, counted; `sure` ones are noted at once."""
+        """The first fault that is to be given here now, counted; `sure` ones are recorded at once."""
         with self._lock:
             for fault in self._faults:
                 fits = fault.at == at and fault.how in hows and what.startswith(fault.operation or "")
@@ -219,10 +217,6 @@ class Faults:
                     return fault
         return None
 
-    def _note(self, fault: Fault, what: str) -> None:
-        with self._lock:
-            self._record.append(_entry(fault, what, ""))
-
     async def _control(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         body = await _body(receive)
         if not _is_operators(scope, body):
@@ -230,7 +224,7 @@ class Faults:
         elif scope["method"] == "GET":
             await _answer(send, 200, self.reading())
         elif scope["method"] == "DELETE":
-            self.end()
+            self.order(b'{"seed": 0, "faults": []}')
             await _answer(send, 200, self.reading())
         elif scope["method"] == "PUT":
             try:
@@ -259,7 +253,7 @@ def _read_order(body: bytes) -> tuple[list[Fault], int]:
     return faults, seed
 
 
-def _entry(fault: Fault, what: str, caller: str) -> dict[str, Any]:
+def _entry(fault: Fault, what: str, caller: str = "") -> dict[str, Any]:
     return {"time": time.time(), "at": fault.at, "how": fault.how, "what": what, "caller": caller}
 
 
@@ -289,7 +283,7 @@ def _twice_at_once(execute: Callable[[], Any]) -> Any:
     return result
 
 
-def _throttled(name: str) -> dict[str, Any]:
+def _too_many_requests(name: str) -> dict[str, Any]:
     result: dict[str, Any] = lambda_svc._throttle_response(
         reason_code="ConcurrentInvocationLimitExceeded", msg=f"Rate Exceeded: {name}"
     )
@@ -302,11 +296,6 @@ def _timed_out(seconds: float) -> dict[str, Any]:
     return {"error": message, "error_payload": {"errorMessage": message, "errorType": "Sandbox.Timedout"}}
 
 
-def _unheard() -> dict[str, Any]:
-    """The end of an invocation whose success got lost on the way to Lambda."""
-    return {"body": {"errorMessage": "lost", "errorType": "Runtime.Unknown"}, "error": True, "log": ""}
-
-
 def _failure(service: str, *, refused: bool) -> tuple[int, dict[str, Any] | str]:
     status, code = (REFUSALS if refused else FAILURES)[service]
     if service == "s3":
@@ -314,8 +303,8 @@ def _failure(service: str, *, refused: bool) -> tuple[int, dict[str, Any] | str]
     return status, {"__type": code, "message": "ordered"}
 
 
-async def _into_the_void(message: Message) -> None:
-    """A reply that nobody hears."""
+async def _discard(message: Message) -> None:
+    """Lose a reply."""
 
 
 async def _body(receive: Receive) -> bytes:

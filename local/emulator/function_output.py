@@ -48,7 +48,7 @@ class FunctionOutput:
                     self._put(line.rstrip(b"\r").decode("utf-8", "replace"))
 
     def _put(self, line: str) -> None:
-        """The oldest line makes room where nobody takes them: a full pipe would hold up the function."""
+        """The oldest line makes room where no line is taken: a full pipe would hold up the function."""
         while True:
             with suppress(queue.Full):
                 self._lines.put_nowait(line)

@@ -26,7 +26,7 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 @dataclass
 class Invocations:
-    """Of one function. `cpu_seconds` is of the `timed` ones: those in a process that was there before."""
+    """Of one function. `cpu_seconds` is of the `timed` ones: those in a process that existed before."""
 
     invocations: int = 0
     timed: int = 0
@@ -43,7 +43,7 @@ class Meter:
         self._functions: dict[str, Invocations] = {}
 
     def reset(self) -> None:
-        """Count from nought."""
+        """Count from 0."""
         with self._lock:
             self._calls.clear()
             self._functions.clear()
@@ -122,18 +122,18 @@ def parsed_query(scope: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def operation_name(service: str, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]) -> str:
-    """The operation's name where the protocol says it, else the method with what tells S3's operations apart."""
+    """The operation's name where the protocol says it, else the method with what distinguishes S3's operations."""
     target = headers.get("x-amz-target", "")
     if target:
         return target.rpartition(".")[2]
     if service == "s3":
-        marks = [mark for mark in ("uploads", "uploadId", "partNumber", "list-type", "versionId") if mark in query]
-        return " ".join([method, *marks])
+        kinds = ("uploads", "uploadId", "partNumber", "list-type", "versionId")
+        return " ".join([method, *(kind for kind in kinds if kind in query)])
     return query.get("Action", [f"{method} {path}"])[0]
 
 
 def _cpu_seconds(process: Any) -> float | None:
-    """What a process has used of a CPU, all threads together; None where the system does not tell, or it is gone."""
+    """What a process has used of a CPU, all threads together; None if it has ended or the system does not show it."""
     if process is None:
         return None
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.programs import Program, program_environment, venv_program
-from tests.local.probe import PATIENCE_SECONDS, Emulator, eventually
+from tests.local.probe import TIMEOUT_SECONDS, Emulator, eventually
 
 EMULATOR = Path(__file__).parent / "emulator"
 
@@ -21,14 +21,16 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     command = [venv_program("emulator"), "-m", "local.emulator", "--work-dir", str(work_dir)]
     command += ["--function-python", venv_program("runtime")]
     with Program("The emulator", command, program_environment(work_dir), work_dir / "log") as program:
-        running = Emulator(**json.loads(program.first_line(PATIENCE_SECONDS)), work_dir=work_dir, outputs={})
-        s3 = running.client("s3")
+        running = Emulator(**json.loads(program.first_line(TIMEOUT_SECONDS)), work_dir=work_dir, outputs={})
+        s3, cloudformation = running.client("s3"), running.client("cloudformation")
         s3.create_bucket(Bucket="probe")
-        s3.put_object(
-            Bucket="probe", Key="function.zip", Body=_zip("handler.py", (EMULATOR / "probe_function.py").read_text())
-        )
-        s3.put_object(Bucket="probe", Key="layer.zip", Body=_zip("python/layered.py", "WORD = 'from the layer'\n"))
-        cloudformation = running.client("cloudformation")
+        code = {"function.zip": ("handler.py", (EMULATOR / "probe_function.py").read_text())}
+        code["layer.zip"] = ("python/layered.py", "WORD = 'from the layer'\n")
+        for key, (name, text) in code.items():
+            archive = io.BytesIO()
+            with zipfile.ZipFile(archive, "w") as file:
+                file.writestr(name, text)
+            s3.put_object(Bucket="probe", Key=key, Body=archive.getvalue())
         template = (EMULATOR / "probe.yaml").read_text()
         cloudformation.create_stack(StackName="probe", TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
 
@@ -37,14 +39,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
             assert "ROLLBACK" not in stack["StackStatus"]
             return stack if stack["StackStatus"] == "CREATE_COMPLETE" else None
 
-        running.outputs.update(
-            {output["OutputKey"]: output["OutputValue"] for output in eventually(deployed)["Outputs"]}
-        )
+        outputs = eventually(deployed)["Outputs"]
+        running.outputs.update({output["OutputKey"]: output["OutputValue"] for output in outputs})
         yield running
-
-
-def _zip(name: str, text: str) -> bytes:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr(name, text)
-    return archive.getvalue()

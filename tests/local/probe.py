@@ -1,5 +1,6 @@
 """A running emulator as tests see it, and waiting for what it does in its own time."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 """Long enough for a machine that is busy with something else; only what never comes takes as long."""
 
 
@@ -20,30 +22,38 @@ class Emulator:
     work_dir: Path
     outputs: dict[str, str]
 
-    def client(self, service: str) -> Any:
-        """A client with the emulator's own, unlimited credentials."""
-        return self._client(service, self._session("test", "test", None))
-
-    def session_of(self, environment: dict[str, str]) -> Callable[[str], Any]:
-        """Makes clients with the credentials in a function's environment."""
-        key_id, key = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        session = self._session(key_id, key, environment["AWS_SESSION_TOKEN"])
-        return lambda service: self._client(service, session)
-
-    def _session(self, key_id: str, key: str, token: str | None) -> boto3.Session:
-        return boto3.Session(
-            aws_access_key_id=key_id, aws_secret_access_key=key, aws_session_token=token, region_name=self.region
+    def client(self, service: str, key_id: str = "test", key: str = "test", token: str | None = None) -> Any:
+        """A client that tries once, by default with the emulator's own, unlimited credentials."""
+        return boto3.client(  # type: ignore[call-overload]  # the name is not a literal here
+            service,
+            endpoint_url=self.endpoint_url,
+            verify=self.ca_bundle,
+            region_name=self.region,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=key,
+            aws_session_token=token,
+            config=Config(retries={"total_max_attempts": 1}),
         )
 
-    def _client(self, service: str, session: boto3.Session) -> Any:
-        return session.client(  # type: ignore[call-overload]  # the name is not a literal here
-            service, endpoint_url=self.endpoint_url, verify=self.ca_bundle
+    def invoke(self, **event: Any) -> tuple[Any, str | None]:
+        """What the probe function answers, and the kind of its error."""
+        reply = self.client("lambda").invoke(FunctionName=self.outputs["Probe"], Payload=json.dumps(event))
+        return json.loads(reply["Payload"].read()), reply.get("FunctionError")
+
+    def client_of_function(self, service: str) -> Any:
+        """A client with the credentials of the probe function."""
+        environment = self.invoke()[0]["environment"]
+        return self.client(
+            service,
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            environment["AWS_SESSION_TOKEN"],
         )
 
 
-def eventually(look: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+def eventually(look: Callable[[], Any]) -> Any:
     """What `look` returns once it is something."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not (seen := look()):
         assert time.monotonic() < deadline, "nothing to be seen in time"
         time.sleep(0.05)

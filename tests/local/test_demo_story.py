@@ -1,4 +1,4 @@
-"""What the demo makes of the tool's lines, in every order in which two processes may say them."""
+"""What the demo makes of the tool's lines, in every order in which two processes may print them."""
 
 import json
 import queue
@@ -15,18 +15,12 @@ CHANGED = {"task_id": TASK, "settled": False, "status": "generated", "source": "
 COMPLETED = {"task_id": TASK, "settled": True, "status": "completed"}
 FAILED = {"task_id": TASK, "settled": True, "status": "failed", "error": {"code": "provider_failed"}}
 ENDED = None
-Line = tuple[str, dict[str, Any] | None]
+SUBMIT = [("submit", line) for line in (CREATED, CHANGED, COMPLETED, ENDED)]
+KINDS = ("VideoTaskAccepted", "VideoTaskGenerated", "VideoTaskCompleted")
+TAIL = [("tail", {"detail-type": kind, "detail": {"event_id": f"{TASK}:1"}}) for kind in KINDS]
 
 
-def event(name: str) -> dict[str, Any]:
-    return {"detail-type": name, "detail": {"event_id": f"{TASK}:1"}}
-
-
-SUBMIT: list[dict[str, Any] | None] = [CREATED, CHANGED, COMPLETED, ENDED]
-TAIL = [event("VideoTaskAccepted"), event("VideoTaskGenerated"), event("VideoTaskCompleted")]
-
-
-class Said(queue.Queue[tuple[str, str]]):
+class Lines(queue.Queue[tuple[str, str]]):
     """Lines, and a clock that stands until they have all been read: no pause of this machine makes them late."""
 
     now = 0.0
@@ -39,22 +33,19 @@ class Said(queue.Queue[tuple[str, str]]):
             raise
 
 
-def told(*lines: Line) -> str:
-    said = Said()
-    for command, line in lines:
-        said.put((command, json.dumps(line) if line else ""))
-    return follow(said, Narrator(), None, 120, lambda: said.now)
+def followed(*printed: tuple[str, dict[str, Any] | None]) -> str:
+    lines = Lines()
+    for command, line in printed:
+        lines.put((command, json.dumps(line) if line else ""))
+    return follow(lines, Narrator(), None, 120, lambda: lines.now)
 
 
 def test_demo_follows_both_to_the_end_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
-    for places in combinations(range(len(SUBMIT) + len(TAIL)), len(TAIL)):
+    count = len(SUBMIT) + len(TAIL)
+    for places in combinations(range(count), len(TAIL)):
         submit, tail = iter(SUBMIT), iter(TAIL)
-        lines: list[Line] = [
-            ("tail", next(tail)) if place in places else ("submit", next(submit))
-            for place in range(len(SUBMIT) + len(TAIL))
-        ]
 
-        assert told(*lines) == TASK
+        assert followed(*(next(tail) if place in places else next(submit) for place in range(count))) == TASK
         printed = capsys.readouterr().out
         assert printed.count("✉") == len(TAIL)
         assert "● generated   by callback" in printed
@@ -63,12 +54,12 @@ def test_demo_follows_both_to_the_end_in_any_order(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([("submit", CREATED), ("submit", ENDED)], "`relay submit` ended before the task's end"),
-        ([("tail", TAIL[0]), ("submit", COMPLETED), ("tail", ENDED)], "`relay tail` ended before the task's end"),
-        ([("submit", CREATED), ("submit", FAILED), ("tail", TAIL[0])], f"task {TASK} is failed"),
-        ([("submit", CREATED), ("submit", COMPLETED), ("submit", ENDED)], f"task {TASK} was not told of to its end"),
+        ([SUBMIT[0], SUBMIT[3]], "`relay submit` ended before the task's end"),
+        ([TAIL[0], SUBMIT[2], ("tail", ENDED)], "`relay tail` ended before the task's end"),
+        ([SUBMIT[0], ("submit", FAILED), TAIL[0]], f"task {TASK} is failed"),
+        ([SUBMIT[0], *SUBMIT[2:]], f"task {TASK} was not told of to its end"),
     ],
 )
-def test_demo_fails_when_a_tool_does(lines: list[Line], message: str) -> None:
+def test_demo_fails_when_a_tool_does(lines: list[tuple[str, dict[str, Any] | None]], message: str) -> None:
     with pytest.raises(DemoFailedError, match=message):
-        told(*lines)
+        followed(*lines)

@@ -41,50 +41,42 @@ def name_in(shown: Path) -> str:
     return Stack(**json.loads(shown.read_text())).stack_name
 
 
-def test_file_is_there_as_long_as_its_stack_runs(shown: Path) -> None:
-    with running(shown, "1"):
-        assert name_in(shown) == "1"
-    assert not shown.exists()
-    assert not list(shown.parent.glob("*/stack.json"))
-
-
-def test_stack_that_ends_leaves_the_file_to_one_that_still_runs(shown: Path) -> None:
+def test_the_newest_stack_that_runs_is_shown_and_none_after_the_last(shown: Path) -> None:
     with running(shown, "1"):
         with running(shown, "2"):
             with running(shown, "3"):
                 assert name_in(shown) == "3"
             assert name_in(shown) == "2"
         assert name_in(shown) == "1"
+    assert not shown.exists()
+    assert not list(shown.parent.glob("*/stack.json"))
 
 
-def test_older_stack_that_ends_leaves_the_file_of_the_newer_one_alone(shown: Path) -> None:
+def test_an_older_stack_that_ends_leaves_the_file_of_the_newer_one_alone(shown: Path) -> None:
     with ExitStack() as newer:
         with running(shown, "1"):
             newer.enter_context(running(shown, "2"))
         assert name_in(shown) == "2"
 
 
-def test_file_of_a_killed_stack_is_gone_before_the_next_one_is_ready(shown: Path) -> None:
-    folder = shown.parent / "1"
+def test_a_killed_stack_is_not_shown_and_a_running_one_stays(shown: Path) -> None:
+    folder = shown.parent / "killed"
     folder.mkdir()
-    (folder / "lock").touch()  # nobody holds it
-    stack_named("1").write(folder / "stack.json")
-    stack_named("1").write(shown)
+    (folder / "lock").touch()  # no process holds it
+    stack_named("killed").write(folder / "stack.json")
+    stack_named("killed").write(shown)
     show_a_running_stack(shown)
     assert not shown.exists()
-
-
-def test_stack_that_starts_leaves_the_file_of_a_running_one_alone(shown: Path) -> None:
     with running(shown, "1"), running(shown, "2"):
         stack_named("1").write(shown)
         show_a_running_stack(shown)
         assert name_in(shown) == "1"
 
 
-def test_the_file_with_the_api_key_is_its_owners_alone(tmp_path: Path) -> None:
+def test_the_file_with_the_api_key_is_its_owners_alone(shown: Path) -> None:
     before = os.umask(0)
     try:
-        stack_named("1").write(tmp_path / "stack.json")
+        stack_named("1").write(shown)
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "stack.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(shown.stat().st_mode) == 0o600

@@ -1,14 +1,12 @@
-"""The emulator's switch for faults: what is ordered happens to functions, to nobody else, until it is ended."""
+"""The emulator's switch for faults: what is ordered happens to functions and to no other caller, until it is ended."""
 
 import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.chaos.switch import FaultSwitch, SwitchRefusedError
@@ -25,35 +23,21 @@ def switch(emulator: Emulator) -> Iterator[FaultSwitch]:
     switch.end()
 
 
-@pytest.fixture
-def of_function(emulator: Emulator) -> Any:
-    """Makes clients with a function's own credentials."""
-    answer, _ = invoke(emulator)
-    return emulator.session_of(answer["environment"])
+def write(dynamodb: Any, emulator: Emulator, key: str) -> None:
+    dynamodb.put_item(TableName=emulator.outputs["Table"], Item={"pk": {"S": key}})
 
 
-def invoke(emulator: Emulator, **event: Any) -> tuple[Any, str | None]:
-    reply = emulator.client("lambda").invoke(FunctionName=emulator.outputs["Probe"], Payload=json.dumps(event))
-    return json.loads(reply["Payload"].read()), reply.get("FunctionError")
-
-
-def write(client: Any, emulator: Emulator, key: str) -> None:
-    client("dynamodb").put_item(TableName=emulator.outputs["Table"], Item={"pk": {"S": key}})
-
-
-def there(emulator: Emulator, key: str) -> bool:
-    reply = emulator.client("dynamodb").get_item(TableName=emulator.outputs["Table"], Key={"pk": {"S": key}})
-    return "Item" in reply
+def exists(emulator: Emulator, key: str) -> bool:
+    table = emulator.outputs["Table"]
+    return "Item" in emulator.client("dynamodb").get_item(TableName=table, Key={"pk": {"S": key}})
 
 
 @pytest.mark.parametrize("method", ("GET", "PUT", "DELETE"))
-def test_nobody_without_the_operators_credentials_works_the_switch(emulator: Emulator, method: str) -> None:
+def test_the_switch_takes_the_operators_credentials_alone(emulator: Emulator, method: str) -> None:
     forged = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/faults/aws4_request, SignedHeaders=host, Signature=00"
+    url = f"{emulator.endpoint_url}/_faults"
     for headers in ({}, {"Authorization": forged, "X-Amz-Date": "20260101T000000Z"}):
-        reply = requests.request(
-            method, f"{emulator.endpoint_url}/_faults", headers=headers, verify=emulator.ca_bundle, timeout=10
-        )
-        assert reply.status_code == 403
+        assert requests.request(method, url, headers=headers, verify=emulator.ca_bundle, timeout=30).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -79,116 +63,88 @@ def test_an_order_that_means_nothing_is_refused(switch: FaultSwitch, fault: dict
         ("lose_reply", "InternalServerError", True),
     ),
 )
-def test_a_functions_call_fails_before_or_after_its_effect(
-    emulator: Emulator, switch: FaultSwitch, of_function: Any, how: str, code: str, written: bool
+def test_a_functions_call_fails_before_or_after_its_effect_and_the_operators_does_not(
+    emulator: Emulator, switch: FaultSwitch, how: str, code: str, written: bool
 ) -> None:
-    key = uuid.uuid4().hex
+    key, of_function = uuid.uuid4().hex, emulator.client_of_function("dynamodb")
     switch.order([{"at": "dynamodb", "how": how}], 1)
 
-    with pytest.raises(ClientError) as failure:
+    with pytest.raises(ClientError, match=code):
         write(of_function, emulator, key)
 
-    assert failure.value.response["Error"]["Code"] == code
-    assert there(emulator, key) is written
+    assert exists(emulator, key) is written
+    write(emulator.client("dynamodb"), emulator, key)
+    assert exists(emulator, key)
 
 
-def test_the_operators_own_calls_go_well_meanwhile(emulator: Emulator, switch: FaultSwitch) -> None:
-    switch.order([{"at": "dynamodb", "how": "break"}, {"at": "s3", "how": "break"}], 1)
-
-    write(emulator.client, emulator, "operator")
-
-    assert there(emulator, "operator")
-
-
-def test_a_limit_ends_a_fault_and_a_share_spares_some(
-    emulator: Emulator, switch: FaultSwitch, of_function: Any
-) -> None:
-    before = len(switch.given())
+def test_a_limit_ends_a_fault_of_one_operation(emulator: Emulator, switch: FaultSwitch) -> None:
+    of_function, before = emulator.client_of_function("dynamodb"), len(switch.given())
     switch.order([{"at": "dynamodb", "how": "break", "limit": 2, "operation": "PutItem"}], 1)
-    for _ in range(4):
-        write(of_function, emulator, "limited")  # the SDK tries again
-    given = switch.given()[before:]
+    for _ in range(2):
+        with pytest.raises(ClientError, match="InternalServerError"):
+            write(of_function, emulator, "limited")
+    write(of_function, emulator, "limited")
 
+    given = switch.given()[before:]
     assert [(entry["how"], entry["what"]) for entry in given] == [("break", "PutItem")] * 2
     assert all(":assumed-role/" in entry["caller"] for entry in given)
 
 
-def test_a_lost_reply_of_s3_leaves_the_object(emulator: Emulator, switch: FaultSwitch, of_function: Any) -> None:
+def test_a_lost_reply_of_s3_leaves_the_object(emulator: Emulator, switch: FaultSwitch) -> None:
+    s3, which = emulator.client_of_function("s3"), {"Bucket": emulator.outputs["Failures"], "Key": uuid.uuid4().hex}
     switch.order([{"at": "s3", "how": "lose_reply"}], 1)
-    key = uuid.uuid4().hex
 
     with pytest.raises(ClientError, match="InternalError"):
-        of_function("s3").put_object(Bucket=emulator.outputs["Failures"], Key=key, Body=b"whole")
+        s3.put_object(**which, Body=b"whole")
 
-    found = emulator.client("s3").get_object(Bucket=emulator.outputs["Failures"], Key=key)
-    assert found["Body"].read() == b"whole"
-    emulator.client("s3").delete_object(Bucket=emulator.outputs["Failures"], Key=key)
+    assert emulator.client("s3").get_object(**which)["Body"].read() == b"whole"
 
 
-def test_a_throttled_function_is_turned_away(emulator: Emulator, switch: FaultSwitch) -> None:
+def test_a_throttled_function_is_not_run(emulator: Emulator, switch: FaultSwitch) -> None:
     switch.order([{"at": emulator.outputs["Probe"], "how": "throttle", "limit": 1}], 1)
 
     with pytest.raises(ClientError, match="TooManyRequestsException"):
-        _once(emulator).invoke(FunctionName=emulator.outputs["Probe"], Payload=b"{}")
-    assert invoke(emulator)[1] is None
+        emulator.invoke()
+    assert emulator.invoke()[1] is None
 
 
-@pytest.fixture
-def queued(emulator: Emulator) -> Iterator[tuple[str, str]]:
-    """The addresses of a queue that the probe reads, and of its dead-letter queue, for what was received twice."""
+@pytest.mark.parametrize(("visibility", "limit", "left", "tries"), ((43_200, 3, 0, 3), (3, None, 1, 4)))
+def test_a_throttled_functions_message_is_retried_while_hidden_and_dead_lettered_after(
+    emulator: Emulator, switch: FaultSwitch, visibility: int, limit: int | None, left: int, tries: int
+) -> None:
+    """Retried within its first receive where that is long enough; else in each of its two, several times."""
     name, sqs, functions = uuid.uuid4().hex, emulator.client("sqs"), emulator.client("lambda")
     dead, dead_arn, _ = a_queue(emulator, f"{name}-dead")
     queue, arn, _ = a_queue(emulator, name)
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": redrive})
+    attributes = {"RedrivePolicy": redrive, "VisibilityTimeout": str(visibility)}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
     source = functions.create_event_source_mapping(FunctionName=emulator.outputs["Probe"], EventSourceArn=arn)
-    yield queue, dead
+    before = len(switch.given())
+    switch.order([{"at": emulator.outputs["Probe"], "how": "throttle", "limit": limit}], 1)
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+
+    eventually(lambda: (messages_in(sqs, queue), messages_in(sqs, dead)) == (0, left))
+
     functions.delete_event_source_mapping(UUID=source["UUID"])
+    given = len(switch.given()) - before
+    assert given == tries if limit else given >= tries
 
 
-def test_a_throttled_functions_message_goes_to_it_as_soon_as_it_is_free(
-    emulator: Emulator, switch: FaultSwitch, queued: tuple[str, str]
-) -> None:
-    sqs, (queue, dead) = emulator.client("sqs"), queued
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "43200"})  # no second receive helps
-    before = len(switch.given())
-    switch.order([{"at": emulator.outputs["Probe"], "how": "throttle", "limit": 3}], 1)
-    sqs.send_message(QueueUrl=queue, MessageBody="{}")
-
-    eventually(lambda: left(emulator, queue) == 0)
-
-    assert len(switch.given()) == before + 3
-    assert left(emulator, dead) == 0
-
-
-def test_a_message_whose_function_stays_throttled_goes_to_the_dead_letter_queue_without_a_run(
-    emulator: Emulator, switch: FaultSwitch, queued: tuple[str, str]
-) -> None:
-    sqs, (queue, dead) = emulator.client("sqs"), queued
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "3"})
-    before = len(switch.given())
-    switch.order([{"at": emulator.outputs["Probe"], "how": "throttle"}], 1)
-    sqs.send_message(QueueUrl=queue, MessageBody="{}")
-
-    eventually(lambda: left(emulator, dead) == 1)
-
-    assert len(switch.given()) > before + 2  # several tries after each of its two receives
-
-
-def left(emulator: Emulator, queue: str) -> int:
+def messages_in(sqs: Any, queue: str) -> int:
     """How many messages a queue has, hidden ones too."""
     counts = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    found = emulator.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=counts)["Attributes"]
+    found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=counts)["Attributes"]
     return sum(map(int, found.values()))
 
 
 @pytest.mark.parametrize(("how", "words"), (("kill", "exited"), ("time_out", "timed out")))
-def test_an_invocation_ends_in_its_midst(emulator: Emulator, switch: FaultSwitch, how: str, words: str) -> None:
-    before, _ = invoke(emulator)
+def test_an_invocation_ends_while_it_runs(emulator: Emulator, switch: FaultSwitch, how: str, words: str) -> None:
+    before, _ = emulator.invoke()
     switch.order([{"at": emulator.outputs["Probe"], "how": how, "limit": 1}], 1)
 
-    failure, error = invoke(emulator, do="wait", seconds=5)
-    after, _ = invoke(emulator)
+    failure, error = emulator.invoke(do="wait", seconds=5)
+    after, _ = emulator.invoke()
 
     assert error == "Unhandled"
     assert words in failure["errorMessage"]
@@ -196,13 +152,12 @@ def test_an_invocation_ends_in_its_midst(emulator: Emulator, switch: FaultSwitch
     assert switch.given()[-1]["how"] == how
 
 
-def test_an_invocation_that_was_quicker_does_not_count(emulator: Emulator, switch: FaultSwitch) -> None:
-    invoke(emulator)
+def test_a_fault_that_an_invocation_ended_before_does_not_count(emulator: Emulator, switch: FaultSwitch) -> None:
+    emulator.invoke()
     before = len(switch.given())
     switch.order([{"at": emulator.outputs["Probe"], "how": "kill", "limit": 1, "within_seconds": 10_000}], 1)
 
-    assert invoke(emulator)[1] is None
-
+    assert emulator.invoke()[1] is None
     assert len(switch.given()) == before
 
 
@@ -217,16 +172,3 @@ def test_a_streams_batch_comes_again_though_it_went_well(emulator: Emulator, swi
 
     eventually(lambda: len(batches(emulator, run)) >= 2)
     assert batches(emulator, run) == [[f"good-{run}"]] * 2
-
-
-def _once(emulator: Emulator) -> Any:
-    """A Lambda client that does not try again."""
-    return boto3.client(
-        "lambda",
-        endpoint_url=emulator.endpoint_url,
-        verify=emulator.ca_bundle,
-        region_name=emulator.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}),
-    )

@@ -1,10 +1,12 @@
 """The cost model charges what AWS's own rules say, for changes whose price can be worked out by hand."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from benchmarks.cost import TOLD, Bill, Costs, _add_call, _is_queued, _naive, _ours, _standing, _write_units, judged
+from benchmarks.bill import NOTIFIED, Bill, add_call, is_measurement, is_queued, write_units
+from benchmarks.cost import Costs, naive, standing, targets
 from benchmarks.prices import PRICES
 from tests.unit.template import of_type
 
@@ -43,7 +45,7 @@ OWNED = {"owner": "acme", "created_at": "7"}
     ],
 )  # fmt: skip
 def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], units: int) -> None:
-    assert _write_units(change) == units
+    assert write_units(change) == units
 
 
 @pytest.mark.parametrize(
@@ -57,13 +59,13 @@ def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], un
     ],
 )
 def test_events_are_queued_as_the_template_s_rules_say(kind: str, client_callback: bool, queued: bool) -> None:
-    assert _is_queued({"detail-type": kind, "detail": {"client_callback": client_callback}}) is queued
+    assert is_queued({"detail-type": kind, "detail": {"client_callback": client_callback}}) is queued
 
 
-def test_told_events_are_those_of_the_template_s_rule() -> None:
+def test_clients_are_notified_of_the_events_of_the_template_s_rule() -> None:
     rules = [r["Properties"]["EventPattern"] for r in of_type("AWS::Events::Rule").values()]
-    (told,) = [r["detail-type"] for r in rules if r.get("detail", {}).get("client_callback")]
-    assert set(told) == TOLD
+    (kinds,) = [r["detail-type"] for r in rules if r.get("detail", {}).get("client_callback")]
+    assert set(kinds) == NOTIFIED
 
 
 def test_what_has_no_price_cannot_be_charged() -> None:
@@ -72,24 +74,11 @@ def test_what_has_no_price_cannot_be_charged() -> None:
 
 
 def test_tasks_whose_callbacks_are_lost_are_not_charged_as_healthy_ones_besides() -> None:
-    none = Bill("")
-    costs = Costs(
-        healthy=_bill("S3 PUT", 1000),
-        lost=_bill("S3 PUT", 3000),
-        told=none,
-        reading=none,
-        look=none,
-        off_peak=none,
-        naive=none,
-        sweeps=none,
-        polling=none,
-        standing=none,
-        busy=none,
-        writes_per_task=4,
-        record_bytes=1024,
-    )
+    bills = dict.fromkeys([field.name for field in fields(Costs)[:-2]], Bill(""))
+    bills |= {"healthy": _bill("S3 PUT", 1000), "lost": _bill("S3 PUT", 3000)}
+    costs = Costs(**bills, writes_per_task=4, record_bytes=1024)
 
-    whole, *_ = judged(costs)
+    whole, *_ = targets(costs)
 
     assert whole.middle == pytest.approx(980 * costs.healthy.dollars / 1000 + 20 * costs.lost.dollars / 1000)
 
@@ -117,15 +106,15 @@ def test_a_bill_is_the_sum_of_its_units() -> None:
 )
 def test_calls_are_charged_as_what_they_are(service: str, operation: str, units: dict[str, float]) -> None:
     bill = Bill("")
-    _add_call(bill, service, operation, 1)
+    add_call(bill, service, operation, 1)
 
     assert bill.units == units
 
 
-def test_only_the_mark_of_the_measurement_is_left_out() -> None:
-    assert _ours({"dynamodb": {"NewImage": {"due_at": {"N": "1"}}, "OldImage": {"due_at": {"N": "9"}}}})
-    assert not _ours({"dynamodb": {"NewImage": {"due_at": {"N": "9"}}, "OldImage": {"due_at": {"N": "1"}}}})
-    assert not _ours({"dynamodb": {"NewImage": {"pk": {"S": "remote#1"}}}})
+def test_only_what_the_measurement_writes_is_left_out() -> None:
+    assert is_measurement({"dynamodb": {"NewImage": {"due_at": {"N": "1"}}, "OldImage": {"due_at": {"N": "9"}}}})
+    assert not is_measurement({"dynamodb": {"NewImage": {"due_at": {"N": "9"}}, "OldImage": {"due_at": {"N": "1"}}}})
+    assert not is_measurement({"dynamodb": {"NewImage": {"pk": {"S": "remote#1"}}}})
 
 
 def test_every_price_says_where_it_was_read() -> None:
@@ -133,21 +122,19 @@ def test_every_price_says_where_it_was_read() -> None:
 
 
 def test_the_first_design_costs_what_its_parts_add_up_to() -> None:
-    assert 3.1 < _naive().dollars < 3.4
+    assert 3.1 < naive().dollars < 3.4
 
 
 def test_alarms_and_secrets_of_the_template_are_found() -> None:
-    assert _standing().units["secret"] >= 2
-    assert _standing().units["alarm metric"] >= 17
+    assert standing().units["secret"] >= 2
+    assert standing().units["alarm metric"] >= 17
 
 
 def test_dashboard_is_free_only_as_long_as_it_refers_to_at_most_50_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _standing().units["dashboard"] == 0
+    assert standing().units["dashboard"] == 0
     monkeypatch.setattr("benchmarks.cost.FREE_DASHBOARD_METRICS", 5)
-    assert _standing().units["dashboard"] == 1
+    assert standing().units["dashboard"] == 1
 
 
 def _bill(what: str, units: float) -> Bill:
-    bill = Bill("")
-    bill.add(what, units)
-    return bill
+    return Bill("", {what: units})

@@ -1,4 +1,4 @@
-"""A row's verdict is honest, and renewing one section of the results leaves the others alone."""
+"""A row says whether its target is reached, and renewing one section of the results leaves the others alone."""
 
 import pytest
 
@@ -8,21 +8,21 @@ from benchmarks.rows import Row, matrix, row, table
 
 
 @pytest.mark.parametrize(
-    ("values", "at_most", "verdict"), [([1.2, 0.1, 9], 1.2, "reached"), ([1.3, 0.1, 9], 1.2, "missed")]
+    ("values", "at_most", "result"), [([1.2, 0.1, 9], 1.2, "reached"), ([1.3, 0.1, 9], 1.2, "missed")]
 )
-def test_the_median_decides(values: list[float], at_most: float, verdict: str) -> None:
+def test_the_median_decides(values: list[float], at_most: float, result: str) -> None:
     found = row("x", values, "×", at_most=at_most)
 
-    assert (found.low, found.high, found.verdict) == (0.1, 9, verdict)
+    assert (found.low, found.high, found.result) == (0.1, 9, result)
 
 
-@pytest.mark.parametrize(("value", "verdict"), [(0.9, "reached"), (0.89, "missed")])
-def test_a_limit_from_below_is_missed_below_it(value: float, verdict: str) -> None:
-    assert row("x", [value], at_least=0.9).verdict == verdict
+@pytest.mark.parametrize(("value", "result"), [(0.9, "reached"), (0.89, "missed")])
+def test_a_limit_from_below_is_missed_below_it(value: float, result: str) -> None:
+    assert row("x", [value], at_least=0.9).result == result
 
 
-def test_a_figure_without_target_is_not_judged() -> None:
-    assert row("x", [1.0]).verdict == ""
+def test_a_figure_without_target_is_neither_reached_nor_missed() -> None:
+    assert row("x", [1.0]).result == ""
 
 
 def test_two_targets_are_refused() -> None:
@@ -50,7 +50,7 @@ def test_one_section_is_renewed_and_the_others_stay_in_their_order() -> None:
     assert sections(renewed)[titles[0]] == f"{titles[0]} once"
 
 
-def test_a_copy_is_judged_against_its_own_round() -> None:
+def test_a_copy_is_compared_with_its_own_round() -> None:
     results = [
         Result(C_LOOP, "10 MB", 1.0, 1.0, 1), Result(KNOWN, "10 MB", 2.0, 2.0, 1, 3.0),
         Result(KNOWN, "10 MB", 20.0, 20.0, 1, 3.0), Result(C_LOOP, "10 MB", 10.0, 10.0, 1),
@@ -58,8 +58,8 @@ def test_a_copy_is_judged_against_its_own_round() -> None:
     cpu, speed = (found for found in rows(results) if "÷" in found.what)
 
     assert isinstance(cpu, Row)
-    assert (cpu.low, cpu.high, cpu.verdict) == (2, 2, "missed")
-    assert (speed.low, speed.high, speed.verdict) == (0.5, 0.5, "missed")
+    assert (cpu.low, cpu.high, cpu.result) == (2, 2, "missed")
+    assert (speed.low, speed.high, speed.result) == (0.5, 0.5, "missed")
 
 
 def test_without_the_c_loop_the_rest_is_still_shown_and_the_reason_said() -> None:

@@ -13,7 +13,7 @@ from local.chaos.expectation import Evidence, Submitted, check_stack, evaluate, 
 from local.chaos.faults import Plan, Times
 from local.chaos.oracle import DELAYED, EVENT_OF, Call, End
 
-TIMES = Times(deadline=60, hold=1, hand=1, patience=1)
+TIMES = Times(deadline=60, hold=1, hand=1, settling=1)
 ID, FIRST = "t1", 1_767_225_600
 """The version of the acceptance is the second of creation."""
 KEY = f"videos/demo/2026/01/01/{ID}/1.mp4"
@@ -151,9 +151,9 @@ def test_rejected_task_must_fail_and_leave_nothing_in_the_bucket() -> None:
         ({"dead_letters": ["m"]}, "a dead letter: m"),
         ({"unrouted_events": 1}, "not routed"),
         ({"unpublished": 1}, "unpublished"),
-        ({"records": {"stranger": {}}}, "nobody submitted: stranger"),
-        ({"events": {"": []}}, "nobody submitted"),
-        ({"calls": [Call("GET", f"{ORIGIN}/elsewhere", {}, b"", 0)]}, "where no client is"),
+        ({"records": {"stranger": {}}}, "stranger: no client submitted it"),
+        ({"events": {"": []}}, "no client submitted it"),
+        ({"calls": [Call("GET", f"{ORIGIN}/elsewhere", {}, b"", 0)]}, "which is no client's"),
         ({"given_up": [{"task_id": "another"}]}, "which has no client"),
         ({"undelivered": ["not json"]}, "a dead letter of no client"),
     ),

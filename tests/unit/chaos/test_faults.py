@@ -13,7 +13,7 @@ from local.chaos.faults import TOGETHER, Times, aws_faults, plan_run, rows_of
 from local.programs import ROOT
 from local.simulator.scripts import Script
 
-TIMES = Times(deadline=60, hold=1, hand=1, patience=1)
+TIMES = Times(deadline=60, hold=1, hand=1, settling=1)
 FOLDERS = {path.parent.name for path in Path(ROOT / "functions").glob("*/handler.py")}
 
 
@@ -46,7 +46,7 @@ def test_no_task_s_words_are_found_in_another_s_prompt_and_the_simulator_takes_e
 def test_fault_of_aws_names_functions_that_exist_and_groups_hold_the_same_orders() -> None:
     orders = [order for fault in aws_faults() for order in fault.orders]
     named = {name for order in orders for name in re.findall(r"{(\w+)}", order["at"])}
-    grouped = plan_run(1, 1, Times(deadline=60, hold=1, hand=1, patience=1, whole=False))
+    grouped = plan_run(1, 1, Times(deadline=60, hold=1, hand=1, settling=1, whole=False))
 
     assert named
     assert named <= FOLDERS

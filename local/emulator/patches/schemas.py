@@ -1,6 +1,7 @@
-"""Stands in for EventBridge's schema registry, which MiniStack does not have.
+"""EventBridge's schema registry, which MiniStack does not have: what `relay schemas` calls.
 
-Here is what `relay schemas` calls, with AWS's limits. Each change of a schema is a version; the latest is described.
+The limits are those of the EventBridge schema registry API reference. Each change of a schema is a version; the latest
+is described.
 """
 
 import json

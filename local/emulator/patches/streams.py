@@ -1,10 +1,9 @@
-"""Stands in for what Lambda does when a function fails on records of a DynamoDB stream.
+"""A DynamoDB stream whose function fails (Lambda developer guide, "Process DynamoDB records with Lambda").
 
-MiniStack delivers a batch again until it succeeds, holding up the shard for ever, and takes ``batchItemFailures`` for
-success, losing the records. On AWS, and here: reported failures move the checkpoint to the first failed record; a
-batch is retried ``MaximumRetryAttempts`` times and until ``MaximumRecordAgeInSeconds``; with
-``BisectBatchOnFunctionError`` an error splits the batch, which does not count as a retry; what is given up goes to the
-``OnFailure`` destination, to a bucket with the whole event, and the shard moves on.
+Reported failures move the checkpoint to the first failed record. A batch is retried ``MaximumRetryAttempts`` times and
+until ``MaximumRecordAgeInSeconds``. With ``BisectBatchOnFunctionError`` an error splits the batch, which is no retry.
+What is given up goes with its records to the bucket that ``OnFailure`` names, and the shard moves on. MiniStack repeats
+a batch until it succeeds, and takes ``batchItemFailures`` for success. Only buckets are destinations here.
 """
 
 import datetime
@@ -24,11 +23,11 @@ from local.emulator.settings import Settings
 
 Record = dict[str, Any]
 
-BACKOFF_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
+PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 SHARD = "shardId-00000000000000000000-00000000"
 WHOLE_BATCH = 0
 USER_AGENT = "lambda-on-failure-destination"
-"""Tells Lambda's own calls from those of the function whose permissions it uses."""
+"""Distinguishes Lambda's own calls from those of the function whose permissions it uses."""
 
 
 @dataclass
@@ -58,28 +57,10 @@ class Mapping:
     function: dict[str, Any]
     table: str
 
-    @property
-    def retries(self) -> float:
-        attempts = self.configuration.get("MaximumRetryAttempts")
-        return float("inf") if attempts is None or int(attempts) < 0 else int(attempts)
-
-    @property
-    def record_age_seconds(self) -> float:
-        age = self.configuration.get("MaximumRecordAgeInSeconds")
-        return float("inf") if age is None or int(age) < 0 else int(age)
-
-    @property
-    def bisects(self) -> bool:
-        return str(self.configuration.get("BisectBatchOnFunctionError")).lower() == "true"
-
-    @property
-    def reports_failures(self) -> bool:
-        return "ReportBatchItemFailures" in (self.configuration.get("FunctionResponseTypes") or [])
-
-    @property
-    def destination(self) -> str | None:
-        on_failure = (self.configuration.get("DestinationConfig") or {}).get("OnFailure") or {}
-        return on_failure.get("Destination")
+    def limit(self, name: str) -> float:
+        """A number of the configuration; none, or one below 0, is no limit."""
+        number = self.configuration.get(name)
+        return float("inf") if number is None or int(number) < 0 else int(number)
 
 
 def apply(settings: Settings) -> None:
@@ -102,7 +83,7 @@ def apply(settings: Settings) -> None:
                 if shard.position < newest:
                     end = min(newest, shard.position + int(configuration.get("BatchSize") or 100))
                     shard.batches, shard.position, shard.busy = [Batch(shard.position, end)], end, True
-                    spawn_background(_work_off, mapping, shard, account, region, thread_name="stream-batch")
+                    spawn_background(_process, mapping, shard, account, region, thread_name="stream-batch")
         return False
 
     lambda_svc._poll_dynamodb_streams = poll
@@ -122,7 +103,7 @@ def _mapping(settings: Settings, configuration: dict[str, Any]) -> Mapping | Non
     return Mapping(settings, configuration, function, found[0])
 
 
-def _work_off(mapping: Mapping, shard: Shard, account: str, region: str) -> None:
+def _process(mapping: Mapping, shard: Shard, account: str, region: str) -> None:
     try:
         with _scope(account, region):
             while shard.batches:
@@ -134,43 +115,39 @@ def _work_off(mapping: Mapping, shard: Shard, account: str, region: str) -> None
 
 def _deliver(mapping: Mapping, shard: Shard) -> None:
     """Give the shard's next batch to the function once, and decide how it goes on."""
-    batch = shard.batches[0]
-    read = dynamodb.stream_records_since(mapping.table, batch.start, batch.end - batch.start)
-    positions = [
-        batch.start + index
-        for index, record in enumerate(read)
-        if lambda_svc._apply_filter_criteria([record], mapping.configuration)
-    ]
-    records = [read[position - batch.start] for position in positions]
+    batch, configuration = shard.batches[0], mapping.configuration
+    read = enumerate(dynamodb.stream_records_since(mapping.table, batch.start, batch.end - batch.start), batch.start)
+    found = [(position, one) for position, one in read if lambda_svc._apply_filter_criteria([one], configuration)]
+    positions, records = [position for position, _ in found], [record for _, record in found]
     if not records:
         shard.batches.pop(0)
         return
     result = lambda_svc._execute_function(mapping.function, {"Records": records})
     if result.get("throttle"):
-        time.sleep(BACKOFF_SECONDS[0])
+        time.sleep(PAUSES_SECONDS[0])
         return
     failed = WHOLE_BATCH if result.get("error") else _first_reported_failure(mapping, result.get("body"), records)
+    configuration["LastProcessingResult"] = "OK" if failed is None else "PROBLEM: Function call failed"
     if failed is None:
-        mapping.configuration["LastProcessingResult"] = "OK"
         shard.batches.pop(0)
         return
-    mapping.configuration["LastProcessingResult"] = "PROBLEM: Function call failed"
 
-    first = positions[failed]
-    remaining = records[failed:]
+    first, remaining = positions[failed], records[failed:]
     attempts = batch.attempts + 1 if failed == WHOLE_BATCH else 1
-    middle = positions[failed + len(remaining) // 2]
-    if mapping.bisects and result.get("error") and len(remaining) > 1:
+    bisects = str(configuration.get("BisectBatchOnFunctionError")).lower() == "true"
+    age = time.time() - float(remaining[0]["dynamodb"]["ApproximateCreationDateTime"])
+    if bisects and result.get("error") and len(remaining) > 1:
+        middle = positions[failed + len(remaining) // 2]
         shard.batches[0:1] = [Batch(first, middle, batch.attempts), Batch(middle, batch.end, batch.attempts)]
-    elif attempts > mapping.retries:
+    elif attempts > mapping.limit("MaximumRetryAttempts"):
         _give_up(mapping, remaining, "RetryAttemptsExhausted", attempts)
         shard.batches.pop(0)
-    elif _age_seconds(remaining[0]) > mapping.record_age_seconds:
+    elif age > mapping.limit("MaximumRecordAgeInSeconds"):
         _give_up(mapping, remaining, "MaxRecordAgeExceeded", attempts)
         shard.batches.pop(0)
     else:
         shard.batches[0] = Batch(first, batch.end, attempts)
-        time.sleep(BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS)) - 1])
+        time.sleep(PAUSES_SECONDS[min(attempts, len(PAUSES_SECONDS)) - 1])
 
 
 def _first_reported_failure(mapping: Mapping, answer: object, records: list[Record]) -> int | None:
@@ -178,7 +155,7 @@ def _first_reported_failure(mapping: Mapping, answer: object, records: list[Reco
 
     An identifier that is not in the batch fails the whole batch, as does an answer of another form.
     """
-    if not mapping.reports_failures or answer in (None, "", {}):
+    if "ReportBatchItemFailures" not in (mapping.configuration.get("FunctionResponseTypes") or []) or not answer:
         return None
     if not isinstance(answer, dict) or not isinstance(answer.get("batchItemFailures") or [], list):
         return WHOLE_BATCH
@@ -188,28 +165,17 @@ def _first_reported_failure(mapping: Mapping, answer: object, records: list[Reco
     return min(indexes, default=None)
 
 
-def _age_seconds(record: Record) -> float:
-    return time.time() - float(record["dynamodb"]["ApproximateCreationDateTime"])
-
-
 def _give_up(mapping: Mapping, records: list[Record], condition: str, attempts: int) -> None:
-    destination = mapping.destination
-    if destination is None:
-        return
-    function = mapping.function["config"]
-    if not destination.startswith("arn:aws:s3:::"):
-        failure = {"function_error": "Unhandled"}
-        source = mapping.configuration["EventSourceArn"]
-        lambda_svc._send_ddb_stream_failure_record(
-            mapping.configuration, mapping.function, records, source, failure, condition
-        )
+    """Write the records to the bucket of failures, if there is one, with the permissions of the function."""
+    on_failure = (mapping.configuration.get("DestinationConfig") or {}).get("OnFailure") or {}
+    if not (bucket := str(on_failure.get("Destination", "")).removeprefix("arn:aws:s3:::")):
         return
     now = datetime.datetime.now(datetime.UTC)
     key = f"aws/lambda/{mapping.configuration['UUID']}/{SHARD}/{now:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
     document = {
         "requestContext": {
             "requestId": str(uuid.uuid4()),
-            "functionArn": function["FunctionArn"],
+            "functionArn": mapping.function["config"]["FunctionArn"],
             "condition": condition,
             "approximateInvokeCount": attempts,
         },
@@ -227,13 +193,10 @@ def _give_up(mapping: Mapping, records: list[Record], condition: str, attempts: 
         },
         "payload": json.dumps({"Records": records}),
     }
-    _s3_as_function(mapping).put_object(
-        Bucket=destination.removeprefix("arn:aws:s3:::"), Key=key, Body=json.dumps(document).encode()
-    )
+    _s3_as_function(mapping).put_object(Bucket=bucket, Key=key, Body=json.dumps(document).encode())
 
 
 def _s3_as_function(mapping: Mapping) -> Any:
-    """An S3 client with the permissions of the function, which Lambda uses for this, too."""
     import botocore.session
     from botocore.config import Config
 
@@ -257,7 +220,7 @@ def _iso(record: Record) -> str:
 
 @contextmanager
 def _scope(account: str, region: str) -> Iterator[None]:
-    """Whose resources MiniStack looks at."""
+    """Whose resources MiniStack reads."""
     tokens = responses._request_account_id.set(account), responses._request_region.set(region)
     try:
         yield

@@ -1,7 +1,4 @@
-"""Stands in for CloudWatch's embedded metric format.
-
-On AWS a line of log with ``_aws.CloudWatchMetrics`` becomes metrics. MiniStack keeps the line and no more.
-"""
+"""CloudWatch: metrics in logs, and alarms on metric math."""
 
 import json
 import time
@@ -9,22 +6,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from ministack.services import cloudwatch, lambda_svc
+from ministack.services.cloudformation import provisioners
 
+from local.emulator.patches import replaces
 from local.emulator.settings import Settings
 
 
 def apply(settings: Settings) -> None:
-    emit_logs = lambda_svc._emit_lambda_logs
+    embedded_metrics()
+    metric_math_alarms()
 
-    def emit_logs_and_metrics(function: dict[str, Any], request_id: str, text: str, *rest: Any, **named: Any) -> None:
-        emit_logs(function, request_id, text, *rest, **named)
+
+def embedded_metrics() -> None:
+    """A line of log with ``_aws.CloudWatchMetrics`` becomes metrics (CloudWatch user guide, "Specification: Embedded
+    metric format"). MiniStack keeps the line alone."""
+
+    @replaces(lambda_svc, "_emit_lambda_logs")
+    def emit(original: Any, function: dict[str, Any], request_id: str, text: str, *rest: Any, **more: Any) -> None:
+        original(function, request_id, text, *rest, **more)
         metrics = list(_metrics(text or ""))
         for namespace, name, dimensions, unit, values in metrics:
             cloudwatch._store_datum(namespace, name, dimensions, time.time(), unit, None, values, None, None)
         if metrics:
             cloudwatch._evaluate_all_alarms()
-
-    lambda_svc._emit_lambda_logs = emit_logs_and_metrics
 
 
 def _metrics(text: str) -> Iterator[tuple[str, str, dict[str, str], str, list[float]]]:
@@ -43,3 +47,15 @@ def _metrics(text: str) -> Iterator[tuple[str, str, dict[str, str], str, list[fl
                 for names in directive.get("Dimensions") or [[]]:
                     dimensions = {name: str(entry[name]) for name in names}
                     yield directive["Namespace"], metric["Name"], dimensions, metric.get("Unit", "None"), values
+
+
+def metric_math_alarms() -> None:
+    """``Metrics`` of ``AWS::CloudWatch::Alarm``, which MiniStack refuses: such an alarm is kept, and has no data."""
+
+    @replaces(provisioners, "_cw_metric_alarm_record")
+    def record(original: Any, name: str, properties: dict[str, Any]) -> Any:
+        if not (metrics := properties.get("Metrics")):
+            return original(name, properties)
+        # MiniStack asks for a name and a namespace; without them afterwards, it has nothing to evaluate
+        alarm = original(name, {**properties, "Metrics": None, "MetricName": "math", "Namespace": "math"})
+        return {**alarm, "MetricName": "", "Namespace": "", "Metrics": metrics}

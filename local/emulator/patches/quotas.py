@@ -1,7 +1,6 @@
-"""Stands in for `GetServiceQuota`: MiniStack has no Service Quotas.
+"""`GetServiceQuota` (Service Quotas API reference), which MiniStack does not have, with AWS's defaults for us-east-1.
 
-The values are AWS's defaults for us-east-1; every other quota is `NoSuchResourceException`, as one is on AWS that the
-account has no value for.
+Every other quota is `NoSuchResourceException`, as is on AWS one that the account has no value for.
 """
 
 import json

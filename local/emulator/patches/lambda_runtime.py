@@ -1,15 +1,12 @@
-"""Stands in for Lambda's Python runtime.
+"""Lambda's Python runtime: ``awslambdaric`` in a process of its own (Lambda developer guide, "Execution environment").
 
-On AWS a Python function runs under ``awslambdaric`` in a process of its own: only the function's variables in its
-environment, layers on the path, the class of an uncaught exception as ``errorType`` (state machines retry by it), and
-the process kept for the next invocation, after an exception too. One that dies in the middle of its answer has given
-none. Each starts on a processor of its own, so however many start at once, none is late. MiniStack feeds events to a
-worker script of its own on the emulator's interpreter, calls every failure ``Runtime.HandlerError`` and ends the
-process, and takes half an answer for a whole one. Here Python functions take the way MiniStack has for custom runtimes,
-which speaks the real runtime interface, with ``awslambdaric`` as the custom runtime; they start as many at a time as
-the machine has processors, and the clock of a start runs from its turn.
-The log of an invocation is all that it wrote: MiniStack looks for it for some milliseconds, and on a busy machine it
-came with the next invocation or, where there was none, never.
+A function has only its own variables in its environment and its layers on the path; the class of an uncaught exception
+is its ``errorType``; the process stays for the next invocation, after an exception too; one that dies in the middle of
+its answer has given none. MiniStack feeds events to a worker script on the emulator's interpreter, calls every failure
+``Runtime.HandlerError`` and ends the process, and takes half an answer for a whole one. Here Python functions take
+MiniStack's way for custom runtimes, with ``awslambdaric`` as the custom runtime. As many start at a time as the machine
+has processors, and the clock of a start runs from its turn: on Lambda each has a processor of its own. The log of an
+invocation is all that it wrote; MiniStack waits some milliseconds for it.
 """
 
 import hashlib
@@ -34,7 +31,7 @@ TAKEN_FROM_THE_MACHINE = (
     "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy",
     "PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR",
 )  # fmt: skip
-"""How to reach the world from here. Not ``HOME``: no file of the user's decides what a function does."""
+"""How to reach the network from here. Not ``HOME``: no file of the user's decides what a function does."""
 
 SET_BY_MINISTACK = (
     "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "AWS_DISABLE_HOST_PREFIX_INJECTION", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
@@ -73,17 +70,14 @@ class AwslambdaricWorker(lambda_runtime.ProvidedWorker):  # type: ignore[misc]  
         self._output_of(stream, log_queue).pump()
 
     def _drain_stderr_bounded(self, *_: float, **__: float) -> str:
-        """The log of an invocation: all of it was written before the answer.
-
-        MiniStack waits for it, and gives to the next invocation what does not come in 50 ms.
-        """
+        """The log of an invocation: all of it was written before the answer."""
         process = self._proc
         if process is not None:
             self._output_of(process.stdout, self._stderr_queue).take()
         return str(self._drain_stderr())
 
     def _output_of(self, stream: Any, lines: Any) -> FunctionOutput:
-        """The one of this process, whoever needs it first: its thread, or the log of an invocation."""
+        """The one of this process; made by the first that needs it, its thread or the log of an invocation."""
         with self._output_lock:
             if self._output is None or self._output.stream is not stream:
                 self._output = FunctionOutput(stream, lines)
@@ -158,7 +152,7 @@ def apply(settings: Settings) -> None:
 
 
 def _kill(process: Any) -> None:
-    """End a function's process as Lambda does: at once. Told to terminate, it goes on waiting for the next event."""
+    """End a function's process as Lambda does: at once. On SIGTERM it goes on waiting for the next event."""
     if process is not None and process.poll() is None:
         process.kill()
 

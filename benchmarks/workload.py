@@ -1,0 +1,89 @@
+"""What the measurements submit to a local stack, and how they wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from local.client import RelayClient, TooSlowError
+
+__all__ = ["GENERATION_SECONDS", "OVERDUE", "PROMPT", "check", "finish", "finish_without_callbacks", "request"]
+
+PROMPT = (
+    "@fox and @robot share a hotpot by the window of a small mountain station while snow falls outside; warm lamp "
+    "light, steam rising, slow camera move from the street through the glass, a train passes in the background."
+)
+GENERATION_SECONDS = 0.3
+WAIT_SECONDS = 60.0
+OVERDUE = "1"
+"""The due date that the measurement itself sets, to make a task overdue."""
+
+
+def request(relay: RelayClient, prompt: str = "", **more: Any) -> dict[str, Any]:
+    """A usual request, with these words at the end of its prompt."""
+    return {
+        "model": "viduq2_pro_fast_reference2video",
+        "subjects": [
+            {"id": "fox", "images": [relay.image("fox.png")]},
+            {"id": "robot", "images": [relay.image("robot.jpg")]},
+        ],
+        "prompt": f"{PROMPT} {prompt}".rstrip(),
+        "duration": 1,
+        **more,
+    }
+
+
+def finish(relay: RelayClient, prompts: Iterable[str], **more: Any) -> None:
+    """Tasks that go well, one after the other, by callback."""
+    for prompt in prompts:
+        _complete(relay, relay.submit(request(relay, prompt, **more))["task_id"])
+
+
+def finish_without_callbacks(relay: RelayClient, tasks: int) -> None:
+    """Tasks whose callbacks are lost, each found by its first check, which comes when it would: after the end."""
+    relay.script("no callbacks", {"callbacks": {"drop": True}})
+    for number in range(tasks):
+        task_id = relay.submit(request(relay, f"no callbacks {number}"))["task_id"]
+        time.sleep(2 * GENERATION_SECONDS)
+        check(relay, task_id)
+        _complete(relay, task_id)
+
+
+def check(relay: RelayClient, *task_ids: str) -> None:
+    """Make each task overdue, and sweep; until its execution has ended or waits."""
+    for task_id in task_ids:
+        _check(relay, task_id)
+
+
+def _check(relay: RelayClient, task_id: str) -> None:
+    relay.aws("dynamodb").update_item(
+        TableName=relay.stack.table,
+        Key={"pk": {"S": f"task#{task_id}"}},
+        UpdateExpression="SET due_at = :now",
+        ExpressionAttributeValues={":now": {"N": OVERDUE}},
+    )
+    relay.sweep()
+    states, machine = relay.aws("stepfunctions"), relay.stack.state_machine_arn
+
+    def has_checked() -> bool:
+        newest = [e for e in states.list_executions(stateMachineArn=machine)["executions"] if task_id in e["name"]]
+        events = states.get_execution_history(executionArn=newest[0]["executionArn"])["events"] if newest else []
+        return any(event["type"] in ("WaitStateEntered", "ExecutionSucceeded") for event in events)
+
+    _wait(has_checked, f"task {task_id} is not checked")
+
+
+def _complete(relay: RelayClient, task_id: str) -> None:
+    """Until the record says so. Read by the operator, so that no client's request is counted."""
+    which = {"TableName": relay.stack.table, "Key": {"pk": {"S": f"task#{task_id}"}}, "ConsistentRead": True}
+    dynamodb = relay.aws("dynamodb")
+    _wait(lambda: dynamodb.get_item(**which)["Item"]["status"]["S"] == "completed", f"task {task_id} is not completed")
+
+
+def _wait(is_so: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise TooSlowError(f"{otherwise} after {WAIT_SECONDS:g} s")
+        time.sleep(0.05)
