@@ -26,10 +26,10 @@ from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain import lifecycle, queued_requests, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.lifecycle import Match
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
+from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
 from vidu_relay.usecases.save_with_retry import save_with_retry
@@ -172,7 +172,7 @@ def take_any_tag_for_our_own(patch: Patch) -> None:
     def mutated(match: Any, task: Task, found: Any, **given: Any) -> Any:
         return Match.OURS if found.tag is not None else match(task, found, **given)
 
-    wrap(patch, lifecycle, "match_candidate", mutated)
+    wrap(patch, submission, "match_candidate", mutated)
 
 
 @mutant(scenario(then(creates(CreateBehaviour.TIMED_OUT), submit), "soon", HttpVidu), I.SETTLED)

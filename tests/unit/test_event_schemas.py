@@ -20,7 +20,7 @@ from local.schemas import files
 from tests.documents import ROOT, blocks, table
 from tests.event_schemas import FOLDER, closed, faults_of, published
 from tests.schema_changes import incompatibilities
-from tests.unit.builders import LINK, NOW, POLICY, done, new_task, submitting, task_in, video
+from tests.unit.builders import LINK, NOW, POLICY, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.description import events
 from vidu_relay.description.asyncapi import describe_bus, registered
@@ -61,16 +61,7 @@ def delayed() -> Task:
         submitted, done(LINK, "https://cdn.example/2.mp4"), now=NOW, source="check", policy=POLICY
     )
     for number in range(delivery.DELAYED_AFTER):
-        task = delivery.record_copies(
-            task,
-            (video(),),
-            TaskError("not_mp4", "The file does not begin as an MP4 file does."),
-            source_fault=True,
-            whole_copies=1,
-            now=NOW + number,
-            jitter=0.5,
-            policy=POLICY,
-        )
+        task = copy_failed(task, video(), now=NOW + number, whole_copies=1)
     return task
 
 

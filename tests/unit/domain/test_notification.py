@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.builders import NOW, POLICY, TASK_ID, copied, done, new_task, submitting, task_in, video
+from tests.unit.builders import NOW, POLICY, TASK_ID, copied, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
@@ -33,16 +33,7 @@ def sign(of: Video) -> str:
 def delayed() -> Task:
     task = task_in(Status.GENERATED)
     for _ in range(delivery.DELAYED_AFTER):
-        task = delivery.record_copies(
-            task,
-            (),
-            TaskError("not_mp4", ""),
-            source_fault=True,
-            whole_copies=0,
-            now=NOW + 5,
-            jitter=0.5,
-            policy=POLICY,
-        )
+        task = copy_failed(task, now=NOW + 5)
     return task
 
 

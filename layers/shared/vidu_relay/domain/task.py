@@ -1,4 +1,4 @@
-"""The task: one immutable record. Every change is a function in `lifecycle` or `delivery` that returns a new one."""
+"""The task: one immutable record. Every change is a function that returns a new one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
 
-__all__ = ["DELIVERY_DELAYED", "Attempt", "Candidate", "Delivery", "HistoryEntry", "Output", "Refusal", "Task", "Video"]
+__all__ = [
+    "DELIVERY_DELAYED",
+    "Attempt",
+    "Candidate",
+    "Delivery",
+    "HistoryEntry",
+    "Origin",
+    "Output",
+    "Refusal",
+    "StoredRequest",
+    "Task",
+    "Video",
+]
 
 DELIVERY_DELAYED = "delivery_delayed"
 """The source of the history entry that publishes `VideoTaskDeliveryDelayed`."""
@@ -27,6 +40,30 @@ class HistoryEntry:
     def notice(self) -> bool:
         """Whether the entry is a notice about a task that stays in its state."""
         return self.source == DELIVERY_DELAYED
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
+
+    `daily_cap` is how many tasks the tenant may have accepted in a day.
+    """
+
+    tenant_id: str
+    daily_cap: int
+    idempotency_key: str | None = None
+    entry_point: str = "http"
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request as the fields of its task hold it: see `Task` for `request`, `request_key`, `request_digest`."""
+
+    parameters: Mapping[str, Any]
+    digest: str
+    key: str | None = None
+    image_versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +227,11 @@ class Task:
     def candidate_ids(self) -> tuple[str, ...]:
         """The ids of the candidates, in the order in which they became known."""
         return tuple(candidate.remote_id for candidate in self.candidates)
+
+    def attempt_is_over(self, now: int) -> bool:
+        """Whether no create call of this task can still be running."""
+        attempt = self.attempt
+        return attempt is None or attempt.ended_at is not None or now >= attempt.started_at + ATTEMPT_LIMIT_MS
 
     @property
     def expected_videos(self) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
-from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key, rejection_detail
@@ -18,7 +17,8 @@ from vidu_relay.domain.request import Request
 from vidu_relay.domain.request_model import check_request, parse_request
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 from vidu_relay.domain.strict_json import MAX_NAME_CHARACTERS, TWICE, repeated_names
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.submission import may_begin
+from vidu_relay.domain.task import Origin, Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
@@ -74,16 +74,9 @@ def accept_request(
             return _go_on(known, deps, time_left)
         if closed is not None:
             raise closed
-        return submit_task(
-            read(deps.off_peak_available),
-            deps.acceptance,
-            tenant_id=tenant.tenant_id,
-            idempotency_key=key,
-            daily_cap=deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
-            time_left=time_left,
-            source=asked.entry_point,
-            message_id=asked.message_id,
-        )
+        cap = deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap
+        origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id)
+        return submit_task(read(deps.off_peak_available), origin, deps.acceptance, time_left=time_left)
     except InvalidRequestError as error:
         _reject(asked, tenant, error, deps)
         return None
@@ -113,13 +106,13 @@ def _go_on(task: Task, deps: AcceptRequestDependencies, time_left: TimeLeft) -> 
     submission = deps.acceptance.submission
     logger.append_keys(task_id=task.task_id)
     logger.info("task_repeated")
-    if not lifecycle.may_begin(task, submission.clock()):
+    if not may_begin(task, submission.clock()):
         return task
     return begin_submission(
         task,
         deps.acceptance.archive.request_of(task),
         submission,
-        allowed=lambda current: lifecycle.may_begin(current, submission.clock()),
+        allowed=lambda current: may_begin(current, submission.clock()),
         time_left=time_left,
     )
 

@@ -13,7 +13,7 @@ from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.provider_pause import Pause, ProviderPauses
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import submission
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
     AccountRefusedError,
@@ -99,7 +99,7 @@ def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencie
         return _record(
             task,
             deps,
-            lambda current: lifecycle.record_created(
+            lambda current: submission.record_created(
                 current, snapshot, now=deps.clock(), source="create", policy=deps.policy
             ),
             time_left,
@@ -109,7 +109,7 @@ def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencie
         logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
         count(Metric.REMOTE_ID_CONFLICT)
         return _record(
-            task, deps, lambda current: lifecycle.record_unknown_outcome(current, now=deps.clock()), time_left
+            task, deps, lambda current: submission.record_unknown_outcome(current, now=deps.clock()), time_left
         )
 
 
@@ -131,7 +131,7 @@ def _failed(
     return _record(
         task,
         deps,
-        lambda current: lifecycle.record_create_failure(
+        lambda current: submission.record_create_failure(
             current, error, now=deps.clock(), jitter=jitter, policy=deps.policy
         ),
         time_left,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vidu_relay.adapters.provider_pause import Pause
 from vidu_relay.adapters.tenant_directory import TenantMapping
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import lifecycle, submission
 from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
 from vidu_relay.domain.polling import PROBE_MS
 from vidu_relay.domain.request import Request, body_bytes
@@ -81,7 +81,7 @@ def begin_submission(
     begun = save_with_retry(
         deps.store,
         task,
-        lambda current: lifecycle.begin_attempt(current, token=token, now=now) if allowed(current) else current,
+        lambda current: submission.begin_attempt(current, token=token, now=now) if allowed(current) else current,
     )
     if begun.attempt is None or begun.attempt.token != token:
         return begun
@@ -140,7 +140,7 @@ def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Calla
         if not allowed(current):
             return current
         at = max(pause.probe_at, now + deps.policy.backoff_ms(current.checks, jitter))
-        return lifecycle.wait_for_account(current, now=now, at=at, policy=deps.policy)
+        return submission.wait_for_account(current, now=now, at=at, policy=deps.policy)
 
     return save_with_retry(deps.store, task, waiting)
 
@@ -154,6 +154,6 @@ def _not_begun(task: Task, token: str, deps: SubmissionDependencies) -> Task:
     def undone(current: Task) -> Task:
         if current.attempt is None or current.attempt.token != token or current.attempt.ended_at is not None:
             return current
-        return lifecycle.record_create_failure(current, error, now=deps.clock(), jitter=jitter, policy=deps.policy)
+        return submission.record_create_failure(current, error, now=deps.clock(), jitter=jitter, policy=deps.policy)
 
     return save_with_retry(deps.store, task, undone)

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
@@ -100,7 +100,7 @@ def _submit(
 
 def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
     now = deps.clock()
-    if not lifecycle.attempt_is_over(task, now) and task.attempt:
+    if not task.attempt_is_over(now) and task.attempt:
         return _poll_again(task, lease, deps, task.attempt.started_at + ATTEMPT_LIMIT_MS)
     if task.candidates:
         task = _reconcile(task, deps)
@@ -113,7 +113,7 @@ def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies)
         return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
     else:  # the attempt ended without a record: only a callback can tell now
         count(Metric.SUBMISSION_AMBIGUOUS)
-        _record(task, lease, deps, lambda current: lifecycle.record_unknown_outcome(current, now=now))
+        _record(task, lease, deps, lambda current: submission.record_unknown_outcome(current, now=now))
     return END
 
 

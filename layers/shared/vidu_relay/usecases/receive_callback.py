@@ -12,7 +12,7 @@ from typing import Literal
 
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import lifecycle, submission
 from vidu_relay.domain.callback_signature import is_signed, verify_signature
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
@@ -146,9 +146,9 @@ def _fault_of_signature(callback: Callback, deps: CallbackDependencies, keys: tu
 
 def _reconcile(task: Task, report: CallbackReport, deps: CallbackDependencies) -> Task:
     """A task without a remote id: keep the candidates, and read them now if no create call can be running."""
-    over = lifecycle.attempt_is_over(task, deps.clock())
+    over = task.attempt_is_over(deps.clock())
     task = save_with_retry(
-        deps.store, task, lambda current: lifecycle.note_candidates(current, report.ids, now=deps.clock())
+        deps.store, task, lambda current: submission.note_candidates(current, report.ids, now=deps.clock())
     )
     if not over:
         raise AttemptUnderwayError(task.task_id)
