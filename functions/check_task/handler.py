@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(CheckTaskSettings)
-archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
-queue = DeliveryQueue(aws.when_needed("sqs"), settings.deliveries_queue_url)
+archive = RequestArchive(aws.lazy_s3(), settings.inbox_bucket)
+queue = DeliveryQueue(aws.client("sqs"), settings.deliveries_queue_url)
 deps = submission(settings)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "public_response",
     "read_body",
     "read_json_body",
+    "task_not_found",
     "tenant_of",
 ]
 
@@ -129,6 +130,11 @@ def problem(
     """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
     body = _document(status, code, detail, more)
     return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def task_not_found() -> dict[str, Any]:
+    """The answer for a task that the tenant does not have."""
+    return problem(404, "task_not_found", "There is no such task.")
 
 
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:

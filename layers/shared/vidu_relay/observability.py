@@ -62,8 +62,8 @@ class Metric(StrEnum):
     SPEND_USD = "SpendUSD"  # what the provider says a task cost, once for each task
 
 
-ASKED_FOR_BY_NOBODY = ("function_arn", "function_memory_size")
-"""What Powertools puts into each line: an eighth of what logs cost."""
+UNUSED_KEYS = ("function_arn", "function_memory_size")
+"""What Powertools adds to each line: an eighth of what logs cost."""
 
 
 def count(name: str, value: int = 1) -> None:
@@ -90,8 +90,8 @@ def warn_once(event: str, word: str) -> None:
 def observed(handler: Handler) -> Handler:
     """A handler whose log lines carry the invocation's context, and whose metrics are written when it ends.
 
-    Powertools' own `log_metrics` also warns, in the log, about each invocation that counted nothing: most of ours.
-    The last step of a start: it ends the garbage collector's rest, which `vidu_relay/__init__.py` began.
+    Powertools' own `log_metrics` also logs a warning for each invocation that counted nothing: most of ours.
+    This is the last step of a start: it turns on the garbage collector that `vidu_relay/__init__.py` turned off.
     """
     if not gc.isenabled():
         gc.freeze()
@@ -100,7 +100,7 @@ def observed(handler: Handler) -> Handler:
     @logger.inject_lambda_context(clear_state=True)
     @wraps(handler)
     def run(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        logger.remove_keys(ASKED_FOR_BY_NOBODY)
+        logger.remove_keys(UNUSED_KEYS)
         try:
             return handler(event, context)
         finally:

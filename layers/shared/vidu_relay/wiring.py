@@ -68,12 +68,10 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
 
     deps = submission(settings)
     return Acceptance(
-        quota=DailyQuota(
-            aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)
-        ),
-        archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
+        quota=DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.client("dynamodb", single_try=True)),
+        archive=RequestArchive(aws.lazy_s3(), settings.inbox_bucket),
         images=reference_check(settings, deps.images),
-        poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
+        poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
         submission=deps,
     )
 
@@ -87,7 +85,7 @@ def submission(settings: SubmissionSettings) -> SubmissionDependencies:
         provider=provider(settings),
         pauses=ProviderPauses(table, settings.table_name),
         tenants=TenantDirectory(table, settings.table_name),
-        images=ImageBucket(aws.when_needed("s3"), settings.inbox_bucket),
+        images=ImageBucket(aws.lazy_s3(), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
         policy=polling_policy(settings),

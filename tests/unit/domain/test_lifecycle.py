@@ -33,7 +33,7 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.identifiers import link_digest
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
-from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
+from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.submission import (
     CLOCK_TOLERANCE_MS,
@@ -562,6 +562,13 @@ def test_a_failure_settles_the_task_with_its_reason_or_without(status: Status) -
     assert (bare.status, bare.error.code) == (Status.FAILED, "provider_failed")
     canceled = apply(task_in(status), CANCELED)
     assert (canceled.status, canceled.due_at, canceled.error) == (Status.CANCELED, None, None)
+
+
+@pytest.mark.parametrize("end", [failed(), CANCELED])
+def test_what_a_task_cost_is_kept_when_it_ends_without_a_video(end: ProviderSnapshot) -> None:
+    billed = Usage("0.2")
+    assert apply(task_in(Status.SUBMITTED), replace(end, usage=billed)).usage == billed
+    assert apply(replace(task_in(Status.SUBMITTED), usage=billed), end).usage == billed
 
 
 # --- deadlines

@@ -150,15 +150,18 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
         error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
         if task.status is Status.EXPIRED:
             return stop_polling(task)
-        failed = replace(task, error=error, usage=snapshot.usage or task.usage, **remote_fields(task, snapshot))
-        return settle(failed, Status.FAILED, now, source, policy)
+        return settle(replace(_ended(task, snapshot), error=error), Status.FAILED, now, source, policy)
     if snapshot.state is ProgressState.CANCELED:
         if task.status is Status.EXPIRED:
             return stop_polling(task)
-        return settle(replace(task, **remote_fields(task, snapshot)), Status.CANCELED, now, source, policy)
+        return settle(_ended(task, snapshot), Status.CANCELED, now, source, policy)
     if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
         return replace(enter(task, Status.PROCESSING, now, source), **remote_fields(task, snapshot))
     return task
+
+
+def _ended(task: Task, snapshot: ProviderSnapshot) -> Task:
+    return replace(task, usage=snapshot.usage or task.usage, **remote_fields(task, snapshot))
 
 
 def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:

@@ -7,12 +7,12 @@ with the host's own name in TLS: a name that resolves differently a second later
 from __future__ import annotations
 
 import ipaddress
-import queue
 import re
 import socket
 import threading
 import unicodedata
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -93,23 +93,21 @@ def find_addresses(host: str, port: int, seconds: float, resolve: Resolve | None
     Raises `OSError` if there is none, or none within `seconds` (at most `RESOLVE_SECONDS`); `UnicodeError` for a text
     that cannot be a host name.
     """
-    answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
+    answer: Future[Sequence[str]] = Future()
 
     def look_up() -> None:
         try:
-            answers.put((resolve or _ask_system)(host, port))
-        except (OSError, UnicodeError) as error:
-            answers.put(error)
+            answer.set_result((resolve or _ask_system)(host, port))
+        except BaseException as error:  # noqa: BLE001 - raised below, by the thread that waits
+            answer.set_exception(error)
 
-    threading.Thread(target=look_up, daemon=True).start()  # it cannot be stopped, only left behind
+    threading.Thread(target=look_up, daemon=True).start()  # it cannot be stopped: after a time-out it goes on
     try:
-        found = answers.get(timeout=max(0.0, min(seconds, RESOLVE_SECONDS)))
-    except queue.Empty:
+        found = answer.result(max(0.0, min(seconds, RESOLVE_SECONDS)))
+    except TimeoutError:
         raise ConnectionError("the host name cannot be resolved in time") from None
-    if isinstance(found, OSError):
-        raise ConnectionError("the host name cannot be resolved") from found
-    if isinstance(found, UnicodeError):
-        raise found
+    except OSError as error:
+        raise ConnectionError("the host name cannot be resolved") from error
     if not found:
         raise ConnectionError("the host name has no address")
     return tuple(sorted(dict.fromkeys(found), key=lambda address: ":" in address))
