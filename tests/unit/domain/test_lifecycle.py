@@ -44,7 +44,6 @@ from vidu_relay.domain.submission import (
     correlation_tag,
 )
 from vidu_relay.domain.task import Attempt, Candidate, Origin, Refusal, StoredRequest, Task
-from vidu_relay.usecases.ports import new_token
 
 HOUR = 3_600_000
 LATER = NOW + 60_000
@@ -438,11 +437,11 @@ def test_a_candidate_without_mark_or_moment_is_ours_only_if_our_own_reply_named_
     assert submission.match_candidate(submitting(), reading(created_at=1), replied=True) is Match.UNPROVEN
 
 
-def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_mark() -> None:
+def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_tag() -> None:
     task = submitting()
-    for _ in range(3):
+    for number in range(3):
         back = refused(task, RATE_LIMITED, now=NOW)
-        again = begun(back, token=new_token(back.token))
+        again = begun(back, token=f"{back.token}.again-{number}")
         assert again.attempt != task.attempt
         assert submission.match_candidate(again, reading(tag=TAG)) is Match.OURS
         task = again

@@ -69,12 +69,14 @@ def shared_token(attempt: Attempt) -> str:
     return attempt.token.partition(".")[0]
 
 
-def may_begin(task: Task, now: int) -> bool:
-    """Whether an entry point may begin the first create call of a task: no attempt was begun, and it is in time.
+def may_begin(task: Task, now: int, lease: int | None = None) -> bool:
+    """Whether a create call of an `accepted` task may be begun: by the check that holds `lease`, or by an entry point.
 
-    A task that went back to `accepted` waits for its backoff: a check begins its next attempt.
+    An entry point begins only the first one, in time: a task that went back to `accepted` waits for its backoff, after
+    which a check begins the next. A candidate is read before anything is sent.
     """
-    return task.status is Status.ACCEPTED and task.attempts == 0 and not task.candidates and now < task.deadline_at
+    turn = (task.attempts == 0 and now < task.deadline_at) if lease is None else task.lease == lease
+    return turn and task.status is Status.ACCEPTED and not task.candidates
 
 
 def begin_attempt(task: Task, *, token: str, now: int) -> Task:

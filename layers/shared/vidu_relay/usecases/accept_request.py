@@ -106,13 +106,12 @@ def _go_on(task: Task, deps: AcceptRequestDependencies, time_left: TimeLeft) -> 
     submission = deps.acceptance.submission
     logger.append_keys(task_id=task.task_id)
     logger.info("task_repeated")
-    if not may_begin(task, submission.clock()):
+    if not may_begin(task, submission.clock()):  # asked before the archive is read
         return task
     return begin_submission(
         task,
         deps.acceptance.archive.request_of(task),
         submission,
-        allowed=lambda current: may_begin(current, submission.clock()),
         time_left=time_left,
     )
 

@@ -14,7 +14,7 @@ from vidu_relay.adapters.provider_pause import Pause, ProviderPauses
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain import submission
-from vidu_relay.domain.callback_token import CallbackKeys, callback_url
+from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     ConfigurationError,
@@ -33,7 +33,7 @@ from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["SubmissionDependencies", "TimeLeft", "attempt_submission"]
+__all__ = ["CreateCall", "SubmissionDependencies", "TimeLeft", "attempt_submission"]
 
 TimeLeft = Callable[[], int]
 """How many milliseconds the function may still run."""
@@ -46,7 +46,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SubmissionDependencies:
-    """What a create call needs. `signing_keys` is asked for at each attempt, so that keys can be rotated."""
+    """What a create call needs. `signing_keys` is read at each attempt, so that keys can be rotated."""
 
     store: TaskStore
     provider: Provider
@@ -59,33 +59,38 @@ class SubmissionDependencies:
     clock: Clock = clock
     sleep: Callable[[float], None] = time.sleep
 
-    def ready(self) -> None:
-        """Raise `ConfigurationError` for a missing key *before* an attempt is recorded."""
+    def ready(self) -> CallbackKeys:
+        """The keys that sign callback addresses, read *before* an attempt is recorded.
+
+        Raises `ConfigurationError` if one of them or the provider's key is missing.
+        """
         self.provider.ready()
-        self.signing_keys()
+        return self.signing_keys()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCall:
+    """What the provider is sent: the parameters with every image in a form that it can read."""
+
+    model: str
+    parameters: Mapping[str, Any]
+    callback_url: str
 
 
 def attempt_submission(
-    task: Task,
-    model: str,
-    parameters: Mapping[str, Any],
-    deps: SubmissionDependencies,
-    *,
-    time_left: TimeLeft,
-    pause: Pause | None = None,
+    task: Task, call: CreateCall, deps: SubmissionDependencies, *, time_left: TimeLeft, pause: Pause | None = None
 ) -> Task:
     """Call the provider once for a task in `submitting` whose token the caller wrote; the task as recorded after.
 
-    `parameters` are those to send, every image as the provider can read it; `pause` is what the caller read of the
-    provider's refusals. The call is never repeated here: only a task that went back to `accepted` is submitted again.
+    `pause` is what the caller read of the provider's refusals. The call is never repeated here: only a task that went
+    back to `accepted` is submitted again.
     """
     tag = correlation_tag(task.task_id, task.attempt) if task.attempt else ""
     try:
-        url = callback_url(deps.public_base_url, task.task_id, deps.signing_keys().sign(task.task_id))
-        snapshot = deps.provider.create(model, parameters, url, tag=tag)
+        snapshot = deps.provider.create(call.model, call.parameters, call.callback_url, tag=tag)
     except CreateError as error:
         return _failed(task, error, deps, pause, time_left)
-    except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call
+    except ConfigurationError as error:  # the key was removed after `ready`: nothing was sent
         return _failed(task, NotCreatedError(str(error)), deps, pause, time_left)
     if pause is not None:
         _end_pause(deps, pause)

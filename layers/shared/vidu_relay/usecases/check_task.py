@@ -89,8 +89,8 @@ def _submit(
         task,
         archive.request_of(task),
         deps,
-        allowed=lambda current: current.lease == lease and current.status is Status.ACCEPTED and not current.candidates,
         time_left=time_left,
+        lease=lease,
     )
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
     if tried and after.paused_since is None:

@@ -18,9 +18,8 @@ from vidu_relay.domain.submission import may_begin
 from vidu_relay.domain.task import Origin, StoredRequest, Task
 from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft
-from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
+from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.check_references import ReferenceCheck, check_references
-from vidu_relay.usecases.ports import new_token
 from vidu_relay.usecases.resolve_image_links import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
@@ -75,9 +74,8 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
         current,
         request,
         deps,
-        allowed=lambda task: may_begin(task, deps.clock()),
         time_left=time_left,
-        largest_body=MAX_WAITING_BODY_BYTES if waiting else None,
+        client_waits=waiting,
     )
     if may_begin(task, deps.clock()) and task.paused_since is None:
         return _hand_over(task, acceptance)
@@ -99,12 +97,20 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         return current
     parameters, whole = request.for_record()
     key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
+    stored = StoredRequest(parameters, request.digest, key, versions)
     store_images(request, origin.tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)
-    stored = StoredRequest(parameters, request.digest, key, versions)
     recorded, ours = deps.store.create(
-        new_task(task_id, origin, stored, token=new_token(), provider=deps.provider.name, now=now, policy=deps.policy)
+        new_task(
+            task_id,
+            origin,
+            stored,
+            token=secrets.token_urlsafe(9),
+            provider=deps.provider.name,
+            now=now,
+            policy=deps.policy,
+        )
     )
     if not ours:  # two submits with one key at the same moment: the first one counts
         _give_back(acceptance.quota, origin.tenant_id, now)
