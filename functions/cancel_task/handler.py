@@ -1,4 +1,4 @@
-"""`POST /v1/tasks/{task_id}/cancel` → the task, called off as far as the provider lets it be."""
+"""`POST /v1/tasks/{task_id}/cancel` → the task, canceled if the provider allows it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return problem(
             503,
             "cancel_unconfirmed",
-            "The provider gave no clear answer, so the task may or may not be called off. Cancel it again.",
+            "The provider gave no clear answer, so the task may or may not be canceled. Send the cancel again.",
             headers={"retry-after": "10"},
         )
     return json_response(202, represent(task)) if task else task_not_found()

@@ -1,4 +1,4 @@
-"""Every minute: start `poll_task` for each task that nobody has looked at in time."""
+"""Every minute: start `poll_task` for each overdue task."""
 
 from __future__ import annotations
 

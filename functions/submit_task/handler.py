@@ -40,8 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return problem(
             503,
             "not_configured",
-            "The operator has yet to give the relay the provider's key (`relay provider set-key`), or to put a secret "
-            "right that its log names. Nothing was recorded: send the request again then.",
+            "The operator must set the provider's key (`relay provider set-key`) or correct the secret that the log "
+            "names. Nothing was recorded: send the request again then.",
             headers={"retry-after": "300"},
         )
     return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})

@@ -140,7 +140,7 @@ def call_it_canceled_without_a_read(patch: Patch) -> None:
         given = {"now": deps.clock(), "source": "cancel", "policy": deps.policy}
         return save_with_retry(deps.store, task, lambda current: lifecycle.apply_snapshot(current, canceled, **given))  # type: ignore[arg-type]
 
-    patch.setattr(cancel_task, "_read_back", believed)
+    patch.setattr(cancel_task, "_refreshed", believed)
 
 
 @mutant(schedules("cancel during the create call"), I.TRUE_CANCEL)

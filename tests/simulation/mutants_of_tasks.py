@@ -271,7 +271,7 @@ def never_give_a_candidate_up(patch: Patch) -> None:
 
 @mutant(scenario(shown_another_task, again=both), I.PROVEN_STATE)
 def believe_whatever_a_read_shows(patch: Patch) -> None:
-    patch.setattr(read_remote_task, "is_stranger", lambda *_: False)
+    patch.setattr(read_remote_task, "shows_another_task", lambda *_: False)
 
 
 @mutant(scenario(named_in_another_spelling, again=both), I.ONE_OWNER, I.PROVEN_STATE)

@@ -35,12 +35,12 @@ class Metric(StrEnum):
     SUBMISSION_AMBIGUOUS = "SubmissionAmbiguous"  # create calls whose outcome is unknown
     SUBMISSION_NOT_CREATED = "SubmissionNotCreated"  # create calls that certainly created nothing, to be made again
     SUBMISSION_REJECTED = "SubmissionRejected"  # create calls the provider refused
-    REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks claim: never on a good day
-    CALLBACK_REFUSED = "CallbackRefused"  # callbacks that proved nothing
+    REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks would own; 0 in normal operation
+    CALLBACK_REFUSED = "CallbackRefused"  # callbacks without valid proof
     CALLBACK_REFUSED_ADDRESS = "CallbackRefusedAddress"  # of these, by the token in the address
-    CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a good token for a task that is gone
+    CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a valid token for a deleted task
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
-    READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback or a cancel that failed
+    READ_BACK_FAILED = "ReadBackFailed"  # failed reads of the provider after a callback or a cancel
     UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
     READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
@@ -54,7 +54,7 @@ class Metric(StrEnum):
     DELIVERY_INTERRUPTED = "DeliveryInterrupted"  # copies that failed on the way or on our side
     OLDEST_GENERATED_SECONDS = "OldestGeneratedSeconds"  # how long a task waits for its copy, at each failure
     NOTIFICATIONS_SENT = "NotificationsSent"  # notifications that clients took
-    NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # tries to tell a client that failed
+    NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # failed tries to notify a client
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # notifications that are not tried again
     EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket

@@ -1,4 +1,4 @@
-"""What several functions put together the same way at cold start: the provider, the keys, a submission."""
+"""Dependencies that several functions build at cold start: the provider, the keys, a submission."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
 
 
 def keys_for(token: str, secret: Secret) -> CallbackKeys:
-    """The keys in a secret, reread if none of those at hand made this token."""
+    """The keys in a secret, reread if no key in memory made this token."""
     known = CallbackKeys(secret.get())
     if known.knows(token) or not secret.reread():
         return known
@@ -93,7 +93,7 @@ def submission(settings: SubmissionSettings) -> SubmissionDependencies:
 
 
 def reference_check(settings: AcceptanceSettings, bucket: ImageBucket) -> ReferenceCheck:
-    """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
+    """What the check of references needs. Image URLs are opened only if the template's `ProbeImageUrls` is true."""
     # only where requests come in: these load the request's model
     from vidu_relay.adapters.image_source import ImageSource
     from vidu_relay.outbound.address_guard import AddressGuard

@@ -468,8 +468,8 @@ def test_a_read_that_names_none_of_our_ids_is_a_stranger_s(
     named_ids: tuple[str, ...], upstream_id: str | None, stranger: bool
 ) -> None:
     snapshot = reading(remote_id="gen", named_ids=named_ids, upstream_id=upstream_id)
-    assert lifecycle.is_stranger(KNOWN, snapshot) is stranger
-    assert not lifecycle.is_stranger(created(submitting(), reading()), reading(upstream_id="first seen"))
+    assert lifecycle.shows_another_task(KNOWN, snapshot) is stranger
+    assert not lifecycle.shows_another_task(created(submitting(), reading()), reading(upstream_id="first seen"))
 
 
 def test_an_id_that_is_another_task_s_is_left_out_but_never_the_one_it_is_read_by() -> None:

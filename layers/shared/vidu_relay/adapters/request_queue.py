@@ -20,8 +20,8 @@ _PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
 def read_request(body: str) -> DroppedFile | RequestEvent:
     """What a message asks for. An event whose detail cannot be read is a `RequestEvent` with a `fault`.
 
-    Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue. A
-    replayed event is such a thing: whoever redrives it means a request that was made before.
+    Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue; also
+    for a replayed event, whose request was made before.
     """
     fault: InvalidRequestError | None = None
     try:
@@ -32,8 +32,8 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
-            there = event["detail"]["object"]
-            file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(there["key"]), there.get("version-id"))
+            stored = event["detail"]["object"]
+            file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(stored["key"]), stored.get("version-id"))
             if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIX):
                 return file
         elif event["detail-type"] == REQUESTED:
@@ -53,10 +53,10 @@ def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> 
 
 
 def _outer_texts(message: str) -> dict[str, Any]:
-    """The members of the outermost object that are texts, without looking into the others.
+    """The members of the outermost object that are texts, without reading the others.
 
-    For a message whose detail is too deep, too large or no valid JSON: whose it is stands outside the detail. Raises
-    `ValueError` where that cannot be read either.
+    For a message whose detail is too deep, too large or no valid JSON: id and source stand outside the detail. Raises
+    `ValueError` if they cannot be read either.
     """
     found: dict[str, Any] = {}
     depth, last, name = 0, None, None

@@ -22,13 +22,13 @@ __all__ = [
     "cancel_unsubmitted",
     "enter",
     "expire",
-    "is_stranger",
     "leave_until",
     "new_task",
     "poll_again_at",
     "reject_unsubmitted",
     "remote_fields",
     "settle",
+    "shows_another_task",
     "stop_polling",
     "take_lease",
     "without_ids",
@@ -135,7 +135,7 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     """What a read of the provider means for the task; the same task if it means nothing new.
 
     - success with at least one video → `generated`, also from `expired`;
-    - success without a video is not an end: the provider contradicts itself, and the task is read again;
+    - success without a video is not an end: the task is read again;
     - failure → `failed`, unless it is not conclusive, or the task is already expired (its clients were notified);
     - canceled → `canceled`, unless the task is already expired;
     - running → `processing`; everything else, unknown words included, changes nothing.
@@ -182,11 +182,11 @@ def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) ->
     )
 
 
-def is_stranger(task: Task, snapshot: ProviderSnapshot) -> bool:
+def shows_another_task(task: Task, snapshot: ProviderSnapshot) -> bool:
     """Whether a read of the task's remote id describes another remote task.
 
     The ids that the reply names are compared with every id that this task learned from its own create reply and from
-    believed reads. A reply that names none is believed.
+    trusted reads. A reply that names none is trusted.
     """
     known = task.remote_ids
     if snapshot.named_ids:
@@ -195,7 +195,7 @@ def is_stranger(task: Task, snapshot: ProviderSnapshot) -> bool:
 
 
 def without_ids(task: Task, ids: tuple[str, ...]) -> Task:
-    """The task without further ids that turned out to be another task's. The id it is read by is never among them."""
+    """The task without these further ids, which belong to another task. The id it is read by is never among them."""
     return replace(
         task,
         aliases=tuple(name for name in task.aliases if name not in ids),
@@ -204,12 +204,12 @@ def without_ids(task: Task, ids: tuple[str, ...]) -> Task:
 
 
 def take_lease(task: Task, *, now: int) -> Task:
-    """The right to check the task now, with the shortest interval: every older execution has lost it."""
+    """Take the right to check the task, with the shortest interval: every older execution loses it."""
     return replace(task, lease=task.lease + 1, checks=0, due_at=now + LEASE_MS)
 
 
 def poll_again_at(task: Task, at: int) -> Task:
-    """Nothing changed: the next check is at `at`; the sweep steps in if it has not come two minutes later."""
+    """Nothing changed: the next check is at `at`; the sweep starts one if it has not come two minutes later."""
     return task if task.due_at is None else replace(task, checks=task.checks + 1, due_at=at + LEASE_MS)
 
 
@@ -219,12 +219,12 @@ def leave_until(task: Task, at: int) -> Task:
 
 
 def stop_polling(task: Task) -> Task:
-    """Nothing more can come of this task."""
+    """No further check is needed."""
     return replace(task, due_at=None) if task.due_at is not None else task
 
 
 def remote_fields(task: Task, snapshot: ProviderSnapshot) -> dict[str, Any]:
-    """What every believed read may add to a task: the id behind the gateway's, and another model than asked for."""
+    """What every trusted read may add to a task: the id behind the gateway's, and another model than asked for."""
     return {
         "upstream_id": snapshot.upstream_id or task.upstream_id,
         "remote_model": snapshot.model if snapshot.model != task.request.get("model") else None,

@@ -44,12 +44,12 @@ class DroppedFile:
 
     @property
     def entry_point(self) -> str:
-        """What moved the task, as its history says it."""
+        """The entry point, as the task's history names it."""
         return "s3"
 
     @property
     def tenant_id(self) -> str | None:
-        """The tenant by the prefix, whom IAM holds a writer to; None for a file that lies in nobody's folder."""
+        """The tenant by the prefix, to which IAM restricts a writer; None for a file outside a tenant's folder."""
         tenant, slash, _ = self.key.removeprefix(REQUESTS_PREFIX).partition("/")
         return tenant if slash and tenant else None
 
@@ -94,7 +94,7 @@ class RequestEvent:
 
     @property
     def entry_point(self) -> str:
-        """What moved the task, as its history says it."""
+        """The entry point, as the task's history names it."""
         return "event"
 
     @property
@@ -109,7 +109,7 @@ class RequestEvent:
 
 
 def own_key(*parts: str) -> str:
-    """An idempotency key of our making: no client can send one, for its parts are joined by NUL."""
+    """An idempotency key that the relay makes. It holds NUL characters, so no client can send one."""
     return "\0".join(("", *parts))
 
 
@@ -119,7 +119,7 @@ def rejection_detail(
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
     `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
-    their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
+    counted. Every text in it is valid Unicode: a name or a source may hold half a character.
     """
     problem = _valid(problem)
     detail: dict[str, Any] = {
@@ -132,8 +132,8 @@ def rejection_detail(
     while errors and len(json.dumps(detail).encode()) > MAX_REJECTION_BYTES:
         errors = errors[: len(errors) // 2]
         left = len(problem["errors"]) - len(errors)
-        told = f"{problem['detail']} {left} more had no room in this event."
-        detail["error"] = {**problem, "detail": told, "errors": errors}
+        shown = f"{problem['detail']} {left} more had no room in this event."
+        detail["error"] = {**problem, "detail": shown, "errors": errors}
     return detail
 
 

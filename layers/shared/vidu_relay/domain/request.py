@@ -38,7 +38,7 @@ MAX_RECORD_BYTES = 16_384
 """Of a request in a record, as JSON: each write of the record pays for them."""
 
 NOT_SENT = frozenset({"model", "callback_url"})
-"""`model` has a place of its own in a create body; the provider calls the relay back, never the client."""
+"""`model` has its own field in a create body; the provider calls back the relay, not the client."""
 MAX_SENT_BYTES = 20_000_000
 """The provider's page: "HTTP request POST body cannot exceed 20MB", in the smaller reading."""
 ENVELOPE_BYTES = 8192

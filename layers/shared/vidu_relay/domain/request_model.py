@@ -1,7 +1,7 @@
 """The request of a video task: the provider page's parameters, each with its limit. The only pydantic here.
 
-Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Where the page is silent, the
-limit says so.
+Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Limits that the page lacks are
+marked as ours.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ OUTSIDE_FOLDER = (
     "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
 )
 MAX_PLACE_CHARACTERS = 100
-"""Of each part of a fault's place: the name of an unknown parameter is as long as its sender likes."""
+"""Of each part of a fault's place: a client may send an unknown parameter with a very long name."""
 
 CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
 CODE_IMAGES_OR_SUBJECTS = "008017002"
@@ -258,8 +258,8 @@ def _check_form(raw: Any) -> None:
     form = tuple(form_faults(raw)) if isinstance(raw, dict) else ()
     if form:
         coded = tuple(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
-        told = {fault.loc for fault in coded}
-        raise _refusal((*coded, *(fault for fault in form if fault.loc not in told)))
+        listed = {fault.loc for fault in coded}
+        raise _refusal((*coded, *(fault for fault in form if fault.loc not in listed)))
 
 
 def _without_empty(raw: Any) -> Any:

@@ -123,7 +123,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
         return replace(settled, due_at=now + SLOW_INTERVAL_MS)
     if settled.status in (Status.SUBMITTED, Status.PROCESSING):
         first = policy.first_check_at(now, off_peak=task.off_peak)
-        # a first check that is about right stands as it was set: moving it would cost two index writes
+        # a first check that is about right is not moved: that would cost two index writes
         if settled.due_at is None or not (now + first) // 2 <= settled.due_at <= first:
             return replace(settled, due_at=first)
     return settled
@@ -139,11 +139,11 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
     """What a create call that gave no task means.
 
     - An id in the reply may be the task, and so may one that a callback named before a refusal: the attempt stays
-      unconfirmed until that id was read; then the reply's own word counts (`note_missing`).
+      unconfirmed until that id was read; if there is no such task, the reply's refusal counts (`note_missing`).
     - Certainly nothing was created → `accepted`, due again after a backoff or the provider's Retry-After. A refusal of
       our account also starts the wait for it (`wait_for_account`).
     - Refused for good → `failed`.
-    - All else is unknown: only a callback can tell.
+    - Otherwise the outcome is unknown: only a callback can name the remote task.
     """
     called_back = bool(task.candidates) and isinstance(error, CreateRejectedError)
     if (error.candidates or called_back) and task.attempt is not None:
@@ -187,7 +187,7 @@ def wait_for_account(task: Task, *, now: int, at: int, policy: PollingPolicy) ->
 
 
 def record_unknown_outcome(task: Task, *, now: int) -> Task:
-    """The attempt is over and its outcome unknown. The relay never repeats it; only a candidate id can tell."""
+    """The attempt is over and its outcome unknown: only a candidate id can show it. The call is never repeated."""
     if task.attempt is None or task.status is not Status.SUBMITTING:
         return task
     due_at = now if task.candidates else task.deadline_at
@@ -222,15 +222,15 @@ def note_candidates(task: Task, ids: tuple[str, ...], *, now: int, replied: bool
     """Remember under which ids an unconfirmed create may be found, for the check once no create call can be running.
 
     At most `MAX_CANDIDATES`, the first ones; the same task if there is nothing new or nothing is unconfirmed. A task
-    that waits to be submitted again keeps its moment: a callback's body must not hurry it. `replied` says that the
-    create call's own reply named them.
+    that waits to be submitted again keeps its `due_at`: a callback's body must not hurry it. `replied`: the create
+    call's own reply named them.
     """
     if replied:
         named = tuple(replace(c, replied=True) if c.remote_id in ids else c for c in task.candidates)
         task = replace(task, candidates=named) if named != task.candidates else task
     new = tuple(Candidate(name, replied=replied) for name in ids if name not in task.candidate_ids)[:MAX_CANDIDATES]
     kept = task.candidates
-    if replied:  # our own reply knows better than callbacks: the latest of theirs give way
+    if replied:  # ids of our own reply replace the latest ones of callbacks
         room = MAX_CANDIDATES - len(new) - sum(c.replied for c in kept)
         called_back = [c for c in kept if not c.replied][: max(0, room)]
         kept = tuple(c for c in kept if c.replied or c in called_back)
@@ -252,7 +252,7 @@ def drop_candidates(task: Task, ids: tuple[str, ...]) -> Task:
 
 
 def note_shown(task: Task, ids: tuple[str, ...]) -> Task:
-    """The provider shows tasks under these candidate ids, which prove nothing yet: a 404 before does not count."""
+    """The provider shows tasks under these candidate ids, which are not proven ours: an earlier 404 does not count."""
     seen = tuple(
         replace(c, missing_since=None) if c.remote_id in ids and c.missing_since is not None else c
         for c in task.candidates
@@ -263,8 +263,8 @@ def note_shown(task: Task, ids: tuple[str, ...]) -> Task:
 def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, policy: PollingPolicy) -> Task:
     """The provider answers 404 for these candidate ids.
 
-    Where every candidate of a reply that refused the create call is missing for a minute, the reply's own word counts:
-    `accepted` again, or `failed`. Without such a reply the candidates stay: the provider may show the task later.
+    If every candidate of a reply that refused the create call is missing for a minute, the refusal counts: `accepted`
+    again, or `failed`. Without such a reply the candidates stay: the provider may show the task later.
     """
     marked = tuple(
         replace(c, missing_since=now) if c.remote_id in ids and c.missing_since is None else c for c in task.candidates

@@ -157,16 +157,17 @@ class Video:
 class Task:
     """A video task. Times are milliseconds since the epoch unless the name says otherwise.
 
-    - `token` is random and never changes: it tells which call recorded the task; every attempt's token begins with it.
+    - `token` is random and never changes: it identifies the call that recorded the task, and begins every attempt's
+      token.
     - `revision` counts the writes of the record (the store raises it). `version` is raised by each published change; it
       begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
-    - `request_digest` tells requests apart. `request` is the client's request with what is large replaced by a
+    - `request_digest` distinguishes requests. `request` is the client's request with what is large replaced by a
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
     - `attempts` counts the create calls that were begun.
-    - `candidates` are ids under which an unconfirmed create may be found: read, never believed.
+    - `candidates` are ids under which an unconfirmed create may be found; each is read before it is trusted.
     - `aliases` are further ids of the remote task that its own create reply named.
     - `account_refused_at` is when the provider first refused our account for a create call of this task,
       `paused_since` since when the task waits for the account.
@@ -248,7 +249,7 @@ class Task:
 
     @property
     def off_peak(self) -> bool:
-        """Whether the client chose the slow, cheap lane."""
+        """Whether the client chose the slow, cheap mode."""
         return bool(self.request.get("off_peak"))
 
     @property

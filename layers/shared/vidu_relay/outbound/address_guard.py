@@ -1,4 +1,4 @@
-"""Reads URLs, and says which of them may be opened for a client or a provider.
+"""Reads URLs, and decides which of them may be opened for a client or a provider.
 
 A host is resolved once and every address it has is checked. `exchange` then connects to one of the checked addresses,
 with the host's own name in TLS: a name that resolves differently a second later changes nothing.
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RESOLVE_SECONDS = 5
-"""How long a name look-up may take: the system's own has no time-out and may take minutes."""
+"""How long resolving a name may take: the system's resolver has no time-out and may take minutes."""
 
 MAX_ADDRESSES = 4
 """How many of a host's addresses are tried, one after the other. All of them are checked."""
@@ -59,7 +59,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class RefusedAddressError(Exception):
-    """The URL may not be opened. The message says which rule it breaks and repeats nothing of the URL."""
+    """The URL may not be opened. The message names the rule it breaks and repeats nothing of the URL."""
 
 
 def is_public(address: str) -> bool:
@@ -141,7 +141,7 @@ class AddressGuard:
         return self.addresses(self.read(url), RESOLVE_SECONDS)
 
     def read(self, url: str) -> Target:
-        """The target of a URL whose form is allowed; no name is looked up. Raises `RefusedAddressError`."""
+        """The target of a URL whose form is allowed; no name is resolved. Raises `RefusedAddressError`."""
         target = read_url(url)
         if not self._trusts(target):
             self._check_form(target.scheme, target.host, target.port)
@@ -179,7 +179,7 @@ class AddressGuard:
 
 
 def check_characters(url: str) -> None:
-    """Raises `RefusedAddressError` for what no reader of URLs agrees on: control characters and backslashes."""
+    """Raises `RefusedAddressError` for what readers of URLs treat differently: control characters and backslashes."""
     for character in url:
         if character == "\\":
             raise RefusedAddressError("a URL has no backslash")

@@ -98,7 +98,7 @@ def attempt_submission(
 
 
 def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencies, time_left: TimeLeft) -> Task:
-    # logged before it is written: until then only this process knows it
+    # logged before the write: if the write fails, only the log has the id
     logger.info("remote_id_known", remote_id=snapshot.remote_id)
     try:
         return _record(
@@ -166,9 +166,9 @@ def _account_refused(
         if succeeded_at > now - PROBE_MS:
             return error
     paused = pause if pause is not None and pause.paused_since is not None else None
-    # the first 403 lets the next create call be the probe at once: it tells whose fault it is
+    # after the first 403 the next create call is a probe: it shows whether the account or the request is refused
     probe_at = now if error.status == 403 and paused is None else now + PROBE_MS
-    # until a second tenant gets a 403, too, it is the trouble of the first alone
+    # until a second tenant gets a 403 too, only the first tenant waits
     alone = error.status == 403 and (paused is None or paused.tenant_id == task.tenant_id)
     reason = TaskError(error.code, error.message)
     try:
@@ -176,7 +176,7 @@ def _account_refused(
             deps.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
         )
     except (ClientError, BotoCoreError):
-        logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
+        logger.exception("pause_not_written")  # the next refusal writes it; the task's own record comes first
     return error
 
 
@@ -188,7 +188,7 @@ def _end_pause(deps: SubmissionDependencies, pause: Pause) -> None:
     try:
         deps.pauses.end(deps.provider.name, now=now)
     except (ClientError, BotoCoreError):
-        logger.exception("pause_not_ended")  # the next success ends it; the remote id comes first
+        logger.exception("pause_not_ended")  # the next success ends it; the task's own record comes first
 
 
 def _record(
@@ -201,7 +201,7 @@ def _record(
 ) -> Task:
     """Write how the attempt went, unless the record has moved on from this attempt in the meantime.
 
-    A write that fails is repeated while there is time: nobody else knows what the provider answered.
+    A write that fails is repeated while there is time: only this process knows the provider's answer.
     """
     token = task.attempt.token if task.attempt else None
 

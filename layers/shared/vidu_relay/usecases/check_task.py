@@ -74,7 +74,7 @@ def _submit(
     task: Task, lease: int, deps: SubmissionDependencies, archive: RequestArchive, time_left: TimeLeft
 ) -> NextStep:
     now = deps.clock()
-    if task.candidates:  # a callback says that an attempt did create something: read that before anything else
+    if task.candidates:  # a callback named a remote task: an attempt may have created it, so read it first
         task = _reconcile(task, deps)
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
@@ -111,7 +111,7 @@ def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies)
     elif task.candidates:
         wait = deps.policy.backoff_ms(task.checks, spread())
         return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
-    else:  # the attempt ended without a record: only a callback can tell now
+    else:  # the attempt ended without a record: only a callback can name the remote task
         count(Metric.SUBMISSION_AMBIGUOUS)
         _record(task, lease, deps, lambda current: submission.record_unknown_outcome(current, now=now))
     return END
@@ -135,7 +135,7 @@ def _ask_for_delivery(task: Task, lease: int, deps: SubmissionDependencies, queu
     gauge(Metric.OLDEST_GENERATED_SECONDS, (now - generated_at) // 1000)
     requests = task.delivery.requests if task.delivery else 0
     if now >= deps.policy.copied_until(generated_at) + SLOW_INTERVAL_MS and requests >= delivery.DELAYED_AFTER:
-        # it was asked for often enough, and no copy has reported since
+        # requested often enough, and no copy has been recorded since
         _record(task, lease, deps, lambda current: delivery.expire_delivery(current, now=now, policy=deps.policy))
         return END
     wait = deps.policy.backoff_ms(requests, spread())
@@ -188,7 +188,7 @@ def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
 
 
 def _look_for_remote_task(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
-    """An expired task whose remote id only a candidate may tell."""
+    """An expired task whose remote task can only be found under a candidate id."""
     found = _reconcile(task, deps) if task.candidates else task
     if found.remote_id is not None:
         return END

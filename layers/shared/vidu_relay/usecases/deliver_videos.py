@@ -62,7 +62,7 @@ class _Attempt:
 def deliver_videos(task_id: str, deps: DeliveryDependencies, *, again: bool, deadline: float) -> Task | None:
     """Deliver one task; the task as it stands after, None if there is no such task.
 
-    `again` says that an earlier try may have stored something: then the bucket is asked first. `deadline`, on the
+    `again`: an earlier try may have stored something, so the bucket is read first. `deadline`, on the
     monotonic clock, is when a copy under way must have ended. Videos that came are kept, whatever became of the others.
     A failed delivery is recorded, due again by its own backoff; nothing is raised for it.
     """

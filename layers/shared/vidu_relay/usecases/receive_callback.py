@@ -1,7 +1,7 @@
 """Answer a callback: verify the caller, then read from the provider what happened.
 
-Nothing in the body changes state. It may only tell that no read is needed (`processing`, known already), that an end is
-near (one that the read does not show yet), or under which id an unconfirmed create can be found.
+Nothing in the body changes state. It only decides whether a read is needed (not for a known `processing`), whether to
+poll (a reported end that the read does not show yet), and under which id an unconfirmed create may be found.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
     try:
         snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
-        logger.warning("read_back_failed", reason=str(error))
+        logger.warning("provider_read_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
         return task if running else _start_polling(task, deps)
     settled = save_with_retry(
@@ -110,14 +110,13 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
 
 def _verify(callback: Callback, deps: CallbackDependencies) -> None:
     keys = deps.callback_keys(callback.token)
-    # token and signature are checked whatever the other says, and for an id that cannot be ours too: every refusal
-    # takes the same path
+    # both token and signature are always checked, also for an id that cannot be ours: every refusal takes the same path
     good = keys.verify(callback.task_id, callback.token) and TASK_ID.fullmatch(callback.task_id) is not None
     fault = None if _unsigned(callback, deps) else _fault_of_signature(callback, deps, deps.signature_keys())
     if not good:
         raise CallbackRefusedError("token")
     if fault == "signature_wrong":
-        # perhaps by a key that was put there since we read the secret; only the holder of a good token gets here
+        # the key may be newer than our copy of the secret; only a caller with a good token causes this second read
         fault = _fault_of_signature(callback, deps, deps.fresh_signature_keys())
     if fault:
         raise CallbackRefusedError(fault)
