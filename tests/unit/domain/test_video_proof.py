@@ -234,6 +234,8 @@ def test_what_is_odd_is_noted_and_not_refused(data: bytes, facts: VideoFacts, bl
 
 def test_chunks_within_the_media_are_not_noted() -> None:
     assert prove(placed(0)) == prove(placed(39)) == FACTS
+    to_the_end = placed(39).removesuffix(MDAT) + box(b"mdat", b"d" * 40, size=0)
+    assert prove(to_the_end) == prove(to_the_end, 17) == FACTS
 
 
 @pytest.mark.parametrize("kind", [b"stsd", b"mdhd", b"hdlr", b"tkhd"])
@@ -257,6 +259,7 @@ def test_a_large_movie_header_that_is_cut_is_refused() -> None:
 
 def test_a_large_fragment_header_stands_in_for_neither_movie_nor_media() -> None:
     assert refusal(GOOD["fragments"] + LARGE_FRAGMENT) == "truncated"
+    assert refusal(GOOD["fragments"] + fragment(RUN) + box(b"mfra") + b"\r\n") == "truncated"
     assert refusal(FTYP + LARGE_FRAGMENT + MDAT) == "not_mp4"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
@@ -28,7 +29,7 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
         event = read_json(body)
     except InvalidRequestError as error:
         event, fault = _outer_texts(body), error
-    try:
+    with suppress(KeyError, TypeError, AttributeError):  # a member is missing or has another type
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
@@ -38,9 +39,7 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
                 return file
         elif event["detail-type"] == REQUESTED:
             return _request_event(event, fault)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("the message is no event of S3 or of the bus") from error
-    raise ValueError("the message asks for nothing")
+    raise ValueError("the message is no request")
 
 
 def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> RequestEvent:
