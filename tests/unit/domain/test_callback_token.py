@@ -5,7 +5,7 @@ import hmac
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.builders import TASK_ID
@@ -61,12 +61,6 @@ def test_a_token_opens_its_own_task_and_only_unchanged(position: int, letter: st
 )
 def test_nothing_but_the_whole_token_is_taken(token: str) -> None:
     assert not KEYS.verify(TASK_ID, token)
-
-
-@given(token=st.text(max_size=60), task_id=st.text(max_size=30))
-@settings(max_examples=60)
-def test_no_made_up_token_is_taken(token: str, task_id: str) -> None:
-    assert not KEYS.verify(task_id, token)
 
 
 def test_a_rotation_refuses_no_callback_under_way() -> None:
