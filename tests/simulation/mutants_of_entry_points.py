@@ -62,7 +62,7 @@ def submit_whatever_was_begun(patch: Patch) -> None:
         submission = deps.acceptance.submission
         whole = deps.acceptance.archive.request_of(task)
         sent = resolve_image_links.resolve_image_links(whole, task, submission.images)
-        call = attempt_submission.CreateCall(whole.model, sent, "https://relay.example/v1/callbacks")
+        call = attempt_submission.CreateCall(whole.model, sent, "https://relay.example/v1/callbacks", 0)
         return attempt_submission.attempt_submission(task, call, submission, time_left=time_left)
 
     patch.setattr(accept_request, "_go_on", eager)

@@ -26,10 +26,10 @@ def test_a_token_is_the_mac_the_design_names() -> None:
     assert f"k2.{expected}" == TOKEN
 
 
-@given(position=st.integers(0, len(MAC) - 1), letter=st.sampled_from(B64))
-def test_a_token_opens_its_own_task_and_only_unchanged(position: int, letter: str) -> None:
-    forged = MAC[:position] + letter + MAC[position + 1 :]
-    assert KEYS.verify(TASK_ID, f"k2.{forged}") is (letter == MAC[position])
+@given(position=st.integers(0, len(MAC) - 1), character=st.sampled_from(B64))
+def test_a_token_opens_its_own_task_and_only_unchanged(position: int, character: str) -> None:
+    forged = MAC[:position] + character + MAC[position + 1 :]
+    assert KEYS.verify(TASK_ID, f"k2.{forged}") is (character == MAC[position])
     assert KEYS.verify(TASK_ID, TOKEN)
     assert not KEYS.verify(OTHER_ID, TOKEN)
 

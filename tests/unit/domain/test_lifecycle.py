@@ -590,6 +590,7 @@ def test_a_task_without_an_answer_expires_with_its_reason(task: Task, code: str)
     assert after.error is not None
     assert (after.status, after.error.code, after.version) == (Status.EXPIRED, code, task.version + 1)
     assert after.checks == 0
+    assert ("Nothing was created" in after.error.message) is (task.status is Status.ACCEPTED and not task.candidates)
     read_on = task.remote_id is not None or bool(task.candidates)
     assert after.due_at == (task.deadline_at + SLOW_INTERVAL_MS if read_on else None)
 

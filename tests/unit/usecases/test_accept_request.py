@@ -166,7 +166,7 @@ def test_unmapped_source_acts_for_no_tenant(sim: Simulation) -> None:
     assert (detail["tenant_id"], detail["source"], detail["error"]["code"]) == (None, "stray", "source_not_mapped")
 
 
-@pytest.mark.parametrize("key", ["requests/nobody/x.json", "requests/x.json", "requests//x.json"])
+@pytest.mark.parametrize("key", ["requests/unknown/x.json", "requests/x.json", "requests//x.json"])
 def test_file_of_an_unknown_tenant_is_refused_beside_it(sim: Simulation, key: str) -> None:
     file = DroppedFile(sim.account.inbox, key, None)
     sim.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=b"{}")
@@ -229,7 +229,7 @@ def test_notification_that_names_another_bucket_makes_no_second_task(sim: Simula
     sim.accept(file)
     (task,) = tasks(sim)
     with pytest.raises(ValueError, match="another bucket"):
-        sim.accept(replace(file, bucket="somebody-elses"))
+        sim.accept(replace(file, bucket="another"))
     assert (tasks(sim), sim.rejections()) == ([task], [])
 
 

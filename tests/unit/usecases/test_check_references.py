@@ -235,7 +235,7 @@ def test_object_of_another_tenant_is_not_even_asked_for(sim: Simulation) -> None
 def test_mapped_bucket_is_its_tenants_until_he_is_disabled(sim: Simulation) -> None:
     directory = TenantDirectory(sim.account.clients["dynamodb"], sim.account.table)
     uri = put(sim, "fox.png", png(), "pictures")
-    assert faults(sim, uri) == {"images.0": "image_not_found"}  # nobody's
+    assert faults(sim, uri) == {"images.0": "image_not_found"}  # mapped to no tenant
     for tenant in (TENANT, "globex"):
         directory.create_tenant(tenant, 1)
     directory.add_mapping(TenantMapping.BUCKET, "pictures", "globex")
@@ -307,9 +307,9 @@ def test_failure_of_s3_is_no_fault_of_the_request(sim: Simulation) -> None:
 
 
 def test_without_probing_urls_are_not_opened_and_all_else_is(sim: Simulation) -> None:
-    look(sim, "https://nobody.invalid/x.png")
+    look(sim, "https://absent.invalid/x.png")
     bad = data_uri(b"text that is no image")
-    assert faults(sim, "https://nobody.invalid/x.png", bad) == {"images.1": "image_format"}
+    assert faults(sim, "https://absent.invalid/x.png", bad) == {"images.1": "image_format"}
 
 
 def test_refused_image_takes_no_quota_slot_and_leaves_nothing(sim: Simulation) -> None:
@@ -367,7 +367,7 @@ HOOK = "https://client.example.com/hook?key=1"
         ("https://inward.example.com/hook", ["93.184.216.34", "10.0.0.1"]),
         ("https://inward.example.com/hook", ["169.254.169.254"]),
         ("https://inward.example.com/hook", ["fd00:ec2::254"]),
-        ("https://nobody.example.com/hook", []),
+        ("https://absent.example.com/hook", []),
     ],
 )
 def test_unusable_callback_url_is_refused_before_anything_is_recorded(

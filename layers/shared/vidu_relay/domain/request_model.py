@@ -62,7 +62,7 @@ CODE_IMAGES_OR_SUBJECTS = "008017002"
 CODE_IMAGES_COUNT = "008017003"
 
 _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
-"""Not behind a Latin letter or a digit: that is an address of e-mail. Other scripts set no space before it."""
+"""Not behind Latin characters or digits, as in an e-mail address. Other scripts set no space before it."""
 
 
 def _url(value: str) -> str:

@@ -70,11 +70,12 @@ class SubmissionDependencies:
 
 @dataclass(frozen=True, slots=True)
 class CreateCall:
-    """What the provider is sent: the parameters with every image in a form that it can read."""
+    """What the provider is sent, every image in a form that it can read, in a body of at most `body_bytes`."""
 
     model: str
     parameters: Mapping[str, Any]
     callback_url: str
+    body_bytes: int
 
 
 def attempt_submission(

@@ -49,7 +49,7 @@ def begin_submission(
 ) -> Task:
     """Write an attempt token and call the provider under it; the task as it stands after.
 
-    `request` is the task's whole request; `lease` is a check's, None for an entry point (`submission.may_begin`).
+    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request.
     Nothing is sent, and the task stays `accepted` or settles, if
     - its tenant is disabled (`canceled`) or a bucket of its images no longer belongs to the tenant (`failed`),
     - the provider refuses our account and the next probe is not due,
@@ -63,8 +63,7 @@ def begin_submission(
 
     if not allowed(task):
         return task
-    refused = _refused(task, request, deps)
-    if refused is not None:
+    if (refused := _refused(task, request, deps)) is not None:
         return refused
     pause = deps.pauses.find(deps.provider.name)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
@@ -76,14 +75,26 @@ def begin_submission(
         return _wait(task, _not_configured(error, deps), deps, allowed)
     url = callback_url(deps.public_base_url, task.task_id, keys.sign(task.task_id))
     parameters = resolve_image_links(request, task, deps.images)
-    call, size = CreateCall(request.model, parameters, url), body_bytes(parameters)
-    needed = int(create_seconds(size) * 1000) + WRITES_MS
-    if (client_waits and size > MAX_WAITING_BODY_BYTES) or time_left() < needed:
-        logger.info("submission_left_to_a_check", body_bytes=size)
+    call = CreateCall(request.model, parameters, url, body_bytes(parameters))
+    if (client_waits and call.body_bytes > MAX_WAITING_BODY_BYTES) or time_left() < _needed_ms(call):
+        logger.info("submission_left_to_a_check", body_bytes=call.body_bytes)
         return task
     # taken last: a task that cannot be sent now must not use up the one probe of this minute
     if paused is not None and not _take_probe(paused, deps):
         return _wait(task, paused, deps, allowed)
+    return _attempt(task, call, deps, allowed, time_left=time_left, pause=pause)
+
+
+def _attempt(
+    task: Task,
+    call: CreateCall,
+    deps: SubmissionDependencies,
+    allowed: Callable[[Task], bool],
+    *,
+    time_left: TimeLeft,
+    pause: Pause | None,
+) -> Task:
+    """Write the attempt token and make the call, if there is still time for it after the write."""
     token, now = f"{task.token}.{secrets.token_urlsafe(9)}", deps.clock()
     begun = save_with_retry(
         deps.store,
@@ -92,9 +103,13 @@ def begin_submission(
     )
     if begun.attempt is None or begun.attempt.token != token:
         return begun
-    if time_left() < needed:
+    if time_left() < _needed_ms(call):
         return _not_begun(begun, token, deps)
     return attempt_submission(begun, call, deps, time_left=time_left, pause=pause)
+
+
+def _needed_ms(call: CreateCall) -> int:
+    return int(create_seconds(call.body_bytes) * 1000) + WRITES_MS
 
 
 def _refused(task: Task, request: Request, deps: SubmissionDependencies) -> Task | None:

@@ -75,7 +75,7 @@ def _submit(
 ) -> NextStep:
     now = deps.clock()
     if task.candidates:  # a callback named a remote task: an attempt may have created it, so read it first
-        task = _reconcile(task, deps)
+        task = reconcile_task(task, task.candidate_ids, deps, source=SOURCE)
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
     over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
@@ -103,7 +103,7 @@ def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies)
     if not task.attempt_is_over(now) and task.attempt:
         return _poll_again(task, lease, deps, task.attempt.started_at + ATTEMPT_LIMIT_MS)
     if task.candidates:
-        task = _reconcile(task, deps)
+        task = reconcile_task(task, task.candidate_ids, deps, source=SOURCE)
         if task.status is not Status.SUBMITTING or task.lease != lease:
             return END
     if now >= task.deadline_at:
@@ -115,18 +115,6 @@ def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies)
         count(Metric.SUBMISSION_AMBIGUOUS)
         _record(task, lease, deps, lambda current: submission.record_unknown_outcome(current, now=now))
     return END
-
-
-def _reconcile(task: Task, deps: SubmissionDependencies) -> Task:
-    return reconcile_task(
-        task,
-        task.candidate_ids,
-        store=deps.store,
-        provider=deps.provider,
-        policy=deps.policy,
-        clock=deps.clock,
-        source=SOURCE,
-    )
 
 
 def _ask_for_delivery(task: Task, lease: int, deps: SubmissionDependencies, queue: DeliveryQueue) -> NextStep:
@@ -189,7 +177,7 @@ def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
 
 def _look_for_remote_task(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
     """An expired task whose remote task can only be found under a candidate id."""
-    found = _reconcile(task, deps) if task.candidates else task
+    found = reconcile_task(task, task.candidate_ids, deps, source=SOURCE) if task.candidates else task
     if found.remote_id is not None:
         return END
     late_until, now = deps.policy.late_until(task.deadline_at), deps.clock()

@@ -151,15 +151,7 @@ def _reconcile(task: Task, report: CallbackReport, deps: CallbackDependencies) -
     )
     if not over:
         raise AttemptUnderwayError(task.task_id)
-    return reconcile_task(
-        task,
-        tuple(dict.fromkeys((*report.ids, *task.candidate_ids))),
-        store=deps.store,
-        provider=deps.provider,
-        policy=deps.policy,
-        clock=deps.clock,
-        source="callback",
-    )
+    return reconcile_task(task, tuple(dict.fromkeys((*report.ids, *task.candidate_ids))), deps, source="callback")
 
 
 def _start_polling(task: Task, deps: CallbackDependencies) -> Task:
