@@ -414,6 +414,3 @@ def test_quick_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
         "webhook.post",
     ]
     assert "NotificationsSent" in metrics.provider.metric_set
-
-
-# --- which change is the latest
