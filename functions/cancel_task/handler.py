@@ -1,4 +1,4 @@
-"""`POST /v1/tasks/{task_id}/cancel` → the task, called off as far as the provider lets it be."""
+"""`POST /v1/tasks/{task_id}/cancel` → the task, canceled if the provider allows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.errors import InvalidRequestError, ProviderUnavailableError
 from vidu_relay.domain.representation import represent
-from vidu_relay.http import invalid_request, json_response, problem, tenant_of
+from vidu_relay.http import invalid_request, json_response, problem, task_not_found, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import CancelTaskSettings, load, polling_policy
 from vidu_relay.usecases.cancel_task import CancelDependencies, cancel_task
@@ -22,7 +22,7 @@ settings = load(CancelTaskSettings)
 deps = CancelDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
-    poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
+    poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
     policy=polling_policy(settings),
 )
 
@@ -40,7 +40,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return problem(
             503,
             "cancel_unconfirmed",
-            "The provider gave no clear answer, so the task may or may not be called off. Cancel it again.",
+            "The provider gave no clear answer, so the task may or may not be canceled. Send the cancel again.",
             headers={"retry-after": "10"},
         )
-    return json_response(202, represent(task)) if task else problem(404, "task_not_found", "There is no such task.")
+    return json_response(202, represent(task)) if task else task_not_found()

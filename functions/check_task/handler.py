@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(CheckTaskSettings)
-archive = RequestArchive(aws.when_needed("s3"), settings.inbox_bucket)
-queue = DeliveryQueue(aws.when_needed("sqs"), settings.deliveries_queue_url)
+archive = RequestArchive(aws.lazy_s3(), settings.inbox_bucket)
+queue = DeliveryQueue(aws.client("sqs"), settings.deliveries_queue_url)
 deps = submission(settings)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    verdict = check_task(
+    step = check_task(
         str(event["task_id"]),
         int(event["lease"]),
         deps=deps,
@@ -31,4 +31,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         queue=queue,
         time_left=context.get_remaining_time_in_millis,
     )
-    return {"settled": verdict.settled, "wait_seconds": verdict.wait_seconds}
+    return {"settled": step.settled, "wait_seconds": step.wait_seconds}

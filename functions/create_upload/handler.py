@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vidu_relay.domain import documents
 
 settings = load(CreateUploadSettings)
-quota = DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True))
+quota = DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.client("dynamodb", single_try=True))
 bucket = ImageBucket(aws.client("s3"), settings.inbox_bucket)
 
 

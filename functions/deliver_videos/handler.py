@@ -31,7 +31,7 @@ deps = DeliveryDependencies(
 )
 
 MARGIN_SECONDS = 15.0
-"""Left after the last byte may have arrived: for S3's answer and the record."""
+"""Kept free after the last byte: for S3's answer and the record."""
 
 
 @observed

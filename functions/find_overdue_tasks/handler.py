@@ -1,4 +1,4 @@
-"""Every minute: start `poll_task` for each task that nobody has looked at in time."""
+"""Every minute: start `poll_task` for each overdue task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 settings = load(FindOverdueTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
-poller = TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn)
+poller = TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn)
 
 MARGIN_MS = 5_000
 

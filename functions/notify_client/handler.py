@@ -1,4 +1,4 @@
-"""The notifications queue, one message at a time → a client that knows how its task stands."""
+"""The notifications queue, one message at a time → a signed webhook to the client."""
 
 from __future__ import annotations
 

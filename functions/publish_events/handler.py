@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 settings = load(PublishEventsSettings)
 bus = EventBus(aws.client("events"), settings.event_bus_name)
-failures = FailuresBucket(aws.when_needed("s3"), settings.failures_bucket)
+failures = FailuresBucket(aws.lazy_s3(), settings.failures_bucket)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    # the operator's tool hands records over again, and keeps those that fail itself
+    # the operator's tool sends records again, and itself keeps those that fail
     failed = publish_events(event["Records"], bus, failures if event.get("set_aside", True) else None)
     return {"batchItemFailures": [{"itemIdentifier": failed}] if failed else []}

@@ -9,7 +9,7 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.http import invalid_request, json_response, problem, tenant_of
+from vidu_relay.http import invalid_request, json_response, task_not_found, tenant_of
 from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
 from vidu_relay.usecases.read_tasks import list_tasks, read_task
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     task_id = (event.get("pathParameters") or {}).get("task_id")
     if task_id is not None:
         task = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos)
-        return json_response(200, task) if task else problem(404, "task_not_found", "There is no such task.")
+        return json_response(200, task) if task else task_not_found()
     try:
         page = list_tasks(tenant_id, event.get("queryStringParameters") or {}, store=store, videos=videos)
     except InvalidRequestError as error:

@@ -1,4 +1,4 @@
-"""`POST /v1/callbacks/{task_id}?token=…`, called by the provider → the task, settled by our own reading."""
+"""`POST /v1/callbacks/{task_id}?token=…` → the task, as our own read of the provider shows it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ signing_key = provider_key(settings.provider_secret_arn)
 deps = CallbackDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     provider=provider(settings),
-    poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
+    poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
     callback_keys=callback_keys(settings.callback_secret_arn),
     signature_keys=signing_key.signing,
     fresh_signature_keys=signing_key.fresh_signing,
@@ -36,13 +36,13 @@ deps = CallbackDependencies(
     policy=polling_policy(settings),
 )
 REFUSED_FOR = {"token": Metric.CALLBACK_REFUSED_ADDRESS, "unknown_task": Metric.CALLBACK_REFUSED_UNKNOWN_TASK}
-"""Which metric tells of a refusal's reason; of every other reason, the provider's signature."""
+"""The metric of a refusal's reason; every other reason is about the provider's signature."""
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     task_id = str((event.get("pathParameters") or {}).get("task_id", ""))
-    if TASK_ID.fullmatch(task_id):  # anything else was never a task's, and no log line repeats it
+    if TASK_ID.fullmatch(task_id):  # anything else is no task id, and is not logged
         logger.append_keys(task_id=task_id)
     try:
         callback = Callback(
@@ -64,7 +64,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _body(event: dict[str, Any]) -> bytes:
-    """The body, empty where it cannot be read: it is a doorbell, and the ring is what counts."""
+    """The body, empty if it cannot be read: the callback still triggers a read of the provider."""
     try:
         return read_body(event)
     except InvalidRequestError as error:

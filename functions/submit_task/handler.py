@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import parse_request
+from vidu_relay.domain.task import Origin
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, problem, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
@@ -27,14 +28,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
         request = parse_request(read_json_body(event), off_peak_available=settings.off_peak_available)
-        task = submit_task(
-            request,
-            deps,
-            tenant_id=tenant_of(event),
-            idempotency_key=key,
-            daily_cap=daily_cap_of(event),
-            time_left=context.get_remaining_time_in_millis,
-        )
+        origin = Origin(tenant_of(event), daily_cap_of(event), key)
+        task = submit_task(request, origin, deps, time_left=context.get_remaining_time_in_millis)
     except InvalidRequestError as error:
         count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)
@@ -45,8 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return problem(
             503,
             "not_configured",
-            "The operator has yet to give the relay the provider's key (`relay provider set-key`), or to put a secret "
-            "right that its log names. Nothing was recorded: send the request again then.",
+            "The operator must set the provider's key (`relay provider set-key`) or correct the secret that the log "
+            "names. Nothing was recorded: send the request again then.",
             headers={"retry-after": "300"},
         )
     return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})

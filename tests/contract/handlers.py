@@ -157,10 +157,10 @@ def running() -> Iterator[Handlers]:
             patch.setenv(name, value)
         patch.setattr(metrics.provider, "namespace", "ViduRelay")
         patch.setattr(metrics.provider, "service", "vidu-relay")
-        for cached in (aws.client, aws.single_try_client, aws.upload_client, aws._session):
+        for cached in (aws.client, aws.upload_client, aws._session):
             cached.cache_clear()
         yield Handlers(new_account(), simulator, patch, OFF_PEAK_AVAILABLE="true")
-        for cached in (aws.client, aws.single_try_client, aws.upload_client, aws._session):
+        for cached in (aws.client, aws.upload_client, aws._session):
             cached.cache_clear()
 
 

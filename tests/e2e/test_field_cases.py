@@ -25,8 +25,8 @@ from tests.e2e.sweeps import make_overdue
 from tests.e2e.tenants import client_of_new_tenant
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import WatchedClient
-from tests.unit.domain.muxed import LAYOUTS, muxed, top_boxes
-from tests.unit.domain.test_odd_videos import FIRST, odd
+from tests.unit.builders import box
+from tests.unit.domain.muxed import LAYOUTS, edited, muxed, top_boxes
 from tests.unit.pictures import png
 
 Body = dict[str, Any]
@@ -38,6 +38,21 @@ WHOLE = "a fox \ufffd"
 HOURS_MS = 3_600_000
 LATE_WATCH_HOURS = 72
 GOOD = muxed(LAYOUTS["H.264, moov first"])
+MOOV_LAST = muxed(LAYOUTS["moov at the end, with sound"])
+
+
+def within(kind: bytes, file: bytes) -> list[bytes]:
+    """The boxes of one kind in a file or in the content of a box."""
+    return [file[start:end] for found, start, end in top_boxes(file) if found == kind]
+
+
+PICTURES, SOUND = within(b"trak", within(b"moov", MOOV_LAST)[0][8:])
+UNDESCRIBED = edited((b"trak", b"mdia", b"minf", b"stbl", b"stsd"), lambda _: None, SOUND)
+
+
+def with_track(track: bytes, in_place_of: bytes = b"") -> bytes:
+    """A file with a further track, or one in another's place. Its media stay where they are."""
+    return edited((b"moov",), lambda content: content.replace(in_place_of, b"") + track, MOOV_LAST)
 
 
 def too_long(file: bytes) -> bytes:
@@ -169,12 +184,13 @@ VIDEOS: dict[str, Played] = {
         Case(raw=download(f"Content-Range: bytes 0-{len(GOOD) - 1}/{len(GOOD)}\r\n", "206 Partial Content"))
     ),
     "203": Played(Case(raw=download(status="203 Non-Authoritative Information"))),
-    "k-sound-without-stsd": Played(Case(file=odd("a sound track without stsd")), notes=("track_incomplete",)),
-    "k-bare-track": Played(Case(file=odd("a track that is a header alone")), notes=("track_incomplete",)),
-    "k-shared-samples": Played(Case(file=odd("the video track twice")), notes=("shared_samples",)),
-    "k-text-shares-sound": Played(Case(file=odd("a text track on the bytes of the sound")), notes=("shared_samples",)),
+    "k-sound-without-stsd": Played(Case(file=with_track(UNDESCRIBED, SOUND)), notes=("track_incomplete",)),
+    "k-bare-track": Played(
+        Case(file=with_track(box(b"trak", within(b"tkhd", SOUND[8:])[0]))), notes=("track_incomplete",)
+    ),
+    "k-shared-samples": Played(Case(file=with_track(PICTURES)), notes=("shared_samples",)),
     # a file that is cut is never taken: the copy is tried again
-    "h-media-too-long": Played(Case(file=too_long(FIRST)), "generated"),
+    "h-media-too-long": Played(Case(file=too_long(GOOD)), "generated"),
 }
 
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"

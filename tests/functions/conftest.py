@@ -204,10 +204,10 @@ def variables_of(function: str) -> dict[str, object]:
 @pytest.fixture(scope="package")
 def clients_of_our_own() -> Iterator[None]:
     """Clients made with the credentials and region of these tests, kept from one to the next."""
-    for cached in (aws.client, aws.single_try_client, aws.upload_client, aws._session):
+    for cached in (aws.client, aws.upload_client, aws._session):
         cached.cache_clear()
     yield
-    for cached in (aws.client, aws.single_try_client, aws.upload_client, aws._session):
+    for cached in (aws.client, aws.upload_client, aws._session):
         cached.cache_clear()
 
 

@@ -26,10 +26,10 @@ from vidu_relay.adapters import daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain import lifecycle, queued_requests, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.domain.lifecycle import Match
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
+from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
 from vidu_relay.usecases.save_with_retry import save_with_retry
@@ -62,7 +62,8 @@ def submit_whatever_was_begun(patch: Patch) -> None:
         submission = deps.acceptance.submission
         whole = deps.acceptance.archive.request_of(task)
         sent = resolve_image_links.resolve_image_links(whole, task, submission.images)
-        return attempt_submission.attempt_submission(task, whole.model, sent, submission, time_left=time_left)
+        call = attempt_submission.CreateCall(whole.model, sent, "https://relay.example/v1/callbacks", 0)
+        return attempt_submission.attempt_submission(task, call, submission, time_left=time_left)
 
     patch.setattr(accept_request, "_go_on", eager)
 
@@ -139,7 +140,7 @@ def call_it_canceled_without_a_read(patch: Patch) -> None:
         given = {"now": deps.clock(), "source": "cancel", "policy": deps.policy}
         return save_with_retry(deps.store, task, lambda current: lifecycle.apply_snapshot(current, canceled, **given))  # type: ignore[arg-type]
 
-    patch.setattr(cancel_task, "_read_back", believed)
+    patch.setattr(cancel_task, "_refreshed", believed)
 
 
 @mutant(schedules("cancel during the create call"), I.TRUE_CANCEL)
@@ -172,7 +173,7 @@ def take_any_tag_for_our_own(patch: Patch) -> None:
     def mutated(match: Any, task: Task, found: Any, **given: Any) -> Any:
         return Match.OURS if found.tag is not None else match(task, found, **given)
 
-    wrap(patch, lifecycle, "match_candidate", mutated)
+    wrap(patch, submission, "match_candidate", mutated)
 
 
 @mutant(scenario(then(creates(CreateBehaviour.TIMED_OUT), submit), "soon", HttpVidu), I.SETTLED)

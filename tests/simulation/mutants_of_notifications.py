@@ -93,7 +93,7 @@ def leave_out_what_is_over(patch: Patch) -> None:
     def mutated(worth: Any, task: Any, asked: Any, message: Any) -> bool:
         return asked.version == task.version and bool(worth(task, asked, message))
 
-    wrap(patch, notify_client, "_worth_telling", mutated)
+    wrap(patch, notify_client, "_is_due", mutated)
 
 
 @mutant(answered(), I.NOTIFIED)

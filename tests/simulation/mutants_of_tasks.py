@@ -21,7 +21,8 @@ from tests.simulation.scenarios import (
 from vidu_relay.adapters import daily_quota, provider_gateway, video_archive
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.delivery import Copies
 from vidu_relay.domain.errors import (
     CreateAmbiguousError,
     CreateRejectedError,
@@ -30,10 +31,11 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import Origin, Task
 from vidu_relay.usecases import (
     attempt_submission,
     check_task,
+    deliver_videos,
     read_remote_task,
     receive_callback,
     reconcile_task,
@@ -121,7 +123,7 @@ def ignore_the_id_in_a_refusal(patch: Patch) -> None:
         error.candidates = ()
         return record(task, error, **given)
 
-    wrap(patch, lifecycle, "record_create_failure", mutated)
+    wrap(patch, submission, "record_create_failure", mutated)
 
 
 @mutant(scenario(then(creates(*[CreateBehaviour.UNPAID] * 40), submit)), I.PROVEN_STATE)
@@ -137,7 +139,7 @@ def forget_when_a_submitted_task_is_due(patch: Patch) -> None:
         task: Task = created(*given, **more)
         return replace(task, due_at=None) if task.status.value == "submitted" else task
 
-    wrap(patch, lifecycle, "record_created", mutated)
+    wrap(patch, submission, "record_created", mutated)
 
 
 @mutant(schedules("the same request twice"), I.QUOTA)
@@ -153,9 +155,9 @@ def give_a_slot_back_at_every_repetition(patch: Patch) -> None:
         quotas.append(quota)
         take(quota, *given)
 
-    def generous(repeated: Any, recorded: Task, tenant_id: str, digest: str) -> None:
-        quotas[-1].give_back(tenant_id, recorded.created_at)
-        repeated(recorded, tenant_id, digest)
+    def generous(repeated: Any, recorded: Task, origin: Origin, request: Any) -> None:
+        quotas[-1].give_back(origin.tenant_id, recorded.created_at)
+        repeated(recorded, origin, request)
 
     wrap(patch, daily_quota.DailyQuota, "take", taken)
     wrap(patch, submit_task, "_check_repetition", generous)
@@ -259,17 +261,17 @@ def attach_a_remote_task_without_owning_it(patch: Patch) -> None:
 )
 def forget_candidates(patch: Patch) -> None:
     """The one callback comes while the provider cannot be read."""
-    patch.setattr(lifecycle, "note_candidates", lambda task, *_, **__: task)
+    patch.setattr(submission, "note_candidates", lambda task, *_, **__: task)
 
 
 @mutant(scenario(then(creates(CreateBehaviour.THROTTLED_WITH_WRONG_ID), submit)), I.SETTLED)
 def never_give_a_candidate_up(patch: Patch) -> None:
-    patch.setattr(lifecycle, "MISSING_MS", 10**12)
+    patch.setattr(submission, "MISSING_MS", 10**12)
 
 
 @mutant(scenario(shown_another_task, again=both), I.PROVEN_STATE)
 def believe_whatever_a_read_shows(patch: Patch) -> None:
-    patch.setattr(read_remote_task, "is_stranger", lambda *_: False)
+    patch.setattr(read_remote_task, "shows_another_task", lambda *_: False)
 
 
 @mutant(scenario(named_in_another_spelling, again=both), I.ONE_OWNER, I.PROVEN_STATE)
@@ -306,14 +308,14 @@ def overwrite_what_is_in_the_bucket(patch: Patch) -> None:
 
 @mutant(scenario(listed_in_another_order), I.WHOLE_VIDEOS)
 def number_videos_as_they_are_listed(patch: Patch) -> None:
-    patch.setattr(delivery, "links_in_order", lambda _, links: [url for _, url in links])
+    patch.setattr(deliver_videos, "links_in_order", lambda _, links: [url for _, url in links])
 
 
 @mutant(scenario(one_of_two_is_gone), I.SETTLED)
 def drop_the_videos_that_came(patch: Patch) -> None:
     """All or nothing: what is in the bucket is not shown while another video fails."""
 
-    def mutated(record: Any, task: Task, videos: Any, error: Any, **given: Any) -> Any:
-        return record(task, () if error else videos, error, **given)
+    def mutated(record: Any, task: Task, copies: Copies, **given: Any) -> Any:
+        return record(task, replace(copies, videos=()) if copies.error else copies, **given)
 
-    wrap(patch, delivery, "record_copies", mutated)
+    wrap(patch, deliver_videos, "record_copies", mutated)

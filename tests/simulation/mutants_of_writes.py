@@ -12,11 +12,11 @@ from tests.simulation.scenarios import (
 from vidu_relay.adapters import task_item
 from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
 from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases import (
     publish_events,
+    submit_task,
 )
 
 
@@ -40,7 +40,7 @@ def raise_the_version_at_every_write(patch: Patch) -> None:
 
 @mutant(scenario(submit), I.ONE_WRITE)
 def count_versions_from_one(patch: Patch) -> None:
-    wrap(patch, lifecycle, "new_task", lambda make, **given: replace(make(**given), version=1))
+    wrap(patch, submit_task, "new_task", lambda make, *given, **more: replace(make(*given, **more), version=1))
 
 
 @mutant(points("callback settles"), I.TRUE_EVENTS)

@@ -22,7 +22,7 @@ from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import Origin, Task
 from vidu_relay.observability import metrics
 from vidu_relay.usecases.accept_request import accept_request
 from vidu_relay.usecases.cancel_task import cancel_task
@@ -99,10 +99,8 @@ class Simulation(WiredRelay):
             self.tenants.create_tenant(tenant, 1)
         return submit_task(
             self.request(**{**self.hook(), **fields}),
+            Origin(tenant, daily_cap, key),
             self.acceptance,
-            tenant_id=tenant,
-            idempotency_key=key,
-            daily_cap=daily_cap,
             time_left=time_left or (lambda: self.time_left),
         )
 

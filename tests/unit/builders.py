@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.delivery import Copies
 from vidu_relay.domain.errors import NotCreatedError
 from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.task import Task, Video
+from vidu_relay.domain.task import Origin, StoredRequest, Task, Video
 
 NOW = 1_800_000_000_000
 TASK_ID = "abcdefghijklmnopqrstuvwxyz"
@@ -39,15 +40,12 @@ REQUEST: dict[str, Any] = {
 def new_task(**changes: Any) -> Task:
     """A task as it is first recorded, in `accepted`."""
     task = lifecycle.new_task(
-        task_id=TASK_ID,
+        TASK_ID,
+        Origin("acme", 1000),
+        StoredRequest(REQUEST, "f" * 22),
         token="token",
-        tenant_id="acme",
         provider="gateway",
-        request=REQUEST,
-        request_key=None,
-        request_digest="f" * 22,
         now=NOW,
-        source="http",
         policy=POLICY,
     )
     return replace(task, **changes)
@@ -55,21 +53,26 @@ def new_task(**changes: Any) -> Task:
 
 def submitting(**changes: Any) -> Task:
     """A task whose first create call was begun."""
-    return replace(lifecycle.begin_attempt(new_task(), token="token.1", now=NOW), **changes)
+    return replace(submission.begin_attempt(new_task(), token="token.1", now=NOW), **changes)
 
 
 def refused_once() -> Task:
     """A task whose first create call certainly created nothing."""
-    return lifecycle.record_create_failure(
+    return submission.record_create_failure(
         submitting(), NotCreatedError("HTTP 429"), now=NOW, jitter=0.5, policy=POLICY
     )
 
 
 def copied(task: Task, *videos: Video, now: int = NOW) -> Task:
     """The task once its videos are in the bucket."""
-    return delivery.record_copies(
-        task, videos or (video(),), None, source_fault=False, whole_copies=0, now=now, jitter=0.5, policy=POLICY
-    )
+    return delivery.record_copies(task, Copies(videos or (video(),)), now=now, jitter=0.5, policy=POLICY)
+
+
+def copy_failed(task: Task, *videos: Video, now: int = NOW, source_fault: bool = True, whole_copies: int = 0) -> Task:
+    """The task after an attempt to copy that failed, but for these videos."""
+    error = TaskError("not_mp4", "The file is a web page.")
+    copies = Copies(videos, error, source_fault, whole_copies)
+    return delivery.record_copies(task, copies, now=now, jitter=0.5, policy=POLICY)
 
 
 def changes(task: Task) -> int:
@@ -79,7 +82,7 @@ def changes(task: Task) -> int:
 
 def task_in(status: Status) -> Task:
     """A task that went the ordinary way to a state."""
-    submitted = lifecycle.record_created(submitting(), reading(), now=NOW, source="create", policy=POLICY)
+    submitted = submission.record_created(submitting(), reading(), now=NOW, source="create", policy=POLICY)
     generated = lifecycle.apply_snapshot(submitted, done(), now=NOW, source="callback", policy=POLICY)
     ways = {
         Status.ACCEPTED: refused_once(),

@@ -19,10 +19,10 @@ def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     for region in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(region, "eu-west-1")
-    for cached in (aws._session, aws.client, aws.single_try_client, aws.upload_client):
+    for cached in (aws._session, aws.client, aws.upload_client):
         cached.cache_clear()
     yield "eu-west-1"
-    for cached in (aws._session, aws.client, aws.single_try_client, aws.upload_client):
+    for cached in (aws._session, aws.client, aws.upload_client):
         cached.cache_clear()
 
 
@@ -36,9 +36,9 @@ def test_links_are_signed_for_the_region_in_the_only_way_new_buckets_accept(regi
 @pytest.mark.usefixtures("region")
 def test_a_streamed_upload_is_tried_once() -> None:
     assert aws.upload_client().meta.config.retries["total_max_attempts"] == 1
-    for client in (aws.single_try_client("dynamodb"), aws.when_needed("dynamodb", single_try=True)):
-        assert client.meta.config.retries["total_max_attempts"] == 1
-        assert client.meta.config.connect_timeout == aws.client("dynamodb").meta.config.connect_timeout
+    config = aws.client("dynamodb", single_try=True).meta.config
+    assert config.retries["total_max_attempts"] == 1
+    assert config.connect_timeout == aws.client("dynamodb").meta.config.connect_timeout
 
 
 @pytest.mark.usefixtures("region")
@@ -59,11 +59,10 @@ def test_api_gateway_waits_for_the_authorizer_as_long_as_it_may_take() -> None:
 
 
 @pytest.mark.usefixtures("region")
-def test_a_client_that_is_seldom_needed_costs_nothing_until_it_is_called() -> None:
-    seldom = aws.when_needed("sqs")
+def test_a_lazy_client_is_made_at_its_first_call() -> None:
+    lazy = aws.lazy_s3()
     assert aws.client.cache_info().currsize == 0
-
-    assert seldom.meta is aws.client("sqs").meta
+    assert lazy.meta is aws.client("s3").meta
 
 
 @pytest.mark.usefixtures("region")

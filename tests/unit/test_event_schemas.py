@@ -27,7 +27,7 @@ from local.description.schemas import EXAMPLES
 from tests.documents import blocks, table
 from tests.event_schemas import faults_of
 from tests.schema_changes import incompatibilities
-from tests.unit.builders import LINK, NOW, POLICY, done, new_task, submitting, task_in, video
+from tests.unit.builders import LINK, NOW, POLICY, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain import delivery, documents, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
@@ -65,16 +65,7 @@ def delayed() -> Task:
         submitted, done(LINK, "https://cdn.example/2.mp4"), now=NOW, source="check", policy=POLICY
     )
     for number in range(delivery.DELAYED_AFTER):
-        task = delivery.record_copies(
-            task,
-            (video(),),
-            TaskError("not_mp4", "The file does not begin as an MP4 file does."),
-            source_fault=True,
-            whole_copies=1,
-            now=NOW + number,
-            jitter=0.5,
-            policy=POLICY,
-        )
+        task = copy_failed(task, video(), now=NOW + number, whole_copies=1)
     return task
 
 

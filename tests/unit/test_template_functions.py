@@ -121,7 +121,7 @@ def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
     queue, now, receives = properties("NotificationsQueue"), 0, 0
     while not gives_up(0, now, receives=receives):
         receives += 1
-        now += 1000 * retry_seconds(0, now, jitter=0, wished=None)
+        now += 1000 * retry_seconds(0, now, jitter=0, requested=None)
     block, at, cooled = FIRST_BLOCK_MS, 0, 0
     while at < GIVE_UP_MS:
         at, block, cooled = at + block, min(2 * block, LONGEST_BLOCK_MS), cooled + 1

@@ -25,7 +25,7 @@ ROTATED = {"active": "k2", "k1": CALLBACK_SECRET["k1"], "k2": "n" * 40}
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    for cached in (aws.client, aws.single_try_client, aws.upload_client, aws._session):
+    for cached in (aws.client, aws.upload_client, aws._session):
         cached.cache_clear()
     with mock_aws():
         yield new_account()

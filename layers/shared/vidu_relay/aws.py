@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
-__all__ = ["client", "single_try_client", "upload_client", "when_needed"]
+__all__ = ["client", "lazy_s3", "upload_client"]
 
 _CALLS = Config(
     connect_timeout=2,
@@ -27,10 +26,9 @@ _S3 = Config(
 # write of the body too, so it must outlast a stall.
 _UPLOADS = _S3.merge(Config(connect_timeout=20, read_timeout=60, retries={"total_max_attempts": 1}, tcp_keepalive=True))
 
-
 _making = threading.Lock()
-"""One thread at a time makes a client: a session is not thread-safe, and `cache` lets all threads in that come early.
-A client that is made may be used by many."""
+"""One thread at a time makes a client: a session is not thread-safe, and `cache` lets several first calls in at once.
+Threads may share the client."""
 
 
 @cache
@@ -39,24 +37,18 @@ def _session() -> boto3.Session:
 
 
 @cache
-def client(service: str) -> Any:
-    """The client of a service, made when it is first asked for and kept."""
+def client(service: str, *, single_try: bool = False) -> Any:
+    """The client of a service, made at the first call and kept. `single_try` for calls that must not be sent again."""
     with _making:
-        return _client(_session(), service)
+        return _client(_session(), service, single_try)
 
 
 @cache
-def _client(session: boto3.Session, service: str) -> Any:
+def _client(session: boto3.Session, service: str, single_try: bool) -> Any:
     config = _CALLS.merge(_S3) if service == "s3" else _CALLS
+    if single_try:
+        config = config.merge(Config(retries={"total_max_attempts": 1}))
     return session.client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
-
-
-@cache
-def single_try_client(service: str) -> Any:
-    """The client of a service for calls that must not be sent again: botocore never repeats one."""
-    config = _CALLS.merge(Config(retries={"total_max_attempts": 1}))
-    with _making:
-        return _session().client(service, config=config)  # type: ignore[call-overload]  # the name is not a literal here
 
 
 @cache
@@ -65,19 +57,14 @@ def upload_client() -> Any:
     return _session().client("s3", config=_UPLOADS)
 
 
-class _WhenNeeded:
-    """Stands for a client until one of its operations is called."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-
+class _LazyS3:
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._make(), name)
+        return getattr(client("s3"), name)
 
 
-def when_needed(service: str, *, single_try: bool = False) -> Any:
-    """The client of a service that a function seldom calls: made at the first call, not at the function's start.
+def lazy_s3() -> Any:
+    """The S3 client for a function that seldom calls S3, made at its first call.
 
-    `single_try` for calls that must not be sent again.
+    Making it is a tenth of a start; the clients of other services take a few milliseconds.
     """
-    return _WhenNeeded(lambda: single_try_client(service) if single_try else client(service))
+    return _LazyS3()

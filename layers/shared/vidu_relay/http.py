@@ -25,6 +25,7 @@ __all__ = [
     "public_response",
     "read_body",
     "read_json_body",
+    "task_not_found",
     "tenant_of",
 ]
 
@@ -32,7 +33,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 """A Lambda event may have 6 MB, and API Gateway escapes or encodes the body in it."""
 
 MAX_FAULTS = 100
-"""So many of a request's faults are told at once; an answer of a function has 6 MB at most."""
+"""How many faults an answer lists: a function's answer has 6 MB at most."""
 
 COMPRESSIONS = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd", "dcb", "dcz"})
 """What Content-Encoding calls compressed. A label that is none of them (`identity`, `utf-8`) changes no byte."""
@@ -65,7 +66,7 @@ def header(event: Mapping[str, Any], name: str) -> str | None:
 
 
 def tenant_of(event: Mapping[str, Any]) -> str:
-    """The tenant the authorizer found. Raises `KeyError` if there was no authorizer: that is our template's fault."""
+    """The tenant the authorizer found. Raises `KeyError` if there was no authorizer."""
     tenant = event["requestContext"]["authorizer"]["lambda"]["tenant_id"]
     if not isinstance(tenant, str) or not tenant:
         raise KeyError("tenant_id")
@@ -121,7 +122,7 @@ def json_response(status: int, body: Any, headers: Mapping[str, str] | None = No
 
 
 def public_response(content_type: str, text: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A response that is the same for everybody, and that anybody may keep for five minutes."""
+    """A response that is the same for all clients and may be cached for five minutes."""
     kept = {"cache-control": "public, max-age=300", "x-content-type-options": "nosniff"}
     return {"statusCode": 200, "headers": {"content-type": content_type, **kept, **(headers or {})}, "body": text}
 
@@ -130,6 +131,11 @@ def problem(status: int, code: str, detail: str, *, headers: Mapping[str, str] |
     """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
     body = _document(status, code, detail)
     return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def task_not_found() -> dict[str, Any]:
+    """The answer for a task that the tenant does not have."""
+    return problem(404, "task_not_found", "There is no such task.")
 
 
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:

@@ -35,12 +35,12 @@ class Metric(StrEnum):
     SUBMISSION_AMBIGUOUS = "SubmissionAmbiguous"  # create calls whose outcome is unknown
     SUBMISSION_NOT_CREATED = "SubmissionNotCreated"  # create calls that certainly created nothing, to be made again
     SUBMISSION_REJECTED = "SubmissionRejected"  # create calls the provider refused
-    REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks claim: never on a good day
-    CALLBACK_REFUSED = "CallbackRefused"  # callbacks that proved nothing
+    REMOTE_ID_CONFLICT = "RemoteIdConflict"  # remote ids that two tasks would own; 0 in normal operation
+    CALLBACK_REFUSED = "CallbackRefused"  # callbacks without valid proof
     CALLBACK_REFUSED_ADDRESS = "CallbackRefusedAddress"  # of these, by the token in the address
-    CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a good token for a task that is gone
+    CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a valid token for a deleted task
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
-    READ_BACK_FAILED = "ReadBackFailed"  # read-backs after a callback or a cancel that failed
+    READ_BACK_FAILED = "ReadBackFailed"  # failed reads of the provider after a callback or a cancel
     UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
     READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
@@ -54,7 +54,7 @@ class Metric(StrEnum):
     DELIVERY_INTERRUPTED = "DeliveryInterrupted"  # copies that failed on the way or on our side
     OLDEST_GENERATED_SECONDS = "OldestGeneratedSeconds"  # how long a task waits for its copy, at each failure
     NOTIFICATIONS_SENT = "NotificationsSent"  # notifications that clients took
-    NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # tries to tell a client that failed
+    NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # failed tries to notify a client
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # notifications that are not tried again
     EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
@@ -62,8 +62,8 @@ class Metric(StrEnum):
     SPEND_USD = "SpendUSD"  # what the provider says a task cost, once for each task
 
 
-ASKED_FOR_BY_NOBODY = ("function_arn", "function_memory_size")
-"""What Powertools puts into each line: an eighth of what logs cost."""
+UNUSED_KEYS = ("function_arn", "function_memory_size")
+"""What Powertools adds to each line: an eighth of what logs cost."""
 
 
 def count(name: str, value: int = 1) -> None:
@@ -90,8 +90,8 @@ def warn_once(event: str, word: str) -> None:
 def observed(handler: Handler) -> Handler:
     """A handler whose log lines carry the invocation's context, and whose metrics are written when it ends.
 
-    Powertools' own `log_metrics` also warns, in the log, about each invocation that counted nothing: most of ours.
-    The last step of a start: it ends the garbage collector's rest, which `vidu_relay/__init__.py` began.
+    Powertools' own `log_metrics` also logs a warning for each invocation that counted nothing: most of ours.
+    This is the last step of a start: it turns on the garbage collector that `vidu_relay/__init__.py` turned off.
     """
     if not gc.isenabled():
         gc.freeze()
@@ -100,7 +100,7 @@ def observed(handler: Handler) -> Handler:
     @logger.inject_lambda_context(clear_state=True)
     @wraps(handler)
     def run(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        logger.remove_keys(ASKED_FOR_BY_NOBODY)
+        logger.remove_keys(UNUSED_KEYS)
         try:
             return handler(event, context)
         finally:

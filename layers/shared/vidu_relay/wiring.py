@@ -1,4 +1,4 @@
-"""What several functions put together the same way at cold start: the provider, the keys, a submission."""
+"""Dependencies that several functions build at cold start: the provider, the keys, a submission."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
 
 
 def keys_for(token: str, secret: Secret) -> CallbackKeys:
-    """The keys in a secret, reread if none of those at hand made this token."""
+    """The keys in a secret, reread if no key in memory made this token."""
     known = CallbackKeys(secret.get())
     if known.knows(token) or not secret.reread():
         return known
@@ -68,12 +68,10 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
 
     deps = submission(settings)
     return Acceptance(
-        quota=DailyQuota(
-            aws.client("dynamodb"), settings.table_name, once=aws.when_needed("dynamodb", single_try=True)
-        ),
-        archive=RequestArchive(aws.when_needed("s3"), settings.inbox_bucket),
+        quota=DailyQuota(aws.client("dynamodb"), settings.table_name, once=aws.client("dynamodb", single_try=True)),
+        archive=RequestArchive(aws.lazy_s3(), settings.inbox_bucket),
         images=reference_check(settings, deps.images),
-        poller=TaskPoller(aws.when_needed("stepfunctions"), settings.state_machine_arn),
+        poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
         submission=deps,
     )
 
@@ -87,7 +85,7 @@ def submission(settings: SubmissionSettings) -> SubmissionDependencies:
         provider=provider(settings),
         pauses=ProviderPauses(table, settings.table_name),
         tenants=TenantDirectory(table, settings.table_name),
-        images=ImageBucket(aws.when_needed("s3"), settings.inbox_bucket),
+        images=ImageBucket(aws.lazy_s3(), settings.inbox_bucket),
         signing_keys=lambda: CallbackKeys(callback_secret.get()),
         public_base_url=settings.public_base_url,
         policy=polling_policy(settings),
@@ -95,7 +93,7 @@ def submission(settings: SubmissionSettings) -> SubmissionDependencies:
 
 
 def reference_check(settings: AcceptanceSettings, bucket: ImageBucket) -> ReferenceCheck:
-    """What looking at reference images takes. URLs are opened only where the template's `ProbeImageUrls` says so."""
+    """What the check of references needs. Image URLs are opened only if the template's `ProbeImageUrls` is true."""
     # only where requests come in: these load the request's model
     from vidu_relay.adapters.image_source import ImageSource
     from vidu_relay.outbound.address_guard import AddressGuard

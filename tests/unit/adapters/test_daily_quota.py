@@ -62,8 +62,8 @@ def test_return_whose_reply_was_lost_is_not_sent_again(
     """Sent twice, it would give back two places, whatever marks it carries: another return may come in between."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    aws.single_try_client.cache_clear()
-    once, sent = aws.single_try_client("dynamodb"), []
+    aws.client.cache_clear()
+    once, sent = aws.client("dynamodb", single_try=True), []
 
     def lose_the_reply(request: AWSPreparedRequest, **_: Any) -> None:
         sent.append(request)

@@ -1,7 +1,6 @@
 """What is asked of other parts: deliveries by the queue, polling by the state machine."""
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,9 +13,6 @@ from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.http import problem_document
-
-if TYPE_CHECKING:
-    pass
 
 ARN = "arn:aws:states:eu-central-1:123456789012:stateMachine:poll-task"
 
@@ -86,7 +82,7 @@ def test_a_message_that_asks_for_nothing_goes_to_the_dead_letter_queue(body: str
 
 def event(detail: str, *, source: str = "acme.orders", first: bool = False) -> str:
     """A message as EventBridge writes it, with this very text as its detail, at its end or at its beginning."""
-    rest = f'"version": "0", "id": "7", "detail-type": "VideoTaskRequested", "source": "{source}", "resources": ["a"]'
+    rest = f'"version": "0", "id": "7", "detail-type": "VideoTaskRequested", "year": 2026, "source": "{source}"'
     return f'{{"detail": {detail}, {rest}}}' if first else f'{{{rest}, "detail": {detail}}}'
 
 

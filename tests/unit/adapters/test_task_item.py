@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.overhead import item_bytes
 from tests.unit.builders import NOW, POLICY, REQUEST, copied, done, new_task, reading, submitting, task_in, video
 from vidu_relay.adapters.task_item import DUE_SHARDS, task_from_image, to_item
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import lifecycle, submission
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.domain.snapshot import ProgressState, TaskError, Usage
 from vidu_relay.domain.states import Status
@@ -205,7 +205,7 @@ def typical_life() -> list[Task]:
     life = [new_task(task_id=task_id, request=request)]
     life.append(submitting(task_id=task_id, request=request))
     remote = reading(remote_id="5f0c6f0e-6c9a-4a77-9f5e-0b7f6b1f2a3c", upstream_id="812345678901234567")
-    life.append(lifecycle.record_created(life[-1], remote, now=now, source="create", policy=POLICY))
+    life.append(submission.record_created(life[-1], remote, now=now, source="create", policy=POLICY))
     running = reading(ProgressState.PROCESSING)
     life.append(lifecycle.apply_snapshot(life[-1], running, now=now + 5_000, source="callback", policy=POLICY))
     life.append(lifecycle.apply_snapshot(life[-1], done(), now=now + 60_000, source="callback", policy=POLICY))

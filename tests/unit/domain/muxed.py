@@ -1,6 +1,5 @@
 """Videos from a real muxer (FFmpeg, by PyAV), in the layouts in which files come; and others that are no such video."""
 
-import io
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from av.video.frame import VideoFrame
 
 from tests.unit.builders import box
 
-__all__ = ["LAYOUTS", "Muxed", "edited", "muxed", "pictures", "seen_by_the_muxer", "settled", "top_boxes"]
+__all__ = ["LAYOUTS", "Muxed", "edited", "muxed", "seen_by_the_muxer", "top_boxes"]
 
 RATE = 24
 
@@ -139,12 +138,6 @@ def top_boxes(data: bytes) -> list[tuple[bytes, int, int]]:
     return found
 
 
-def pictures(file: bytes) -> tuple[int | None, ...]:
-    """When a player shows each picture."""
-    with av.open(io.BytesIO(file), "r") as source:
-        return tuple(frame.pts for frame in source.decode(video=0))
-
-
 def edited(path: tuple[bytes, ...], change: Callable[[bytes], bytes | None], file: bytes) -> bytes:
     """The same file with the content of each box with this path changed, or the box left out for None.
 
@@ -163,33 +156,3 @@ def edited(path: tuple[bytes, ...], change: Callable[[bytes], bytes | None], fil
             content = change(file[start + 8 : end])
         out += b"" if content is None else box(kind, content)
     return out
-
-
-def settled(file: bytes, old: bytes) -> bytes:
-    """A changed file whose tables point to its media again: of a movie with one `mdat`, or of `default_base_moof`."""
-    out = bytearray(file)
-    if b"moof" not in {kind for kind, _, _ in top_boxes(old)}:
-        _move(out, b"moov", b"stco", _media(file)[0] - _media(old)[0])
-        return bytes(out)
-    for (moof, media), (old_moof, old_media) in zip(_fragments(file), _fragments(old), strict=True):
-        _move(out, b"moof", b"trun", (media - moof) - (old_media - old_moof), moof)
-    return bytes(out)
-
-
-def _media(file: bytes) -> list[int]:
-    return [at + (16 if file[at : at + 4] == b"\0\0\0\1" else 8) for kind, at, _ in top_boxes(file) if kind == b"mdat"]
-
-
-def _fragments(file: bytes) -> list[tuple[int, int]]:
-    moofs = [at for kind, at, _ in top_boxes(file) if kind == b"moof"]
-    return [(at, min(media for media in _media(file) if media > at)) for at in moofs]
-
-
-def _move(out: bytearray, within: bytes, table: bytes, by: int, only: int | None = None) -> None:
-    for kind, start, end in top_boxes(bytes(out)):
-        at = out.find(table, start, end) if kind == within and only in (None, start) else -1
-        while at > 0:
-            count = int.from_bytes(out[at + 8 : at + 12], "big") if table == b"stco" else 1
-            for place in range(at + 12, at + 12 + 4 * count, 4):
-                out[place : place + 4] = (int.from_bytes(out[place : place + 4], "big") + by).to_bytes(4, "big")
-            at = out.find(table, at + 4, end)

@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from vidu_relay.domain.callback_signature import TOLERANCE_SECONDS, signature_for, verify_signature
 from vidu_relay.domain.errors import CallbackRefusedError
@@ -127,14 +125,3 @@ def test_a_date_without_a_zone_is_read_as_utc_and_another_zone_as_itself() -> No
     verify(headers=signed(date="Tue, 06 May 2025 12:09:42"))
     verify(headers=signed(date="Tue, 06 May 2025 14:09:42 +0200"))
     assert refused(headers=signed(date="Tue, 06 May 2025 12:09:42 +0200")) == "signature_out_of_time"
-
-
-@given(headers=st.dictionaries(st.sampled_from(sorted(HEADERS)), st.text(max_size=40), max_size=3))
-@settings(max_examples=100)
-def test_no_made_up_headers_are_taken(headers: dict[str, str]) -> None:
-    if all(HEADERS[name] == value for name, value in headers.items()):
-        return
-    if set(headers) == {"x-hmac-algorithm"} and headers["x-hmac-algorithm"].lower() == "hmac-sha256":
-        return
-    with pytest.raises(CallbackRefusedError):
-        verify(headers={**HEADERS, **headers})

@@ -5,7 +5,7 @@ import hmac
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.builders import TASK_ID
@@ -26,10 +26,10 @@ def test_a_token_is_the_mac_the_design_names() -> None:
     assert f"k2.{expected}" == TOKEN
 
 
-@given(position=st.integers(0, len(MAC) - 1), letter=st.sampled_from(B64))
-def test_a_token_opens_its_own_task_and_only_unchanged(position: int, letter: str) -> None:
-    forged = MAC[:position] + letter + MAC[position + 1 :]
-    assert KEYS.verify(TASK_ID, f"k2.{forged}") is (letter == MAC[position])
+@given(position=st.integers(0, len(MAC) - 1), character=st.sampled_from(B64))
+def test_a_token_opens_its_own_task_and_only_unchanged(position: int, character: str) -> None:
+    forged = MAC[:position] + character + MAC[position + 1 :]
+    assert KEYS.verify(TASK_ID, f"k2.{forged}") is (character == MAC[position])
     assert KEYS.verify(TASK_ID, TOKEN)
     assert not KEYS.verify(OTHER_ID, TOKEN)
 
@@ -61,12 +61,6 @@ def test_a_token_opens_its_own_task_and_only_unchanged(position: int, letter: st
 )
 def test_nothing_but_the_whole_token_is_taken(token: str) -> None:
     assert not KEYS.verify(TASK_ID, token)
-
-
-@given(token=st.text(max_size=60), task_id=st.text(max_size=30))
-@settings(max_examples=60)
-def test_no_made_up_token_is_taken(token: str, task_id: str) -> None:
-    assert not KEYS.verify(task_id, token)
 
 
 def test_a_rotation_refuses_no_callback_under_way() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.builders import LINK, NOW, POLICY, TASK_ID, changes, copied, done, failed, task_in, video
+from tests.unit.builders import LINK, NOW, POLICY, TASK_ID, changes, copied, copy_failed, done, failed, task_in, video
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.delivery import DELAYED_AFTER, MAX_WHOLE_COPIES
 from vidu_relay.domain.identifiers import link_digest
@@ -32,10 +32,8 @@ def numbered(number: int) -> Video:
     return video(key=f"videos/acme/2027/01/15/{TASK_ID}/{number}.mp4", number=number)
 
 
-def tried(task: Task, *videos: Video, now: int = LATER, source_fault: bool = True, **changed: Any) -> Task:
-    """The task after a copy that failed."""
-    given: dict[str, Any] = {"whole_copies": 0, "jitter": 0.5, "policy": POLICY, **changed}
-    return delivery.record_copies(task, videos, BAD, source_fault=source_fault, now=now, **given)
+def tried(task: Task, *videos: Video, now: int = LATER, **changed: Any) -> Task:
+    return copy_failed(task, *videos, now=now, **changed)
 
 
 def often(task: Task, times: int, **changed: Any) -> Task:

@@ -22,7 +22,7 @@ from tests.unit.builders import (
     task_in,
     video,
 )
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     CreateAmbiguousError,
@@ -32,13 +32,18 @@ from vidu_relay.domain.errors import (
     TransitionError,
 )
 from vidu_relay.domain.identifiers import link_digest
-from vidu_relay.domain.lifecycle import CLOCK_TOLERANCE_MS, MAX_CANDIDATES, MISSING_MS, UNCONFIRMED, Match
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS
-from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
+from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
-from vidu_relay.domain.submission import correlation_tag
-from vidu_relay.domain.task import Attempt, Candidate, Refusal, Task
-from vidu_relay.usecases.ports import new_token
+from vidu_relay.domain.submission import (
+    CLOCK_TOLERANCE_MS,
+    MAX_CANDIDATES,
+    MISSING_MS,
+    UNCONFIRMED,
+    Match,
+    correlation_tag,
+)
+from vidu_relay.domain.task import Attempt, Candidate, Origin, Refusal, StoredRequest, Task
 
 HOUR = 3_600_000
 LATER = NOW + 60_000
@@ -60,19 +65,19 @@ def apply(task: Task, snapshot: ProviderSnapshot, now: int = LATER) -> Task:
 
 
 def created(task: Task, snapshot: ProviderSnapshot, now: int = LATER) -> Task:
-    return lifecycle.record_created(task, snapshot, now=now, source="create", policy=POLICY)
+    return submission.record_created(task, snapshot, now=now, source="create", policy=POLICY)
 
 
 def refused(task: Task, error: CreateError, now: int = LATER) -> Task:
-    return lifecycle.record_create_failure(task, error, now=now, jitter=0.5, policy=POLICY)
+    return submission.record_create_failure(task, error, now=now, jitter=0.5, policy=POLICY)
 
 
 def missing(task: Task, *ids: str, now: int) -> Task:
-    return lifecycle.note_missing(task, ids, now=now, jitter=0.5, policy=POLICY)
+    return submission.note_missing(task, ids, now=now, jitter=0.5, policy=POLICY)
 
 
 def begun(task: Task, now: int = LATER, token: str = "token-2") -> Task:  # noqa: S107 - names an attempt
-    return lifecycle.begin_attempt(task, token=token, now=now)
+    return submission.begin_attempt(task, token=token, now=now)
 
 
 def expired(task: Task, now: int | None = None) -> Task:
@@ -80,11 +85,11 @@ def expired(task: Task, now: int | None = None) -> Task:
 
 
 def noted(task: Task, *ids: str, now: int = LATER) -> Task:
-    return lifecycle.note_candidates(task, ids, now=now)
+    return submission.note_candidates(task, ids, now=now)
 
 
 def waiting(task: Task, now: int = NOW, at: int = LATER) -> Task:
-    return lifecycle.wait_for_account(task, now=now, at=at, policy=POLICY)
+    return submission.wait_for_account(task, now=now, at=at, policy=POLICY)
 
 
 def unconfirmed(now: int = LATER) -> Task:
@@ -99,7 +104,7 @@ def test_a_new_task_waits_for_its_entry_point_without_an_attempt() -> None:
     task = new_task()
     assert (task.status, task.attempt, task.attempts, task.revision) == (Status.ACCEPTED, None, 0, 0)
     assert [(entry.at, entry.status, entry.source) for entry in task.history] == [(NOW, Status.ACCEPTED, "http")]
-    assert lifecycle.attempt_is_over(task, NOW)
+    assert task.attempt_is_over(NOW)
     assert task.due_at == NOW + HANDOVER_MS
     # from the second of creation: a later task under a reused key has higher versions than the earlier one's events
     assert task.version == task.first_version == task.lease == NOW // 1000
@@ -108,18 +113,13 @@ def test_a_new_task_waits_for_its_entry_point_without_an_attempt() -> None:
 @pytest.mark.parametrize(("off_peak", "hours"), [(False, 2), (True, 48)])
 def test_an_off_peak_task_has_two_days_and_is_first_read_after_an_hour(off_peak: bool, hours: int) -> None:
     task = lifecycle.new_task(
-        task_id="t",
+        "t",
+        Origin("acme", 1, "key", "event", "m-1"),
+        StoredRequest({"off_peak": off_peak}, "", None, ("v1",)),
         token="token",
-        tenant_id="acme",
         provider="gateway",
-        request={"off_peak": off_peak},
-        request_key=None,
-        request_digest="",
         now=NOW,
-        source="event",
         policy=POLICY,
-        message_id="m-1",
-        image_versions=("v1",),
     )
     assert task.deadline_at == NOW + hours * HOUR
     assert (task.message_id, task.image_versions) == ("m-1", ("v1",))
@@ -140,7 +140,7 @@ def test_an_off_peak_task_has_two_days_and_is_first_read_after_an_hour(off_peak:
     ],
 )
 def test_an_entry_point_begins_only_what_was_not_begun_and_is_in_time(task: Task, now: int, may: bool) -> None:
-    assert lifecycle.may_begin(task, now) is may
+    assert submission.may_begin(task, now) is may
 
 
 # --- an attempt begins
@@ -170,8 +170,8 @@ def test_what_a_pause_cost_is_added_to_the_deadline(now: int, added: int) -> Non
 
 def test_an_attempt_is_over_when_its_end_was_recorded_or_it_cannot_be_running() -> None:
     for after, over in ((0, False), (ATTEMPT_LIMIT_MS - 1, False), (ATTEMPT_LIMIT_MS, True)):
-        assert lifecycle.attempt_is_over(submitting(), NOW + after) is over
-    assert lifecycle.attempt_is_over(unconfirmed(NOW + 1), NOW + 1)
+        assert submitting().attempt_is_over(NOW + after) is over
+    assert unconfirmed(NOW + 1).attempt_is_over(NOW + 1)
 
 
 # --- the create reply
@@ -335,8 +335,8 @@ def test_a_candidate_keeps_an_expired_task_polled_until_the_late_hours_end() -> 
 
 def test_candidates_of_another_task_are_dropped_and_the_others_kept() -> None:
     task = noted(unconfirmed(), "a", "b")
-    assert lifecycle.drop_candidates(task, ("a", "x")).candidate_ids == ("b",)
-    assert lifecycle.drop_candidates(task, ("x",)) is task
+    assert submission.drop_candidates(task, ("a", "x")).candidate_ids == ("b",)
+    assert submission.drop_candidates(task, ("x",)) is task
 
 
 # --- candidates that the provider does not know
@@ -378,7 +378,7 @@ def test_missing_candidates_stay_without_a_refusal_and_end_no_task_that_expired(
 
 
 def test_a_refusal_whose_candidates_all_were_another_s_counts_at_once() -> None:
-    assert missing(lifecycle.drop_candidates(REJECTED_WITH_ID, ("a",)), now=LATER).status is Status.FAILED
+    assert missing(submission.drop_candidates(REJECTED_WITH_ID, ("a",)), now=LATER).status is Status.FAILED
 
 
 # --- is the remote task under a candidate ours?
@@ -399,7 +399,7 @@ def test_a_remote_task_is_ours_if_it_was_made_during_the_attempts_by_the_provide
     created_at: int | None, match: Match, offset: int | None
 ) -> None:
     shown = created_at if created_at is None else created_at + (offset or 0)
-    assert lifecycle.match_candidate(unconfirmed(), reading(created_at=shown, clock_offset_ms=offset)) is match
+    assert submission.match_candidate(unconfirmed(), reading(created_at=shown, clock_offset_ms=offset)) is match
 
 
 TAG = correlation_tag(new_task().task_id, Attempt("token.1", NOW))
@@ -420,7 +420,7 @@ TAG = correlation_tag(new_task().task_id, Attempt("token.1", NOW))
 def test_a_candidate_is_ours_by_its_mark_else_by_its_moment_within_the_attempts(
     task: Task, shown: dict[str, Any], match: Match
 ) -> None:
-    assert lifecycle.match_candidate(task, reading(**shown)) is match
+    assert submission.match_candidate(task, reading(**shown)) is match
 
 
 def test_a_candidate_without_mark_or_moment_is_ours_only_if_our_own_reply_named_it() -> None:
@@ -432,18 +432,18 @@ def test_a_candidate_without_mark_or_moment_is_ours_only_if_our_own_reply_named_
         (called_back, Match.UNPROVEN),
     ):
         (candidate,) = task.candidates
-        found = lifecycle.match_candidate(task, reading(created_at=None), replied=candidate.replied)
+        found = submission.match_candidate(task, reading(created_at=None), replied=candidate.replied)
         assert (found, candidate.replied) == (match, match is Match.OURS)
-    assert lifecycle.match_candidate(submitting(), reading(created_at=1), replied=True) is Match.UNPROVEN
+    assert submission.match_candidate(submitting(), reading(created_at=1), replied=True) is Match.UNPROVEN
 
 
-def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_mark() -> None:
+def test_a_video_denied_to_an_earlier_attempt_is_known_by_its_tag() -> None:
     task = submitting()
-    for _ in range(3):
+    for number in range(3):
         back = refused(task, RATE_LIMITED, now=NOW)
-        again = begun(back, token=new_token(back.token))
+        again = begun(back, token=f"{back.token}.again-{number}")
         assert again.attempt != task.attempt
-        assert lifecycle.match_candidate(again, reading(tag=TAG)) is Match.OURS
+        assert submission.match_candidate(again, reading(tag=TAG)) is Match.OURS
         task = again
 
 
@@ -468,8 +468,8 @@ def test_a_read_that_names_none_of_our_ids_is_a_stranger_s(
     named_ids: tuple[str, ...], upstream_id: str | None, stranger: bool
 ) -> None:
     snapshot = reading(remote_id="gen", named_ids=named_ids, upstream_id=upstream_id)
-    assert lifecycle.is_stranger(KNOWN, snapshot) is stranger
-    assert not lifecycle.is_stranger(created(submitting(), reading()), reading(upstream_id="first seen"))
+    assert lifecycle.shows_another_task(KNOWN, snapshot) is stranger
+    assert not lifecycle.shows_another_task(created(submitting(), reading()), reading(upstream_id="first seen"))
 
 
 def test_an_id_that_is_another_task_s_is_left_out_but_never_the_one_it_is_read_by() -> None:
@@ -563,6 +563,13 @@ def test_a_failure_settles_the_task_with_its_reason_or_without(status: Status) -
     assert (canceled.status, canceled.due_at, canceled.error) == (Status.CANCELED, None, None)
 
 
+@pytest.mark.parametrize("end", [failed(), CANCELED])
+def test_what_a_task_cost_is_kept_when_it_ends_without_a_video(end: ProviderSnapshot) -> None:
+    billed = Usage("0.2")
+    assert apply(task_in(Status.SUBMITTED), replace(end, usage=billed)).usage == billed
+    assert apply(replace(task_in(Status.SUBMITTED), usage=billed), end).usage == billed
+
+
 # --- deadlines
 
 
@@ -583,6 +590,7 @@ def test_a_task_without_an_answer_expires_with_its_reason(task: Task, code: str)
     assert after.error is not None
     assert (after.status, after.error.code, after.version) == (Status.EXPIRED, code, task.version + 1)
     assert after.checks == 0
+    assert ("Nothing was created" in after.error.message) is (task.status is Status.ACCEPTED and not task.candidates)
     read_on = task.remote_id is not None or bool(task.candidates)
     assert after.due_at == (task.deadline_at + SLOW_INTERVAL_MS if read_on else None)
 
@@ -643,7 +651,7 @@ def test_bookkeeping_changes_no_task_that_has_moved_on() -> None:
     for task in map(task_in, statuses_but(Status.ACCEPTED)):
         assert waiting(task) is task
     for task in map(task_in, statuses_but(Status.SUBMITTING)):
-        assert lifecycle.record_unknown_outcome(task, now=LATER) is task
+        assert submission.record_unknown_outcome(task, now=LATER) is task
 
 
 # --- ended by us

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY, REMOTE_ID, changes, new_task, video
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.delivery import Copies
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     CreateAmbiguousError,
@@ -16,11 +17,11 @@ from vidu_relay.domain.errors import (
     NotCreatedError,
     TransitionError,
 )
-from vidu_relay.domain.lifecycle import MAX_CANDIDATES
 from vidu_relay.domain.notification import is_notified, latest_notified, status_of
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, SETTLED, Status, can_transition
+from vidu_relay.domain.submission import MAX_CANDIDATES
 from vidu_relay.domain.task import Task
 
 Step = Callable[[Task, int], Task]
@@ -61,7 +62,7 @@ def read(snapshot: ProviderSnapshot) -> Step:
         if task.status in DONE:
             return task  # no part reads for a task that is done
         if task.remote_id is None:
-            return lifecycle.record_created(task, snapshot, now=now, source="callback", policy=POLICY)
+            return submission.record_created(task, snapshot, now=now, source="callback", policy=POLICY)
         return lifecycle.apply_snapshot(task, snapshot, now=now, source="check", policy=POLICY)
 
     return step
@@ -70,7 +71,7 @@ def read(snapshot: ProviderSnapshot) -> Step:
 def create_failed(error: CreateError, jitter: float) -> Step:
     """As `attempt_submission` records it: only for the attempt that is under way."""
     return lambda task, now: (
-        lifecycle.record_create_failure(task, error, now=now, jitter=jitter, policy=POLICY)
+        submission.record_create_failure(task, error, now=now, jitter=jitter, policy=POLICY)
         if task.status is Status.SUBMITTING
         else task
     )
@@ -78,17 +79,14 @@ def create_failed(error: CreateError, jitter: float) -> Step:
 
 def candidates_missing(named: tuple[str, ...], jitter: float) -> Step:
     return lambda task, now: (
-        task if task.status in DONE else lifecycle.note_missing(task, named, now=now, jitter=jitter, policy=POLICY)
+        task if task.status in DONE else submission.note_missing(task, named, now=now, jitter=jitter, policy=POLICY)
     )
 
 
 def copies(came: int, bad: bool, jitter: float) -> Step:
     return lambda task, now: delivery.record_copies(
         task,
-        tuple(video(number=number) for number in range(1, came + 1)),
-        TaskError("not_mp4", ""),
-        source_fault=bad,
-        whole_copies=int(bad),
+        Copies(tuple(video(number=number) for number in range(1, came + 1)), TaskError("not_mp4", ""), bad, int(bad)),
         now=now,
         jitter=jitter,
         policy=POLICY,
@@ -99,7 +97,7 @@ def begin(task: Task, now: int) -> Task:
     """With a token of its own; a check that finds candidates reads those first."""
     if task.candidates:
         return task
-    return lifecycle.begin_attempt(task, token=f"token-{task.attempts + 1}", now=now)
+    return submission.begin_attempt(task, token=f"token-{task.attempts + 1}", now=now)
 
 
 def expire(task: Task, now: int) -> Task:
@@ -118,13 +116,13 @@ steps = st.one_of(
         [
             begin,
             expire,
-            lambda task, now: lifecycle.record_unknown_outcome(task, now=now),
-            lambda task, now: lifecycle.wait_for_account(task, now=now, at=now + 1, policy=POLICY),
+            lambda task, now: submission.record_unknown_outcome(task, now=now),
+            lambda task, now: submission.wait_for_account(task, now=now, at=now + 1, policy=POLICY),
             lambda task, now: delivery.record_delivery_request(task, now=now, wait_ms=1),
             lambda task, now: delivery.reopen(task, now=now),
             lambda task, now: lifecycle.poll_again_at(task, now + 1),
-            lambda task, now: lifecycle.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
-            lambda task, _: lifecycle.drop_candidates(task, ("one", "two")),
+            lambda task, now: submission.note_candidates(task, ("one", "two", "three", "four", "five"), now=now),
+            lambda task, _: submission.drop_candidates(task, ("one", "two")),
             lambda task, now: lifecycle.leave_until(task, now + 1),
             lambda task, now: lifecycle.cancel_unsubmitted(task, now=now, policy=POLICY),
             lambda task, now: lifecycle.reject_unsubmitted(task, TaskError("gone", ""), now=now, policy=POLICY),

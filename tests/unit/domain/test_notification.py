@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.builders import NOW, POLICY, TASK_ID, copied, done, new_task, submitting, task_in, video
+from tests.unit.builders import NOW, POLICY, TASK_ID, copied, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
@@ -33,16 +33,7 @@ def sign(of: Video) -> str:
 def delayed() -> Task:
     task = task_in(Status.GENERATED)
     for _ in range(delivery.DELAYED_AFTER):
-        task = delivery.record_copies(
-            task,
-            (),
-            TaskError("not_mp4", ""),
-            source_fault=True,
-            whole_copies=0,
-            now=NOW + 5,
-            jitter=0.5,
-            policy=POLICY,
-        )
+        task = copy_failed(task, now=NOW + 5)
     return task
 
 
@@ -95,17 +86,19 @@ def test_a_notification_is_named_after_its_task_and_version() -> None:
     assert detail["error"] == {"code": "timeout", "message": "No answer."}
 
 
-@given(age=st.integers(-(10**6), 10**9), jitter=st.floats(0, 1, exclude_max=True), wished=st.none() | st.floats(0, 1e6))
+@given(
+    age=st.integers(-(10**6), 10**9), jitter=st.floats(0, 1, exclude_max=True), requested=st.none() | st.floats(0, 1e6)
+)
 def test_no_wait_is_shorter_than_a_few_seconds_or_longer_than_six_hours(
-    age: int, jitter: float, wished: float | None
+    age: int, jitter: float, requested: float | None
 ) -> None:
-    wait = retry_seconds(NOW, NOW + age, jitter=jitter, wished=wished)
+    wait = retry_seconds(NOW, NOW + age, jitter=jitter, requested=requested)
     assert 4 <= wait <= 6 * 3600
-    assert wait >= min(wished or 0, 6 * 3600) - 1
+    assert wait >= min(requested or 0, 6 * 3600) - 1
 
 
 def test_a_client_is_waited_for_as_long_as_it_was_tried() -> None:
-    assert [retry_seconds(NOW, NOW + s * 1000, jitter=0.5, wished=None) for s in (0, 60, 3600, 10**6)] == [
+    assert [retry_seconds(NOW, NOW + s * 1000, jitter=0.5, requested=None) for s in (0, 60, 3600, 10**6)] == [
         5,
         60,
         3600,

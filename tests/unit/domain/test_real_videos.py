@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.unit.builders import box
 from tests.unit.domain.muxed import (
@@ -34,14 +32,6 @@ def test_every_layout_is_accepted_with_what_the_muxer_says(what: Muxed) -> None:
     # B-frames are shown up to two frames later than they are stored, sound may be longer by a packet
     assert abs(facts.duration_seconds - seconds) <= 2 / RATE + 0.01
     assert abs(facts.duration_seconds - what.frames / RATE) <= 2 / RATE + 0.01
-
-
-@given(what=st.sampled_from(list(LAYOUTS.values())), data=st.data())
-@settings(max_examples=100, deadline=None)
-def test_how_a_file_arrives_does_not_change_what_is_found(what: Muxed, data: st.DataObject) -> None:
-    file = muxed(what)
-    cuts = data.draw(st.lists(st.integers(0, len(file)), max_size=60).map(sorted))
-    assert prove(file, cuts=cuts) == prove(file)
 
 
 @pytest.mark.parametrize("what", LAYOUTS.values(), ids=LAYOUTS)

@@ -67,7 +67,7 @@ def test_nothing_secret_is_left_of_a_quotation(quoted: str, before: str) -> None
     st.text(max_size=40), st.text(max_size=40), st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=26, max_size=26)
 )
 def test_callback_token_is_gone_whatever_stands_around_it(before: str, after: str, task_id: str) -> None:
-    """Unless it is grown together with other letters: then it is no token any more."""
+    """Unless other characters are joined to it: then it is no token."""
     token = KEYS.sign(task_id)
     assert token.partition(".")[2] not in without_secrets(f"{before} {token} {after}")
 

@@ -12,6 +12,7 @@ from tests.unit.builders import (
     POLICY,
     TASK_ID,
     copied,
+    copy_failed,
     done,
     new_task,
     reading,
@@ -19,7 +20,7 @@ from tests.unit.builders import (
     task_in,
     video,
 )
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
 from vidu_relay.domain.request_model import MODEL, parse_request
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
@@ -84,11 +85,8 @@ def test_each_result_links_to_its_own_copy() -> None:
 def delayed(failures: int, at: int = NOW) -> Task:
     """A generated task whose copy failed this often."""
     task = task_in(Status.GENERATED)
-    error = TaskError("not_mp4", "The file is a web page.")
     for _ in range(failures):
-        task = delivery.record_copies(
-            task, (), error, source_fault=True, whole_copies=0, now=at, jitter=0.5, policy=POLICY
-        )
+        task = copy_failed(task, now=at)
     return task
 
 
@@ -194,7 +192,7 @@ def largest_task(letter: str) -> Task:
     }
     record, _ = parse_request(json.dumps(params), off_peak_available=False).for_record()
     generated = lifecycle.apply_snapshot(
-        lifecycle.record_created(submitting(request=record), reading(), now=NOW, source="create", policy=POLICY),
+        submission.record_created(submitting(request=record), reading(), now=NOW, source="create", policy=POLICY),
         done(LINK, upstream_id="u" * 64),
         now=NOW,
         source="callback",

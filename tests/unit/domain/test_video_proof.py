@@ -49,6 +49,9 @@ GOOD = {
     "no ftyp": MOOV + MDAT,
     "free box first": FREE + FTYP + MOOV + MDAT,
     "a second movie": FTYP + MOOV + MDAT + movie(track(pixels=(8, 8)), ticks=1),
+    "styp first": box(b"styp", b"msdh") + movie(track(), MVEX) + fragment(RUN) + MDAT,
+    "a preview before all": box(b"pnot", bytes(12)) + box(b"wide") + FTYP + MOOV + MDAT,
+    "a second file behind": FTYP + MOOV + MDAT + FTYP + movie(track(pixels=(8, 8))) + MDAT,
     "a box of another name": FTYP + MOOV + MDAT + box(b"AIGC", b"label") + FREE,
     "fragments": FTYP + movie(track(), MVEX) + (fragment(RUN) + MDAT) * 3,
     "a fragment without samples at the end": FTYP + movie(track(), MVEX) + fragment(RUN) + MDAT + fragment(),
@@ -190,6 +193,7 @@ def placed(offset: int, *more: bytes) -> bytes:
     return FTYP + movie(track(tables=chunks(begin + offset)), *more) + MDAT
 
 
+SHARED_AT = len(FTYP + movie(*(track(number, tables=chunks(0)) for number in (1, 2)))) + 8
 LARGE_FRAGMENT = box(b"moof", bytes(MAX_HEADER_BYTES + 1))
 LARGE = FTYP + movie(track(), box(b"udta", bytes(MAX_HEADER_BYTES))) + MDAT
 NOTED = {
@@ -222,6 +226,14 @@ NOTED = {
         VideoFacts(5.0, 1280, 720, ("trailing_bytes",)),
     ),
     "less than the header of a box": (mp4() + b"\r\n", VideoFacts(5.0, 1280, 720, ("trailing_bytes",))),
+    "padding behind listed fragments": (
+        GOOD["fragments"] + box(b"mfra") + bytes(99),
+        VideoFacts(5.0, 1280, 720, ("trailing_bytes",)),
+    ),
+    "two tracks on the same bytes": (
+        FTYP + movie(*(track(number, tables=chunks(SHARED_AT)) for number in (1, 2))) + MDAT,
+        VideoFacts(5.0, 1280, 720, ("shared_samples",)),
+    ),
     "no handler": (FTYP + MOOV.replace(b"hdlr", b"free") + MDAT, VideoFacts(5.0, 1280, 720, ("track_incomplete",))),
 }
 
@@ -234,6 +246,8 @@ def test_what_is_odd_is_noted_and_not_refused(data: bytes, facts: VideoFacts, bl
 
 def test_chunks_within_the_media_are_not_noted() -> None:
     assert prove(placed(0)) == prove(placed(39)) == FACTS
+    to_the_end = placed(39).removesuffix(MDAT) + box(b"mdat", b"d" * 40, size=0)
+    assert prove(to_the_end) == prove(to_the_end, 17) == FACTS
 
 
 @pytest.mark.parametrize("kind", [b"stsd", b"mdhd", b"hdlr", b"tkhd"])
@@ -257,6 +271,7 @@ def test_a_large_movie_header_that_is_cut_is_refused() -> None:
 
 def test_a_large_fragment_header_stands_in_for_neither_movie_nor_media() -> None:
     assert refusal(GOOD["fragments"] + LARGE_FRAGMENT) == "truncated"
+    assert refusal(GOOD["fragments"] + fragment(RUN) + box(b"mfra") + b"\r\n") == "truncated"
     assert refusal(FTYP + LARGE_FRAGMENT + MDAT) == "not_mp4"
 
 

@@ -241,3 +241,12 @@ def test_what_is_no_origin_is_never_trusted_in_silence(origin: str) -> None:
 )
 def test_a_port_that_is_the_scheme_s_own_may_be_spelt_out_or_not(origin: str, url: str) -> None:
     assert guard("127.0.0.1", trusted=[origin]).check(url) == ("127.0.0.1",)
+
+
+def test_a_fault_of_the_look_up_is_raised_at_once_and_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Sequence[str]:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("vidu_relay.outbound.address_guard.RESOLVE_SECONDS", 0.5)
+    with pytest.raises(RuntimeError, match="thread"):
+        AddressGuard(resolve=broken).check("https://video.example/")

@@ -39,11 +39,6 @@ def code_of(sim: Simulation) -> str:
     return code
 
 
-def upload(sim: Simulation, key: str) -> None:
-    """A picture that lies in the inbox bucket."""
-    sim.account.clients["s3"].put_object(Bucket=sim.account.inbox, Key=key, Body=png())
-
-
 def tasks(sim: Simulation) -> list[str]:
     return [item["pk"]["S"] for item in sim.items() if item["pk"]["S"].startswith("task#")]
 
@@ -166,7 +161,7 @@ def test_unmapped_source_acts_for_no_tenant(sim: Simulation) -> None:
     assert (detail["tenant_id"], detail["source"], detail["error"]["code"]) == (None, "stray", "source_not_mapped")
 
 
-@pytest.mark.parametrize("key", ["requests/nobody/x.json", "requests/x.json", "requests//x.json"])
+@pytest.mark.parametrize("key", ["requests/unknown/x.json", "requests/x.json", "requests//x.json"])
 def test_file_of_an_unknown_tenant_is_refused_beside_it(sim: Simulation, key: str) -> None:
     file = DroppedFile(sim.account.inbox, key, None)
     sim.account.clients["s3"].put_object(Bucket=file.bucket, Key=file.key, Body=b"{}")
@@ -219,17 +214,12 @@ def _no_key() -> None:
     raise ConfigurationError("the provider secret holds no `api_key`")
 
 
-def test_deleted_file_makes_no_task(sim: Simulation) -> None:
-    assert sim.accept(DroppedFile(sim.account.inbox, "requests/acme/gone.json", None)) is None
-    assert (tasks(sim), sim.rejections()) == ([], [])
-
-
 def test_notification_that_names_another_bucket_makes_no_second_task(sim: Simulation) -> None:
     file = sim.drop()
     sim.accept(file)
     (task,) = tasks(sim)
     with pytest.raises(ValueError, match="another bucket"):
-        sim.accept(replace(file, bucket="somebody-elses"))
+        sim.accept(replace(file, bucket="another"))
     assert (tasks(sim), sim.rejections()) == ([task], [])
 
 
@@ -241,19 +231,7 @@ def test_file_that_is_too_large_is_not_read(sim: Simulation, monkeypatch: pytest
     assert str(MAX_BODY_BYTES + 1) in problem["detail"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe{\x00}\x00",
-        b'\xef\xbb\xbf{"model": "x"}',
-        b'{"prompt": "\xe9"}',
-        b"[" * 100_000,
-        b"\x1f\x8b\x08\x00",
-    ],
-    ids=["empty", "cut", "utf-16", "byte order mark", "latin-1", "deep", "gzip"],
-)
+@pytest.mark.parametrize("content", [b"", b'\xef\xbb\xbf{"model": "x"}'], ids=["empty", "byte order mark"])
 def test_file_that_is_no_json_is_refused(sim: Simulation, content: bytes) -> None:
     file = sim.drop(content)
     assert sim.accept(file) is None
@@ -295,12 +273,6 @@ def test_field_of_an_event_given_twice_is_refused(sim: Simulation) -> None:
     assert [fault["loc"] for fault in rejection["error"]["errors"]] == ["detail.request"]
 
 
-@pytest.mark.parametrize("request_", [None, 5, "x", [], "{}"])
-def test_request_of_an_event_must_be_an_object(sim: Simulation, request_: Any) -> None:
-    assert sim.accept(sim.event(detail={"request": request_})) is None
-    assert code_of(sim) in ("validation_error", "malformed_json")
-
-
 @EntryPoints
 def test_rejection_that_the_bus_refuses_is_published_again(
     sim: Simulation, entry: str, monkeypatch: pytest.MonkeyPatch
@@ -315,18 +287,10 @@ def test_rejection_that_the_bus_refuses_is_published_again(
     assert code_of(sim) == "tenant_disabled"
 
 
-@pytest.mark.parametrize(
-    ("name", "image", "whole"),
-    [
-        ("order.json", "fox.png", "requests/acme/fox.png"),
-        ("order.json", "images/fox.png", "requests/acme/images/fox.png"),
-        ("2026/11/order.json", "fox.png", "requests/acme/2026/11/fox.png"),
-        ("order.json", "a fox?.png", "requests/acme/a fox?.png"),
-    ],
-)
-def test_relative_image_is_below_the_files_folder(sim: Simulation, name: str, image: str, whole: str) -> None:
-    upload(sim, whole)
-    task = sim.accept(sim.drop(name=name, images=[image]))
+def test_relative_image_is_below_the_files_folder(sim: Simulation) -> None:
+    whole = "requests/acme/2026/11/images/a fox?.png"
+    sim.account.clients["s3"].put_object(Bucket=sim.account.inbox, Key=whole, Body=png())
+    task = sim.accept(sim.drop(name="2026/11/order.json", images=["images/a fox?.png"]))
     assert task is not None
     assert task.request["images"] == [f"s3://{sim.account.inbox}/{whole}"]
 

@@ -196,25 +196,6 @@ def test_every_refusal_does_the_same_work(sim: Simulation) -> None:
         assert done == ["token", "signature"]
 
 
-NONSENSE = [
-    b"[" * 200_000,
-    b'{"id":' + b"9" * 100_000 + b"}",
-    b'{"id":1e999999,"status":NaN,"state":-Infinity}',
-    b'{"state":"failed","state":{"a":1},"status":["completed"]}',
-    b'{"id":"' + b"x" * 3_000_000 + b'"}',
-    b'{"id":"..","task_id":"."}',
-    b"\xff\xfe\x00",
-    b'{"\\u0069d":"gen-2","status":"processing"}',
-]
-
-
-@pytest.mark.parametrize("number", range(len(NONSENSE)))
-def test_nonsense_neither_raises_nor_changes_anything(sim: Simulation, number: int) -> None:
-    task = sim.submit()
-    assert sim.call_back(task.task_id, NONSENSE[number]).version == task.version
-    assert sim.task(task.task_id).remote_id == "gen-1"
-
-
 @given(
     task_id=st.text(st.characters(exclude_categories=()), max_size=40),
     token=st.text(st.characters(exclude_categories=()), max_size=60),
@@ -233,6 +214,3 @@ def test_whatever_a_stranger_sends_is_refused_and_never_raises(
     mode(sim, signature_mode)
     with pytest.raises(CallbackRefusedError):
         receive_callback(Callback(task_id, token, headers, b"{}"), sim.callbacks)
-
-
-# ------------------------------------------------------------------------------------------------- the burst

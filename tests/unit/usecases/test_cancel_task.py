@@ -181,6 +181,3 @@ def test_cancel_without_a_reply_is_not_recorded_as_canceled(sim: Simulation, rea
         sim.cancel(task_id)
     assert sim.task(task_id).status is Status.SUBMITTED
     assert len(sim.executions()) == 1  # it may have been heard: it is checked soon
-
-
-# ------------------------------------------------------------------------------------- lost creates, by their mark

@@ -94,10 +94,10 @@ def test_unreadable_candidate_is_read_less_and_less_often_and_not_submitted_agai
     task = with_candidate(sim)
     waits = []
     while sim.clock() < task.deadline_at:
-        verdict = sim.check(task.task_id)
-        assert not verdict.settled
-        waits.append(verdict.wait_seconds)
-        sim.clock.advance(verdict.wait_seconds)
+        step = sim.check(task.task_id)
+        assert not step.settled
+        waits.append(step.wait_seconds)
+        sim.clock.advance(step.wait_seconds)
     assert 8 <= waits[0] <= 12
     assert all(later > earlier for earlier, later in pairwise(waits[:6]))
     assert max(waits) <= 1080
@@ -148,8 +148,8 @@ def test_attempt_that_died_is_left_to_a_callback_until_the_deadline(sim: Simulat
 def test_progress_is_recorded_and_the_execution_goes_on(sim: Simulation) -> None:
     task = leased(sim, sim.submit())
     sim.provider.show("gen-1", ProgressState.PROCESSING)
-    verdict = sim.check(task.task_id)
-    assert not verdict.settled
+    step = sim.check(task.task_id)
+    assert not step.settled
     after = sim.task(task.task_id)
     assert (after.status, changes(after)) == (Status.PROCESSING, 3)
 
@@ -158,9 +158,9 @@ def test_checks_double_their_interval_up_to_a_quarter_of_an_hour(sim: Simulation
     task = leased(sim, sim.submit())
     waits = []
     while sim.clock() < task.deadline_at - 1_200_000:
-        verdict = sim.check(task.task_id)
-        waits.append(verdict.wait_seconds)
-        sim.clock.advance(verdict.wait_seconds)
+        step = sim.check(task.task_id)
+        waits.append(step.wait_seconds)
+        sim.clock.advance(step.wait_seconds)
     assert 8 <= waits[0] <= 12
     assert 16 <= waits[1] <= 24
     assert all(720 <= wait <= 1080 for wait in waits[7:])

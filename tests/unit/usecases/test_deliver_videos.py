@@ -45,15 +45,6 @@ def test_video_lands_byte_for_byte_with_its_checksum(sim: Simulation, known_leng
     assert video.sha256 == hashlib.sha256(served).hexdigest()
 
 
-def test_repeated_message_copies_nothing(sim: Simulation) -> None:
-    task = generated(sim)
-    first = delivered(sim, task)
-    opened, writes = len(sim.source.opened), len(sim.stream)
-    assert delivered(sim, task) == first
-    assert delivered(sim, task, again=True) == first
-    assert (len(sim.source.opened), len(sim.stream)) == (opened, writes)
-
-
 def test_object_that_an_earlier_try_stored_is_recorded_and_not_copied_again(sim: Simulation) -> None:
     task = generated(sim)
     sim.effects.arm(3, Fault.DIES_AFTER)
@@ -192,14 +183,6 @@ def test_task_whose_links_have_vanished_settles(sim: Simulation, shown: str) -> 
     sim.run()
     ended = sim.task(sim.task_id())
     assert (ended.status, ended.error and ended.error.code) == (Status.EXPIRED, "video_unavailable")
-
-
-@pytest.mark.parametrize("named", [("gen-9",), ("GEN-1",)])
-def test_videos_of_another_remote_task_are_never_copied(sim: Simulation, named: tuple[str, ...]) -> None:
-    task = generated(sim)
-    sim.provider.show("gen-1", ProgressState.SUCCEEDED, named_ids=named)
-    after = delivered(sim, task)
-    assert (after.status, sim.source.opened) == (Status.GENERATED, [])
 
 
 def test_message_about_an_unknown_task_is_done(sim: Simulation) -> None:

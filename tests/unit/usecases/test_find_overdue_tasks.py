@@ -60,7 +60,7 @@ def test_next_sweep_leaves_a_fresh_lease_alone_and_takes_a_lapsed_one(sim: Simul
 
 
 def test_task_whose_executions_all_die_fires_the_alarm(sim: Simulation) -> None:
-    """Each sweep moves `due_at`; the measurement must not begin anew with it, or the alarm could never ring."""
+    """Each sweep moves `due_at`; the measurement must go on, or the alarm could never fire."""
     (task_id,) = overdue(sim, 1)
     alarm = properties("OldestOverdueAlarm")
     fires = []

@@ -74,7 +74,7 @@ def test_pages_show_each_task_exactly_once_whatever_is_submitted_meanwhile(
     ids = [task_id for _, task_id in shown]
     assert len(ids) == len(set(ids))  # nothing twice, newcomers included
     assert mine <= set(ids)  # nothing left out
-    assert set(ids) <= {task_id_for_key(MINE, str(number)) for number in range(1, records.made + 1)}  # nobody else's
+    assert set(ids) <= {task_id_for_key(MINE, str(number)) for number in range(1, records.made + 1)}  # no one else's
     assert [at for at, _ in shown] == sorted((at for at, _ in shown), reverse=True)  # newest first
 
 

@@ -15,7 +15,7 @@ from tests.simulation.provider import SimulatedWebhook
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.account import WEBHOOK_MASTER
 from vidu_relay.adapters.notification_queue import Received
-from vidu_relay.adapters.webhook_origins import Turn
+from vidu_relay.adapters.webhook_origins import QUICK_MS, Turn
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotificationFailedError
 from vidu_relay.domain.notification import GIVE_UP_MS
 from vidu_relay.domain.snapshot import ProgressState, TaskError
@@ -30,6 +30,7 @@ ORIGIN = "https://client.example.com"
 FAULT = TaskError("timeout", "The host took longer than 10 seconds.")
 DEAD = NotificationFailedError("timeout", "The host took longer than 10 seconds.", waited=True)
 BUSY = NotificationFailedError("http_503", "The client answered HTTP 503.")
+FAR = 10 * QUICK_MS
 GONE = NotificationFailedError("http_410", "The client answered HTTP 410.", final=True)
 
 
@@ -230,7 +231,7 @@ def test_client_that_fails_is_tried_for_a_day_at_growing_intervals_under_one_id(
     assert max(queue.waits) <= 3 * 3600
     assert {headers["webhook-id"] for _, _, headers in queue.webhook.received} == {f"{task.task_id}:{task.version}"}
     stamps = [headers["webhook-timestamp"] for _, _, headers in queue.webhook.received]
-    assert len(set(stamps)) == len(stamps)  # signed anew at each try: receivers refuse old ones
+    assert len(set(stamps)) == len(stamps)  # signed again at each try: receivers refuse old ones
     (detail,) = failures(sim)
     assert detail == {
         "event_id": f"{task.task_id}:{task.version}:notification",
@@ -304,6 +305,26 @@ def test_after_a_cool_down_one_worker_tries_and_the_others_wait(sim: Simulation,
     assert origins.take_turn(TENANT, ORIGIN, 100_001) == free
 
 
+@pytest.mark.parametrize(
+    ("took_ms", "rested_at", "quick_at", "writes"),
+    [
+        (2_000, 0, 0, 0),
+        (2_001, 0, 0, 2),
+        (100, FAR, 0, 0),
+        (100, FAR + 1, 0, 1),
+        (100, FAR + 1, FAR - QUICK_MS // 2, 0),
+        (100, FAR + 1, FAR - QUICK_MS // 2 - 1, 1),
+    ],
+)
+def test_an_answer_is_recorded_only_if_it_changes_a_rest(
+    sim: Simulation, took_ms: int, rested_at: int, quick_at: int, writes: int
+) -> None:
+    turn = Turn(0, rested_at=rested_at, quick_at=quick_at)
+    sim.effects.names.clear()
+    sim.notification.origins.answered(TENANT, ORIGIN, turn, FAR, took_ms)
+    assert len(sim.effects.names) == writes
+
+
 @pytest.mark.parametrize("fault", [None, Fault.SENT_TWICE])
 def test_faults_of_two_workers_at_once_are_both_counted_and_an_answer_forgets_neither(
     sim: Simulation, queue: Queue, fault: Fault | None
@@ -351,7 +372,7 @@ def test_quick_answer_ends_the_pause(sim: Simulation, queue: Queue) -> None:
 
 
 def test_message_that_only_waits_is_given_up_after_a_day_with_its_origins_fault(sim: Simulation, queue: Queue) -> None:
-    """Somebody else has the turn each time that this message comes."""
+    """Another worker has the turn each time that this message comes."""
     task = completed(sim)
     body = json.dumps({"task_id": task.task_id, "version": task.version})
     origins, sent_at = sim.notification.origins, sim.clock.now
@@ -393,6 +414,3 @@ def test_quick_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
         "webhook.post",
     ]
     assert "NotificationsSent" in metrics.provider.metric_set
-
-
-# --- which change is the latest

@@ -130,12 +130,12 @@ def test_page_ends_before_the_task_that_would_not_fit_and_the_next_goes_on(
     assert walk(sim, limit="3") == [[task_id] for task_id in made]
 
 
-@pytest.mark.parametrize("letter", ["x", '"', "\\", "é", "🦊"])
-def test_page_of_the_largest_tasks_is_an_answer_that_lambda_takes(sim: Simulation, letter: str) -> None:
-    path = "x" if letter == "\\" else letter  # an address has no backslash
+@pytest.mark.parametrize("character", ["x", '"', "\\", "é", "🦊"])
+def test_page_of_the_largest_tasks_is_an_answer_that_lambda_takes(sim: Simulation, character: str) -> None:
+    path = "x" if character == "\\" else character  # an address has no backslash
     url = "https://a.example/" + path * ((2048 - 18) // len(path.encode()))
-    subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
-    more = {"wm_url": url, "prompt": letter * 2000, "payload": letter * 256}
+    subjects = [{"id": f"{n}" + character * 99, "images": [url], "voice_id": character * 200} for n in range(7)]
+    more = {"wm_url": url, "prompt": character * 2000, "payload": character * 256}
     for number in range(100):
         sim.submit(key=f"order-{number}", images=None, subjects=subjects, **more)  # type: ignore[arg-type]
         sim.clock.advance(1)

@@ -5,13 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.effects import Fault, ProcessDeathError
 from tests.simulation.provider import NOON, LostReplyError
 from tests.simulation.simulation import Simulation
-from tests.unit.account import CALLBACK_SECRET
 from tests.unit.builders import changes
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import (
     AttemptUnderwayError,
     CallbackRefusedError,
@@ -57,15 +54,6 @@ def test_every_refusal_is_the_same_error(sim: Simulation) -> None:
     assert sim.provider.reads == []
 
 
-def test_token_of_a_retired_key_is_good_as_long_as_the_key_is_kept(sim: Simulation) -> None:
-    task = sim.submit()
-    old = sim.token(task.task_id)
-    rotated = {**CALLBACK_SECRET, "active": "k2", "k2": "n" * 40}
-    sim.callbacks = replace(sim.callbacks, callback_keys=lambda _: CallbackKeys(rotated))
-    sim.provider.finish("gen-1")
-    assert sim.call_back(task.task_id, DONE, token=old).status is Status.GENERATED
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -105,16 +93,6 @@ def test_state_comes_from_our_own_read_and_not_from_the_body(sim: Simulation) ->
     assert after.status is Status.FAILED
     assert after.error is not None
     assert after.error.code == "008017050"
-
-
-def test_generated_task_keeps_what_the_provider_said_and_no_link(sim: Simulation) -> None:
-    task = sim.submit()
-    sim.provider.finish("gen-1")
-    after = sim.call_back(task.task_id, DONE)
-    assert after.status is Status.GENERATED
-    assert after.due_at is not None
-    assert (after.upstream_id, after.usage is not None and after.usage.cost) == ("up-gen-1", "0.20")
-    assert "cdn.example.com" not in repr(sim.item(f"task#{task.task_id}"))
 
 
 def test_processing_told_again_costs_neither_a_read_nor_a_write(sim: Simulation) -> None:
@@ -194,12 +172,6 @@ def test_reconciliation_reads_the_id_in_every_form(sim: Simulation, body: dict[s
     assert sim.call_back(task.task_id, body).remote_id == "7"
 
 
-def test_end_that_is_claimed_inside_a_wrapper_is_read(sim: Simulation) -> None:
-    task = sim.submit()
-    sim.call_back(task.task_id, {"code": 200, "data": DONE})
-    assert sim.executions() == [(task.task_id, task.lease + 1)]
-
-
 @pytest.mark.parametrize(
     "body", [b"{}", b"<html>", b'{"id": true}', b'{"id": [7]}', b'{"id": ""}', b'{"id": "' + b"x" * 513 + b'"}']
 )
@@ -207,18 +179,6 @@ def test_callback_without_an_id_leaves_an_unconfirmed_create_unchanged(sim: Simu
     task = unconfirmed(sim)
     assert sim.call_back(task.task_id, body) == task
     assert sim.provider.reads == []
-
-
-def test_unreadable_id_stays_a_candidate_that_checks_read(sim: Simulation) -> None:
-    task = unconfirmed(sim)
-    sim.provider.unavailable = True
-    hinted = sim.call_back(task.task_id, {"id": "gen-1", "status": "processing"})
-    assert (hinted.status, hinted.candidate_ids) == (Status.SUBMITTING, ("gen-1",))
-    sim.run(until=sim.clock.now + 300_000)
-    sim.provider.unavailable = False
-    sim.provider.finish("gen-1")
-    sim.run()  # without another callback
-    assert sim.task(task.task_id).status is Status.COMPLETED
 
 
 def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_created(sim: Simulation) -> None:
@@ -231,33 +191,3 @@ def test_id_that_proves_to_be_another_tasks_does_not_keep_a_task_from_being_crea
     sim.run(until=NOON + 300_000)
     after = sim.task(task.task_id)
     assert (after.status, after.remote_id, after.candidate_ids) == (Status.SUBMITTED, "gen-2", ())
-
-
-def test_candidate_is_recorded_before_it_is_read(sim: Simulation) -> None:
-    """The function dies in the read: the id that it was given is not lost with it."""
-    task = unconfirmed(sim)
-    sim.effects.arm_name("provider.read", Fault.DIES_BEFORE)
-    with pytest.raises(ProcessDeathError):
-        sim.call_back(task.task_id, DONE)
-    assert sim.effects.injected == "provider.read"
-    sim.effects.disarm()
-    assert sim.task(task.task_id).candidate_ids == ("gen-1",)
-    sim.provider.finish("gen-1")
-    sim.run(until=NOON + 600_000)
-    assert sim.task(task.task_id).status is Status.COMPLETED
-
-
-def test_candidate_of_a_callback_that_came_too_early_and_never_again_is_read(sim: Simulation) -> None:
-    """The create call dies after the provider called back once."""
-
-    def call_back_and_die() -> None:
-        with pytest.raises(AttemptUnderwayError):
-            sim.call_back(sim.task_id(), {"id": "gen-1", "status": "processing"})
-        sim.provider.finish("gen-1")
-        raise ProcessDeathError
-
-    sim.provider.before_reply = call_back_and_die
-    with pytest.raises(ProcessDeathError):
-        sim.submit()
-    sim.run(until=NOON + 300_000)
-    assert sim.task(sim.task_id()).status is Status.COMPLETED

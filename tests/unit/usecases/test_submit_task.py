@@ -24,7 +24,6 @@ from vidu_relay.domain.errors import (
     ProviderError,
 )
 from vidu_relay.domain.identifiers import task_id_for_key
-from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases.submit_task import check_idempotency_key
@@ -89,29 +88,12 @@ def test_remote_id_is_written_until_the_function_ends(sim: Simulation) -> None:
     assert sim.item("remote#gateway#gen-1") is not None
 
 
-def test_end_in_the_create_reply_is_one_change(sim: Simulation) -> None:
-    sim.provider.reply_state = ProgressState.SUCCEEDED
-    task = sim.submit()
-    assert (task.status, changes(task)) == (Status.GENERATED, 2)
-
-    sim.provider.reply_state = ProgressState.FAILED
-    other = sim.submit(key="other")
-    assert (other.status, changes(other), other.due_at) == (Status.FAILED, 2, None)
-    assert other.error is not None
-    assert other.error.code == "008017050"
-
-
 def test_repeated_key_makes_no_second_call_and_no_second_write(sim: Simulation) -> None:
     first = sim.submit()
     writes = len(sim.stream)
     assert sim.submit() == first
     assert len(sim.provider.calls) == 1
     assert len(sim.stream) == writes
-
-
-def test_repeated_key_with_fields_in_another_order_is_the_same_request(sim: Simulation) -> None:
-    first = sim.submit(duration=5, seed=1)
-    assert sim.submit(seed=1, duration=5) == first
 
 
 def test_default_that_is_written_out_is_another_request(sim: Simulation) -> None:
@@ -287,13 +269,6 @@ def test_cap_refuses_before_anything_is_recorded_or_called(sim: Simulation) -> N
         sim.submit(key="two", daily_cap=1)
     assert len(sim.provider.calls) == 1
     assert sim.store.get(task_id_for_key(TENANT, "two")) is None
-
-
-def test_repetition_under_a_key_does_not_count(sim: Simulation) -> None:
-    first = sim.submit(key="one", daily_cap=2)
-    for _ in range(5):
-        assert sim.submit(key="one", daily_cap=2).task_id == first.task_id
-    sim.submit(key="two", daily_cap=2)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,6 @@ class ClientWebhook:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL, in small letters: nothing of it that may be a secret."""
+    """Scheme, host and port of a URL, in lower case: no part that may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()

@@ -1,7 +1,7 @@
 """How many tasks and uploads a tenant may still ask for today: one item of counters a tenant and UTC day in the table.
 
-A place is taken before the task is recorded and given back if the record turns out to be there already. Taking is one
-conditional write, so parallel submits cannot pass the cap; a crash or an error in between leaves one place unused until
+A slot is taken before the task is recorded and returned if the record exists already. Taking is one
+conditional write, so parallel submits cannot pass the cap; a crash or an error in between leaves one slot unused until
 midnight. Uploads are counted apart, and none is given back.
 (One transaction with the record would cost twice the write units and fail under parallel submits, which all write this
 one item.)
@@ -37,7 +37,7 @@ class DailyQuota:
         self._once = once
 
     def take(self, tenant_id: str, cap: int, now: int) -> None:
-        """Take one of the tenant's `cap` places of the UTC day that `now` (ms) is in.
+        """Take one of the tenant's `cap` slots of the UTC day that `now` (ms) is in.
 
         Raises `DailyCapReachedError` if none is left.
         """
@@ -53,10 +53,10 @@ class DailyQuota:
             raise DailyUploadsReachedError(cap * UPLOADS_PER_TASK, _seconds_left(now))
 
     def give_back(self, tenant_id: str, now: int) -> None:
-        """Give back the place taken at `now`: what was submitted is a task that was there before.
+        """Return the slot taken at `now`: the task existed already.
 
-        Sent once: repeated after a lost reply it could lower the counter twice and let a task past the cap. Where it is
-        lost itself, one place stays taken until midnight.
+        Sent once: repeated after a lost reply, it could lower the counter twice and let a task past the cap. If the
+        call itself is lost, one slot stays taken until midnight.
         """
         self._update(
             self._once,

@@ -21,7 +21,7 @@ MAX_ENTRIES = 10
 MAX_CALL_BYTES = 200_000
 """PutEvents takes 10 entries of together 1 MB, and counts more than the detail."""
 BAD_ENTRY_CODES = frozenset({"InvalidArgument", "MalformedDetail", "SerializationException", "ValidationException"})
-"""Error codes that say that EventBridge will never take the entry. It refuses a call that is too large, or not
+"""Error codes with which EventBridge refuses an entry for good. It refuses a call that is too large, or not
 understood, as a whole. Every other code (throttling, an internal failure, a missing permission) can pass."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageBucket", "image_not_found"]
 
 LINK_SECONDS = 43_200
-"""As long as a role's credentials may last: a link lives no longer than what signed it, whatever it says."""
+"""The longest life of a role's credentials: a link ends with the credentials that signed it."""
 BLOCK_BYTES = 64 * 1024
 
 MISSING = frozenset(

@@ -1,4 +1,4 @@
-"""The queue of notifications: messages that name a change of a task which its client is to be told of."""
+"""The queue of notifications: each message names a change of a task."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Received:
 
 
 class NotificationQueue:
-    """Puts messages back for a while, gives them up, and asks for notifications."""
+    """Puts messages back for a while, gives them up, and requests notifications."""
 
     def __init__(self, client: SQSClient, url: str, dead_letters_url: str) -> None:
         self._client = client
@@ -57,7 +57,7 @@ class NotificationQueue:
         self._dead_letters_url = dead_letters_url
 
     def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
-        """Ask for a client to be told, now. Messages of one tenant are one group to SQS's fair queues."""
+        """Request a notification, now. Messages of one tenant are one group to SQS's fair queues."""
         body = {"task_id": notification.task_id, "version": notification.version}
         self._send(self._url, json.dumps(body), tenant_id)
 
@@ -68,7 +68,7 @@ class NotificationQueue:
         )
 
     def give_up(self, message: Received) -> None:
-        """Put a copy into the dead letters. The caller reports the message as done."""
+        """Put a copy into the dead-letter queue. The caller reports the message as done."""
         self._send(self._dead_letters_url, message.body, message.group)
 
     def _send(self, url: str, body: str, group: str | None) -> None:

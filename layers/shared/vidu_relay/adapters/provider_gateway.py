@@ -95,7 +95,7 @@ class GatewayProvider:
 
 
 def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
-    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    """The snapshot of a reply; an undocumented state is logged."""
     snapshot, unknown_word = _read(content, remote_id)
     if unknown_word:
         warn_once("unknown_provider_state", unknown_word)

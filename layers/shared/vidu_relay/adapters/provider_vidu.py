@@ -30,7 +30,7 @@ STATES: Mapping[str, ProgressState] = {**WORDS, **CANCELED_WORDS}
 USER_CANCELED = frozenset({"usercancelled", "usercanceled"})
 """Reasons, in lower case, of a `failed` task that was canceled."""
 
-# 409: no document says what a create call conflicts with. It may be a task of ours that exists by now and is billed.
+# 409: no document says what a create call conflicts with. It may be our own task, created and billed.
 CREATE_REPLIES = CreateReplies(id_field="task_id", ambiguous_statuses=LOST_PATIENCE | {409})
 
 NO_REFUSAL = LOST_PATIENCE | {401, 403, 429}
@@ -89,7 +89,7 @@ class ViduProvider:
         return task_replies.read_callback(body)
 
     def cancel(self, remote_id: str) -> None:
-        """Ask the provider to cancel the task; only `read` tells whether it did. Safe to repeat.
+        """Ask the provider to cancel the task; only `read` shows whether it did. Safe to repeat.
 
         Raises `CancelRefusedError` on a clear refusal (the task runs, is over, or is unknown), and
         `ProviderUnavailableError` on every other answer: the task may be canceled all the same.
@@ -112,7 +112,7 @@ def _path(remote_id: str) -> str:
 
 
 def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
-    """The snapshot of a reply; a word for its state that nobody documented is logged."""
+    """The snapshot of a reply; an undocumented state is logged."""
     snapshot, unknown_word = _read(content, remote_id)
     if unknown_word:
         warn_once("unknown_provider_state", unknown_word)

@@ -47,7 +47,7 @@ class RequestInbox:
             return body.read()
 
     def put_rejection(self, file: DroppedFile, problem: Mapping[str, Any]) -> None:
-        """Write why a file was refused; the metadata says which upload of it."""
+        """Write why a file was refused; the metadata names the upload."""
         self._client.put_object(
             Bucket=self.bucket,
             Key=file.rejected_key,

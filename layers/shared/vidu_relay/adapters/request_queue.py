@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
@@ -20,27 +21,25 @@ _PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
 def read_request(body: str) -> DroppedFile | RequestEvent:
     """What a message asks for. An event whose detail cannot be read is a `RequestEvent` with a `fault`.
 
-    Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue. A
-    replayed event is such a thing: whoever redrives it means a request that was made before.
+    Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue; also
+    for a replayed event, whose request was made before.
     """
     fault: InvalidRequestError | None = None
     try:
         event = read_json(body)
     except InvalidRequestError as error:
         event, fault = _outer_texts(body), error
-    try:
+    with suppress(KeyError, TypeError, AttributeError):  # a member is missing or has another type
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
-            there = event["detail"]["object"]
-            file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(there["key"]), there.get("version-id"))
+            stored = event["detail"]["object"]
+            file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(stored["key"]), stored.get("version-id"))
             if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIX):
                 return file
         elif event["detail-type"] == REQUESTED:
             return _request_event(event, fault)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("the message is no event of S3 or of the bus") from error
-    raise ValueError("the message asks for nothing")
+    raise ValueError("the message is no request")
 
 
 def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> RequestEvent:
@@ -53,10 +52,10 @@ def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> 
 
 
 def _outer_texts(message: str) -> dict[str, Any]:
-    """The members of the outermost object that are texts, without looking into the others.
+    """The members of the outermost object that are texts, without reading the others.
 
-    For a message whose detail is too deep, too large or no valid JSON: whose it is stands outside the detail. Raises
-    `ValueError` where that cannot be read either.
+    For a message whose detail is too deep, too large or no valid JSON: id and source stand outside the detail. Raises
+    `ValueError` if they cannot be read either.
     """
     found: dict[str, Any] = {}
     depth, last, name = 0, None, None

@@ -1,4 +1,4 @@
-"""Secrets Manager: secrets read once and kept, so that a warm function asks again only when it has to."""
+"""Secrets Manager: secrets are read once and kept, so that a warm function seldom reads them again."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Secret:
             try:
                 self._content = self._read()
             except (ClientError, BotoCoreError):
-                # a key that was good five minutes ago beats none; asked for again in another five
+                # an older key is better than none; read again in five minutes
                 self._read_at = self._clock()
         return self._content
 
     def reread(self) -> bool:
-        """Read it anew, at most once a minute; whether that was done.
+        """Read it again, at most once a minute; whether that was done.
 
         Other reads do not count: a function that has just started may be asked for what was stored a moment later.
         While Secrets Manager does not answer, what is kept goes on serving.

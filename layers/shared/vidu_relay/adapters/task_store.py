@@ -2,7 +2,7 @@
 
 One item a task, written whole under a condition on `revision`, so a change is one conditional write and the stream
 carries it. Every write also carries a random `stamp`: when DynamoDB's reply is lost and the SDK's own retry meets
-the condition, the stamp tells that the record is ours after all.
+the condition, the stamp shows that the record is our own.
 
 A remote id has an item of its own, which names the task that owns it. It is written in the same transaction as the
 task that learns the id.
@@ -40,7 +40,7 @@ OWNERSHIP_SECONDS = 90 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to look at a task: its number, since when the task has been due (ms), and whose task it is."""
+    """The right to check a task: its number, since when the task has been due (ms), and whose task it is."""
 
     number: int
     due_since: int
@@ -125,10 +125,10 @@ class TaskStore:
                     yield item["pk"]["S"].removeprefix(TASK_PREFIX), int(item["due_at"]["N"])
 
     def take_lease(self, task_id: str, seen_due_at: int, due_at: int) -> Lease | None:
-        """Take the lease of a due task found by `find_due`, or None if somebody else was faster.
+        """Take the lease of a due task found by `find_due`, or None if another sweep was faster.
 
-        A lost reply counts as "somebody else": the lease then lapses and is taken again. Since when the task has been
-        due is kept until a worker writes the record, so that a task whose pollers all die grows old visibly.
+        After a lost reply None is returned as well: the lease lapses and is taken again. `due_since` is kept until a
+        poller writes the record, so that a task whose pollers all die shows its age.
         """
         try:
             reply = self._client.update_item(
@@ -183,7 +183,7 @@ class TaskStore:
     def get_many(self, task_ids: Iterable[str]) -> dict[str, Task]:
         """Tasks by id; ids without a record are left out, an id that comes twice is read once.
 
-        What DynamoDB leaves over when it is throttled is asked for again after a pause that doubles to a second.
+        Items that DynamoDB leaves unprocessed are requested again after a pause that doubles to a second.
         """
         wanted: list[Any] = [_key(task_id) for task_id in dict.fromkeys(task_ids)]
         found: dict[str, Task] = {}
@@ -215,11 +215,11 @@ class TaskStore:
 
     def _save_owning(self, task: Task, put: dict[str, Any], stamp: str, owned: Sequence[str]) -> None:
         """One transaction of the task and its remote ids, under a token that names this very write."""
-        claims = [self._ownership(task, remote_id) for remote_id in owned]
+        ownerships = [self._ownership(task, remote_id) for remote_id in owned]
         token = hashlib.sha256(f"{task.task_id}\0{stamp}".encode()).hexdigest()[:36]
         writes: list[Any] = [
             {"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
-            *({"Put": claim} for claim in claims),
+            *({"Put": put} for put in ownerships),
         ]
         try:
             self._client.transact_write_items(TransactItems=writes, ClientRequestToken=token)

@@ -70,7 +70,7 @@ class Tenant:
 
 
 class TenantDirectory:
-    """Who may call, and on whose behalf. Every single read is consistent: what the operator took away is gone."""
+    """Who may call, and on whose behalf. Every read of one item is consistent: a revocation counts at once."""
 
     def __init__(self, client: DynamoDBClient, table_name: str) -> None:
         self._client = client
@@ -87,7 +87,7 @@ class TenantDirectory:
         return _tenant(item) if item else None
 
     def find_owner(self, mapping: TenantMapping, name: str) -> Tenant | None:
-        """The tenant that a source or bucket acts for; None if it is mapped to none. Look whether it is disabled."""
+        """The tenant that a source or bucket acts for; None if it is mapped to none. The tenant may be disabled."""
         item = self._get(f"{mapping}#{name}")
         return self.find_tenant(item["tenant_id"]["S"]) if item and "closed" not in item else None
 
@@ -119,7 +119,7 @@ class TenantDirectory:
         return self._change(tenant_id, change, {} if cap is None else {":cap": {"N": str(cap)}})
 
     def rotate_webhook_secret(self, tenant: Tenant, now: int) -> bool:
-        """Go on to the tenant's next webhook secret; False if somebody else just did, or there is no such tenant."""
+        """Go on to the tenant's next webhook secret; False if another call just did, or there is no such tenant."""
         seen, following = str(tenant.webhook_generation), str(tenant.webhook_generation + 1)
         try:
             self._client.update_item(

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["VideoArchive"]
 
 BLOCK_BYTES = 128 * 1024 - 9
-"""With the head and end of its chunk just what botocore hands to the socket in one go, so nothing is cut and joined."""
+"""With its chunk's head and end exactly what botocore writes to the socket at once, so that nothing is copied."""
 
 PART_BYTES = 6 * 1024 * 1024
 """S3 takes 10,000 parts of 5 MiB and more: 60 GB, far above any video here; and this much memory, once."""
 
 LOOK_BYTES = 64 * 1024
 MAX_LOOKS = 32
-"""At most so many ranges of an object that is there already are read to find its headers."""
+"""How many ranges of an existing object are read at most to find its headers."""
 
 CONTENT_TYPE = "video/mp4"
 
@@ -89,9 +89,9 @@ class VideoArchive:
             if proven.fault:
                 raise proven.fault from error
             if error.response["Error"]["Code"] in ("PreconditionFailed", "412"):
-                there = self.find(key)
-                if there:
-                    return there
+                existing = self.find(key)
+                if existing:
+                    return existing
             raise DeliveryInterruptedError("storage", _reason(error)) from error
         except BotoCoreError as error:
             if proven.fault:
@@ -138,7 +138,7 @@ class VideoArchive:
             self._client.complete_multipart_upload(
                 **target, UploadId=upload_id, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
             )
-        except BaseException:  # whatever ends it, the parts are paid for until the upload is aborted
+        except BaseException:  # the parts are billed until the upload is aborted
             self._abort(key, upload_id)
             raise
         return self._video(key, total, digest.hexdigest(), proven.facts)
@@ -187,7 +187,7 @@ class VideoArchive:
 
 
 class _Sight:
-    """Reads the facts of an object that is there already. One that is no MP4 video stays, with `UNKNOWN` facts."""
+    """Reads the facts of an existing object. One that is no MP4 video is kept, with `UNKNOWN` facts."""
 
     def __init__(self) -> None:
         self._proof: VideoProof | None = VideoProof()

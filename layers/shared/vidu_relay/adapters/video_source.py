@@ -29,7 +29,7 @@ _RANGE = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 
 
 class VideoStream:
-    """A video being read. `length` is in bytes, or None where the source does not say.
+    """A video being read. `length` is in bytes, or None if the source does not say.
 
     With `first_bytes` it ends after so many bytes, and `length` is None.
     """
@@ -89,7 +89,7 @@ class VideoStream:
         if isinstance(error, EOFError):
             return BadSourceError("truncated", "The compressed video ends before its end.")
         if isinstance(error, zlib.error):
-            return BadSourceError("source_encoding", "The video is not the gzip that it claims to be.")
+            return BadSourceError("source_encoding", "The video is not valid gzip, although its header says so.")
         if isinstance(error, TimeoutError) and time.monotonic() >= self._deadline:
             return DeliveryInterruptedError("source_too_slow", "The video did not arrive in the function's time.")
         # also an end before the length: a proxy that restarts ends its connections like this

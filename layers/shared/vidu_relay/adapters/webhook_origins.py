@@ -34,12 +34,12 @@ __all__ = ["Turn", "WebhookOrigins"]
 SLOW_MS = 2_000
 """A call that takes longer is slow, whatever its answer."""
 REST_FACTOR = 4
-"""Who was slow rests so many times as long: four fifths of one worker's time are left to others."""
+"""A slow origin rests this many times as long: four fifths of one worker's time are left to others."""
 TENANT_SLACK_MS = 80_000
 """How far a tenant's rest may lie ahead before its origins wait: the rest for two calls of ten seconds, one of each
 worker."""
 QUICK_SLACK_MS = 5 * TENANT_SLACK_MS
-"""The same for an origin that was quick within the last hour: one that only was once does not get round the ration."""
+"""The same for an origin that was quick within the last hour: one quick answer long ago does not lift the ration."""
 QUICK_MS = 3_600_000
 PROBE_MS = 30_000
 """Longer than a try takes: meanwhile it is the only one."""
@@ -52,9 +52,9 @@ KEEP_SECONDS = 2 * 86_400
 class Turn:
     """Whether an origin may be called now.
 
-    - `wait_ms` says for how long not; 0 if it may be called.
+    - `wait_ms` is how long to wait; 0 if it may be called.
     - `fault` is the last fault of the origin's since it last answered, None if there is none.
-    - `blocked_until`, `failures` (in a row), `quick_at` and `rested_at` are what the table said.
+    - `blocked_until`, `failures` (in a row), `quick_at` and `rested_at` are as read from the table.
     """
 
     wait_ms: int
@@ -73,7 +73,7 @@ class WebhookOrigins:
         self._table = table_name
 
     def take_turn(self, tenant_id: str, origin: str, now: int) -> Turn:
-        """Ask before each call. Whoever comes first after an origin's rest has the turn, for 30 seconds."""
+        """To be called before each call. The first worker after an origin's rest has the turn, for 30 seconds."""
         rested_at = _number(self._get(_tenant_key(tenant_id)), "rested_at")
         item = self._get(_origin_key(tenant_id, origin))
         blocked_until, failures = _number(item, "blocked_until"), _number(item, "failures")
@@ -128,7 +128,7 @@ class WebhookOrigins:
         )
 
     def _charge(self, tenant_id: str, turn: Turn, now: int, took_ms: int) -> None:
-        """Let a slow call lengthen the tenant's rest; one that is over begins anew."""
+        """Let a slow call lengthen the tenant's rest, or begin one."""
         rest, key = REST_FACTOR * took_ms, _tenant_key(tenant_id)
         if took_ms <= SLOW_MS:
             return

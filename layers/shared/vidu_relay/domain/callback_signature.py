@@ -36,7 +36,7 @@ def signature_for(
 
 
 def is_signed(headers: Mapping[str, str]) -> bool:
-    """Whether a call claims to be signed: part of a signature counts, so that leaving out the rest gains nothing."""
+    """Whether a call has any part of a signature: one that lacks the others is refused, not taken as unsigned."""
     return any(name.lower().startswith(_PREFIX) for name in headers)
 
 

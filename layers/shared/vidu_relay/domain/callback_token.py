@@ -1,4 +1,4 @@
-"""The token in our callback URL: proof that whoever calls was given this task's URL by us.
+"""The token in a callback URL: it proves that the caller got this task's URL from the relay.
 
 `<kid>.<HMAC-SHA256(key, task_id)>`, URL-safe base 64. Several keys are valid at once, so that a rotation refuses
 no callback that is under way.

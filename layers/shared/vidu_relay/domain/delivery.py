@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vidu_relay.domain.lifecycle import enter, settle
 from vidu_relay.domain.polling import DELIVERY_GRACE_MS, SLOW_INTERVAL_MS, PollingPolicy
@@ -14,6 +14,7 @@ from vidu_relay.domain.task import DELIVERY_DELAYED, Delivery, HistoryEntry, Tas
 __all__ = [
     "DELAYED_AFTER",
     "MAX_WHOLE_COPIES",
+    "Copies",
     "expire_delivery",
     "links_in_order",
     "only_first_range",
@@ -30,6 +31,21 @@ and for the first bytes of the video before the whole."""
 MAX_WHOLE_COPIES = 12
 """How many whole copies that a source broke off are paid for in traffic, spread over the time for which the copy is
 attempted. In between only the first bytes are asked for. `relay task deliver` begins the count again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What an attempt to copy gave.
+
+    - `videos` are in our bucket by now;
+    - `error` is what failed, and `source_fault` says that it was the source, not our side;
+    - `whole_copies` counts the copies that the source broke off after more than its first bytes.
+    """
+
+    videos: tuple[Video, ...] = ()
+    error: TaskError | None = None
+    source_fault: bool = False
+    whole_copies: int = 0
 
 
 def only_first_range(task: Task) -> bool:
@@ -81,31 +97,18 @@ def record_delivery_request(task: Task, *, now: int, wait_ms: int) -> Task:
     )
 
 
-def record_copies(
-    task: Task,
-    videos: tuple[Video, ...],
-    error: TaskError | None,
-    *,
-    source_fault: bool,
-    whole_copies: int,
-    now: int,
-    jitter: float,
-    policy: PollingPolicy,
-) -> Task:
+def record_copies(task: Task, copies: Copies, *, now: int, jitter: float, policy: PollingPolicy) -> Task:
     """What an attempt to copy gave: the videos that are in our bucket by now, and what failed.
 
     - Every video is there → `completed`.
     - Else the videos that came are kept, those of earlier attempts too, and the task is due again after a backoff:
       doubling to 15 minutes, hourly once the source failed five times.
     - The fifth failure publishes `VideoTaskDeliveryDelayed`.
-    - After five failures, and for as long as a late video is waited for → `expired` (`video_unavailable`).
-
-    `source_fault` says that the source failed, not our side; `whole_copies` how many of the copies that the source
-    broke off had read more than first bytes.
+    - After five failures, and once the time for late videos is over → `expired` (`video_unavailable`).
     """
     if task.status is not Status.GENERATED:
         return task
-    kept = {video.number: video for video in (*task.videos, *videos)}
+    kept = {video.number: video for video in (*task.videos, *copies.videos)}
     came = tuple(kept[number] for number in sorted(kept))
     if all(number in kept for number in range(1, task.expected_videos + 1)):
         return settle(replace(task, videos=came, error=None), Status.COMPLETED, now, "delivery", policy)
@@ -113,9 +116,9 @@ def record_copies(
     delivery = replace(
         before,
         attempts=before.attempts + 1,
-        source_faults=before.source_faults + source_fault,
-        whole_copies=before.whole_copies + whole_copies,
-        last_error=error,
+        source_faults=before.source_faults + copies.source_fault,
+        whole_copies=before.whole_copies + copies.whole_copies,
+        last_error=copies.error,
     )
     tried = replace(task, videos=came, delivery=delivery, updated_at=now)
     if delivery.attempts >= DELAYED_AFTER and now >= policy.copied_until(task.generated_at or task.created_at):

@@ -4,7 +4,7 @@ ViduRelayError
 ├── ConfigurationError            the deployment is set up wrongly; an operator must act
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
-│   ├── InvalidCursorError        a cursor we did not hand out
+│   ├── InvalidCursorError        a cursor that the relay did not make
 │   └── DailyLimitError           the tenant has used up its day
 │       ├── DailyCapReachedError  its tasks
 │       └── DailyUploadsReachedError  its uploads
@@ -15,7 +15,7 @@ ViduRelayError
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                the record was written in the meantime: read again
 ├── TransactionConflictError      two writes met: repeat this one
-├── RemoteTaskOwnedError        the remote id belongs to another task
+├── RemoteTaskOwnedError          the remote id belongs to another task
 ├── ProviderError
 │   ├── CreateError               a create call did not give a task; `candidates` are ids that its reply names
 │   │   ├── NotCreatedError       certainly nothing was created: safe to try again
@@ -26,10 +26,10 @@ ViduRelayError
 │   │   └── RemoteTaskNotFoundError  the provider knows no task of this id
 │   ├── CancelNotSupportedError   this provider has no call that cancels
 │   └── CancelRefusedError        the provider does not cancel this task
-├── NotificationFailedError       a client was not told of a change
+├── NotificationFailedError       a client was not notified of a change
 └── DeliveryError
-    ├── BadSourceError            what the provider serves is not the video (counted, given up)
-    └── DeliveryInterruptedError  trouble on the way or on our side (tried again for as long as it takes)
+    ├── BadSourceError            what the provider serves is not the video (counted)
+    └── DeliveryInterruptedError  trouble on the way or on our side (tried again)
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class EventRefusedError(ViduRelayError):
 
 
 class AttemptUnderwayError(ViduRelayError):
-    """The create call of this task may still be running, so its lost id cannot be adopted yet."""
+    """The create call of this task may still be running, so its remote task cannot be reconciled yet."""
 
 
 class TransitionError(ViduRelayError):
@@ -167,7 +167,7 @@ class TransitionError(ViduRelayError):
 
 
 class StaleTaskError(ViduRelayError):
-    """The record changed since it was read. Read it again and decide anew."""
+    """The record changed since it was read. Read it again and decide again."""
 
 
 class TransactionConflictError(ViduRelayError):
@@ -183,7 +183,7 @@ class RemoteTaskOwnedError(ViduRelayError):
 
 
 class ProviderError(ViduRelayError):
-    """A call to the provider did not give what was asked for."""
+    """A call to the provider did not succeed."""
 
 
 class CreateError(ProviderError):
@@ -236,7 +236,7 @@ class CreateAmbiguousError(CreateError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider gave no usable answer. Says nothing about the task. `status` is HTTP's, if there was a reply."""
+    """The provider gave no usable answer; the task may be in any state. `status` is HTTP's, if there was a reply."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -252,7 +252,7 @@ class CancelNotSupportedError(ProviderError):
 
 
 class CancelRefusedError(ProviderError):
-    """The provider said clearly that it does not cancel this task. `code` is its reason."""
+    """The provider answered that it does not cancel this task. `code` is its reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -263,7 +263,7 @@ class CancelRefusedError(ProviderError):
 class NotificationFailedError(ViduRelayError):
     """A client's endpoint did not take a notification. `code` is stable for programs.
 
-    `waited` says that its host was waited for in vain, or not reached; `final` that the client wants no more tries.
+    `waited`: its host timed out or was not reached. `final`: the client wants no more tries.
     """
 
     def __init__(

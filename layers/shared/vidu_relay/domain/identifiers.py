@@ -40,7 +40,7 @@ def api_key_digest(api_key: str) -> str:
 
 
 def link_digest(url: str) -> str:
-    """What tells a video's link from others, whoever signed it and when: a digest of its path, 16 characters."""
+    """Identifies a video's link, whatever its signature: a digest of its path, 16 characters."""
     path = url.partition("://")[2].partition("?")[0].partition("/")[2]
     return base64.urlsafe_b64encode(hashlib.sha256(path.encode("utf-8", "surrogatepass")).digest()[:12]).decode()
 

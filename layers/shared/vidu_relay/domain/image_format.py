@@ -1,4 +1,4 @@
-"""The formats and sizes of reference images, and what the first bytes of one say of it.
+"""The formats and sizes of reference images, and what its first bytes show.
 
 Sizes and ratio: the provider's page. Another format is another entry of `FILE_ENDINGS` and its first bytes.
 """
@@ -92,13 +92,13 @@ def unreadable_because(head: ImageHead) -> str:
         return "is a PNG in the form of iOS apps (CgBI), which nothing else reads: export it as an ordinary PNG"
     if content_type_of(data) == "image/jpeg":
         if _frame_without_height(data):
-            return "is a JPEG that gives its height behind the picture only (DNL): save it anew"
+            return "is a JPEG that gives its height behind the picture only (DNL): save it again"
         if jpeg_continues_at(data) is None:
-            return "is a JPEG without a picture in it: save it anew"
+            return "is a JPEG without a picture in it: save it again"
         return f"ends after {head.size} bytes, before its picture: upload the whole file"
     if head.size is not None and len(data) >= head.size:
         return f"ends after {head.size} bytes, before its width and height: upload the whole file"
-    return "has a header that does not give its width and height: save it anew"
+    return "has a header that does not give its width and height: save it again"
 
 
 def _frame_without_height(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What a client is told at its own `callback_url`: which changes, in what words, and when it is tried again.
+"""The notifications to a client's `callback_url`: of which changes, in which form, and when they are tried again.
 
 Pure. `now` and `sent_at` are in milliseconds since the epoch; `sent_at` is when the notification was queued.
 """
@@ -35,26 +35,26 @@ __all__ = [
 ]
 
 NOTIFIED = frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELED})
-"""The changes that clients are told of: what the provider's page promises, and every end."""
+"""The changes that clients are notified of: those of the provider's page, and every end."""
 
 EVENT_TYPE_NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
-"""Published when a client could not be told of a change and it is not tried again."""
+"""Published when a notification has failed and is not tried again."""
 
 GIVE_UP_MS = 24 * 3_600_000
-"""How long a client is tried for at least."""
+"""How long a notification is tried, at least."""
 MIN_RECEIVES = 6
-"""A message that only waited in the queue all that time has its tries before it."""
+"""A message that waited in the queue all that time is still tried."""
 FIRST_RETRY_SECONDS = 5.0
 LONGEST_RETRY_SECONDS = 3 * 3600.0
-LONGEST_WISH_SECONDS = 6 * 3600.0
+LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
 """The most that a client's `Retry-After` can ask for."""
 LONGEST_SPREAD_SECONDS = 1800.0
-"""The most that chance adds to a wait."""
+"""The most that jitter adds to a wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Which change of which task a message is about: a reason to look at the task, and nothing more."""
+    """Which change of which task a message is about. It only triggers a read of the record."""
 
     task_id: str
     version: int
@@ -72,33 +72,33 @@ def status_of(task: Task, version: int) -> Status | None:
 
 
 def is_notified(task: Task, version: int) -> bool:
-    """Whether clients are told of this version of the task."""
+    """Whether clients are notified of this version of the task."""
     delayed = task.delivery is not None and task.delivery.delayed_version == version
     return delayed or status_of(task, version) in NOTIFIED
 
 
 def latest_notified(task: Task) -> int | None:
-    """The latest version that the client is told of; None where there is none yet."""
+    """The latest version that the client is notified of; None if there is none yet."""
     return max((version for version in _entries(task) if is_notified(task, version)), default=None)
 
 
 def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> documents.Task:
     """The task as it stood at this version, as the API shows it. The version must be one that was reached.
 
-    Of a version that the task has left behind nothing is known but its state and moment: outcome and videos are empty.
+    Of an earlier version only state and moment are kept: outcome and videos are empty.
     """
     if version == task.version:
         return represent(task, sign=sign)
     entry = _entries(task).get(version)
     if entry is None:
         raise ValueError(f"the task has no version {version}")
-    there = task.history[entry]
+    then = task.history[entry]
     return represent(
         replace(
             task,
-            status=there.status,
+            status=then.status,
             version=version,
-            updated_at=there.at,
+            updated_at=then.at,
             error=None,
             outputs=(),
             usage=None,
@@ -109,15 +109,15 @@ def notification_body(task: Task, version: int, sign: Callable[[Video], str]) ->
     )
 
 
-def retry_seconds(sent_at: int, now: int, *, jitter: float, wished: float | None) -> int:
+def retry_seconds(sent_at: int, now: int, *, jitter: float, requested: float | None) -> int:
     """How long to wait after a try that failed: as long as it has been tried already, 5 seconds to 3 hours.
 
-    `jitter` in [0, 1) makes that a quarter less or more. `wished`, the client's `Retry-After`, is waited for at least,
-    up to 6 hours.
+    `jitter` in [0, 1) makes that a quarter less or more. The wait is at least `requested`, the client's
+    `Retry-After`, of which up to 6 hours count.
     """
     age = max(0.0, (now - sent_at) / 1000)
     own = min(max(age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (0.75 + jitter / 2)
-    return round(max(own, min(wished or 0.0, LONGEST_WISH_SECONDS)))
+    return round(max(own, min(requested or 0.0, LONGEST_RETRY_AFTER_SECONDS)))
 
 
 def waiting_seconds(sent_at: int, now: int, *, wait_ms: int, jitter: float) -> int:

@@ -1,4 +1,4 @@
-"""When to look at a task that nobody has called back about: the first check, the backoff, the deadlines."""
+"""When to poll a task for which no callback came: the first check, the backoff, the deadlines."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ see the template) and half a minute for clocks that disagree."""
 
 DELIVERY_GRACE_MS = 420_000
 """How long a delivery may take before it is asked for again: the time-out of `deliver_videos` (300 s) and two minutes.
-Where the first message still waits for a free execution, two copies may run at once, which changes nothing."""
+If the first message still waits for a free execution, two copies may run at once; the result is the same."""
 
 HANDOVER_MS = 120_000
-"""How long an entry point has the task that it recorded to itself; then a check submits the task. More than
+"""How long only the entry point that recorded a task may submit it; then a check does. More than
 `ATTEMPT_LIMIT_MS`, and the first check by default, so that a create call begun at once moves nothing in the index."""
 
 PROBE_MS = 60_000
@@ -36,7 +36,7 @@ MAX_INTERVAL_MS = 15 * 60_000
 """Where the doubling of the check interval ends."""
 
 SLOW_INTERVAL_MS = 60 * 60_000
-"""Interval for off-peak tasks and for tasks that are watched after their deadline."""
+"""Interval for off-peak tasks and for tasks past their deadline."""
 
 OFF_PEAK_DEADLINE_MS = 48 * 3_600_000
 """The provider ends unfinished off-peak tasks after 48 h (its page, `off_peak`)."""
@@ -53,7 +53,7 @@ class PollingPolicy:
     retain_tasks_days: int
 
     def first_check_at(self, now: int, *, off_peak: bool) -> int:
-        """When to look for the first time at a task submitted at `now` (ms), if no callback comes."""
+        """When to check a task submitted at `now` (ms) for the first time, if no callback comes."""
         wait = SLOW_INTERVAL_MS if off_peak else self.first_check_seconds * 1000
         return now + wait
 
@@ -62,14 +62,14 @@ class PollingPolicy:
         return created_at + (OFF_PEAK_DEADLINE_MS if off_peak else self.task_deadline_seconds * 1000)
 
     def backoff_ms(self, tries: int, jitter: float, *, off_peak: bool = False) -> int:
-        """The wait after `tries` unsuccessful looks: doubling to 15 min, spread over ±20 % by `jitter` in [0, 1)."""
+        """The wait after `tries` unsuccessful tries: doubling to 15 min, spread over ±20 % by `jitter` in [0, 1)."""
         if off_peak:
             return SLOW_INTERVAL_MS
         base = min(self.check_interval_seconds * 1000 * 2 ** min(tries, 20), MAX_INTERVAL_MS)
         return max(1000, int(base * (0.8 + 0.4 * jitter)))
 
     def late_until(self, deadline_at: int) -> int:
-        """Until when a task past its deadline is still looked at (ms)."""
+        """Until when a task past its deadline is still polled (ms)."""
         return deadline_at + self.late_watch_hours * 3_600_000
 
     def copied_until(self, generated_at: int) -> int:

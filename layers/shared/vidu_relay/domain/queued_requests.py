@@ -47,12 +47,12 @@ class DroppedFile:
 
     @property
     def entry_point(self) -> str:
-        """What moved the task, as its history says it."""
+        """The entry point, as the task's history names it."""
         return "s3"
 
     @property
     def tenant_id(self) -> str | None:
-        """The tenant by the prefix, whom IAM holds a writer to; None for a file that lies in nobody's folder."""
+        """The tenant by the prefix, to which IAM restricts a writer; None for a file outside a tenant's folder."""
         tenant, slash, _ = self.key.removeprefix(REQUESTS_PREFIX).partition("/")
         return tenant if slash and tenant else None
 
@@ -97,7 +97,7 @@ class RequestEvent:
 
     @property
     def entry_point(self) -> str:
-        """What moved the task, as its history says it."""
+        """The entry point, as the task's history names it."""
         return "event"
 
     @property
@@ -112,7 +112,7 @@ class RequestEvent:
 
 
 def own_key(*parts: str) -> str:
-    """An idempotency key of our making: no client can send one, for its parts are joined by NUL."""
+    """An idempotency key that the relay makes. It holds NUL characters, so no client can send one."""
     return "\0".join(("", *parts))
 
 
@@ -122,7 +122,7 @@ def rejection_detail(
     """The detail of `VideoTaskRejected`. `problem` is the problem document that HTTP would answer with.
 
     `tenant_id` is None where the request acts for no tenant. Faults that would make it too large are left out, and
-    their number is told. Every text in it is valid Unicode: a name or a source may hold half a character.
+    counted. Every text in it is valid Unicode: a name or a source may hold half a character.
     """
     shown: documents.Problem = _valid(problem)
     detail: documents.Rejection = {

@@ -38,7 +38,7 @@ MAX_RECORD_BYTES = 16_384
 """Of a request in a record, as JSON: each write of the record pays for them."""
 
 NOT_SENT = frozenset({"model", "callback_url"})
-"""`model` has a place of its own in a create body; the provider calls the relay back, never the client."""
+"""`model` has its own field in a create body; the provider calls back the relay, not the client."""
 MAX_SENT_BYTES = 20_000_000
 """The provider's page: "HTTP request POST body cannot exceed 20MB", in the smaller reading."""
 ENVELOPE_BYTES = 8192
@@ -54,16 +54,13 @@ class ImageSlot:
     - `loc` is the place as faults name it: `images.0`, `subjects.1.images.2`.
     - `reference` is a URL, an `s3://` URI or, for bytes that came with the request, the name of their content.
     - `content` are these bytes; None in a request that was read from the table or the archive.
+    - `named_object` is the object that an `s3://` reference names.
     """
 
     loc: str
     reference: str
     content: bytes | None = None
-
-    @property
-    def named_object(self) -> S3Object | None:
-        """The object that an `s3://` reference names."""
-        return read_s3_uri(self.reference) if self.reference.startswith(S3_SCHEME) else None
+    named_object: S3Object | None = None
 
     @property
     def is_stored(self) -> bool:
@@ -92,7 +89,8 @@ class Request:
         def slot(loc: str, image: str) -> str:
             content = read_data_uri(image) if image.startswith(DATA_SCHEME) else None
             reference = image if content is None else name_content(content, image)
-            slots.append(ImageSlot(loc, reference, content))
+            named_object = read_s3_uri(reference) if reference.startswith(S3_SCHEME) else None
+            slots.append(ImageSlot(loc, reference, content, named_object))
             return reference
 
         named = _with_images(parameters, slot)

@@ -1,7 +1,7 @@
 """The request of a video task: the provider page's parameters, each with its limit. The only pydantic here.
 
-Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Where the page is silent, the
-limit says so.
+Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Limits that the page lacks are
+marked as ours.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ OUTSIDE_FOLDER = (
     "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
 )
 MAX_PLACE_CHARACTERS = 100
-"""Of each part of a fault's place: the name of an unknown parameter is as long as its sender likes."""
+"""Of each part of a fault's place: a client may send an unknown parameter with a very long name."""
 
 CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
 CODE_IMAGES_OR_SUBJECTS = "008017002"
 CODE_IMAGES_COUNT = "008017003"
 
 _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
-"""Not behind a Latin letter or a digit: that is an address of e-mail. Other scripts set no space before it."""
+"""Not behind Latin characters or digits, as in an e-mail address. Other scripts set no space before it."""
 
 
 def _url(value: str) -> str:
@@ -258,8 +258,8 @@ def _check_form(raw: Any) -> None:
     form = tuple(form_faults(raw)) if isinstance(raw, dict) else ()
     if form:
         coded = tuple(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
-        told = {fault.loc for fault in coded}
-        raise _refusal((*coded, *(fault for fault in form if fault.loc not in told)))
+        listed = {fault.loc for fault in coded}
+        raise _refusal((*coded, *(fault for fault in form if fault.loc not in listed)))
 
 
 def _without_empty(raw: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What the provider says of a task at one moment, in our own terms, whichever provider said it."""
+"""What the provider shows of a task at one moment, in our own terms, the same for every provider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["CallbackReport", "ProgressState", "ProviderOutput", "ProviderSnapsho
 
 
 class ProgressState(StrEnum):
-    """How far the provider is. `unknown` is any word we do not know: not an end."""
+    """How far the provider is. `unknown` is any other word: not an end."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -87,7 +87,7 @@ class ProviderSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CallbackReport:
-    """What a callback's body reports. Not evidence: it only says whether to read the provider, and under which ids.
+    """What a callback's body reports. Not evidence: it only decides whether to read the provider, and under which ids.
 
     `state` is None where the body names none that we know; `ids` are valid remote ids, at most four.
     """

@@ -1,9 +1,9 @@
 """JSON from outside: bounded before anything is built from it, read strictly, its objects and lists counted.
 
 4 MB of brackets become 500 MB to 1.1 GB of Python objects, so the bytes are checked first, in a few linear passes
-without a loop over them in Python. No part may have far more members than a request could have: validation lists every
-fault that it finds. No name may stand twice in an object: readers differ in which one counts (RFC 8259, 4), and this
-one would be paid for.
+without a loop over them in Python. No part may have far more members than a request could have, since validation lists
+every fault. No name may stand twice in an object: readers differ in which one counts (RFC 8259, 4), and one would be
+billed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MAX_NAME_CHARACTERS = 100
 """How much of an unknown name is repeated to the client."""
 
 TWICE = "is given more than once: give it once"
-"""What is said of such a name."""
+"""The message of such a fault."""
 
 EXACT_BELOW = 2**53
 """A float below it that is a whole number is exactly that number."""
@@ -67,7 +67,7 @@ class _Repeating(dict[str, Any]):
 
 
 def read_json(text: bytes | str) -> Any:
-    """A stranger's JSON as Python values, in memory of a few times its size.
+    """Untrusted JSON as Python values, in memory of a few times its size.
 
     A number without a fraction is an int, however it is written (`5.0`, `5e0`), as in JSON Schema. `repeated_names`
     knows the names that an object gives twice. Raises `InvalidRequestError`: as `check_bounds` does, and
@@ -103,7 +103,7 @@ def form_faults(value: Any, loc: str = "") -> Iterator[Fault]:
     for name in repeated_names(value):
         yield Fault(f"{loc}.{name}" if loc else name, TWICE)
     if len(value) > MAX_MEMBERS:
-        yield Fault(loc, f"has {len(value)} members, far more than it may have: it is not looked at further")
+        yield Fault(loc, f"has {len(value)} members, far more than it may have: it is not checked further")
         return
     members: Iterable[tuple[object, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
     for key, member in members:
@@ -154,7 +154,7 @@ def check_bounds(raw: bytes) -> None:
     bounds above. What is not JSON may pass: its reader stops at the first error, and up to there the count is right.
     """
     outside, structure = _outside_strings(raw, MAX_STRUCTURE)
-    # A reader takes the brackets in their order: the first few thousand tell whether it goes too deep.
+    # A reader takes the brackets in order: the first few thousand decide whether it nests too deeply.
     if _depth(outside.translate(None, delete=_ALL_BUT_BRACKETS)[:MAX_STRUCTURE]) > MAX_DEPTH:
         raise InvalidRequestError(
             "malformed_json",

@@ -1,4 +1,4 @@
-"""The task: one immutable record. Every change is a function in `lifecycle` or `delivery` that returns a new one."""
+"""The task: one immutable record. Every change is a function that returns a new one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
 
-__all__ = ["DELIVERY_DELAYED", "Attempt", "Candidate", "Delivery", "HistoryEntry", "Output", "Refusal", "Task", "Video"]
+__all__ = [
+    "DELIVERY_DELAYED",
+    "Attempt",
+    "Candidate",
+    "Delivery",
+    "HistoryEntry",
+    "Origin",
+    "Output",
+    "Refusal",
+    "StoredRequest",
+    "Task",
+    "Video",
+]
 
 DELIVERY_DELAYED = "delivery_delayed"
 """The source of the history entry that publishes `VideoTaskDeliveryDelayed`."""
@@ -27,6 +40,30 @@ class HistoryEntry:
     def notice(self) -> bool:
         """Whether the entry is a notice about a task that stays in its state."""
         return self.source == DELIVERY_DELAYED
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
+
+    `daily_cap` is how many tasks the tenant may have accepted in a day.
+    """
+
+    tenant_id: str
+    daily_cap: int
+    idempotency_key: str | None = None
+    entry_point: str = "http"
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request as the fields of its task hold it: see `Task` for `request`, `request_key`, `request_digest`."""
+
+    parameters: Mapping[str, Any]
+    digest: str
+    key: str | None = None
+    image_versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +157,17 @@ class Video:
 class Task:
     """A video task. Times are milliseconds since the epoch unless the name says otherwise.
 
-    - `token` is random and never changes: it tells which call recorded the task; every attempt's token begins with it.
+    - `token` is random and never changes: it identifies the call that recorded the task, and begins every attempt's
+      token.
     - `revision` counts the writes of the record (the store raises it). `version` is raised by each published change; it
       begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
-    - `request_digest` tells requests apart. `request` is the client's request with what is large replaced by a
+    - `request_digest` distinguishes requests. `request` is the client's request with what is large replaced by a
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
     - `attempts` counts the create calls that were begun.
-    - `candidates` are ids under which an unconfirmed create may be found: read, never believed.
+    - `candidates` are ids under which an unconfirmed create may be found; each is read before it is trusted.
     - `aliases` are further ids of the remote task that its own create reply named.
     - `account_refused_at` is when the provider first refused our account for a create call of this task,
       `paused_since` since when the task waits for the account.
@@ -191,6 +229,11 @@ class Task:
         """The ids of the candidates, in the order in which they became known."""
         return tuple(candidate.remote_id for candidate in self.candidates)
 
+    def attempt_is_over(self, now: int) -> bool:
+        """Whether no create call of this task can still be running."""
+        attempt = self.attempt
+        return attempt is None or attempt.ended_at is not None or now >= attempt.started_at + ATTEMPT_LIMIT_MS
+
     @property
     def expected_videos(self) -> int:
         """How many videos the provider showed when the task was generated."""
@@ -206,7 +249,7 @@ class Task:
 
     @property
     def off_peak(self) -> bool:
-        """Whether the client chose the slow, cheap lane."""
+        """Whether the client chose the slow, cheap mode."""
         return bool(self.request.get("off_peak"))
 
     @property

@@ -1,7 +1,7 @@
-"""Checks, while the bytes pass by, that they are a whole MP4 file (ISO/IEC 14496-12), and reads what its headers say.
+"""Checks a stream of bytes for a whole MP4 file (ISO/IEC 14496-12), and reads its headers.
 
-Only the boxes of the top level decide whether a file is refused. What the headers inside them say becomes facts and
-notes: a video is paid for and cannot be made again, so an odd header is no reason to lose it.
+Only the boxes of the top level decide whether a file is refused. The headers inside them become facts and notes: a
+video is billed and cannot be made again, so an odd header is no reason to lose it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOP_LEVEL = {b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"ss
 TOP_LEVEL |= {b"pnot", b"emsg", b"prft", b"pdin", b"meta", b"udta"}
 """The top-level boxes of the standards. A file begins with one of them; players do not ask for `ftyp`."""
 
-LETTERS = {*range(0x20, 0x7F), 0xA9}
+NAME_BYTES = {*range(0x20, 0x7F), 0xA9}
 """The bytes that the name of a top-level box consists of."""
 
 TRACK_PARTS = {b"tkhd", b"mdhd", b"hdlr", b"stsd"}
@@ -72,7 +72,7 @@ class VideoProof:
         return None if self._to_the_end else self._skip
 
     def feed(self, block: bytes | bytearray | memoryview) -> None:
-        """Look at the next block. Raises `BadSourceError` (`not_mp4`) as soon as the file cannot be an MP4 file."""
+        """Take the next block. Raises `BadSourceError` (`not_mp4`) as soon as the file cannot be an MP4 file."""
         view = memoryview(block)
         while view:
             if self._to_the_end or self._skip:
@@ -89,7 +89,7 @@ class VideoProof:
             view = view[step:]
 
     def pass_over(self, size: int) -> None:
-        """Count the next `size` bytes, at most `unseen` many, without looking at them."""
+        """Count the next `size` bytes, at most `unseen` many, unread."""
         if not self._to_the_end:
             self._skip -= size
         self._length += size
@@ -121,10 +121,10 @@ class VideoProof:
             if at == 0 and kind not in TOP_LEVEL:
                 raise BadSourceError("not_mp4", "The file does not begin as an MP4 file does.")
             is_last = size == 0 and kind in TOP_LEVEL  # it has no size: it reaches to the end of the file
-            if size == 1 and LETTERS.issuperset(kind):
+            if size == 1 and NAME_BYTES.issuperset(kind):
                 head += yield 8
                 size = int.from_bytes(head[8:], "big")
-            if not LETTERS.issuperset(kind) or (size < len(head) and not is_last):
+            if not NAME_BYTES.issuperset(kind) or (size < len(head) and not is_last):
                 if not complete:
                     raise BadSourceError("not_mp4", "The sizes of the file's boxes do not add up.")
                 self._headers.notes.add("trailing_bytes")

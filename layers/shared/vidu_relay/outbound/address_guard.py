@@ -1,4 +1,4 @@
-"""Reads URLs, and says which of them may be opened for a client or a provider.
+"""Reads URLs, and decides which of them may be opened for a client or a provider.
 
 A host is resolved once and every address it has is checked. `exchange` then connects to one of the checked addresses,
 with the host's own name in TLS: a name that resolves differently a second later changes nothing.
@@ -7,12 +7,12 @@ with the host's own name in TLS: a name that resolves differently a second later
 from __future__ import annotations
 
 import ipaddress
-import queue
 import re
 import socket
 import threading
 import unicodedata
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RESOLVE_SECONDS = 5
-"""How long a name look-up may take: the system's own has no time-out and may take minutes."""
+"""How long resolving a name may take: the system's resolver has no time-out and may take minutes."""
 
 MAX_ADDRESSES = 4
 """How many of a host's addresses are tried, one after the other. All of them are checked."""
@@ -59,7 +59,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class RefusedAddressError(Exception):
-    """The URL may not be opened. The message says which rule it breaks and repeats nothing of the URL."""
+    """The URL may not be opened. The message names the rule it breaks and repeats nothing of the URL."""
 
 
 def is_public(address: str) -> bool:
@@ -93,23 +93,21 @@ def find_addresses(host: str, port: int, seconds: float, resolve: Resolve | None
     Raises `OSError` if there is none, or none within `seconds` (at most `RESOLVE_SECONDS`); `UnicodeError` for a text
     that cannot be a host name.
     """
-    answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
+    answer: Future[Sequence[str]] = Future()
 
     def look_up() -> None:
         try:
-            answers.put((resolve or _ask_system)(host, port))
-        except (OSError, UnicodeError) as error:
-            answers.put(error)
+            answer.set_result((resolve or _ask_system)(host, port))
+        except BaseException as error:  # noqa: BLE001 - raised below, by the thread that waits
+            answer.set_exception(error)
 
-    threading.Thread(target=look_up, daemon=True).start()  # it cannot be stopped, only left behind
+    threading.Thread(target=look_up, daemon=True).start()  # it cannot be stopped: after a time-out it goes on
     try:
-        found = answers.get(timeout=max(0.0, min(seconds, RESOLVE_SECONDS)))
-    except queue.Empty:
+        found = answer.result(max(0.0, min(seconds, RESOLVE_SECONDS)))
+    except TimeoutError:
         raise ConnectionError("the host name cannot be resolved in time") from None
-    if isinstance(found, OSError):
-        raise ConnectionError("the host name cannot be resolved") from found
-    if isinstance(found, UnicodeError):
-        raise found
+    except OSError as error:
+        raise ConnectionError("the host name cannot be resolved") from error
     if not found:
         raise ConnectionError("the host name has no address")
     return tuple(sorted(dict.fromkeys(found), key=lambda address: ":" in address))
@@ -143,7 +141,7 @@ class AddressGuard:
         return self.addresses(self.read(url), RESOLVE_SECONDS)
 
     def read(self, url: str) -> Target:
-        """The target of a URL whose form is allowed; no name is looked up. Raises `RefusedAddressError`."""
+        """The target of a URL whose form is allowed; no name is resolved. Raises `RefusedAddressError`."""
         target = read_url(url)
         if not self._trusts(target):
             self._check_form(target.scheme, target.host, target.port)
@@ -181,7 +179,7 @@ class AddressGuard:
 
 
 def check_characters(url: str) -> None:
-    """Raises `RefusedAddressError` for what no reader of URLs agrees on: control characters and backslashes."""
+    """Raises `RefusedAddressError` for what readers of URLs treat differently: control characters and backslashes."""
     for character in url:
         if character == "\\":
             raise RefusedAddressError("a URL has no backslash")

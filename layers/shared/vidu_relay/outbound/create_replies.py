@@ -1,7 +1,7 @@
-"""What the reply to a create call means: a task, a refusal, or an outcome that nobody knows.
+"""What the reply to a create call means: a task, a refusal, or an unknown outcome.
 
 The status decides which error it is. Ids that the reply names ride along with every error: a reply that names an id
-may have created that task, whatever else it says, and an authenticated read can tell.
+may have created that task, whatever else it contains; an authenticated read shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One HTTP exchange within one deadline, which knows whether its request can have had an effect.
+"""One HTTP exchange within one deadline, which records whether its request can have had an effect.
 
 Everything that the relay opens goes through the connection class here. It resolves the host within the deadline,
 connects to an address that was checked, and notes when the last byte of a request was handed to the kernel. Until then
@@ -154,7 +154,7 @@ class _Connection(HTTPConnection):
         return sock
 
     def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:  # noqa: ARG002
-        """Ask for the target byte for byte: requests and urllib3 would spell it anew, which breaks signed links."""
+        """Send the target byte for byte: requests and urllib3 would encode it again, which breaks signed links."""
         super().putrequest(method, _current.get().target.request_target, *arguments, **options)
 
     def request(self, *arguments: Any, **options: Any) -> None:
@@ -212,7 +212,7 @@ class _Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """A session that adds nothing of its own: no retries, redirects, cookies, proxies, netrc or environment."""
+    """A session that adds nothing: no retries, redirects, cookies, proxies, netrc or environment."""
 
     def __init__(self) -> None:
         super().__init__()

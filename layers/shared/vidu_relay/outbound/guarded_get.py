@@ -98,18 +98,18 @@ def _redirected(url: str, location: str, what: str) -> str:
     location, base = location.partition("#")[0], url.partition("#")[0]
     scheme, _, rest = base.partition("://")
     authority = re.split("[/?]", rest, maxsplit=1)[0]
-    path, mark, query = location.partition("?")
+    path, question, query = location.partition("?")
     try:
         if _SCHEME.match(location):
-            there = location
+            target = location
         elif location.startswith("//"):
-            there = f"{scheme}:{location}"
+            target = f"{scheme}:{location}"
         elif location.startswith("/"):
-            there = f"{scheme}://{authority}{location}"
+            target = f"{scheme}://{authority}{location}"
         else:
             here = base.partition("?")[0]
-            there = f"{urljoin(here, path) if path else here}{mark}{query}"
-        urlsplit(there)
+            target = f"{urljoin(here, path) if path else here}{question}{query}"
+        urlsplit(target)
     except ValueError as error:
         raise BadLinkError("bad_redirect", f"The {what} redirects to something that is no address.") from error
-    return there
+    return target

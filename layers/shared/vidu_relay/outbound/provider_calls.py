@@ -1,4 +1,4 @@
-"""Calls of a provider's API, whichever provider: what may have had an effect is told apart from what has not."""
+"""Calls of a provider's API, which tell whether a call can have had an effect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUICK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a read was answered with, and how far the provider's clock is ahead of ours (`clock_offset_ms`)."""
+    """The reply to a read, and how far the provider's clock is ahead of ours (`clock_offset_ms`)."""
 
     content: dict[str, Any]
     clock_offset_ms: int | None

@@ -1,4 +1,4 @@
-"""Why a provider refused a request or failed a task, found in every shape in which providers say it.
+"""Why a provider refused a request or failed a task, in every shape in which providers report it.
 
 Each shape was seen in public documents or reports. The first code and the first message found count, whatever
 object of the reply they stand in: the most specific field is asked first.

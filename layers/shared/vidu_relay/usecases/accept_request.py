@@ -10,7 +10,6 @@ from typing import Any
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
-from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key, rejection_detail
@@ -18,7 +17,8 @@ from vidu_relay.domain.request import Request
 from vidu_relay.domain.request_model import check_request, parse_request
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 from vidu_relay.domain.strict_json import MAX_NAME_CHARACTERS, TWICE, repeated_names
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.submission import may_begin
+from vidu_relay.domain.task import Origin, Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
@@ -46,13 +46,12 @@ class AcceptRequestDependencies:
 def accept_request(
     asked: DroppedFile | RequestEvent, deps: AcceptRequestDependencies, *, time_left: TimeLeft
 ) -> Task | None:
-    """Record and submit what a message asks for, or say why not; None if there is no task.
+    """Record and submit the request of a message, or reject it; None if there is no task.
 
-    A message may come any number of times: the task is made once, and a rejection repeats itself under the same
-    `event_id`. The record is looked up before the message is judged, so that a message whose task exists is never
-    rejected. What the client must change is rejected. Everything else is raised, and the message comes again.
-    Raises `ValueError` for a file of another bucket: no rule sends one, and under its name the same file of ours
-    would be a second task.
+    A message may be received any number of times: its task is made once, and its rejection has the same `event_id`
+    each time. The record is read before the request is checked, so that a message whose task exists is never rejected.
+    What the client must change is rejected. Everything else is raised, and SQS delivers the message again. Raises
+    `ValueError` for a file of another bucket: no rule sends one.
     """
     if isinstance(asked, DroppedFile) and asked.bucket != deps.inbox.bucket:
         raise ValueError("the message names another bucket")
@@ -74,16 +73,9 @@ def accept_request(
             return _go_on(known, deps, time_left)
         if closed is not None:
             raise closed
-        return submit_task(
-            read(deps.off_peak_available),
-            deps.acceptance,
-            tenant_id=tenant.tenant_id,
-            idempotency_key=key,
-            daily_cap=deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap,
-            time_left=time_left,
-            source=asked.entry_point,
-            message_id=asked.message_id,
-        )
+        cap = deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap
+        origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id)
+        return submit_task(read(deps.off_peak_available), origin, deps.acceptance, time_left=time_left)
     except InvalidRequestError as error:
         _reject(asked, tenant, error, deps)
         return None
@@ -92,14 +84,14 @@ def accept_request(
 def _task_of(
     asked: DroppedFile | RequestEvent, tenant: Tenant, key: str, deps: AcceptRequestDependencies
 ) -> Task | None:
-    """The task that this very message made before."""
+    """The task that an earlier receipt of this message made."""
     task = deps.acceptance.submission.store.get(task_id_for_key(tenant.tenant_id, key))
     ours = task is not None and task.tenant_id == tenant.tenant_id and task.message_id == asked.message_id
     return task if ours else None
 
 
 def _task_of_former(asked: DroppedFile | RequestEvent, key: str, deps: AcceptRequestDependencies) -> Task | None:
-    """The task that this very message made for the tenant that its source was taken away from."""
+    """The task that this message made for the tenant that its source was mapped to before."""
     former = (
         deps.directory.find_former_owner(TenantMapping.SOURCE, asked.source)
         if isinstance(asked, RequestEvent)
@@ -113,22 +105,21 @@ def _go_on(task: Task, deps: AcceptRequestDependencies, time_left: TimeLeft) -> 
     submission = deps.acceptance.submission
     logger.append_keys(task_id=task.task_id)
     logger.info("task_repeated")
-    if not lifecycle.may_begin(task, submission.clock()):
+    if not may_begin(task, submission.clock()):  # asked before the archive is read
         return task
     return begin_submission(
         task,
         deps.acceptance.archive.request_of(task),
         submission,
-        allowed=lambda current: lifecycle.may_begin(current, submission.clock()),
         time_left=time_left,
     )
 
 
 def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> tuple[Tenant, bool]:
-    """Who a request acts for, by its place or by the operator's word, and whether it still does.
+    """The tenant of a request, by the file's folder or the operator's mapping, and whether the mapping still holds.
 
-    A source that was taken away from its tenant still names it, so that a message is found whose task exists. Nothing
-    in the request can choose.
+    A source that was taken from its tenant still names it, so that the task of an earlier receipt is found. Nothing in
+    the request chooses the tenant.
     """
     if isinstance(asked, DroppedFile):
         found = directory.find_tenant(asked.tenant_id) if asked.tenant_id else None
@@ -153,7 +144,7 @@ def _not_mapped() -> InvalidRequestError:
 
 
 def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bool) -> InvalidRequestError | None:
-    """Why the sender may make no task for this tenant; None if it may."""
+    """Why the sender may not create a task for this tenant; None if it may."""
     if not mapped:
         return _not_mapped()
     if isinstance(asked, RequestEvent):
@@ -169,7 +160,7 @@ def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bo
 
 
 Read = Callable[[bool], Request]
-"""Reads the request that a message brought; the argument says whether off-peak is available."""
+"""Reads the request of a message; the argument is whether off-peak is available."""
 
 
 def _file(asked: DroppedFile, deps: AcceptRequestDependencies) -> tuple[Read, str] | None:
@@ -182,7 +173,7 @@ def _file(asked: DroppedFile, deps: AcceptRequestDependencies) -> tuple[Read, st
 
 
 def _event(asked: RequestEvent) -> tuple[Read, str]:
-    """The request and idempotency key of an event: its own one, shared with HTTP, or the event's id."""
+    """The request and idempotency key of an event: its `idempotency_key`, shared with HTTP, or its id."""
     if asked.fault is not None:
         raise asked.fault
     faults = [
@@ -213,7 +204,7 @@ def _reject(
 ) -> None:
     """Answer a request that was refused: an object beside a file, an event in any case.
 
-    Raises `EventRefusedError`, or what AWS raises; then all of it is done again.
+    Raises `EventRefusedError`, or what AWS raises; then the message is delivered again.
     """
     problem = deps.describe(error)
     if isinstance(asked, DroppedFile):

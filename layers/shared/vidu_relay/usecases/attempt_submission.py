@@ -13,8 +13,8 @@ from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.provider_pause import Pause, ProviderPauses
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.domain import lifecycle
-from vidu_relay.domain.callback_token import CallbackKeys, callback_url
+from vidu_relay.domain import submission
+from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     ConfigurationError,
@@ -33,7 +33,7 @@ from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, clock, spread
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["SubmissionDependencies", "TimeLeft", "attempt_submission"]
+__all__ = ["CreateCall", "SubmissionDependencies", "TimeLeft", "attempt_submission"]
 
 TimeLeft = Callable[[], int]
 """How many milliseconds the function may still run."""
@@ -46,7 +46,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SubmissionDependencies:
-    """What a create call needs. `signing_keys` is asked for at each attempt, so that keys can be rotated."""
+    """What a create call needs. `signing_keys` is read at each attempt, so that keys can be rotated."""
 
     store: TaskStore
     provider: Provider
@@ -59,33 +59,39 @@ class SubmissionDependencies:
     clock: Clock = clock
     sleep: Callable[[float], None] = time.sleep
 
-    def ready(self) -> None:
-        """Raise `ConfigurationError` for a missing key *before* an attempt is recorded."""
+    def ready(self) -> CallbackKeys:
+        """The keys that sign callback addresses, read *before* an attempt is recorded.
+
+        Raises `ConfigurationError` if one of them or the provider's key is missing.
+        """
         self.provider.ready()
-        self.signing_keys()
+        return self.signing_keys()
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCall:
+    """What the provider is sent, every image in a form that it can read, in a body of at most `body_bytes`."""
+
+    model: str
+    parameters: Mapping[str, Any]
+    callback_url: str
+    body_bytes: int
 
 
 def attempt_submission(
-    task: Task,
-    model: str,
-    parameters: Mapping[str, Any],
-    deps: SubmissionDependencies,
-    *,
-    time_left: TimeLeft,
-    pause: Pause | None = None,
+    task: Task, call: CreateCall, deps: SubmissionDependencies, *, time_left: TimeLeft, pause: Pause | None = None
 ) -> Task:
     """Call the provider once for a task in `submitting` whose token the caller wrote; the task as recorded after.
 
-    `parameters` are those to send, every image as the provider can read it; `pause` is what the caller read of the
-    provider's refusals. The call is never repeated here: only a task that went back to `accepted` is submitted again.
+    `pause` is what the caller read of the provider's refusals. The call is never repeated here: only a task that went
+    back to `accepted` is submitted again.
     """
     tag = correlation_tag(task.task_id, task.attempt) if task.attempt else ""
     try:
-        url = callback_url(deps.public_base_url, task.task_id, deps.signing_keys().sign(task.task_id))
-        snapshot = deps.provider.create(model, parameters, url, tag=tag)
+        snapshot = deps.provider.create(call.model, call.parameters, call.callback_url, tag=tag)
     except CreateError as error:
         return _failed(task, error, deps, pause, time_left)
-    except ConfigurationError as error:  # a key that went away after `ready`: keys are asked for before the call
+    except ConfigurationError as error:  # the key was removed after `ready`: nothing was sent
         return _failed(task, NotCreatedError(str(error)), deps, pause, time_left)
     if pause is not None:
         _end_pause(deps, pause)
@@ -93,13 +99,13 @@ def attempt_submission(
 
 
 def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencies, time_left: TimeLeft) -> Task:
-    # logged before it is written: until then only this process knows it
+    # logged before the write: if the write fails, only the log has the id
     logger.info("remote_id_known", remote_id=snapshot.remote_id)
     try:
         return _record(
             task,
             deps,
-            lambda current: lifecycle.record_created(
+            lambda current: submission.record_created(
                 current, snapshot, now=deps.clock(), source="create", policy=deps.policy
             ),
             time_left,
@@ -109,7 +115,7 @@ def _created(task: Task, snapshot: ProviderSnapshot, deps: SubmissionDependencie
         logger.exception("remote_id_already_owned", remote_id=snapshot.remote_id)
         count(Metric.REMOTE_ID_CONFLICT)
         return _record(
-            task, deps, lambda current: lifecycle.record_unknown_outcome(current, now=deps.clock()), time_left
+            task, deps, lambda current: submission.record_unknown_outcome(current, now=deps.clock()), time_left
         )
 
 
@@ -131,7 +137,7 @@ def _failed(
     return _record(
         task,
         deps,
-        lambda current: lifecycle.record_create_failure(
+        lambda current: submission.record_create_failure(
             current, error, now=deps.clock(), jitter=jitter, policy=deps.policy
         ),
         time_left,
@@ -161,9 +167,9 @@ def _account_refused(
         if succeeded_at > now - PROBE_MS:
             return error
     paused = pause if pause is not None and pause.paused_since is not None else None
-    # the first 403 lets the next create call be the probe at once: it tells whose fault it is
+    # after the first 403 the next create call is a probe: it shows whether the account or the request is refused
     probe_at = now if error.status == 403 and paused is None else now + PROBE_MS
-    # until a second tenant gets a 403, too, it is the trouble of the first alone
+    # until a second tenant gets a 403 too, only the first tenant waits
     alone = error.status == 403 and (paused is None or paused.tenant_id == task.tenant_id)
     reason = TaskError(error.code, error.message)
     try:
@@ -171,7 +177,7 @@ def _account_refused(
             deps.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
         )
     except (ClientError, BotoCoreError):
-        logger.exception("pause_not_written")  # the next refusal writes it; that this call created nothing comes first
+        logger.exception("pause_not_written")  # the next refusal writes it; the task's own record comes first
     return error
 
 
@@ -183,7 +189,7 @@ def _end_pause(deps: SubmissionDependencies, pause: Pause) -> None:
     try:
         deps.pauses.end(deps.provider.name, now=now)
     except (ClientError, BotoCoreError):
-        logger.exception("pause_not_ended")  # the next success ends it; the remote id comes first
+        logger.exception("pause_not_ended")  # the next success ends it; the task's own record comes first
 
 
 def _record(
@@ -196,7 +202,7 @@ def _record(
 ) -> Task:
     """Write how the attempt went, unless the record has moved on from this attempt in the meantime.
 
-    A write that fails is repeated while there is time: nobody else knows what the provider answered.
+    A write that fails is repeated while there is time: only this process knows the provider's answer.
     """
     token = task.attempt.token if task.attempt else None
 

@@ -28,7 +28,7 @@ def authorize_request(
     """The caller behind an `Authorization: Bearer <key>` header; None unless key and tenant are there and open.
 
     A key whose tenant is disabled, or has no record, opens nothing. `default_daily_cap` holds for a tenant without
-    a cap of its own. The key is looked up by its digest, so no comparison of secrets takes place that could leak by
+    a cap of its own. The key is looked up by its digest, so no comparison of secrets can leak by
     its timing.
     """
     match = BEARER.fullmatch(authorization or "")

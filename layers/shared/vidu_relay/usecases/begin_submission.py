@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from vidu_relay.adapters.provider_pause import Pause
 from vidu_relay.adapters.tenant_directory import TenantMapping
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import lifecycle, submission
+from vidu_relay.domain.callback_token import callback_url
 from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
 from vidu_relay.domain.polling import PROBE_MS
 from vidu_relay.domain.request import Request, body_bytes
@@ -14,12 +16,12 @@ from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.outbound.provider_calls import create_seconds
-from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft, attempt_submission
-from vidu_relay.usecases.ports import new_token, spread
+from vidu_relay.usecases.attempt_submission import CreateCall, SubmissionDependencies, TimeLeft, attempt_submission
+from vidu_relay.usecases.ports import spread
 from vidu_relay.usecases.resolve_image_links import resolve_image_links
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["MAX_WAITING_BODY_BYTES", "begin_submission"]
+__all__ = ["begin_submission"]
 
 MAX_WAITING_BODY_BYTES = 1_000_000
 """A larger create body is never sent while an HTTP client waits for its answer."""
@@ -41,53 +43,73 @@ def begin_submission(
     request: Request,
     deps: SubmissionDependencies,
     *,
-    allowed: Callable[[Task], bool],
     time_left: TimeLeft,
-    largest_body: int | None = None,
+    lease: int | None = None,
+    client_waits: bool = False,
 ) -> Task:
     """Write an attempt token and call the provider under it; the task as it stands after.
 
-    `request` is the task's whole request. `allowed` says whether the caller may begin the attempt, asked of the task as
-    it is in the moment of the write. Nothing is sent, and the task stays `accepted` or settles, where
-    - its tenant is disabled (`canceled`) or a bucket of its images is no longer the tenant's (`failed`),
-    - the provider refuses our account and it is not time for the next probe,
+    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request.
+    Nothing is sent, and the task stays `accepted` or settles, if
+    - its tenant is disabled (`canceled`) or a bucket of its images no longer belongs to the tenant (`failed`),
+    - the provider refuses our account and the next probe is not due,
     - a secret that the call needs is not set up: this pauses the provider like a refusal of the account,
-    - the function has no time left for the call, asked before and after the token is written,
-    - the create body has more than `largest_body` bytes.
+    - the function has no time left for the call, checked before and after the token is written,
+    - a client waits and the create body has more than `MAX_WAITING_BODY_BYTES`.
     """
+
+    def allowed(current: Task) -> bool:
+        return submission.may_begin(current, deps.clock(), lease)
+
     if not allowed(task):
         return task
-    refused = _refused(task, request, deps)
-    if refused is not None:
+    if (refused := _refused(task, request, deps)) is not None:
         return refused
     pause = deps.pauses.find(deps.provider.name)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
     if paused is not None and deps.clock() < paused.probe_at:
         return _wait(task, paused, deps, allowed)
     try:
-        deps.ready()
+        keys = deps.ready()
     except ConfigurationError as error:
         return _wait(task, _not_configured(error, deps), deps, allowed)
+    url = callback_url(deps.public_base_url, task.task_id, keys.sign(task.task_id))
     parameters = resolve_image_links(request, task, deps.images)
-    size = body_bytes(parameters)
-    needed = int(create_seconds(size) * 1000) + WRITES_MS
-    if (largest_body is not None and size > largest_body) or time_left() < needed:
-        logger.info("submission_left_to_a_check", body_bytes=size)
+    call = CreateCall(request.model, parameters, url, body_bytes(parameters))
+    if (client_waits and call.body_bytes > MAX_WAITING_BODY_BYTES) or time_left() < _needed_ms(call):
+        logger.info("submission_left_to_a_check", body_bytes=call.body_bytes)
         return task
     # taken last: a task that cannot be sent now must not use up the one probe of this minute
     if paused is not None and not _take_probe(paused, deps):
         return _wait(task, paused, deps, allowed)
-    token, now = new_token(task.token), deps.clock()
+    return _attempt(task, call, deps, allowed, time_left=time_left, pause=pause)
+
+
+def _attempt(
+    task: Task,
+    call: CreateCall,
+    deps: SubmissionDependencies,
+    allowed: Callable[[Task], bool],
+    *,
+    time_left: TimeLeft,
+    pause: Pause | None,
+) -> Task:
+    """Write the attempt token and make the call, if there is still time for it after the write."""
+    token, now = f"{task.token}.{secrets.token_urlsafe(9)}", deps.clock()
     begun = save_with_retry(
         deps.store,
         task,
-        lambda current: lifecycle.begin_attempt(current, token=token, now=now) if allowed(current) else current,
+        lambda current: submission.begin_attempt(current, token=token, now=now) if allowed(current) else current,
     )
     if begun.attempt is None or begun.attempt.token != token:
         return begun
-    if time_left() < needed:
+    if time_left() < _needed_ms(call):
         return _not_begun(begun, token, deps)
-    return attempt_submission(begun, request.model, parameters, deps, time_left=time_left, pause=pause)
+    return attempt_submission(begun, call, deps, time_left=time_left, pause=pause)
+
+
+def _needed_ms(call: CreateCall) -> int:
+    return int(create_seconds(call.body_bytes) * 1000) + WRITES_MS
 
 
 def _refused(task: Task, request: Request, deps: SubmissionDependencies) -> Task | None:
@@ -140,7 +162,7 @@ def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Calla
         if not allowed(current):
             return current
         at = max(pause.probe_at, now + deps.policy.backoff_ms(current.checks, jitter))
-        return lifecycle.wait_for_account(current, now=now, at=at, policy=deps.policy)
+        return submission.wait_for_account(current, now=now, at=at, policy=deps.policy)
 
     return save_with_retry(deps.store, task, waiting)
 
@@ -154,6 +176,6 @@ def _not_begun(task: Task, token: str, deps: SubmissionDependencies) -> Task:
     def undone(current: Task) -> Task:
         if current.attempt is None or current.attempt.token != token or current.attempt.ended_at is not None:
             return current
-        return lifecycle.record_create_failure(current, error, now=deps.clock(), jitter=jitter, policy=deps.policy)
+        return submission.record_create_failure(current, error, now=deps.clock(), jitter=jitter, policy=deps.policy)
 
     return save_with_retry(deps.store, task, undone)

@@ -43,9 +43,9 @@ class CancelDependencies:
 def cancel_task(task_id: str, tenant_id: str, deps: CancelDependencies) -> Task | None:
     """Cancel a task; the task as it stands after, None if this tenant has no such task. Safe to repeat.
 
-    `canceled` is written only on certainty: nothing was submitted, or our own read of the provider says so. A task
-    whose cancel was taken and is not shown yet comes back as it is, and is polled. A task that expired while the
-    provider still works on it is canceled there, and stays `expired`. Raises `InvalidRequestError`
+    `canceled` is written only if nothing was submitted, or our own read of the provider shows it. A task whose cancel
+    was accepted and is not shown yet is returned unchanged and polled. A task that expired while the provider still
+    works on it is canceled at the provider and stays `expired`. Raises `InvalidRequestError`
     (`submission_underway`, `task_already_settled`, `cancel_not_supported`, `cancel_refused`) where it cannot be
     canceled, and `ProviderUnavailableError` where the provider's answer was lost.
     """
@@ -81,7 +81,7 @@ def _cancel_at_provider(task: Task, deps: CancelDependencies) -> Task:
         ) from error
     except CancelRefusedError as refusal:
         logger.info("cancel_refused", reason=refusal.code)
-        after = _still_open(_read_back(task, deps))
+        after = _still_open(_refreshed(task, deps))
         if after.status is Status.CANCELED:
             return after  # canceled before, by another caller or by a call whose answer was lost
         raise InvalidRequestError(
@@ -89,24 +89,24 @@ def _cancel_at_provider(task: Task, deps: CancelDependencies) -> Task:
         ) from refusal
     except ProviderUnavailableError as error:
         logger.warning("cancel_unanswered", reason=str(error))
-        after = _still_open(_read_back(task, deps))
+        after = _still_open(_refreshed(task, deps))
         if after.status is Status.CANCELED:
             return after
         if after.status in AT_PROVIDER:
             start_polling(after, store=deps.store, poller=deps.poller, clock=deps.clock)
         raise
-    after = _read_back(task, deps)
+    after = _refreshed(task, deps)
     if after.status in AT_PROVIDER:
         return start_polling(after, store=deps.store, poller=deps.poller, clock=deps.clock)
     return after
 
 
-def _read_back(task: Task, deps: CancelDependencies) -> Task:
+def _refreshed(task: Task, deps: CancelDependencies) -> Task:
     """What the provider shows now, written; the task as it was if it cannot be read."""
     try:
         snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
-        logger.warning("read_back_failed", reason=str(error))
+        logger.warning("provider_read_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
         return task
     return save_with_retry(

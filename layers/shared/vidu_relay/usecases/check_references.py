@@ -1,4 +1,4 @@
-"""Look at everything that a request refers to before anything is paid for: its images and its callback address."""
+"""Check what a request refers to before anything is billed: its images and its callback address."""
 
 from __future__ import annotations
 
@@ -33,23 +33,21 @@ from vidu_relay.outbound.address_guard import AddressGuard, RefusedAddressError
 __all__ = ["ReferenceCheck", "check_references"]
 
 MAX_HEAD_BYTES = 1024 * 1024
-"""Of one read. The size of a picture stands in the first one, but for JPEGs: a phone's may have megabytes of metadata
-before it."""
+"""Of one read. The first one holds the size of a picture, except in JPEGs with megabytes of metadata before it."""
 MAX_READS = 8
-"""Of one image, each where the segments of a JPEG lead to."""
+"""Of one image; each further one begins where the segments of a JPEG point."""
 ALL_SECONDS = 8.0
-"""For everything that one request refers to, looked at side by side."""
+"""For all references of one request, checked in parallel."""
 SLOW_SECONDS = 2.0
 REST_FACTOR = 4
 _SOI = b"\xff\xd8"
 
 
 class ProbeRation:
-    """Which tenants' image URLs are opened now: slow hosts cost their own tenant's time only.
+    """Limits how long the relay opens a tenant's image URLs, so that its slow hosts do not delay other tenants.
 
-    After a check that took more than `SLOW_SECONDS` the tenant rests `REST_FACTOR` times as long: meanwhile its image
-    URLs are left to the provider. Each execution environment has a ration of its own, and serves one request at a time,
-    so a tenant's slow hosts take at most a fifth of its time. Nothing is stored.
+    After a check that took more than `SLOW_SECONDS`, the tenant's image URLs are left to the provider for
+    `REST_FACTOR` times as long. Each execution environment counts for itself, in memory.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +70,7 @@ class ProbeRation:
 class ReferenceCheck:
     """What the check needs. Without a `source` no image URL is opened: those images are left to the provider.
 
-    `guard` says which callback addresses may be called; it looks names up and opens nothing.
+    `guard` says which callback addresses may be called; it resolves names and opens nothing.
     """
 
     bucket: ImageBucket
@@ -87,12 +85,12 @@ Look = Callable[[], Outcome]
 
 
 def check_references(request: Request, tenant_id: str, check: ReferenceCheck) -> tuple[str, ...]:
-    """Look at all images and the callback address at once, for 8 seconds at most; the images' versions.
+    """Check all images and the callback address in parallel, for 8 seconds at most; the images' versions.
 
-    They are as `Task.image_versions` keeps them. An image takes up to 8 reads of a MiB. Raises `InvalidRequestError`:
+    They have the form of `Task.image_versions`. An image takes up to 8 reads of a MiB. Raises `InvalidRequestError`:
     `invalid_image` with one fault for each image that cannot be used, `invalid_callback_url` for a callback address
-    that would not be called, `off_peak_too_large` where an off-peak request does not fit into one create body. Raises
-    what S3 and DynamoDB raise.
+    that the relay would not call, `off_peak_too_large` if an off-peak request does not fit into one create body.
+    Raises what S3 and DynamoDB raise.
     """
     if check.source and not check.ration.allows(tenant_id):
         logger.info("image_urls_not_opened")
@@ -114,7 +112,7 @@ def check_references(request: Request, tenant_id: str, check: ReferenceCheck) ->
 
 
 CALLBACK_URL = "callback_url"
-"""Where its outcome stands among those of the images: no reference reads like this."""
+"""The name of its outcome; no reference to an image reads like this."""
 
 
 def _raise_faults(request: Request, found: Mapping[str, Outcome]) -> None:
@@ -141,7 +139,7 @@ def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> 
 
 
 def _look(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: ReferenceCheck, deadline: float) -> Look:
-    """How to look at one image: gives its head, None for one that is not opened, or raises `BadImageError`."""
+    """The check of one image: gives its head, None for one that is not opened, or raises `BadImageError`."""
 
     def look() -> Outcome:
         if slot.content is not None:
@@ -161,10 +159,10 @@ def _look(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: Refer
 
 
 def _read(read_head: Callable[..., ImageHead], deadline: float) -> ImageHead:
-    """The first bytes of an image, and of a JPEG with much metadata its picture's in their place.
+    """The first bytes of an image; for a JPEG with much metadata, the bytes from its picture on.
 
-    Such a JPEG is read on where its segments lead to. What is found there is put behind the two bytes that begin a
-    JPEG, so that it reads like one without that metadata. Raises `BadImageError`.
+    Such a JPEG is read on where its segments point. The bytes from there follow the two bytes that begin a JPEG, so
+    that they read like a JPEG without that metadata. Raises `BadImageError`.
     """
     first = head = read_head(MAX_HEAD_BYTES, _enough())
     base, reads = 0, 1  # where in the file the first byte of `head` would stand
@@ -179,21 +177,21 @@ def _read(read_head: Callable[..., ImageHead], deadline: float) -> ImageHead:
         if part.version_id != first.version_id or not part.data:
             raise BadImageError("image_unreachable", "changed while it was read: try again")
         if not part.data.startswith(b"\xff"):
-            raise BadImageError("image_unreadable", "is a JPEG whose segments lead nowhere: save it anew")
+            raise BadImageError("image_unreadable", "is a JPEG whose segments point outside the file: save it again")
         head = ImageHead(_SOI + part.data, first.size, first.version_id)
         base, reads = base + further - len(_SOI), reads + 1
     return head
 
 
 class _BadCallbackUrlError(BadImageError):
-    """The callback address would not be called. Found beside the images' faults, and told beside them."""
+    """The relay would not call the callback address. Reported beside the faults of images."""
 
     def __init__(self, message: str) -> None:
         super().__init__("invalid_callback_url", message)
 
 
 def _look_up(url: str, guard: AddressGuard) -> Look:
-    """Whether a callback address may be called: nothing is opened. The guard itself bounds the look-up of a name."""
+    """The check of a callback address: its name is resolved, in the guard's own time limit, and nothing is opened."""
 
     def look() -> None:
         try:
@@ -215,9 +213,9 @@ def _may_use(image: S3Object, allowed: frozenset[str], tenant_id: str, inbox: st
 
 
 def _enough(before: bytes = b"") -> Callable[[bytes, int | None], bool]:
-    """`_is_enough` for one image as it comes in, asked only when there is twice as much of it as the last time.
+    """`_is_enough` for one image, evaluated only when twice as many bytes have arrived as the last time.
 
-    Asked at every block, a megabyte in which no picture begins would be searched through dozens of times.
+    Evaluated at every block, it would search a megabyte without a picture dozens of times.
     """
     asked = 0
 
@@ -232,9 +230,9 @@ def _enough(before: bytes = b"") -> Callable[[bytes, int | None], bool]:
 
 
 def _is_enough(data: bytes, size: int | None) -> bool:
-    """Whether more bytes would tell nothing more."""
+    """Whether more bytes would not change the result."""
     if size is None or size > MAX_IMAGE_BYTES:
-        return size is not None  # to its end, if that comes soon: only so its size is known
+        return size is not None  # read on: only the end of the image shows its size
     if len(data) < 12:
         return False
     return content_type_of(data) is None or _dimensions(data) is not None
@@ -279,10 +277,10 @@ def _dimensions(data: bytes) -> tuple[int, int] | None:
 
 
 def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
-    """The outcome of every look, each on a thread of its own; one that takes too long is a `BadImageError`.
+    """The outcome of every check, each on a thread of its own; one that takes too long is a `BadImageError`.
 
-    Threads that are left behind are daemons: a host that never answers must keep neither the answer nor the process.
-    Raises what a look raises that is no `BadImageError`.
+    The threads are daemons: a host that never answers delays neither the answer nor the end of the process. Raises
+    what a check raises that is no `BadImageError`.
     """
     outcomes: dict[str, Outcome] = {}
     troubles: list[BaseException] = []
@@ -306,7 +304,7 @@ def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outco
         "image_unreachable",
         f"could not be read within {ALL_SECONDS:g} seconds: try again, or upload it (POST /v1/uploads)",
     )
-    seen = dict(outcomes)  # threads that come late change nothing any more
+    seen = dict(outcomes)  # a thread that ends later changes nothing
     return {image: seen.get(image, late) for image in looks}
 
 

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
-from vidu_relay.domain import delivery, lifecycle
+from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
@@ -74,8 +74,8 @@ def _submit(
     task: Task, lease: int, deps: SubmissionDependencies, archive: RequestArchive, time_left: TimeLeft
 ) -> NextStep:
     now = deps.clock()
-    if task.candidates:  # a callback says that an attempt did create something: read that before anything else
-        task = _reconcile(task, deps)
+    if task.candidates:  # a callback named a remote task: an attempt may have created it, so read it first
+        task = reconcile_task(task, task.candidate_ids, deps, source=SOURCE)
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
     over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
@@ -89,8 +89,8 @@ def _submit(
         task,
         archive.request_of(task),
         deps,
-        allowed=lambda current: current.lease == lease and current.status is Status.ACCEPTED and not current.candidates,
         time_left=time_left,
+        lease=lease,
     )
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
     if tried and after.paused_since is None:
@@ -100,10 +100,10 @@ def _submit(
 
 def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
     now = deps.clock()
-    if not lifecycle.attempt_is_over(task, now) and task.attempt:
+    if not task.attempt_is_over(now) and task.attempt:
         return _poll_again(task, lease, deps, task.attempt.started_at + ATTEMPT_LIMIT_MS)
     if task.candidates:
-        task = _reconcile(task, deps)
+        task = reconcile_task(task, task.candidate_ids, deps, source=SOURCE)
         if task.status is not Status.SUBMITTING or task.lease != lease:
             return END
     if now >= task.deadline_at:
@@ -111,22 +111,10 @@ def _wait_for_confirmation(task: Task, lease: int, deps: SubmissionDependencies)
     elif task.candidates:
         wait = deps.policy.backoff_ms(task.checks, spread())
         return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
-    else:  # the attempt ended without a record: only a callback can tell now
+    else:  # the attempt ended without a record: only a callback can name the remote task
         count(Metric.SUBMISSION_AMBIGUOUS)
-        _record(task, lease, deps, lambda current: lifecycle.record_unknown_outcome(current, now=now))
+        _record(task, lease, deps, lambda current: submission.record_unknown_outcome(current, now=now))
     return END
-
-
-def _reconcile(task: Task, deps: SubmissionDependencies) -> Task:
-    return reconcile_task(
-        task,
-        task.candidate_ids,
-        store=deps.store,
-        provider=deps.provider,
-        policy=deps.policy,
-        clock=deps.clock,
-        source=SOURCE,
-    )
 
 
 def _ask_for_delivery(task: Task, lease: int, deps: SubmissionDependencies, queue: DeliveryQueue) -> NextStep:
@@ -135,7 +123,7 @@ def _ask_for_delivery(task: Task, lease: int, deps: SubmissionDependencies, queu
     gauge(Metric.OLDEST_GENERATED_SECONDS, (now - generated_at) // 1000)
     requests = task.delivery.requests if task.delivery else 0
     if now >= deps.policy.copied_until(generated_at) + SLOW_INTERVAL_MS and requests >= delivery.DELAYED_AFTER:
-        # it was asked for often enough, and no copy has reported since
+        # requested often enough, and no copy has been recorded since
         _record(task, lease, deps, lambda current: delivery.expire_delivery(current, now=now, policy=deps.policy))
         return END
     wait = deps.policy.backoff_ms(requests, spread())
@@ -188,8 +176,8 @@ def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
 
 
 def _look_for_remote_task(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
-    """An expired task whose remote id only a candidate may tell."""
-    found = _reconcile(task, deps) if task.candidates else task
+    """An expired task whose remote task can only be found under a candidate id."""
+    found = reconcile_task(task, task.candidate_ids, deps, source=SOURCE) if task.candidates else task
     if found.remote_id is not None:
         return END
     late_until, now = deps.policy.late_until(task.deadline_at), deps.clock()

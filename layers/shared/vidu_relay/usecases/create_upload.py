@@ -1,4 +1,4 @@
-"""Let a tenant upload one reference image: a form for one key that nobody else has."""
+"""Let a tenant upload one reference image: a form for one new key."""
 
 from __future__ import annotations
 

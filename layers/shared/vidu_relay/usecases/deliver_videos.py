@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
-from vidu_relay.domain import delivery
+from vidu_relay.domain.delivery import Copies, links_in_order, only_first_range, record_copies, whole_copy_is_due
 from vidu_relay.domain.errors import (
     BadSourceError,
     ConfigurationError,
@@ -62,7 +62,7 @@ class _Attempt:
 def deliver_videos(task_id: str, deps: DeliveryDependencies, *, again: bool, deadline: float) -> Task | None:
     """Deliver one task; the task as it stands after, None if there is no such task.
 
-    `again` says that an earlier try may have stored something: then the bucket is asked first. `deadline`, on the
+    `again`: an earlier try may have stored something, so the bucket is read first. `deadline`, on the
     monotonic clock, is when a copy under way must have ended. Videos that came are kept, whatever became of the others.
     A failed delivery is recorded, due again by its own backoff; nothing is raised for it.
     """
@@ -107,8 +107,8 @@ def _copy(task: Task, attempt: _Attempt, deps: DeliveryDependencies, *, again: b
 
 def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, deps: DeliveryDependencies, deadline: float) -> Video:
     """Copy one video. A source that failed often must show good first bytes before it is read whole."""
-    due = delivery.whole_copy_is_due(task, now=deps.clock(), policy=deps.policy)
-    if delivery.only_first_range(task) or not due:
+    due = whole_copy_is_due(task, now=deps.clock(), policy=deps.policy)
+    if only_first_range(task) or not due:
         with deps.source.open(url, deadline=deadline, first_bytes=FIRST_BYTES) as stream:
             VideoProof().feed(stream.read(FIRST_BYTES))
         if not due:
@@ -139,7 +139,7 @@ def _fresh_links(task: Task, deps: DeliveryDependencies) -> Sequence[str | None]
         raise BadSourceError("video_lost", "The provider no longer knows this task.") from error
     except (ProviderUnavailableError, ConfigurationError) as error:
         raise DeliveryInterruptedError("link_missing", str(error)) from error
-    return delivery.links_in_order(task, [(link_digest(url), url) for url in urls])
+    return links_in_order(task, [(link_digest(url), url) for url in urls])
 
 
 def _is_the_sources(error: DeliveryError) -> bool:
@@ -154,19 +154,12 @@ def _record(task: Task, attempt: _Attempt, deps: DeliveryDependencies) -> Task:
         logger.warning("delivery_failed", code=error.code, reason=error.message, bad_source=bad)
         count(Metric.DELIVERY_BAD_SOURCE if bad else Metric.DELIVERY_INTERRUPTED)
         gauge(Metric.OLDEST_GENERATED_SECONDS, (deps.clock() - (task.generated_at or task.created_at)) // 1000)
+    shown = TaskError(error.code, error.message) if error else None
+    copies = Copies(videos, shown, bad, attempt.whole_copies)
     delivered = save_with_retry(
         deps.store,
         task,
-        lambda current: delivery.record_copies(
-            current,
-            videos,
-            TaskError(error.code, error.message) if error else None,
-            source_fault=bad,
-            whole_copies=attempt.whole_copies,
-            now=deps.clock(),
-            jitter=jitter,
-            policy=deps.policy,
-        ),
+        lambda current: record_copies(current, copies, now=deps.clock(), jitter=jitter, policy=deps.policy),
     )
     if delivered.status is Status.COMPLETED:
         logger.info("videos_copied", videos=len(videos), bytes=sum(video.size for video in videos))

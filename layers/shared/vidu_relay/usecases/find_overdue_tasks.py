@@ -1,4 +1,4 @@
-"""The sweep: find tasks nobody has looked at in time, take their leases, start their pollers."""
+"""The sweep: find overdue tasks, take their leases, start their pollers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SweepResult", "find_overdue_tasks"]
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep did. `oldest_seconds` is how long the longest-waiting task has been due with nobody looking."""
+    """What a sweep did. `oldest_seconds` is how long the longest overdue task has been due."""
 
     started: int
     failed: int
@@ -28,9 +28,9 @@ class SweepResult:
 def find_overdue_tasks(
     store: TaskStore, poller: TaskPoller, *, time_is_up: Callable[[], bool], clock: Clock = clock
 ) -> SweepResult:
-    """One sweep over the due index; what does not fit in the time is left for the next.
+    """One sweep over the due index; tasks that do not fit into the time are left to the next.
 
-    One that fails is counted and does not hold up the others: it is found again, at the latest when its lease lapses.
+    A task that fails is counted and does not delay the others: it is found again, at the latest when its lease lapses.
     """
     started = failed = oldest = 0
     for task_id, due_at in store.find_due(clock()):

@@ -1,6 +1,6 @@
-"""Tell a client of a change of its task, at the `callback_url` that it gave: signed, and at least once.
+"""Notify a client of a change of its task, at the task's `callback_url`: signed, and at least once.
 
-A message only names a version of a task. The task says whether there is such a version, and which address to call.
+A message only names a version of a task. The record decides whether there is such a version, and has the address.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["NO_TURN", "NotificationDependencies", "notify_client"]
 
 @dataclass(frozen=True, slots=True)
 class NotificationDependencies:
-    """What telling clients needs. `master` gives the content of the secret that tenants' secrets are derived from."""
+    """What a notification needs. `master` gives the content of the secret that tenants' secrets are derived from."""
 
     store: TaskStore
     tenants: TenantDirectory
@@ -58,7 +58,7 @@ class NotificationDependencies:
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One try to work off a message: about which version of which task, to which origin, and whether it may call."""
+    """One try to process a message: about which version of which task, to which origin, and whether it may call."""
 
     task: Task
     asked: Notification
@@ -72,11 +72,11 @@ NO_TURN = TaskError("no_turn", "The tenant's servers answer slowly: this message
 
 
 def notify_client(message: Received, deps: NotificationDependencies) -> bool:
-    """Work off one message; False if it was put back and must not be taken for done.
+    """Process one message; False if it was put back and must not be reported as done.
 
-    It is tried again for a day, at intervals that grow, and as the ration of its origin and tenant allows. Then it goes
-    to the dead letters, and an event says so. A message that cannot be read goes there at once. Raises
-    `ConfigurationError`, `EventRefusedError` and what AWS raises: then the message comes again by itself.
+    It is tried again for a day, at growing intervals, as the ration of its origin and tenant allows. Then it goes to
+    the dead-letter queue, and an event is published. A message that cannot be read goes there at once. Raises
+    `ConfigurationError`, `EventRefusedError` and what AWS raises: then SQS delivers the message again.
     """
     try:
         asked = read_notification(message.body)
@@ -90,7 +90,7 @@ def notify_client(message: Received, deps: NotificationDependencies) -> bool:
         return True
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id, version=asked.version)
     url = task.request.get("callback_url")
-    if not url or not _worth_telling(task, asked, message):
+    if not url or not _is_due(task, asked, message):
         return True
     origin, began = origin_of(url), deps.clock()
     this = _Try(task, asked, message, origin, deps.origins.take_turn(task.tenant_id, origin, began))
@@ -107,11 +107,11 @@ def notify_client(message: Received, deps: NotificationDependencies) -> bool:
     return True
 
 
-def _worth_telling(task: Task, asked: Notification, message: Received) -> bool:
-    """Whether the client is still to be told of this version.
+def _is_due(task: Task, asked: Notification, message: Received) -> bool:
+    """Whether the client is still to be notified of this version.
 
-    A version that the task has left behind is told only where it was `processing`, and tried only once: the end of a
-    late video says more than the `expired` before it, and any end more than a `processing` that did not get through.
+    Of earlier versions only `processing` is sent, and only once: a later end replaces a `processing` that failed, and
+    the end of a late video replaces the `expired` before it.
     """
     if not is_notified(task, asked.version):
         return False
@@ -121,7 +121,7 @@ def _worth_telling(task: Task, asked: Notification, message: Received) -> bool:
 
 
 def _signed(task: Task, asked: Notification, deps: NotificationDependencies) -> tuple[bytes, dict[str, str]]:
-    """The body, with links that are good from now on, and the headers that prove it ours."""
+    """The body, with links signed now, and the headers that sign it."""
     shown = notification_body(task, asked.version, deps.videos.link)
     body = json.dumps(shown, allow_nan=False, separators=(",", ":")).encode()
     tenant, now = deps.tenants.find_tenant(task.tenant_id), deps.clock()
@@ -149,11 +149,11 @@ def _failed(this: _Try, error: NotificationFailedError, began: int, deps: Notifi
         deps.origins.failed(tenant_id, this.origin, this.turn, now, now - began, fault)
     else:
         deps.origins.answered(tenant_id, this.origin, this.turn, now, now - began)
-    if error.final:  # a client that answers 410 wants no more calls: nobody has to fix anything
+    if error.final:  # a client that answers 410 wants no more calls: the operator has nothing to fix
         return _give_up(this, fault, now, deps, dead_letter=False)
     if gives_up(message.sent_at, now, receives=message.receives):
         return _give_up(this, fault, now, deps)
-    wait = retry_seconds(message.sent_at, now, jitter=deps.jitter(), wished=error.retry_after_seconds)
+    wait = retry_seconds(message.sent_at, now, jitter=deps.jitter(), requested=error.retry_after_seconds)
     deps.queue.put_back(message, wait)
     return False
 
@@ -161,7 +161,7 @@ def _failed(this: _Try, error: NotificationFailedError, began: int, deps: Notifi
 def _give_up(
     this: _Try, fault: TaskError, now: int, deps: NotificationDependencies, *, dead_letter: bool = True
 ) -> bool:
-    """Publish that the client was not told, and keep the message for the operator. True: the message is done with."""
+    """Publish that the client was not notified, and keep the message for the operator. True: the message is done."""
     task, message = this.task, this.message
     detail = failure_detail(task, this.asked.version, this.origin, message.receives, fault)
     if deps.bus.publish([Event(EVENT_TYPE_NOTIFICATION_FAILED, detail, now // 1000)]) is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vidu_relay.domain.snapshot import CallbackReport, ProviderSnapshot
 
-__all__ = ["Clock", "Provider", "clock", "new_token", "spread"]
+__all__ = ["Clock", "Provider", "clock", "spread"]
 
 
 class Provider(Protocol):
@@ -41,12 +40,6 @@ Clock = Callable[[], int]
 def clock() -> int:
     """The time, in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-def new_token(task_token: str | None = None) -> str:
-    """A random token: for a task, or for an attempt of the task with this token, which it then begins with."""
-    fresh = secrets.token_urlsafe(9)
-    return f"{task_token}.{fresh}" if task_token else fresh
 
 
 def spread() -> float:

@@ -1,8 +1,8 @@
 """From the table's stream to the bus: one event for each published version of a task.
 
-Two kinds of failure end differently. An error of AWS, or a time-out, can pass: the stream comes back to that record for
-as long as it keeps it. A record that raises anything else, or that EventBridge calls bad, would never get through: it
-goes whole into the failures bucket, and the records behind it go on.
+There are two kinds of failure. After an error of AWS or a time-out, the stream delivers the record again for as long as
+it keeps it. A record that raises anything else, or that EventBridge refuses as invalid, would never be published: it is
+stored whole in the failures bucket, and the records behind it go on.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class _Change:
 
 
 def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus, failures: FailuresBucket | None) -> str | None:
-    """Publish a batch of stream records in order; the sequence number from which the stream must come back, or None.
+    """Publish stream records in order; the sequence number from which the stream must deliver again, or None.
 
     Every record before that one is on the bus, set aside in `failures`, or not an event. Without `failures` a record
-    that cannot be published is not set aside: its number is returned, as that of a record that must come again.
+    that cannot be published is not set aside: its number is returned, like that of a record to deliver again.
     """
     waiting: list[_Change] = []
     for record in records:
         try:
             change = _change(record, bus)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, those behind it must go on
+        except Exception as error:  # noqa: BLE001 - one bad record must not stop those behind it
             logger.exception("record_unreadable", sequence_number=_number(record), record_key=_key(record))
             stopped = _publish(waiting, bus, failures) or _set_aside(record, type(error).__name__, failures)
             if stopped is not None:
@@ -143,7 +143,7 @@ def _observe(change: _Change) -> None:
 
 
 def _new_cost(change: _Change) -> float | None:
-    """What the task cost in USD, if this is the change that learned it: later ones carry it too, whatever their state.
+    """What the task cost in USD, if this change recorded it: later ones carry it too.
 
     None without an image of before, as in a record that the operator's tool makes to publish an event again.
     """

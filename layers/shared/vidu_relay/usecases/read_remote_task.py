@@ -1,9 +1,9 @@
-"""Read a task's remote task with our own key, and believe it only if it is that task."""
+"""Read a task's remote task with our own key, and accept the reply only if it is about that task."""
 
 from __future__ import annotations
 
 from vidu_relay.domain.errors import ProviderUnavailableError
-from vidu_relay.domain.lifecycle import is_stranger
+from vidu_relay.domain.lifecycle import shows_another_task
 from vidu_relay.domain.snapshot import ProviderSnapshot
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
@@ -19,7 +19,7 @@ def read_remote_task(task: Task, provider: Provider) -> ProviderSnapshot:
     `ConfigurationError` without a key.
     """
     snapshot = provider.read(task.remote_id or "")
-    if is_stranger(task, snapshot):
+    if shows_another_task(task, snapshot):
         logger.error("read_shows_another_task", remote_id=task.remote_id, named=list(snapshot.named_ids))
         count(Metric.READ_SHOWS_ANOTHER_TASK)
         raise ProviderUnavailableError("the provider answered the read with another task")

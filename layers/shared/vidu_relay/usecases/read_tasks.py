@@ -29,7 +29,7 @@ QUERY_NAMES = ("status", "limit", "cursor")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 KEYS_PER_PAGE = 500
-"""A filtered page looks at this many tasks at most and then hands out a cursor, however few matched."""
+"""A filtered page reads this many tasks at most, then returns a cursor, however few matched."""
 
 MAX_PAGE_BYTES = 5_000_000
 """Of a page's tasks: Lambda takes an answer of 6 MB. A page ends before the task that would not fit."""
@@ -129,8 +129,8 @@ def _limit(text: str | None) -> int:
 def _cursor(after: tuple[int, str], tenant_id: str) -> str:
     """A position and a checksum of it and of whose list it is in.
 
-    The checksum is no signature: it tells what was bent or is another tenant's. Who computes one gains a position
-    within the own tasks, and nothing else.
+    The checksum detects a damaged cursor and another tenant's. It is no signature: a client that computes one gets a
+    position in its own list, and nothing else.
     """
     position = f"{after[0]}.{after[1]}"
     digest = hashlib.sha256(f"{tenant_id}\0{position}".encode()).hexdigest()

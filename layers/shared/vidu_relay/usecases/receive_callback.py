@@ -1,7 +1,7 @@
 """Answer a callback: verify the caller, then read from the provider what happened.
 
-Nothing in the body changes state. It may only tell that no read is needed (`processing`, known already), that an end is
-near (one that the read does not show yet), or under which id an unconfirmed create can be found.
+Nothing in the body changes state. It only decides whether a read is needed (not for a known `processing`), whether to
+poll (a reported end that the read does not show yet), and under which id an unconfirmed create may be found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import lifecycle, submission
 from vidu_relay.domain.callback_signature import is_signed, verify_signature
 from vidu_relay.domain.callback_token import CallbackKeys, callback_url
 from vidu_relay.domain.errors import (
@@ -93,7 +93,7 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
     try:
         snapshot = read_remote_task(task, deps.provider)
     except (ProviderUnavailableError, ConfigurationError) as error:
-        logger.warning("read_back_failed", reason=str(error))
+        logger.warning("provider_read_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
         return task if running else _start_polling(task, deps)
     settled = save_with_retry(
@@ -110,14 +110,13 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
 
 def _verify(callback: Callback, deps: CallbackDependencies) -> None:
     keys = deps.callback_keys(callback.token)
-    # token and signature are checked whatever the other says, and for an id that cannot be ours too: every refusal
-    # takes the same path
+    # both token and signature are always checked, also for an id that cannot be ours: every refusal takes the same path
     good = keys.verify(callback.task_id, callback.token) and TASK_ID.fullmatch(callback.task_id) is not None
     fault = None if _unsigned(callback, deps) else _fault_of_signature(callback, deps, deps.signature_keys())
     if not good:
         raise CallbackRefusedError("token")
     if fault == "signature_wrong":
-        # perhaps by a key that was put there since we read the secret; only the holder of a good token gets here
+        # the key may be newer than our copy of the secret; only a caller with a good token causes this second read
         fault = _fault_of_signature(callback, deps, deps.fresh_signature_keys())
     if fault:
         raise CallbackRefusedError(fault)
@@ -146,21 +145,13 @@ def _fault_of_signature(callback: Callback, deps: CallbackDependencies, keys: tu
 
 def _reconcile(task: Task, report: CallbackReport, deps: CallbackDependencies) -> Task:
     """A task without a remote id: keep the candidates, and read them now if no create call can be running."""
-    over = lifecycle.attempt_is_over(task, deps.clock())
+    over = task.attempt_is_over(deps.clock())
     task = save_with_retry(
-        deps.store, task, lambda current: lifecycle.note_candidates(current, report.ids, now=deps.clock())
+        deps.store, task, lambda current: submission.note_candidates(current, report.ids, now=deps.clock())
     )
     if not over:
         raise AttemptUnderwayError(task.task_id)
-    return reconcile_task(
-        task,
-        tuple(dict.fromkeys((*report.ids, *task.candidate_ids))),
-        store=deps.store,
-        provider=deps.provider,
-        policy=deps.policy,
-        clock=deps.clock,
-        source="callback",
-    )
+    return reconcile_task(task, tuple(dict.fromkeys((*report.ids, *task.candidate_ids))), deps, source="callback")
 
 
 def _start_polling(task: Task, deps: CallbackDependencies) -> Task:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import lifecycle
+from vidu_relay.domain import submission
 from vidu_relay.domain.errors import (
     ConfigurationError,
     ProviderUnavailableError,
     RemoteTaskNotFoundError,
     RemoteTaskOwnedError,
 )
-from vidu_relay.domain.lifecycle import Match
 from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.snapshot import ProviderSnapshot
+from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.ports import Clock, Provider, spread
@@ -23,41 +24,44 @@ from vidu_relay.usecases.save_with_retry import save_with_retry
 __all__ = ["reconcile_task"]
 
 
-def reconcile_task(
-    task: Task,
-    ids: tuple[str, ...],
-    *,
-    store: TaskStore,
-    provider: Provider,
-    policy: PollingPolicy,
-    clock: Clock,
-    source: str,
-) -> Task:
+class ReconcileDependencies(Protocol):
+    """What reconciling needs, of the dependencies of a callback or a check."""
+
+    @property
+    def store(self) -> TaskStore: ...
+
+    @property
+    def provider(self) -> Provider: ...
+
+    @property
+    def policy(self) -> PollingPolicy: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+
+def reconcile_task(task: Task, ids: tuple[str, ...], deps: ReconcileDependencies, *, source: str) -> Task:
     """Attach the first of these remote tasks that is ours; the task as it stands after.
 
-    The caller has made sure that no create call of the task can still be running. A remote task is ours if the
-    provider's API reads it with our key, it fits the attempts (`lifecycle.match_candidate`), and no other task owns it.
-    It is owned under every id that its reply names, or not at all: one that is another task's tells that the remote
-    task is that one's, under another spelling. An id that is another task's is dropped; one that cannot be read, or
-    proves nothing yet, is kept.
+    The caller has made sure that no create call of the task can still be running. A remote task is ours if the provider
+    shows it to our key, it fits the attempts (`submission.match_candidate`), and no other task owns any id that its
+    reply names. An id of another task is dropped; one that cannot be read, or proves nothing yet, is kept.
     """
-    anothers: list[str] = []
-    missing: list[str] = []
-    shown: list[str] = []
+    anothers, missing, shown = list[str](), list[str](), list[str]()
     replied = {candidate.remote_id for candidate in task.candidates if candidate.replied}
     for remote_id in ids:
         try:
-            snapshot = provider.read(remote_id)
+            snapshot = deps.provider.read(remote_id)
         except RemoteTaskNotFoundError:
             missing.append(remote_id)
             continue
         except (ProviderUnavailableError, ConfigurationError) as error:
             logger.warning("candidate_not_readable", reason=str(error))
             continue
-        match lifecycle.match_candidate(task, snapshot, replied=remote_id in replied):
+        match submission.match_candidate(task, snapshot, replied=remote_id in replied):
             case Match.OURS:
                 try:
-                    return _attach(task, _named(snapshot), store, policy, clock, source)
+                    return _attach(task, _named(snapshot), deps, source)
                 except RemoteTaskOwnedError:
                     logger.warning("candidate_is_owned", remote_id=remote_id)
                     anothers.append(remote_id)
@@ -70,10 +74,10 @@ def reconcile_task(
     jitter = spread()
 
     def noted(current: Task) -> Task:
-        left = lifecycle.note_shown(lifecycle.drop_candidates(current, tuple(anothers)), tuple(shown))
-        return lifecycle.note_missing(left, tuple(missing), now=clock(), jitter=jitter, policy=policy)
+        left = submission.note_shown(submission.drop_candidates(current, tuple(anothers)), tuple(shown))
+        return submission.note_missing(left, tuple(missing), now=deps.clock(), jitter=jitter, policy=deps.policy)
 
-    return save_with_retry(store, task, noted)
+    return save_with_retry(deps.store, task, noted)
 
 
 def _named(snapshot: ProviderSnapshot) -> ProviderSnapshot:
@@ -81,17 +85,15 @@ def _named(snapshot: ProviderSnapshot) -> ProviderSnapshot:
     return replace(snapshot, remote_id=snapshot.named_ids[0]) if snapshot.named_ids else snapshot
 
 
-def _attach(
-    task: Task, snapshot: ProviderSnapshot, store: TaskStore, policy: PollingPolicy, clock: Clock, source: str
-) -> Task:
+def _attach(task: Task, snapshot: ProviderSnapshot, deps: ReconcileDependencies, source: str) -> Task:
     def attached(current: Task) -> Task:
         token = current.attempt.token if current.attempt else None
         ours = task.attempt is not None and token == task.attempt.token
-        if current.status not in lifecycle.UNCONFIRMED or current.remote_id is not None or not ours:
+        if current.status not in submission.UNCONFIRMED or current.remote_id is not None or not ours:
             return current  # known by now, or settled, or another attempt has begun
-        return lifecycle.record_created(current, snapshot, now=clock(), source=source, policy=policy)
+        return submission.record_created(current, snapshot, now=deps.clock(), source=source, policy=deps.policy)
 
-    changed = save_with_retry(store, task, attached, all_or_none=True)
+    changed = save_with_retry(deps.store, task, attached, all_or_none=True)
     if changed.remote_id == snapshot.remote_id:
         logger.info("unconfirmed_create_reconciled", remote_id=snapshot.remote_id)
         count(Metric.UNCONFIRMED_CREATE_RECONCILED)

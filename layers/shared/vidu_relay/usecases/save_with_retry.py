@@ -1,4 +1,4 @@
-"""One change of a task, written once, also while others write."""
+"""One change of a task, written once, also if other functions write at the same time."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from vidu_relay.usecases.save_with_retry import save_with_retry
 __all__ = ["DONE", "start_polling"]
 
 DONE = frozenset({Status.GENERATED, Status.COMPLETED, Status.FAILED, Status.CANCELED})
-"""The states in which the provider has nothing more to tell."""
+"""The states in which no read of the provider is needed."""
 
 
 def start_polling(task: Task, *, store: TaskStore, poller: TaskPoller, clock: Clock) -> Task:

@@ -10,17 +10,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.domain import lifecycle
 from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
 from vidu_relay.domain.identifiers import request_key, task_id_for_key, task_id_from_random
+from vidu_relay.domain.lifecycle import new_task
 from vidu_relay.domain.request import Request
-from vidu_relay.domain.states import Status
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.submission import may_begin
+from vidu_relay.domain.task import Origin, StoredRequest, Task
 from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft
-from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, begin_submission
+from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.check_references import ReferenceCheck, check_references
-from vidu_relay.usecases.ports import new_token
 from vidu_relay.usecases.resolve_image_links import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
@@ -48,106 +47,74 @@ def check_idempotency_key(key: str | None) -> None:
         )
 
 
-def submit_task(
-    request: Request,
-    acceptance: Acceptance,
-    *,
-    tenant_id: str,
-    idempotency_key: str | None,
-    daily_cap: int,
-    time_left: TimeLeft,
-    source: str = "http",
-    message_id: str | None = None,
-) -> Task:
+def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, time_left: TimeLeft) -> Task:
     """Record the task as `accepted`, then begin its create call; the task as it stands after.
 
-    `source` is the entry point, for the task's history. `message_id` names the message that the request came from, None
-    for HTTP: then a client waits, and a create body over 1 MB is left to a check that starts at once. So is a call for
-    which the function has no time.
+    Where a client waits (HTTP: `origin` has no `message_id`), a create body over 1 MB is left to a check that starts at
+    once. So is every call for which the function has no time.
 
-    The same key with the same request gives the same task, without a second record or place of the tenant's
-    `daily_cap`; its images are not checked again, and its create call is begun only if none was. Raises, before
-    anything is recorded, `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for
-    images and addresses that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up,
-    a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
+    The same key with the same request gives the same task, without a second record or slot of the daily cap; its images
+    are not checked again, and its create call is begun only if none was. Raises, before anything is recorded,
+    `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images and addresses
+    that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up, a new task of an
+    HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
-    deps = acceptance.submission
-    digest = request.digest
-    task_id = (
-        task_id_for_key(tenant_id, idempotency_key)
-        if idempotency_key is not None
-        else task_id_from_random(secrets.token_bytes(16))
-    )
-    logger.append_keys(task_id=task_id, tenant_id=tenant_id)
-    current = deps.store.get(task_id) if idempotency_key is not None else None
-    if current is None:
-        if message_id is None:
-            deps.ready()
-        current = _accept(
-            request, digest, acceptance, tenant_id, task_id, daily_cap=daily_cap, source=source, message_id=message_id
-        )
+    deps, key = acceptance.submission, origin.idempotency_key
+    task_id = task_id_from_random(secrets.token_bytes(16)) if key is None else task_id_for_key(origin.tenant_id, key)
+    logger.append_keys(task_id=task_id, tenant_id=origin.tenant_id)
+    waiting = origin.message_id is None
+    current = None if key is None else deps.store.get(task_id)
+    if current is not None:
+        _check_repetition(current, origin, request)
     else:
-        _check_repetition(current, tenant_id, digest)
-    waiting = message_id is None
+        if waiting:
+            deps.ready()
+        current = _accept(task_id, request, origin, acceptance)
     task = begin_submission(
         current,
         request,
         deps,
-        allowed=lambda task: lifecycle.may_begin(task, deps.clock()),
         time_left=time_left,
-        largest_body=MAX_WAITING_BODY_BYTES if waiting else None,
+        client_waits=waiting,
     )
-    if task.status is Status.ACCEPTED and lifecycle.may_begin(task, deps.clock()) and task.paused_since is None:
+    if may_begin(task, deps.clock()) and task.paused_since is None:
         return _hand_over(task, acceptance)
     return task
 
 
-def _accept(
-    request: Request,
-    digest: str,
-    acceptance: Acceptance,
-    tenant_id: str,
-    task_id: str,
-    *,
-    daily_cap: int,
-    source: str,
-    message_id: str | None,
-) -> Task:
-    """Check the images, take a place of the daily cap and record the task; the task as recorded."""
-    deps, quota, now = acceptance.submission, acceptance.quota, acceptance.submission.clock()
-    versions = check_references(request, tenant_id, acceptance.images)
+def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptance) -> Task:
+    """Check the images, take a slot of the daily cap and record the task; the task as recorded."""
+    deps, now = acceptance.submission, acceptance.submission.clock()
+    versions = check_references(request, origin.tenant_id, acceptance.images)
     try:
-        quota.take(tenant_id, daily_cap, now)
+        acceptance.quota.take(origin.tenant_id, origin.daily_cap, now)
     except DailyCapReachedError:
-        # the last place may just have gone to this very request, sent twice at the same moment
+        # the last slot may just have gone to this very request, sent twice at the same moment
         current = deps.store.get(task_id)
         if current is None:
             raise
-        _check_repetition(current, tenant_id, digest)
+        _check_repetition(current, origin, request)
         return current
-    record, whole = request.for_record()
-    key = None if whole else request_key(tenant_id, task_id, digest)
-    store_images(request, tenant_id, task_id, deps.images)
+    parameters, whole = request.for_record()
+    key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
+    stored = StoredRequest(parameters, request.digest, key, versions)
+    store_images(request, origin.tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)
-    task = lifecycle.new_task(
-        task_id=task_id,
-        token=new_token(),
-        tenant_id=tenant_id,
-        provider=deps.provider.name,
-        request=record,
-        request_key=key,
-        request_digest=digest,
-        image_versions=versions,
-        now=now,
-        source=source,
-        policy=deps.policy,
-        message_id=message_id,
+    recorded, ours = deps.store.create(
+        new_task(
+            task_id,
+            origin,
+            stored,
+            token=secrets.token_urlsafe(9),
+            provider=deps.provider.name,
+            now=now,
+            policy=deps.policy,
+        )
     )
-    recorded, ours = deps.store.create(task)
-    if not ours:  # two submits with one key at the same moment: the other one counts
-        _give_back(quota, tenant_id, now)
-        _check_repetition(recorded, tenant_id, digest)
+    if not ours:  # two submits with one key at the same moment: the first one counts
+        _give_back(acceptance.quota, origin.tenant_id, now)
+        _check_repetition(recorded, origin, request)
     return recorded
 
 
@@ -165,10 +132,10 @@ def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:
     try:
         quota.give_back(tenant_id, now)
     except (ClientError, BotoCoreError):
-        logger.warning("place_not_given_back")  # one place fewer until midnight; the answer is right all the same
+        logger.warning("slot_not_given_back")  # one slot fewer until midnight; the answer is right all the same
 
 
-def _check_repetition(current: Task, tenant_id: str, digest: str) -> None:
-    if current.tenant_id != tenant_id or current.request_digest != digest:
+def _check_repetition(current: Task, origin: Origin, request: Request) -> None:
+    if current.tenant_id != origin.tenant_id or current.request_digest != request.digest:
         raise IdempotencyConflictError
     logger.info("task_repeated")
