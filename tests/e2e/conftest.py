@@ -11,15 +11,16 @@ import pytest
 
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
-from tests.e2e.watched import VALIDATED, WatchedClient
+from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS, VALIDATED, WatchedClient
 
-GENERATION_SECONDS = 1.0
 RECEIVER_TIMEOUT = 180
-PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
+
+
+Received = list[tuple[dict[str, str], bytes]]
 
 
 class Receiver:
-    """A client's backend: keeps what it is told, and answers as its path says (`/503` the first time, else 204)."""
+    """A client's backend: keeps what it gets. Answers 410 to `/410…`, 503 to `/503…` the first time, else 204."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -31,7 +32,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with receiver._arrived:
-                    known = {heard["webhook-id"] for path, heard, _ in receiver.requests if path == self.path}
+                    known = {before["webhook-id"] for path, before, _ in receiver.requests if path == self.path}
                     receiver.requests.append((self.path, headers, body))
                     receiver._arrived.notify_all()
                 status = 410 if self.path.startswith("/410") else 204
@@ -49,11 +50,11 @@ class Receiver:
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
-    def heard(self, path: str, enough: Callable[[list[tuple[dict[str, str], bytes]]], bool]) -> Any:
+    def received(self, path: str, enough: Callable[[Received], bool]) -> Any:
         """Headers and bodies of what came to a path, once it is enough."""
 
-        def found() -> list[tuple[dict[str, str], bytes]]:
-            return [(headers, body) for there, headers, body in self.requests if there == path]
+        def found() -> Received:
+            return [(headers, body) for target, headers, body in self.requests if target == path]
 
         with self._arrived:
             assert self._arrived.wait_for(lambda: enough(found()), RECEIVER_TIMEOUT), found()
@@ -66,34 +67,34 @@ class Receiver:
 
 
 class BlackHole:
-    """A client's backend that takes every connection and never says a word."""
+    """A client's backend that accepts every connection and never answers."""
 
     def __init__(self) -> None:
-        self.taken: list[socket.socket] = []
+        self.accepted: list[socket.socket] = []
         """One for each try."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._take)
+        self._thread = threading.Thread(target=self._accept)
         self._thread.start()
 
     def close(self) -> None:
-        """From now on nobody is there at all, which whoever calls learns at once."""
+        """From now on connections are refused."""
         with suppress(OSError):  # closed by its test already
             self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
-        for connection in self.taken:
+        for connection in self.accepted:
             connection.close()
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         with suppress(OSError):  # the end of listening
             while True:
-                self.taken.append(self._listener.accept()[0])
+                self.accepted.append(self._listener.accept()[0])
 
 
 @pytest.fixture(scope="session")
 def black_hole() -> Iterator[BlackHole]:
-    """Where a client of these tests wants to be told in vain; the stack trusts its origin."""
+    """A backend whose origin the stack trusts."""
     hole = BlackHole()
     yield hole
     hole.close()
@@ -101,7 +102,7 @@ def black_hole() -> Iterator[BlackHole]:
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
-    """Where clients of these tests want to be told; the stack trusts its origin."""
+    """A backend whose origin the stack trusts."""
     receiver = Receiver()
     yield receiver
     receiver.close()

@@ -1,7 +1,4 @@
-"""A provider as it is met in the field: each task is treated as the case says that its prompt names (`case:NAME`).
-
-Standard library only. It answers byte for byte what a case asks for, which an orderly server cannot.
-"""
+"""A provider that answers as one was met in the field, byte for byte: a task's prompt names its case (`case:NAME`)."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Case:
-    """How one task is treated. What is not said is as on a good day."""
+    """How one task is treated; the defaults are a provider that is well."""
 
     creates: Sequence[Reply] = ()
     """The replies to its first create calls."""
@@ -57,10 +54,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Seen:
-    """A create call: when it came, and how it was answered."""
+    """A create call, and the status of its answer."""
 
     case: str
-    at: float
     status: int
     params: Mapping[str, Any]
 
@@ -129,7 +125,7 @@ class FieldProvider:
             exists = reply is good or (case.makes and before < len(case.creates))
             if exists:
                 self._tasks[task_id] = name, now
-            self._seen.append(Seen(name, time.time(), reply.status, dict(params)))
+            self._seen.append(Seen(name, reply.status, dict(params)))
         self._answer(handler, reply, task_id, case.interim)
         if exists and case.called_back:
             threading.Thread(target=_call_back, args=(str(params["callback_url"]), task_id), daemon=True).start()
@@ -193,7 +189,7 @@ class FieldProvider:
 
 
 def _call_back(url: str, task_id: str) -> None:
-    """Call back until it is taken, as the provider does: three times."""
+    """Call back until the answer is 200, three times at most, as the provider does."""
     parts = urlsplit(url)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

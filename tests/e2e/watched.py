@@ -1,29 +1,32 @@
 """A client that holds every event on the bus to its published schema."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from local.client import RelayClient
+from local.stack import LocalStack
 from tests.e2e.waiting import wait_until
 from tests.event_schemas import faults_of
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.description.events import RECEIVED
 
-__all__ = ["FORGER", "VALIDATED", "WatchedClient"]
+__all__ = ["FORGER", "GENERATION_SECONDS", "PARAMETERS", "VALIDATED", "WatchedClient", "watched_stack"]
+
+GENERATION_SECONDS = 1.0
+PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
 
 VALIDATED: Counter[str] = Counter()
 """Events of this run that were held to their schema, by detail type."""
 
-
-PROBE = "Probe"
-"""What tests say with the credentials of a function that may speak as the relay: no event of the relay's."""
-
-FORGER = "forger"
-"""The tenant in what tests forge with those credentials."""
+PROBE, FORGER = "Probe", "forger"
+"""Detail type and tenant of what tests publish with a publisher's credentials: no events of the relay's."""
 
 
 class WatchedClient(RelayClient):
-    """Fails at the first event of ours that is not as published, whoever looked for it, or nobody.
+    """Fails at the first event of ours that is not as published, also if no test waits for it.
 
     A request that does not fit its schema is no fault here, but must have been refused.
     """
@@ -31,7 +34,7 @@ class WatchedClient(RelayClient):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._seen: set[tuple[str, str]] = set()
-        self._told: set[str] = set()
+        self._published: set[str] = set()
         self._unfit: set[str] = set()
 
     def _keep(self, event: dict[str, Any]) -> None:
@@ -39,7 +42,7 @@ class WatchedClient(RelayClient):
         self._check(event)
 
     def close(self) -> None:
-        """Look at what nobody asked for as well, and then close."""
+        """Take the events that no test took, and close."""
         try:
             wait_until(self._answered, "the rejection of each request that is not as published")
         finally:
@@ -47,7 +50,7 @@ class WatchedClient(RelayClient):
 
     def _answered(self) -> bool:
         self.new_events("")
-        return self._unfit <= self._told
+        return self._unfit <= self._published
 
     def _check(self, event: dict[str, Any]) -> None:
         delivery = (event["id"], event.get("replay-name", ""))
@@ -63,7 +66,17 @@ class WatchedClient(RelayClient):
         elif event["source"] == SOURCE:
             faults = faults_of(name, detail)
             assert faults == [], f"{name} is not as docs/schemas/{name}.json says: {faults}"
-            self._told.add(detail["event_id"])
+            self._published.add(detail["event_id"])
         else:
             return
         VALIDATED[name] += 1
+
+
+@contextmanager
+def watched_stack(folder: Path, **parameters: str) -> Iterator[WatchedClient]:
+    """A client of a stack of its own, with these parameters of the template."""
+    parameters = {**PARAMETERS, **parameters}
+    with LocalStack(folder, parameters=parameters, generation_seconds=GENERATION_SECONDS) as stack:
+        client = WatchedClient(stack)
+        yield client
+        client.close()
