@@ -1,10 +1,11 @@
 """What an attacker can send, and everything that it could have changed."""
 
 import http.client
+import io
 import json
 import ssl
-import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from cli.main import main
 from local.client import RelayClient
-from local.programs import ROOT
 from local.stack import Stack
+from tests.e2e.sweeps import change_record
 from tests.e2e.waiting import wait_until
 from tests.unit.template import of_type
 
@@ -24,6 +26,8 @@ __all__ = [
     "as_function",
     "calm_task",
     "effects",
+    "listed",
+    "log_lines",
     "operate",
     "record",
     "send",
@@ -85,13 +89,10 @@ def send(
 
 def operate(relay: RelayClient, *arguments: str) -> Any:
     """Run a command of the operator's tool that must succeed; what it prints with `--json`."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "stack.json"
-        relay.stack.write(file)
-        command = [str(ROOT / "cli" / "relay"), "--local", str(file), "--json", *arguments]
-        done = subprocess.run(command, capture_output=True, check=False, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()) as said:
+        relay.stack.write(Path(folder) / "stack.json")
+        assert main([f"--local={folder}/stack.json", "--json", *arguments]) == 0
+    return json.loads(said.getvalue())
 
 
 def as_function(relay: RelayClient, folder: str, service: str) -> Any:
@@ -109,6 +110,18 @@ def as_function(relay: RelayClient, folder: str, service: str) -> Any:
     )
 
 
+def listed(relay: RelayClient, service: str, operation: str, what: str, **arguments: Any) -> list[Any]:
+    """What is under the name `what` on all pages of a paginated operation."""
+    pages = relay.aws(service).get_paginator(operation).paginate(**arguments)
+    return [one for page in pages for one in page.get(what, [])]
+
+
+def log_lines(relay: RelayClient) -> list[str]:
+    """What the functions have logged so far."""
+    group = relay.resources()["FunctionLogs"]
+    return [event["message"] for event in listed(relay, "logs", "filter_log_events", "events", logGroupName=group)]
+
+
 def record(relay: RelayClient, task_id: str) -> Item:
     """A task's item in the table."""
     key = {"pk": {"S": f"task#{task_id}"}}
@@ -120,20 +133,10 @@ def calm_task(relay: RelayClient, request: Mapping[str, Any]) -> str:
     """A task that stays as it is unless the test changes something: it never ends, and no check is due or under way."""
     relay.script(str(request["prompt"]), {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
     task_id: str = relay.submit(request)["task_id"]
-    relay.aws("dynamodb").update_item(
-        TableName=relay.stack.table,
-        Key={"pk": {"S": f"task#{task_id}"}},
-        UpdateExpression="SET due_at = :far ADD revision :one, #lease :one",
-        # a slow machine may have let a sweep come in between, and the check that it starts
-        ConditionExpression="#status IN (:submitted, :processing)",
-        ExpressionAttributeNames={"#status": "status", "#lease": "lease"},
-        ExpressionAttributeValues={
-            ":far": {"N": str(FAR)},
-            ":one": {"N": "1"},
-            ":submitted": {"S": "submitted"},
-            ":processing": {"S": "processing"},
-        },
-    )
+    # a slow machine may have let a sweep come in between, and the check that it starts: that one loses its lease
+    change = "SET due_at = :far ADD revision :one, lease :one"
+    condition = "attribute_exists(due_at) AND attribute_exists(remote_id)"
+    change_record(relay, f"task#{task_id}", change, condition, far={"N": str(FAR)})
     wait_until(lambda: not _being_checked(relay, task_id), "the end of a check")
     return task_id
 
@@ -155,12 +158,11 @@ def settled_task(relay: RelayClient, request: Mapping[str, Any]) -> dict[str, An
 
 def _being_checked(relay: RelayClient, task_id: str) -> bool:
     """Whether a check that the relay has started for a task is under way."""
-    pages = (
-        relay.aws("stepfunctions")
-        .get_paginator("list_executions")
-        .paginate(stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING")
-    )
-    return any(one["name"].startswith(f"{task_id}-") for page in pages for one in page["executions"])
+    running = listed(
+        relay, "stepfunctions", "list_executions", "executions",
+        stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING",
+    )  # fmt: skip
+    return any(one["name"].startswith(f"{task_id}-") for one in running)
 
 
 def token_of(relay: RelayClient, request: Mapping[str, Any]) -> str:
@@ -175,16 +177,10 @@ def effects(relay: RelayClient, *task_ids: str) -> dict[str, Any]:
     remote = {item["remote_id"]["S"] for item in records.values() if "remote_id" in item}
     seen = [task for task in relay.seen_by_provider("") if task["id"] in remote or task["remote_id"] in remote]
     buckets = (relay.stack.videos_bucket, relay.stack.inbox_bucket)
-    paginate = relay.aws("s3").get_paginator("list_objects_v2").paginate
-    pages = [page for bucket in buckets for page in paginate(Bucket=bucket)]
+    objects = [one for bucket in buckets for one in listed(relay, "s3", "list_objects_v2", "Contents", Bucket=bucket)]
     return {
         "records": records,
         "creates": {task_id: relay.create_calls(task_id) for task_id in task_ids},
         "seen": {task["id"]: (len(task["polls"]), len(task["downloads"])) for task in seen},
-        "objects": sorted(
-            (object_["Key"], object_["ETag"])
-            for page in pages
-            for object_ in page.get("Contents", [])
-            if any(task_id in object_["Key"] for task_id in task_ids)
-        ),
+        "objects": sorted((o["Key"], o["ETag"]) for o in objects if any(task_id in o["Key"] for task_id in task_ids)),
     }

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import requests
 
 from local.client import RelayClient
-from tests.e2e.attempts import record, send
+from tests.e2e.attempts import log_lines, record, send
 from tests.e2e.queues import messages_until, visible_again_after
 from tests.e2e.waiting import wait_until
 from vidu_relay.domain.callback_token import CallbackKeys
@@ -78,7 +78,7 @@ class Run:
     def submit(self, name: str, script: Body, *, key: str | None = None, **more: Any) -> str:
         """Submit a task whose prompt is scripted; its id."""
         self.relay.script(name, script)
-        body = self.good(prompt=f"{name} {self.text('the prompt')}", **more)
+        body = self.good(prompt=f"{name} {self['the prompt']}", **more)
         headers = {"Idempotency-Key": key or f"{name}-{canary('key')!a}"}
         reply = self.call("POST", "/v1/tasks", json=body, headers=headers)
         assert reply.status_code == 202, reply.text
@@ -272,7 +272,7 @@ def _denied(relay: RelayClient, folder: str, *actions: str) -> Iterator[None]:
 
 
 def _functions_crash(run: Run) -> None:
-    relay, prompt = run.relay, f"crash {run.text('the prompt')}"
+    relay, prompt = run.relay, f"crash {run['the prompt']}"
     (seen,) = relay.seen_by_provider("small")
     address = seen["request"]["params"]["callback_url"].removeprefix(relay.stack.api_url)
     run.secrets["callback tokens"] = address.partition("token=")[2].partition(".")[2]
@@ -300,10 +300,7 @@ def _functions_crash(run: Run) -> None:
 
 def _crashed(relay: RelayClient, use_case: str) -> bool:
     """Whether a call of AWS was denied to a use case, by the traceback of its function."""
-    logs = relay.aws("logs").get_paginator("filter_log_events")
-    pages = logs.paginate(logGroupName=relay.resources()["FunctionLogs"])
-    lines = [event["message"] for page in pages for event in page["events"]]
-    return any("AccessDenied" in line and f"usecases/{use_case}.py" in line for line in lines)
+    return any("AccessDenied" in line and f"usecases/{use_case}.py" in line for line in log_lines(relay))
 
 
 def _unreadable_records(run: Run, found: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from local.client import RelayClient
-from tests.e2e.attempts import operate
+from tests.e2e.attempts import listed, operate
 
 __all__ = ["client_of_new_tenant", "quota_slots_taken"]
 
@@ -17,6 +17,5 @@ def client_of_new_tenant(relay: RelayClient, tenant_id: str, *options: str) -> R
 
 def quota_slots_taken(relay: RelayClient) -> int:
     """How many tasks count towards the tenant's daily cap, over all days: one may begin in the middle of a test."""
-    pages = relay.aws("dynamodb").get_paginator("scan").paginate(TableName=relay.stack.table)
-    items = [item for page in pages for item in page["Items"]]
+    items = listed(relay, "dynamodb", "scan", "Items", TableName=relay.stack.table)
     return sum(int(i["accepted"]["N"]) for i in items if i["pk"]["S"].startswith(f"cap#{relay.stack.tenant_id}#"))

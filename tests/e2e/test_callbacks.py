@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.client import RelayClient
-from tests.e2e.attempts import Answer, calm_task, effects, send, settled_task, token_of
+from tests.e2e.attempts import Answer, calm_task, effects, listed, send, settled_task, token_of
 from tests.e2e.conftest import request_of
 from tests.e2e.waiting import events_until, wait_until
 
@@ -129,12 +129,12 @@ def test_lie_behind_a_good_token_only_causes_a_read_of_the_provider(relay: Relay
     relay.script(request_body["prompt"], {"outcome": {"never_finish": True}, "callbacks": {"drop": True}})
     task_id = relay.submit(request_body)["task_id"]
     target = f"/v1/callbacks/{task_id}?{token_of(relay, request_body)}"
-    lists = relay.aws("stepfunctions").get_paginator("list_executions")
 
     assert send(relay.stack, "POST", target, body=LIE).status == 200
     assert relay.task(task_id)["status"] in ("submitted", "processing")
-    pages = lists.paginate(stateMachineArn=relay.stack.state_machine_arn)
-    assert [run for page in pages for run in page["executions"] if run["name"].startswith(f"{task_id}-")]
+    machine = {"stateMachineArn": relay.stack.state_machine_arn}
+    runs = listed(relay, "stepfunctions", "list_executions", "executions", **machine)
+    assert [run for run in runs if run["name"].startswith(f"{task_id}-")]
 
 
 def test_replayed_callback_of_a_settled_task_does_nothing_and_is_answered_as_for_an_open_one(

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.client import RelayClient
-from tests.e2e.attempts import as_function, calm_task, effects, settled_task
+from tests.e2e.attempts import as_function, calm_task, effects, log_lines, settled_task
 from tests.e2e.queues import messages_until, take_all, visible_again_after, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import FORGER
@@ -51,9 +51,8 @@ def unknown_task() -> str:
 def deliveries_of(relay: RelayClient, task_id: str) -> int:
     """How often `deliver_videos` got an `unknown_task`, by its log, once its queue is empty."""
     wait_until_empty(relay, relay.resources()["DeliveriesQueue"])
-    logs, function = relay.aws("logs").get_paginator("filter_log_events"), relay.stack.functions["deliver_videos"]
-    pages = logs.paginate(logGroupName=relay.resources()["FunctionLogs"])
-    return sum(task_id in e["message"] and function in e["message"] for page in pages for e in page["events"])
+    function = relay.stack.functions["deliver_videos"]
+    return sum(task_id in line and function in line for line in log_lines(relay))
 
 
 def test_event_in_the_relays_name_is_refused_and_one_of_another_source_starts_nothing(

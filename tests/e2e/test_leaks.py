@@ -15,6 +15,7 @@ from local.client import RelayClient
 from local.stack import LocalStack
 from tests.canaries import Searcher
 from tests.documents import table
+from tests.e2e.attempts import listed
 from tests.e2e.leak_scenario import PLACES, Run, canary, everything_happens
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS
@@ -78,16 +79,12 @@ def gather(run: Run, found: dict[str, str]) -> None:
     """Everything that the run wrote, by the kind of place."""
     relay, keep = run.relay, run.keep
     replay(relay, found)
-
-    def pages(service: str, operation: str, **arguments: Any) -> Iterator[Body]:
-        yield from relay.aws(service).get_paginator(operation).paginate(**arguments)
-
     for group in relay.aws("logs").describe_log_groups()["logGroups"]:
-        keep("logs", group["logGroupName"])
-        for page in pages("logs", "filter_log_events", logGroupName=group["logGroupName"]):
-            run.contents["logs"].extend(event["message"] for event in page["events"])
-    for page in pages("dynamodb", "scan", TableName=relay.stack.table):
-        keep("records", page["Items"])
+        name = group["logGroupName"]
+        for event in listed(relay, "logs", "filter_log_events", "events", logGroupName=name):
+            keep("logs", event["message"])
+    for item in listed(relay, "dynamodb", "scan", "Items", TableName=relay.stack.table):
+        keep("records", item)
     for place in ("inbox", "videos bucket", "failures bucket"):
         bucket = found[place.removesuffix(" bucket").capitalize() + "Bucket"]
         for one in relay.aws("s3").list_object_versions(Bucket=bucket).get("Versions", []):
@@ -99,10 +96,9 @@ def gather(run: Run, found: dict[str, str]) -> None:
     for execution in states.list_executions(stateMachineArn=relay.stack.state_machine_arn)["executions"]:
         keep("executions", states.describe_execution(executionArn=execution["executionArn"]))
         keep("executions", states.get_execution_history(executionArn=execution["executionArn"])["events"])
-    for page in pages("cloudwatch", "list_metrics"):
-        keep("metrics", page["Metrics"])
-    cloudformation, name = relay.aws("cloudformation"), {"StackName": relay.stack.stack_name}
-    keep("stack", [cloudformation.describe_stacks(**name), cloudformation.describe_stack_events(**name)])
+    keep("metrics", listed(relay, "cloudwatch", "list_metrics", "Metrics"))
+    cloudformation, of_ours = relay.aws("cloudformation"), {"StackName": relay.stack.stack_name}
+    keep("stack", [cloudformation.describe_stacks(**of_ours), cloudformation.describe_stack_events(**of_ours)])
     describe = relay.aws("lambda").get_function_configuration
     keep("stack", [describe(FunctionName=function) for function in relay.stack.functions.values()])
     keep("stack", relay.aws("cloudwatch").describe_alarms()["MetricAlarms"])

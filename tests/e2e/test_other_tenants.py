@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from local.client import RelayClient
-from tests.e2e.attempts import WITH_A_KEY, as_function, calm_task, effects, operate, send
+from tests.e2e.attempts import WITH_A_KEY, as_function, calm_task, effects, listed, operate, send
 from tests.e2e.conftest import request_of
 from tests.e2e.tenants import client_of_new_tenant
 from tests.e2e.waiting import wait_until
@@ -156,8 +156,8 @@ def send_form(
 
 
 def keys_below(relay: RelayClient, prefix: str) -> set[tuple[str, str]]:
-    pages = relay.aws("s3").get_paginator("list_objects_v2").paginate(Bucket=relay.stack.inbox_bucket, Prefix=prefix)
-    return {(one["Key"], one["ETag"]) for page in pages for one in page.get("Contents", [])}
+    inbox = {"Bucket": relay.stack.inbox_bucket, "Prefix": prefix}
+    return {(one["Key"], one["ETag"]) for one in listed(relay, "s3", "list_objects_v2", "Contents", **inbox)}
 
 
 def test_foreign_image_and_missing_image_are_answered_alike(

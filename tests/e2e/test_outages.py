@@ -1,0 +1,127 @@
+"""Outages of others, and what the operator does: none of them loses a task, a video, an event or money."""
+
+import json
+import time
+from typing import Any
+
+from local.chaos.switch import FaultSwitch
+from local.client import RelayClient
+from tests.e2e.attempts import operate, record
+from tests.e2e.sweeps import change_record, make_overdue
+from tests.e2e.tenants import client_of_new_tenant
+from tests.e2e.waiting import events_until, wait_until
+
+Body = dict[str, Any]
+
+LATE_WATCH_MS = 72 * 3_600_000
+"""`LateWatchHours` of the stack, in milliseconds."""
+
+
+def delayed(relay: RelayClient, request: Body, failures: int) -> str:
+    """A task whose delivery is delayed, after five copies that failed; so many of them do."""
+    fault = {"kind": "status", "status": 404, "times": failures}
+    relay.script(request["prompt"], {"videos": {"fault": fault}})
+    task_id = str(relay.submit(request)["task_id"])
+
+    def published() -> Body | None:
+        relay.sweep()
+        events = relay.new_events(task_id)
+        return next((event for event in events if event["detail-type"] == "VideoTaskDeliveryDelayed"), None)
+
+    event = wait_until(published, "the delay")
+    assert event["detail"]["task"]["delivery"]["attempts"] == 5
+    assert relay.task(task_id)["status"] == "generated"
+    return task_id
+
+
+def deliver(relay: RelayClient, task_id: str) -> Body:
+    """The task once the operator has had it delivered; he does not wait for the hour."""
+    operate(relay, "task", "deliver", task_id)
+    task = relay.wait(task_id, "completed")
+    assert relay.download(task)[4:8] == b"ftyp"
+    return task
+
+
+def test_a_source_that_is_away_for_long_delays_the_video_and_loses_nothing(
+    relay: RelayClient, request_body: Body
+) -> None:
+    task = deliver(relay, delayed(relay, request_body, 5))
+    assert [entry["source"] for entry in task["history"]].count("delivery_delayed") == 1
+
+
+def test_a_source_that_is_away_for_days_expires_the_task_and_the_operator_still_gets_the_video(
+    relay: RelayClient, request_body: Body
+) -> None:
+    """The record is set back by three days, which no test can wait for."""
+    task_id = delayed(relay, request_body, 6)
+    history = record(relay, task_id)["history"]["L"]
+    for entry in history:
+        entry["M"]["at"]["N"] = str(int(entry["M"]["at"]["N"]) - LATE_WATCH_MS)
+    change = "SET history = :history, due_at = :now ADD revision :one"
+    now = {"N": str(int(time.time() * 1000))}
+    change_record(relay, f"task#{task_id}", change, "attribute_exists(due_at)", history={"L": history}, now=now)
+
+    expired = relay.wait(task_id, "expired", "failed", meanwhile=relay.sweep)
+    assert (expired["status"], expired["error"]["code"]) == ("expired", "video_unavailable")
+    assert deliver(relay, task_id)["error"] is None
+
+
+def test_disabling_a_tenant_cancels_what_was_not_submitted(relay: RelayClient, request_body: Body) -> None:
+    guest = client_of_new_tenant(relay, "leaver")
+    relay.script(request_body["prompt"], {"create": {"throttle": {"n": None, "retry_after": 3600}}})
+    task_id = guest.submit(request_body)["task_id"]
+    guest.close()
+    operate(relay, "tenants", "disable", "leaver")
+    make_overdue(relay, task_id)
+    relay.sweep()
+
+    events_until(relay, task_id, "VideoTaskCanceled")
+    assert record(relay, task_id)["error"]["M"]["code"]["S"] == "tenant_disabled"
+    assert relay.create_calls(task_id) == 1
+
+
+def test_events_come_once_eventbridge_takes_them_again(relay: RelayClient, request_body: Body) -> None:
+    switch = FaultSwitch(relay.stack.aws_endpoint_url, relay.stack.aws_ca_bundle or "", relay.stack.region)
+    before = len(switch.given())
+    switch.order([{"at": "events", "how": "refuse"}], 1)
+    try:
+        task_id = relay.submit(request_body)["task_id"]
+        relay.wait(task_id, "generated", meanwhile=relay.sweep)  # the copy is asked for by an event
+        wait_until(lambda: len(switch.given()) > before + 5, "a few refusals")
+        assert not relay.new_events(task_id)
+    finally:
+        switch.end()
+
+    versions = [event["detail"]["task"]["version"] for event in events_until(relay, task_id, "VideoTaskCompleted")]
+    task = relay.task(task_id)
+    first = task["version"] - len(task["history"]) + 1
+    assert list(dict.fromkeys(versions)) == list(range(first, task["version"] + 1)), "each, and in order"
+
+
+def test_while_the_provider_refuses_the_account_tasks_wait_until_the_secret_holds_a_good_key(
+    relay: RelayClient, request_body: Body
+) -> None:
+    """One create call a minute asks whether the account is taken again; the test sets the minute back."""
+    secrets, secret = relay.aws("secretsmanager"), {"SecretId": relay.resources()["ProviderSecret"]}
+    good = secrets.get_secret_value(**secret)["SecretString"]
+    secrets.put_secret_value(**secret, SecretString=json.dumps({"api_key": "revoked by the provider"}))
+    for folder in ("submit_task", "check_task"):  # cold starts read the key
+        function = {"FunctionName": relay.stack.functions[folder]}
+        memory = relay.aws("lambda").get_function_configuration(**function)["MemorySize"]
+        relay.aws("lambda").update_function_configuration(**function, MemorySize=memory)
+    try:
+        tasks = [relay.submit(request_body)["task_id"] for _ in range(3)]
+        assert {relay.task(task_id)["status"] for task_id in tasks} == {"accepted"}
+        refused = [
+            call for call in relay.ask_provider("requests") if call["method"] == "POST" and call["status"] == 401
+        ]
+        assert len(refused) == 1
+    finally:
+        secrets.put_secret_value(**secret, SecretString=good)
+
+    change_record(relay, "pause#gateway", "SET probe_at = :long_ago", "attribute_exists(paused_since)")
+    for task_id in tasks:
+        make_overdue(relay, task_id)
+    for task_id in tasks:
+        assert relay.wait(task_id, "completed", "failed", meanwhile=relay.sweep)["status"] == "completed"
+    assert len(relay.seen_by_provider(request_body["prompt"])) == len(tasks)
