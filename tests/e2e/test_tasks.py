@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import requests
 
+from local.chaos.backends import Backends
 from local.client import RelayClient
 from tests.e2e.attempts import record
-from tests.e2e.conftest import Receiver
 from tests.e2e.sweeps import make_overdue, without_sweeps
 from tests.e2e.tenants import client_of_new_tenant, quota_slots_taken
 from tests.e2e.waiting import events_until, wait_until
@@ -63,9 +63,9 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
 
 
 def test_each_published_version_is_one_event_without_anything_that_opens_anything(
-    relay: RelayClient, request_body: Body, receiver: Receiver
+    relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
-    request_body |= {"payload": "a secret of the client", "callback_url": f"{receiver.origin}/each?key=secret"}
+    request_body |= {"payload": "a secret of the client", "callback_url": backends.origins["well"] + "/each?key=secret"}
     task_id = relay.submit(request_body)["task_id"]
 
     events = events_until(relay, task_id, "VideoTaskCompleted")
@@ -85,11 +85,11 @@ def test_each_published_version_is_one_event_without_anything_that_opens_anythin
 
 
 def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url(
-    relay: RelayClient, request_body: Body, receiver: Receiver
+    relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
     """A body over a megabyte is submitted by a check: the client does not wait for it."""
     request_body |= {
-        "callback_url": f"{receiver.origin}/exactly",
+        "callback_url": backends.origins["well"],
         "aspect_ratio": "4:3",
         "resolution": "1080p",
         "seed": 11,

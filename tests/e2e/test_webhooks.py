@@ -1,17 +1,21 @@
 """The deployed stack notifies a client's own backend of its task, with a signature that the backend can verify."""
 
 import json
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import requests
 from standardwebhooks import Webhook
 
+from local.chaos.backends import Backends
+from local.chaos.oracle import Call
 from local.client import RelayClient
 from tests.documents import blocks
 from tests.e2e.attempts import operate
-from tests.e2e.conftest import BlackHole, Received, Receiver
+from tests.e2e.conftest import origin_of
 from tests.e2e.queues import left
 from tests.e2e.waiting import events_until, wait_until
 from tests.e2e.watched import VALIDATED
@@ -23,66 +27,74 @@ def secret_of(relay: RelayClient) -> str:
     return str(operate(relay, "webhooks", "secret", relay.stack.tenant_id)["secret"])
 
 
-def ends(found: Received) -> Received:
-    """What was notified of the end; a notification of `processing` may come later."""
-    return [(headers, body) for headers, body in found if json.loads(body)["status"] == "completed"]
+def calls_until(backends: Backends, url: str, enough: Callable[[list[Call]], bool]) -> list[Call]:
+    """What came to an address, once it is enough."""
+
+    def came() -> list[Call] | None:
+        found = [call for call in backends.calls() if call.url == url]
+        return found if enough(found) else None
+
+    return wait_until(came, "the notifications", 180)
+
+
+def ends(calls: list[Call]) -> list[Call]:
+    """Those of the end; a notification of `processing` may come later."""
+    return [call for call in calls if json.loads(call.body)["status"] == "completed"]
 
 
 def test_notification_of_the_end_has_a_link_that_opens_and_is_sent_again_after_a_rotation(
-    relay: RelayClient, request_body: Body, receiver: Receiver
+    relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
-    secret, path = secret_of(relay), "/hook?key=1"
-    task = relay.submit({**request_body, "callback_url": receiver.origin + path})
-    received = receiver.received(path, lambda found: bool(ends(found)))
-    for headers, body in received:
-        shown = Webhook(secret).verify(body, headers)
-        assert shown["task_id"] == task["task_id"]
-        assert headers["webhook-id"] == f"{task['task_id']}:{shown['version']}"
+    secret, url = secret_of(relay), backends.origins["well"] + "/hook?key=1"
+    task = relay.submit({**request_body, "callback_url": url})
+    calls = calls_until(backends, url, lambda found: bool(ends(found)))
+    for call in calls:
+        shown = Webhook(secret).verify(call.body, dict(call.headers))
+        assert (shown["task_id"], call.webhook_id) == (task["task_id"], f"{task['task_id']}:{shown['version']}")
         assert shown["status"] in ("processing", "completed")
-    end = json.loads(ends(received)[0][1])
+    end = json.loads(ends(calls)[0].body)
     link = end["output"][0]["results"][0]["url"]
     video = requests.get(link, verify=relay.stack.aws_ca_bundle or True, timeout=30)
     assert len(video.content) == end["videos"][0]["size"]
 
     rotated = operate(relay, "webhooks", "rotate", relay.stack.tenant_id)
     assert rotated["previous_secret"] == secret != rotated["secret"]
-    before = len(ends(received))
+    before = len(ends(calls))
     assert operate(relay, "task", "notify", task["task_id"])["version"] == end["version"]
-    headers, body = ends(receiver.received(path, lambda found: len(ends(found)) > before))[-1]
-    assert headers["webhook-id"] == f"{task['task_id']}:{end['version']}"
+    again = ends(calls_until(backends, url, lambda found: len(ends(found)) > before))[-1]
+    assert again.webhook_id == f"{task['task_id']}:{end['version']}"
     for either in (rotated["secret"], secret):
-        Webhook(either).verify(body, headers)
+        Webhook(either).verify(again.body, dict(again.headers))
 
 
-def test_notification_that_was_answered_503_is_repeated_and_the_pages_receiver_takes_it_once(
-    relay: RelayClient, request_body: Body, receiver: Receiver
+def test_notification_that_was_answered_500_is_repeated_and_the_pages_receiver_takes_it_once(
+    relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
     (code,) = (block for block in blocks("docs/webhooks.md", "python") if "standardwebhooks" in block)
     names: dict[str, Any] = {"SECRET": secret_of(relay)}
     exec(code, names)  # noqa: S102 - our own page
-    relay.submit({**request_body, "callback_url": f"{receiver.origin}/503"})
-    received = receiver.received("/503", lambda found: len(ends(found)) > 1)
-    (first, body), (second, _) = ends(received)[:2]
+    url = backends.origins["500 twice"] + "/"
+    relay.submit({**request_body, "callback_url": url})
+    calls = ends(calls_until(backends, url, lambda found: len(ends(found)) > 1))
+    first, second = [dict(call.headers) for call in calls][:2]
 
     assert first["webhook-id"] == second["webhook-id"]
     assert first["webhook-timestamp"] < second["webhook-timestamp"]
-    assert [names["receive"](headers, body) for headers in (first, second)] == [204, 204]
-    assert names["receive"](second, body + b" ") == 400
+    assert [names["receive"](headers, calls[0].body) for headers in (first, second)] == [204, 204]
+    assert names["receive"](second, calls[0].body + b" ") == 400
     assert len(names["tasks"]) == 1
 
 
 def test_backend_that_answers_410_is_not_called_again_and_an_event_says_so(
-    relay: RelayClient, request_body: Body, receiver: Receiver
+    relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
-    task = relay.submit({**request_body, "callback_url": f"{receiver.origin}/410"})
+    task = relay.submit({**request_body, "callback_url": backends.origins["410"] + "/"})
     failed = events_until(relay, task["task_id"], "VideoTaskNotificationFailed")[-1]  # of `processing`, or of the end
 
     assert VALIDATED["VideoTaskNotificationFailed"]
-    assert failed["source"] == "vidu-relay"
-    assert failed["detail"]["task_id"] == task["task_id"]
+    assert (failed["source"], failed["detail"]["task_id"]) == ("vidu-relay", task["task_id"])
     assert failed["detail"]["error"]["code"] == "http_410"
-    assert failed["detail"]["url_origin"] == receiver.origin
-    receiver.received("/410", lambda found: bool(ends(found)))
+    assert failed["detail"]["url_origin"] == backends.origins["410"]
 
 
 def test_callback_url_that_points_inward_is_refused_at_once(relay: RelayClient, request_body: Body) -> None:
@@ -93,33 +105,42 @@ def test_callback_url_that_points_inward_is_refused_at_once(relay: RelayClient, 
 
 
 def test_client_that_never_answers_holds_up_neither_other_clients_nor_videos(
-    relay: RelayClient, request_body: Body, receiver: Receiver, black_hole: BlackHole
+    relay: RelayClient, request_body: Body, backends: Backends, silent_backend: socket.socket
 ) -> None:
     secret, queue = secret_of(relay), relay.resources()["NotificationsQueue"]
+    silent_backend.setblocking(False)
+    accepted: list[socket.socket] = []
+
+    def tries() -> int:
+        with suppress(BlockingIOError):
+            while True:
+                accepted.append(silent_backend.accept()[0])
+        return len(accepted)
 
     def submit(url: str) -> str:
         return str(relay.submit({**request_body, "callback_url": url})["task_id"])
 
-    unanswered = [submit(f"{black_hole.origin}/{number}") for number in range(8)]
-    wait_until(lambda: black_hole.accepted, "the first try at the black hole")
-    paths = [f"/healthy/{number}" for number in range(20)]
+    unanswered = [submit(f"{origin_of(silent_backend)}/{number}") for number in range(8)]
+    wait_until(tries, "the first try at the silent backend")
+    urls = [f"{backends.origins['well']}/healthy/{number}" for number in range(20)]
     with ThreadPoolExecutor(8) as clients:
-        healthy = list(clients.map(submit, (receiver.origin + path for path in paths)))
+        healthy = list(clients.map(submit, urls))
 
-    for path, task_id in zip(paths, healthy, strict=True):
+    for url, task_id in zip(urls, healthy, strict=True):
         owed = promised(relay.wait(task_id, "completed"))
-        received = receiver.received(path, all_of(owed))
-        tasks = [Webhook(secret).verify(body, headers) for headers, body in received]
-        assert {headers["webhook-id"] for headers, _ in received} == owed
+        calls = calls_until(backends, url, all_of(owed))
+        tasks = [Webhook(secret).verify(call.body, dict(call.headers)) for call in calls]
+        assert {call.webhook_id for call in calls} == owed
         assert {task["task_id"] for task in tasks} == {task_id}
         assert max(tasks, key=lambda task: int(task["version"]))["status"] == "completed"
-    tries = len(black_hole.accepted)
 
     for task_id in unanswered:
         relay.wait(task_id, "completed")
-    assert 0 < tries < len(unanswered), "healthy clients waited for the black hole's tries"
-    wait_until(lambda: left(relay, queue) >= len(unanswered), "the black hole's notifications")
-    black_hole.close()
+    assert 0 < tries() < len(unanswered), "healthy clients waited for the silent backend"
+    wait_until(lambda: left(relay, queue) >= len(unanswered), "the silent backend's notifications")
+    silent_backend.close()
+    for connection in accepted:
+        connection.close()
     relay.aws("sqs").purge_queue(QueueUrl=queue)
 
 
@@ -134,5 +155,5 @@ def promised(task: Body) -> set[str]:
     }
 
 
-def all_of(owed: set[str]) -> Callable[[Received], bool]:
-    return lambda found: {headers["webhook-id"] for headers, _ in found} >= owed
+def all_of(owed: set[str]) -> Callable[[list[Call]], bool]:
+    return lambda found: {call.webhook_id for call in found} >= owed

@@ -1,4 +1,4 @@
-"""No body takes more memory than a few times its own size: a function that runs out of it can answer nobody."""
+"""No body takes more memory than a few times its own size: a function that runs out of it answers no request."""
 
 import os
 import subprocess
@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from tests.functions.conftest import variables_of
-from tests.unit.account import ENVIRONMENT
+from tests.functions.conftest import process_environment
 from tests.unit.template import ROOT
 
 MOST_MEGABYTES = 160
@@ -63,21 +62,12 @@ def body(name: str) -> str:
 
 def peak_megabytes(body: str) -> tuple[int, str]:
     """The peak resident memory in MB of a new process that starts the function and reads a body; how that ended."""
-    variables = dict.fromkeys(variables_of("submit_task"), "1")
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-    variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = MEASURE.format(
         shared=str(ROOT / "layers" / "shared"), handler=str(ROOT / "functions" / "submit_task" / "handler.py")
     )
-    result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
-        [sys.executable, "-c", code],
-        env={**variables, "AWS_LAMBDA_FUNCTION_NAME": "submit_task", "PATH": os.environ["PATH"]},
-        cwd="/",
-        input=body.encode(),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    env = {**process_environment("submit_task"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=env, cwd="/", input=body.encode(), capture_output=True, check=False)  # noqa: S603 - ours
     assert result.returncode == 0, result.stderr.decode()
     peak, ended = result.stdout.decode().split(" ", 1)
     return int(peak), ended.strip()
