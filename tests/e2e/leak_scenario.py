@@ -13,7 +13,7 @@ import requests
 
 from local.client import RelayClient
 from tests.e2e.attempts import log_lines, record, send
-from tests.e2e.queues import messages_until, visible_again_after
+from tests.e2e.queues import messages_until, retried
 from tests.e2e.waiting import wait_until
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
@@ -320,7 +320,7 @@ def _unreadable_records(run: Run, found: dict[str, str]) -> None:
 
 def _unreadable_messages(run: Run, found: dict[str, str]) -> None:
     put = run["what a message holds"]
-    with visible_again_after(run.relay, found["DeliveriesQueue"]):
+    with retried(run.relay, found["DeliveriesQueue"], receives=1):
         for body in (put, json.dumps({"task_id": put}), json.dumps([put])):
             run.relay.aws("sqs").send_message(QueueUrl=found["DeliveriesQueue"], MessageBody=body)
         dead = messages_until(run.relay, found["DeliveriesDeadLetters"], bool, lambda bodies: len(bodies) >= 3)

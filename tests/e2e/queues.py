@@ -1,12 +1,13 @@
 """The stack's queues, looked into by a test."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from local.client import RelayClient
 from tests.e2e.waiting import wait_until
 
-__all__ = ["left", "messages_until", "take_all", "visible_again_after", "wait_until_empty"]
+__all__ = ["left", "messages_until", "retried", "take_all", "wait_until_empty"]
 
 
 def left(relay: RelayClient, url: str) -> int:
@@ -46,11 +47,14 @@ def messages_until(
 
 
 @contextmanager
-def visible_again_after(relay: RelayClient, url: str, seconds: int = 0) -> Iterator[None]:
-    """Meanwhile a message that fails is soon received again, and soon in the dead-letter queue."""
-    sqs = relay.aws("sqs")
-    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+def retried(relay: RelayClient, url: str, seconds: int = 0, receives: int | None = None) -> Iterator[None]:
+    """Meanwhile a message that fails is received again after so many seconds, and given up after so many receives."""
+    sqs, names = relay.aws("sqs"), ["VisibilityTimeout", "RedrivePolicy"]
+    before = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    policy = json.loads(before["RedrivePolicy"])
+    policy["maxReceiveCount"] = receives or policy["maxReceiveCount"]
+    changed = {"VisibilityTimeout": str(seconds), "RedrivePolicy": json.dumps(policy)}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=changed)
     try:
         yield
     finally:

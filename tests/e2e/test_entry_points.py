@@ -10,7 +10,7 @@ import pytest
 from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from tests.e2e.attempts import operate
-from tests.e2e.queues import left, visible_again_after, wait_until_empty
+from tests.e2e.queues import left, retried, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.unit.pictures import png
 
@@ -94,7 +94,7 @@ def test_throttled_requests_and_deliveries_are_processed_once_an_execution_is_fr
     )
     dead = [urls["RequestsDeadLetters"], urls["DeliveriesDeadLetters"]]
     before, given = [left(relay, url) for url in dead], len(switch.given())
-    with visible_again_after(relay, urls["RequestsQueue"], 1):
+    with retried(relay, urls["RequestsQueue"], 1):
         try:
             switch.order([accept], 1)
             relay.drop("throttled.json", request_body)

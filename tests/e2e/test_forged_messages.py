@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from local.client import RelayClient
 from tests.e2e.attempts import as_function, calm_task, effects, log_lines, settled_task
-from tests.e2e.queues import messages_until, take_all, visible_again_after, wait_until_empty
+from tests.e2e.queues import messages_until, retried, take_all, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import FORGER
 from tests.unit.template import FUNCTIONS
@@ -106,7 +106,7 @@ def test_event_with_a_publishers_stolen_credentials_only_causes_a_read_and_its_r
     details = [forged(task_id, "completed"), forged(task_id, padding="x" * 200_000), *map(forged, ids)]
     request = entry(relay, "vidu-relay", json.dumps({"request": request_body}), "VideoTaskRequested")
     mark = ""
-    with visible_again_after(relay, found["DeliveriesQueue"]):
+    with retried(relay, found["DeliveriesQueue"], receives=1):
         thief = as_function(relay, "publish_events", "events")
         for one in (request, *(entry(relay, "vidu-relay", detail) for detail in details)):
             reply = thief.put_events(Entries=[one])
@@ -166,7 +166,7 @@ def send_all(relay: RelayClient, queue: str, dead: str, bodies: Iterable[str], u
     """Put messages into a queue; those that came to its dead-letter queue, once the unreadable ones did."""
     urls = relay.resources()
     take_all(relay, urls[dead])
-    with visible_again_after(relay, urls[queue]):
+    with retried(relay, urls[queue], receives=1):
         for body in bodies:
             relay.aws("sqs").send_message(QueueUrl=urls[queue], MessageBody=body)
         wait_until_empty(relay, urls[queue])
