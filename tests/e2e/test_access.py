@@ -6,8 +6,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from tests.e2e.attempts import WITH_A_KEY, operate, send
@@ -66,13 +64,12 @@ def test_key_that_was_revoked_or_whose_tenant_is_disabled_opens_nothing_and_is_n
     assert [key for key in (relay.stack.api_key, disabled.stack.api_key) if key in stored] == []
 
 
-@pytest.mark.parametrize("how", ["throttle", "time_out"])
-def test_a_key_that_the_authorizer_could_not_check_is_answered_500(relay: RelayClient, how: str) -> None:
+def test_a_key_that_the_authorizer_could_not_check_is_answered_500(relay: RelayClient) -> None:
     stack = relay.stack
     switch = FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region)
-    switch.order([{"at": stack.functions["authorize_request"], "how": how, "within_seconds": 0}], 1)
+    switch.order([{"at": stack.functions["authorize_request"], "how": "throttle"}], 1)
     try:
-        answer = send(stack, "GET", "/v1/tasks", key=how * 8)  # no other test's key: answers are cached
+        answer = send(stack, "GET", "/v1/tasks", key="unchecked" * 8)  # no other test's key: answers are cached
     finally:
         switch.end()
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from typing import Any
 
 import pytest
@@ -163,30 +162,3 @@ def test_requests_without_a_mapped_and_enabled_tenant_are_rejected(relay: RelayC
     assert rejected("stray.shop") == (None, "source_not_mapped")
     assert rejected(relay.stack.event_source, event_id) == (relay.stack.tenant_id, "tenant_mismatch")
     assert relay.seen_by_provider(request_body["prompt"]) == []
-
-
-def test_replayed_event_costs_nothing(relay: RelayClient, request_body: Body) -> None:
-    events = relay.aws("events")
-    bus = events.describe_event_bus(Name=relay.stack.bus)["Arn"]
-    archive = events.create_archive(
-        ArchiveName="requests", EventSourceArn=bus, EventPattern=json.dumps({"detail-type": ["VideoTaskRequested"]})
-    )["ArchiveArn"]
-    began = time.time() - 1
-    event_id = relay.put_event({"request": request_body})
-    task = the_task(relay, request_body)
-    wait_until_processed(relay)
-    # as when RetainTasksDays are over: the rule alone keeps the request from being made again
-    relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": f"task#{task['task_id']}"}})
-
-    events.start_replay(
-        ReplayName="again",
-        EventSourceArn=archive,
-        EventStartTime=began,
-        EventEndTime=time.time() + 1,
-        Destination={"Arn": bus},
-    )
-
-    relay.event(lambda event: (event["id"], event.get("replay-name")) == (event_id, "again"))
-    wait_until_processed(relay)
-    assert tasks_of(relay, request_body) == []
-    assert len(relay.seen_by_provider(request_body["prompt"])) == 1

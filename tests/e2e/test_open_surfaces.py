@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -106,35 +105,3 @@ def test_only_tls_is_spoken_with_a_certificate_that_clients_check(relay: RelayCl
         with pytest.raises(requests.exceptions.SSLError):
             session.get(f"https://{host.netloc}/v1/docs", timeout=40)  # an authority that this client does not know
     session.close()
-
-
-def deployed_policies(relay: RelayClient) -> dict[str, tuple[str, str, str]]:
-    """Every bucket's and queue's deployed policy: an action that it names, a resource, the document."""
-    found = relay.resources()
-    policies = {}
-    for name in ("InboxBucket", "VideosBucket", "FailuresBucket"):
-        document = relay.aws("s3").get_bucket_policy(Bucket=found[name])["Policy"]
-        policies[name] = ("s3:GetObject", f"arn:aws:s3:::{found[name]}/x", document)
-    for name in (key for key in found if key.endswith(("Queue", "DeadLetters", "UnroutedEvents"))):
-        attributes = relay.aws("sqs").get_queue_attributes(QueueUrl=found[name], AttributeNames=["All"])["Attributes"]
-        policies[name] = ("sqs:SendMessage", attributes["QueueArn"], attributes["Policy"])
-    return policies
-
-
-def test_deployed_policies_deny_calls_without_tls(relay: RelayClient) -> None:
-    """The emulator speaks TLS only, but its policy simulator takes every call for one without."""
-    policies = deployed_policies(relay)
-    assert len(policies) == len(of_type("AWS::S3::Bucket")) + len(of_type("AWS::SQS::Queue"))
-    everything = json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    )
-
-    def decision(action: str, resource: str, *documents: str) -> Any:
-        reply = relay.aws("iam").simulate_custom_policy(
-            PolicyInputList=[everything, *documents], ActionNames=[action], ResourceArns=[resource]
-        )
-        return reply["EvaluationResults"][0]["EvalDecision"]
-
-    for name, (action, resource, document) in policies.items():
-        assert decision(action, resource) == "allowed"
-        assert decision(action, resource, document) == "explicitDeny", name

@@ -4,7 +4,6 @@ import json
 import time
 from typing import Any
 
-from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from tests.e2e.attempts import operate, record
 from tests.e2e.sweeps import change_record, make_overdue
@@ -78,24 +77,6 @@ def test_disabling_a_tenant_cancels_what_was_not_submitted(relay: RelayClient, r
     events_until(relay, task_id, "VideoTaskCanceled")
     assert record(relay, task_id)["error"]["M"]["code"]["S"] == "tenant_disabled"
     assert relay.create_calls(task_id) == 1
-
-
-def test_events_come_once_eventbridge_takes_them_again(relay: RelayClient, request_body: Body) -> None:
-    switch = FaultSwitch(relay.stack.aws_endpoint_url, relay.stack.aws_ca_bundle or "", relay.stack.region)
-    before = len(switch.given())
-    switch.order([{"at": "events", "how": "refuse"}], 1)
-    try:
-        task_id = relay.submit(request_body)["task_id"]
-        relay.wait(task_id, "generated", meanwhile=relay.sweep)  # the copy is asked for by an event
-        wait_until(lambda: len(switch.given()) > before + 5, "a few refusals")
-        assert not relay.new_events(task_id)
-    finally:
-        switch.end()
-
-    versions = [event["detail"]["task"]["version"] for event in events_until(relay, task_id, "VideoTaskCompleted")]
-    task = relay.task(task_id)
-    first = task["version"] - len(task["history"]) + 1
-    assert list(dict.fromkeys(versions)) == list(range(first, task["version"] + 1)), "each, and in order"
 
 
 def test_while_the_provider_refuses_the_account_tasks_wait_until_the_secret_holds_a_good_key(

@@ -146,16 +146,6 @@ def test_create_call_answered_503_is_never_repeated(relay: RelayClient, request_
     assert relay.create_calls(task_id) == 1
 
 
-def test_throttled_create_call_is_made_again_later(relay: RelayClient, request_body: Body) -> None:
-    relay.script(request_body["prompt"], {"create": {"throttle": {"n": 1, "retry_after": 1}}})
-    submitted = relay.submit(request_body)
-    assert submitted["status"] == "accepted"
-
-    relay.wait(submitted["task_id"], "completed", meanwhile=relay.sweep)
-
-    assert len(digests(relay, request_body["prompt"])) == 1
-
-
 @pytest.mark.parametrize(
     ("script", "code"),
     [
@@ -183,6 +173,7 @@ FORMS: dict[str, Body] = {
     "fragmented": {"videos": {"layout": "fragmented"}},
     "without length": {"videos": {"framing": "no_length", "size_bytes": 9_000_000}},
     "compressed": {"videos": {"framing": "gzip", "size_bytes": 9_000_000}},
+    "create throttled": {"create": {"throttle": {"n": 1, "retry_after": 1}}},
     # a callback's read is shown the first link, a second one (of two callbacks at once) the next, a delivery the third
     "expired link": {"videos": {"expire_first": 3}},
     "truncated": {"videos": {"fault": {"kind": "truncate", "times": 1, "after_bytes": 20_000}}},
