@@ -20,21 +20,6 @@ from tests.e2e.sweeps import change_record
 from tests.e2e.waiting import wait_until
 from tests.unit.template import of_type
 
-__all__ = [
-    "WITH_A_KEY",
-    "Answer",
-    "as_function",
-    "calm_task",
-    "effects",
-    "listed",
-    "log_lines",
-    "operate",
-    "record",
-    "send",
-    "settled_task",
-    "token_of",
-]
-
 PER_CALL = frozenset({"apigw-requestid", "date"})
 FAR = 10**13
 """A `due_at` (ms) that no sweep reaches: the year 2286."""
@@ -122,6 +107,13 @@ def log_lines(relay: RelayClient) -> list[str]:
     return [event["message"] for event in listed(relay, "logs", "filter_log_events", "events", logGroupName=group)]
 
 
+def restart(relay: RelayClient, folder: str) -> None:
+    """The next call of a function is a cold start."""
+    function = {"FunctionName": relay.stack.functions[folder]}
+    memory = relay.aws("lambda").get_function_configuration(**function)["MemorySize"]
+    relay.aws("lambda").update_function_configuration(**function, MemorySize=memory)
+
+
 def record(relay: RelayClient, task_id: str) -> Item:
     """A task's item in the table."""
     key = {"pk": {"S": f"task#{task_id}"}}
@@ -158,11 +150,9 @@ def settled_task(relay: RelayClient, request: Mapping[str, Any]) -> dict[str, An
 
 def _being_checked(relay: RelayClient, task_id: str) -> bool:
     """Whether a check that the relay has started for a task is under way."""
-    running = listed(
-        relay, "stepfunctions", "list_executions", "executions",
-        stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING",
-    )  # fmt: skip
-    return any(one["name"].startswith(f"{task_id}-") for one in running)
+    running = {"stateMachineArn": relay.stack.state_machine_arn, "statusFilter": "RUNNING"}
+    runs = listed(relay, "stepfunctions", "list_executions", "executions", **running)
+    return any(one["name"].startswith(f"{task_id}-") for one in runs)
 
 
 def token_of(relay: RelayClient, request: Mapping[str, Any]) -> str:

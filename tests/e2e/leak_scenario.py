@@ -12,13 +12,11 @@ from urllib.parse import quote
 import requests
 
 from local.client import RelayClient
-from tests.e2e.attempts import log_lines, record, send
+from tests.e2e.attempts import log_lines, record, restart, send
 from tests.e2e.queues import messages_until, retried
 from tests.e2e.waiting import wait_until
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
-
-__all__ = ["PLACES", "Run", "canary", "everything_happens"]
 
 MODEL = "viduq2_pro_fast_reference2video"
 PLACES = {
@@ -332,16 +330,9 @@ def _broken_secrets(run: Run, found: dict[str, str]) -> None:
     broken, put = run["a broken secret"], run.relay.aws("secretsmanager").put_secret_value
     for text in (broken, json.dumps({"api_key": f"{broken}\n{broken}"})):
         put(SecretId=found["ProviderSecret"], SecretString=text)
-        _restart(run.relay, "submit_task")
+        restart(run.relay, "submit_task")
         run.refused(503, "POST", "/v1/tasks", json=run.good())
     for text in (broken, json.dumps({"active": "k1", "k1": broken[:30]})):
         put(SecretId=found["CallbackSecret"], SecretString=text)
-        _restart(run.relay, "receive_callback")
+        restart(run.relay, "receive_callback")
         run.stranger("POST", f"/v1/callbacks/{run.tasks['small']}?token=k1.x", 500, body=b"{}")
-
-
-def _restart(relay: RelayClient, folder: str) -> None:
-    """The next call of a function is a cold start."""
-    aws, function = relay.aws("lambda"), relay.stack.functions[folder]
-    memory = aws.get_function_configuration(FunctionName=function)["MemorySize"]
-    aws.update_function_configuration(FunctionName=function, MemorySize=memory)

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from local.client import RelayClient
 from tests.e2e.waiting import wait_until
 
-__all__ = ["left", "messages_until", "retried", "take_all", "wait_until_empty"]
-
 
 def left(relay: RelayClient, url: str) -> int:
     """How many messages a queue has, hidden ones too."""

@@ -6,8 +6,6 @@ from typing import Any
 
 from local.client import RelayClient
 
-__all__ = ["change_record", "make_overdue", "schedule_switched_off", "without_sweeps"]
-
 KEPT = ("Name", "GroupName", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
 
 

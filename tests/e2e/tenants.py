@@ -5,8 +5,6 @@ from dataclasses import replace
 from local.client import RelayClient
 from tests.e2e.attempts import listed, operate
 
-__all__ = ["client_of_new_tenant", "quota_slots_taken"]
-
 
 def client_of_new_tenant(relay: RelayClient, tenant_id: str, *options: str) -> RelayClient:
     """A client of a tenant that is made here, with these options of `tenants create`."""

@@ -14,7 +14,7 @@ import pytest
 
 from local.build import BUCKET
 from local.client import RelayClient
-from tests.e2e.attempts import record
+from tests.e2e.attempts import listed, record
 from tests.e2e.conftest import request_of
 from tests.e2e.waiting import wait_until
 from tests.e2e.watched import watched_stack
@@ -89,9 +89,8 @@ def test_a_deployment_loses_no_task_bills_none_twice_and_leaves_no_event_out(
 def phases(relay: RelayClient) -> dict[str, int]:
     """How many tasks are in each state, create calls have no answer yet, and checks wait."""
     states = Counter(task["status"] for task in tasks(relay).values())
-    checks = relay.aws("stepfunctions").list_executions(
-        stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING"
-    )["executions"]
+    running = {"stateMachineArn": relay.stack.state_machine_arn, "statusFilter": "RUNNING"}
+    checks = listed(relay, "stepfunctions", "list_executions", "executions", **running)
     hanging = sum(call.get("fault") == "hang" for call in relay.ask_provider("requests"))
     counted = {state: states[state] for state in ("accepted", "submitting", "processing", "generated")}
     return counted | {"hanging": hanging, "checks": len(checks)}

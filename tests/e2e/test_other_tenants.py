@@ -86,19 +86,22 @@ def test_list_shows_no_foreign_task(relay: RelayClient, intruder: RelayClient, r
 def test_one_idempotency_key_of_two_tenants_is_two_tasks_and_shows_nothing_of_the_other(
     relay: RelayClient, intruder: RelayClient, request_body: Body
 ) -> None:
-    """Nor does a key that is built from the other tenant's id: ids are a digest of tenant and key."""
-    key, tenant = f"shared-{secrets.token_hex(8)}", relay.stack.tenant_id
-    own = relay.submit(request_body, key)["task_id"]
-    other = request_body | {"duration": 2, "prompt": "@fox and @robot rest"}
+    """By HTTP and by an event; nor does a key that is built from the other tenant's id lead to a task of it."""
+    key, by_event, tenant = f"shared-{secrets.token_hex(8)}", f"shared-{secrets.token_hex(8)}", relay.stack.tenant_id
+    own = {relay.submit(request_body, one)["task_id"] for one in (key, by_event)}
+    other = request_body | {"duration": 2, "prompt": f"@fox and @robot rest {key}"}
     replies = [
         intruder.call("POST", "/v1/tasks", json=other, headers={"Idempotency-Key": one})
         for one in (key, secrets.token_hex(8), f"{tenant}%00{key}", f"../{tenant}/{key}", f"{tenant}{key}")
     ]
+    relay.put_event({"request": other, "idempotency_key": by_event}, "intruder.app")
+    wait_until(lambda: len(relay.seen_by_provider(other["prompt"])) == len(replies) + 1, "the event's task")
+
     assert {reply.status_code for reply in replies} == {202}
-    assert len({own, *(reply.json()["task_id"] for reply in replies)}) == 1 + len(replies)
+    assert len(own | {reply.json()["task_id"] for reply in replies}) == 2 + len(replies)
     assert replies[0].json().keys() == replies[1].json().keys()
     assert {name.lower() for name in replies[0].headers} == {name.lower() for name in replies[1].headers}
-    assert relay.task(own)["request"]["duration"] == 1
+    assert other["prompt"] not in relay.call("GET", "/v1/tasks?limit=100").text
     reply = intruder.call("POST", "/v1/tasks", json=request_body | {"tenant_id": tenant})
     assert (reply.status_code, [fault["loc"] for fault in reply.json()["errors"]]) == (422, ["tenant_id"])
 
@@ -119,14 +122,11 @@ def test_presigned_link_opens_its_one_object_for_reading_and_nothing_else(
 
     attempts = {
         "another key": session.get(altered(root + foreign), timeout=40),
-        "the folder": session.get(altered(f"{root}videos/"), timeout=40),
         "the bucket": session.get(altered(root), timeout=40),
         "longer": session.get(altered(**{"X-Amz-Expires": "604800"}), timeout=40),
-        "later": session.get(altered(**{"X-Amz-Date": "20380101T000000Z"}), timeout=40),
         "unsigned": session.get(link.partition("?")[0], timeout=40),
         "write": session.put(link, data=b"x", timeout=40),
         "delete": session.delete(link, timeout=40),
-        "more": session.get(link + "&response-content-type=text/html", timeout=40),
         "acl": session.get(link + "&acl", timeout=40),
     }
 
@@ -207,19 +207,12 @@ def test_form_of_an_upload_stores_its_one_object_and_nothing_else(relay: RelayCl
     fields = form["fields"]
     policy = json.loads(base64.b64decode(fields["policy"]))
     opened = {**policy, "conditions": [{"bucket": relay.stack.inbox_bucket}, ["starts-with", "$key", ""]]}
-
-    def encoded(document: Body) -> str:
-        return base64.b64encode(json.dumps(document).encode()).decode()
-
     attempts = {
         "another's object": {**fields, "key": victim},
         "a request": {**fields, "key": f"requests/{tenant}/evil.json"},
-        "the file's name": {**fields, "key": f"uploads/{tenant}/${{filename}}"},
         "another type": {**fields, "Content-Type": "text/html"},
-        "an open policy": {**fields, "key": victim, "policy": encoded(opened)},
-        "a later end": {**fields, "policy": encoded({**policy, "expiration": "2099-01-01T00:00:00Z"})},
+        "an open policy": {**fields, "key": victim, "policy": base64.b64encode(json.dumps(opened).encode()).decode()},
         "no signature": {name: value for name, value in fields.items() if name != "x-amz-signature"},
-        "no policy": {name: value for name, value in fields.items() if name != "policy"},
         "another's form": {**fields, "policy": foreign["fields"]["policy"], "key": victim},
     }
     statuses = {name: send_form(intruder, form, fields=given).status_code for name, given in attempts.items()}
@@ -233,39 +226,3 @@ def test_form_of_an_upload_stores_its_one_object_and_nothing_else(relay: RelayCl
     for seconds, stored in ((-10, False), (60, True)):
         signed = signer.generate_presigned_post(relay.stack.inbox_bucket, key, ExpiresIn=seconds)
         assert send_form(relay, signed).ok is bool(keys_below(relay, key)) is stored
-
-
-def test_file_in_a_folder_that_is_nearly_a_tenants_makes_no_task_of_that_tenant(
-    relay: RelayClient, intruder: RelayClient, request_body: Body
-) -> None:
-    """The first part of the path counts, byte by byte."""
-    prompt = f"@fox meets @robot {secrets.token_hex(8)}"
-    body = json.dumps(request_body | {"prompt": prompt}).encode()
-    for folder in ("", "/", "unknown/", "demo%2F", "DEMO/", "./demo/", "demo /", "../requests/demo/"):
-        key = f"requests/{folder}{secrets.token_hex(4)}.json"
-        relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key=key, Body=body)
-        assert relay.rejection(f"s3://{relay.stack.inbox_bucket}/{key}")["detail"]["tenant_id"] is None
-    assert relay.seen_by_provider(prompt) == []
-    key = f"requests/intruder/../{relay.stack.tenant_id}/order.json"
-    relay.aws("s3").put_object(Bucket=relay.stack.inbox_bucket, Key=key, Body=body)
-    wait_until(lambda: len(relay.seen_by_provider(prompt)) == 1, "the intruder's own task")
-    assert prompt not in relay.call("GET", "/v1/tasks?limit=100").text
-
-
-def test_event_of_an_intruders_source_makes_a_task_of_the_intruder(
-    relay: RelayClient, intruder: RelayClient, request_body: Body
-) -> None:
-    """The other tenant's idempotency key in it leads to no task of the other's, and `tenant_id` cannot choose."""
-    key, prompt = f"key-{secrets.token_hex(8)}", f"@fox meets @robot {secrets.token_hex(8)}"
-    own = relay.submit(request_body, key)["task_id"]
-    detail = {"request": request_body | {"prompt": prompt}, "idempotency_key": key}
-    event_id = relay.put_event({**detail, "tenant_id": relay.stack.tenant_id}, "intruder.app")
-    refused = relay.rejection("intruder.app", event_id)["detail"]
-    assert (refused["tenant_id"], refused["error"]["code"]) == ("intruder", "tenant_mismatch")
-    assert own not in json.dumps(refused)
-
-    relay.put_event(detail, "intruder.app")
-    wait_until(lambda: len(relay.seen_by_provider(prompt)) == 1, "the intruder's task")
-    (task,) = intruder.call("GET", "/v1/tasks?limit=1").json()["tasks"]
-    assert (task["request"]["prompt"], task["task_id"] != own) == (prompt, True)
-    assert prompt not in relay.call("GET", "/v1/tasks?limit=100").text

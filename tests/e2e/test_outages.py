@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from local.client import RelayClient
-from tests.e2e.attempts import operate, record
+from tests.e2e.attempts import operate, record, restart
 from tests.e2e.sweeps import change_record, make_overdue
 from tests.e2e.tenants import client_of_new_tenant
 from tests.e2e.waiting import events_until, wait_until
@@ -87,9 +87,7 @@ def test_while_the_provider_refuses_the_account_tasks_wait_until_the_secret_hold
     good = secrets.get_secret_value(**secret)["SecretString"]
     secrets.put_secret_value(**secret, SecretString=json.dumps({"api_key": "revoked by the provider"}))
     for folder in ("submit_task", "check_task"):  # cold starts read the key
-        function = {"FunctionName": relay.stack.functions[folder]}
-        memory = relay.aws("lambda").get_function_configuration(**function)["MemorySize"]
-        relay.aws("lambda").update_function_configuration(**function, MemorySize=memory)
+        restart(relay, folder)
     try:
         tasks = [relay.submit(request_body)["task_id"] for _ in range(3)]
         assert {relay.task(task_id)["status"] for task_id in tasks} == {"accepted"}

@@ -13,8 +13,6 @@ from tests.event_schemas import faults_of
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.description.events import RECEIVED
 
-__all__ = ["FORGER", "GENERATION_SECONDS", "PARAMETERS", "VALIDATED", "WatchedClient", "watched_stack"]
-
 GENERATION_SECONDS = 1.0
 PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
 
