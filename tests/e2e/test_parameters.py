@@ -67,21 +67,6 @@ def test_off_peak_images_are_sent_inside_the_body_byte_for_byte(relay: RelayClie
     assert "base64" not in str(relay.task(task["task_id"]))
 
 
-def test_off_peak_images_that_do_not_fit_are_refused_before_anything_is_spent(
-    relay: RelayClient, request_body: Body
-) -> None:
-    picture = image("fox", "png")
-    for number in range(2):
-        uri = put(relay, f"{number}.png", picture + bytes(7_500_000 - len(picture)))
-        request_body["subjects"][number]["images"] = [uri]
-    refused = relay.call("POST", "/v1/tasks", json=request_body | {"off_peak": True})
-
-    assert (refused.status_code, refused.json()["code"]) == (422, "off_peak_too_large")
-    assert "off_peak false" in refused.json()["detail"]
-    assert relay.seen_by_provider(request_body["prompt"]) == []
-    assert relay.submit(request_body)["status"] == "submitted"  # as links they are not in the body
-
-
 def test_without_probing_the_provider_checks_image_urls_and_the_relay_other_images(
     relay: RelayClient, request_body: Body
 ) -> None:

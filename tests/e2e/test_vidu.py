@@ -134,12 +134,3 @@ def test_video_done_before_the_cancel_is_delivered(relay: RelayClient, request_b
     assert (status, problem["code"]) == (409, "task_already_settled")
     assert "generated" in problem["detail"]
     assert relay.wait(task_id, "completed")["videos"]
-
-
-def test_cancel_without_a_clear_answer_can_be_repeated(relay: RelayClient, request_body: Body) -> None:
-    task_id = submit(relay, request_body, {**WAITS, "cancel": {"server_error": {"status": 503}}})
-    status, problem = cancel(relay, task_id)
-
-    assert (status, problem["code"]) == (503, "cancel_unconfirmed")
-    assert relay.task(task_id)["status"] == "submitted"
-    assert cancel(relay, task_id)[1]["status"] == "canceled"
