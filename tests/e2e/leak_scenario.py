@@ -321,7 +321,9 @@ def _unreadable_messages(run: Run, found: dict[str, str]) -> None:
     with retried(run.relay, found["DeliveriesQueue"], receives=1):
         for body in (put, json.dumps({"task_id": put}), json.dumps([put])):
             run.relay.aws("sqs").send_message(QueueUrl=found["DeliveriesQueue"], MessageBody=body)
-        dead = messages_until(run.relay, found["DeliveriesDeadLetters"], bool, lambda bodies: len(bodies) >= 3)
+        dead = messages_until(
+            run.relay, found["DeliveriesDeadLetters"], lambda body: put[:16] in body, lambda bodies: len(bodies) >= 3
+        )
     run.contents["dead letters"].extend(dead)
 
 

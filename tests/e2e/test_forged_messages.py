@@ -160,7 +160,7 @@ def send_all(relay: RelayClient, queue: str, dead: str, bodies: Iterable[str], u
     """Put messages into a queue; those that came to its dead-letter queue, once the unreadable ones did."""
     urls = relay.resources()
     take_all(relay, urls[dead])
-    with retried(relay, urls[queue], receives=1):
+    with retried(relay, urls[queue], 5, receives=1):
         for body in bodies:
             relay.aws("sqs").send_message(QueueUrl=urls[queue], MessageBody=body)
         wait_until_empty(relay, urls[queue])
