@@ -20,7 +20,7 @@ from vidu_relay.domain.identifiers import task_id_for_key
 
 MODEL = "viduq2_pro_fast_reference2video"
 PLACES = {
-    *("records", "inbox", "videos bucket", "failures bucket", "events", "dead letters", "other queues", "logs"),
+    *("records", "inbox", "videos bucket", "failures bucket", "events", "dead-letter queue", "other queues", "logs"),
     *("executions", "metrics", "stack", "answers to its tenant", "refusals", "answers to strangers"),
 }
 
@@ -324,7 +324,7 @@ def _unreadable_messages(run: Run, found: dict[str, str]) -> None:
         dead = messages_until(
             run.relay, found["DeliveriesDeadLetters"], lambda body: put[:16] in body, lambda bodies: len(bodies) >= 3
         )
-    run.contents["dead letters"].extend(dead)
+    run.contents["dead-letter queue"].extend(dead)
 
 
 def _broken_secrets(run: Run, found: dict[str, str]) -> None:

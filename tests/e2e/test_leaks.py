@@ -38,41 +38,47 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with local_stack as stack:
         relay = RelayClient(stack)
         found = relay.resources()
-        secret = relay.aws("secretsmanager").get_secret_value
-        callback_keys = json.loads(secret(SecretId=found["CallbackSecret"])["SecretString"])
-        webhook_secret = json.loads(secret(SecretId=found["WebhookSecret"])["SecretString"])
-        run = Run(
-            relay,
-            {
-                "the provider's API key": provider_key,
-                "the callback keys": callback_keys["k1"],
-                "the webhooks' master key": next(value for value in webhook_secret.values() if len(value) > 20),
-                "API keys": stack.api_key,
-                "what strangers take for keys and tokens": secrets.token_urlsafe(32),
-                "the provider's signed links": "Signature=v1/+",
-                "our presigned links": "X-Amz-Signature=",
-                "idempotency keys": f"key-{secrets.token_hex(12)}",
-                "the prompt": canary("prompt"),
-                "a short payload": canary("payload"),
-                "a long payload": canary("long") + "." * 300,
-                "a short meta_data": secrets.token_hex(16),
-                "a long meta_data": secrets.token_hex(16),
-                "image bytes": secrets.token_bytes(64),
-                "what makes a client's image link work": secrets.token_hex(16),
-                "the client's callback_url": secrets.token_hex(16),
-                "an uploaded image": secrets.token_bytes(64),
-                "what a dropped file holds": canary("dropped"),
-                "what an event asks for": canary("event"),
-                "what a refused file or event holds": canary("rejected"),
-                "what was refused": canary("refused"),
-                "what a message holds": canary("queue"),
-                "a broken secret": canary("broken"),
-            },
-        )
+        contents = []
+        for name in ("CallbackSecret", "WebhookSecret"):
+            secret = relay.aws("secretsmanager").get_secret_value(SecretId=found[name])
+            contents.append(json.loads(secret["SecretString"]))
+        callback_keys, webhook_keys = contents
+        keys = {
+            "the provider's API key": provider_key,
+            "the callback keys": callback_keys["k1"],
+            "the webhooks' master key": next(value for value in webhook_keys.values() if len(value) > 20),
+            "API keys": stack.api_key,
+        }
+        run = Run(relay, keys | canaries())
         everything_happens(run, found, callback_keys)
         gather(run, found)
         yield run
         relay.close()
+
+
+def canaries() -> dict[str, str | bytes]:
+    """What is secret in the scenario besides keys; two are what marks a signed link."""
+    return {
+        "what strangers take for keys and tokens": secrets.token_urlsafe(32),
+        "the provider's signed links": "Signature=v1/+",
+        "our presigned links": "X-Amz-Signature=",
+        "idempotency keys": f"key-{secrets.token_hex(12)}",
+        "the prompt": canary("prompt"),
+        "a short payload": canary("payload"),
+        "a long payload": canary("long") + "." * 300,
+        "a short meta_data": secrets.token_hex(16),
+        "a long meta_data": secrets.token_hex(16),
+        "image bytes": secrets.token_bytes(64),
+        "what makes a client's image link work": secrets.token_hex(16),
+        "the client's callback_url": secrets.token_hex(16),
+        "an uploaded image": secrets.token_bytes(64),
+        "what a dropped file holds": canary("dropped"),
+        "what an event asks for": canary("event"),
+        "what a refused file or event holds": canary("rejected"),
+        "what was refused": canary("refused"),
+        "what a message holds": canary("queue"),
+        "a broken secret": canary("broken"),
+    }
 
 
 def gather(run: Run, found: dict[str, str]) -> None:
@@ -106,7 +112,7 @@ def gather(run: Run, found: dict[str, str]) -> None:
 
 def gather_queues(run: Run, found: dict[str, str]) -> None:
     """Every message of every queue, whole; they are taken out."""
-    sqs, places = run.relay.aws("sqs"), {found["DeliveriesDeadLetters"]: "dead letters"}
+    sqs, places = run.relay.aws("sqs"), {found["DeliveriesDeadLetters"]: "dead-letter queue"}
     places[run.relay.stack.events_queue_url] = "events"
     for url in sqs.list_queues()["QueueUrls"]:
         whole = {"MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"], "AttributeNames": ["All"]}
@@ -139,7 +145,7 @@ def search(run: Run) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name.partition(" (")[0]: set() for name in run.secrets}
     for place, contents in run.contents.items():
         for content in dict.fromkeys(contents):
-            for name in searcher.find(place, content):
+            for name in searcher.find(content):
                 found[name.partition(" (")[0]].add(place)
     return found
 
