@@ -44,6 +44,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack = LocalStack(folder, parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS)
     with stack as description:
         description.write(folder / "stack.json")
+        # no check waits for the first minute's sweep
+        stack.client("lambda").invoke(FunctionName=stack.resources["FindOverdueTasks"], Payload=b"{}")
         yield stack
 
 
