@@ -147,7 +147,8 @@ def test_requests_without_a_mapped_and_enabled_tenant_are_rejected(relay: RelayC
     operate(relay, "tenants", "create", "shut", "--event-source", "shut.orders")
     operate(relay, "tenants", "disable", "shut")
     files = {tenant: relay.drop("order.json", request_body, tenant_id=tenant) for tenant in ("unknown", "shut")}
-    for source in ("stray.shop", "shut.orders"):
+    unmapped = ("stray.shop", "Demo.app", "demo.app ", "vidu-relay2")
+    for source in (*unmapped, "shut.orders"):
         relay.put_event({"request": request_body}, source=source)
     event_id = relay.put_event({"request": request_body, "tenant_id": "another"})
 
@@ -159,6 +160,6 @@ def test_requests_without_a_mapped_and_enabled_tenant_are_rejected(relay: RelayC
     assert rejected(inbox + files["unknown"]) == (None, "unknown_tenant")
     assert answer(relay, files["unknown"])["status"] == 403
     assert rejected(inbox + files["shut"]) == rejected("shut.orders") == ("shut", "tenant_disabled")
-    assert rejected("stray.shop") == (None, "source_not_mapped")
+    assert {rejected(source) for source in unmapped} == {(None, "source_not_mapped")}
     assert rejected(relay.stack.event_source, event_id) == (relay.stack.tenant_id, "tenant_mismatch")
     assert relay.seen_by_provider(request_body["prompt"]) == []
