@@ -36,8 +36,6 @@ class Searcher:
     """Looks for secrets, given by the name of what they are; at least `PIECE` characters each."""
 
     secrets: Mapping[str, str | bytes]
-    searched: dict[str, int] = field(default_factory=dict)
-    """How much was looked through, in bytes, by the kind of place."""
     _pieces: dict[bytes, set[str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,21 +47,12 @@ class Searcher:
             for start in (*range(0, last, STEP), last):
                 self._pieces.setdefault(content[start : start + PIECE], set()).add(name)
 
-    def find(self, place: str, content: str | bytes) -> set[str]:
+    def find(self, content: str | bytes) -> set[str]:
         """The names of the secrets that stand in a content, in whatever form."""
         whole = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-        self.searched[place] = self.searched.get(place, 0) + len(whole)
-        found: set[str] = set()
-        for view in unwrapped(whole):
-            found |= self._plain(view)
-        return found
-
-    def _plain(self, content: bytes) -> set[str]:
-        found: set[str] = set()
-        for piece, names in self._pieces.items():
-            if piece in content:
-                found |= names
-        return found
+        views = list(unwrapped(whole))
+        found = (names for piece, names in self._pieces.items() if any(piece in view for view in views))
+        return set[str]().union(*found)
 
 
 def unwrapped(content: bytes) -> Iterator[bytes]:

@@ -1,9 +1,8 @@
-"""Whether a schema may take the place of a published one: what its readers relied on still holds.
+"""Whether a schema may replace a published one.
 
-Who reads events of ours goes by the schema that was published, so whatever comes today must fit it, and nothing that it
-names may be gone. Who sends us requests goes by it too, so whatever fits it must be taken today. Both are one question,
-whether everything that fits one schema fits another, and it is answered for the keywords that our schemas use: another
-keyword is an error, not a yes.
+Readers of events rely on the published schema: every event must fit it, and each property that it names must exist.
+Senders of requests rely on it, too: whatever fits it must be taken. Both ask whether everything that fits one schema
+fits another. That is answered for the keywords that our schemas use; another keyword is an error.
 """
 
 from __future__ import annotations

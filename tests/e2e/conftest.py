@@ -1,121 +1,44 @@
 """One deployed stack for all end-to-end tests: the template as it goes to AWS, IAM enforced, a quick provider."""
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
-from tests.e2e.watched import VALIDATED, WatchedClient
-
-GENERATION_SECONDS = 1.0
-RECEIVER_TIMEOUT = 180
-PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
-
-
-class Receiver:
-    """A client's backend: keeps what it is told, and answers as its path says (`/503` the first time, else 204)."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self._arrived = threading.Condition()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                with receiver._arrived:
-                    known = {heard["webhook-id"] for path, heard, _ in receiver.requests if path == self.path}
-                    receiver.requests.append((self.path, headers, body))
-                    receiver._arrived.notify_all()
-                status = 410 if self.path.startswith("/410") else 204
-                if self.path.startswith("/503") and headers["webhook-id"] not in known:
-                    status = 503
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def heard(self, path: str, enough: Callable[[list[tuple[dict[str, str], bytes]]], bool]) -> Any:
-        """Headers and bodies of what came to a path, once it is enough."""
-
-        def found() -> list[tuple[dict[str, str], bytes]]:
-            return [(headers, body) for there, headers, body in self.requests if there == path]
-
-        with self._arrived:
-            assert self._arrived.wait_for(lambda: enough(found()), RECEIVER_TIMEOUT), found()
-            return found()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class BlackHole:
-    """A client's backend that takes every connection and never says a word."""
-
-    def __init__(self) -> None:
-        self.taken: list[socket.socket] = []
-        """One for each try."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.origin = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._take)
-        self._thread.start()
-
-    def close(self) -> None:
-        """From now on nobody is there at all, which whoever calls learns at once."""
-        with suppress(OSError):  # closed by its test already
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-        for connection in self.taken:
-            connection.close()
-
-    def _take(self) -> None:
-        with suppress(OSError):  # the end of listening
-            while True:
-                self.taken.append(self._listener.accept()[0])
+from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS, VALIDATED, WatchedClient
 
 
 @pytest.fixture(scope="session")
-def black_hole() -> Iterator[BlackHole]:
-    """Where a client of these tests wants to be told in vain; the stack trusts its origin."""
-    hole = BlackHole()
-    yield hole
-    hole.close()
+def backends() -> Iterator[Backends]:
+    """Clients' backends, whose origins the stack trusts."""
+    with Backends() as backends:
+        yield backends
 
 
 @pytest.fixture(scope="session")
-def receiver() -> Iterator[Receiver]:
-    """Where clients of these tests want to be told; the stack trusts its origin."""
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
+def silent_backend() -> Iterator[socket.socket]:
+    """A client's backend, whose origin the stack trusts: the system accepts connections, and no answer ever comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener
+
+
+def origin_of(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, black_hole: BlackHole) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, backends: Backends, silent_backend: socket.socket
+) -> Iterator[Stack]:
     """The running stack: what ``stack.json`` would say."""
-    local_stack = LocalStack(
-        tmp_path_factory.mktemp("stack"),
-        parameters={**PARAMETERS, "TrustedOrigins": f"{receiver.origin},{black_hole.origin}"},
-        generation_seconds=GENERATION_SECONDS,
-    )
-    with local_stack as stack:
+    origins = ",".join([*backends.origins.values(), origin_of(silent_backend)])
+    parameters = {**PARAMETERS, "TrustedOrigins": origins}
+    folder = tmp_path_factory.mktemp("stack")
+    with LocalStack(folder, parameters=parameters, generation_seconds=GENERATION_SECONDS) as stack:
         yield stack
 
 

@@ -1,4 +1,4 @@
-"""The minute's sweep, out of the way of tests that it may overtake, and at hand for those that are about it."""
+"""The minute's sweep, switched off for tests that it may overtake, and what makes it find a task."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,10 +6,7 @@ from typing import Any
 
 from local.client import RelayClient
 
-__all__ = ["make_overdue", "schedule_switched_off", "without_sweeps"]
-
 KEPT = ("Name", "GroupName", "Description", "ScheduleExpression", "FlexibleTimeWindow", "Target")
-LONG_AGO = "1"
 
 
 def without_sweeps(relay: RelayClient) -> AbstractContextManager[None]:
@@ -35,10 +32,16 @@ def schedule_switched_off(scheduler: Any) -> Iterator[None]:
 
 def make_overdue(relay: RelayClient, task_id: str) -> None:
     """The next sweep finds this task, whenever it would have been due."""
+    change_record(relay, f"task#{task_id}", "SET due_at = :long_ago ADD revision :one", "attribute_exists(due_at)")
+
+
+def change_record(relay: RelayClient, key: str, change: str, condition: str, **values: Any) -> None:
+    """Update an item of the table. An expression may use `:long_ago`, `:one` and the values, which are typed."""
+    values = {"long_ago": {"N": "1"}, "one": {"N": "1"}, **values}
     relay.aws("dynamodb").update_item(
         TableName=relay.stack.table,
-        Key={"pk": {"S": f"task#{task_id}"}},
-        UpdateExpression="SET due_at = :long_ago ADD revision :one",
-        ConditionExpression="attribute_exists(due_at)",
-        ExpressionAttributeValues={":long_ago": {"N": LONG_AGO}, ":one": {"N": "1"}},
+        Key={"pk": {"S": key}},
+        UpdateExpression=change,
+        ConditionExpression=condition,
+        ExpressionAttributeValues={f":{name}": v for name, v in values.items() if f":{name}" in change + condition},
     )

@@ -1,4 +1,4 @@
-"""The examples of docs/consuming.md, taken from the page, deployed beside the relay, and fed by a real task."""
+"""The examples of docs/consuming.md, as they stand on the page, deployed beside the relay and given a real task."""
 
 import importlib.metadata
 import io
@@ -19,6 +19,7 @@ import pytest
 from local.build import BUCKET
 from local.client import RelayClient
 from tests.documents import ROOT, blocks
+from tests.e2e.queues import messages_until, take_all
 from tests.e2e.waiting import wait_until
 
 PAGE = "docs/consuming.md"
@@ -30,6 +31,8 @@ RUNTIME = (
 )  # fmt: skip
 SERVICES = {"dynamodb", "sqs"}
 """Of the SDK's data, which is large, what the examples call."""
+
+REQUEST = {"model": "viduq2_pro_fast_reference2video", "prompt": "a fox for the consumers", "duration": 1}
 
 Body = dict[str, Any]
 
@@ -95,54 +98,30 @@ def consumer(relay: RelayClient) -> Iterator[dict[str, str]]:
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    status: list[str] = []
 
-    def deployed() -> bool:
-        stack = cloudformation.describe_stacks(StackName=CONSUMER)["Stacks"][0]
-        status[:] = [stack["StackStatus"]]
-        return not stack["StackStatus"].endswith("_IN_PROGRESS")
+    def ended() -> str | None:
+        status = str(cloudformation.describe_stacks(StackName=CONSUMER)["Stacks"][0]["StackStatus"])
+        return None if status.endswith("_IN_PROGRESS") else status
 
-    wait_until(deployed, "the consumer", 120)
+    status = wait_until(ended, "the consumer")
     resources = cloudformation.describe_stack_resources(StackName=CONSUMER)["StackResources"]
-    assert status == ["CREATE_COMPLETE"], resources
+    assert status == "CREATE_COMPLETE", resources
     yield {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
     cloudformation.delete_stack(StackName=CONSUMER)
 
 
 @pytest.fixture(scope="module")
 def completed(relay: RelayClient, consumer: dict[str, str]) -> Body:
-    """A task that went its whole way while the consumers listened."""
-    request = {
-        "model": "viduq2_pro_fast_reference2video",
-        "images": [relay.image("fox.png")],
-        "prompt": "a fox for the consumers",
-        "duration": 1,
-    }
-    return relay.wait(relay.submit(request)["task_id"], "completed")
+    """A task that was completed while the consumers existed."""
+    return relay.wait(relay.submit(REQUEST | {"images": [relay.image("fox.png")]})["task_id"], "completed")
 
 
 @pytest.fixture(scope="module")
 def event(relay: RelayClient, consumer: dict[str, str], completed: Body) -> Body:
     """The task's event that arrived in the example's queue."""
-    found: list[Body] = []
-
-    def arrived() -> bool:
-        events = (json.loads(body) for body in taken(relay, consumer["FinishedVideos"]))
-        found.extend(event for event in events if event["detail"]["task"]["task_id"] == completed["task_id"])
-        return bool(found)
-
-    wait_until(arrived, "the event in the queue")
-    return found[0]
-
-
-def taken(relay: RelayClient, url: str) -> list[str]:
-    """Take what lies in a consumer's queue: other tests' tasks feed it, too."""
-    sqs, bodies = relay.aws("sqs"), []
-    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-        for message in messages:
-            bodies.append(str(message["Body"]))
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return bodies
+    bodies = messages_until(relay, consumer["FinishedVideos"], lambda body: completed["task_id"] in body)
+    found: Body = json.loads(bodies[0])
+    return found
 
 
 def item(relay: RelayClient, table: str, key: dict[str, str]) -> Body | None:
@@ -166,19 +145,20 @@ def shape(value: Any) -> Any:
     return type(value) if not isinstance(value, float) else int
 
 
-def test_event_on_the_page_looks_like_the_one_that_comes(event: Body) -> None:
+def test_event_on_the_page_looks_like_the_one_that_comes(event: Body, completed: Body) -> None:
     printed, _ = printed_events()
     come = deepcopy(event)
 
     for one in (printed, come):
         del one["detail"]["task"]["request"]  # is what the client gave
     assert shape(come) == shape(printed)
+    assert event["detail"]["event_id"] == f"{completed['task_id']}:{completed['version']}"
+    assert event["detail"]["task"]["videos"] == completed["videos"]
 
 
 def test_rejection_on_the_page_looks_like_the_one_that_comes(relay: RelayClient) -> None:
     _, printed = printed_events()
-    request = {"model": "viduq2_pro_fast_reference2video", "images": [relay.image("fox.png")], "prompt": "x"}
-    event_id = relay.put_event({"request": {**request, "duration": 9}})
+    event_id = relay.put_event({"request": REQUEST | {"images": [relay.image("fox.png")], "duration": 9}})
     event = relay.rejection(relay.stack.event_source, event_id)
 
     assert shape(event) == shape(printed)
@@ -188,56 +168,41 @@ def test_rejection_on_the_page_looks_like_the_one_that_comes(relay: RelayClient)
     assert event["detail"]["event_id"] == f"{event_id}:rejected"
 
 
-def test_queue_gets_the_finished_video(event: Body, completed: Body) -> None:
-    assert event["detail"]["event_id"] == f"{completed['task_id']}:{completed['version']}"
-    assert event["detail"]["task"]["videos"] == completed["videos"]
-
-
 def test_latest_state_is_kept_whatever_is_repeated_or_overtaken(
     relay: RelayClient, consumer: dict[str, str], event: Body, completed: Body
 ) -> None:
-    key = {"task_id": completed["task_id"]}
+    key, video = {"task_id": completed["task_id"]}, completed["videos"][0]
 
-    def kept() -> bool:
+    def kept() -> Body | None:
         found = item(relay, consumer["Latest"], key)
-        return bool(found and found["task_status"] == "completed")
+        return found if found and found["task_status"] == "completed" else None
 
-    wait_until(kept, "the latest state")
-    before = item(relay, consumer["Latest"], key)
+    before = wait_until(kept, "the latest state")
+    assert before["videos"] == [{"S": f"s3://{video['bucket']}/{video['key']}"}]
     older = json.loads(json.dumps(event))
     older["detail"]["task"] |= {"version": 2, "status": "submitted", "videos": []}
     for late in (older, event):
         invoke(relay, consumer["KeepLatest"], late)
     assert item(relay, consumer["Latest"], key) == before
-    video = completed["videos"][0]
-    assert before is not None
-    assert before["videos"] == [{"S": f"s3://{video['bucket']}/{video['key']}"}]
 
 
 def test_booking_is_made_once_for_an_event_that_comes_twice(
     relay: RelayClient, consumer: dict[str, str], event: Body, completed: Body
 ) -> None:
-    bookings: list[str] = []
-
-    def booked() -> bool:
-        bookings.extend(body for body in taken(relay, consumer["Bookings"]) if completed["task_id"] in body)
-        return bool(bookings)
-
-    wait_until(booked, "the booking")
+    bookings = messages_until(relay, consumer["Bookings"], lambda body: completed["task_id"] in body)
     first = completed["version"] - len(completed["history"]) + 1
     version = first + [entry["status"] for entry in completed["history"]].index("generated")
     event_id = f"{completed['task_id']}:{version}"
     again = {**event, "id": "another", "detail": {**event["detail"], "event_id": event_id}}
     invoke(relay, consumer["AnnounceOnce"], again)
-    booked()
+    bookings += [body for body in take_all(relay, consumer["Bookings"]) if completed["task_id"] in body]
     assert bookings == [f"{completed['task_id']} {completed['usage']['cost']}"]
 
 
 def test_object_in_the_bucket_is_indexed(relay: RelayClient, consumer: dict[str, str], completed: Body) -> None:
     video = completed["videos"][0]
-    wait_until(lambda: item(relay, consumer["Index"], {"key": video["key"]}) is not None, "the index entry")
-
-    assert item(relay, consumer["Index"], {"key": video["key"]}) == {
+    entry = wait_until(lambda: item(relay, consumer["Index"], {"key": video["key"]}), "the index entry")
+    assert entry == {
         "key": video["key"],
         "tenant_id": relay.stack.tenant_id,
         "task_id": completed["task_id"],
@@ -266,22 +231,14 @@ def test_replay_feeds_the_one_consumer_that_it_names(
     }
     command = [sys.executable, str(tmp_path / "replay_to_one.py"), archive, rule, "1"]
     name = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603 - the page's script
-    wait_until(
-        lambda: relay.aws("events").describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay"
-    )
-
-    replayed: list[Body] = []
-
+    describe = relay.aws("events").describe_replay
+    wait_until(lambda: describe(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
     event_id = f"{completed['task_id']}:{completed['version']}"
-
-    def arrived() -> bool:
-        events = (json.loads(body) for body in taken(relay, consumer["FinishedVideos"]))
-        replayed.extend(event for event in events if event.get("replay-name") == name)
-        return event_id in {event["detail"]["event_id"] for event in replayed}
-
-    wait_until(arrived, "the replayed event")
-    assert {event["detail-type"] for event in replayed} == {"VideoTaskCompleted"}
-    # the stack's own queue takes every event of the bus: of this replay it got none
+    bodies = messages_until(
+        relay, consumer["FinishedVideos"], lambda body: name in body, lambda found: event_id in "".join(found)
+    )
+    assert {json.loads(body)["detail-type"] for body in bodies} == {"VideoTaskCompleted"}
+    # the stack's own queue gets every event of the bus: of this replay it got none
     elsewhere = [*relay.new_events(completed["task_id"]), *relay.new_events("")]
     assert [event for event in elsewhere if event.get("replay-name") == name] == []
 

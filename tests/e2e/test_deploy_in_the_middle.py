@@ -14,11 +14,10 @@ import pytest
 
 from local.build import BUCKET
 from local.client import RelayClient
-from local.stack import LocalStack
-from tests.e2e.attempts import record
-from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS, request_of
+from tests.e2e.attempts import listed, record
+from tests.e2e.conftest import request_of
 from tests.e2e.waiting import wait_until
-from tests.e2e.watched import WatchedClient
+from tests.e2e.watched import watched_stack
 
 HELD = {"outcome": {"never_finish": True}}
 PHASES: dict[str, tuple[int, dict[str, Any]]] = {
@@ -40,10 +39,8 @@ ALL = sum(count for count, _ in PHASES.values()) + FILES + EVENTS + REQUESTS
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RelayClient]:
     """A client of a stack of its own: a deployment here disturbs no other test."""
-    with LocalStack(tmp_path, parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS) as stack:
-        client = WatchedClient(stack)
+    with watched_stack(tmp_path) as client:
         yield client
-        client.close()
 
 
 def test_a_deployment_loses_no_task_bills_none_twice_and_leaves_no_event_out(
@@ -53,7 +50,7 @@ def test_a_deployment_loses_no_task_bills_none_twice_and_leaves_no_event_out(
         return request_of(relay, request) | {"prompt": f"@fox meets @robot, {words}"}
 
     def submit(words: str) -> None:
-        """As clients are told to: after a 5xx again, under the same key."""
+        """As the documents say: after a 5xx again, under the same key."""
         status = 500
         while status >= 500:
             headers = {"Idempotency-Key": words}
@@ -92,9 +89,8 @@ def test_a_deployment_loses_no_task_bills_none_twice_and_leaves_no_event_out(
 def phases(relay: RelayClient) -> dict[str, int]:
     """How many tasks are in each state, create calls have no answer yet, and checks wait."""
     states = Counter(task["status"] for task in tasks(relay).values())
-    checks = relay.aws("stepfunctions").list_executions(
-        stateMachineArn=relay.stack.state_machine_arn, statusFilter="RUNNING"
-    )["executions"]
+    running = {"stateMachineArn": relay.stack.state_machine_arn, "statusFilter": "RUNNING"}
+    checks = listed(relay, "stepfunctions", "list_executions", "executions", **running)
     hanging = sum(call.get("fault") == "hang" for call in relay.ask_provider("requests"))
     counted = {state: states[state] for state in ("accepted", "submitting", "processing", "generated")}
     return counted | {"hanging": hanging, "checks": len(checks)}
@@ -153,16 +149,15 @@ def deployed(relay: RelayClient) -> bool:
 
 
 def all_ended(relay: RelayClient) -> dict[str, dict[str, Any]]:
-    """Every task, once all are there and each has ended."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every task, once all exist and each has ended."""
 
-    def ended() -> bool:
+    def ended() -> dict[str, dict[str, Any]] | None:
         relay.sweep()
-        found.update(tasks(relay))
-        return len(found) == ALL and {task["status"] for task in found.values()} <= {"completed", "failed", "expired"}
+        found = tasks(relay)
+        states = {task["status"] for task in found.values()}
+        return found if len(found) == ALL and states <= {"completed", "failed", "expired"} else None
 
-    wait_until(ended, "the end of all tasks", 300)
-    return found
+    return wait_until(ended, "the end of all tasks", 300)
 
 
 def made_by_provider(relay: RelayClient) -> Counter[str]:
@@ -171,7 +166,7 @@ def made_by_provider(relay: RelayClient) -> Counter[str]:
 
 
 def events_missing(relay: RelayClient, ended: Mapping[str, Mapping[str, Any]]) -> dict[str, set[int]]:
-    """The versions of each task that no event was about; those that have yet to arrive are waited for."""
+    """The versions of each task without an event; those that have yet to come are waited for."""
     missing = {
         task_id: set(range(int(record(relay, task_id)["created_at"]["N"]) // 1000, task["version"] + 1))
         for task_id, task in ended.items()

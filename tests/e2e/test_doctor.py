@@ -1,4 +1,4 @@
-"""`relay doctor` on a stack of its own: all is well, and each check notices when what it checks is broken."""
+"""`relay doctor` on a stack of its own: all is well, and each check fails when what it checks is broken."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,24 +23,29 @@ from cli.tenants import directory_of
 from local.programs import ROOT
 from local.stack import STACK_NAME, LocalStack
 from tests.documents import blocks
-from tests.e2e.conftest import GENERATION_SECONDS, PARAMETERS
 from tests.e2e.sweeps import schedule_switched_off
+from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS
 from vidu_relay.adapters.event_bus import SOURCE
 
 Findings = dict[str, dict[str, str]]
 Doctor = Callable[..., tuple[int, Findings]]
 Restore = Callable[[], object]
+Arguments = dict[str, Any]
+Call = tuple[str, Arguments]
+Break = tuple[Callable[[LocalStack], Restore], str, str]
 Place = tuple[str, ...]
 NAMES = [check.name for check in CHECKS]
 
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A stack that no other test has left anything on."""
+    """A stack without leftovers of other tests."""
     folder = tmp_path_factory.mktemp("doctor")
     stack = LocalStack(folder, parameters=PARAMETERS, generation_seconds=GENERATION_SECONDS)
     with stack as description:
         description.write(folder / "stack.json")
+        # no check waits for the first minute's sweep
+        stack.client("lambda").invoke(FunctionName=stack.resources["FindOverdueTasks"], Payload=b"{}")
         yield stack
 
 
@@ -50,7 +56,7 @@ def stack_file(local: LocalStack) -> Path:
 
 @pytest.fixture(scope="module")
 def kept_secret(local: LocalStack) -> list[str]:
-    """What stands in the three secrets, without the names of keys."""
+    """The values in the three secrets, without the names of keys."""
     client = local.client("secretsmanager")
     names = ("ProviderSecret", "CallbackSecret", "WebhookSecret")
     contents = [json.loads(client.get_secret_value(SecretId=local.resources[name])["SecretString"]) for name in names]
@@ -156,14 +162,18 @@ def test_every_check_names_the_permission_that_is_missing(as_user: Callable[[str
     assert [name for name in NAMES if not findings[name]["remedy"].startswith("allow yourself ")] == [], findings
 
 
-# -------------------------------------------------------------------------- breaks: each returns what restores
+def swap(local: LocalStack, service: str, arguments: Arguments, broken: Call, restored: Call) -> Restore:
+    """Call AWS once with what breaks, and in the end with what restores."""
+    client = local.client(service)
+    getattr(client, broken[0])(**arguments, **broken[1])
+    return lambda: getattr(client, restored[0])(**arguments, **restored[1])
 
 
 def throttle(local: LocalStack, output: str, most: int = 0) -> Restore:
     """A function has so many executions, and no other has them."""
-    client, name = local.client("lambda"), local.resources[output]
-    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=most)
-    return lambda: client.delete_function_concurrency(FunctionName=name)
+    limited = ("put_function_concurrency", {"ReservedConcurrentExecutions": most})
+    name = {"FunctionName": local.resources[output]}
+    return swap(local, "lambda", name, limited, ("delete_function_concurrency", {}))
 
 
 def reserve_for_others(local: LocalStack) -> Restore:
@@ -172,52 +182,49 @@ def reserve_for_others(local: LocalStack) -> Restore:
 
 
 def replace_secret(local: LocalStack, output: str, content: dict[str, str]) -> Restore:
-    client, arn = local.client("secretsmanager"), local.resources[output]
-    before = client.get_secret_value(SecretId=arn)["SecretString"]
-    client.put_secret_value(SecretId=arn, SecretString=json.dumps(content))
-    return lambda: client.put_secret_value(SecretId=arn, SecretString=before)
+    secret = {"SecretId": local.resources[output]}
+    before = local.client("secretsmanager").get_secret_value(**secret)["SecretString"]
+    put = [("put_secret_value", {"SecretString": text}) for text in (json.dumps(content), before)]
+    return swap(local, "secretsmanager", secret, *put)
 
 
 def lead_to_no_provider(local: LocalStack) -> Restore:
-    client, name = local.client("lambda"), local.resources["SubmitTask"]
-    before = client.get_function_configuration(FunctionName=name)["Environment"]
+    name = {"FunctionName": local.resources["SubmitTask"]}
+    before = local.client("lambda").get_function_configuration(**name)["Environment"]
     broken = {"Variables": {**before["Variables"], "PROVIDER_BASE_URL": "http://127.0.0.1:9"}}
-    client.update_function_configuration(FunctionName=name, Environment=broken)
-    return lambda: client.update_function_configuration(FunctionName=name, Environment=before)
+    calls = [("update_function_configuration", {"Environment": one}) for one in (broken, before)]
+    return swap(local, "lambda", name, *calls)
 
 
 def deny_on_the_bus(local: LocalStack, source: str) -> Restore:
-    client, bus = local.client("events"), local.resources["EventBus"]
-    before = client.describe_event_bus(Name=bus)["Policy"]
+    bus = local.resources["EventBus"]
+    before = local.client("events").describe_event_bus(Name=bus)["Policy"]
     policy = json.loads(before)
     denied = {"Sid": "Broken", "Effect": "Deny", "Principal": "*", "Action": "events:PutEvents"}
     sources = {"ForAnyValue:StringEquals": {"events:source": [source]}}
     policy["Statement"].append({**denied, "Resource": local.outputs["EventBusArn"], "Condition": sources})
-    client.put_permission(EventBusName=bus, Policy=json.dumps(policy))
-    return lambda: client.put_permission(EventBusName=bus, Policy=before)
+    calls = [("put_permission", {"Policy": one}) for one in (json.dumps(policy), before)]
+    return swap(local, "events", {"EventBusName": bus}, *calls)
 
 
 def disable_source(local: LocalStack) -> Restore:
-    client = local.client("lambda")
-    (source,) = client.list_event_source_mappings(FunctionName=local.resources["NotifyClient"])["EventSourceMappings"]
-    client.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
-    return lambda: client.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+    list_sources = local.client("lambda").list_event_source_mappings
+    (source,) = list_sources(FunctionName=local.resources["NotifyClient"])["EventSourceMappings"]
+    calls = [("update_event_source_mapping", {"Enabled": enabled}) for enabled in (False, True)]
+    return swap(local, "lambda", {"UUID": source["UUID"]}, *calls)
 
 
 def disable_rule(local: LocalStack) -> Restore:
-    client, bus = local.client("events"), local.resources["EventBus"]
-    (name,) = (r["Name"] for r in client.list_rules(EventBusName=bus)["Rules"] if "NotificationRule" in r["Name"])
-    client.disable_rule(Name=name, EventBusName=bus)
-    return lambda: client.enable_rule(Name=name, EventBusName=bus)
+    bus = {"EventBusName": local.resources["EventBus"]}
+    (name,) = (r["Name"] for r in local.client("events").list_rules(**bus)["Rules"] if "NotificationRule" in r["Name"])
+    return swap(local, "events", {**bus, "Name": name}, ("disable_rule", {}), ("enable_rule", {}))
 
 
 def take_permissions(local: LocalStack) -> Restore:
-    configuration = local.client("lambda").get_function_configuration(FunctionName=local.resources["DeliverVideos"])
-    iam, policy = local.client("iam"), {"RoleName": configuration["Role"].rpartition("/")[2]}
-    policy["PolicyName"] = "deliver-videos"
-    before = json.dumps(iam.get_role_policy(**policy)["PolicyDocument"])
-    iam.delete_role_policy(**policy)
-    return lambda: iam.put_role_policy(**policy, PolicyDocument=before)
+    role = local.client("lambda").get_function_configuration(FunctionName=local.resources["DeliverVideos"])["Role"]
+    policy = {"RoleName": role.rpartition("/")[2], "PolicyName": "deliver-videos"}
+    before = json.dumps(local.client("iam").get_role_policy(**policy)["PolicyDocument"])
+    return swap(local, "iam", policy, ("delete_role_policy", {}), ("put_role_policy", {"PolicyDocument": before}))
 
 
 def disable_schedule(local: LocalStack) -> Restore:
@@ -234,35 +241,31 @@ def unsubscribe(local: LocalStack) -> Restore:
 
 
 def raise_alarm(local: LocalStack) -> Restore:
-    client, alarm = local.client("cloudwatch"), {"AlarmName": f"{STACK_NAME}-failure-rate", "StateReason": "a test"}
-    client.set_alarm_state(**alarm, StateValue="ALARM")
-    return lambda: client.set_alarm_state(**alarm, StateValue="OK")
+    alarm = {"AlarmName": f"{STACK_NAME}-failure-rate", "StateReason": "a test"}
+    return swap(local, "cloudwatch", alarm, *(("set_alarm_state", {"StateValue": one}) for one in ("ALARM", "OK")))
 
 
 def give_a_message_up(local: LocalStack) -> Restore:
-    sqs, url = local.client("sqs"), local.resources["NotificationsDeadLetters"]
-    sqs.send_message(QueueUrl=url, MessageBody="{}")
-    return lambda: sqs.purge_queue(QueueUrl=url)
+    url = {"QueueUrl": local.resources["NotificationsDeadLetters"]}
+    return swap(local, "sqs", url, ("send_message", {"MessageBody": "{}"}), ("purge_queue", {}))
 
 
 def keep_a_record(local: LocalStack) -> Restore:
-    s3, record = local.client("s3"), {"Bucket": local.resources["FailuresBucket"], "Key": "a-record"}
-    s3.put_object(**record, Body=b"{}")
-    return lambda: s3.delete_object(**record)
+    record = {"Bucket": local.resources["FailuresBucket"], "Key": "a-record"}
+    return swap(local, "s3", record, ("put_object", {"Body": b"{}"}), ("delete_object", {}))
 
 
 def deploy_other_code(local: LocalStack) -> Restore:
-    client, name = local.client("lambda"), local.resources["DescribeApi"]
-    here = (ROOT / "functions" / "describe_api" / "handler.py").read_bytes()
+    handler = (ROOT / "functions" / "describe_api" / "handler.py").read_bytes()
 
-    def deploy(handler: bytes) -> None:
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as file:
-            file.writestr("handler.py", handler)
-        client.update_function_code(FunctionName=name, ZipFile=archive.getvalue())
+    def archive(content: bytes) -> bytes:
+        with io.BytesIO() as made:
+            with zipfile.ZipFile(made, "w") as file:
+                file.writestr("handler.py", content)
+            return made.getvalue()
 
-    deploy(here + b"# older\n")
-    return lambda: deploy(here)
+    calls = [("update_function_code", {"ZipFile": archive(one)}) for one in (handler + b"# older\n", handler)]
+    return swap(local, "lambda", {"FunctionName": local.resources["DescribeApi"]}, *calls)
 
 
 def set_here(name: str, value: object) -> Restore:
@@ -272,54 +275,49 @@ def set_here(name: str, value: object) -> Restore:
     return patch.undo
 
 
-def put_clock_ahead(_: LocalStack) -> Restore:
-    return set_here("cli.connection.now", lambda: time.time_ns() // 1_000_000 + 60_000)
-
-
-def need_more(_: LocalStack) -> Restore:
-    return set_here("cli.doctor.account.QUOTAS", (QUOTAS[0]._replace(needed=20_000),))
-
-
-BREAKS: dict[str, tuple[Callable[[LocalStack], Restore], dict[str, str]]] = {
-    "wrong provider key": (lambda s: replace_secret(s, "ProviderSecret", {"api_key": "x"}), {"provider": "not"}),
-    "provider down": (lead_to_no_provider, {"provider": "unknown"}),
-    "callbacks throttled": (lambda s: throttle(s, "ReceiveCallback"), {"callback": "not"}),
-    "authorizer throttled": (lambda s: throttle(s, "AuthorizeRequest"), {"authorizer": "not"}),
-    "bus refuses ours": (lambda s: deny_on_the_bus(s, TENANT), {"bus": "unknown"}),
-    "bus refuses the relay's": (lambda s: deny_on_the_bus(s, SOURCE), {"inbox": "not"}),
-    "requests throttled": (lambda s: throttle(s, "AcceptRequest"), {"inbox": "not"}),
-    "source disabled": (disable_source, {"workers": "not"}),
-    "rule disabled": (disable_rule, {"rules": "not"}),
-    "role without policy": (take_permissions, {"delivery": "not"}),
-    "secret emptied": (lambda s: replace_secret(s, "WebhookSecret", {}), {"secrets": "not"}),
-    "schedule disabled": (disable_schedule, {"schedule": "not"}),
-    "nobody subscribed": (unsubscribe, {"alarm-topic": "not"}),
-    "alarm raised": (raise_alarm, {"alarms": "not"}),
-    "message given up": (give_a_message_up, {"dead-letters": "not"}),
-    "record unpublished": (keep_a_record, {"failures": "not"}),
-    "executions reserved": (reserve_for_others, {"concurrency": "not"}),
-    "quota too small": (need_more, {"quotas": "not"}),
-    "clock ahead": (put_clock_ahead, {"clock": "not"}),
-    "other code deployed": (deploy_other_code, {"versions": "not"}),
+QUOTA = (QUOTAS[0]._replace(needed=20_000),)
+BREAKS: dict[str, tuple[Break, ...]] = {
+    "provider down": ((lead_to_no_provider, "provider", "unknown"),),
+    "callbacks throttled": ((lambda s: throttle(s, "ReceiveCallback"), "callback", "not"),),
+    "authorizer throttled": ((lambda s: throttle(s, "AuthorizeRequest"), "authorizer", "not"),),
+    "bus refuses ours": ((lambda s: deny_on_the_bus(s, TENANT), "bus", "unknown"),),
+    "bus refuses the relay's": ((lambda s: deny_on_the_bus(s, SOURCE), "inbox", "not"),),
+    "requests throttled": ((lambda s: throttle(s, "AcceptRequest"), "inbox", "not"),),
+    "others at once": (
+        (lambda s: replace_secret(s, "ProviderSecret", {"api_key": "x"}), "provider", "not"),
+        (lambda s: replace_secret(s, "WebhookSecret", {}), "secrets", "not"),
+        (disable_source, "workers", "not"),
+        (disable_rule, "rules", "not"),
+        (take_permissions, "delivery", "not"),
+        (disable_schedule, "schedule", "not"),
+        (unsubscribe, "alarm-topic", "not"),
+        (raise_alarm, "alarms", "not"),
+        (give_a_message_up, "dead-letters", "not"),
+        (keep_a_record, "failures", "not"),
+        (reserve_for_others, "concurrency", "not"),
+        (deploy_other_code, "versions", "not"),
+        (lambda _: set_here("cli.doctor.account.QUOTAS", QUOTA), "quotas", "not"),
+        (lambda _: set_here("cli.connection.now", lambda: time.time_ns() // 1_000_000 + 60_000), "clock", "not"),
+    ),
 }
+"""What is broken in one run, and the state in which each break must show."""
 
 
 def test_each_check_is_broken() -> None:
-    assert {name for _, expected in BREAKS.values() for name in expected} == set(NAMES)
+    assert {check for breaks in BREAKS.values() for _, check, _ in breaks} == set(NAMES)
 
 
-@pytest.mark.parametrize("broken", BREAKS)
-def test_a_break_shows_in_its_own_line_alone(
-    broken: str, local: LocalStack, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", BREAKS)
+def test_breaks_show_in_their_own_lines_alone(
+    name: str, local: LocalStack, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LIVE_BY", "CAME_BY", "SEEN_BY"):  # what never comes is not waited for as long as on AWS
-        monkeypatch.setattr(events, name, getattr(events, name) / 4)
-    break_it, expected = BREAKS[broken]
-    restore = break_it(local)
-    try:
+    for limit in ("LIVE_BY", "CAME_BY", "SEEN_BY"):  # what never comes is not waited for as long as on AWS
+        monkeypatch.setattr(events, limit, getattr(events, limit) / 4)
+    with ExitStack() as restored:
+        for break_it, _, _ in BREAKS[name]:
+            restored.callback(break_it(local))
         status, findings = doctor()
-    finally:
-        restore()
+    expected = {check: state for _, check, state in BREAKS[name]}
     assert bad(findings) == expected, findings
     assert status == EXIT_STATUS[State(min(expected.values()))]
-    assert all(findings[name]["remedy"] for name in expected)
+    assert all(findings[check]["remedy"] for check in expected)

@@ -5,7 +5,6 @@ Every action of the list is tried with every role; what a role is not said to be
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,282 +15,131 @@ from tests.e2e.attempts import as_function
 from tests.unit.template import FUNCTIONS
 
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AuthorizationError"})
-PK = {"pk": {"S": "probe#role"}}
 
-Call = Callable[[Any, dict[str, str]], Any]
+Arguments = dict[str, Any]
 
-ACTIONS: dict[str, tuple[str, Call]] = {
-    "get an item": ("dynamodb", lambda c, n: c.get_item(TableName=n["table"], Key=PK)),
-    "get items": ("dynamodb", lambda c, n: c.batch_get_item(RequestItems={n["table"]: {"Keys": [PK]}})),
-    "put an item": (
-        "dynamodb",
-        lambda c, n: c.put_item(TableName=n["table"], Item=PK, ConditionExpression="attribute_exists(nothing)"),
-    ),
-    "put items at once": (
-        "dynamodb",
-        lambda c, n: c.transact_write_items(
-            TransactItems=[
-                {"Put": {"TableName": n["table"], "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}}
-            ]
-        ),
-    ),
-    "update an item": (
-        "dynamodb",
-        lambda c, n: c.update_item(
-            TableName=n["table"],
-            Key=PK,
-            UpdateExpression="SET x = :x",
-            ConditionExpression="attribute_exists(nothing)",
-            ExpressionAttributeValues={":x": {"S": ""}},
-        ),
-    ),
-    "delete an item": ("dynamodb", lambda c, n: c.delete_item(TableName=n["table"], Key=PK)),
-    "write items": (
-        "dynamodb",
-        lambda c, n: c.batch_write_item(RequestItems={n["table"]: [{"DeleteRequest": {"Key": PK}}]}),
-    ),
-    "scan the table": ("dynamodb", lambda c, n: c.scan(TableName=n["table"], Limit=1)),
-    "scan an index": ("dynamodb", lambda c, n: c.scan(TableName=n["table"], IndexName="by_owner", Limit=1)),
-    "query the table": ("dynamodb", lambda c, n: _query(c, n, None, "pk")),
-    "query the owners": ("dynamodb", lambda c, n: _query(c, n, "by_owner", "owner")),
-    "query what is due": ("dynamodb", lambda c, n: _query(c, n, "due", "due_shard")),
-    "delete the table": ("dynamodb", lambda c, n: c.delete_table(TableName=n["table"])),
-    "export the table": ("dynamodb", lambda c, n: c.create_backup(TableName=n["table"], BackupName="probe")),
-    "get a request": ("s3", lambda c, n: c.get_object(Bucket=n["inbox"], Key="tasks/probe/none.json")),
-    "get an upload": ("s3", lambda c, n: c.get_object(Bucket=n["inbox"], Key="uploads/probe/none.png")),
-    "get a drop": ("s3", lambda c, n: c.get_object(Bucket=n["inbox"], Key="requests/probe/none.json")),
-    "put a request": ("s3", lambda c, n: c.put_object(Bucket=n["inbox"], Key="tasks/probe/role.json", Body=b"")),
-    "put an upload": ("s3", lambda c, n: c.put_object(Bucket=n["inbox"], Key="uploads/probe/role.png", Body=b"")),
-    "put a drop": ("s3", lambda c, n: c.put_object(Bucket=n["inbox"], Key="requests/probe/role.txt", Body=b"")),
-    "put a rejection": ("s3", lambda c, n: c.put_object(Bucket=n["inbox"], Key="rejected/probe.json", Body=b"")),
-    "delete a request": ("s3", lambda c, n: c.delete_object(Bucket=n["inbox"], Key="tasks/probe/role.json")),
-    "list the inbox": ("s3", lambda c, n: c.list_objects_v2(Bucket=n["inbox"], MaxKeys=1)),
-    "get a video": ("s3", lambda c, n: c.get_object(Bucket=n["videos"], Key="videos/probe/none.mp4")),
-    "put a video": ("s3", lambda c, n: c.put_object(Bucket=n["videos"], Key="videos/probe/role.mp4", Body=b"")),
-    "put beside the videos": ("s3", lambda c, n: c.put_object(Bucket=n["videos"], Key="other/role.mp4", Body=b"")),
-    "put over the prefix": ("s3", lambda c, n: c.put_object(Bucket=n["videos"], Key="videos", Body=b"")),
-    "delete a video": ("s3", lambda c, n: c.delete_object(Bucket=n["videos"], Key="videos/probe/role.mp4")),
-    "list the videos": ("s3", lambda c, n: c.list_objects_v2(Bucket=n["videos"], MaxKeys=1)),
-    "put a failed record": ("s3", lambda c, n: c.put_object(Bucket=n["failures"], Key="role", Body=b"")),
-    "get a failed record": ("s3", lambda c, n: c.get_object(Bucket=n["failures"], Key="none")),
-    "list failed records": ("s3", lambda c, n: c.list_objects_v2(Bucket=n["failures"], MaxKeys=1)),
-    "drop a bucket's policy": ("s3", lambda c, n: c.delete_bucket_policy(Bucket=n["videos"])),
-    "open a bucket": (
-        "s3",
-        lambda c, n: c.put_public_access_block(Bucket=n["videos"], PublicAccessBlockConfiguration={}),
-    ),
-    "list buckets": ("s3", lambda c, _: c.list_buckets()),
-    "read the provider's key": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["provider_secret"])),
-    "read the callback keys": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["callback_secret"])),
-    "read the webhook keys": ("secretsmanager", lambda c, n: c.get_secret_value(SecretId=n["webhook_secret"])),
-    "change the provider's key": (
-        "secretsmanager",
-        lambda c, n: c.put_secret_value(SecretId=n["provider_secret"], SecretString="{}"),
-    ),
-    "list secrets": ("secretsmanager", lambda c, _: c.list_secrets()),
-    "ask for a delivery": (
-        "sqs",
-        lambda c, n: c.send_message(QueueUrl=n["deliveries"], MessageBody=json.dumps({"task_id": "a" * 26})),
-    ),
-    "take a delivery": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["deliveries"], VisibilityTimeout=0)),
-    "ask for a task": ("sqs", lambda c, n: c.send_message(QueueUrl=n["requests"], MessageBody="{}")),
-    "take a request": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["requests"], VisibilityTimeout=0)),
-    "ask for a notification": ("sqs", lambda c, n: c.send_message(QueueUrl=n["notifications"], MessageBody="{}")),
-    "take a notification": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["notifications"], VisibilityTimeout=0)),
-    "give up a notification": (
-        "sqs",
-        lambda c, n: c.send_message(QueueUrl=n["notification_dead_letters"], MessageBody="{}"),
-    ),
-    "take a lost request": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["request_dead_letters"])),
-    "empty the queue": ("sqs", lambda c, n: c.purge_queue(QueueUrl=n["dead_letters"])),
-    "take a dead letter": ("sqs", lambda c, n: c.receive_message(QueueUrl=n["dead_letters"], VisibilityTimeout=0)),
-    "speak as the relay": ("events", lambda c, n: _put_event(c, n, "vidu-relay")),
-    "speak as another": ("events", lambda c, n: _put_event(c, n, "some.app")),
-    "replay events": ("events", lambda c, _: c.list_archives()),
-    "put a rule": (
-        "events",
-        lambda c, n: c.put_rule(Name="probe", EventBusName=n["bus"], EventPattern='{"source":["x"]}'),
-    ),
-    "open the bus": ("events", lambda c, n: c.remove_permission(EventBusName=n["bus"], RemoveAllPermissions=True)),
-    "start a poller": (
-        "stepfunctions",
-        lambda c, n: c.start_execution(stateMachineArn=n["machine"], input='{"task_id": "a", "lease": 0}'),
-    ),
-    "stop a poller": (
-        "stepfunctions",
-        lambda c, n: c.stop_execution(executionArn=n["machine"].replace(":stateMachine:", ":execution:") + ":none"),
-    ),
-    "list pollers": ("stepfunctions", lambda c, n: c.list_executions(stateMachineArn=n["machine"])),
-    "change the poller": (
-        "stepfunctions",
-        lambda c, n: c.update_state_machine(stateMachineArn=n["machine"], definition="{}"),
-    ),
-    "call a function": ("lambda", lambda c, n: c.invoke(FunctionName=n["function"], Payload=b"{}")),
-    "change a function": (
-        "lambda",
-        lambda c, n: c.update_function_configuration(FunctionName=n["function"], Timeout=1),
-    ),
-    "read a function's settings": ("lambda", lambda c, n: c.get_function_configuration(FunctionName=n["function"])),
-    "read the log": ("logs", lambda c, n: c.filter_log_events(logGroupName=n["logs"])),
-    "open a stream in another log": (
-        "logs",
-        lambda c, n: c.create_log_stream(logGroupName=n["other_logs"], logStreamName="probe"),
-    ),
-    "delete the log": ("logs", lambda c, n: c.delete_log_group(logGroupName=n["logs"])),
-    "become another role": ("sts", lambda c, n: c.assume_role(RoleArn=n["other_role"], RoleSessionName="probe")),
-    "make a user": ("iam", lambda c, _: c.create_user(UserName="probe")),
-    "widen a role": (
-        "iam",
-        lambda c, n: c.put_role_policy(RoleName=n["own_role"], PolicyName="probe", PolicyDocument="{}"),
-    ),
-    "change the stack": ("cloudformation", lambda c, n: c.delete_stack(StackName=n["stack"])),
-    "change the API": ("apigatewayv2", lambda c, _: c.get_apis()),
-    "write a metric": (
-        "cloudwatch",
-        lambda c, _: c.put_metric_data(Namespace="ViduRelay", MetricData=[{"MetricName": "Probe", "Value": 1}]),
-    ),
-    "raise an alarm": ("sns", lambda c, n: c.publish(TopicArn=n["topic"], Message="probe")),
+PK: Arguments = {"pk": {"S": "probe#role"}}
+ITEM = {"TableName": "{TaskTable}", "Key": PK}
+PUT = {"TableName": "{TaskTable}", "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}
+UPDATE = {**ITEM, "UpdateExpression": "SET x = :pk", "ConditionExpression": "attribute_exists(nothing)"}
+KEY = {"ExpressionAttributeValues": {":pk": {"S": "probe#role"}}}
+DELIVERY = json.dumps({"task_id": "a" * 26})
+
+
+def query(key: str, **index: str) -> Arguments:
+    names = {"ExpressionAttributeNames": {"#k": key}, "KeyConditionExpression": "#k = :pk"}
+    return {"TableName": "{TaskTable}", **index, **names, **KEY}
+
+
+def event(source: str) -> Arguments:
+    return {"Entries": [{"EventBusName": "{EventBus}", "Source": source, "DetailType": "Probe", "Detail": "{}"}]}
+
+
+def receive(queue: str) -> Arguments:
+    return {"QueueUrl": queue, "VisibilityTimeout": 0}
+
+
+ACTIONS: dict[str, tuple[str, str, Arguments]] = {
+    "get an item": ("dynamodb", "get_item", ITEM),
+    "get items": ("dynamodb", "batch_get_item", {"RequestItems": {"{TaskTable}": {"Keys": [PK]}}}),
+    "put an item": ("dynamodb", "put_item", PUT),
+    "put items at once": ("dynamodb", "transact_write_items", {"TransactItems": [{"Put": PUT}]}),
+    "update an item": ("dynamodb", "update_item", {**UPDATE, **KEY}),
+    "delete an item": ("dynamodb", "delete_item", ITEM),
+    "scan the table": ("dynamodb", "scan", {"TableName": "{TaskTable}", "Limit": 1}),
+    "scan an index": ("dynamodb", "scan", {"TableName": "{TaskTable}", "IndexName": "by_owner", "Limit": 1}),
+    "query the table": ("dynamodb", "query", query("pk")),
+    "query the owners": ("dynamodb", "query", query("owner", IndexName="by_owner")),
+    "query what is due": ("dynamodb", "query", query("due_shard", IndexName="due")),
+    "delete the table": ("dynamodb", "delete_table", {"TableName": "{TaskTable}"}),
+    "get a request": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/none.json"}),
+    "get an upload": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/none.png"}),
+    "get a drop": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/none.json"}),
+    "put a request": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
+    "put an upload": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/role.png"}),
+    "put a drop": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/role.txt"}),
+    "put a rejection": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe.json"}),
+    "delete a request": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
+    "list the inbox": ("s3", "list_objects_v2", {"Bucket": "{InboxBucket}", "MaxKeys": 1}),
+    "get a video": ("s3", "get_object", {"Bucket": "{VideosBucket}", "Key": "videos/probe/none.mp4"}),
+    "put a video": ("s3", "put_object", {"Bucket": "{VideosBucket}", "Key": "videos/probe/role.mp4"}),
+    "put beside the videos": ("s3", "put_object", {"Bucket": "{VideosBucket}", "Key": "other/role.mp4"}),
+    "delete a video": ("s3", "delete_object", {"Bucket": "{VideosBucket}", "Key": "videos/probe/role.mp4"}),
+    "list the videos": ("s3", "list_objects_v2", {"Bucket": "{VideosBucket}", "MaxKeys": 1}),
+    "put a failed record": ("s3", "put_object", {"Bucket": "{FailuresBucket}", "Key": "role"}),
+    "get a failed record": ("s3", "get_object", {"Bucket": "{FailuresBucket}", "Key": "none"}),
+    "list failed records": ("s3", "list_objects_v2", {"Bucket": "{FailuresBucket}", "MaxKeys": 1}),
+    "drop a bucket's policy": ("s3", "delete_bucket_policy", {"Bucket": "{VideosBucket}"}),
+    "read the provider's key": ("secretsmanager", "get_secret_value", {"SecretId": "{ProviderSecret}"}),
+    "read the callback keys": ("secretsmanager", "get_secret_value", {"SecretId": "{CallbackSecret}"}),
+    "read the webhook keys": ("secretsmanager", "get_secret_value", {"SecretId": "{WebhookSecret}"}),
+    "change a key": ("secretsmanager", "put_secret_value", {"SecretId": "{ProviderSecret}", "SecretString": "x"}),
+    "ask for a delivery": ("sqs", "send_message", {"QueueUrl": "{DeliveriesQueue}", "MessageBody": DELIVERY}),
+    "take a delivery": ("sqs", "receive_message", receive("{DeliveriesQueue}")),
+    "ask for a task": ("sqs", "send_message", {"QueueUrl": "{RequestsQueue}", "MessageBody": "x"}),
+    "take a request": ("sqs", "receive_message", receive("{RequestsQueue}")),
+    "ask for a notification": ("sqs", "send_message", {"QueueUrl": "{NotificationsQueue}", "MessageBody": "x"}),
+    "take a notification": ("sqs", "receive_message", receive("{NotificationsQueue}")),
+    "give up a notification": ("sqs", "send_message", {"QueueUrl": "{NotificationsDeadLetters}", "MessageBody": "x"}),
+    "take what was given up": ("sqs", "receive_message", receive("{DeliveriesDeadLetters}")),
+    "empty a queue": ("sqs", "purge_queue", {"QueueUrl": "{DeliveriesDeadLetters}"}),
+    "publish as the relay": ("events", "put_events", event("vidu-relay")),
+    "publish as another": ("events", "put_events", event("some.app")),
+    "replay events": ("events", "list_archives", {}),
+    "open the bus": ("events", "remove_permission", {"EventBusName": "{EventBus}", "RemoveAllPermissions": True}),
+    "start a poller": ("stepfunctions", "start_execution", {"stateMachineArn": "{machine}", "input": '{"lease": 0}'}),
+    "list pollers": ("stepfunctions", "list_executions", {"stateMachineArn": "{machine}"}),
+    "call a function": ("lambda", "invoke", {"FunctionName": "{DescribeApi}", "Payload": b"{}"}),
+    "change a function": ("lambda", "update_function_configuration", {"FunctionName": "{DescribeApi}", "Timeout": 1}),
+    "read the log": ("logs", "filter_log_events", {"logGroupName": "{FunctionLogs}"}),
+    "write another log": ("logs", "create_log_stream", {"logGroupName": "{ApiLogs}", "logStreamName": "probe"}),
+    "become another role": ("sts", "assume_role", {"RoleArn": "{other_role}", "RoleSessionName": "probe"}),
+    "stay its role": ("sts", "assume_role", {"RoleArn": "{own_role}", "RoleSessionName": "probe"}),
+    "make a user": ("iam", "create_user", {"UserName": "probe"}),
+    "change the stack": ("cloudformation", "delete_stack", {"StackName": "{stack}"}),
+    "change the API": ("apigatewayv2", "get_apis", {}),
+    "write a metric": ("cloudwatch", "put_metric_data", {"Namespace": "X", "MetricData": [{"MetricName": "Probe"}]}),
+    "raise an alarm": ("sns", "publish", {"TopicArn": "{AlarmTopic}", "Message": "probe"}),
 }
 
+CHANGES_TASKS = {"get an item", "put an item", "put items at once"}
+CALLS_PROVIDER = {*CHANGES_TASKS, "read the provider's key", "start a poller"}
+SUBMITS = {*CHANGES_TASKS, "update an item", "read the provider's key", "read the callback keys"}
+READS_IMAGES = {"get a request", "get an upload", "get a drop"}
 ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
-    "submit_task": {
-        "get an item",
-        "put an item",
-        "put items at once",
-        "update an item",
-        "put a request",
-        "get a request",
-        "get an upload",
-        "get a drop",
-        "read the provider's key",
-        "read the callback keys",
-        "start a poller",
-    },
+    "submit_task": {*SUBMITS, *READS_IMAGES, "put a request", "start a poller"},
     "create_upload": {"update an item", "put an upload"},
-    "accept_request": {
-        "get an item",
-        "put an item",
-        "put items at once",
-        "update an item",
-        "put a request",
-        "put a rejection",
-        "get a request",
-        "get an upload",
-        "get a drop",
-        "list the inbox",
-        "read the provider's key",
-        "read the callback keys",
-        "speak as the relay",
-        "take a request",
-        "start a poller",
-    },
-    "cancel_task": {"get an item", "put an item", "put items at once", "read the provider's key", "start a poller"},
-    "read_tasks": {
-        "get an item",
-        "get items",
-        "query the owners",
-        "get a request",
-        "get a video",
-        "list the inbox",
-    },
+    "accept_request": {*SUBMITS, *READS_IMAGES, "put a request", "put a rejection", "list the inbox"}
+    | {"publish as the relay", "take a request", "start a poller"},
+    "cancel_task": CALLS_PROVIDER,
+    "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"},
     "describe_api": set(),
-    "receive_callback": {
-        "get an item",
-        "put an item",
-        "put items at once",
-        "read the provider's key",
-        "read the callback keys",
-        "start a poller",
-    },
-    "check_task": {
-        "get an item",
-        "put an item",
-        "put items at once",
-        "update an item",
-        "get a request",
-        "get an upload",
-        "get a drop",
-        "read the provider's key",
-        "read the callback keys",
-        "ask for a delivery",
-    },
+    "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
+    "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
     "find_overdue_tasks": {"query what is due", "update an item", "start a poller"},
-    "deliver_videos": {
-        "get an item",
-        "put an item",
-        "put items at once",
-        "get a video",
-        "put a video",
-        "list the videos",
-        "read the provider's key",
-        "take a delivery",
-    },
-    "notify_client": {
-        "get an item",
-        "update an item",
-        "get a video",
-        "speak as the relay",
-        "take a notification",
-        "give up a notification",
-        "read the webhook keys",
-    },
-    "publish_events": {"speak as the relay", "put a failed record", "list failed records"},
+    "deliver_videos": {*CHANGES_TASKS, "get a video", "put a video", "list the videos"}
+    | {"read the provider's key", "take a delivery"},
+    "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}
+    | {"take a notification", "give up a notification", "read the webhook keys"},
+    "publish_events": {"publish as the relay", "put a failed record", "list failed records"},
 }
 """What each role may do of the list, besides writing its own log."""
 
 
-def _query(client: Any, names: dict[str, str], index: str | None, key: str) -> Any:
-    return client.query(
-        TableName=names["table"],
-        KeyConditionExpression="#k = :k",
-        ExpressionAttributeNames={"#k": key},
-        ExpressionAttributeValues={":k": {"S": "probe#role"}},
-        **({"IndexName": index} if index else {}),
-    )
+def filled(value: Any, names: dict[str, str]) -> Any:
+    """Arguments with the names of what they are tried on: `{name}` alone stands for one."""
+    if isinstance(value, dict):
+        return {filled(key, names): filled(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, names) for inner in value]
+    return names.get(value[1:-1], value) if isinstance(value, str) and value.startswith("{") else value
 
 
-def _put_event(client: Any, names: dict[str, str], source: str) -> Any:
-    entry = {"EventBusName": names["bus"], "Source": source, "DetailType": "Probe", "Detail": "{}"}
-    return client.put_events(Entries=[entry])
-
-
-def names_for(relay: RelayClient, folder: str) -> dict[str, str]:
-    """What the actions are tried on."""
-    stack, found = relay.stack, relay.resources()
-    describe = relay.aws("lambda").get_function_configuration
-    own = describe(FunctionName=stack.functions[folder])
-    other = describe(FunctionName=stack.functions["submit_task" if folder != "submit_task" else "read_tasks"])
-    return {
-        "table": stack.table,
-        "inbox": stack.inbox_bucket,
-        "videos": stack.videos_bucket,
-        "failures": found["FailuresBucket"],
-        "provider_secret": found["ProviderSecret"],
-        "callback_secret": found["CallbackSecret"],
-        "deliveries": found["DeliveriesQueue"],
-        "dead_letters": found["DeliveriesDeadLetters"],
-        "requests": found["RequestsQueue"],
-        "request_dead_letters": found["RequestsDeadLetters"],
-        "webhook_secret": found["WebhookSecret"],
-        "notifications": found["NotificationsQueue"],
-        "notification_dead_letters": found["NotificationsDeadLetters"],
-        "bus": stack.bus,
-        "machine": stack.state_machine_arn,
-        "function": str(other["FunctionName"]),
-        "logs": found["FunctionLogs"],
-        "other_logs": found["ApiLogs"],
-        "own_role": own["Role"].rpartition("/")[2],
-        "other_role": other["Role"],
-        "stack": stack.stack_name,
-        "topic": found["AlarmTopic"],
-    }
-
-
-def denied(call: Call, client: Any, names: dict[str, str]) -> bool:
+def denied(client: Any, method: str, arguments: Arguments) -> bool:
     """Whether IAM refuses: any other answer, good or bad, came from behind it."""
     try:
-        call(client, names)
+        getattr(client, method)(**arguments)
     except ClientError as error:
         return error.response["Error"]["Code"] in DENIED
     except ParamValidationError as error:
@@ -306,25 +154,19 @@ def test_every_function_is_tried() -> None:
 
 @pytest.mark.parametrize("folder", sorted(ALLOWED))
 def test_role_opens_what_its_function_needs_and_nothing_else(relay: RelayClient, folder: str) -> None:
-    names = names_for(relay, folder)
-    clients: dict[str, Any] = {}
-    open_to_it = set()
-    for action, (service, call) in ACTIONS.items():
-        client = clients.setdefault(service, as_function(relay, folder, service))
-        if not denied(call, client, names):
-            open_to_it.add(action)
-    relay.aws("s3").delete_object(Bucket=names["failures"], Key="role")  # other tests count what lies there
+    names, describe = relay.resources(), relay.aws("lambda").get_function_configuration
+    names |= {"stack": relay.stack.stack_name, "machine": relay.stack.state_machine_arn}
+    for role, name in (
+        ("own_role", folder),
+        ("other_role", "read_tasks" if folder == "submit_task" else "submit_task"),
+    ):
+        names[role] = describe(FunctionName=relay.stack.functions[name])["Role"]
+    clients = {service: as_function(relay, folder, service) for service in {one for one, _, _ in ACTIONS.values()}}
+    open_to_it = {
+        action
+        for action, (service, method, arguments) in ACTIONS.items()
+        if not denied(clients[service], method, filled(arguments, names))
+    }
+    relay.aws("s3").delete_object(Bucket=names["FailuresBucket"], Key="role")  # other tests count the objects in it
 
     assert open_to_it == ALLOWED[folder]
-
-
-def test_role_is_taken_by_no_function(relay: RelayClient) -> None:
-    """A function with any role of the stack cannot become another one, its own included."""
-    roles = {
-        relay.aws("lambda").get_function_configuration(FunctionName=name)["Role"]
-        for name in relay.stack.functions.values()
-    }
-    sts = as_function(relay, "check_task", "sts")
-    for role in roles:
-        with pytest.raises(ClientError, match="AccessDenied"):
-            sts.assume_role(RoleArn=role, RoleSessionName="climb")

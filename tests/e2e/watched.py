@@ -1,25 +1,26 @@
 """A client that holds every event on the bus to its published schema."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from local.client import RelayClient
 from local.description.events import RECEIVED
+from local.stack import LocalStack
 from tests.e2e.waiting import wait_until
 from tests.event_schemas import faults_of
 from vidu_relay.adapters.event_bus import SOURCE
 
-__all__ = ["FORGER", "VALIDATED", "WatchedClient"]
+GENERATION_SECONDS = 1.0
+PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
 
 VALIDATED: Counter[str] = Counter()
 """Events of this run that were held to their schema, by detail type."""
 
-
-PROBE = "Probe"
-"""What tests say with the credentials of a function that may speak as the relay: no event of the relay's."""
-
-FORGER = "forger"
-"""The tenant in what tests forge with those credentials."""
+PROBE, FORGER = "Probe", "forger"
+"""Detail type and tenant of what tests publish with a publisher's credentials: no events of the relay's."""
 
 
 class WatchedClient(RelayClient):
@@ -31,7 +32,7 @@ class WatchedClient(RelayClient):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._seen: set[tuple[str, str]] = set()
-        self._told: set[str] = set()
+        self._published: set[str] = set()
         self._unfit: set[str] = set()
 
     def _keep(self, event: dict[str, Any]) -> None:
@@ -47,7 +48,7 @@ class WatchedClient(RelayClient):
 
     def _answered(self) -> bool:
         self.new_events("")
-        return self._unfit <= self._told
+        return self._unfit <= self._published
 
     def _check(self, event: dict[str, Any]) -> None:
         delivery = (event["id"], event.get("replay-name", ""))
@@ -67,3 +68,13 @@ class WatchedClient(RelayClient):
         else:
             return
         VALIDATED[name] += 1
+
+
+@contextmanager
+def watched_stack(folder: Path, **parameters: str) -> Iterator[WatchedClient]:
+    """A client of a stack of its own, with these parameters of the template."""
+    parameters = {**PARAMETERS, **parameters}
+    with LocalStack(folder, parameters=parameters, generation_seconds=GENERATION_SECONDS) as stack:
+        client = WatchedClient(stack)
+        yield client
+        client.close()

@@ -96,9 +96,12 @@ class Relay:
         return self.invoke(name.partition("__")[0], sample(name))
 
     def task(self) -> Task:
-        found = TaskStore(self.account.clients["dynamodb"], self.account.table).get(TASK_ID)
+        found = self.store().get(TASK_ID)
         assert found is not None
         return found
+
+    def store(self) -> TaskStore:
+        return TaskStore(self.account.clients["dynamodb"], self.account.table)
 
     def first(self) -> Task:
         """The samples' task as it was first recorded."""
@@ -140,21 +143,19 @@ class Relay:
         assert self.play("receive_callback__success")["statusCode"] == 200
 
     def processing_with_callback(self) -> None:
-        """The samples' task under way, of a client that wants to be told."""
+        """The samples' task under way, with a `callback_url`."""
         self.submitted()
         self.gateway.status = "processing"
         assert self.play("receive_callback__processing")["statusCode"] == 200
-        store, task = TaskStore(self.account.clients["dynamodb"], self.account.table), self.task()
-        created_at = self.first().created_at  # as old as in the samples: its versions are those of the samples
+        task, created_at = self.task(), self.first().created_at  # as old as in the samples, with the same versions
         asked = {**task.request, "callback_url": "https://client.example.com/hook"}
         version = task.version - task.first_version + created_at // 1000
-        store.save(replace(task, request=asked, created_at=created_at, version=version))
+        self.store().save(replace(task, request=asked, created_at=created_at, version=version))
 
     def overdue(self) -> None:
-        """The samples' task, as old as in the samples, when nobody called back in time."""
+        """The samples' task, as old as in the samples, without a callback in time."""
         self.submitted()
-        store = TaskStore(self.account.clients["dynamodb"], self.account.table)
-        store.save(replace(self.task(), due_at=1, lease=self.first().lease))
+        self.store().save(replace(self.task(), due_at=1, lease=self.first().lease))
 
     def leased(self) -> None:
         self.overdue()
@@ -164,34 +165,18 @@ class Relay:
 def environment(account: Account) -> dict[str, str]:
     """Every variable of every settings class, as the template would set it."""
     values = {
-        "table_name": account.table,
-        "daily_task_cap": "1000",
-        "inbox_bucket": account.inbox,
-        "videos_bucket": account.videos,
-        "provider_name": "gateway",
-        "provider_base_url": "https://provider.example.com/model/v1",
-        "provider_secret_arn": account.provider_secret,
-        "callback_secret_arn": account.callback_secret,
-        "public_base_url": "https://relay.example.com",
-        "callback_signature": "off",
-        "state_machine_arn": account.state_machine_arn,
-        "deliveries_queue_url": account.queue_url,
-        "event_bus_name": account.bus,
-        "failures_bucket": account.failures,
-        "webhook_secret_arn": account.webhook_secret,
-        "notifications_queue_url": account.notifications_url,
-        "notifications_dead_letters_url": account.notifications_dead_url,
-        "first_check_seconds": "120",
-        "check_interval_seconds": "10",
-        "task_deadline_seconds": "7200",
-        "late_watch_hours": "72",
-        "retain_tasks_days": "30",
-        "off_peak_available": "false",
-        "probe_image_urls": "false",
-        "video_hosts": "",
-        "trusted_origins": "",
-        "max_video_bytes": "2147483648",
-    }
+        "table_name": account.table, "daily_task_cap": "1000", "inbox_bucket": account.inbox,
+        "videos_bucket": account.videos, "provider_name": "gateway",
+        "provider_base_url": "https://provider.example.com/model/v1", "provider_secret_arn": account.provider_secret,
+        "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",
+        "callback_signature": "off", "state_machine_arn": account.state_machine_arn,
+        "deliveries_queue_url": account.queue_url, "event_bus_name": account.bus, "failures_bucket": account.failures,
+        "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
+        "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",
+        "check_interval_seconds": "10", "task_deadline_seconds": "7200", "late_watch_hours": "72",
+        "retain_tasks_days": "30", "off_peak_available": "false", "probe_image_urls": "false", "video_hosts": "",
+        "trusted_origins": "", "max_video_bytes": "2147483648",
+    }  # fmt: skip
     return {name.upper(): value for name, value in values.items()}
 
 
@@ -199,6 +184,13 @@ def variables_of(function: str) -> dict[str, object]:
     """What a function reads, by its folder, and the type of each: `submit_task` has `SubmitTaskSettings`."""
     name = "".join(part.title() for part in function.split("_")) + "Settings"
     return settings.variables(getattr(settings, name))
+
+
+def process_environment(function: str) -> dict[str, str]:
+    """What a function's own process finds in its environment."""
+    variables = dict.fromkeys(variables_of(function), "1")
+    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
+    return {**variables, "TRUSTED_ORIGINS": "", **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}
 
 
 @pytest.fixture(scope="package")

@@ -9,15 +9,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.functions.conftest import variables_of
-from tests.unit.account import ENVIRONMENT
+from tests.functions.conftest import process_environment
 from tests.unit.template import FUNCTIONS, ROOT
 
 START = """
@@ -87,69 +84,38 @@ def dependencies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass
-class Started:
-    """What a function's start left behind."""
-
-    modules: set[str]
-    collections: list[str]
-    collects: bool
-    frozen: int
-
-
-@pytest.fixture(scope="module")
-def start(dependencies: Path) -> Callable[[str], Started]:
-    """Start a function once, as Lambda does, in an interpreter of its own."""
-
-    @cache
-    def run(function: str) -> Started:
-        variables = dict.fromkeys(variables_of(function), "1")
-        variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-        variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
-        code = START.format(
-            dependencies=str(dependencies),
-            shared=str(ROOT / "layers" / "shared"),
-            handler=str(ROOT / "functions" / function / "handler.py"),
-        )
-        result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
-            [sys.executable, "-I", "-S", "-c", code],
-            env={**variables, "AWS_LAMBDA_FUNCTION_NAME": function, "PATH": os.environ["PATH"]},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert result.returncode == 0, result.stderr
-        modules, *rest = json.loads(result.stdout)
-        return Started(set(modules), *rest)
-
-    return run
-
-
-Start = Callable[[str], Started]
+def start(function: str, dependencies: Path) -> Any:
+    """Start a function once, as Lambda does, in an interpreter of its own; what `START` prints."""
+    code = START.format(
+        dependencies=str(dependencies),
+        shared=str(ROOT / "layers" / "shared"),
+        handler=str(ROOT / "functions" / function / "handler.py"),
+    )
+    result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
+        [sys.executable, "-I", "-S", "-c", code],
+        env={**process_environment(function), "PATH": os.environ["PATH"]},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_handler_starts_on_the_layers_alone(function: str, start: Start) -> None:
-    assert "vidu_relay.observability" in start(function).modules
-
-
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_start_loads_nothing_that_its_path_does_not_need(function: str, start: Start) -> None:
-    modules = start(function).modules
-    assert not modules & NOWHERE
+def test_handler_starts_on_the_layers_alone_and_loads_nothing_that_its_path_does_not_need(
+    function: str, dependencies: Path
+) -> None:
+    """The garbage collector rests meanwhile, and works afterwards: else a warm function would grow without end."""
+    modules, collections, collects, frozen = start(function, dependencies)
+    assert "vidu_relay.observability" in modules
+    assert not set(modules) & NOWHERE
     assert not {name for name, functions in ONLY_IN.items() if name in modules and function not in functions}
     assert len(modules) <= MOST_MODULES + sum(more for name, more in MORE_WITH.items() if name in modules)
-
-
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_the_garbage_collector_rests_during_the_start_and_works_afterwards(function: str, start: Start) -> None:
-    """Left off it would let a warm function grow until Lambda ends it."""
-    started = start(function)
-    assert started.collections == []
-    assert started.collects
-    assert started.frozen > 10_000
+    assert (collections, collects) == ([], True)
+    assert frozen > 10_000
 
 
 def test_the_collector_is_left_alone_outside_lambda() -> None:

@@ -1,4 +1,4 @@
-"""No body takes more memory than a few times its own size: a function that runs out of it can answer nobody."""
+"""No body takes more memory than a few times its own size: a function that runs out of it answers no request."""
 
 import os
 import subprocess
@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from tests.functions.conftest import variables_of
-from tests.unit.account import ENVIRONMENT
+from tests.functions.conftest import process_environment
 from tests.unit.template import ROOT
 
 MOST_MEGABYTES = 160
@@ -37,17 +36,12 @@ SIZE = 4 * 1024 * 1024
 GOOD = '{"model": "viduq2_pro_fast_reference2video", "images": ["https://a.example/b.png"], "prompt": "x"}'
 PARTS: dict[str, tuple[str, str, str]] = {
     "lists in model": ('{"model": [', "[],", "0]}"),
-    "objects of two in model": ('{"model": [', '{"":0,"":0},', "0]}"),
     "nested lists in model": ('{"model": [', "[" * 100 + "]" * 100 + ",", "0]}"),
-    "nested objects to the end": ("", '{"":', ""),
     "escapes in a prompt": (GOOD[:-3], "\\u0041", '"}'),
     "emoji in a prompt": (GOOD[:-3], "🦊", '"}'),
-    "strings": ("[", '"a",', "0]"),
     "digits in seed": (GOOD[:-1] + ', "seed": ', "9", "}"),
-    "numbers without commas": ("", "1" * 39 + " ", ""),
     "one unknown name": (GOOD[:-1] + ', "', "n", '": 0}'),
     "one image": (f'{GOOD[:-3]}", "images": ["data:image/png;base64,', "AAAA", '"]}'),
-    "backslashes": ('"', "\\", ""),
 }
 """What stands before, again and again, and after: a body of just under 4 MB."""
 
@@ -63,21 +57,12 @@ def body(name: str) -> str:
 
 def peak_megabytes(body: str) -> tuple[int, str]:
     """The peak resident memory in MB of a new process that starts the function and reads a body; how that ended."""
-    variables = dict.fromkeys(variables_of("submit_task"), "1")
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-    variables |= {"TRUSTED_ORIGINS": "", **ENVIRONMENT}
     code = MEASURE.format(
         shared=str(ROOT / "layers" / "shared"), handler=str(ROOT / "functions" / "submit_task" / "handler.py")
     )
-    result = subprocess.run(  # noqa: S603 - our own interpreter, our own code
-        [sys.executable, "-c", code],
-        env={**variables, "AWS_LAMBDA_FUNCTION_NAME": "submit_task", "PATH": os.environ["PATH"]},
-        cwd="/",
-        input=body.encode(),
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    env = {**process_environment("submit_task"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=env, cwd="/", input=body.encode(), capture_output=True, check=False)  # noqa: S603 - ours
     assert result.returncode == 0, result.stderr.decode()
     peak, ended = result.stdout.decode().split(" ", 1)
     return int(peak), ended.strip()

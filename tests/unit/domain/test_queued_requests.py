@@ -20,6 +20,9 @@ EVENT = RequestEvent("e-1", "acme.orders", {})
         ("requests/acme/2026/11/order.json", "acme"),
         ("requests/order.json", None),
         ("requests//order.json", None),
+        ("requests/ACME/order.json", "ACME"),
+        ("requests/acme /order.json", "acme "),
+        ("requests/../requests/acme/order.json", ".."),
     ],
 )
 def test_a_file_acts_for_the_tenant_of_its_folder(key: str, tenant: str | None) -> None:
