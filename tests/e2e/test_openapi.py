@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from local.client import RelayClient
-from local.programs import ROOT, venv_program
+from local.programs import venv_program
 from tests.e2e.attempts import operate
 from tests.e2e.tenants import client_of_new_tenant
 from tests.functions.conftest import TASK_ID

@@ -64,7 +64,7 @@ class WatchedClient(RelayClient):
         elif event["source"] == SOURCE:
             faults = faults_of(name, detail)
             assert faults == [], f"{name} is not as docs/schemas/events.json says: {faults}"
-            self._told.add(detail["event_id"])
+            self._published.add(detail["event_id"])
         else:
             return
         VALIDATED[name] += 1
