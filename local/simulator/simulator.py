@@ -13,7 +13,6 @@ from local.simulator.callback_bodies import Named
 from local.simulator.callbacks import CallbackSender, CallbackSettings
 from local.simulator.clock import Timer
 from local.simulator.control import BadRequestError, Control
-from local.simulator.encoder import Encoder
 from local.simulator.errors import send_error
 from local.simulator.gateway_api import GatewayApi
 from local.simulator.image_reader import ImageReader
@@ -87,7 +86,7 @@ class Simulator:
             self._timer.close()
             raise
         self._studio = ThreadPoolExecutor(1, thread_name_prefix="simulator-studio")
-        self._book = TaskBook(self._timer, Encoder(), self._announce)
+        self._book = TaskBook(self._timer, self._announce)
         self._videos = VideoApi(self._book, self.origin)
         self._callbacks = CallbackSender(settings, self._timer, self._links, self._other, self._faults.append)
         account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
