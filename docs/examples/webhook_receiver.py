@@ -19,7 +19,7 @@ latest: dict[str, int] = {}
 
 
 def is_signed(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether the relay signed these bytes in the last five minutes; header names in lower case, the body as it came."""
+    """Whether the relay signed these bytes in the last five minutes; names in lower case, the body as it came."""
     moment = headers.get("webhook-timestamp", "")
     if not moment.isdecimal() or abs(time.time() - int(moment)) > TOLERANCE_SECONDS:
         return False
