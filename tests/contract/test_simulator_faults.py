@@ -2,27 +2,15 @@
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from local.simulator import BadRequestError, Simulator
-from tests.contract.simulator_client import (
-    TIMEOUT,
-    Answer,
-    bearer,
-    call,
-    create,
-    observed,
-    poll,
-    request_body,
-    task_under,
-    video_link,
-    wait_for,
-)
+from tests.contract.simulator_client import TIMEOUT, call, create, observed, poll, task_under, video_link, wait_for
 
 
 @pytest.mark.parametrize("was_created", [False, True])
@@ -84,16 +72,12 @@ def test_a_refusal_has_every_form_that_was_seen(provider: Simulator, form: str, 
 def test_a_hanging_call_does_not_keep_the_simulator_from_stopping() -> None:
     provider = Simulator()
     provider.script({"create": {"hang": {"seconds": 600, "created": True}}})
-    connection = http.client.HTTPConnection("127.0.0.1", int(provider.origin.rpartition(":")[2]), timeout=TIMEOUT)
-    connection.request("POST", "/model/v1/generation", request_body(), bearer(provider))
-    wait_for(lambda: bool(provider.tasks()))
-    stopping = threading.Thread(target=provider.close, daemon=True)
-    stopping.start()
-    stopping.join(TIMEOUT)
-    assert not stopping.is_alive()
-    with pytest.raises(ConnectionError):
-        connection.getresponse()
-    connection.close()
+    with ThreadPoolExecutor() as threads:
+        hanging = threads.submit(create, provider)
+        wait_for(lambda: bool(provider.tasks()))
+        threads.submit(provider.close).result(TIMEOUT)
+        with pytest.raises(ConnectionError):
+            hanging.result(TIMEOUT)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +97,7 @@ def test_a_script_with_a_fault_is_refused_by_place(provider: Simulator, script: 
     assert (answer.status, where in answer.json()["message"]) == (400, True)
 
 
-SERVED: dict[str, Callable[[Answer, bytes], bool]] = {
+SERVED: dict[str, Callable[[Any, bytes], bool]] = {
     "short": lambda answer, whole: int(answer.headers["Content-Length"]) == len(answer.body) == len(whole) // 2,
     "corrupt": lambda answer, whole: sum(a != b for a, b in zip(answer.body, whole, strict=True)) == 1,
     "html_200": lambda answer, _: answer.headers["Content-Type"] == "text/html",
