@@ -156,9 +156,7 @@ class CallbackSender:
         for follower in callback.then:
             self._submit(follower)
         if not delivered and callback.attempt < callback.tries:
-            own = callback.task.script.callbacks.retry_seconds
-            spacing = self._settings.retry_seconds if own is None else own
-            self._send_later(spacing, replace(callback, attempt=callback.attempt + 1, then=()))
+            self._send_later(self._settings.retry_seconds, replace(callback, attempt=callback.attempt + 1, then=()))
 
     def _send(self, callback: _Callback) -> bool:
         """One attempt, entered into the task's list; True if the receiver said 2xx."""

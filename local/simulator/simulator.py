@@ -128,10 +128,6 @@ class Simulator:
         """
         return self._control.add_script({"match": match, "times": times, "script": script or {}})
 
-    def remove_script(self, script_id: str) -> bool:
-        """Forget a script; False if there is none of that id."""
-        return self._scripts.remove(script_id)
-
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks with everything that was seen of them, oldest first (as `GET /_simulator/tasks/{id}`)."""
         views = (self._control.task(short["id"]) for short in self._control.tasks())
@@ -195,9 +191,9 @@ class Simulator:
             self._vidu.serve(exchange)
         elif path.startswith(control_calls.PREFIX + "/"):
             self._control.serve(exchange, self._server)
-        elif exchange.method in ("GET", "HEAD") and path.startswith(video_api.PREFIX):
+        elif exchange.method == "GET" and path.startswith(video_api.PREFIX):
             self._videos.serve(exchange)
-        elif exchange.method in ("GET", "HEAD") and path.startswith(images.PREFIX):
+        elif exchange.method == "GET" and path.startswith(images.PREFIX):
             images.serve_image(exchange)
         else:
             send_error(exchange, 404, "not found")

@@ -97,17 +97,14 @@ def test_an_unreachable_receiver_is_tried_four_times(provider: Simulator) -> Non
 
 
 @pytest.mark.parametrize(("id_kind", "key"), [("gateway", "id"), ("upstream", "remote_id")])
-@pytest.mark.parametrize("state_key", ["state", "status", None])
-def test_a_callback_can_have_the_upstream_s_form_and_id(
-    provider: Simulator, id_kind: str, key: str, state_key: str | None
-) -> None:
-    form = {"form": "upstream", "state_key": state_key} if state_key else {}
-    with one_task(provider, {**form, "id": id_kind}) as (receiver, task_id):
+@pytest.mark.parametrize("form", ["upstream", "gateway"])
+def test_a_callback_can_have_the_upstream_s_form_and_id(provider: Simulator, id_kind: str, key: str, form: str) -> None:
+    with one_task(provider, {"form": form, "id": id_kind}) as (receiver, task_id):
         settled(provider, task_id, 2)
         first, body = (callback.json() for callback in receiver.received)
         assert body["id"] == provider.task(task_id)[key]
-        if state_key:
-            assert (body[state_key], first["creations"]) == ("success", [])
+        if form == "upstream":
+            assert (body["state"], first["creations"]) == ("success", [])
             assert body["creations"][0]["url"].startswith(provider.origin)
 
 
