@@ -14,8 +14,8 @@ from local.stack import Stack, resources_of
 
 __all__ = ["RelayClient", "TooSlowError"]
 
-PATIENCE_SECONDS = 150
-"""A callback or a delivery that failed is made good only after the next sweep, which comes each minute."""
+WAIT_SECONDS = 150
+"""The sweep, which runs each minute, repeats a callback or delivery that failed."""
 
 SIMULATOR_SECONDS = 60
 """How long an answer of the simulator's may take, on a machine with much else to do."""
@@ -67,7 +67,7 @@ class RelayClient:
         self,
         task_id: str,
         *statuses: str,
-        seconds: float = PATIENCE_SECONDS,
+        seconds: float = WAIT_SECONDS,
         meanwhile: Callable[[], object] | None = None,
     ) -> dict[str, Any]:
         """The task once it is in one of the states. Raises `TooSlowError`."""
@@ -96,7 +96,7 @@ class RelayClient:
         self._receive()
         return self._events.pop(task_id, [])
 
-    def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = WAIT_SECONDS) -> dict[str, Any]:
         """The next event on the bus that is as wanted, whatever it is about; the others stay. Raises `TooSlowError`."""
         deadline = time.monotonic() + seconds
         while True:
@@ -130,7 +130,7 @@ class RelayClient:
         event_id: str = reply["Entries"][0]["EventId"]
         return event_id
 
-    def rejection(self, source: str, event_id: str | None = None, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def rejection(self, source: str, event_id: str | None = None, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
         """The next `VideoTaskRejected` event that names this file or event source. Raises `TooSlowError`.
 
         One source may have many rejections: `event_id` is the request's that is meant.

@@ -18,7 +18,7 @@ from local.simulator.simulator import DEFAULT_GENERATION_SECONDS, Simulator
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; 0 if all went well."""
+    """Serve until a signal or the end of input; 0."""
     parser = _parser()
     options = parser.parse_args(arguments)
     api_key = os.environ.get("SIMULATOR_API_KEY")

@@ -102,7 +102,7 @@ class Exchange:
             raise ConnectionDroppedError("server stops")
 
     def close(self) -> None:
-        """Let the connection end after this exchange; the client is not told before."""
+        """Let the connection end after this exchange; without a word to the client."""
         self._handler.close_connection = True
 
     def drop(self) -> NoReturn:

@@ -1,7 +1,7 @@
 """The tasks the simulator holds, and the one place where they change state.
 
 States are neutral (`pending`, `processing`, `succeeded`, `failed`, `canceled`); each API flavour has its own words.
-A task moves when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
+A task changes when its time has come, by a poll or the timer, and each change is announced exactly once.
 """
 
 import random

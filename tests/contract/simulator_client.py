@@ -96,7 +96,7 @@ def observed(provider: Simulator, task_id: str) -> dict[str, Any]:
 class Callback:
     target: str
     headers: dict[str, str]
-    """By their names in small letters."""
+    """By their names in lower case."""
     body: bytes
 
     def json(self) -> Any:

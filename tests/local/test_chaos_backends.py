@@ -72,6 +72,6 @@ def test_each_behaviour_is_at_an_origin_of_its_own_and_gone_at_the_end() -> None
         assert len(set(backends.origins.values())) == len(BEHAVIOURS)
         listening = [server.socket for server in backends._servers.values()]
         assert all(listener.fileno() >= 0 for listener in listening)
-    # not asked over the network: somebody else may have been given the port since
+    # not asked over the network: another program may have the port by now
     assert all(listener.fileno() == -1 for listener in listening)
     assert not any(thread.is_alive() for thread in backends._threads)

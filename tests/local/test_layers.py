@@ -1,4 +1,4 @@
-"""The built layers, opened: bytecode that Lambda takes without a look at the source, and nothing that nobody needs."""
+"""The built layers, opened: bytecode that Lambda takes without a look at the source, and nothing unused."""
 
 import hashlib
 import os

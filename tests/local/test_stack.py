@@ -43,7 +43,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def provider() -> Iterator[str]:
-    """Another provider server, which nobody calls here."""
+    """Another provider server, which is not called here."""
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/base"
@@ -214,7 +214,7 @@ def test_nothing_outlives_a_killed_stack(free_port: int) -> None:
 
 @needs_proc
 def test_a_program_that_ignores_the_request_to_end_is_killed_with_its_children(tmp_path: Path) -> None:
-    # the child holds no pipe of ours: nobody waits for it to let go
+    # the child holds no pipe of ours: none waits for it to close one
     stubborn = "trap '' TERM; (trap '' TERM; sleep 600) >/dev/null 2>&1 & echo started; wait; sleep 600"
     environment = program_environment(tmp_path)
     program = Program("A stubborn program", ["sh", "-c", stubborn], environment, tmp_path / "log")
@@ -229,7 +229,7 @@ def test_a_program_that_is_just_being_started_ends_with_us_when_we_are_told_to_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(subprocess.Popen[bytes]):
-        """The signal arrives when the process is there and nobody knows of it yet."""
+        """The signal arrives when the process exists and no variable holds it yet."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)

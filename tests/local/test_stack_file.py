@@ -67,7 +67,7 @@ def test_older_stack_that_ends_leaves_the_file_of_the_newer_one_alone(shown: Pat
 def test_file_of_a_killed_stack_is_gone_before_the_next_one_is_ready(shown: Path) -> None:
     folder = shown.parent / "1"
     folder.mkdir()
-    (folder / "lock").touch()  # nobody holds it
+    (folder / "lock").touch()  # not locked
     stack_named("1").write(folder / "stack.json")
     stack_named("1").write(shown)
     show_a_running_stack(shown)
