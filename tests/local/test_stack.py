@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 import requests
 
 from local.build import BUCKET
+from local.client import RelayClient
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
 from local.programs import ROOT, Program, program_environment, running, venv_program
 from local.signals import StopRequestedError, stop_on_signals
@@ -198,6 +200,40 @@ def test_make_local_stops_cleanly_at_any_moment(free_port: int, number: signal.S
         end(process, work_dir)
 
 
+def test_webhooks_reach_this_machine_and_a_restarted_stack_says_that_it_is_empty(free_port: int) -> None:
+    work_dir, empty = ROOT / ".local" / str(free_port), "It starts empty: address, API key and webhook secret are new"
+    process = start_local(free_port, provider_url="")
+    try:
+        assert empty not in wait_for_line(process, "Ready")
+        relay = RelayClient(Stack(**json.loads((work_dir / "stack.json").read_text())))
+        tool = [str(ROOT / "cli" / "relay"), f"--local={work_dir}/stack.json", "--json", "webhooks", "secret", "demo"]
+        secret = json.loads(subprocess.check_output(tool))["secret"]  # noqa: S603 - our own tool
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            hook = probe.getsockname()[1]
+        request = {"model": "viduq2_pro_fast_reference2video", "images": [relay.image("fox.png")], "prompt": "a fox"}
+        with subprocess.Popen(  # noqa: S603 - our own example
+            [sys.executable, ROOT / "docs/examples/webhook_receiver.py", str(hook)],
+            env={**os.environ, "WEBHOOK_SECRET": secret},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as receiver:
+            try:
+                task = relay.submit({**request, "callback_url": f"http://localhost:{hook}/hook"})
+                wait_for_line(receiver, f"{task['task_id']} completed")
+            finally:
+                receiver.terminate()
+        refused = relay.call("POST", "/v1/tasks", json={**request, "callback_url": f"http://[::1]:{hook}/hook"})
+        assert refused.status_code == 422
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        process = start_local(free_port, provider_url="")
+        assert empty in wait_for_line(process, "Ready")
+        relay.stack = Stack(**json.loads((work_dir / "stack.json").read_text()))
+        assert relay.call("GET", "/v1/tasks").status_code == 403  # with the key of before
+    finally:
+        end(process, work_dir)
+
+
 @needs_proc
 def test_nothing_outlives_a_killed_stack(free_port: int) -> None:
     work_dir = ROOT / ".local" / str(free_port)
@@ -256,14 +292,20 @@ def test_a_program_that_fails_names_its_log(tmp_path: Path) -> None:
     assert log.read_text() == "why\n"
 
 
-def start_local(port: int) -> "subprocess.Popen[str]":
-    command = [venv_program("dev"), "-m", "local", "--port", str(port), "--provider-url", "http://127.0.0.1:9/base"]
+def start_local(port: int, provider_url: str = "http://127.0.0.1:9/base") -> "subprocess.Popen[str]":
+    command = [venv_program("dev"), "-m", "local", "--port", str(port), "--provider-url", provider_url]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
 
 
-def wait_for_line(process: "subprocess.Popen[str]", start: str) -> None:
+def wait_for_line(process: "subprocess.Popen[str]", start: str) -> str:
+    """What is printed up to a line that begins like this."""
     assert process.stdout is not None
-    assert any(line.startswith(start) for line in process.stdout), f"no line that starts with {start!r}"
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if line.startswith(start):
+            return printed
+    pytest.fail(f"no line that starts with {start!r}: {printed}")
 
 
 def end(process: "subprocess.Popen[str]", work_dir: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.api import lint_file
+from cfnlint.api import lint_file  # type: ignore[import-untyped]
 from moto import mock_aws
 
 from docs.examples import sqs_consumer, webhook_receiver
