@@ -90,12 +90,6 @@ def test_an_end_is_sent_four_times_at_most_until_it_is_taken_and_processing_once
         assert len({callback.body for callback in receiver.received[1:]}) == 1
 
 
-def test_an_unreachable_receiver_is_tried_four_times(provider: Simulator) -> None:
-    callbacks = settled(provider, created(provider, callback_url="http://127.0.0.1:1/"), 5)
-    assert [entry["state"] for entry in callbacks].count("success") == 4
-    assert all("Refused" in entry["error"] for entry in callbacks)
-
-
 @pytest.mark.parametrize(("id_kind", "key"), [("gateway", "id"), ("upstream", "remote_id")])
 @pytest.mark.parametrize("form", ["upstream", "gateway"])
 def test_a_callback_can_have_the_upstream_s_form_and_id(provider: Simulator, id_kind: str, key: str, form: str) -> None:
@@ -141,12 +135,11 @@ def test_a_callback_can_be_signed_wrongly_or_go_to_a_wrong_address(provider: Sim
             assert len(base64.b64decode(callback.headers["x-hmac-signature"])) == 32
 
 
-@pytest.mark.parametrize(("claim", "word"), [("success", "completed"), ("failed", "failed")])
-def test_a_forged_end_comes_while_the_task_still_runs(provider: Simulator, claim: str, word: str) -> None:
-    script = {"forge": [{"kind": "wrong_state", "claim": claim}]}
+def test_a_forged_end_comes_while_the_task_still_runs(provider: Simulator) -> None:
+    script = {"forge": [{"kind": "wrong_state", "claim": claim} for claim in ("success", "failed")]}
     with one_task(provider, script, outcome={"never_finish": True}) as (receiver, task_id):
-        settled(provider, task_id, 2)
-        assert {word} < set(receiver.states())
+        settled(provider, task_id, 3)
+        assert {"completed", "failed"} < set(receiver.states())
         assert poll(provider, task_id).json()["status"] == "processing"
 
 
