@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from local.emulator.certificate import Certificate
-from local.simulator.encoder import Encoder, Picture
+from local.simulator.encoder import Picture, encode
 
 __all__ = ["run_server", "serve_sink", "serve_source", "sink_requests", "video_head"]
 
@@ -31,7 +31,7 @@ Serve = Callable[[BufferedReader, ssl.SSLSocket, str, str, dict[str, str]], None
 
 def video_head(size: int) -> bytes:
     """The front of an MP4 of `size` bytes: real, `moov` first, and its `mdat`, the last box, drawn out to the end."""
-    head = bytearray(Encoder().encode(Picture(320, 180, 2, 0, audio=False, layout="moov_first")))
+    head = bytearray(encode(Picture(320, 180, 2, 0, audio=False, layout="moov_first")))
     at = 0
     while head[at + 4 : at + 8] != b"mdat":
         at += int.from_bytes(head[at : at + 4], "big")

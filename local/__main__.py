@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,28 +10,31 @@ from pathlib import Path
 from local.errors import LocalStackError
 from local.programs import ROOT
 from local.signals import StopRequestedError, stop_on_signals
-from local.stack import DEFAULT_PORT, LocalStack, Stack
+from local.stack import DEFAULT_PORT, LocalStack, Stack, origin_of
 from local.stack_file import STACK_FILE, described, show_a_running_stack
 
 PROVIDER_KEY_VARIABLE = "PROVIDER_API_KEY"
 WATCH_SECONDS = 0.5
+THIS_MACHINE = [f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("127.0.0.1", "localhost")]
+"""Origins that clients of this stack may name, in a `callback_url` or for an image."""
 
 
 def main() -> int:
     arguments = _parser().parse_args()
     work_dir = ROOT / ".local" / str(arguments.port)
+    trusted = [*filter(None, [arguments.parameters.get("TrustedOrigins")]), *THIS_MACHINE]
     stack = LocalStack(
         work_dir,
         port=arguments.port,
         provider_url=arguments.provider_url,
         provider_key=os.environ.get(PROVIDER_KEY_VARIABLE) if arguments.provider_url else None,
-        parameters=arguments.parameters,
+        parameters={**arguments.parameters, "TrustedOrigins": ",".join(trusted)},
         progress=_say,
     )
     try:
         with stop_on_signals():
             show_a_running_stack()
-            _serve(stack, work_dir)
+            _serve(stack, work_dir, simulated=not arguments.provider_url)
     except StopRequestedError:
         _say("Stopped.")
     except LocalStackError as error:
@@ -39,11 +43,15 @@ def main() -> int:
     return 0
 
 
-def _serve(stack: LocalStack, work_dir: Path) -> None:
+def _serve(stack: LocalStack, work_dir: Path, *, simulated: bool) -> None:
     """Run the stack until something ends it."""
+    restarted = stack.logs.is_dir()
     with stack as description, described(description, work_dir):
         try:
-            _tell(stack, description)
+            _introduce(stack, description, simulated=simulated)
+            if restarted:
+                _say("It starts empty: address, API key and webhook secret are new, earlier tasks and videos are gone.")
+            _say("Ready. Ctrl-C stops it.")
             while True:
                 time.sleep(WATCH_SECONDS)
                 stack.check()
@@ -51,18 +59,21 @@ def _serve(stack: LocalStack, work_dir: Path) -> None:
             _say("Stopping.")
 
 
-def _tell(stack: LocalStack, description: Stack) -> None:
+def _introduce(stack: LocalStack, description: Stack, *, simulated: bool) -> None:
+    image = f"{origin_of(description.provider_url)}/images/fox.png" if simulated else "fox.png"
     rows = {
-        "API": description.api_url,
+        "API": shlex.quote(description.api_url),  # it has a `$`
+        "API's page": shlex.quote(f"{description.api_url}/v1/docs"),
         "API key": description.api_key,
         "Provider": description.provider_url,
         "AWS": f"{description.aws_endpoint_url} (certificate authority: {description.aws_ca_bundle})",
         "Everything": STACK_FILE,
         "Logs": stack.logs,
+        "Webhooks": "a callback_url may name any port of this machine: http://127.0.0.1:8000/",
+        "Try it": f"cli/relay --local submit --prompt 'a fox in the snow' --image {image} --watch",
     }
     for name, value in rows.items():
         print(f"  {name:<11} {value}")
-    _say("Ready. Ctrl-C stops it.")
 
 
 def _say(line: str) -> None:

@@ -52,7 +52,7 @@ def find_or_build(s3: Any, environment: Mapping[str, str], log: Path, progress: 
     with _lock(BUILDS / "lock"):
         artefacts = Artefacts(BUILDS / _digest())
         if not artefacts.folder.is_dir():
-            progress("Building with SAM: the sources changed, or this is the first time")
+            progress("Building with SAM, about a minute: the first time, or the sources changed")
             _build(artefacts, s3, environment, log)
         artefacts.folder.touch()
         for old in sorted(_builds(), key=lambda folder: folder.stat().st_mtime)[:-KEPT]:

@@ -1,4 +1,4 @@
-"""A client of the local stack: what any client can do over HTTP, and the hands that a demo or a test has inside."""
+"""A client of the local stack: what any client can do over HTTP, and what a demo or a test does inside."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import boto3
 import requests
 
 from local.stack import Stack, resources_of
 
 __all__ = ["RelayClient", "TooSlowError"]
 
-PATIENCE_SECONDS = 150
-"""A callback or a delivery that failed is made good only after the next sweep, which comes each minute."""
+WAIT_SECONDS = 150
+"""The sweep, which runs each minute, repeats a callback or delivery that failed."""
 
 SIMULATOR_SECONDS = 60
 """How long an answer of the simulator's may take, on a machine with much else to do."""
@@ -50,7 +48,7 @@ class RelayClient:
         return resources_of(self.aws("cloudformation"), self.stack.stack_name)
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """An API call with the key. `arguments` are those of `requests`; unless told, the time-out is 120 s."""
+        """An API call with the key. `arguments` are those of `requests`; the time-out is 120 s by default."""
         headers = {"Authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
         return self._http.request(method, self.stack.api_url + path, headers=headers, **{"timeout": 120, **arguments})
 
@@ -69,7 +67,7 @@ class RelayClient:
         self,
         task_id: str,
         *statuses: str,
-        seconds: float = PATIENCE_SECONDS,
+        seconds: float = WAIT_SECONDS,
         meanwhile: Callable[[], object] | None = None,
     ) -> dict[str, Any]:
         """The task once it is in one of the states. Raises `TooSlowError`."""
@@ -98,7 +96,7 @@ class RelayClient:
         self._receive()
         return self._events.pop(task_id, [])
 
-    def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def event(self, wanted: Callable[[dict[str, Any]], bool], seconds: float = WAIT_SECONDS) -> dict[str, Any]:
         """The next event on the bus that is as wanted, whatever it is about; the others stay. Raises `TooSlowError`."""
         deadline = time.monotonic() + seconds
         while True:
@@ -132,7 +130,7 @@ class RelayClient:
         event_id: str = reply["Entries"][0]["EventId"]
         return event_id
 
-    def rejection(self, source: str, event_id: str | None = None, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
+    def rejection(self, source: str, event_id: str | None = None, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
         """The next `VideoTaskRejected` event that names this file or event source. Raises `TooSlowError`.
 
         One source may have many rejections: `event_id` is the request's that is meant.
@@ -153,7 +151,7 @@ class RelayClient:
         return result
 
     def script(self, prompt_contains: str, script: Mapping[str, Any], times: int | None = None) -> None:
-        """Tell the simulator how to treat the tasks with these words in the prompt (`local/simulator/scripts.py`)."""
+        """Script the simulator for the tasks with these words in the prompt (`local/simulator/scripts.py`)."""
         order = {"match": {"prompt_contains": prompt_contains}, "times": times, "script": script}
         reply = self._http.post(f"{self._simulator}/_simulator/scripts", json=order, timeout=SIMULATOR_SECONDS)
         reply.raise_for_status()
@@ -195,21 +193,8 @@ class RelayClient:
     def aws(self, service: str) -> Any:
         """A boto3 client of the stack's AWS, with the operator's rights."""
         if service not in self._aws:
-            self._aws[service] = boto3.client(  # type: ignore[call-overload]  # the name is not a literal here
-                service,
-                endpoint_url=self.stack.aws_endpoint_url,
-                verify=self.stack.aws_ca_bundle,
-                region_name=self.stack.region,
-                aws_access_key_id="test",
-                aws_secret_access_key="test",  # noqa: S106 - the local stack's fixed credentials
-            )
+            self._aws[service] = self.stack.client(service)
         return self._aws[service]
-
-    def save(self, task: Mapping[str, Any], folder: Path) -> Path:
-        """`download` into a file of the folder; its path."""
-        path = folder / f"{task['task_id']}.mp4"
-        path.write_bytes(self.download(task))
-        return path
 
     def _receive(self) -> None:
         """Take every event off the queue and keep it."""

@@ -121,7 +121,7 @@ class Program:
 
 @contextmanager
 def running(what: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Program]:
-    """A `Program` that is ended on leaving, even if we are told to stop while it is being started."""
+    """A `Program` that ends on leaving, even if a signal stops us while it starts."""
     with ExitStack() as cleanup:
         with undisturbed():
             program = cleanup.enter_context(Program(what, command, environment, log))

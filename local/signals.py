@@ -14,7 +14,7 @@ _put_off: list[bool] = []
 
 
 class StopRequestedError(KeyboardInterrupt):
-    """Somebody wants the program to end. Not an `Exception`: nothing on the way may take it for a fault of its own."""
+    """A signal asks the program to end. Not an `Exception`: no code on the way may take it for a fault of its own."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Within, what `stop_on_signals` raises is put off to the end: what has been begun is there to be ended.
+    """Within, what `stop_on_signals` raises waits until the end, so that what was started can be ended.
 
     For moments only. Other threads are never disturbed.
     """

@@ -5,7 +5,6 @@ import fcntl
 import json
 import secrets
 import shutil
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from local.build import BUCKET, find_or_build
 from local.consumers import create_alarms_queue, create_events_queue
@@ -31,13 +30,34 @@ LOCK = "lock"
 DEFAULT_PORT = 4566
 EMULATOR_PORT_TAKEN = 98
 READY_SECONDS = 60.0
-DEPLOY_SECONDS = 120.0
+DEPLOY_SECONDS = 120
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stack:
+class Aws:
+    """The emulated AWS of a stack."""
+
+    aws_endpoint_url: str
+    aws_ca_bundle: str | None
+    region: str
+
+    def client(self, service: str) -> Any:
+        """A boto3 client with the operator's rights, whatever AWS settings and proxies this process was given."""
+        session = boto3.Session(
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the emulator's well-known credentials
+            region_name=self.region,
+        )
+        config = Config(proxies={}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=60)
+        return session.client(  # type: ignore[call-overload]  # the name is not a literal here
+            service, endpoint_url=self.aws_endpoint_url, verify=self.aws_ca_bundle, config=config
+        )
+
+
+@dataclass(frozen=True)
+class Stack(Aws):
     """What ``stack.json`` says: everything a program needs to use the stack."""
 
     api_url: str
@@ -45,9 +65,6 @@ class Stack:
     tenant_id: str
     event_source: str
     """Source of events that act for the tenant."""
-    aws_endpoint_url: str
-    aws_ca_bundle: str | None
-    region: str
     stack_name: str
     provider_url: str
     """Base address of the provider, as `ProviderBaseUrl` has it."""
@@ -68,25 +85,6 @@ class Stack:
         unfinished.touch(mode=0o600, exist_ok=False)
         unfinished.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
         unfinished.rename(path)
-
-
-@dataclass(frozen=True)
-class _Emulator:
-    endpoint_url: str
-    ca_bundle: Path
-    region: str
-
-    def client(self, service: str) -> Any:
-        """A client that talks to this emulator, whatever AWS settings this process was given."""
-        session = boto3.Session(
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - the emulator's well-known credentials
-            region_name=self.region,
-        )
-        config = Config(proxies={}, retries={"total_max_attempts": 2}, connect_timeout=5, read_timeout=60)
-        return session.client(  # type: ignore[call-overload]  # the name is not a literal here
-            service, endpoint_url=self.endpoint_url, verify=str(self.ca_bundle), config=config
-        )
 
 
 class LocalStack:
@@ -110,7 +108,7 @@ class LocalStack:
     generation_seconds
         How long the simulator takes for a video.
     progress
-        Is told what happens, one short line at a time.
+        Gets what happens, one short line at a time.
     """
 
     def __init__(
@@ -125,8 +123,6 @@ class LocalStack:
         progress: Progress = lambda _: None,
     ) -> None:
         self.logs = work_dir / "logs"
-        self.control_url: str | None = None
-        """Where the simulator is told what to do; None with another provider."""
         self.outputs: dict[str, str] = {}
         """The template's outputs."""
         self.resources: dict[str, str] = {}
@@ -139,7 +135,7 @@ class LocalStack:
         self._generation_seconds = generation_seconds
         self._progress = progress
         self._cleanup = ExitStack()
-        self._emulator: _Emulator | None = None
+        self._emulator: Aws | None = None
         self._programs: list[Program] = []
 
     def client(self, service: str) -> Any:
@@ -188,7 +184,7 @@ class LocalStack:
         self._progress("Creating a tenant, a key and the queue that gets every event")
         return self._furnish(emulator, environment, provider_url)
 
-    def _start_programs(self, cleanup: ExitStack) -> tuple[_Emulator, dict[str, str], str]:
+    def _start_programs(self, cleanup: ExitStack) -> tuple[Aws, dict[str, str], str]:
         cleanup.enter_context(_exclusive(self._work_dir, self._port))
         temporary = self._work_dir / "tmp"
         for leftover in (self._work_dir / "emulator", temporary, self.logs):
@@ -198,20 +194,20 @@ class LocalStack:
         cleanup.callback(shutil.rmtree, temporary, ignore_errors=True)
         cleanup.callback(shutil.rmtree, self._work_dir / "emulator", ignore_errors=True)
 
-        self._progress("Starting AWS")
+        self._progress("Starting the emulated AWS: nothing leaves this machine")
         emulator = self._emulator = self._start_emulator(cleanup, temporary)
         environment = program_environment(
             temporary,
             PATH=f"{venv_program('sam', '')}:{program_environment(temporary)['PATH']}",
-            AWS_ENDPOINT_URL=emulator.endpoint_url,
-            AWS_CA_BUNDLE=str(emulator.ca_bundle),
+            AWS_ENDPOINT_URL=emulator.aws_endpoint_url,
+            AWS_CA_BUNDLE=str(emulator.aws_ca_bundle),
             AWS_DEFAULT_REGION=emulator.region,
             SAM_CLI_TELEMETRY="0",
         )
         provider_url = self._provider_url or self._start_simulator(cleanup, environment, emulator)
         return emulator, environment, provider_url
 
-    def _start_emulator(self, cleanup: ExitStack, temporary: Path) -> _Emulator:
+    def _start_emulator(self, cleanup: ExitStack, temporary: Path) -> Aws:
         command = [venv_program("emulator"), "-m", "local.emulator", "--port", str(self._port or 0)]
         command += ["--work-dir", str(self._work_dir / "emulator"), "--function-python", venv_program("runtime")]
         log = self.logs / "emulator.log"
@@ -223,10 +219,10 @@ class LocalStack:
                 raise PortTakenError(self._port) from None
             raise
         self._programs.append(program)
-        return _Emulator(ready["endpoint_url"], Path(ready["ca_bundle"]), ready["region"])
+        return Aws(ready["endpoint_url"], ready["ca_bundle"], ready["region"])
 
-    def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: _Emulator) -> str:
-        command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.ca_bundle}"]
+    def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: Aws) -> str:
+        command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.aws_ca_bundle}"]
         if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
             command += ["--off-peak-available"]
         if self._generation_seconds is not None:
@@ -236,19 +232,16 @@ class LocalStack:
         program = cleanup.enter_context(running("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))
         self._programs.append(program)
-        self.control_url = ready["control_url"]
         return str(ready["vidu_url" if self._parameters.get("ProviderName") == "vidu" else "url"])
 
-    def _furnish(self, emulator: _Emulator, environment: Mapping[str, str], provider_url: str) -> Stack:
+    def _furnish(self, emulator: Aws, environment: Mapping[str, str], provider_url: str) -> Stack:
         """Put in place what an operator would: provider key, a tenant with a key, consumers of events and alarms."""
         unfinished = Stack(
             api_url=self.outputs["ApiUrl"],
             api_key="",
             tenant_id=TENANT,
             event_source=EVENT_SOURCE,
-            aws_endpoint_url=emulator.endpoint_url,
-            aws_ca_bundle=str(emulator.ca_bundle),
-            region=emulator.region,
+            **dataclasses.asdict(emulator),
             stack_name=STACK_NAME,
             provider_url=provider_url,
             bus=self.outputs["EventBusName"],
@@ -272,17 +265,11 @@ class LocalStack:
         """Create the tenant and its key with the operator's own tool."""
         stack_file = self._work_dir / "emulator" / "stack.json"
         description.write(stack_file)
-        relay = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json"]
-        log = self.logs / "relay.log"
-        run(
-            "`relay tenants create`",
-            [*relay, "tenants", "create", TENANT, "--event-source", EVENT_SOURCE],
-            environment,
-            log,
-        )
-        with running(
-            "`relay keys create`", [*relay, "keys", "create", "--tenant", TENANT], environment, log
-        ) as program:
+        relay, log = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json"], self.logs / "relay.log"
+        tenant = [*relay, "tenants", "create", TENANT, "--event-source", EVENT_SOURCE]
+        run("`relay tenants create`", tenant, environment, log)
+        key = [*relay, "keys", "create", "--tenant", TENANT]
+        with running("`relay keys create`", key, environment, log) as program:
             return str(json.loads(program.first_line(READY_SECONDS))["api_key"])
 
 
@@ -307,7 +294,7 @@ def _exclusive(work_dir: Path, port: int | None) -> Iterator[None]:
 
 
 def _deploy(
-    emulator: _Emulator, s3: Any, template: Path, objects: Mapping[str, Path], parameters: Mapping[str, str]
+    emulator: Aws, s3: Any, template: Path, objects: Mapping[str, Path], parameters: Mapping[str, str]
 ) -> dict[str, str]:
     """Create the stack from a packaged template, as `sam deploy` does, and return its outputs."""
     with ThreadPoolExecutor() as pool:
@@ -320,25 +307,23 @@ def _deploy(
     cloudformation = emulator.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK_NAME,
-        TemplateURL=f"{emulator.endpoint_url}/{BUCKET}/template",
+        TemplateURL=f"{emulator.aws_endpoint_url}/{BUCKET}/template",
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    deadline = time.monotonic() + DEPLOY_SECONDS
-    while time.monotonic() < deadline:
-        stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
-        if stack["StackStatus"] == "CREATE_COMPLETE":
-            return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        if not stack["StackStatus"].endswith("CREATE_IN_PROGRESS"):
-            events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
-            reasons = [
-                f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
-                for event in reversed(events)
-                if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
-            ]
-            raise LocalStackError("The template could not be deployed. " + " ".join(reasons[:3]))
-        time.sleep(0.05)
-    raise LocalStackError(f"The template was not deployed within {DEPLOY_SECONDS:g} s.")
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    try:
+        waiter.wait(StackName=STACK_NAME, WaiterConfig={"Delay": 0.05, "MaxAttempts": 20 * DEPLOY_SECONDS})
+    except WaiterError as error:
+        events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in reversed(events)
+            if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
+        ]
+        raise LocalStackError(f"The template could not be deployed. {' '.join(reasons[:3]) or error}") from error
+    stack = cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
 def resources_of(cloudformation: Any, stack_name: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Where the running stacks are described: each in its own folder, and the newest of them in ``.local/stack.json``.
 
-Whoever reads that one file finds a stack that runs, or no file: one that ends, or was killed, leaves it to another.
+That file shows a stack that runs, or does not exist: when its stack ends or is killed, it shows another one.
 """
 
 import fcntl

@@ -1,9 +1,8 @@
-"""Run a command that must not outlive whoever started it: ``python -I -S tether.py COMMAND…``.
+"""Run a command that must not outlive its starter: ``python -I -S tether.py COMMAND…``.
 
-The command gets a process group of its own. When this process's standard input closes, which is what happens when its
-starter ends for whatever reason, or when it is told to end itself, the command is asked to end, and after
-`GRACE_SECONDS` its whole group is killed. Whatever the command leaves running in its group ends with it. The exit
-status is the command's.
+The command gets a process group of its own. When this process's standard input closes, as it does when its starter ends
+for any reason, or a signal arrives, the command gets SIGTERM, and after `GRACE_SECONDS` its whole group is killed. What
+the command leaves running in its group ends with it. The exit status is the command's.
 """
 
 import contextlib

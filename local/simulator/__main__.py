@@ -2,8 +2,8 @@
 
 The API key that it takes stands in the variable `SIMULATOR_API_KEY`: other users of the machine can read command lines.
 
-Prints one JSON line with its addresses on stdout when it is ready, one line per request on stderr, and ends on
-SIGTERM, SIGINT, or (with `--exit-with-stdin`) when its standard input closes, as it does when the parent dies.
+Prints one JSON line with its addresses on stdout when it is ready, one line per request on stderr, and ends on SIGTERM
+and SIGINT.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from local.simulator.simulator import DEFAULT_GENERATION_SECONDS, Simulator
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; 0 if all went well."""
+    """Serve until a signal; 0."""
     parser = _parser()
     options = parser.parse_args(arguments)
     api_key = os.environ.get("SIMULATOR_API_KEY")
@@ -32,7 +32,6 @@ def main(arguments: list[str] | None = None) -> int:
         api_keys=[api_key],
         generation_seconds=options.generation_seconds,
         ca_bundle=options.ca_bundle,
-        callback_retry_seconds=options.callback_retry_seconds,
         off_peak_available=options.off_peak_available,
         log=_log,
     ) as simulator:
@@ -44,8 +43,6 @@ def main(arguments: list[str] | None = None) -> int:
         }
         sys.stdout.write(json.dumps(addresses) + "\n")
         sys.stdout.flush()
-        if options.exit_with_stdin:
-            threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
         ended.wait()
     return 0
 
@@ -55,21 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ca-bundle", type=Path, help="PEM file to check callback receivers' certificates with")
     parser.add_argument("--generation-seconds", type=float, default=DEFAULT_GENERATION_SECONDS)
-    parser.add_argument("--callback-retry-seconds", type=float, default=2.0)
     parser.add_argument("--off-peak-available", action="store_true", help="take off-peak tasks")
-    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     return parser
 
 
 def _log(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-def _wait_for_end_of_input(ended: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    ended.set()
 
 
 if __name__ == "__main__":

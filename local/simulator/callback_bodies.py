@@ -37,17 +37,17 @@ class Named:
 
 
 def callback_body(task: Task, state: CallbackState, links: Sequence[str], named: Named | None = None) -> bytes:
-    """The body that tells `state`, in the form and with the id that the task's script wants."""
+    """The body that reports `state`, in the form and with the id that the task's script says."""
     script = task.script.callbacks
     named = named or Named(task.id, task.remote_id)
-    told_id = named.gateway_id if script.id == "gateway" else named.remote_id
+    shown_id = named.gateway_id if script.id == "gateway" else named.remote_id
     if script.form == "upstream" or task.flavour == "vidu":
-        body = vidu_body(task, STATES[state], links, state_key=script.state_key)
+        body = vidu_body(task, STATES[state], links)
     else:
         body = gateway_body(task, STATES[state], list(links))
         if "metadata" in body:
             body["metadata"]["remote_task_id"] = named.remote_id
-    return json.dumps(body | {"id": told_id}).encode()
+    return json.dumps(body | {"id": shown_id}).encode()
 
 
 def forged_body(task: Task, forgery: Forgery, number: int, other: Named | None) -> bytes:

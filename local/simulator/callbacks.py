@@ -87,13 +87,13 @@ class CallbackSender:
                 self._forge(task, url, forgery)
         if state == "pending":
             return
-        told = _NAMES[state]
-        if script.drop is True or (isinstance(script.drop, list) and told in script.drop):
-            task.callbacks.append({"at": time.time(), "state": told, "kind": "dropped"})
+        state_name = _NAMES[state]
+        if script.drop is True or (isinstance(script.drop, list) and state_name in script.drop):
+            task.callbacks.append({"at": time.time(), "state": state_name, "kind": "dropped"})
             return
-        callback = self._true(task, url, told)
+        callback = self._true(task, url, state_name)
         if script.reorder:
-            if told == "processing":
+            if state_name == "processing":
                 return
             callback = replace(callback, then=(self._true(task, url, "processing"),))
         copies = [replace(callback, kind="duplicate", then=()) for _ in range(script.duplicate)]
@@ -110,17 +110,17 @@ class CallbackSender:
                         connection.sock.shutdown(socket.SHUT_RDWR)
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _true(self, task: Task, url: str, told: CallbackState) -> _Callback:
+    def _true(self, task: Task, url: str, state_name: CallbackState) -> _Callback:
         script = task.script.callbacks
-        links = self._links(task) if told == "success" else []
+        links = self._links(task) if state_name == "success" else []
         return _Callback(
             task=task,
-            label=told,
+            label=state_name,
             kind="true",
             url=_with_wrong_token(url) if script.wrong_token else url,
-            body=callback_body(task, told, links),
+            body=callback_body(task, state_name, links),
             signature=script.signature,
-            tries=_TRIES[told],
+            tries=_TRIES[state_name],
         )
 
     def _forge(self, task: Task, url: str, forgery: Forgery) -> None:
@@ -156,9 +156,7 @@ class CallbackSender:
         for follower in callback.then:
             self._submit(follower)
         if not delivered and callback.attempt < callback.tries:
-            own = callback.task.script.callbacks.retry_seconds
-            spacing = self._settings.retry_seconds if own is None else own
-            self._send_later(spacing, replace(callback, attempt=callback.attempt + 1, then=()))
+            self._send_later(self._settings.retry_seconds, replace(callback, attempt=callback.attempt + 1, then=()))
 
     def _send(self, callback: _Callback) -> bool:
         """One attempt, entered into the task's list; True if the receiver said 2xx."""

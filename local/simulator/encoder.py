@@ -1,13 +1,14 @@
-"""Real MP4 files of a wanted size and length, made with PyAV and kept per parameter set.
+"""Real MP4 files of a wanted size and length, made with PyAV: the prompt, and the seconds as they pass.
 
-What moves in the picture depends on the seed. Every file carries a comment of fixed length which `stamped` replaces,
-so that each task's file differs without encoding it again.
+What moves behind them depends on the seed. Every file carries a comment of fixed length which `stamped` replaces, so
+that each task's file differs without encoding it again.
 """
 
+import functools
 import io
 import math
 import tempfile
-import threading
+import textwrap
 from array import array
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,8 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from local.simulator.lettering import BRIGHT, COLUMNS, ROWS, Line
+
 FRAMES_PER_SECOND = 12
 AUDIO_RATE = 44_100
 LOOKS = 4
@@ -27,6 +30,7 @@ COMMENT_LENGTH = 96
 _COMMENT = "vidu-simulator:".ljust(COMMENT_LENGTH, "0")
 _AUDIO_FRAME_SAMPLES = 1024
 _LONGEST_SIDE = 2880
+_PROMPT_LINES = 6
 _SHORT_SIDES = {"720p": 720, "1080p": 1080}
 
 Layout = Literal["moov_last", "moov_first", "fragmented"]
@@ -34,7 +38,7 @@ Layout = Literal["moov_last", "moov_first", "fragmented"]
 
 @dataclass(frozen=True)
 class Picture:
-    """What decides an encoded file: pixels, seconds, one of `LOOKS` looks, sound, order of the boxes."""
+    """What decides an encoded file: pixels, seconds, one of `LOOKS` looks, sound, order of the boxes, the prompt."""
 
     width: int
     height: int
@@ -42,6 +46,17 @@ class Picture:
     look: int
     audio: bool
     layout: Layout
+    prompt: str = ""
+
+    def lines(self, second: int) -> list[Line]:
+        """What is written in it after so many seconds: the prompt, as far as it fits, and the number of seconds."""
+        dot = max(1, min(self.width, self.height) // 180)
+        wide, high = COLUMNS * dot, (ROWS + 2) * dot
+        shown = textwrap.wrap(self.prompt, self.width // wide - 2, max_lines=_PROMPT_LINES, placeholder="...")
+        count = f"{second} s"
+        left, top = self.width - 3 * wide * (len(count) + 1), self.height - 3 * high
+        lines = [Line(text, wide, high * number, dot) for number, text in enumerate(shown, 1)]
+        return [line for line in lines if line.top + high <= top] + [Line(count, left, top, 3 * dot)]
 
 
 def frame_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
@@ -63,29 +78,9 @@ def stamped(data: bytes, text: str) -> bytes:
     return data.replace(_COMMENT.encode(), mark)
 
 
-class Encoder:
-    """Encodes each `Picture` once. Thread-safe: two that want the same file share one encoding."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._files: dict[Picture, bytes] = {}
-        self._busy: dict[Picture, threading.Lock] = {}
-
-    def encode(self, picture: Picture) -> bytes:
-        """The file's bytes."""
-        with self._lock:
-            busy = self._busy.setdefault(picture, threading.Lock())
-        with busy:
-            with self._lock:
-                data = self._files.get(picture)
-            if data is None:
-                data = _encode(picture)
-                with self._lock:
-                    self._files[picture] = data
-            return data
-
-
-def _encode(picture: Picture) -> bytes:
+@functools.lru_cache(maxsize=32)
+def encode(picture: Picture) -> bytes:
+    """The file's bytes, equal for equal pictures."""
     if picture.layout != "moov_first":
         buffer = io.BytesIO()
         _write(buffer, picture)
@@ -133,6 +128,8 @@ def _frame(picture: Picture, number: int) -> VideoFrame:
     step, slope = 3 + 2 * picture.look, picture.look - 1
     rows = _bands(luma.line_size, picture.height, number * step, slope)
     _draw_hand(rows, luma.line_size, picture, number)
+    for line in picture.lines(number // FRAMES_PER_SECOND):
+        line.draw(rows, luma.line_size)
     luma.update(bytes(rows))
     blue.update(bytes([96 + 24 * picture.look]) * (blue.line_size * blue.height))
     shade = 128 + round(60 * math.sin(2 * math.pi * number / (4 * FRAMES_PER_SECOND) + picture.look))
@@ -160,7 +157,7 @@ def _draw_hand(rows: bytearray, line_size: int, picture: Picture, number: int) -
     left = round(picture.width / 2 + radius * math.cos(angle) - block / 2)
     top = round(picture.height / 2 + radius * math.sin(angle) - block / 2)
     for y in range(max(0, top), min(picture.height, top + block)):
-        rows[y * line_size + left : y * line_size + left + block] = b"\xeb" * block
+        rows[y * line_size + left : y * line_size + left + block] = BRIGHT * block
 
 
 def _write_audio(container: Any, stream: AudioStream, picture: Picture) -> None:

@@ -31,7 +31,7 @@ def gateway_body(
         "id": task.id,
         "status": gateway_status(task, state),
         "model": MODEL,
-        "created_at": int(task.created_at) + task.script.create.created_at_skew_seconds,
+        "created_at": int(task.created_at),
     }
     if form.progress:
         body["progress"] = _PROGRESS[state]

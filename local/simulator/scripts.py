@@ -85,7 +85,6 @@ class CreateScript(ScriptPart):
     fetch_images: bool = False
     immediate: Literal["completed", "failed"] | None = None
     reply_without_id: bool = False
-    created_at_skew_seconds: int = 0
 
 
 class Flap(ScriptPart):
@@ -197,12 +196,13 @@ class CallbackScript(ScriptPart):
     wrong_token: bool = False
     form: Literal["gateway", "upstream"] = "gateway"
     id: Literal["gateway", "upstream"] = "gateway"
-    state_key: Literal["state", "status"] = "state"
-    retry_seconds: Seconds | None = None
 
 
 class VideoFault(ScriptPart):
-    """One way in which a download goes wrong, for the first `times` downloads of a task (`None`: all)."""
+    """One way in which a download goes wrong, for the first `times` downloads of a task (`None`: all).
+
+    A redirect leads `to` an address; "inward" is AWS's metadata service, "loop" the link itself.
+    """
 
     kind: Literal[
         "truncate", "short", "corrupt", "endless", "stall", "reset", "html_200", "redirect", "zero_length", "status"
@@ -211,8 +211,7 @@ class VideoFault(ScriptPart):
     after_bytes: Bytes | None = None
     seconds: Seconds = 3600
     status: HttpError = 404
-    to: str = "hops"
-    hops: Count = 1
+    to: str = "loop"
 
 
 class VideoScript(ScriptPart):

@@ -78,7 +78,6 @@ class Exchange:
             self._handler.send_header(name, value)
         if self._handler.body_unread():
             self._handler.send_header("Connection", "close")  # else the rest would be read as the next request
-        first = b"" if self.method == "HEAD" else first
         self._handler.end_headers_with(first)
         self.bytes_sent += len(first)
 
@@ -103,7 +102,7 @@ class Exchange:
             raise ConnectionDroppedError("server stops")
 
     def close(self) -> None:
-        """Let the connection end after this exchange; the client is not told before."""
+        """Let the connection end after this exchange; without a word to the client."""
         self._handler.close_connection = True
 
     def drop(self) -> NoReturn:
@@ -189,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             exchange.entry.update(bytes_sent=exchange.bytes_sent, seconds=round(took, 4))
             self.server.log(f"{exchange.method} {exchange.path} {exchange.status or 'no answer'} {took * 1000:.0f} ms")
 
-    do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815 - the base class looks for these names
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve  # noqa: N815 - the base class looks for these names
 
     @override
     def log_message(self, format: str, *args: Any) -> None:

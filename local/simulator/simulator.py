@@ -13,7 +13,6 @@ from local.simulator.callback_bodies import Named
 from local.simulator.callbacks import CallbackSender, CallbackSettings
 from local.simulator.clock import Timer
 from local.simulator.control import BadRequestError, Control
-from local.simulator.encoder import Encoder
 from local.simulator.errors import send_error
 from local.simulator.gateway_api import GatewayApi
 from local.simulator.image_reader import ImageReader
@@ -87,7 +86,7 @@ class Simulator:
             self._timer.close()
             raise
         self._studio = ThreadPoolExecutor(1, thread_name_prefix="simulator-studio")
-        self._book = TaskBook(self._timer, Encoder(), self._announce)
+        self._book = TaskBook(self._timer, self._announce)
         self._videos = VideoApi(self._book, self.origin)
         self._callbacks = CallbackSender(settings, self._timer, self._links, self._other, self._faults.append)
         account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
@@ -128,10 +127,6 @@ class Simulator:
         wins. Raises `BadRequestError` for what is not a script.
         """
         return self._control.add_script({"match": match, "times": times, "script": script or {}})
-
-    def remove_script(self, script_id: str) -> bool:
-        """Forget a script; False if there is none of that id."""
-        return self._scripts.remove(script_id)
 
     def tasks(self) -> list[dict[str, Any]]:
         """All tasks with everything that was seen of them, oldest first (as `GET /_simulator/tasks/{id}`)."""
@@ -196,9 +191,9 @@ class Simulator:
             self._vidu.serve(exchange)
         elif path.startswith(control_calls.PREFIX + "/"):
             self._control.serve(exchange, self._server)
-        elif exchange.method in ("GET", "HEAD") and path.startswith(video_api.PREFIX):
+        elif exchange.method == "GET" and path.startswith(video_api.PREFIX):
             self._videos.serve(exchange)
-        elif exchange.method in ("GET", "HEAD") and path.startswith(images.PREFIX):
+        elif exchange.method == "GET" and path.startswith(images.PREFIX):
             images.serve_image(exchange)
         else:
             send_error(exchange, 404, "not found")

@@ -1,7 +1,7 @@
 """The tasks the simulator holds, and the one place where they change state.
 
 States are neutral (`pending`, `processing`, `succeeded`, `failed`, `canceled`); each API flavour has its own words.
-A task moves when its time has come, whoever looks first, poll or timer, and each change is announced exactly once.
+A task changes when its time has come, by a poll or the timer, and each change is announced exactly once.
 """
 
 import random
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from local.simulator.clock import Timer
-from local.simulator.encoder import LOOKS, Encoder, Picture, frame_size, stamped
+from local.simulator.encoder import LOOKS, Picture, encode, frame_size, stamped
 from local.simulator.scripts import Script
 from local.simulator.video_file import VideoFile, padded
 
@@ -109,9 +109,8 @@ class Task:
 class TaskBook:
     """All tasks by id. `on_change(task, state)` is called once for each state a task enters, `pending` included."""
 
-    def __init__(self, timer: Timer, encoder: Encoder, on_change: Callable[[Task, State], None]) -> None:
+    def __init__(self, timer: Timer, on_change: Callable[[Task, State], None]) -> None:
         self._timer = timer
-        self._encoder = encoder
         self._on_change = on_change
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
@@ -161,7 +160,7 @@ class TaskBook:
         return task
 
     def cancel(self, task: Task) -> bool:
-        """Call a task off, if it still can be: True if it was."""
+        """Cancel a task, if it still can be: True if it was."""
         self.advance(task)
         with task.lock:
             runs_on = task.state == "processing" and (task.params.get("off_peak") is True or task.script.cancel.anytime)
@@ -181,7 +180,7 @@ class TaskBook:
             self._tasks.clear()
 
     def rescript(self, task: Task, script: Script, *, restarted: set[str]) -> None:
-        """Put a live task under another script; the counters of the parts named in `restarted` begin anew.
+        """Put a live task under another script; the counters of the parts named in `restarted` restart.
 
         With `videos` among them, the files are made again (equal, unless the patch says another size or layout).
         """
@@ -217,8 +216,9 @@ class TaskBook:
             look=(task.seed + number) % LOOKS,
             audio=params.get("audio") is True,
             layout=script.layout,
+            prompt=str(params.get("prompt", "")),
         )
-        head = stamped(self._encoder.encode(picture), f"vidu-simulator:{task.id}/{number}")
+        head = stamped(encode(picture), f"vidu-simulator:{task.id}/{number}")
         with task.lock:
             return task.files.setdefault(number, padded(head, script.size_bytes))
 

@@ -15,7 +15,7 @@ from local.simulator.video_file import VideoFile, with_broken_box
 
 PREFIX = "/videos/"
 INWARD_URL = "http://169.254.169.254/latest/meta-data/iam/security-credentials/"
-_PATH = re.compile(r"/videos/(?:hops/(?P<hops>\d+)/)?(?P<task>[0-9a-f]{32}|\d{18})-(?P<number>\d+)\.mp4")
+_PATH = re.compile(r"/videos/(?P<task>[0-9a-f]{32}|\d{18})-(?P<number>\d+)\.mp4")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TICKS_PER_SECOND = 10
 _NOISE = bytes(range(256)) * 64
@@ -42,7 +42,7 @@ class VideoApi:
         return [f"{self._origin}{path}?{self._signer.query(path, lifetime)}" for path in paths]
 
     def serve(self, exchange: Exchange) -> None:
-        """`GET` or `HEAD` of a link."""
+        """`GET` of a link."""
         found = _PATH.fullmatch(exchange.path)
         task = self._book.get(found["task"]) if found else None
         if found is None or task is None or int(found["number"]) >= task.script.videos.count:
@@ -53,34 +53,24 @@ class VideoApi:
         refusal = self._signer.refusal(f"{PREFIX}{task.id}-{number}.mp4", exchange.query)
         entry = {"at": time.time(), "number": number, "range": exchange.headers.get("Range"), "finished": False}
         entry |= {"status": None, "bytes_sent": 0, "ended_at": None}
-        if exchange.method != "HEAD":
-            task.downloads.append(entry)
+        task.downloads.append(entry)
         try:
             if refusal is not None:
                 send_error(exchange, 403, refusal, form="text")
             else:
-                self._answer(exchange, task, number, found["hops"])
+                self._answer(exchange, task, number)
             entry["finished"] = True
         finally:
             entry.update(status=exchange.status, bytes_sent=exchange.bytes_sent, ended_at=time.time())
 
-    def _answer(self, exchange: Exchange, task: Task, number: int, hops: str | None) -> None:
+    def _answer(self, exchange: Exchange, task: Task, number: int) -> None:
         script = task.script.videos
         fault = script.fault
-        first_request = hops is None and exchange.method == "GET"
-        if hops is not None:
-            if int(hops) > 0:
-                self._hop(exchange, task, number, int(hops) - 1)
-                return
-        elif fault is not None and first_request and task.take("videos.fault", fault.times):
+        if fault is not None and task.take("videos.fault", fault.times):
             exchange.note["fault"] = f"video {fault.kind}"
             self._misbehave(exchange, task, number, fault)
-            return
-        _send_file(exchange, self._book.video(task, number), script)
-
-    def _hop(self, exchange: Exchange, task: Task, number: int, left: int) -> None:
-        path = f"{PREFIX}hops/{left}/{task.id}-{number}.mp4"
-        exchange.send(302, b"", {"Location": f"{self._origin}{path}?{exchange.query}"})
+        else:
+            _send_file(exchange, self._book.video(task, number), script)
 
     def _misbehave(self, exchange: Exchange, task: Task, number: int, fault: VideoFault) -> None:
         match fault.kind:
@@ -92,16 +82,10 @@ class VideoApi:
             case "zero_length":
                 exchange.send(200, b"", {"Content-Type": "video/mp4"})
             case "redirect":
-                self._redirect(exchange, task, number, fault)
+                targets = {"inward": INWARD_URL, "loop": f"{self._origin}{exchange.path}?{exchange.query}"}
+                exchange.send(302, b"", {"Location": targets.get(fault.to, fault.to)})
             case _:
                 _send_broken(exchange, self._book.video(task, number), fault, task.script.videos)
-
-    def _redirect(self, exchange: Exchange, task: Task, number: int, fault: VideoFault) -> None:
-        if fault.to == "hops":
-            self._hop(exchange, task, number, max(0, fault.hops - 1))
-            return
-        targets = {"inward": INWARD_URL, "loop": f"{self._origin}{exchange.path}?{exchange.query}"}
-        exchange.send(302, b"", {"Location": targets.get(fault.to, fault.to)})
 
 
 def _send_broken(exchange: Exchange, file: VideoFile, fault: VideoFault, script: VideoScript) -> None:
@@ -150,8 +134,7 @@ def _send_file(exchange: Exchange, file: VideoFile, script: VideoScript) -> None
         exchange.start(200, head | extra.get(script.framing, {}) | {"Connection": "close"})
         chunks = file.read(0, file.size)
         chunks = _chunked(chunks) if chunked else _gzipped(chunks) if script.framing == "gzip" else chunks
-    if exchange.method != "HEAD":
-        exchange.write_all(_paced(exchange, chunks, script))
+    exchange.write_all(_paced(exchange, chunks, script))
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ _REPEATED = ("prompt", "duration", "seed", "aspect_ratio", "resolution", "payloa
 
 def created_body(task: Task) -> dict[str, Any]:
     """The reply to a create call: what was asked for, and the id."""
-    at = datetime.fromtimestamp(task.created_at + task.script.create.created_at_skew_seconds, UTC)
+    at = datetime.fromtimestamp(task.created_at, UTC)
     repeated = {name: task.params[name] for name in _REPEATED if name in task.params}
     return repeated | {
         "task_id": task.id,
@@ -38,13 +38,12 @@ def vidu_body(
     state: State,
     links: Sequence[str],
     *,
-    state_key: str = "state",
     without_url: WithoutUrl | None = None,
 ) -> dict[str, Any]:
     """The task as polls and callbacks show it in `state`, `links` as its creations."""
     body: dict[str, Any] = {
         "id": task.id,
-        state_key: _WORDS[state],
+        "state": _WORDS[state],
         "err_code": _err_code(task, state),
         "credits": CREDITS,
         "payload": task.params.get("payload", ""),

@@ -60,6 +60,12 @@ def created(provider: Simulator, **params: Any) -> str:
     return str(answer.json()["id"])
 
 
+def task_under(provider: Simulator, videos: dict[str, Any]) -> str:
+    """A new task whose videos are scripted."""
+    provider.script({"videos": videos})
+    return created(provider)
+
+
 def poll(provider: Simulator, task_id: str) -> Answer:
     return call("GET", f"{provider.url}/generation/task/{task_id}", headers=bearer(provider))
 
@@ -71,7 +77,7 @@ def video_link(provider: Simulator, task_id: str) -> str:
 def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
 
 
@@ -90,7 +96,7 @@ def observed(provider: Simulator, task_id: str) -> dict[str, Any]:
 class Callback:
     target: str
     headers: dict[str, str]
-    """By their names in small letters."""
+    """By their names in lower case."""
     body: bytes
 
     def json(self) -> Any:

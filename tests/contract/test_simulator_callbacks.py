@@ -5,7 +5,6 @@ import datetime
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,10 +69,9 @@ def test_processing_then_success_signed_with_the_body_of_a_poll(provider: Simula
         assert receiver.states() == ["processing", "completed"]
         assert all(signed_rightly(provider, callback) for callback in receiver.received)
         assert len({callback.headers["x-request-nonce"] for callback in receiver.received}) == 2
-        told, polled = receiver.received[1].json(), poll(provider, task_id).json()
-        assert (told.keys(), told["id"]) == (polled.keys(), task_id)
-        parts = urlsplit(receiver.url)
-        assert receiver.received[0].target == f"{parts.path}?{parts.query}"
+        sent, polled = receiver.received[1].json(), poll(provider, task_id).json()
+        assert (sent.keys(), sent["id"]) == (polled.keys(), task_id)
+        assert receiver.url.endswith(receiver.received[0].target)
 
 
 @pytest.mark.parametrize(
@@ -92,28 +90,16 @@ def test_an_end_is_sent_four_times_at_most_until_it_is_taken_and_processing_once
         assert len({callback.body for callback in receiver.received[1:]}) == 1
 
 
-def test_an_unreachable_receiver_is_tried_four_times(provider: Simulator) -> None:
-    task_id = created(provider, callback_url="http://127.0.0.1:1/nobody")
-    callbacks = settled(provider, task_id, 5)
-    assert [entry["state"] for entry in callbacks].count("success") == 4
-    assert all("Refused" in entry["error"] for entry in callbacks)
-
-
 @pytest.mark.parametrize(("id_kind", "key"), [("gateway", "id"), ("upstream", "remote_id")])
-@pytest.mark.parametrize("state_key", ["state", "status"])
-def test_a_callback_can_have_the_upstream_s_form_and_id(
-    provider: Simulator, id_kind: str, key: str, state_key: str
-) -> None:
-    script = {"form": "upstream", "id": id_kind, "state_key": state_key}
-    with one_task(provider, script) as (receiver, task_id):
+@pytest.mark.parametrize("form", ["upstream", "gateway"])
+def test_a_callback_can_have_the_upstream_s_form_and_id(provider: Simulator, id_kind: str, key: str, form: str) -> None:
+    with one_task(provider, {"form": form, "id": id_kind}) as (receiver, task_id):
         settled(provider, task_id, 2)
-        body = receiver.received[1].json()
-        assert (body[state_key], body["id"]) == ("success", provider.task(task_id)[key])
-        assert body["creations"][0]["url"].startswith(provider.origin)
-        assert receiver.received[0].json()["creations"] == []
-    with one_task(provider, {"id": id_kind}) as (receiver, task_id):
-        settled(provider, task_id, 2)
-        assert receiver.received[1].json()["id"] == provider.task(task_id)[key]
+        first, body = (callback.json() for callback in receiver.received)
+        assert body["id"] == provider.task(task_id)[key]
+        if form == "upstream":
+            assert (body["state"], first["creations"]) == ("success", [])
+            assert body["creations"][0]["url"].startswith(provider.origin)
 
 
 @pytest.mark.parametrize(
@@ -149,31 +135,27 @@ def test_a_callback_can_be_signed_wrongly_or_go_to_a_wrong_address(provider: Sim
             assert len(base64.b64decode(callback.headers["x-hmac-signature"])) == 32
 
 
-@pytest.mark.parametrize(("claim", "word"), [("success", "completed"), ("failed", "failed")])
-def test_a_forged_end_comes_while_the_task_still_runs(provider: Simulator, claim: str, word: str) -> None:
-    script = {"forge": [{"kind": "wrong_state", "claim": claim}]}
+def test_a_forged_end_comes_while_the_task_still_runs(provider: Simulator) -> None:
+    script = {"forge": [{"kind": "wrong_state", "claim": claim} for claim in ("success", "failed")]}
     with one_task(provider, script, outcome={"never_finish": True}) as (receiver, task_id):
-        settled(provider, task_id, 2)
-        assert {word} < set(receiver.states())
+        settled(provider, task_id, 3)
+        assert {"completed", "failed"} < set(receiver.states())
         assert poll(provider, task_id).json()["status"] == "processing"
 
 
 def test_a_forgery_can_name_another_task(provider: Simulator) -> None:
-    with Receiver() as receiver:
-        other = created(provider, prompt="other")
-        provider.script({"callbacks": {"forge": [{"kind": "other_task", "on": "created", "signed": False}]}})
-        task_id = created(provider, callback_url=receiver.url)
+    other = created(provider, prompt="other")
+    forge = {"kind": "other_task", "on": "created", "signed": False}
+    with one_task(provider, {"forge": [forge]}) as (receiver, task_id):
         settled(provider, task_id, 3)
         named = [callback.json()["id"] for callback in receiver.received if "x-hmac-signature" not in callback.headers]
         assert named == [other]
 
 
 def test_forged_nonsense_and_a_huge_body(provider: Simulator) -> None:
-    forge = [
-        {"kind": "nonsense", "n": len(NONSENSE), "on": "created", "wrong_token": True},
-        {"kind": "huge", "bytes": 3_000_000, "on": "created"},
-    ]
-    with one_task(provider, {"drop": True, "forge": forge}) as (receiver, _):
+    nonsense = {"kind": "nonsense", "n": len(NONSENSE), "on": "created", "wrong_token": True}
+    huge = {"kind": "huge", "bytes": 3_000_000, "on": "created"}
+    with one_task(provider, {"drop": True, "forge": [nonsense, huge]}) as (receiver, _):
         wait_for(lambda: len(receiver.received) == len(NONSENSE) + 1)
         bodies = {callback.body for callback in receiver.received}
         assert set(NONSENSE) < bodies
@@ -184,12 +166,9 @@ def test_tls_is_checked_against_the_given_bundle_only(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver(tls=server_context(certificate)) as receiver:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
-        with Simulator(generation_seconds=0, ca_bundle=certificate.ca_bundle) as provider:
-            task_id = created(provider, callback_url=receiver.url)
-            assert [entry["http_status"] for entry in settled(provider, task_id, 2)] == [200, 200]
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.ca_bundle))
-        with Simulator(generation_seconds=0) as provider:
-            task_id = created(provider, callback_url=receiver.url)
-            assert all("CERTIFICATE_VERIFY_FAILED" in entry["error"] for entry in settled(provider, task_id, 2))
+        for given, in_environment in ((certificate.ca_bundle, "/nowhere"), (None, str(certificate.ca_bundle))):
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", in_environment)
+            with Simulator(generation_seconds=0, ca_bundle=given) as provider:
+                sent = settled(provider, created(provider, callback_url=receiver.url), 2)
+            assert {"CERTIFICATE_VERIFY_FAILED" in str(entry.get("error")) for entry in sent} == {given is None}
     assert len(receiver.received) == 2

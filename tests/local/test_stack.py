@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+from local.client import RelayClient
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
 from local.programs import ROOT, Program, program_environment, running, venv_program
 from local.signals import StopRequestedError, stop_on_signals
@@ -86,7 +88,7 @@ def test_a_random_key_of_the_provider_may_begin_with_a_hyphen(work_dir: Path) ->
 
 @needs_proc
 def test_a_stack_with_another_provider_describes_itself_and_leaves_nothing(
-    work_dir: Path, free_port: int, provider: str
+    work_dir: Path, free_port: int, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameters = {"FirstCheckSeconds": "7"}
     stack = LocalStack(work_dir, port=free_port, provider_url=provider, provider_key="their-key", parameters=parameters)
@@ -95,8 +97,12 @@ def test_a_stack_with_another_provider_describes_itself_and_leaves_nothing(
         assert description.provider_url == provider
         assert all(dataclasses.asdict(description).values())
         assert set(description.functions) == {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
-        submit = {"FunctionName": description.functions["submit_task"]}
-        variables = stack.client("lambda").get_function_configuration(**submit)["Environment"]["Variables"]
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # it leads nowhere
+        monkeypatch.delenv("NO_PROXY")
+        monkeypatch.delenv("no_proxy")
+        functions = description.client("lambda")
+        submit = functions.get_function_configuration(FunctionName=description.functions["submit_task"])
+        variables = submit["Environment"]["Variables"]
         assert (variables["FIRST_CHECK_SECONDS"], variables["PROVIDER_BASE_URL"]) == ("7", provider)
         secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["ProviderSecretArn"])
         assert json.loads(secret["SecretString"]) == {"api_key": "their-key"}
@@ -124,26 +130,40 @@ def test_a_template_that_cannot_be_deployed_says_why(
     assert all_have_ended(work_dir)
 
 
+def read_until(process: "subprocess.Popen[str]", line: str) -> str:
+    """What a process prints until a line that starts so, included."""
+    assert process.stdout is not None
+    printed: list[str] = []
+    while not (printed and printed[-1].startswith(line)):
+        printed.append(process.stdout.readline())
+        assert printed[-1], f"no line that starts with {line!r} in {printed}"
+    return "".join(printed)
+
+
 @contextmanager
-def make_local(port: int, line: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """`make local` on a port, after it has printed a line that starts so, and its folder."""
-    command = [venv_program("dev"), "-m", "local", "--port", str(port), "--provider-url", "http://127.0.0.1:9/base"]
+def make_local(
+    port: int, line: str, *, provider_url: str = "http://127.0.0.1:9/base", keep: bool = False
+) -> Iterator[tuple["subprocess.Popen[str]", Path, str]]:
+    """`make local` on a port, after it has printed a line that starts so, its folder, and what it printed."""
+    command = [venv_program("dev"), "-m", "local", "--port", str(port)]
+    command += ["--provider-url", provider_url] if provider_url else []
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
     work_dir = ROOT / ".local" / str(port)
     try:
-        assert process.stdout is not None
-        assert any(printed.startswith(line) for printed in process.stdout), f"no line that starts with {line!r}"
-        yield process, work_dir
+        yield process, work_dir, read_until(process, line)
     finally:
         process.kill()
         process.communicate()
-        shutil.rmtree(work_dir)
+        if not keep:
+            shutil.rmtree(work_dir)
 
 
 @needs_proc
-@pytest.mark.parametrize(("number", "moment"), [(signal.SIGTERM, "Starting AWS"), (signal.SIGINT, "Ready")])
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGTERM, "Starting the emulated AWS"), (signal.SIGINT, "Ready")]
+)
 def test_make_local_stops_cleanly_at_any_moment(free_port: int, number: signal.Signals, moment: str) -> None:
-    with make_local(free_port, moment) as (process, work_dir):
+    with make_local(free_port, moment) as (process, work_dir, _):
         if moment == "Ready":
             Stack(**json.loads((ROOT / ".local" / "stack.json").read_text()))
         process.send_signal(number)
@@ -152,9 +172,40 @@ def test_make_local_stops_cleanly_at_any_moment(free_port: int, number: signal.S
         assert not (work_dir / "tmp").exists()
 
 
+def test_webhooks_reach_this_machine_and_a_restarted_stack_says_that_it_is_empty(free_port: int) -> None:
+    empty = "It starts empty: address, API key and webhook secret are new"
+    with make_local(free_port, "Ready", provider_url="", keep=True) as (process, work_dir, printed):
+        assert empty not in printed
+        relay = RelayClient(Stack(**json.loads((work_dir / "stack.json").read_text())))
+        tool = [str(ROOT / "cli" / "relay"), f"--local={work_dir}/stack.json", "--json", "webhooks", "secret", "demo"]
+        secret = json.loads(subprocess.check_output(tool))["secret"]  # noqa: S603 - our own tool
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            hook = probe.getsockname()[1]
+        request = {"model": "viduq2_pro_fast_reference2video", "images": [relay.image("fox.png")], "prompt": "a fox"}
+        with subprocess.Popen(  # noqa: S603 - our own example
+            [sys.executable, ROOT / "docs/examples/webhook_receiver.py", str(hook)],
+            env={**os.environ, "WEBHOOK_SECRET": secret},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as receiver:
+            try:
+                task = relay.submit({**request, "callback_url": f"http://localhost:{hook}/hook"})
+                read_until(receiver, f"{task['task_id']} completed")
+            finally:
+                receiver.terminate()
+        refused = relay.call("POST", "/v1/tasks", json={**request, "callback_url": f"http://[::1]:{hook}/hook"})
+        assert refused.status_code == 422
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    with make_local(free_port, "Ready", provider_url="") as (_, work_dir, printed):
+        assert empty in printed
+        relay.stack = Stack(**json.loads((work_dir / "stack.json").read_text()))
+        assert relay.call("GET", "/v1/tasks").status_code == 403  # with the key of before
+
+
 @needs_proc
 def test_no_process_outlives_a_killed_stack(free_port: int) -> None:
-    with make_local(free_port, "Deploying") as (process, work_dir):
+    with make_local(free_port, "Deploying") as (process, work_dir, _):
         assert processes_of(work_dir)
         process.kill()
         assert all_have_ended(work_dir)

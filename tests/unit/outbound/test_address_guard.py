@@ -197,9 +197,10 @@ def test_a_listed_host_with_a_private_address_is_not_opened() -> None:
         guard("10.0.0.1", hosts=["cdn.example"]).check("https://cdn.example/")
 
 
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:9000/", "http://127.0.0.1:*"])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/v.mp4", "HTTP://127.0.0.1:9000/v.mp4"])
-def test_a_trusted_origin_is_opened_as_it_is(url: str) -> None:
-    trusting = guard("127.0.0.1", trusted=["http://127.0.0.1:9000/"])
+def test_a_trusted_origin_is_opened_as_it_is(url: str, origin: str) -> None:
+    trusting = guard("127.0.0.1", trusted=[origin])
     assert (trusting.check(url), trusting.read(url).port) == (("127.0.0.1",), 9000)
 
 
@@ -216,12 +217,18 @@ def test_trust_in_an_origin_covers_no_other(url: str) -> None:
         guard("127.0.0.1", trusted=["http://127.0.0.1:9000"]).check(url)
 
 
+@pytest.mark.parametrize("url", ["https://127.0.0.1/", "http://127.0.0.2:9000/", "http://127.0.0.1:9000@10.0.0.1/"])
+def test_trust_in_every_port_of_an_origin_covers_no_other_scheme_or_host(url: str) -> None:
+    with pytest.raises(RefusedAddressError):
+        guard("127.0.0.1", trusted=["http://127.0.0.1:*"]).check(url)
+
+
 @pytest.mark.parametrize(
     "origin",
     [
         *("", "*", "video.example", "https://*.video.example", "https://video.example/videos"),
         *("https://video.example?x", "https://video.example?", "https://video.example#", "https://user@video.example"),
-        *("https://video.example:99999", "ftp://video.example"),
+        *("https://video.example:99999", "ftp://video.example", "https://video.example:80:*", "https://a.example:*/"),
     ],
 )
 def test_what_is_no_origin_is_never_trusted_in_silence(origin: str) -> None:

@@ -125,8 +125,8 @@ class AddressGuard:
     - every address of the host is public;
     - with `hosts`, the host is one of them or below one of them.
 
-    `trusted_origins` (`scheme://host:port`, the scheme's own port may be left out) may be http, at any port and at any
-    address, and need not be on the list. Raises `ConfigurationError` if one of them is no origin.
+    `trusted_origins` (`scheme://host:port`, the scheme's own port may be left out, `*` is any port) may be http, at any
+    port and at any address, and need not be on the list. Raises `ConfigurationError` if one of them is no origin.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class AddressGuard:
         return found
 
     def _trusts(self, target: Target) -> bool:
-        return (target.scheme, target.host, target.port) in self._trusted
+        return not self._trusted.isdisjoint((target.scheme, target.host, port) for port in (target.port, None))
 
     def _check_form(self, scheme: str, host: str, port: int) -> None:
         if scheme != "https":
@@ -216,11 +216,12 @@ def read_url(url: str) -> Target:
     return Target(parts.scheme, host, port, encoded_target(rest if rest.startswith("/") else f"/{rest}"))
 
 
-def _origin(text: str) -> tuple[str, str, int]:
+def _origin(text: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an origin, None for any port."""
     try:
-        target = read_url(text)
+        target = read_url(re.sub(r":\*\Z", ":0", text))
     except RefusedAddressError as error:
         raise ConfigurationError(f"a trusted origin has the form scheme://host:port: {error}") from error
     if target.request_target != "/" or text.endswith(("?", "#")):
         raise ConfigurationError("a trusted origin has the form scheme://host:port, without a path")
-    return target.scheme, target.host, target.port
+    return target.scheme, target.host, None if text.endswith(":*") else target.port
