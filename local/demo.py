@@ -188,7 +188,7 @@ class Demo:
     def tool(self, lines: queue.Queue[tuple[str, str]], say: Narrator, *words: str) -> Tool:
         """`cli/relay --json` with these words, whose lines go into the queue."""
         say.command(*(_shown(Path(word)) if word.startswith("/") else word for word in words))
-        return Tool([str(ROOT / "cli" / "relay"), f"--local={self._file}", "--json", *words], words[0], lines, LOG)
+        return Tool([str(ROOT / "cli" / "relay"), f"--local-file={self._file}", "--json", *words], words[0], lines, LOG)
 
     def fetch(self, task_id: str, say: Narrator) -> Path:
         """Fetch the task's video with `relay get`; its path."""

@@ -272,7 +272,7 @@ class LocalStack:
         """Create the tenant and its key with the operator's own tool."""
         stack_file = self._work_dir / "emulator" / "stack.json"
         description.write(stack_file)
-        relay = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json"]
+        relay = [str(ROOT / "cli" / "relay"), "--local-file", str(stack_file), "--json"]
         log = self.logs / "relay.log"
         run(
             "`relay tenants create`",

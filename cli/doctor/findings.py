@@ -52,6 +52,8 @@ class Context:
     """The deployment that is checked, and how long that may take. Used by several threads at once."""
 
     connection: Connection
+    again: Callable[..., str] = lambda *words: " ".join(("relay", *words))
+    """The command line that runs another command on the same relay."""
     began: float = field(default_factory=time.monotonic)
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set when findings no longer count: checks remove what they made, and end."""

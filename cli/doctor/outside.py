@@ -31,7 +31,6 @@ __all__ = [
     "tenant",
 ]
 
-SET_KEY = "relay provider set-key"
 KEY_NAME = "doctor"
 LEFT_AFTER_MS = 600_000
 """A key of ours that is older was left by a run that was killed."""
@@ -41,14 +40,17 @@ CLOCK_SECONDS = 30
 
 def provider(context: Context) -> Finding:
     """Read a task that cannot exist, with the stored key and with a made-up one: only a difference proves the key."""
+    set_key = context.again("provider", "set-key")
     key = ProviderKey(Secret(context.client("secretsmanager"), context.resource("ProviderSecret")))
     try:
         key()
     except ConfigurationError as error:
-        return secret_fault(error, SET_KEY)
+        return secret_fault(error, set_key)
     name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
     made_up = secrets.token_hex(16)
-    return judge_provider(read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up))
+    return judge_provider(
+        read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up), set_key
+    )
 
 
 def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int | None:
@@ -64,12 +66,12 @@ def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int |
     return 200
 
 
-def judge_provider(own: int | None, made_up: int | None) -> Finding:
+def judge_provider(own: int | None, made_up: int | None, set_key: str = "relay provider set-key") -> Finding:
     """By the statuses of both reads. Providers check the key first, and then say 404."""
     found = f"HTTP {own or '?'} with the stored key, {made_up or '?'} with a made-up one"
     refused = (requests.codes.unauthorized, requests.codes.forbidden)
     if own in (*refused, requests.codes.payment_required):
-        return Finding(State.NOT, f"the provider refuses the account: {found}", f"{SET_KEY}, or ask the provider")
+        return Finding(State.NOT, f"the provider refuses the account: {found}", f"{set_key}, or ask the provider")
     if own == requests.codes.not_found and made_up in refused:
         return Finding(State.OK, found)
     return Finding(State.UNKNOWN, f"this proves nothing: {found}", "check ProviderBaseUrl; repeat it, or use --spend")

@@ -1,18 +1,17 @@
-"""Checks of the stack's parts: workers, rules, permissions, secrets, the schedule, alarms, and what was left over."""
+"""Checks of the stack's parts: workers, rules, permissions, secrets, schedule, alarms, DLQ messages, failures."""
 
 from __future__ import annotations
 
 import json
 import re
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import queues
 from cli.doctor.findings import Context, Finding, State, secret_fault
+from cli.queues import depths
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
@@ -170,7 +169,9 @@ def secrets(context: Context) -> Finding:
         try:
             read(Secret(client, arn))
         except ConfigurationError as error:
-            remedy = "relay provider set-key" if name == "ProviderSecret" else "restore its previous version"
+            remedy = (
+                context.again("provider", "set-key") if name == "ProviderSecret" else "restore its previous version"
+            )
             problems.append(secret_fault(error, remedy))
     return _all_good(problems, f"{len(readers)} can be read")
 
@@ -237,22 +238,28 @@ def alarms(context: Context) -> Finding:
 
 
 def dead_letters(context: Context) -> Finding:
-    """How many messages were given up."""
+    """How many messages the dead-letter queues hold."""
     waiting = {
         queue["name"]: queue["depth"] + queue["in_flight"]
-        for queue in queues.list_all(Namespace(), context.connection).data["queues"]
+        for queue in depths(context.connection)
         if queue["depth"] + queue["in_flight"]
     }
     if not waiting:
         return Finding(State.OK, "all empty")
     found = ", ".join(f"{number} in {name}" for name, number in waiting.items())
-    return Finding(State.NOT, found, "; ".join(f"docs/runbook.md#{n}, relay queues redrive {n}" for n in waiting))
+    return Finding(
+        State.NOT, found, "; ".join(f"docs/runbook.md#{n}, {context.again('queues', 'redrive', n)}" for n in waiting)
+    )
 
 
 def failures(context: Context) -> Finding:
-    """Whether stream records lie in the failures bucket."""
+    """Whether the failures bucket holds stream records."""
     listed = context.client("s3").list_objects_v2(Bucket=context.resource("FailuresBucket"))
     if not listed["KeyCount"]:
         return Finding(State.OK, "empty")
     more = " and more" if listed["IsTruncated"] else ""
-    return Finding(State.NOT, f"{listed['KeyCount']}{more}", "relay failures list, then relay failures republish")
+    return Finding(
+        State.NOT,
+        f"{listed['KeyCount']}{more}",
+        f"{context.again('failures', 'list')}, then {context.again('failures', 'republish')}",
+    )

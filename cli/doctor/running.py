@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from cli.connection import Connection
+import click
+
+from cli.command import Command, Relay
 from cli.doctor import account, events, outside, parts
 from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.spending import spend
@@ -45,18 +46,28 @@ TOTAL_SECONDS, CLEAN_UP_SECONDS = 110.0, 10.0
 LOOK_UP_SECONDS = 0.5
 
 
-def doctor(arguments: Namespace, connection: Connection) -> int:
-    """Run the checks (those that are named, or all), then `--spend`; the exit status is `EXIT_STATUS`.
+@click.command(
+    cls=Command, examples=["doctor", "doctor provider callback", "doctor --spend             (pays for one task)"]
+)
+@click.argument("check", nargs=-1, type=click.Choice([check.name for check in CHECKS]), metavar="[CHECK]...")
+@click.option(
+    "--spend",
+    "spends",
+    is_flag=True,
+    help="Also submit the cheapest real task, which the provider bills, and check its video in S3; skipped if a check "
+    "that every task needs is `not`.",
+)
+def doctor(relay: Relay, check: tuple[str, ...], spends: bool) -> int:
+    """Check the whole deployment in at most two minutes, without cost at the provider; or only the checks named.
 
-    Lines come in the order of `CHECKS`, each as soon as it and those before it are known. What is not known
-    after `TOTAL_SECONDS` is unknown. Raises `ConnectionFailedError` if the stack cannot be found.
+    Exit status 0 all ok, 1 something is not, 3 something could not be found out.
     """
-    screen, context = Screen(as_json=arguments.json), Context(connection)
-    connection.output("ApiUrl")
-    checks = [check for check in CHECKS if check.name in arguments.check or not arguments.check]
-    found = _run(checks, context, screen)
+    # Lines come in the order of CHECKS, each as soon as it and those before it are known.
+    screen, context = relay.screen, Context(relay.connection, relay.again)
+    relay.connection.output("ApiUrl")
+    found = _run([one for one in CHECKS if one.name in check or not check], context, screen)
     states = list(found.values())
-    if arguments.spend:
+    if spends:
         states.append(_spend(context, screen, [name for name in TASKS_NEED if found.get(name) is State.NOT]))
     counted = ", ".join(f"{states.count(state)} {state}" for state in State)
     screen.remark(f"{counted}, in {time.monotonic() - context.began:.0f} s.")

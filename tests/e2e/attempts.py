@@ -77,7 +77,7 @@ def operate(relay: RelayClient, folder: Path, *arguments: str) -> Any:
     """Run the operator's tool; what it prints with `--json`. `folder` is one of the test's own."""
     file = folder / "stack.json"
     relay.stack.write(file)
-    command = [str(ROOT / "cli" / "relay"), "--local", str(file), "--json", *arguments]
+    command = [str(ROOT / "cli" / "relay"), "--local-file", str(file), "--json", *arguments]
     done = subprocess.run(command, capture_output=True, check=True, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
     return json.loads(done.stdout)
 

@@ -24,7 +24,7 @@ def relay_tool(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> 
     relay.stack.write(file)
 
     def run(*arguments: str) -> Body:
-        command = [str(venv_program("dev")), "-m", "cli", "--local", str(file), "--json", *arguments]
+        command = [str(venv_program("dev")), "-m", "cli", "--local-file", str(file), "--json", *arguments]
         environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/shared'}", "PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)  # noqa: S603 - ours
         content: Body = json.loads(done.stdout)

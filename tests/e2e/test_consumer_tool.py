@@ -45,7 +45,7 @@ def run(stack_file: Path) -> Run:
 
 
 def command_of(stack_file: Path, *arguments: str) -> list[str]:
-    return [str(ROOT / "cli" / "relay"), f"--local={stack_file}", *arguments]
+    return [str(ROOT / "cli" / "relay"), f"--local-file={stack_file}", *arguments]
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def test_watching_that_is_interrupted_says_how_it_is_resumed_and_is(
         assert task_id in process.stdout.readline()
         status, _, complaint = interrupt(process)
     assert status == INTERRUPTED
-    assert complaint.splitlines()[-1].split() == ["relay", f"--local={stack_file}", "watch", task_id]
+    assert complaint.splitlines()[-1].split() == ["relay", f"--local-file={stack_file}", "watch", task_id]
     assert "Traceback" not in complaint
 
     with running(stack_file, *complaint.splitlines()[-1].split()[2:]) as process:

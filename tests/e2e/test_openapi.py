@@ -28,7 +28,7 @@ def api_key(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> str
     relay.stack.write(file)
 
     def run(*arguments: str) -> dict[str, Any]:
-        command = [venv_program("dev"), "-m", "cli", "--local", str(file), "--json", *arguments]
+        command = [venv_program("dev"), "-m", "cli", "--local-file", str(file), "--json", *arguments]
         environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/shared'}", "PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)  # noqa: S603 - ours
         said: dict[str, Any] = json.loads(done.stdout)

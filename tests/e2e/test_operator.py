@@ -30,7 +30,7 @@ def run(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     relay.stack.write(file)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        command = [str(ROOT / "cli" / "relay"), "--local", str(file), *arguments]
+        command = [str(ROOT / "cli" / "relay"), "--local-file", str(file), *arguments]
         done = subprocess.run(command, capture_output=True, check=False, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
         return done.returncode, done.stdout, done.stderr
 

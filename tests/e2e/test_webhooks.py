@@ -26,7 +26,7 @@ def tool(relay: RelayClient, tmp_path_factory: pytest.TempPathFactory) -> Tool:
     relay.stack.write(file)
 
     def ask(*arguments: str) -> Any:
-        command = [str(ROOT / "cli" / "relay"), "--local", str(file), "--json", *arguments]
+        command = [str(ROOT / "cli" / "relay"), "--local-file", str(file), "--json", *arguments]
         done = subprocess.run(command, capture_output=True, check=False, text=True, env={"PATH": "/usr/bin:/bin"})  # noqa: S603 - ours
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
