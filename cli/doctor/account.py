@@ -16,7 +16,9 @@ from cli.doctor.findings import Context, Finding, State
 
 __all__ = ["QUOTAS", "concurrency", "different", "judge_concurrency", "judge_quotas", "quotas", "versions"]
 
-ROOT = Path(__file__).parents[2]
+PACKAGED = Path(__file__).parents[1] / "deployed"
+ROOT = PACKAGED if PACKAGED.exists() else Path(__file__).parents[2]
+"""Functions and template: of the wheel that was installed, or of the checkout."""
 PACKAGE = Path(vidu_relay.__file__).parent
 LEAST_CONCURRENCY, WANTED_CONCURRENCY = 100, 1000
 NAMED = 3
