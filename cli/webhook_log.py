@@ -32,7 +32,7 @@ def last_webhook(task: Task, connection: Connection) -> dict[str, str]:
         )
         lines = [_read(event["message"]) for page in pages for event in page["events"]]
     except ClientError as error:
-        return {"unknown": str(error)}
+        return {"unknown": f"{error.response['Error']['Code']}: {error.operation_name}"}
     found: dict[str, str] = {}
     for line in sorted(lines, key=lambda line: str(line.get("timestamp"))):
         if line.get("message") in FAILED:

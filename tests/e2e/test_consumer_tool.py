@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from cli.command import INTERRUPTED
 from cli.tailing import PREFIX
-from cli.watching import EXIT_STATUS, INTERRUPTED
+from cli.watching import EXIT_STATUS
 from local.client import RelayClient
 from local.programs import ROOT
 from local.simulator.images import image

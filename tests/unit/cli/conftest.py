@@ -21,6 +21,8 @@ from tests.unit.template import TEMPLATE
 
 STACK = "relay"
 
+Ask = Callable[..., Any]
+Refused = Callable[..., str]
 Run = Callable[..., tuple[int, str, str]]
 Stacks = dict[str, dict[str, str]]
 
@@ -35,9 +37,9 @@ COMMANDS = sorted(commands())
 
 
 def parse(*words: str) -> tuple[list[str], dict[str, Any]]:
-    """The command that the words call, which is not run, and the shared options that it gets. An int for wrong usage."""
+    """The command that the words call, which is not run, and the shared options that it gets."""
     with patch.object(Command, "invoke", lambda _, ctx: (ctx.command_path.split()[1:], ctx.find_object(Relay).options)):
-        found: Any = main(words)
+        found: tuple[list[str], dict[str, Any]] = main(words)  # type: ignore[assignment]  # by the patch
     return found
 
 
@@ -150,5 +152,17 @@ def ask(relay: Run) -> Callable[..., Any]:
         status, out, error = relay("--json", *arguments)
         assert status == 0, error
         return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def refused(relay: Run) -> Callable[..., str]:
+    """Run a command that must be refused; what it prints on standard error."""
+
+    def run(*arguments: str) -> str:
+        status, out, error = relay(*arguments)
+        assert (status, out) == (1, "")
+        return error
 
     return run

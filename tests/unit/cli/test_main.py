@@ -17,8 +17,6 @@ from tests.documents import ROOT
 from tests.unit.account import REGION
 from tests.unit.cli.conftest import COMMANDS, STACK, Deployment, Run, Stacks, parse
 
-LOCAL = ("--local", "x")
-
 
 @pytest.fixture
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,14 +40,15 @@ def test_help_shows_examples_that_parse(command: tuple[str, ...], capsys: pytest
         (("--local", "tenants", "list"), {"local": True}),
         (("tenants", "list", "--local"), {"local": True}),
         (("tenants", "--stack", "y", "list"), {"stack": "y"}),
-        (("--stack", "tenants", "tenants", "list", "--region", "r", "--json"), {"stack": "tenants", "region": "r", "json": True}),
-        (("--json", "--stack=y", "--profile", "p", "tenants", "list", "--profile", "q"), {"stack": "y", "profile": "q", "json": True}),
+        (("--stack", "tenants", "tenants", "list", "--region", "r"), {"stack": "tenants", "region": "r"}),
+        (("--json", "--stack=y", "tenants", "list"), {"stack": "y", "json": True}),
+        (("--stack=y", "tenants", "list", "--json"), {"stack": "y", "json": True}),
+        (("--stack=y", "--profile=p", "tenants", "list", "--profile=q"), {"stack": "y", "profile": "q"}),
         (("tenants", "list", "--local-file", "f"), {"local_file": Path("f")}),
     ],
 )  # fmt: skip
 def test_options_stand_before_or_behind_the_command(words: tuple[str, ...], options: dict[str, Any]) -> None:
-    found = parse(*words)
-    assert (found[0], found[1] | {"json": True}) == (["tenants", "list"], options | {"json": True})
+    assert parse(*words) == (["tenants", "list"], options)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_script_works_through_a_symlink_with_a_home_that_cannot_be_written(tmp_p
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
     done = subprocess.run(
         [str(folder / "relay"), "--help"], capture_output=True, text=True, check=False, env=environment
-    )  # noqa: S603 - ours
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"  {folder / 'relay'} --local list" in done.stdout
     assert list(home.iterdir()) == []

@@ -11,9 +11,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from cli.command import INTERRUPTED
 from cli.connection import Connection
 from cli.tailing import PREFIX, TYPES
-from cli.watching import INTERRUPTED
 from tests.unit.account import REGION
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
 from vidu_relay.description.events import SENT
