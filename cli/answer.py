@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Answer", "NoAnswerError", "RefusedError", "checked", "printable", "table"]
-
 
 class RefusedError(Exception):
     """A command that cannot be carried out as given. The message says what to change."""

@@ -19,8 +19,6 @@ from vidu_relay.domain.identifiers import TASK_ID
 if TYPE_CHECKING:
     from cli.connection import Connection
 
-__all__ = ["KEY_VARIABLE", "TASK_RULE", "Api", "ApiRefusedError", "LinkRefusedError", "connect_api"]
-
 KEY_VARIABLE = "RELAY_API_KEY"
 API_KEY = re.compile(r"[!-~]{1,4096}")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -120,10 +118,7 @@ class Api:
     ) -> dict[str, Any]:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
-            try:
-                answer = reply.json()
-            except requests.exceptions.JSONDecodeError:
-                answer = None
+            answer = _json(reply)
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
         if not isinstance(answer, dict) or not answer.keys() >= fields:

@@ -22,8 +22,6 @@ from vidu_relay.domain.errors import ViduRelayError
 if TYPE_CHECKING:
     from cli.api import Api
 
-__all__ = ["INTERRUPTED", "Command", "Group", "Relay", "program"]
-
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 KEY_HELP = (

@@ -17,17 +17,6 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = [
-    "LOCAL_CREDENTIALS",
-    "Connection",
-    "ConnectionFailedError",
-    "connect_local",
-    "connect_stack",
-    "default_stack_file",
-    "now",
-    "read_stack_file",
-]
-
 CALLS = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=60)
 LOCAL_CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 """The local stack's, the same for everyone."""

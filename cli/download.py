@@ -19,8 +19,6 @@ from cli.command import Command, Relay
 from cli.screen import Bar
 from vidu_relay.domain.states import Status
 
-__all__ = ["get"]
-
 ATTEMPTS = 5
 """Requests in a row that bring no new byte, before the download fails."""
 FIRST_PAUSE_SECONDS = 0.5

@@ -10,8 +10,6 @@ from cli.answer import Answer
 from cli.command import Command, Relay
 from cli.connection import LOCAL_CREDENTIALS, read_stack_file
 
-__all__ = ["env"]
-
 
 @click.command(cls=Command, examples=["env"])
 def env(relay: Relay) -> Answer:

@@ -16,8 +16,6 @@ from cli.command import Group, Relay
 from cli.publisher import publish_again
 from vidu_relay.domain.representation import timestamp
 
-__all__ = ["failures"]
-
 
 @click.group(cls=Group)
 def failures() -> None:

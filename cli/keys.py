@@ -16,8 +16,6 @@ from vidu_relay.adapters.tenant_directory import ApiKey
 from vidu_relay.domain.identifiers import api_key_digest
 from vidu_relay.domain.representation import timestamp
 
-__all__ = ["keys", "new_key"]
-
 KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 KEY_ID = re.compile(r"[0-9a-f]{12}")
 

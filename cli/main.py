@@ -8,27 +8,23 @@ from collections.abc import Sequence
 
 import click
 
-from cli import (
-    download,
-    environment,
-    failures,
-    keys,
-    provider,
-    queues,
-    schemas,
-    submission,
-    tailing,
-    tasks,
-    tenant_tasks,
-    tenants,
-    watching,
-    webhooks,
-)
+from cli import schemas
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
-from cli.doctor import running as doctor
-
-__all__ = ["main", "relay"]
+from cli.doctor.running import doctor
+from cli.download import get
+from cli.environment import env
+from cli.failures import failures
+from cli.keys import keys
+from cli.provider import provider
+from cli.queues import queues
+from cli.submission import submit
+from cli.tailing import tail
+from cli.tasks import task
+from cli.tenant_tasks import cancel, list_
+from cli.tenants import tenants
+from cli.watching import watch
+from cli.webhooks import webhooks
 
 WRONG_USAGE = 2
 EXAMPLES = (
@@ -68,23 +64,8 @@ def delete(relay: Relay) -> Answer:
     return schemas.delete(Namespace(), relay.connection)
 
 
-for command in (
-    submission.submit,
-    watching.watch,
-    download.get,
-    tenant_tasks.list_,
-    tenant_tasks.cancel,
-    environment.env,
-    tailing.tail,
-    doctor.doctor,
-    tenants.tenants,
-    keys.keys,
-    webhooks.webhooks,
-    provider.provider,
-    tasks.task,
-    queues.queues,
-    failures.failures,
-):
+CLIENTS = (submit, watch, get, list_, cancel)
+for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, task, queues, failures):
     relay.add_command(command)
 
 

@@ -13,8 +13,6 @@ import click
 from cli.answer import Answer, RefusedError
 from cli.command import Group, Relay
 
-__all__ = ["provider"]
-
 KEY = re.compile(r"[!-~]{1,4096}")
 
 

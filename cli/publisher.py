@@ -11,8 +11,6 @@ from botocore.config import Config
 from cli.answer import RefusedError
 from cli.connection import Connection
 
-__all__ = ["publish_again"]
-
 # Invoked once: a retry would publish again.
 _ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
 _LARGEST_CALL_BYTES = 6 * 1024 * 1024

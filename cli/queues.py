@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -17,8 +16,6 @@ from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.representation import timestamp
-
-__all__ = ["depths", "queues"]
 
 DEAD_LETTERS = "DeadLetters"
 QUEUE = "Queue"
@@ -37,13 +34,6 @@ Message = Mapping[str, Any]
 
 class _UnreadableError(Exception):
     """A DLQ message that no worker could process. The message says why."""
-
-
-@dataclass(slots=True)
-class _Redrive:
-    moved: int = 0
-    discarded: int = 0
-    left: list[dict[str, str]] = field(default_factory=list)
 
 
 @click.group(cls=Group)
@@ -114,33 +104,32 @@ def redrive(relay: Relay, queue: str, discard_unreadable: bool) -> Answer:
     """
     output = _known_queue(relay.connection, queue)
     sqs, url, destination = _opened(relay.connection, output)
-    result = _Redrive()
-    unreadable: list[Message] = []
+    moved, discarded, left, unreadable = 0, 0, list[dict[str, str]](), list[Message]()
     for message in _messages(sqs, url):
         try:
             target, body = destination(message)
         except _UnreadableError as error:
             if discard_unreadable:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                result.discarded += 1
+                discarded += 1
                 continue
             unreadable.append(message)
             excerpt = message["Body"][:EXCERPT_CHARACTERS]
-            result.left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
+            left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
             continue
         group = {name: value for name, value in message["Attributes"].items() if name == GROUP}
         sqs.send_message(QueueUrl=target, MessageBody=body, **group)
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        result.moved += 1
+        moved += 1
     for message in unreadable:
         _show_again(sqs, url, message)
-    lines = [f"{queue}: {result.moved} moved back, {result.discarded} discarded, {len(result.left)} left."]
-    lines += [f"  {left['message_id']}: {left['reason']}: {left['body']!r}" for left in result.left]
-    if result.left:
+    lines = [f"{queue}: {moved} moved back, {discarded} discarded, {len(left)} left."]
+    lines += [f"  {one['message_id']}: {one['reason']}: {one['body']!r}" for one in left]
+    if left:
         discard = relay.again("queues", "redrive", queue, "--discard-unreadable")
         lines.append(f"No worker can parse what is left. To delete it:\n  {discard}")
-    data = {"queue": queue, "moved": result.moved, "discarded": result.discarded, "left": result.left}
-    return Answer("\n".join(lines), data)
+    data = {"queue": queue, "moved": moved, "discarded": discarded, "left": left}
+    return Answer(printable("\n".join(lines)), data)
 
 
 def _known_queue(connection: Connection, queue: str) -> str:
@@ -232,43 +221,29 @@ def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
 
 
 def _message_for(connection: Connection, url: str, body: str) -> str:
-    """The body that the worker of a queue can parse. Raises `_UnreadableError` if there is none."""
-    if url == connection.resource(DELIVERIES):
-        return _task_message(body)
-    if url == connection.resource(NOTIFICATIONS):
-        return _notification(body)
+    """The body that the worker of a queue can parse: an event becomes the message that its rule would send.
+
+    Raises `_UnreadableError` if there is none.
+    """
     if url == connection.resource(REQUESTS):
         try:
             read_request(body)
         except (ValueError, RecursionError) as error:
             raise _UnreadableError(f"it requests no video: {error}") from error
-    return body
-
-
-def _task_message(body: str) -> str:
-    """A message that names a task: it is one already, or the event of one. Raises `_UnreadableError`."""
+        return body
+    read, names, wrong = (
+        (read_message, ["task_id"], "it names no task")
+        if url == connection.resource(DELIVERIES)
+        else (read_notification, ["task_id", "version"], "it names no change of a task")
+    )
     try:
         content = json.loads(body)
         if isinstance(content, dict) and "detail" in content:
-            content = {"task_id": content["detail"]["task"]["task_id"]}
+            content = {name: content["detail"]["task"][name] for name in names}
         text = json.dumps(content)
-        read_message(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _UnreadableError("it names no task") from error
-    return text
-
-
-def _notification(body: str) -> str:
-    """A message that names a change of a task: it is one already, or the event of it. Raises `_UnreadableError`."""
-    try:
-        content = json.loads(body)
-        if isinstance(content, dict) and "detail" in content:
-            task = content["detail"]["task"]
-            content = {"task_id": task["task_id"], "version": task["version"]}
-        text = json.dumps(content)
-        read_notification(text)
+        read(text)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _UnreadableError("it names no change of a task") from error
+        raise _UnreadableError(wrong) from error
     return text
 
 

@@ -13,8 +13,6 @@ from typing import Any, TextIO
 
 from cli.answer import printable
 
-__all__ = ["Bar", "Bars", "Screen"]
-
 WIDTH = 24
 REDRAW_SECONDS = 0.1
 CLEAR_LINES = "\x1b[{}A\r\x1b[J"

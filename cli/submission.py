@@ -21,8 +21,6 @@ from cli.watching import follow
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
 from vidu_relay.domain.image_reference import S3_SCHEME
 
-__all__ = ["patiently", "submit"]
-
 PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
 IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")

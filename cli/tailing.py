@@ -33,8 +33,6 @@ from vidu_relay.domain.states import (
     EVENT_TYPES,
 )
 
-__all__ = ["TYPES", "Listener", "tail"]
-
 TYPES = (
     EVENT_TYPE_ACCEPTED,
     *EVENT_TYPES.values(),
@@ -199,10 +197,11 @@ class Listener:
 
     def remove(self) -> None:
         """Remove targets, rule and queue, each even if another fails. Raises `RefusedError` with what was left."""
-        steps: dict[str, Callable[[], None]] = {
-            "targets of the rule": self._remove_targets,
-            "rule": self._remove_rule,
-            "queue": self._remove_queue,
+        rule = {"Rule": self.name, "EventBusName": self.bus}
+        steps: dict[str, Callable[[], object]] = {
+            "targets of the rule": lambda: self._events.remove_targets(**rule, Ids=["queue"]),
+            "rule": lambda: self._events.delete_rule(Name=self.name, EventBusName=self.bus),
+            "queue": lambda: self._queue and self._sqs.delete_queue(QueueUrl=self._queue),
         }
         left = []
         for what, step in steps.items():
@@ -238,16 +237,6 @@ class Listener:
                 left = cls(connection)
                 left.name, left._queue = url.rpartition("/")[2], url
                 left.remove()
-
-    def _remove_targets(self) -> None:
-        self._events.remove_targets(Rule=self.name, EventBusName=self.bus, Ids=["queue"])
-
-    def _remove_rule(self) -> None:
-        self._events.delete_rule(Name=self.name, EventBusName=self.bus)
-
-    def _remove_queue(self) -> None:
-        if self._queue:
-            self._sqs.delete_queue(QueueUrl=self._queue)
 
 
 class _Receiver(threading.Thread):

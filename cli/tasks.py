@@ -29,8 +29,6 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Delivery, Task
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["task"]
-
 PROMPT_CHARACTERS = 100
 OVERDUE_SHOWN = 100
 """The longest overdue tasks that `task overdue` shows."""
@@ -103,7 +101,7 @@ def overdue(relay: Relay) -> Answer:
     tasks = store.get_many(task_id for task_id, _ in store.find_due(at + LEASE_MS))
     due = ((min(task.due_since or at, task.due_at or at), task) for task in tasks.values())
     found = sorted(((since, task) for since, task in due if since < at), key=lambda one: one[0])
-    shown = [
+    shown: list[dict[str, Any]] = [
         {
             "task_id": task.task_id,
             "tenant_id": task.tenant_id,
@@ -113,10 +111,7 @@ def overdue(relay: Relay) -> Answer:
         for since, task in found[:OVERDUE_SHOWN]
     ]
     rows = [("TASK", "TENANT", "STATUS", "OVERDUE")]
-    rows += [
-        (str(task["task_id"]), str(task["tenant_id"]), str(task["status"]), f"{task['overdue_seconds']} s")
-        for task in shown
-    ]
+    rows += [(one["task_id"], one["tenant_id"], one["status"], f"{one['overdue_seconds']} s") for one in shown]
     text = f"{table(rows)}\n{len(found)} in all." if found else "No task is overdue."
     return Answer(text, {"overdue": len(found), "tasks": shown})
 

@@ -10,8 +10,6 @@ from cli.answer import Answer, printable, table
 from cli.command import Command, Relay
 from vidu_relay.domain.states import Status
 
-__all__ = ["cancel", "list_"]
-
 
 @click.command("list", cls=Command, examples=["list", "list --status failed --limit 100"])
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only tasks in this state.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -16,13 +16,17 @@ from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
 from vidu_relay.domain.representation import timestamp
 
-__all__ = ["MAX_DAILY_CAP", "directory_of", "known_tenant", "tenants"]
-
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,128}")
-SOURCE_RULE = "an event source has 1 to 128 of A-Z, a-z, 0-9, . _ / -"
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-BUCKET_RULE = "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://"
+_RULES = {
+    TenantMapping.SOURCE: (
+        re.compile(r"[A-Za-z0-9._/-]{1,128}"),
+        "an event source has 1 to 128 of A-Z, a-z, 0-9, . _ / -",
+    ),
+    TenantMapping.BUCKET: (
+        re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://",
+    ),
+}
 OWN_BUCKETS = ("InboxBucket", "VideosBucket", "FailuresBucket")
 NUMBER = re.compile(r"-?[0-9]{1,12}")
 MAX_DAILY_CAP = 10_000_000
@@ -44,15 +48,16 @@ def create(relay: Relay, tenant: str, event_source: tuple[str, ...]) -> Answer:
     checked(tenant, TENANT_ID, "a tenant id has 1 to 40 of a-z, 0-9 and inner hyphens (it is part of S3 keys)")
     if tenant == DOCTOR:
         raise RefusedError(f"{DOCTOR} is the tenant of `relay doctor`: choose another name")
-    sources = [_usable_source(source) for source in event_source]
+    for source in event_source:
+        _check_source(relay, source)
     directory = directory_of(relay.connection)
-    _refuse_taken(relay, directory, TenantMapping.SOURCE, sources, tenant)
+    _refuse_taken(relay, directory, TenantMapping.SOURCE, event_source, tenant)
     created = directory.create_tenant(tenant, now())
-    for source in sources:
+    for source in event_source:
         directory.add_mapping(TenantMapping.SOURCE, source, tenant)
     text = f"Tenant {tenant} {'created' if created else 'exists already'}."
-    if sources:
-        text += f"\n{', '.join(sources)}: {SOURCES_MEAN}."
+    if event_source:
+        text += f"\n{', '.join(event_source)}: {SOURCES_MEAN}."
     return Answer(text, {**_json(known_tenant(relay, tenant)[1]), "created": created})
 
 
@@ -136,39 +141,40 @@ def set_cap(relay: Relay, tenant: str, cap: str, accept_nothing: bool) -> Answer
     return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
 
-@tenants.command(examples=["tenants add-source acme acme.orders"])
-@click.argument("tenant")
-@click.argument("source")
-def add_source(relay: Relay, tenant: str, source: str) -> Answer:
-    """Map an event source to a tenant: its events VideoTaskRequested request videos as this tenant."""
-    return _map(relay, tenant, TenantMapping.SOURCE, _usable_source(source))
+def _mapping_commands(mapping: TenantMapping, example: str, means: str, check: Callable[[Relay, str], None]) -> None:
+    """The commands that map a source or a bucket to a tenant, and that take it away."""
 
+    @tenants.command(
+        f"add-{mapping}",
+        help=f"Map a {mapping} to a tenant: {means}.",
+        examples=[f"tenants add-{mapping} acme {example}"],
+    )
+    @click.argument("tenant")
+    @click.argument("name", metavar=mapping.upper())
+    def add(relay: Relay, tenant: str, name: str) -> Answer:
+        check(relay, name)
+        directory, _ = known_tenant(relay, tenant)
+        _refuse_taken(relay, directory, mapping, [name], tenant)
+        directory.add_mapping(mapping, name, tenant)
+        text = f"The {mapping} {name} is mapped to {tenant}: {means}."
+        return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
-@tenants.command(examples=["tenants remove-source acme acme.orders"])
-@click.argument("tenant")
-@click.argument("source")
-def remove_source(relay: Relay, tenant: str, source: str) -> Answer:
-    """Take an event source away from a tenant, unless it is gone."""
-    return _unmap(relay, tenant, TenantMapping.SOURCE, checked(source, EVENT_SOURCE, SOURCE_RULE))
-
-
-@tenants.command(examples=["tenants add-bucket acme acme-images"])
-@click.argument("tenant")
-@click.argument("bucket")
-def add_bucket(relay: Relay, tenant: str, bucket: str) -> Answer:
-    """Map a bucket to a tenant: its requests may use the bucket's objects as reference images."""
-    checked(bucket, BUCKET, BUCKET_RULE)
-    if bucket in {relay.connection.resource(name) for name in OWN_BUCKETS}:
-        raise RefusedError(f"{bucket} is the relay's own bucket: there the prefix decides the tenant")
-    return _map(relay, tenant, TenantMapping.BUCKET, bucket)
-
-
-@tenants.command(examples=["tenants remove-bucket acme acme-images"])
-@click.argument("tenant")
-@click.argument("bucket")
-def remove_bucket(relay: Relay, tenant: str, bucket: str) -> Answer:
-    """Take a bucket away from a tenant, unless it is gone."""
-    return _unmap(relay, tenant, TenantMapping.BUCKET, checked(bucket, BUCKET, BUCKET_RULE))
+    @tenants.command(
+        f"remove-{mapping}",
+        help=f"Take a {mapping} away from a tenant, unless it is gone.",
+        examples=[f"tenants remove-{mapping} acme {example}"],
+    )
+    @click.argument("tenant")
+    @click.argument("name", metavar=mapping.upper())
+    def remove(relay: Relay, tenant: str, name: str) -> Answer:
+        checked(name, *_RULES[mapping])
+        directory, _ = known_tenant(relay, tenant)
+        _refuse_taken(relay, directory, mapping, [name], tenant)
+        text = f"The {mapping} {name} is mapped to no tenant."
+        if not directory.remove_mapping(mapping, name, tenant, now()):
+            show = relay.again("tenants", "show", tenant)
+            text = f"The {mapping} {name} is already gone, or never was {tenant}'s: see `{show}`."
+        return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
 
 def directory_of(connection: Connection) -> TenantDirectory:
@@ -192,26 +198,6 @@ def _set_disabled(relay: Relay, tenant_id: str, disabled: bool, means: str) -> A
     return Answer(f"Tenant {tenant_id} {means}", _json(known_tenant(relay, tenant_id)[1]))
 
 
-def _map(relay: Relay, tenant_id: str, mapping: TenantMapping, name: str) -> Answer:
-    directory, _ = known_tenant(relay, tenant_id)
-    _refuse_taken(relay, directory, mapping, [name], tenant_id)
-    directory.add_mapping(mapping, name, tenant_id)
-    means = SOURCES_MEAN if mapping is TenantMapping.SOURCE else BUCKETS_MEAN
-    text = f"The {mapping} {name} is mapped to {tenant_id}: {means}."
-    return Answer(text, _json(known_tenant(relay, tenant_id)[1]))
-
-
-def _unmap(relay: Relay, tenant_id: str, mapping: TenantMapping, name: str) -> Answer:
-    directory, _ = known_tenant(relay, tenant_id)
-    _refuse_taken(relay, directory, mapping, [name], tenant_id)
-    if directory.remove_mapping(mapping, name, tenant_id, now()):
-        text = f"The {mapping} {name} is mapped to no tenant."
-    else:
-        show = relay.again("tenants", "show", tenant_id)
-        text = f"The {mapping} {name} is already gone, or never was {tenant_id}'s: see `{show}`."
-    return Answer(text, _json(known_tenant(relay, tenant_id)[1]))
-
-
 def _refuse_taken(
     relay: Relay, directory: TenantDirectory, mapping: TenantMapping, names: Iterable[str], tenant_id: str
 ) -> None:
@@ -223,13 +209,22 @@ def _refuse_taken(
             raise RefusedError(f"the {mapping} {name} belongs to another tenant, {owner.tenant_id}: `{remove}` first")
 
 
-def _usable_source(source: str) -> str:
-    checked(source, EVENT_SOURCE, SOURCE_RULE)
+def _check_source(_: Relay, source: str) -> None:
+    checked(source, *_RULES[TenantMapping.SOURCE])
     if source == SOURCE or source == "aws" or source.startswith(("aws.", "aws/")):
         raise RefusedError(
             f"{source!r} is a source of AWS or of the relay: choose one of the tenant's own, such as acme.orders"
         )
-    return source
+
+
+def _check_bucket(relay: Relay, bucket: str) -> None:
+    checked(bucket, *_RULES[TenantMapping.BUCKET])
+    if bucket in {relay.connection.resource(name) for name in OWN_BUCKETS}:
+        raise RefusedError(f"{bucket} is the relay's own bucket: there the prefix decides the tenant")
+
+
+_mapping_commands(TenantMapping.SOURCE, "acme.orders", SOURCES_MEAN, _check_source)
+_mapping_commands(TenantMapping.BUCKET, "acme-images", BUCKETS_MEAN, _check_bucket)
 
 
 def _read_cap(relay: Relay, text: str, tenant: str, *, accept_nothing: bool) -> int | None:

@@ -17,8 +17,6 @@ from cli.command import INTERRUPTED, Command, Relay
 from cli.screen import Bar
 from vidu_relay.domain.states import SETTLED, Status
 
-__all__ = ["EXIT_STATUS", "LOCAL_PACE", "PACE", "Pace", "follow", "watch"]
-
 EXIT_STATUS: Mapping[Status, int] = {Status.COMPLETED: 0, Status.FAILED: 3, Status.EXPIRED: 4, Status.CANCELED: 5}
 """Exit status for a settled task; of several tasks the highest counts."""
 

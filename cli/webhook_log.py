@@ -10,8 +10,6 @@ from botocore.exceptions import ClientError
 from cli.connection import Connection
 from vidu_relay.domain.task import Task
 
-__all__ = ["last_webhook"]
-
 FAILED = ("notification_failed", "notification_given_up")
 SENT = "client_notified"
 

@@ -13,8 +13,6 @@ from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
 from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
 
-__all__ = ["webhooks"]
-
 
 @click.group(cls=Group)
 def webhooks() -> None:

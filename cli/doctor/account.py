@@ -14,8 +14,6 @@ from botocore.exceptions import ClientError
 import vidu_relay
 from cli.doctor.findings import Context, Finding, State
 
-__all__ = ["QUOTAS", "concurrency", "different", "judge_concurrency", "judge_quotas", "quotas", "versions"]
-
 PACKAGED = Path(__file__).parents[1] / "deployed"
 ROOT = PACKAGED if PACKAGED.exists() else Path(__file__).parents[2]
 """Functions and template: of the wheel that was installed, or of the checkout."""

@@ -19,8 +19,6 @@ from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.queued_requests import REJECTED_PREFIX, REQUESTS_PREFIX
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 
-__all__ = ["bus", "inbox"]
-
 PREFIX = "relay-doctor-"
 """Of the temporary rules and queues."""
 DETAIL_TYPE = "RelayDoctor"

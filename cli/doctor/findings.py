@@ -18,8 +18,6 @@ from cli.answer import RefusedError
 from cli.connection import Connection, ConnectionFailedError
 from vidu_relay.domain.errors import ConfigurationError, ViduRelayError
 
-__all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of", "secret_fault"]
-
 TENANT = "relay-doctor"
 """The tenant that checks act as: its cap is 0, and its key lives as long as a check."""
 EVIDENCE_SECONDS = 100.0

@@ -19,18 +19,6 @@ from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import task_id_from_random
 
-__all__ = [
-    "authorizer",
-    "callback",
-    "clock_of_this_machine",
-    "judge_callback",
-    "judge_provider",
-    "provider",
-    "read_unknown_task",
-    "temporary_key",
-    "tenant",
-]
-
 KEY_NAME = "doctor"
 LEFT_AFTER_MS = 600_000
 """A key of ours that is older was left by a run that was killed."""

@@ -17,21 +17,6 @@ from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.webhook_signature import tenant_secret
 
-__all__ = [
-    "alarm_topic",
-    "alarms",
-    "dead_letters",
-    "delivery",
-    "failures",
-    "judge_bucket_policy",
-    "judge_schedule",
-    "judge_source",
-    "rules",
-    "schedule",
-    "secrets",
-    "workers",
-]
-
 DEPLOY = "deploy again"
 KMS_REMEDY = "see that the roles of the functions may use the key; --spend tries it"
 WORKERS = ("AcceptRequest", "DeliverVideos", "NotifyClient", "PublishEvents")

@@ -15,8 +15,6 @@ from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.spending import spend
 from cli.screen import Screen
 
-__all__ = ["CHECKS", "EXIT_STATUS", "doctor"]
-
 CHECKS = (
     Check("provider", "reading an unknown task with the stored key and a made-up one", outside.provider),
     Check("callback", "a callback with a wrong token at the public address", outside.callback),
@@ -49,7 +47,7 @@ LOOK_UP_SECONDS = 0.5
 @click.command(
     cls=Command, examples=["doctor", "doctor provider callback", "doctor --spend             (pays for one task)"]
 )
-@click.argument("check", nargs=-1, type=click.Choice([check.name for check in CHECKS]), metavar="[CHECK]...")
+@click.argument("check", nargs=-1, type=click.Choice([check.name for check in CHECKS]))
 @click.option(
     "--spend",
     "spends",

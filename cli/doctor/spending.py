@@ -26,8 +26,6 @@ from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS as PIXELS
 from vidu_relay.domain.states import SETTLED, Status
 
-__all__ = ["judge_spent", "spend"]
-
 FOLLOW_SECONDS = 900.0
 
 

@@ -431,7 +431,7 @@ def test_task_that_is_not_there_ends_the_watching(relay: Relay, run: Run) -> Non
     status, _, error = run("watch", TASK_ID, other)
     assert (status, error) == (1, f"relay: {other}: HTTP 404, task_not_found: No such task.\n")
     status, _, error = run("watch", "../tasks")
-    assert (status, "no task id" in error) == (1, True)
+    assert (status, "a task id has 26" in error) == (1, True)
 
 
 def test_a_quiet_task_is_read_ever_more_seldom() -> None:

@@ -92,25 +92,18 @@ class _Logs:
 FAULT = {"message": "notification_failed", "timestamp": "T1", "code": "http_500", "origin": "https://a", "receives": 1}
 
 
+ERROR = "http_500 at T1 from https://a, try 1"
+LATER = ({**FAULT, "message": "client_notified", "timestamp": "T2"}, FAULT)
+
+
 @pytest.mark.parametrize(
     ("logs", "webhook"),
     [
         (_Logs(), {}),
-        (_Logs(FAULT), {"last_error": "http_500 at T1 from https://a, try 1"}),
-        (
-            _Logs(
-                {"message": "client_notified", "timestamp": "T3"}, FAULT, {**FAULT, "timestamp": "T2", "receives": 2}
-            ),
-            {"last_error": "http_500 at T2 from https://a, try 1", "sent_at": "T3"},
-        ),
-        (
-            _Logs({**FAULT, "message": "notification_given_up"}),
-            {"last_error": "http_500 at T1 from https://a, try 1, given up"},
-        ),
-        (
-            _Logs(refused=True),
-            {"unknown": "An error occurred (AccessDenied) when calling the FilterLogEvents operation: no"},
-        ),
+        (_Logs(FAULT), {"last_error": ERROR}),
+        (_Logs(*LATER), {"last_error": ERROR, "sent_at": "T2"}),
+        (_Logs({**FAULT, "message": "notification_given_up"}), {"last_error": f"{ERROR}, given up"}),
+        (_Logs(refused=True), {"unknown": "AccessDenied: FilterLogEvents"}),
     ],
 )
 def test_last_errors_of_delivery_and_webhook_are_shown(
