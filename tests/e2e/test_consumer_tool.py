@@ -205,21 +205,3 @@ def test_tail_shows_every_event_of_a_task_and_leaves_nothing_behind(
     assert status == INTERRUPTED, error
     assert listeners(relay) == []
     assert "Traceback" not in error
-
-
-def test_tail_shows_only_what_was_asked_for(relay: RelayClient, stack_file: Path, request_body: Body) -> None:
-    wanted = EVENT_TYPES[Status.COMPLETED]
-    with running(stack_file, "tail", "--type", wanted) as process:
-        assert process.stdout
-        assert process.stderr
-        process.stderr.readline()
-        task_id = str(relay.submit(request_body)["task_id"])
-        shown = [process.stdout.readline()]
-        while task_id not in shown[-1]:  # another test's task may end late
-            assert shown[-1]
-            shown.append(process.stdout.readline())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == INTERRUPTED
-    assert {line.split()[2] for line in shown} == {wanted}
-    assert shown[-1].split()[3:5] == [relay.stack.tenant_id, task_id]
-    assert listeners(relay) == []

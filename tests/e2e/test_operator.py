@@ -194,20 +194,6 @@ def test_task_without_a_callback_is_checked_at_once(relay: RelayClient, tool: To
     assert len(relay.seen_by_provider(request_body["prompt"])) == 1
 
 
-def test_overdue_task_is_listed_until_it_is_checked(relay: RelayClient, tool: Tool, request_body: Body) -> None:
-    relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
-
-    def overdue() -> bool:
-        return task_id in {task["task_id"] for task in tool("task", "overdue")["tasks"]}
-
-    with without_sweeps(relay):
-        task_id = relay.submit(request_body)["task_id"]
-        wait_until(overdue, "the overdue task")
-        tool("task", "check", task_id)
-        relay.wait(task_id, "completed")
-    assert not overdue()
-
-
 def test_lost_delivery_is_asked_for_again(relay: RelayClient, tool: Tool, request_body: Body, undelivered: str) -> None:
     assert re.match("in [4-6] min", tool("task", "show", undelivered)["due"])
     assert tool("task", "deliver", undelivered)["asked"]

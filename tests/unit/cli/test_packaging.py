@@ -26,7 +26,8 @@ from cli.__main__ import run
 from cli.doctor.account import ROOT, _runtime
 owners = packages_distributions()
 roots = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"cli", "vidu_relay"}
-print(json.dumps([sorted({owner.replace("_", "-") for root in roots for owner in owners.get(root, [])}), str(ROOT), _runtime()[0]]))
+used = {owner.replace("_", "-") for root in roots for owner in owners.get(root, [])}
+print(json.dumps([sorted(used), str(ROOT), _runtime()[0]]))
 """
 
 
