@@ -88,9 +88,11 @@ def submit(relay: Relay, file: str | None, idempotency_key: str | None, watches:
         return INTERRUPTED
     task_id, status = str(task["task_id"]), str(task["status"])
     data = {"task_id": task_id, "status": status, "created_at": task["created_at"], "idempotency_key": key}
-    hint = "" if watches else f" To watch it:\n  {relay.again('watch', task_id)}"
-    relay.screen.line(f"Task {task_id} is {status}.{hint}", data)
-    return follow(relay, [task_id], answered=True) if watches else 0
+    relay.screen.line(f"Task {task_id} is {status}.", data)
+    if watches:
+        return follow(relay, [task_id], answered=True)
+    relay.screen.remark(f"To watch it:\n  {relay.again('watch', task_id)}")
+    return 0
 
 
 def _key(given: str | None) -> str:

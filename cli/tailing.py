@@ -181,7 +181,7 @@ class Listener:
                         raise received
                     if not remarked:
                         outage = type(received).__name__
-                        screen.remark(f"no answer from SQS ({outage}): events wait there for an hour")
+                        screen.remark(f"no answer from SQS ({outage}): SQS keeps events for an hour")
                     remarked = True
                     continue
                 remarked = False

@@ -1,4 +1,4 @@
-"""What a check has to work with, and what it finds."""
+"""What a check gets, and what it finds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of a check, and what to do where that is not good."""
+    """The result of a check, and the remedy if it is not ok."""
 
     state: State
     found: str
@@ -101,7 +101,7 @@ class Check:
 
 
 def fault_of(error: Exception) -> Finding:
-    """What a check that broke off found. A missing permission is named; an address, which may be a link, is not."""
+    """The finding of a check that failed. It names a missing permission, and no address, which may be a link."""
     if isinstance(error, ClientError):
         fault = error.response.get("Error", {})
         if fault.get("Code") in DENIALS:
@@ -109,7 +109,7 @@ def fault_of(error: Exception) -> Finding:
             action = named[1] if named else error.operation_name
             return Finding(State.UNKNOWN, f"your credentials may not do it: {action}", f"allow yourself {action}")
         if MISSING.search(str(fault.get("Code"))):
-            return Finding(State.NOT, f"something is not there: {error}", "deploy again")
+            return Finding(State.NOT, f"something is missing: {error}", "deploy again")
         return Finding(State.UNKNOWN, str(error), "repeat it")
     if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
         return Finding(State.UNKNOWN, str(error), "repeat it")

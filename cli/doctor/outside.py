@@ -21,7 +21,7 @@ from vidu_relay.domain.identifiers import task_id_from_random
 
 KEY_NAME = "doctor"
 LEFT_AFTER_MS = 600_000
-"""A key of ours that is older was left by a run that was killed."""
+"""An older key belongs to a run that was killed."""
 CLOCK_SECONDS = 30
 """AWS refuses requests signed five minutes off; moments in records and signatures are wrong long before."""
 
@@ -95,7 +95,7 @@ def judge_callback(status: int, code: object) -> Finding:
 
 
 def tenant(context: Context) -> None:
-    """See to it that our tenant is there, can submit nothing, and has no key that a killed run has left."""
+    """Make the tenant of checks, which can submit nothing, and revoke the keys of killed runs."""
     directory, now = directory_of(context.connection), clock.now()
     directory.create_tenant(TENANT, now)
     directory.set_disabled(TENANT, False)
@@ -107,7 +107,7 @@ def tenant(context: Context) -> None:
 
 @contextmanager
 def temporary_key(context: Context) -> Iterator[str]:
-    """A key of our tenant that is removed at the end."""
+    """A key of the tenant of checks, revoked at the end."""
     directory = directory_of(context.connection)
     api_key, stored = new_key(TENANT, KEY_NAME)
     try:
@@ -139,8 +139,8 @@ def authorizer(context: Context) -> Finding:
 def clock_of_this_machine(context: Context) -> Finding:
     """Compare with the date in a reply of DynamoDB's."""
     before = clock.now()
-    there = context.connection.time_at_aws()
-    apart = abs((before + clock.now()) / 2 - there - 500) / 1000  # whole seconds there
+    at_aws = context.connection.time_at_aws()
+    apart = abs((before + clock.now()) / 2 - at_aws - 500) / 1000  # AWS says whole seconds
     found = f"{apart:.0f} s apart"
     if apart <= CLOCK_SECONDS:
         return Finding(State.OK, found)

@@ -37,7 +37,7 @@ SWEEP_DONE = "sweep_done"
 
 
 def _all_good(problems: Sequence[Finding], found: str) -> Finding:
-    """The worst of the problems with what all of them say, or that there is none."""
+    """The worst state of the problems with the texts of all, or ok if there is none."""
     if not problems:
         return Finding(State.OK, found)
     state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
@@ -71,7 +71,7 @@ def judge_source(function: str, source: Mapping[str, Any] | None) -> Finding | N
 
 
 def rules(context: Context) -> Finding:
-    """Whether the rules that feed queues and alarm topic are there, and on."""
+    """Whether the rules that feed queues and alarm topic exist and are enabled."""
     events, own = context.client("events"), context.resource("EventBus")
     problems, seen = [], 0
     for target, on_own_bus in FEEDS:
@@ -185,7 +185,7 @@ def schedule(context: Context) -> Finding:
 
 
 def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
-    """By the schedule's state (None: there is none), whether sweeps are seen, and whether it is only just on."""
+    """By the schedule's state (None: there is none), whether the log shows sweeps, and whether it is newly enabled."""
     if state is None:
         return Finding(State.NOT, "there is no schedule", DEPLOY)
     if state != "ENABLED":
@@ -194,7 +194,7 @@ def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
         return Finding(State.OK, f"enabled, and swept within {SWEEP_MINUTES} minutes")
     found = f"enabled, and no sweep ended within {SWEEP_MINUTES} minutes"
     if young:
-        return Finding(State.UNKNOWN, f"{found}, but it was changed only just", "repeat it in five minutes")
+        return Finding(State.UNKNOWN, f"{found}, but it has just been changed", "repeat it in five minutes")
     return Finding(State.NOT, found, "sam logs --name FindOverdueTasks; runbook, Sweep silent")
 
 

@@ -37,7 +37,7 @@ CHECKS = (
 )
 SPEND = "spend"
 EXIT_STATUS = {State.OK: 0, State.NOT: 1, State.UNKNOWN: 3}
-"""One `not` decides; without one, an `unknown`."""
+"""By the worst state: `not`, then `unknown`."""
 TASKS_NEED = ("provider", "authorizer", "workers", "delivery", "secrets")
 """Checks without which no task succeeds."""
 TOTAL_SECONDS, CLEAN_UP_SECONDS = 110.0, 10.0
@@ -73,12 +73,13 @@ def doctor(relay: Relay, check: tuple[str, ...], spends: bool) -> int:
 
 
 def _run(checks: list[Check], context: Context, screen: Screen) -> dict[str, State]:
-    """Each check in a thread of its own: one that hangs is not waited for, and ends with the process."""
+    """Run each check in a thread of its own; one that hangs ends with the process."""
     answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
-    threads = []
-    for check in checks:
-        work = _answering(check.name, lambda check=check: check.run(context), answers)  # type: ignore[misc]
-        threads.append(threading.Thread(target=work, daemon=True))
+
+    def answer(check: Check) -> None:
+        answers.put((check.name, _finding(lambda: check.run(context))))
+
+    threads = [threading.Thread(target=answer, args=(check,), daemon=True) for check in checks]
     known: dict[str, Finding] = {}
     states: dict[str, State] = {}
     try:
@@ -104,26 +105,20 @@ def _run(checks: list[Check], context: Context, screen: Screen) -> dict[str, Sta
     return states
 
 
-def _answering(name: str, run: Callable[[], Finding], answers: SimpleQueue[tuple[str, Finding]]) -> Callable[[], None]:
-    def answer() -> None:
-        try:
-            finding = run()
-        except Exception as error:  # noqa: BLE001 - one check's fault takes no other's line away
-            finding = fault_of(error)
-        answers.put((name, finding))
-
-    return answer
+def _finding(run: Callable[[], Finding]) -> Finding:
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 - a failed check must not end the others
+        return fault_of(error)
 
 
 def _spend(context: Context, screen: Screen, broken: list[str]) -> State:
-    """The paid check, last: nothing is paid where checks have found that a task cannot succeed."""
+    """The paid check, last: skipped if the other checks show that a task cannot succeed."""
     tried = "the cheapest real task, from the submission to S3"
     if broken:
         found = Finding(State.UNKNOWN, "nothing was submitted", f"first fix {', '.join(broken)}")
         return _say(SPEND, tried, found, screen)
-    answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
-    _answering(SPEND, lambda: spend(context, screen), answers)()
-    return _say(SPEND, tried, answers.get()[1], screen)
+    return _say(SPEND, tried, _finding(lambda: spend(context, screen)), screen)
 
 
 def _say(name: str, tried: str, finding: Finding, screen: Screen) -> State:

@@ -102,7 +102,7 @@ def judge_spent(task: Mapping[str, Any], faults: list[str], show: str = "") -> F
         video = task["videos"][0]
         return Finding(State.OK, f"{found}; {video['size']:,} bytes in s3://{video['bucket']}/{video['key']}; {cost}")
     if task["status"] not in SETTLED:
-        return Finding(State.UNKNOWN, f"{found}, and goes on", show)
+        return Finding(State.UNKNOWN, f"{found} and not settled yet", show)
     error = f": {task['error']['code']}" if task["error"] else ""
     return Finding(State.NOT, "; ".join((f"{found}{error}", *faults, cost)), show)
 

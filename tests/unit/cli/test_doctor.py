@@ -77,7 +77,7 @@ def test_enabled_source_that_works_is_no_problem() -> None:
         (DONE, [], "states no price"),
         (DONE, ["s3://videos/1.mp4 differs"], "1.mp4 differs"),
         (FAILED, [], "E1"),
-        ({**DONE, "status": "processing"}, [], "goes on"),
+        ({**DONE, "status": "processing"}, [], "not settled yet"),
     ],
 )
 def test_paid_task_is_reported(task: dict[str, Any], faults: list[str], words: str) -> None:
@@ -157,7 +157,7 @@ def aws_error(code: str, message: str = "") -> ClientError:
             "events:PutRule",
         ),
         (aws_error("403"), UNKNOWN, "PutRule"),
-        (aws_error("ResourceNotFoundException"), NOT, "not there"),
+        (aws_error("ResourceNotFoundException"), NOT, "is missing"),
         (aws_error("ThrottlingException"), UNKNOWN, "ThrottlingException"),
         (requests.ConnectionError(LINK), UNKNOWN, "ConnectionError"),
         (ZeroDivisionError(LINK), UNKNOWN, "ZeroDivisionError"),
