@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import click
 
-from cli import schemas
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
 from cli.doctor.running import doctor
@@ -55,12 +54,16 @@ def registry() -> None:
 @registry.command(examples=["schemas publish"])
 def publish(relay: Relay) -> Answer:
     """Create the registry <stack>-events and its schemas, or update those that have changed."""
+    from cli import schemas  # slow to import
+
     return schemas.publish(Namespace(), relay.connection)
 
 
 @registry.command(examples=["schemas delete"])
 def delete(relay: Relay) -> Answer:
     """Delete the registry and its schemas; deleting the stack leaves them."""
+    from cli import schemas
+
     return schemas.delete(Namespace(), relay.connection)
 
 
