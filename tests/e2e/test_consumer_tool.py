@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 import signal
 import subprocess
 import threading
@@ -20,7 +19,6 @@ from cli.watching import EXIT_STATUS
 from local.client import RelayClient
 from local.programs import ROOT
 from local.simulator.images import image
-from tests.documents import blocks
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
 
 Body = dict[str, Any]
@@ -86,16 +84,6 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def lines_of(out: str) -> list[Body]:
     return [json.loads(line) for line in out.splitlines()]
-
-
-def test_example_of_the_readme_works_with_the_variables_of_env(relay: RelayClient, stack_file: Path) -> None:
-    """With images that can be read, in place of those of example.com."""
-    (example,) = (block for block in blocks("README.md", "sh") if block.startswith("curl"))
-    example = example.replace("https://example.com/", relay.image(""))
-    script = f'eval "$({shlex.join(command_of(stack_file, "env"))})"\n{example}'
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False, timeout=SECONDS)  # noqa: S603 - ours
-    answer = json.loads(done.stdout)
-    assert answer.get("status") == "submitted", (answer, done.stderr)
 
 
 def listeners(relay: RelayClient) -> list[str]:

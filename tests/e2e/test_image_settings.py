@@ -2,14 +2,20 @@
 
 import base64
 import hashlib
+import json
+import shlex
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.client import RelayClient
+from local.programs import ROOT
 from local.simulator.images import image
 from local.stack import LocalStack
+from tests.documents import blocks
 from tests.e2e.watched import WatchedClient
 
 Body = dict[str, Any]
@@ -70,3 +76,12 @@ def test_without_probing_urls_are_the_providers_business_and_other_images_are_no
     request_body["subjects"][1]["images"] = [put(relay, "small.png", image("too_small", "png"))]
     refused = relay.call("POST", "/v1/tasks", json=request_body)
     assert [fault["loc"] for fault in refused.json()["errors"]] == ["subjects.1.images.0"]
+
+
+def test_example_of_the_readme_works_as_written_with_the_variables_of_env(relay: RelayClient, tmp_path: Path) -> None:
+    relay.stack.write(tmp_path / "stack.json")
+    (example,) = (block for block in blocks("README.md", "sh") if block.startswith("curl"))
+    variables = shlex.join([str(ROOT / "cli" / "relay"), "--local-file", str(tmp_path / "stack.json"), "env"])
+    script = f'eval "$({variables})"\n{example}'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert json.loads(done.stdout)["status"] == "submitted"
