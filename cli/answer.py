@@ -1,4 +1,4 @@
-"""What a command hands back, and how it refuses."""
+"""What a command gives back, and how it refuses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Answer", "RefusedError", "checked", "printable", "table"]
-
 
 class RefusedError(Exception):
     """A command that cannot be carried out as given. The message says what to change."""
+
+
+class NoAnswerError(RefusedError):
+    """The API gave no answer, or one that asks to try again later. `retry_after` in seconds, if the answer said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ def checked(value: str, pattern: re.Pattern[str], rule: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what would steer a terminal: other characters than printable ones and line ends are `?`."""
+    """The text with `?` in place of control characters, which could change a terminal; line ends stay."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
 
 

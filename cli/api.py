@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
-from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
 
-from cli.answer import RefusedError, printable
-from cli.connection import connect_stack
+from cli.answer import NoAnswerError, RefusedError, checked, printable
+from cli.connection import read_stack_file
 from vidu_relay.domain.identifiers import TASK_ID
 
-__all__ = [
-    "KEY_VARIABLE",
-    "Api",
-    "ApiRefusedError",
-    "LinkRefusedError",
-    "NoAnswerError",
-    "connect_api",
-    "spoken_again",
-]
+if TYPE_CHECKING:
+    from cli.connection import Connection
 
 KEY_VARIABLE = "RELAY_API_KEY"
 API_KEY = re.compile(r"[!-~]{1,4096}")
@@ -39,10 +29,12 @@ TASK = frozenset(
     {"task_id", "status", "version", "created_at", "updated_at", "error", "usage", "output", "videos", "history"}
 )
 FORM = frozenset({"url", "fields", "uri"})
-"""What an answer has: that of a relay, at least."""
+PAGE = frozenset({"tasks", "next_cursor"})
+"""Fields that an answer of a relay has."""
+TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 DAILY_CAP = "daily_cap_reached"
 MAX_WAIT_SECONDS = 600
-"""More than a server asks for by `Retry-After` unless it is mistaken; longer ones are cut to this."""
+"""A longer `Retry-After` is cut to this."""
 NEEDS_KEY = (
     f"an API key is needed: put it into the variable {KEY_VARIABLE}, or into a file for --api-key-file "
     "(`relay keys create` makes one). It is no option of its own: what stands on a command line is seen by every "
@@ -51,29 +43,21 @@ NEEDS_KEY = (
 
 
 class ApiRefusedError(RefusedError):
-    """The API has answered, and the answer is no: asking again changes nothing. `status` is HTTP's."""
+    """The API has refused: repeating the call changes nothing. `status` is HTTP's."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
-class NoAnswerError(RefusedError):
-    """No answer, or one that asks to come again later. `retry_after` in seconds, if the answer said so."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
 class LinkRefusedError(RefusedError):
-    """A link to a video opens nothing (any more). Reading the task gives another."""
+    """A link to a video was refused, for example because it has expired. Reading the task gives another."""
 
 
 class Api:
-    """The routes of one tenant. Nothing is tried twice here, no redirect is followed.
+    """The routes of one tenant. Nothing is retried here, no redirect is followed.
 
-    Each call raises `NoAnswerError` if there was no answer, `ApiRefusedError` if the answer was no.
+    Each call raises `NoAnswerError` if there was no answer, `ApiRefusedError` if the API refuses.
     """
 
     def __init__(self, url: str, api_key: str, *, ca_bundle: str | None = None, local: bool = False) -> None:
@@ -92,10 +76,20 @@ class Api:
 
     def task(self, task_id: str) -> dict[str, Any]:
         """The task as it stands."""
-        if not TASK_ID.fullmatch(task_id):
-            raise RefusedError(f"{task_id!r} is no task id: it has 26 of a-z and 2-7, as the API returns it")
+        return self._of_task("GET", task_id)
+
+    def cancel(self, task_id: str) -> dict[str, Any]:
+        """Cancel a task; the task as it stands then."""
+        return self._of_task("POST", task_id, "/cancel")
+
+    def tasks(self, **query: str | int | None) -> dict[str, Any]:
+        """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query`: status, limit, cursor."""
+        return self._call("GET", "/v1/tasks", PAGE, params=query)
+
+    def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
+        checked(task_id, TASK_ID, TASK_RULE)
         try:
-            return self._call("GET", f"/v1/tasks/{task_id}", TASK)
+            return self._call(method, f"/v1/tasks/{task_id}{route}", TASK)
         except ApiRefusedError as error:
             raise ApiRefusedError(f"{task_id}: {error}", error.status) from error
 
@@ -124,10 +118,7 @@ class Api:
     ) -> dict[str, Any]:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
-            try:
-                answer = reply.json()
-            except requests.exceptions.JSONDecodeError:
-                answer = None
+            answer = _json(reply)
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
         if not isinstance(answer, dict) or not answer.keys() >= fields:
@@ -139,7 +130,7 @@ class Api:
 
     @contextmanager
     def _answered(self, method: str, url: str, **arguments: Any) -> Iterator[requests.Response]:
-        """The answer, unless it asks to come again. Without `auth` nothing is added that says who asks."""
+        """The answer, unless it asks to try again later. Without `auth` the call carries no key."""
         try:
             reply = self._http.request(
                 method,
@@ -147,12 +138,15 @@ class Api:
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 allow_redirects=False,
                 verify=self._bundle or True,
-                **{"auth": _nobody, **arguments},
+                **{"auth": _without_key, **arguments},
             )
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 host = urlsplit(url).hostname
-                raise RefusedError(f"the certificate of {host} is not trusted: check the address") from error
+                raise RefusedError(
+                    f"the certificate of {host} is not trusted: check the address. A certificate authority of your own "
+                    "goes into the variable REQUESTS_CA_BUNDLE"
+                ) from error
             raise NoAnswerError(_reason(error)) from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise RefusedError(f"{self.url!r} is not an address that can be called: {_reason(error)}") from error
@@ -173,36 +167,21 @@ class Api:
         return request
 
 
-def connect_api(arguments: Namespace) -> Api:
-    """The API that the options before the command name, and the key to it.
+def connect_api(
+    url: str | None, key_file: Path | None, stack_file: Path | None, connect: Callable[[], Connection]
+) -> Api:
+    """The API at a URL, of a local stack, or of the stack that `connect` finds; and the key to it.
 
     Raises `RefusedError` without a usable key or address, `ConnectionFailedError` if the stack cannot be found.
     """
-    if arguments.local and not arguments.stack and not arguments.api_url:
-        stack = _read_local(arguments.local)
-        key = _read_key(arguments.api_key_file) if arguments.api_key_file else str(stack["api_key"])
-        bundle = stack["aws_ca_bundle"]
-        return Api(_checked(str(stack["api_url"])), key, ca_bundle=bundle, local=True)
-    key = _read_key(arguments.api_key_file)
-    if arguments.api_url:
-        return Api(_checked(arguments.api_url), key)
-    connection = connect_stack(arguments.stack, arguments.region, arguments.profile)
-    return Api(_checked(connection.output("ApiUrl")), key)
-
-
-def spoken_again(arguments: Namespace, *words: str) -> str:
-    """A command line that reaches the same relay, for a person to repeat."""
-    where: list[str] = []
-    if arguments.api_url:
-        where += ["--api-url", arguments.api_url]
-    elif arguments.stack:
-        where += ["--stack", arguments.stack]
-        where += ["--region", arguments.region] if arguments.region else []
-        where += ["--profile", arguments.profile] if arguments.profile else []
-    else:
-        where += [f"--local={arguments.local}"]
-    where += ["--api-key-file", str(arguments.api_key_file)] if arguments.api_key_file else []
-    return shlex.join(["relay", *where, *words])
+    if stack_file and not url:
+        stack = read_stack_file(stack_file)
+        if not (key_file or stack.get("api_key")):
+            raise RefusedError(f"{stack_file} names no API key: {NEEDS_KEY}")
+        key = _read_key(key_file) if key_file else str(stack["api_key"])
+        return Api(_checked(str(stack.get("api_url"))), key, ca_bundle=stack["aws_ca_bundle"], local=True)
+    key = _read_key(key_file)
+    return Api(_checked(url or connect().output("ApiUrl")), key)
 
 
 def _checked(url: str) -> str:
@@ -216,7 +195,7 @@ def _checked(url: str) -> str:
     if not host or parts.username or parts.query or parts.fragment:
         raise refused
     if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
-        raise RefusedError(f"{url!r}: the address must begin with https://, or everybody on the way reads the key")
+        raise RefusedError(f"{url!r}: the address must begin with https://, or others could read the key")
     return url
 
 
@@ -237,21 +216,8 @@ def _read_key(file: Path | None) -> str:
     return text.strip()
 
 
-def _read_local(file: Path) -> dict[str, Any]:
-    try:
-        stack = json.loads(file.read_text())
-        found = {name: stack[name] for name in ("api_url", "api_key", "aws_ca_bundle")}
-    except FileNotFoundError:
-        raise RefusedError(f"{file} does not exist: is `make local` running?") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RefusedError(f"{file} is not the file that `make local` writes") from None
-    if not found["api_key"]:
-        raise RefusedError(f"{file} names no API key: {NEEDS_KEY}")
-    return found
-
-
-def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Add nothing: a signed link or form says itself what it may do."""
+def _without_key(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add nothing: a signed link or form needs no key."""
     return request
 
 
@@ -287,8 +253,8 @@ def _refusal(status: int, answer: Any) -> str:
     if status in (requests.codes.unauthorized, requests.codes.forbidden) and not _is_problem(answer):
         return f"HTTP {status}: the API key is not accepted (revoked, mistyped, or of another stack)"
     if not _is_problem(answer):
-        said = printable(str(answer["message"])) if isinstance(answer, dict) and "message" in answer else "no reason"
-        return f"HTTP {status}: {said[:500]}"
+        reason = printable(str(answer["message"])) if isinstance(answer, dict) and "message" in answer else "no reason"
+        return f"HTTP {status}: {reason[:500]}"
     lines = [f"HTTP {status}, {answer['code']}: {answer.get('detail', '')}"]
     faults = answer.get("errors", [])
     lines += [f"  {fault.get('loc') or 'the body'}: {fault.get('msg')}" for fault in faults]
@@ -300,7 +266,7 @@ def _is_problem(answer: Any) -> bool:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """What went wrong, without the address, which may be a signed link."""
+    """The cause, without the address, which may be a signed link."""
     if isinstance(error, requests.exceptions.Timeout):
         return "no answer in time"
     cause: BaseException = error

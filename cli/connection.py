@@ -17,9 +17,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-__all__ = ["Connection", "ConnectionFailedError", "connect_local", "connect_stack", "now"]
-
 CALLS = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=60)
+LOCAL_CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+"""The local stack's, the same for everyone."""
 _MAKING = threading.Lock()
 """A session makes one client at a time; clients themselves may be used by several threads."""
 
@@ -41,12 +41,13 @@ class Connection:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A client of an AWS service; `config` says what is different from other calls."""
+        calls = CALLS if self.endpoint_url is None else CALLS.merge(Config(proxies={}))
         with _MAKING:
             return self.session.client(  # type: ignore[call-overload]  # the name is not a literal here
                 service,
                 endpoint_url=self.endpoint_url,
                 verify=self.ca_bundle,
-                config=CALLS.merge(config) if config else CALLS,
+                config=calls.merge(config) if config else calls,
             )
 
     def output(self, name: str) -> str:
@@ -109,18 +110,33 @@ class Connection:
             raise ConnectionFailedError(f"cannot read the stack {self.stack_name!r}: {error}") from error
 
 
-def connect_local(stack_file: Path) -> Connection:
-    """The stack that `make local` runs, from the file it writes when it is ready."""
+def default_stack_file() -> Path:
+    """Where `make local` writes: in this checkout, or below the current folder if the tool was installed."""
+    checkout = Path(__file__).parents[1]
+    return (checkout if (checkout / "template.yaml").exists() else Path.cwd()) / ".local" / "stack.json"
+
+
+def read_stack_file(stack_file: Path) -> dict[str, Any]:
+    """What the local stack has written of itself when it was ready. Raises `ConnectionFailedError`."""
     try:
-        stack = json.loads(stack_file.read_text())
-        region, name, table = str(stack["region"]), str(stack["stack_name"]), str(stack["table"])
-        endpoint, bundle = stack["aws_endpoint_url"], stack["aws_ca_bundle"]
+        stack: dict[str, Any] = json.loads(stack_file.read_text())
+        complete = stack.keys() >= {"region", "stack_name", "table", "aws_endpoint_url", "aws_ca_bundle"}
     except FileNotFoundError:
         raise ConnectionFailedError(f"{stack_file} does not exist: is `make local` running?") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ConnectionFailedError(f"{stack_file} is not the file that `make local` writes") from None
-    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=region)  # noqa: S106 - the local stack's fixed credentials
-    return Connection(session, name, endpoint, bundle, {"TaskTable": table})
+    except (OSError, ValueError, AttributeError):
+        stack, complete = {}, False
+    if not complete:
+        raise ConnectionFailedError(f"{stack_file} is not the file that `make local` writes")
+    return stack
+
+
+def connect_local(stack_file: Path) -> Connection:
+    """The stack that `make local` runs, from the file that it writes. Its calls go through no proxy."""
+    stack = read_stack_file(stack_file)
+    session = boto3.Session(**LOCAL_CREDENTIALS, region_name=stack["region"])
+    return Connection(
+        session, stack["stack_name"], stack["aws_endpoint_url"], stack["aws_ca_bundle"], {"TaskTable": stack["table"]}
+    )
 
 
 def connect_stack(name: str, region: str | None, profile: str | None) -> Connection:

@@ -7,56 +7,65 @@ import hashlib
 import os
 import secrets
 import time
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cli.answer import Answer, RefusedError
-from cli.api import Api, LinkRefusedError, NoAnswerError
-from cli.screen import Bar, Screen
+import click
+
+from cli.answer import Answer, NoAnswerError, RefusedError
+from cli.api import Api, LinkRefusedError
+from cli.command import Command, Relay
+from cli.screen import Bar
 from vidu_relay.domain.states import Status
 
-__all__ = ["get", "save_videos"]
-
 ATTEMPTS = 5
-"""So many times in a row a video is asked for without a single new byte."""
+"""Requests in a row that bring no new byte, before the download fails."""
 FIRST_PAUSE_SECONDS = 0.5
 READ_BYTES = 1024 * 1024
 
 
-def get(arguments: Namespace, api: Api) -> Answer:
-    """Save the videos of a task. Raises `RefusedError` if it is not completed, or a file is in the way."""
-    saved = save_videos(arguments.task_id, arguments.output, api, Screen(as_json=arguments.json), force=arguments.force)
+@click.command(
+    cls=Command, examples=["get mfzwizlnnvsg63dpo5xw2zltmu", "get mfzwizlnnvsg63dpo5xw2zltmu --output fox.mp4"]
+)
+@click.argument("task_id")
+@click.option("-o", "--output", metavar="FILE|FOLDER", default=".", help="Where (default: here, named by the task).")
+@click.option("--force", is_flag=True, help="Overwrite a file of another content.")
+def get(relay: Relay, task_id: str, output: str, force: bool) -> Answer:
+    """Save a completed task's videos, checked by size and SHA-256. A file appears only when it is whole."""
+    saved = _save_videos(relay, task_id, output, force=force)
     lines = [
-        f"{'Was there already' if one['already_there'] else 'Saved'}: {one['path']}  "
+        f"{'Exists already' if one['already_there'] else 'Saved'}: {one['path']}  "
         f"({one['size']:,} bytes, SHA-256 as recorded)"
         for one in saved
     ]
-    return Answer("\n".join(lines), {"task_id": arguments.task_id, "videos": saved})
+    return Answer("\n".join(lines), {"task_id": task_id, "videos": saved})
 
 
-def save_videos(task_id: str, output: str, api: Api, screen: Screen, *, force: bool) -> list[dict[str, Any]]:
-    """Save each video of a completed task; path, size, SHA-256 of each, and whether it was there already.
+def _save_videos(relay: Relay, task_id: str, output: str, *, force: bool) -> list[dict[str, Any]]:
+    """Save each video of a completed task; path, size, SHA-256 of each, and whether it existed already.
 
     A file appears whole, under its name at the end, with size and SHA-256 as the task has them; or not at all. A file
     of another content that has the name is kept, unless `force`. Raises `RefusedError`.
     """
+    api = relay.api
     task = api.task(task_id)
     if task["status"] != Status.COMPLETED:
-        raise RefusedError(f"task {task_id} is {task['status']}: it has no videos (`relay watch {task_id}`)")
+        raise RefusedError(
+            f"task {task_id} is {task['status']}: it has no videos. See `{relay.again('watch', task_id)}`"
+        )
     videos: Sequence[Mapping[str, Any]] = task["videos"]
     saved: list[dict[str, Any]] = []
     try:
-        with screen.transfers() as bars:
+        with relay.screen.bars() as bars:
             for number, (video, path) in enumerate(zip(videos, _paths(output, task_id, len(videos)), strict=True)):
-                there = path.exists() and _is_same(path, video)
-                if not there:
+                exists = path.exists() and _is_same(path, video)
+                if not exists:
                     if path.is_dir() or (path.exists() and not force):
-                        raise RefusedError(f"{path} is there, and is another: choose another name, or say --force")
+                        raise RefusedError(f"{path} exists and is another file: choose another name, or say --force")
                     _save(api, task_id, number, video, path, bars.add(path.name, video["size"]), force=force)
                 facts = {"size": video["size"], "sha256": video["sha256"]}
-                saved.append({"path": str(path), **facts, "already_there": there})
+                saved.append({"path": str(path), **facts, "already_there": exists})
     except OSError as error:
         raise RefusedError(f"cannot write {error.filename or output}: {error.strerror}") from error
     return saved
@@ -105,18 +114,18 @@ def _rename_new(part: Path, path: Path) -> None:
     try:
         os.link(part, path)
     except FileExistsError as error:
-        raise RefusedError(f"{path} has come into being meanwhile: it was kept") from error
+        raise RefusedError(f"{path} was created meanwhile: it was kept") from error
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
             raise
-        # a file system without hard links: the look before is all there is
+        # a file system without hard links: another program may still create the file between check and rename
         if path.exists():
-            raise RefusedError(f"{path} has come into being meanwhile: it was kept") from error
+            raise RefusedError(f"{path} was created meanwhile: it was kept") from error
         part.rename(path)
 
 
 class _Transfer:
-    """One video into one open file. What breaks off goes on where it broke off, by a fresh link."""
+    """One video into one open file. An interrupted download resumes with a fresh link."""
 
     def __init__(self, api: Api, task_id: str, number: int, video: Mapping[str, Any], file: BinaryIO, bar: Bar) -> None:
         self._api, self._task_id, self._number = api, task_id, number
@@ -125,13 +134,13 @@ class _Transfer:
         self._received, self._digest = 0, hashlib.sha256()
 
     def run(self) -> None:
-        """Fetch and check. Raises `RefusedError` if it cannot be had, or is not what was recorded."""
+        """Fetch and check. Raises `RefusedError` if that fails, or the video is not what was recorded."""
         fruitless = 0
         while self._received < self._size:
             before = self._received
             try:
                 self._fetch()
-                reason = NoAnswerError("it broke off")
+                reason = NoAnswerError("the connection broke")
             except (NoAnswerError, LinkRefusedError) as error:
                 reason = error if isinstance(error, NoAnswerError) else NoAnswerError(str(error))
             fruitless = 0 if self._received > before else fruitless + 1
@@ -155,7 +164,7 @@ class _Transfer:
                     raise self._wrong(f"it is longer than {self._size:,} bytes")
                 self._file.write(chunk)
                 self._digest.update(chunk)
-                self._bar.show(self._received)
+                self._bar.show(self._received, f"{self._received / 1e6:.1f} of {self._size / 1e6:.1f} MB")
 
     def _link(self) -> str:
         """A link of now: the one before may have expired."""

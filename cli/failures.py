@@ -6,25 +6,30 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from cli.answer import Answer, RefusedError, table
-from cli.connection import Connection
+from cli.command import Group, Relay
 from cli.publisher import publish_again
 from vidu_relay.domain.representation import timestamp
 
-__all__ = ["list_all", "republish"]
+
+@click.group(cls=Group)
+def failures() -> None:
+    """Stream records that could not be published."""
 
 
-def list_all(_: Namespace, connection: Connection) -> Answer:
-    """Each object of the failures bucket: when it came, and which tasks its records are of."""
-    s3, bucket = connection.client("s3"), connection.resource("FailuresBucket")
+@failures.command("list", examples=["failures list"])
+def list_all(relay: Relay) -> Answer:
+    """List the objects of the failures bucket: since when, and the tasks of their records."""
+    s3, bucket = relay.connection.client("s3"), relay.connection.resource("FailuresBucket")
     shown: list[dict[str, Any]] = []
     for found in _objects(s3, bucket):
         try:
-            tasks = sorted({_task_id(record) for record in _records(s3, bucket, found["Key"])})
+            tasks = sorted({_task_id(record) for record in _records(relay, s3, bucket, found["Key"])})
         except RefusedError:
             tasks = []
         at = timestamp(int(found["LastModified"].timestamp() * 1000))
@@ -34,34 +39,39 @@ def list_all(_: Namespace, connection: Connection) -> Answer:
     return Answer(table(rows) if shown else "No failures.", {"failures": shown})
 
 
-def republish(arguments: Namespace, connection: Connection) -> Answer:
-    """Publish the records of one object, or of all, again, and remove each object that got through whole.
+@failures.command(
+    examples=["failures republish", "failures republish KEY    (one object, as `failures list` shows it)"]
+)
+@click.argument("key", required=False)
+def republish(relay: Relay, key: str | None) -> Answer:
+    """Publish the records of one object, or of all, again, and remove each object whose records are published.
 
-    What breaks off in between publishes twice, under the same event ids.
+    After an interruption, repeat it: events are published again under the same event ids.
     """
-    s3, bucket = connection.client("s3"), connection.resource("FailuresBucket")
-    keys = [arguments.key] if arguments.key else [found["Key"] for found in _objects(s3, bucket)]
+    s3, bucket = relay.connection.client("s3"), relay.connection.resource("FailuresBucket")
+    keys = [key] if key else [found["Key"] for found in _objects(s3, bucket)]
     published = 0
     left: list[dict[str, str]] = []
-    for key in keys:
+    for each in keys:
         try:
-            records = _records(s3, bucket, key)
-            failed = publish_again(records, connection)
+            records = _records(relay, s3, bucket, each)
+            failed = publish_again(records, relay.connection)
         except RefusedError as error:
-            if arguments.key:
+            if key:
                 raise
-            left.append({"key": key, "reason": str(error)})
+            left.append({"key": each, "reason": str(error)})
             continue
         published += len(records) - len(failed)
         if failed:
-            left.append({"key": key, "reason": f"records {', '.join(failed)} could not be published"})
+            left.append({"key": each, "reason": f"records {', '.join(failed)} could not be published"})
         else:
-            s3.delete_object(Bucket=bucket, Key=key)
+            s3.delete_object(Bucket=bucket, Key=each)
     removed = len(keys) - len(left)
     lines = [f"{published} records handed to publish_events again; {removed} objects removed, {len(left)} left."]
     lines += [f"  {failure['key']}: {failure['reason']}" for failure in left]
     if left:
-        lines.append("See `sam logs --name PublishEvents` for the reason; mend it, then repeat.")
+        repeat = relay.again("failures", "republish")
+        lines.append(f"See `sam logs --name PublishEvents` for the reason; fix it, then run `{repeat}`.")
     return Answer("\n".join(lines), {"published": published, "removed": removed, "left": left})
 
 
@@ -70,7 +80,7 @@ def _objects(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
         yield from page.get("Contents", [])
 
 
-def _records(s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
+def _records(relay: Relay, s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
     """The stream records in an object. Raises `RefusedError` if there is no such object, or no records in it.
 
     The field `payload` is an event with them, as text.
@@ -81,7 +91,9 @@ def _records(s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
         records = (json.loads(payload) if isinstance(payload, str) else payload)["Records"]
         numbered = all(record["dynamodb"]["SequenceNumber"] for record in records)
     except s3.exceptions.NoSuchKey as error:
-        raise RefusedError(f"there is no {key!r} in the failures bucket: see `relay failures list`") from error
+        raise RefusedError(
+            f"there is no {key!r} in the failures bucket: see `{relay.again('failures', 'list')}`"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RefusedError(f"{key!r} holds no stream records: nothing can be published from it") from error
     if not numbered:

@@ -1,4 +1,4 @@
-"""Events published again, by the deployed `publish_events`: the bus lets nobody else speak as vidu-relay."""
+"""Events published again, by the deployed `publish_events`: the bus refuses the source vidu-relay from others."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from botocore.config import Config
 from cli.answer import RefusedError
 from cli.connection import Connection
 
-__all__ = ["publish_again"]
-
-# Invoked once: a retry of ours would publish twice what one call publishes.
+# Invoked once: a retry would publish again.
 _ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
 _LARGEST_CALL_BYTES = 6 * 1024 * 1024
 

@@ -1,20 +1,21 @@
-"""`relay queues`: the dead-letter queues, what lies in them, and the way back."""
+"""`relay queues`: the dead-letter queues, their messages, and the redrive."""
 
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from cli.answer import Answer, RefusedError, table
+import click
+
+from cli.answer import Answer, RefusedError, printable, table
+from cli.command import Group, Relay
 from cli.connection import Connection
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
-
-__all__ = ["list_all", "redrive"]
+from vidu_relay.domain.queued_requests import DroppedFile
+from vidu_relay.domain.representation import timestamp
 
 DEAD_LETTERS = "DeadLetters"
 QUEUE = "Queue"
@@ -23,104 +24,164 @@ DELIVERIES = "DeliveriesQueue"
 REQUESTS = "RequestsQueue"
 NOTIFICATIONS = "NotificationsQueue"
 GROUP = "MessageGroupId"
-"""A message keeps its group, the tenant, on the way back."""
+"""The tenant: a message keeps it in a redrive."""
 HIDDEN_SECONDS = 120
-"""How long a message that is being moved is hidden from everybody else."""
+"""How long a received message is hidden from other readers."""
 EXCERPT_CHARACTERS = 200
 
 Message = Mapping[str, Any]
 
 
 class _UnreadableError(Exception):
-    """A dead letter that no queue could work off. The message says why."""
+    """A DLQ message that no worker could process. The message says why."""
 
 
-@dataclass(slots=True)
-class _Redrive:
-    moved: int = 0
-    discarded: int = 0
-    left: list[dict[str, str]] = field(default_factory=list)
+@click.group(cls=Group)
+def queues() -> None:
+    """The dead-letter queues."""
 
 
-def list_all(_: Namespace, connection: Connection) -> Answer:
-    """Each dead-letter queue: how many messages wait in it, and how many somebody is looking at."""
-    sqs = connection.client("sqs")
-    shown = []
+@queues.command("list", examples=["queues list"])
+def list_all(relay: Relay) -> Answer:
+    """List each dead-letter queue: messages that wait, and messages that a reader has received."""
+    shown = depths(relay.connection)
+    rows = [("QUEUE", "DEPTH", "IN FLIGHT")]
+    rows += [(queue["name"], str(queue["depth"]), str(queue["in_flight"])) for queue in shown]
+    return Answer(table(rows), {"queues": shown})
+
+
+def depths(connection: Connection) -> list[dict[str, Any]]:
+    """Each dead-letter queue, by `name`, with `depth` and `in_flight`."""
+    sqs, shown = connection.client("sqs"), []
     for name, queue in _dead_letter_queues(connection).items():
         counts = sqs.get_queue_attributes(
             QueueUrl=connection.resource(queue),
             AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
         )["Attributes"]
-        shown.append(
-            {
-                "name": name,
-                "depth": int(counts["ApproximateNumberOfMessages"]),
-                "in_flight": int(counts["ApproximateNumberOfMessagesNotVisible"]),
-            }
-        )
-    rows = [("QUEUE", "DEPTH", "IN FLIGHT")]
-    rows += [(str(queue["name"]), str(queue["depth"]), str(queue["in_flight"])) for queue in shown]
-    return Answer(table(rows), {"queues": shown})
+        waiting, received = (int(counts[f"ApproximateNumberOfMessages{kind}"]) for kind in ("", "NotVisible"))
+        shown.append({"name": name, "depth": waiting, "in_flight": received})
+    return shown
 
 
-def redrive(arguments: Namespace, connection: Connection) -> Answer:
-    """Move every dead letter back to the queue it was meant for, one at a time.
+@queues.command(examples=["queues peek deliveries-dead-letters"])
+@click.argument("queue")
+def peek(relay: Relay, queue: str) -> Answer:
+    """Show the messages of a dead-letter queue and what each is about. They stay in the queue."""
+    output = _known_queue(relay.connection, queue)
+    sqs, url, destination = _opened(relay.connection, output)
+    shown = []
+    received = list(_messages(sqs, url))
+    for message in received:
+        try:
+            about = _about(relay.connection, *destination(message))
+        except _UnreadableError as error:
+            about = f"unreadable: {error}"
+        sent = int(message["Attributes"]["SentTimestamp"])
+        body = message["Body"]
+        shown.append({"message_id": message["MessageId"], "sent_at": timestamp(sent), "about": about, "body": body})
+        _show_again(sqs, url, message)
+    lines = [f"{one['sent_at']}  {one['about']}\n  {one['body'][:EXCERPT_CHARACTERS]}" for one in shown]
+    if shown:
+        lines.append(f"To move them back to their queue:\n  {relay.again('queues', 'redrive', queue)}")
+    text = printable("\n".join(lines)) or f"{queue} is empty."
+    return Answer(text, {"queue": queue, "messages": shown})
 
-    A letter is deleted only after its copy was sent: what breaks off in between moves it twice, never not at all, and
-    the workers do nothing twice. A letter that no worker could read would come straight back: it stays and is shown,
-    or is deleted with `--discard-unreadable`.
+
+@queues.command(
+    examples=[
+        "queues redrive deliveries-dead-letters",
+        "queues redrive notifications-dead-letters",
+        "queues redrive unrouted-events",
+        "queues redrive deliveries-dead-letters --discard-unreadable",
+    ]
+)
+@click.argument("queue")
+@click.option("--discard-unreadable", is_flag=True, help="Delete messages that no worker could parse.")
+def redrive(relay: Relay, queue: str, discard_unreadable: bool) -> Answer:
+    """Move DLQ messages back to their queue; a message that no worker could parse stays and is shown.
+
+    A message is deleted after its copy was sent. An interruption can move it twice, which the workers tolerate.
     """
-    queues = _dead_letter_queues(connection)
-    if arguments.queue not in queues:
-        raise RefusedError(f"{arguments.queue!r} is no dead-letter queue of this stack: there are {', '.join(queues)}")
-    output = queues[arguments.queue]
-    sqs, url = connection.client("sqs"), connection.resource(output)
-    destination = _by_rule(connection) if output == UNROUTED else _back_to(connection, output)
-    result = _Redrive()
-    unreadable: list[Message] = []
+    output = _known_queue(relay.connection, queue)
+    sqs, url, destination = _opened(relay.connection, output)
+    moved, discarded, left, unreadable = 0, 0, list[dict[str, str]](), list[Message]()
     for message in _messages(sqs, url):
         try:
             target, body = destination(message)
         except _UnreadableError as error:
-            if arguments.discard_unreadable:
+            if discard_unreadable:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-                result.discarded += 1
+                discarded += 1
                 continue
             unreadable.append(message)
             excerpt = message["Body"][:EXCERPT_CHARACTERS]
-            result.left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
+            left.append({"message_id": message["MessageId"], "reason": str(error), "body": excerpt})
             continue
-        attributes = message.get("Attributes", {})
-        group = {name: attributes[name] for name in (GROUP,) if name in attributes}
+        group = {name: value for name, value in message["Attributes"].items() if name == GROUP}
         sqs.send_message(QueueUrl=target, MessageBody=body, **group)
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        result.moved += 1
+        moved += 1
     for message in unreadable:
-        sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
-    return Answer(
-        _said(arguments.queue, result),
-        {"queue": arguments.queue, "moved": result.moved, "discarded": result.discarded, "left": result.left},
-    )
+        _show_again(sqs, url, message)
+    lines = [f"{queue}: {moved} moved back, {discarded} discarded, {len(left)} left."]
+    lines += [f"  {one['message_id']}: {one['reason']}: {one['body']!r}" for one in left]
+    if left:
+        discard = relay.again("queues", "redrive", queue, "--discard-unreadable")
+        lines.append(f"No worker can parse what is left. To delete it:\n  {discard}")
+    data = {"queue": queue, "moved": moved, "discarded": discarded, "left": left}
+    return Answer(printable("\n".join(lines)), data)
+
+
+def _known_queue(connection: Connection, queue: str) -> str:
+    """The queue's name in the template. Raises `RefusedError` if it is no dead-letter queue of the stack."""
+    found = _dead_letter_queues(connection)
+    if queue not in found:
+        raise RefusedError(f"{queue!r} is no dead-letter queue of this stack: these are {', '.join(found)}")
+    return found[queue]
+
+
+def _opened(connection: Connection, output: str) -> tuple[Any, str, Callable[[Message], tuple[str, str]]]:
+    """A client, the queue's address, and what says where each message goes in a redrive, with which body."""
+    destination = _by_rule(connection) if output == UNROUTED else _back_to(connection, output)
+    return connection.client("sqs"), connection.resource(output), destination
+
+
+def _show_again(sqs: Any, url: str, message: Message) -> None:
+    """Make a received message visible to other readers at once."""
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+
+
+def _about(connection: Connection, url: str, body: str) -> str:
+    """What the worker of a queue does with a body that it can parse."""
+    if url == connection.resource(DELIVERIES):
+        return f"copies the videos of task {read_message(body)}"
+    if url == connection.resource(NOTIFICATIONS):
+        notification = read_notification(body)
+        return f"sends the webhook about version {notification.version} of task {notification.task_id}"
+    request = read_request(body)
+    if isinstance(request, DroppedFile):
+        return f"submits the request in s3://{request.bucket}/{request.key}"
+    return f"submits the request of event {request.event_id} from {request.source}"
 
 
 def _dead_letter_queues(connection: Connection) -> dict[str, str]:
-    """Each dead-letter queue's name in the template, by the name the operator uses: `DeliveriesDeadLetters` is
-    `deliveries-dead-letters`, as its alarm is called."""
+    """Each dead-letter queue's name in the template, by the operator's name, which its alarm has too:
+    `DeliveriesDeadLetters` is `deliveries-dead-letters`."""
     found = [name for name in connection.resources if name.endswith(DEAD_LETTERS) or name == UNROUTED]
     return {_kebab(name): name for name in sorted(found)}
 
 
 def _messages(sqs: Any, url: str) -> Iterator[Message]:
-    """Every message that is there, once each, hidden from others meanwhile."""
+    """Every message of a queue, once each, hidden from other readers meanwhile."""
     seen: set[str] = set()
     while True:
         reply = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=10,
-            WaitTimeSeconds=1,  # asks every server of the queue: without it an answer may be empty though letters wait
+            WaitTimeSeconds=1,  # asks every server of the queue: a short poll may return nothing while messages wait
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageAttributeNames=["All"],
-            MessageSystemAttributeNames=[GROUP],
+            MessageSystemAttributeNames=[GROUP, "SentTimestamp"],
         )
         fresh = [message for message in reply.get("Messages", []) if message["MessageId"] not in seen]
         if not fresh:
@@ -131,7 +192,7 @@ def _messages(sqs: Any, url: str) -> Iterator[Message]:
 
 
 def _back_to(connection: Connection, output: str) -> Callable[[Message], tuple[str, str]]:
-    """Letters of one worker's queue go back to it as they are."""
+    """DLQ messages of one worker's queue go back to it as they are."""
     url = connection.resource(output.removesuffix(DEAD_LETTERS) + QUEUE)
 
     def destination(message: Message) -> tuple[str, str]:
@@ -141,10 +202,9 @@ def _back_to(connection: Connection, output: str) -> Callable[[Message], tuple[s
 
 
 def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
-    """Letters of EventBridge go to the queue their rule was to reach, which stands in the attribute `TARGET_ARN`.
+    """DLQ messages of EventBridge go to the target of their rule, the queue in the attribute `TARGET_ARN`.
 
-    EventBridge keeps the event as it was before the rule's input transformer, which makes `{"task_id": …}` of it for
-    the deliveries.
+    Their body is the event before the rule's input transformer, which makes `{"task_id": …}` of it for deliveries.
     """
     by_name = {
         url.rpartition("/")[2]: url for name, url in connection.resources.items() if name.endswith(QUEUE)
@@ -161,52 +221,30 @@ def _by_rule(connection: Connection) -> Callable[[Message], tuple[str, str]]:
 
 
 def _message_for(connection: Connection, url: str, body: str) -> str:
-    """What the worker of a queue is to read. Raises `_UnreadableError` if it could not."""
-    if url == connection.resource(DELIVERIES):
-        return _task_message(body)
-    if url == connection.resource(NOTIFICATIONS):
-        return _notification(body)
+    """The body that the worker of a queue can parse: an event becomes the message that its rule would send.
+
+    Raises `_UnreadableError` if there is none.
+    """
     if url == connection.resource(REQUESTS):
         try:
             read_request(body)
         except (ValueError, RecursionError) as error:
-            raise _UnreadableError(f"it asks for no video: {error}") from error
-    return body
-
-
-def _task_message(body: str) -> str:
-    """A message that names a task: it is one already, or the event of one. Raises `_UnreadableError`."""
+            raise _UnreadableError(f"it requests no video: {error}") from error
+        return body
+    read, names, wrong = (
+        (read_message, ["task_id"], "it names no task")
+        if url == connection.resource(DELIVERIES)
+        else (read_notification, ["task_id", "version"], "it names no change of a task")
+    )
     try:
         content = json.loads(body)
         if isinstance(content, dict) and "detail" in content:
-            content = {"task_id": content["detail"]["task"]["task_id"]}
+            content = {name: content["detail"]["task"][name] for name in names}
         text = json.dumps(content)
-        read_message(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _UnreadableError("it names no task") from error
-    return text
-
-
-def _notification(body: str) -> str:
-    """A message that names a change of a task: it is one already, or the event of it. Raises `_UnreadableError`."""
-    try:
-        content = json.loads(body)
-        if isinstance(content, dict) and "detail" in content:
-            task = content["detail"]["task"]
-            content = {"task_id": task["task_id"], "version": task["version"]}
-        text = json.dumps(content)
-        read_notification(text)
+        read(text)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _UnreadableError("it names no change of a task") from error
+        raise _UnreadableError(wrong) from error
     return text
-
-
-def _said(queue: str, result: _Redrive) -> str:
-    lines = [f"{queue}: {result.moved} moved back, {result.discarded} discarded, {len(result.left)} left."]
-    lines += [f"  {left['message_id']}: {left['reason']}: {left['body']!r}" for left in result.left]
-    if result.left:
-        lines.append("What is left no worker can read. Run it again with --discard-unreadable to delete it.")
-    return "\n".join(lines)
 
 
 def _kebab(name: str) -> str:

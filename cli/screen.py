@@ -1,128 +1,103 @@
-"""What a command says while it runs: lines for people or for programs, and bars where somebody looks on."""
+"""What a command prints while it runs: lines for people or for programs, and bars on a terminal."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 from cli.answer import printable
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn, TaskID
+WIDTH = 24
+REDRAW_SECONDS = 0.1
+CLEAR_LINES = "\x1b[{}A\r\x1b[J"
 
-__all__ = ["Bar", "Bars", "Screen"]
 
-
+@dataclass(slots=True)
 class Bar:
-    """One bar, or nothing where no bars are drawn."""
+    """One bar: how much is done of the total, and what is being done."""
 
-    def __init__(self, progress: Progress | None, number: TaskID | None) -> None:
-        self._progress, self._number = progress, number
+    bars: Bars
+    name: str
+    total: float
+    done: float = 0
+    what: str = ""
+    began: float = field(default_factory=time.monotonic)
 
-    def show(self, done: float, what: str | None = None) -> None:
-        """How much is done, of the total, and what is being done."""
-        if self._progress is not None and self._number is not None:
-            fields: dict[str, Any] = {} if what is None else {"what": printable(what)}
-            self._progress.update(self._number, completed=done, **fields)
+    def show(self, done: float, what: str) -> None:
+        self.done, self.what = done, what
+        self.bars.draw(at_once=done >= self.total)
 
-    def stop(self) -> None:
-        """Stop its clock: nothing more will happen."""
-        if self._progress is not None and self._number is not None:
-            self._progress.stop_task(self._number)
+    def line(self) -> str:
+        filled = int(WIDTH * min(1.0, self.done / self.total)) if self.total else WIDTH
+        bar = "━" * filled + "─" * (WIDTH - filled)
+        return printable(f"{self.name}  {bar}  {self.what}  {time.monotonic() - self.began:.0f} s")
 
 
 class Bars:
-    """The bars of a command."""
+    """The bars of a command, below the lines that it prints. None are drawn without a terminal."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+    def __init__(self, terminal: TextIO | None) -> None:
+        self._terminal = terminal
+        self._bars: list[Bar] = []
+        self._shown = 0
+        self._drawn_at = 0.0
 
-    def add(self, name: str, total: float, what: str = "") -> Bar:
+    def add(self, name: str, total: float) -> Bar:
         """Another bar."""
-        if self._progress is None:
-            return Bar(None, None)
-        return Bar(self._progress, self._progress.add_task(printable(name), total=total, what=what))
+        self._bars.append(Bar(self, name, total))
+        return self._bars[-1]
+
+    def draw(self, *, at_once: bool = True) -> None:
+        """Draw each bar in place of the one before, at most every `REDRAW_SECONDS` unless at once."""
+        if self._terminal is None or (not at_once and time.monotonic() < self._drawn_at + REDRAW_SECONDS):
+            return
+        self.clear()
+        columns = shutil.get_terminal_size().columns - 1
+        self._terminal.write("".join(f"{bar.line()[:columns]}\n" for bar in self._bars))
+        self._terminal.flush()
+        self._shown, self._drawn_at = len(self._bars), time.monotonic()
+
+    def clear(self) -> None:
+        """Remove the bars from the terminal."""
+        if self._terminal is not None and self._shown:
+            self._terminal.write(CLEAR_LINES.format(self._shown))
+            self._shown = 0
 
 
 class Screen:
     """Standard output and standard error of a command.
 
-    Bars are drawn on a terminal only, and never among the lines of `--json`: what is piped on has none.
+    Bars are drawn on a terminal only, and never among the lines of `--json`.
     """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._progress: Progress | None = None
+        self._bars = Bars(None)
 
     def line(self, text: str, data: Mapping[str, Any]) -> None:
         """A line of the answer: in words, or as one line of JSON."""
-        if self.as_json:
-            print(json.dumps(data), flush=True)
-        else:
-            self._print(printable(text), sys.stdout)
+        self._print(json.dumps(data) if self.as_json else printable(text), sys.stdout)
 
     def remark(self, text: str) -> None:
         """A line that is not part of the answer: on standard error."""
         self._print(printable(text), sys.stderr)
 
     @contextmanager
-    def stages(self) -> Iterator[Bars]:
-        """Bars of things that go through stages."""
-        with self._drawn(_stage_columns) as bars:
-            yield bars
+    def bars(self) -> Iterator[Bars]:
+        """Bars while a command runs; the last state stays."""
+        self._bars = Bars(sys.stdout if sys.stdout.isatty() and not self.as_json else None)
+        try:
+            yield self._bars
+        finally:
+            self._bars = Bars(None)
 
-    @contextmanager
-    def transfers(self) -> Iterator[Bars]:
-        """Bars of files that are copied; totals are bytes."""
-        with self._drawn(_transfer_columns) as bars:
-            yield bars
-
-    def _print(self, text: str, where: Any) -> None:
-        # a line above the bars, where both go to the same terminal
-        if self._progress is not None and where.isatty():
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=where, flush=True)
-
-    @contextmanager
-    def _drawn(self, columns: Any) -> Iterator[Bars]:
-        if self.as_json or not sys.stdout.isatty():
-            yield Bars(None)
-            return
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(file=sys.stdout)
-        with Progress(*columns(), console=console, redirect_stdout=False, redirect_stderr=False) as progress:
-            self._progress = progress
-            try:
-                yield Bars(progress)
-            finally:
-                self._progress = None
-
-
-def _stage_columns() -> list[ProgressColumn]:
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    return [
-        SpinnerColumn(finished_text="●"),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[what]}", markup=False),
-        TimeElapsedColumn(),
-    ]
-
-
-def _transfer_columns() -> list[ProgressColumn]:
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    return [
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    ]
+    def _print(self, text: str, stream: TextIO) -> None:
+        self._bars.clear()
+        print(text, file=stream, flush=True)
+        self._bars.draw()

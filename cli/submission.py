@@ -1,4 +1,4 @@
-"""`relay submit`: ask for a video, and be able to ask again without paying twice."""
+"""`relay submit`: request a video; a repeated request under the same key is not paid twice."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import re
 import secrets
 import sys
 import time
-from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cli.answer import RefusedError, checked
-from cli.api import Api, NoAnswerError, spoken_again
+import click
+
+from cli.answer import NoAnswerError, RefusedError, checked
+from cli.command import INTERRUPTED, Command, Relay
 from cli.screen import Screen
-from cli.watching import INTERRUPTED, follow
+from cli.watching import follow
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
 from vidu_relay.domain.image_reference import S3_SCHEME
-
-__all__ = ["PARAMETERS", "patiently", "submit"]
 
 PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
@@ -32,44 +31,72 @@ T = TypeVar("T")
 ADDRESSES = ("https://", "http://", S3_SCHEME)
 
 
-def submit(arguments: Namespace, api: Api) -> int:
-    """Submit a request from a file, from standard input or from options; exit status 0 once it is recorded.
+@click.command(
+    cls=Command,
+    examples=[
+        "submit request.json --idempotency-key order-4711",
+        "submit --prompt 'a fox in the snow' --image fox.png --duration 5 --watch",
+        "submit --prompt '@fox meets @robot' --subject fox=fox.png,https://example.com/fox.webp --subject robot=r.png",
+        "submit -                                  (from standard input)",
+    ],
+)
+@click.argument("file", required=False)
+@click.option("--prompt", help="The scene; @ID mentions a subject.")
+@click.option("--image", multiple=True, metavar="IMAGE", help="https://…, s3://…, or a file, which is uploaded.")
+@click.option(
+    "--subject",
+    multiple=True,
+    metavar="ID=IMAGE[,IMAGE]",
+    help="A subject and its images, as --image takes them; one with a comma in its name needs a request file.",
+)
+@click.option("--duration", type=int, metavar="SECONDS", help="1 to 8.")
+@click.option("--resolution", help="720p or 1080p.")
+@click.option("--aspect-ratio", metavar="W:H", help="For example 16:9.")
+@click.option("--seed", type=int, help="For a repeatable result.")
+@click.option("--audio", is_flag=True, default=None, help="With sound.")
+@click.option("--off-peak", is_flag=True, default=None, help="Cheaper, within 48 hours.")
+@click.option("--callback-url", metavar="URL", help="Where the relay sends signed webhooks about the task: https.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="The same key and request are the same task (default: a random one, shown on standard error).",
+)
+@click.option("--watch", "watches", is_flag=True, help="Continue like `watch`, with its exit status.")
+def submit(relay: Relay, file: str | None, idempotency_key: str | None, watches: bool, **options: Any) -> int:
+    """Submit a task, from a FILE with the body of POST /v1/tasks (-: standard input) or from options.
 
-    No answer is asked for again under the same key, which makes that harmless. With `watch` the exit status is that of
-    `relay watch`.
+    If no answer comes, the tool repeats the request under the same idempotency key.
     """
-    screen = Screen(as_json=arguments.json)
-    key = _key(arguments.idempotency_key)
-    whole = arguments.file is not None
-    if whole and (given := list(_options(arguments))):
-        raise RefusedError(f"the file is the whole request: put {given[0]} into it, or give options only")
-    body = _read_file(arguments.file) if whole else None
-    request = {} if whole else _request(arguments, api, screen)
-    if arguments.idempotency_key is None:
-        screen.remark(f"idempotency key: {key}")
-    again = _again(arguments, request, key)
+    key = _key(idempotency_key)
+    if file is not None and (given := next(_given(options), None)):
+        raise RefusedError(f"the file is the whole request: put {given} into it, or give options only")
+    body = _read_file(file) if file is not None else None
+    request = {} if file is not None else _request(relay, options)
+    if idempotency_key is None:
+        relay.screen.remark(f"idempotency key: {key}")
+    again = relay.again(*_words(file, request, key))
+    sent = body if body is not None else json.dumps(request).encode()
     try:
-        sent = body if body is not None else json.dumps(request).encode()
-        task = patiently(lambda: api.submit(sent, key), "submitting under the same key", screen)
+        task = patiently(lambda: relay.api.submit(sent, key), "submitting under the same key", relay.screen)
     except NoAnswerError as error:
         raise RefusedError(
             f"no answer to the submission ({error}): it may be recorded, or not. Repeat it under the same key, which "
             f"can cause no second task:\n  {again}"
         ) from error
     except KeyboardInterrupt:
-        screen.remark(f"\nInterrupted: the task may be recorded, or not. The same key gives the same task:\n  {again}")
+        relay.screen.remark(f"\nInterrupted: the task may be recorded. The same key gives the same task:\n  {again}")
         return INTERRUPTED
     task_id, status = str(task["task_id"]), str(task["status"])
-    said = {"task_id": task_id, "status": status, "created_at": task["created_at"], "idempotency_key": key}
-    hint = "" if arguments.watch else f" `relay watch {task_id}` shows how it goes on."
-    screen.line(f"Task {task_id} is {status}.{hint}", said)
-    if not arguments.watch:
-        return 0
-    return follow([task_id], api, screen, spoken_again(arguments, "watch", task_id), heard=True)
+    data = {"task_id": task_id, "status": status, "created_at": task["created_at"], "idempotency_key": key}
+    relay.screen.line(f"Task {task_id} is {status}.", data)
+    if watches:
+        return follow(relay, [task_id], answered=True)
+    relay.screen.remark(f"To watch it:\n  {relay.again('watch', task_id)}")
+    return 0
 
 
 def _key(given: str | None) -> str:
-    """The idempotency key. An empty one is no wish for a random one: the next run would have another, and pay again."""
+    """The idempotency key. An empty one is refused: a random one in its place would pay again in the next run."""
     if given is None:
         return f"relay-{secrets.token_hex(16)}"
     return checked(
@@ -78,7 +105,7 @@ def _key(given: str | None) -> str:
 
 
 def patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
-    """What the call gives; without an answer it is made again, up to `ATTEMPTS` times. Raises what it raises."""
+    """The result of the call, which is made up to `ATTEMPTS` times until there is an answer. Raises what it raises."""
     for attempt in range(1, ATTEMPTS):
         try:
             return call()
@@ -90,7 +117,7 @@ def patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
 
 
 def _read_file(name: str) -> bytes:
-    """The request in a file, `-` for standard input. The API judges what it says; only JSON is let through."""
+    """The request in a file, `-` for standard input. It must be JSON; the API checks the rest."""
     try:
         body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
@@ -102,33 +129,32 @@ def _read_file(name: str) -> bytes:
     return body
 
 
-def _request(arguments: Namespace, api: Api, screen: Screen) -> dict[str, Any]:
-    """The request that the options make, after the files they name were uploaded."""
+def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request that the options make, after the upload of the files they name."""
     from vidu_relay.domain.request_model import MODEL
 
-    if arguments.prompt is None:
+    if options["prompt"] is None:
         raise RefusedError("give a FILE with the request (- for standard input), or --prompt with --image or --subject")
-    if bool(arguments.image) == bool(arguments.subject):
+    if bool(options["image"]) == bool(options["subject"]):
         raise RefusedError("give either --image or --subject, at least once")
-    subjects = _subjects(arguments.subject)
-    names = [*arguments.image, *(name for images in subjects.values() for name in images)]
+    subjects = _subjects(options["subject"])
+    names = [*options["image"], *(name for images in subjects.values() for name in images)]
     # all are read before the first is sent
     files = {name: _read_image(name) for name in names if not name.startswith(ADDRESSES)}
     uris = {name: name for name in names}
     for name, (content, kind) in files.items():
-        uris[name] = patiently(partial(api.upload, content, kind), f"uploading {name}", screen)
-        screen.remark(f"uploaded {name} as {uris[name]}")
+        uris[name] = patiently(partial(relay.api.upload, content, kind), f"uploading {name}", relay.screen)
+        relay.screen.remark(f"uploaded {name} as {uris[name]}")
     request: dict[str, Any] = {"model": MODEL}
     if subjects:
         request["subjects"] = [{"id": id_, "images": [uris[n] for n in images]} for id_, images in subjects.items()]
     else:
-        request["images"] = [uris[name] for name in arguments.image]
-    given = {name: getattr(arguments, name) for name in PARAMETERS}
-    return {**request, **{name: value for name, value in given.items() if value is not None}}
+        request["images"] = [uris[name] for name in options["image"]]
+    return {**request, **{name: options[name] for name in PARAMETERS if options[name] is not None}}
 
 
-def _subjects(given: list[str]) -> dict[str, list[str]]:
-    """Images by subject, from `ID=IMAGE[,IMAGE]`; a subject that is given again gets more of them."""
+def _subjects(given: tuple[str, ...]) -> dict[str, list[str]]:
+    """Images by subject, from `ID=IMAGE[,IMAGE]`; a subject that is given twice gets all of them."""
     subjects: dict[str, list[str]] = {}
     for text in given:
         id_, equals, images = text.partition("=")
@@ -157,18 +183,18 @@ def _read_image(name: str) -> tuple[bytes, str]:
     return content, kind
 
 
-def _options(arguments: Namespace) -> Iterator[str]:
+def _given(options: Mapping[str, Any]) -> Iterator[str]:
     """The options of the request that were given."""
     for name in ("image", "subject", *PARAMETERS):
-        if getattr(arguments, name) not in (None, []):
+        if options[name] not in (None, ()):
             yield f"--{name.replace('_', '-')}"
 
 
-def _again(arguments: Namespace, request: dict[str, Any], key: str) -> str:
-    """The command that submits the same request under the same key. Files are named as they were uploaded: uploaded
-    again they would have other names, and be another request."""
-    if arguments.file is not None:
-        return spoken_again(arguments, "submit", arguments.file, "--idempotency-key", key)
+def _words(file: str | None, request: dict[str, Any], key: str) -> list[str]:
+    """The words that submit the same request under the same key. Images keep the names of their uploads: another upload
+    would make another request."""
+    if file is not None:
+        return ["submit", file, "--idempotency-key", key]
     words = ["submit", "--idempotency-key", key]
     words += [f"--image={image}" for image in request.get("images", [])]
     words += [f"--subject={subject['id']}={','.join(subject['images'])}" for subject in request.get("subjects", [])]
@@ -176,4 +202,4 @@ def _again(arguments: Namespace, request: dict[str, Any], key: str) -> str:
         value = request.get(name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}"))
-    return spoken_again(arguments, *words)
+    return words

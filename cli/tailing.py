@@ -8,20 +8,21 @@ import secrets
 import signal
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
+import click
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from cli.answer import RefusedError, checked
+from cli.api import TASK_RULE
+from cli.command import INTERRUPTED, Command, Relay
 from cli.connection import Connection
 from cli.screen import Screen
-from cli.watching import INTERRUPTED
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
@@ -32,8 +33,6 @@ from vidu_relay.domain.states import (
     EVENT_TYPES,
 )
 
-__all__ = ["TYPES", "Listener", "tail"]
-
 TYPES = (
     EVENT_TYPE_ACCEPTED,
     *EVENT_TYPES.values(),
@@ -42,9 +41,9 @@ TYPES = (
     EVENT_TYPE_NOTIFICATION_FAILED,
 )
 PREFIX = "relay-tail-"
-"""What the rule and the queue are called, with a random part behind it."""
+"""The names of rule and queue begin with it."""
 KEEP_SECONDS = 3600
-"""How long an event waits in the queue for a machine that sleeps meanwhile."""
+"""How long an event waits in the queue, for example while this machine sleeps."""
 WAIT_SECONDS = 20
 LOOK_UP_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -52,16 +51,18 @@ SERVER_FAULT = 500
 GONE = frozenset({"ResourceNotFoundException", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
-def tail(arguments: Namespace, connection: Connection) -> int:
-    """Show events until Ctrl-C, SIGTERM or SIGHUP, then remove rule and queue; the exit status is 130.
+@click.command(cls=Command, examples=["tail", "tail --tenant acme --type VideoTaskCompleted --type VideoTaskFailed"])
+@click.option("--task", multiple=True, metavar="TASK_ID", help="Of this task only; repeatable.")
+@click.option("--tenant", multiple=True, help="Of this tenant only; repeatable.")
+@click.option("--type", "types", multiple=True, type=click.Choice(TYPES), help="Of this detail type only; repeatable.")
+def tail(relay: Relay, task: tuple[str, ...], tenant: tuple[str, ...], types: tuple[str, ...]) -> int:
+    """Print events as they come until Ctrl-C, through a rule and a queue that are removed at the end.
 
-    Raises `RefusedError` if something could not be removed, with what it is.
+    It needs AWS credentials that may make both. Ctrl-C, SIGTERM and SIGHUP end it with exit status 130.
     """
-    screen = Screen(as_json=arguments.json)
-    pattern = _pattern(arguments)
-    stop = _Stop()
+    pattern, stop, screen = _pattern(task, tenant, types), _Stop(), relay.screen
     with stop.on_signals(), ExitStack() as cleanup:
-        listener = Listener(connection)
+        listener = Listener(relay.connection)
         cleanup.callback(listener.remove)
         listener.set_up(pattern)
         screen.remark(f"Listening on {listener.bus} by the rule {listener.name}. Ctrl-C ends it.")
@@ -70,41 +71,38 @@ def tail(arguments: Namespace, connection: Connection) -> int:
                 with stop.interrupting():
                     screen.line(_line(event), event)
         except KeyboardInterrupt:
-            pass  # nobody has read the line to its end
+            pass  # the reader of the line has stopped reading
         screen.remark(f"\nRemoving the rule and the queue {listener.name}.")
     return INTERRUPTED
 
 
-def _pattern(arguments: Namespace) -> dict[str, Any]:
-    """The events that are asked for, as EventBridge's pattern."""
+def _pattern(tasks: tuple[str, ...], tenants: tuple[str, ...], types: tuple[str, ...]) -> dict[str, Any]:
+    """EventBridge's pattern of the wanted events."""
     detail: dict[str, Any] = {}
-    if arguments.task:
-        rule = "a task id has 26 of a-z and 2-7, as the API returns it"
-        ids = {"task_id": [checked(task_id, TASK_ID, rule) for task_id in arguments.task]}
-        detail["$or"] = [{"task": ids}, ids]  # a failed notification names its task outside of one
-    if arguments.tenant:
-        detail["tenant_id"] = arguments.tenant
+    if tasks:
+        ids = {"task_id": [checked(task_id, TASK_ID, TASK_RULE) for task_id in tasks]}
+        detail["$or"] = [{"task": ids}, ids]  # a failed notification has the id outside of `task`
+    if tenants:
+        detail["tenant_id"] = list(tenants)
     pattern: dict[str, Any] = {"source": [SOURCE]}
-    if arguments.type:
-        pattern["detail-type"] = arguments.type
+    if types:
+        pattern["detail-type"] = list(types)
     return {**pattern, "detail": detail} if detail else pattern
 
 
 class _Stop:
-    """Signals are messages: what they would interrupt may hold a lock, of a pool of connections for example.
-
-    An exception there leaves it locked for ever, and nothing can be removed any more.
-    """
+    """Turns signals into messages: an exception could interrupt code that holds a lock, for example of a pool of
+    connections. The lock would stay, and the removal of rule and queue would wait for ever."""
 
     def __init__(self) -> None:
         self.inbox: SimpleQueue[Any] = SimpleQueue()
-        """Holds None once a signal has come. A handler may put into it whatever it interrupts."""
+        """Holds None after a signal. A signal handler may put into it at any time."""
         self.asked = False
         self._interrupting = False
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within, Ctrl-C, SIGTERM and SIGHUP are asked for here. Only in the main thread."""
+        """Within, Ctrl-C, SIGTERM and SIGHUP go to the inbox. Only in the main thread."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, self._ask) for number in numbers}
         try:
@@ -115,7 +113,7 @@ class _Stop:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Within, a signal raises `KeyboardInterrupt`, too: for what may last as long as nobody reads."""
+        """Within, a signal also raises `KeyboardInterrupt`: a write waits as long as its reader does not read."""
         self._interrupting = True
         try:
             yield
@@ -126,7 +124,7 @@ class _Stop:
         self.asked = True
         self.inbox.put(None)
         if self._interrupting:
-            self._interrupting = False  # a second one cuts nothing short
+            self._interrupting = False  # a second signal interrupts nothing
             raise KeyboardInterrupt
 
 
@@ -140,7 +138,7 @@ class Listener:
         self._queue = ""
 
     def set_up(self, pattern: dict[str, Any]) -> None:
-        """Make the queue, then the rule, then join them."""
+        """Make the queue, then the rule, then connect them."""
         self._queue = self._sqs.create_queue(
             QueueName=self.name,
             Attributes={"MessageRetentionPeriod": str(KEEP_SECONDS), "SqsManagedSseEnabled": "true"},
@@ -167,26 +165,26 @@ class Listener:
             raise RefusedError(f"the rule {self.name} cannot feed its queue: {reply['FailedEntries']}")
 
     def receive(self, seconds: int) -> list[dict[str, Any]]:
-        """Events that arrive within the seconds (at most 20), as soon as there are some. They are not taken away."""
+        """Events that arrive within the seconds (at most 20), as soon as there are some. They stay in the queue."""
         reply = self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=seconds)
         return [json.loads(message["Body"]) for message in reply.get("Messages", [])]
 
     def events(self, screen: Screen, stop: _Stop) -> Iterator[dict[str, Any]]:
-        """Events in the order of arrival, until a signal comes. An outage is waited out, and said once."""
+        """Events in the order of arrival, until a signal comes. Waits during an outage, with one remark."""
         receiver = _Receiver(self._sqs, self._queue, stop.inbox)
         receiver.start()
-        said = False
+        remarked = False
         try:
             while (received := _next(stop.inbox)) is not None:
                 if isinstance(received, Exception):
                     if not _is_outage(received):
                         raise received
-                    if not said:
+                    if not remarked:
                         outage = type(received).__name__
-                        screen.remark(f"no answer from SQS ({outage}): events wait there for an hour")
-                    said = True
+                        screen.remark(f"no answer from SQS ({outage}): SQS keeps events for an hour")
+                    remarked = True
                     continue
-                said = False
+                remarked = False
                 for message in received:
                     event: dict[str, Any] = json.loads(message["Body"])
                     yield event
@@ -198,11 +196,12 @@ class Listener:
             receiver.end()
 
     def remove(self) -> None:
-        """Remove what is there, each whatever becomes of the others. Raises `RefusedError` with what was left."""
-        steps: dict[str, Callable[[], None]] = {
-            "targets of the rule": self._remove_targets,
-            "rule": self._remove_rule,
-            "queue": self._remove_queue,
+        """Remove targets, rule and queue, each even if another fails. Raises `RefusedError` with what was left."""
+        rule = {"Rule": self.name, "EventBusName": self.bus}
+        steps: dict[str, Callable[[], object]] = {
+            "targets of the rule": lambda: self._events.remove_targets(**rule, Ids=["queue"]),
+            "rule": lambda: self._events.delete_rule(Name=self.name, EventBusName=self.bus),
+            "queue": lambda: self._queue and self._sqs.delete_queue(QueueUrl=self._queue),
         }
         left = []
         for what, step in steps.items():
@@ -239,19 +238,9 @@ class Listener:
                 left.name, left._queue = url.rpartition("/")[2], url
                 left.remove()
 
-    def _remove_targets(self) -> None:
-        self._events.remove_targets(Rule=self.name, EventBusName=self.bus, Ids=["queue"])
-
-    def _remove_rule(self) -> None:
-        self._events.delete_rule(Name=self.name, EventBusName=self.bus)
-
-    def _remove_queue(self) -> None:
-        if self._queue:
-            self._sqs.delete_queue(QueueUrl=self._queue)
-
 
 class _Receiver(threading.Thread):
-    """Waits for messages beside the main thread: nobody has to interrupt a call for a signal to be heard at once."""
+    """Waits for messages beside the main thread, which can act on a signal at once."""
 
     def __init__(self, sqs: Any, queue: str, inbox: SimpleQueue[Any]) -> None:
         super().__init__(daemon=True)  # a call under way at the end is not waited for
@@ -277,7 +266,7 @@ class _Receiver(threading.Thread):
             self._inbox.put(reply.get("Messages", []))
 
     def go_on(self) -> None:
-        """The last messages are dealt with."""
+        """The last messages are processed."""
         self._wanted.release()
 
     def end(self) -> None:
@@ -287,14 +276,14 @@ class _Receiver(threading.Thread):
 
 
 def _next(inbox: SimpleQueue[Any]) -> Any:
-    """What is in the inbox next. It looks up now and then, where a signal wakes another thread than this one."""
+    """The next entry of the inbox. The time-out lets Python run signal handlers if the signal woke another thread."""
     while True:
         with suppress(Empty):
             return inbox.get(timeout=LOOK_UP_SECONDS)
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether a call failed on the way, or by the fault of the other side: not for what it asked."""
+    """Whether a call failed on the way or at the server, not because of the call itself."""
     if isinstance(error, ClientError):
         return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= SERVER_FAULT
     return isinstance(error, HTTPClientError | NoConnectionError)
@@ -312,5 +301,5 @@ def _line(event: dict[str, Any]) -> str:
 
 
 def _prefix_of(bus: str, prefix: str) -> str:
-    """What the names for a bus begin with: an account's queues are of all its stacks."""
+    """The prefix of a bus: the queues of all stacks of an account are listed together."""
     return f"{prefix}{hashlib.sha256(bus.encode()).hexdigest()[:8]}-"

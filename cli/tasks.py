@@ -1,17 +1,21 @@
-"""`relay task`: one task's whole life, and the hands that help it on."""
+"""`relay task`: show one task, and repeat a step of it."""
 
 from __future__ import annotations
 
 import base64
-from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+import click
 from botocore.exceptions import ClientError
 
-from cli.answer import Answer, RefusedError, checked, table
+from cli.answer import Answer, RefusedError, checked, printable, table
+from cli.api import TASK_RULE
+from cli.command import Group, Relay
 from cli.connection import Connection, now
 from cli.publisher import publish_again
+from cli.webhook_log import last_webhook
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.task_poller import TaskPoller
@@ -25,18 +29,33 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Delivery, Task
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
-__all__ = ["check", "deliver", "notify", "overdue", "publish", "show"]
-
 PROMPT_CHARACTERS = 100
 OVERDUE_SHOWN = 100
-"""The oldest of so many are enough to see what ails them."""
+"""The longest overdue tasks that `task overdue` shows."""
 
 
-def show(arguments: Namespace, connection: Connection) -> Answer:
-    """Everything that is known of a task, nothing of it secret: links and image addresses are cut."""
-    task = _known_task(arguments.task_id, connection)
+@click.group(cls=Group)
+def task() -> None:
+    """Show one task, and repeat a step of it."""
+
+
+def _of_one_task(name: str) -> Callable[[Callable[[Relay, Task], Answer]], click.Command]:
+    """A command with the id of a task as its argument. Raises `RefusedError` if there is no such task."""
+
+    def decorate(run: Callable[[Relay, Task], Answer]) -> click.Command:
+        def command(relay: Relay, task_id: str) -> Answer:
+            return run(relay, _known_task(task_id, relay.connection))
+
+        examples = [f"task {name} mfzwizlnnvsg63dpo5xw2zltmu"]
+        return task.command(name, help=run.__doc__, examples=examples)(click.argument("task_id")(command))
+
+    return decorate
+
+
+@_of_one_task("show")
+def show(relay: Relay, task: Task) -> Answer:
+    """Show all that is known of a task, with the last delivery and webhook errors, but no link or image address."""
     at = now()
-    poller = _poller_state(task, connection)
     delivery = task.delivery or Delivery()
     data = {
         **event_detail(task)["task"],
@@ -57,7 +76,7 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         "remote_id": task.remote_id,
         "candidates": list(task.candidate_ids),
         "lease": task.lease,
-        "poller": poller,
+        "poller": _poller_state(task, relay.connection),
         "checks": task.checks,
         "due_at": timestamp(task.due_at) if task.due_at is not None else None,
         "due": _due(task, at),
@@ -65,21 +84,24 @@ def show(arguments: Namespace, connection: Connection) -> Answer:
         "waits_for_account_since": timestamp(task.paused_since) if task.paused_since is not None else None,
         "delivery_requests": delivery.requests,
         "source_faults": delivery.source_faults,
+        "delivery_error": asdict(delivery.last_error) if delivery.last_error else None,
+        "webhook": last_webhook(task, relay.connection) if task.request.get("callback_url") else None,
         "record_deleted_at": timestamp(task.expires_at * 1000) if task.expires_at is not None else None,
     }
-    return Answer(_life(task, data, at), data)
+    return Answer(printable("\n".join(_life(task, data, at))), data)
 
 
-def overdue(_: Namespace, connection: Connection) -> Answer:
-    """The tasks that somebody should have looked at by now, the longest overdue first, at most `OVERDUE_SHOWN`.
+@task.command(examples=["task overdue"])
+def overdue(relay: Relay) -> Answer:
+    """List tasks whose check is overdue, the longest overdue first; the sweep starts those checks every minute.
 
-    Those among them that the sweep has taken a lease for count as long as no poller has written the record since.
+    A task whose lease the sweep has taken stays in the list until a poller writes the record.
     """
-    store, at = _store(connection), now()
+    store, at = _store(relay.connection), now()
     tasks = store.get_many(task_id for task_id, _ in store.find_due(at + LEASE_MS))
     due = ((min(task.due_since or at, task.due_at or at), task) for task in tasks.values())
     found = sorted(((since, task) for since, task in due if since < at), key=lambda one: one[0])
-    shown = [
+    shown: list[dict[str, Any]] = [
         {
             "task_id": task.task_id,
             "tenant_id": task.tenant_id,
@@ -89,66 +111,66 @@ def overdue(_: Namespace, connection: Connection) -> Answer:
         for since, task in found[:OVERDUE_SHOWN]
     ]
     rows = [("TASK", "TENANT", "STATUS", "OVERDUE")]
-    rows += [
-        (str(task["task_id"]), str(task["tenant_id"]), str(task["status"]), f"{task['overdue_seconds']} s")
-        for task in shown
-    ]
+    rows += [(one["task_id"], one["tenant_id"], one["status"], f"{one['overdue_seconds']} s") for one in shown]
     text = f"{table(rows)}\n{len(found)} in all." if found else "No task is overdue."
     return Answer(text, {"overdue": len(found), "tasks": shown})
 
 
-def check(arguments: Namespace, connection: Connection) -> Answer:
-    """Take the task's lease and start `poll_task` for it, as the sweep would if the task were due."""
-    task = _known_task(arguments.task_id, connection)
+@_of_one_task("check")
+def check(relay: Relay, task: Task) -> Answer:
+    """Check a task now: submit it, read the provider, deliver or expire it, whatever is next."""
     if task.due_at is None:
-        return _nothing(task, "started", f"Nobody need look at it: it is {task.status} for good.")
+        return _nothing(task, "started", f"It needs no more checks: it is {task.status}.")
+    connection, show = relay.connection, relay.again("task", "show", task.task_id)
     lease = _store(connection).take_lease(task.task_id, task.due_at, now() + LEASE_MS)
     if lease is None:
-        return _nothing(task, "started", "It changed in this very moment. `relay task show` says how.")
+        return _nothing(task, "started", f"It has just changed: see `{show}`.")
     TaskPoller(connection.client("stepfunctions"), connection.resource("PollTask")).start(task.task_id, lease.number)
     return Answer(
-        f"Task {task.task_id} is {task.status}; poll_task looks at it now, under lease {lease.number}. "
-        "`relay task show` says what came of it.",
+        f"Task {task.task_id} is {task.status}; poll_task checks it now, under lease {lease.number}. To see the result:"
+        f"\n  {show}",
         {"task_id": task.task_id, "status": task.status.value, "started": True, "lease": lease.number},
     )
 
 
-def deliver(arguments: Namespace, connection: Connection) -> Answer:
-    """Ask for a task's videos to be copied now, also if that was given up (`video_unavailable`)."""
-    task = _known_task(arguments.task_id, connection)
+@_of_one_task("deliver")
+def deliver(relay: Relay, task: Task) -> Answer:
+    """Copy a generated task's videos now, also after `video_unavailable`. An existing object is never overwritten."""
+    connection = relay.connection
     asked = save_with_retry(_store(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
-        return _nothing(asked, "asked", _why_nothing_to_deliver(asked))
+        return _nothing(asked, "asked", _why_nothing_to_deliver(relay, asked))
     DeliveryQueue(connection.client("sqs"), connection.resource("DeliveriesQueue")).ask(task.task_id, task.tenant_id)
     return Answer(
-        f"The videos of task {task.task_id} are asked for. `relay task show` says what came of it.",
+        f"The delivery of task {task.task_id} is queued. To see the result:\n"
+        f"  {relay.again('task', 'show', task.task_id)}",
         {"task_id": task.task_id, "status": asked.status.value, "asked": True},
     )
 
 
-def notify(arguments: Namespace, connection: Connection) -> Answer:
-    """Ask for the client to be told of the latest change that it is told of, under the same `webhook-id` as before."""
-    task = _known_task(arguments.task_id, connection)
-    version = latest_notified(task)
+@_of_one_task("notify")
+def notify(relay: Relay, task: Task) -> Answer:
+    """Send a task's latest change to its callback_url again, under the same `webhook-id`."""
+    connection, version = relay.connection, latest_notified(task)
     if not task.request.get("callback_url"):
         return _nothing(task, "asked", "Its client gave no callback_url.")
     if version is None:
-        return _nothing(task, "asked", f"There is nothing to tell yet: it is {task.status}.")
+        return _nothing(task, "asked", f"It has no change to send yet: it is {task.status}.")
     NotificationQueue(
         connection.client("sqs"),
         connection.resource("NotificationsQueue"),
         connection.resource("NotificationsDeadLetters"),
     ).ask(Notification(task.task_id, version), task.tenant_id)
     return Answer(
-        f"The client of task {task.task_id} is told of version {version}. If it cannot be, it is tried for a day.",
+        f"The webhook about version {version} of task {task.task_id} is queued. If it fails, it is retried for a day.",
         {"task_id": task.task_id, "status": task.status.value, "asked": True, "version": version},
     )
 
 
-def publish(arguments: Namespace, connection: Connection) -> Answer:
-    """Publish the event of the task's present version again, under the same event id."""
-    task = _known_task(arguments.task_id, connection)
-    key = {"pk": {"S": f"task#{task.task_id}"}}
+@_of_one_task("publish")
+def publish(relay: Relay, task: Task) -> Answer:
+    """Publish the event of a task's present version again, under the same event id."""
+    connection, key = relay.connection, {"pk": {"S": f"task#{task.task_id}"}}
     reply = connection.client("dynamodb").get_item(
         TableName=connection.resource("TaskTable"), Key=key, ConsistentRead=True
     )
@@ -170,7 +192,7 @@ def publish(arguments: Namespace, connection: Connection) -> Answer:
 
 
 def _known_task(task_id: str, connection: Connection) -> Task:
-    checked(task_id, TASK_ID, "a task id has 26 of a-z and 2-7, as the API returns it")
+    checked(task_id, TASK_ID, TASK_RULE)
     task = _store(connection).get(task_id)
     if task is None:
         raise RefusedError(f"there is no task {task_id}: it never was, or its record was deleted (RetainTasksDays)")
@@ -188,12 +210,14 @@ def _nothing(task: Task, what: str, reason: str) -> Answer:
     )
 
 
-def _why_nothing_to_deliver(task: Task) -> str:
+def _why_nothing_to_deliver(relay: Relay, task: Task) -> str:
     if task.status is Status.COMPLETED:
         return f"It is completed: {', '.join(f's3://{video.bucket}/{video.key}' for video in task.videos)}"
     if task.due_at is not None:
-        return f"It is {task.status}: there is no video yet. `relay task check` looks for one."
-    return f"It is {task.status} for good{f' ({task.error.code})' if task.error else ''}."
+        return (
+            f"It is {task.status}: there is no video yet. To check it: `{relay.again('task', 'check', task.task_id)}`."
+        )
+    return f"It is {task.status}{f' ({task.error.code})' if task.error else ''}."
 
 
 def _poller_state(task: Task, connection: Connection) -> str | None:
@@ -218,53 +242,45 @@ def _attempt(task: Task) -> dict[str, Any] | None:
 
 def _due(task: Task, at: int) -> str:
     if task.due_at is None:
-        return "never: nobody need look at it again"
+        return "never: it needs no more checks"
     if task.due_at > at:
         return f"in {_span(task.due_at - at)}"
     return f"overdue for {_span(at - task.due_at)}"
 
 
-def _life(task: Task, data: Mapping[str, Any], at: int) -> str:
-    prompt = str(task.request.get("prompt", ""))
-    attempt, error, usage = data["attempt"], task.error, task.usage
-    delivery = task.delivery or Delivery()
-    last = delivery.last_error
-    lines = [
-        f"Task {task.task_id} of tenant {task.tenant_id} is {task.status} (version {task.version})",
-        f"  request     {task.request.get('model')}: {prompt[:PROMPT_CHARACTERS]!r}",
-        f"  created     {timestamp(task.created_at)}, {_span(at - task.created_at)} ago",
-        f"  deadline    {timestamp(task.deadline_at)}",
-        "  history",
-        *(
-            f"    {timestamp(entry.at)}  +{_span(entry.at - task.created_at):<9}  {entry.status:<10}  by {entry.source}"
-            for entry in task.history
-        ),
-        f"  attempts    {task.attempts}"
-        + (
-            f", the last from {attempt['started_at']} to {attempt['ended_at'] or 'an unknown moment'}"
-            if attempt
-            else ""
-        ),
-        f"  at provider {task.remote_id or 'no id known'}"
-        + (f" (candidates, not proven: {', '.join(task.candidate_ids)})" if task.candidates else ""),
-        f"  next look   {data['due']}",
-        f"  poller      {data['poller'] or 'none started'} for lease {task.lease}; {task.checks} checks without news",
-        *(
-            [f"  account     refused by the provider: the task waits since {data['waits_for_account_since']}"]
-            if task.paused_since is not None
-            else []
-        ),
-        f"  deliveries  {delivery.attempts} failed, {delivery.source_faults} by the source; "
-        f"asked for again {delivery.requests} times" + (f"; last error {last.code}: {last.message}" if last else ""),
-    ]
-    lines += [f"  cost        {usage.cost}"] if usage and usage.cost else []
-    lines += [
-        f"  video       s3://{video.bucket}/{video.key}  {video.size} bytes  sha256 {video.sha256}"
-        for video in task.videos
-    ]
-    lines += [f"  error       {error.code}: {error.message}"] if error else []
-    lines += [f"  forgotten   {data['record_deleted_at']}"] if data["record_deleted_at"] else []
-    return "\n".join(lines)
+def _life(task: Task, data: Mapping[str, Any], at: int) -> Iterator[str]:
+    """The lines of `task show`."""
+    attempt, webhook = data["attempt"], data["webhook"]
+    yield f"Task {task.task_id} of tenant {task.tenant_id} is {task.status} (version {task.version})"
+    yield f"  request     {task.request.get('model')}: {str(task.request.get('prompt', ''))[:PROMPT_CHARACTERS]!r}"
+    yield f"  created     {timestamp(task.created_at)}, {_span(at - task.created_at)} ago"
+    yield f"  deadline    {data['deadline_at']}"
+    yield "  history"
+    for entry in task.history:
+        since = _span(entry.at - task.created_at)
+        yield f"    {timestamp(entry.at)}  +{since:<9}  {entry.status:<10}  by {entry.source}"
+    last = f", the last from {attempt['started_at']} to {attempt['ended_at'] or 'an unknown moment'}" if attempt else ""
+    yield f"  attempts    {task.attempts}{last}"
+    candidates = f" (candidates, not proven: {', '.join(task.candidate_ids)})" if task.candidates else ""
+    yield f"  at provider {task.remote_id or 'no id known'}{candidates}"
+    yield f"  next check  {data['due']}"
+    yield f"  poller      {data['poller'] or 'none started'} for lease {task.lease}; {task.checks} checks without news"
+    if task.paused_since is not None:
+        yield f"  account     refused by the provider: the task waits since {data['waits_for_account_since']}"
+    failed = task.delivery.attempts if task.delivery else 0
+    yield f"  deliveries  {failed} failed, {data['source_faults']} by the source; {data['delivery_requests']} repeated"
+    if error := data["delivery_error"]:
+        yield f"              last error {error['code']}: {error['message']}"
+    if webhook:
+        yield f"  webhook     {'; '.join(f'{name} {value}' for name, value in webhook.items()) or 'not sent yet'}"
+    if task.usage and task.usage.cost:
+        yield f"  cost        {task.usage.cost}"
+    for video in task.videos:
+        yield f"  video       s3://{video.bucket}/{video.key}  {video.size} bytes  sha256 {video.sha256}"
+    if task.error:
+        yield f"  error       {task.error.code}: {task.error.message}"
+    if data["record_deleted_at"]:
+        yield f"  deleted at  {data['record_deleted_at']}"
 
 
 def _span(milliseconds: int) -> str:

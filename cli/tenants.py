@@ -3,71 +3,68 @@
 from __future__ import annotations
 
 import re
-from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import click
+
 from cli.answer import Answer, RefusedError, checked, table
+from cli.command import Group, Relay
 from cli.connection import Connection, now
 from cli.doctor.findings import TENANT as DOCTOR
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
 from vidu_relay.domain.representation import timestamp
 
-__all__ = [
-    "BUCKETS_MEAN",
-    "MAX_DAILY_CAP",
-    "SOURCES_MEAN",
-    "add_bucket",
-    "add_source",
-    "create",
-    "directory_of",
-    "disable",
-    "enable",
-    "known_tenant",
-    "list_all",
-    "remove_bucket",
-    "remove_source",
-    "set_cap",
-    "show",
-]
-
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
-EVENT_SOURCE = re.compile(r"[A-Za-z0-9._/-]{1,128}")
-SOURCE_RULE = "an event source has 1 to 128 of A-Z, a-z, 0-9, . _ / -"
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-BUCKET_RULE = "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://"
+_RULES = {
+    TenantMapping.SOURCE: (
+        re.compile(r"[A-Za-z0-9._/-]{1,128}"),
+        "an event source has 1 to 128 of A-Z, a-z, 0-9, . _ / -",
+    ),
+    TenantMapping.BUCKET: (
+        re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        "a bucket's name has 3 to 63 of a-z, 0-9, inner . and -, and no s3://",
+    ),
+}
 OWN_BUCKETS = ("InboxBucket", "VideosBucket", "FailuresBucket")
 NUMBER = re.compile(r"-?[0-9]{1,12}")
 MAX_DAILY_CAP = 10_000_000
-"""More tasks a day than any provider account takes: a slip of the finger."""
-SOURCES_MEAN = "events VideoTaskRequested of this source ask for videos as this tenant"
+"""More tasks a day than any provider account takes."""
+SOURCES_MEAN = "its events VideoTaskRequested request videos as this tenant"
 BUCKETS_MEAN = "this tenant's requests may use its objects as reference images"
-_MEANS = {TenantMapping.SOURCE: SOURCES_MEAN, TenantMapping.BUCKET: BUCKETS_MEAN}
 
 
-def create(arguments: Namespace, connection: Connection) -> Answer:
-    """Create a tenant, with event sources if some are given; nothing happens to one that is there."""
-    tenant_id = checked(
-        arguments.tenant, TENANT_ID, "a tenant id has 1 to 40 of a-z, 0-9 and inner hyphens (it is part of S3 keys)"
-    )
-    if tenant_id == DOCTOR:
+@click.group(cls=Group)
+def tenants() -> None:
+    """Who may use the relay, how much, and which event sources and buckets are theirs."""
+
+
+@tenants.command(examples=["tenants create acme", "tenants create acme --event-source acme.orders"])
+@click.argument("tenant")
+@click.option("--event-source", multiple=True, metavar="SOURCE", help=f"An EventBridge source: {SOURCES_MEAN}.")
+def create(relay: Relay, tenant: str, event_source: tuple[str, ...]) -> Answer:
+    """Create a tenant, unless it exists. Its name has 1 to 40 of a-z, 0-9 and inner hyphens; it is part of S3 keys."""
+    checked(tenant, TENANT_ID, "a tenant id has 1 to 40 of a-z, 0-9 and inner hyphens (it is part of S3 keys)")
+    if tenant == DOCTOR:
         raise RefusedError(f"{DOCTOR} is the tenant of `relay doctor`: choose another name")
-    sources = [_usable_source(source) for source in arguments.event_source]
-    directory = directory_of(connection)
-    _refuse_taken(directory, TenantMapping.SOURCE, sources, tenant_id)
-    created = directory.create_tenant(tenant_id, now())
-    for source in sources:
-        directory.add_mapping(TenantMapping.SOURCE, source, tenant_id)
-    said = f"Tenant {tenant_id} {'created' if created else 'was there already'}."
-    if sources:
-        said += f"\n{', '.join(sources)}: {SOURCES_MEAN}."
-    return Answer(said, {**_json(known_tenant(directory, tenant_id)), "created": created})
+    for source in event_source:
+        _check_source(relay, source)
+    directory = directory_of(relay.connection)
+    _refuse_taken(relay, directory, TenantMapping.SOURCE, event_source, tenant)
+    created = directory.create_tenant(tenant, now())
+    for source in event_source:
+        directory.add_mapping(TenantMapping.SOURCE, source, tenant)
+    text = f"Tenant {tenant} {'created' if created else 'exists already'}."
+    if event_source:
+        text += f"\n{', '.join(event_source)}: {SOURCES_MEAN}."
+    return Answer(text, {**_json(known_tenant(relay, tenant)[1]), "created": created})
 
 
-def list_all(_: Namespace, connection: Connection) -> Answer:
-    """Every tenant, oldest first."""
-    tenants = directory_of(connection).list_tenants()
+@tenants.command("list", examples=["tenants list"])
+def list_all(relay: Relay) -> Answer:
+    """List every tenant, oldest first."""
+    found = directory_of(relay.connection).list_tenants()
     rows = [("TENANT", "CREATED", "STATE", "DAILY CAP", "SOURCES AND BUCKETS")]
     rows += [
         (
@@ -77,84 +74,107 @@ def list_all(_: Namespace, connection: Connection) -> Answer:
             _cap(tenant),
             ", ".join((*tenant.event_sources, *(f"s3://{bucket}" for bucket in tenant.buckets))),
         )
-        for tenant in tenants
+        for tenant in found
     ]
-    text = table(rows) if tenants else "No tenants. `relay tenants create` makes one."
-    return Answer(text, {"tenants": [_json(tenant) for tenant in tenants]})
+    text = table(rows) if found else f"No tenants. `{relay.again('tenants', 'create', 'NAME')}` makes one."
+    return Answer(text, {"tenants": [_json(tenant) for tenant in found]})
 
 
-def show(arguments: Namespace, connection: Connection) -> Answer:
-    """One tenant and its keys."""
-    directory = directory_of(connection)
-    tenant = known_tenant(directory, arguments.tenant)
-    keys = directory.list_keys(tenant.tenant_id)
+@tenants.command(examples=["tenants show acme"])
+@click.argument("tenant")
+def show(relay: Relay, tenant: str) -> Answer:
+    """Show one tenant and its keys."""
+    directory, found = known_tenant(relay, tenant)
+    keys = directory.list_keys(found.tenant_id)
     lines = [
-        f"Tenant {tenant.tenant_id}, {'disabled' if tenant.disabled else 'open'}",
-        f"  created        {timestamp(tenant.created_at)}",
-        f"  daily cap      {_cap(tenant)}",
-        f"  event sources  {', '.join(tenant.event_sources) or 'none'}",
-        f"  buckets        {', '.join(tenant.buckets) or 'none'}",
+        f"Tenant {found.tenant_id}, {'disabled' if found.disabled else 'open'}",
+        f"  created        {timestamp(found.created_at)}",
+        f"  daily cap      {_cap(found)}",
+        f"  event sources  {', '.join(found.event_sources) or 'none'}",
+        f"  buckets        {', '.join(found.buckets) or 'none'}",
         f"  keys           {', '.join(f'{key.key_id} ({key.name})' for key in keys) or 'none'}",
+        f"Drop request files below requests/{found.tenant_id}/ of the inbox bucket.",
     ]
-    lines.append(f"Drop request files below requests/{tenant.tenant_id}/ of the inbox bucket.")
     shown = [{"key_id": key.key_id, "name": key.name, "created_at": timestamp(key.created_at)} for key in keys]
-    return Answer("\n".join(lines), {**_json(tenant), "keys": shown})
+    return Answer("\n".join(lines), {**_json(found), "keys": shown})
 
 
-def disable(arguments: Namespace, connection: Connection) -> Answer:
-    """Refuse a tenant's requests, and cancel what was not submitted yet. Its keys stay."""
+@tenants.command(examples=["tenants disable acme"])
+@click.argument("tenant")
+def disable(relay: Relay, tenant: str) -> Answer:
+    """Refuse a tenant's new requests and cancel what is not submitted; submitted tasks continue, keys stay."""
     return _set_disabled(
-        arguments,
-        connection,
+        relay,
+        tenant,
         True,
-        "is disabled: its keys open nothing. API Gateway may accept a key for another 60 seconds (its authorizer's "
+        "is disabled: its keys are refused. API Gateway may accept a key for another 60 seconds (its authorizer's "
         "cache). Tasks that were not submitted to the provider yet are canceled at their next check; tasks that the "
-        "provider has go on: they are billed already.",
+        "provider has continue: they are billed already.",
     )
 
 
-def enable(arguments: Namespace, connection: Connection) -> Answer:
-    """Take a disabled tenant's requests again."""
-    return _set_disabled(
-        arguments,
-        connection,
-        False,
-        "is open. API Gateway may refuse a key for another 60 seconds (its authorizer's cache).",
+@tenants.command(examples=["tenants enable acme"])
+@click.argument("tenant")
+def enable(relay: Relay, tenant: str) -> Answer:
+    """Accept requests of a disabled tenant again."""
+    means = "is open. API Gateway may refuse a key for another 60 seconds (its authorizer's cache)."
+    return _set_disabled(relay, tenant, False, means)
+
+
+@tenants.command(
+    examples=[
+        "tenants set-cap acme 500",
+        "tenants set-cap acme default               (the parameter DailyTaskCap again)",
+        "tenants set-cap acme 0 --accept-nothing    (reads still work; `tenants disable` refuses all)",
+    ]
+)
+@click.argument("tenant")
+@click.argument("cap")
+@click.option("--accept-nothing", is_flag=True, help="Confirm a cap of 0.")
+def set_cap(relay: Relay, tenant: str, cap: str, accept_nothing: bool) -> Answer:
+    """Set how many tasks a UTC day a tenant may have accepted: 1 to 10,000,000, or `default`."""
+    number = _read_cap(relay, cap, tenant, accept_nothing=accept_nothing)
+    directory, _ = known_tenant(relay, tenant)
+    directory.set_daily_cap(tenant, number)
+    means = "the default (parameter DailyTaskCap)" if number is None else f"{number} tasks a UTC day"
+    text = f"The daily cap of {tenant} is {means}. It applies within 60 seconds (the authorizer's cache)."
+    return Answer(text, _json(known_tenant(relay, tenant)[1]))
+
+
+def _mapping_commands(mapping: TenantMapping, example: str, means: str, check: Callable[[Relay, str], None]) -> None:
+    """The commands that map a source or a bucket to a tenant, and that take it away."""
+
+    @tenants.command(
+        f"add-{mapping}",
+        help=f"Map a {mapping} to a tenant: {means}.",
+        examples=[f"tenants add-{mapping} acme {example}"],
     )
+    @click.argument("tenant")
+    @click.argument("name", metavar=mapping.upper())
+    def add(relay: Relay, tenant: str, name: str) -> Answer:
+        check(relay, name)
+        directory, _ = known_tenant(relay, tenant)
+        _refuse_taken(relay, directory, mapping, [name], tenant)
+        directory.add_mapping(mapping, name, tenant)
+        text = f"The {mapping} {name} is mapped to {tenant}: {means}."
+        return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
-
-def set_cap(arguments: Namespace, connection: Connection) -> Answer:
-    """Set a tenant's own daily cap, or give it the deployment's default again."""
-    cap = _read_cap(arguments.cap, accept_nothing=arguments.accept_nothing)
-    directory = directory_of(connection)
-    tenant = known_tenant(directory, arguments.tenant)
-    directory.set_daily_cap(tenant.tenant_id, cap)
-    means = "the default (parameter DailyTaskCap)" if cap is None else f"{cap} tasks a UTC day"
-    said = f"The daily cap of {tenant.tenant_id} is {means}. It holds within 60 seconds (the authorizer's cache)."
-    return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
-
-
-def add_source(arguments: Namespace, connection: Connection) -> Answer:
-    """Record an event source as a tenant's, for the intake to come."""
-    return _open(arguments, connection, TenantMapping.SOURCE, _usable_source(arguments.source))
-
-
-def remove_source(arguments: Namespace, connection: Connection) -> Answer:
-    """Take an event source away from a tenant; nothing happens if it is gone."""
-    return _close(arguments, connection, TenantMapping.SOURCE, checked(arguments.source, EVENT_SOURCE, SOURCE_RULE))
-
-
-def add_bucket(arguments: Namespace, connection: Connection) -> Answer:
-    """Record a bucket as a tenant's, for the intake to come."""
-    bucket = checked(arguments.bucket, BUCKET, BUCKET_RULE)
-    if bucket in {connection.resource(name) for name in OWN_BUCKETS}:
-        raise RefusedError(f"{bucket} is the relay's own bucket: in it the prefix says whose a file is")
-    return _open(arguments, connection, TenantMapping.BUCKET, bucket)
-
-
-def remove_bucket(arguments: Namespace, connection: Connection) -> Answer:
-    """Take a bucket away from a tenant; nothing happens if it is gone."""
-    return _close(arguments, connection, TenantMapping.BUCKET, checked(arguments.bucket, BUCKET, BUCKET_RULE))
+    @tenants.command(
+        f"remove-{mapping}",
+        help=f"Take a {mapping} away from a tenant, unless it is gone.",
+        examples=[f"tenants remove-{mapping} acme {example}"],
+    )
+    @click.argument("tenant")
+    @click.argument("name", metavar=mapping.upper())
+    def remove(relay: Relay, tenant: str, name: str) -> Answer:
+        checked(name, *_RULES[mapping])
+        directory, _ = known_tenant(relay, tenant)
+        _refuse_taken(relay, directory, mapping, [name], tenant)
+        text = f"The {mapping} {name} is mapped to no tenant."
+        if not directory.remove_mapping(mapping, name, tenant, now()):
+            show = relay.again("tenants", "show", tenant)
+            text = f"The {mapping} {name} is already gone, or never was {tenant}'s: see `{show}`."
+        return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
 
 def directory_of(connection: Connection) -> TenantDirectory:
@@ -162,60 +182,52 @@ def directory_of(connection: Connection) -> TenantDirectory:
     return TenantDirectory(connection.client("dynamodb"), connection.resource("TaskTable"))
 
 
-def known_tenant(directory: TenantDirectory, tenant_id: str) -> Tenant:
-    """The tenant. Raises `RefusedError` if there is none of that name."""
+def known_tenant(relay: Relay, tenant_id: str) -> tuple[TenantDirectory, Tenant]:
+    """The deployment's tenants, and the one of that name. Raises `RefusedError` if there is none."""
+    directory = directory_of(relay.connection)
     tenant = directory.find_tenant(tenant_id) if TENANT_ID.fullmatch(tenant_id) else None
     if tenant is None:
-        raise RefusedError(f"there is no tenant {tenant_id!r}: see `relay tenants list`, or `relay tenants create` it")
-    return tenant
+        see, make = relay.again("tenants", "list"), relay.again("tenants", "create", "NAME")
+        raise RefusedError(f"there is no tenant {tenant_id!r}: see `{see}`, or create it: `{make}`")
+    return directory, tenant
 
 
-def _set_disabled(arguments: Namespace, connection: Connection, disabled: bool, means: str) -> Answer:
-    directory = directory_of(connection)
-    tenant = known_tenant(directory, arguments.tenant)
-    directory.set_disabled(tenant.tenant_id, disabled)
-    return Answer(f"Tenant {tenant.tenant_id} {means}", _json(known_tenant(directory, tenant.tenant_id)))
+def _set_disabled(relay: Relay, tenant_id: str, disabled: bool, means: str) -> Answer:
+    directory, _ = known_tenant(relay, tenant_id)
+    directory.set_disabled(tenant_id, disabled)
+    return Answer(f"Tenant {tenant_id} {means}", _json(known_tenant(relay, tenant_id)[1]))
 
 
-def _open(arguments: Namespace, connection: Connection, mapping: TenantMapping, name: str) -> Answer:
-    directory = directory_of(connection)
-    tenant = known_tenant(directory, arguments.tenant)
-    _refuse_taken(directory, mapping, [name], tenant.tenant_id)
-    directory.add_mapping(mapping, name, tenant.tenant_id)
-    said = f"The {mapping} {name} is {tenant.tenant_id}'s: {_MEANS[mapping]}."
-    return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
-
-
-def _close(arguments: Namespace, connection: Connection, mapping: TenantMapping, name: str) -> Answer:
-    directory = directory_of(connection)
-    tenant = known_tenant(directory, arguments.tenant)
-    _refuse_taken(directory, mapping, [name], tenant.tenant_id)
-    if directory.remove_mapping(mapping, name, tenant.tenant_id, now()):
-        said = f"The {mapping} {name} is nobody's any more."
-    else:
-        said = f"The {mapping} {name} is already gone, or never was {tenant.tenant_id}'s: see `relay tenants show`."
-    return Answer(said, _json(known_tenant(directory, tenant.tenant_id)))
-
-
-def _refuse_taken(directory: TenantDirectory, mapping: TenantMapping, names: Iterable[str], tenant_id: str) -> None:
-    """Say whose a source or bucket is before anything is written; the write itself checks again."""
+def _refuse_taken(
+    relay: Relay, directory: TenantDirectory, mapping: TenantMapping, names: Iterable[str], tenant_id: str
+) -> None:
+    """Refuse another tenant's source or bucket before anything is written; the write itself checks again."""
     for name in names:
         owner = directory.find_owner(mapping, name)
         if owner is not None and owner.tenant_id != tenant_id:
-            raise RefusedError(
-                f"the {mapping} {name} belongs to another tenant, {owner.tenant_id}: "
-                f"`relay tenants remove-{mapping} {owner.tenant_id} {name}` first"
-            )
+            remove = relay.again("tenants", f"remove-{mapping}", owner.tenant_id, name)
+            raise RefusedError(f"the {mapping} {name} belongs to another tenant, {owner.tenant_id}: `{remove}` first")
 
 
-def _usable_source(source: str) -> str:
-    checked(source, EVENT_SOURCE, SOURCE_RULE)
+def _check_source(_: Relay, source: str) -> None:
+    checked(source, *_RULES[TenantMapping.SOURCE])
     if source == SOURCE or source == "aws" or source.startswith(("aws.", "aws/")):
-        raise RefusedError(f"{source!r} speaks for itself: choose a source of the tenant's own, such as acme.orders")
-    return source
+        raise RefusedError(
+            f"{source!r} is a source of AWS or of the relay: choose one of the tenant's own, such as acme.orders"
+        )
 
 
-def _read_cap(text: str, *, accept_nothing: bool) -> int | None:
+def _check_bucket(relay: Relay, bucket: str) -> None:
+    checked(bucket, *_RULES[TenantMapping.BUCKET])
+    if bucket in {relay.connection.resource(name) for name in OWN_BUCKETS}:
+        raise RefusedError(f"{bucket} is the relay's own bucket: there the prefix decides the tenant")
+
+
+_mapping_commands(TenantMapping.SOURCE, "acme.orders", SOURCES_MEAN, _check_source)
+_mapping_commands(TenantMapping.BUCKET, "acme-images", BUCKETS_MEAN, _check_bucket)
+
+
+def _read_cap(relay: Relay, text: str, tenant: str, *, accept_nothing: bool) -> int | None:
     """The cap; None for `default`. Raises `RefusedError`."""
     if text == "default":
         return None
@@ -223,9 +235,8 @@ def _read_cap(text: str, *, accept_nothing: bool) -> int | None:
     if not 0 <= cap <= MAX_DAILY_CAP:
         raise RefusedError(f"{text!r}: a daily cap is a whole number from 1 to {MAX_DAILY_CAP:,}, or `default`")
     if cap == 0 and not accept_nothing:
-        raise RefusedError(
-            "a daily cap of 0 accepts nothing: say --accept-nothing if that is meant, or `relay tenants disable`"
-        )
+        disable = relay.again("tenants", "disable", tenant)
+        raise RefusedError(f"a daily cap of 0 accepts nothing: say --accept-nothing if that is meant, or `{disable}`")
     return cap
 
 

@@ -1,23 +1,21 @@
-"""`relay watch`: how tasks go on, until each is settled."""
+"""`relay watch`: the changes of tasks, until each is settled."""
 
 from __future__ import annotations
 
 import random
 import time
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cli.api import Api, NoAnswerError, spoken_again
-from cli.screen import Bar, Screen
+import click
+
+from cli.answer import NoAnswerError
+from cli.api import Api
+from cli.command import INTERRUPTED, Command, Relay
+from cli.screen import Bar
 from vidu_relay.domain.states import SETTLED, Status
-
-__all__ = ["EXIT_STATUS", "INTERRUPTED", "Pace", "Watched", "follow", "watch"]
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 EXIT_STATUS: Mapping[Status, int] = {Status.COMPLETED: 0, Status.FAILED: 3, Status.EXPIRED: 4, Status.CANCELED: 5}
 """Exit status for a settled task; of several tasks the highest counts."""
@@ -46,27 +44,27 @@ class Pace:
 
 
 TRIES_AT_FIRST = 3
-"""An address that has never answered in so many tries is taken for a wrong one."""
+"""After so many tries without any answer, the address counts as wrong."""
 
 PACE = Pace(1, 60)
 LOCAL_PACE = Pace(0.2, 1, 5)
 
 
 @dataclass
-class Watched:
-    """A task that is watched, and what was seen of it."""
+class _Watched:
+    """A task that is watched, and what was shown of it."""
 
     task_id: str
     task: dict[str, Any] = field(default_factory=dict)
-    """As it was read last; empty before."""
+    """As the last read shows it; empty before the first."""
     _shown: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def settled(self) -> Status | None:
-        """The state it is settled in; None while it goes on."""
+        """The state it is settled in; None before."""
         return next((status for status in SETTLED if status == self.task.get("status")), None)
 
-    def look(self, api: Api) -> list[dict[str, Any]]:
+    def read(self, api: Api) -> list[dict[str, Any]]:
         """Read the task; the entries of its history that are new. Raises `NoAnswerError`, `RefusedError`."""
         self.task = api.task(self.task_id)
         entries: list[dict[str, Any]] = self.task["history"]
@@ -80,39 +78,49 @@ class Watched:
         return (moments[1] - moments[0]).total_seconds()
 
 
-def watch(arguments: Namespace, api: Api) -> int:
-    """Show the tasks' changes until all are settled; the exit status tells how. Watching changes nothing."""
-    task_ids = list(dict.fromkeys(arguments.task_id))
-    again = spoken_again(arguments, "watch", *task_ids)
-    return follow(task_ids, api, Screen(as_json=arguments.json), again, heard=False)
+@click.command(cls=Command, examples=["watch mfzwizlnnvsg63dpo5xw2zltmu"])
+@click.argument("task_id", nargs=-1, required=True)
+def watch(relay: Relay, task_id: tuple[str, ...]) -> int:
+    """Print the changes of tasks until all are settled; Ctrl-C ends the watching, not the tasks.
 
-
-def follow(task_ids: Sequence[str], api: Api, screen: Screen, again: str, *, heard: bool) -> int:
-    """`watch` on a screen. `again` is the command that resumes it, `heard` whether the address has answered before.
-
-    Raises `RefusedError` if a task cannot be read, or the address never answers.
+    Exit status 0 completed, 3 failed, 4 expired, 5 canceled (of several the highest).
     """
-    watched = [Watched(task_id) for task_id in task_ids]
+    return follow(relay, list(dict.fromkeys(task_id)), answered=False)
+
+
+def follow(relay: Relay, task_ids: Sequence[str], *, answered: bool) -> int:
+    """`watch`. `answered` says whether the address has answered before.
+
+    Raises `RefusedError` if a task cannot be read, `NoAnswerError` if the address never answers.
+    """
+    watched = [_Watched(task_id) for task_id in task_ids]
     try:
-        with screen.stages() as bars:
+        with relay.screen.bars() as bars:
             by_task = {one.task_id: bars.add(one.task_id, len(STAGES) - 1) for one in watched}
-            _Follower(api, screen, by_task, heard=heard).run(watched)
+            _Follower(relay, by_task, answered=answered).run(watched)
     except KeyboardInterrupt:
-        left = [one.task_id for one in watched if one.settled is None]
-        screen.remark(f"\nNo longer watching; {', '.join(left) or 'nothing'} goes on. Watch again:\n  {again}")
+        left = ", ".join(one.task_id for one in watched if one.settled is None)
+        again = relay.again("watch", *task_ids)
+        relay.screen.remark(f"\nNot watching any more; unsettled: {left or 'none'}. Watch again:\n  {again}")
         return INTERRUPTED
     return max(EXIT_STATUS[one.settled] for one in watched if one.settled is not None)
 
 
 class _Follower:
-    """Reads tasks at their pace and shows what is new."""
+    """Reads tasks at their pace and prints what is new."""
 
-    def __init__(self, api: Api, screen: Screen, bars: Mapping[str, Bar], *, heard: bool) -> None:
-        self._api, self._screen, self._bars, self._heard = api, screen, bars, heard
-        self._pace = LOCAL_PACE if api.local else PACE
+    def __init__(self, relay: Relay, bars: Mapping[str, Bar], *, answered: bool) -> None:
+        self._relay, self._api, self._screen, self._bars, self._answered = (
+            relay,
+            relay.api,
+            relay.screen,
+            bars,
+            answered,
+        )
+        self._pace = LOCAL_PACE if relay.api.local else PACE
         self._failures = 0
 
-    def run(self, watched: Sequence[Watched]) -> None:
+    def run(self, watched: Sequence[_Watched]) -> None:
         """Return when each task is settled."""
         now = time.monotonic()
         due = {one.task_id: now for one in watched}
@@ -122,13 +130,13 @@ class _Follower:
             one = min(open_, key=lambda one: due[one.task_id])
             time.sleep(max(0.0, due[one.task_id] - time.monotonic()))
             try:
-                new = one.look(self._api)
+                new = one.read(self._api)
             except NoAnswerError as error:
-                wait = self._say_failure(error)
-                for other in open_:  # they all ask the same server
+                wait = self._after_failure(error)
+                for other in open_:  # all reads go to the same server
                     due[other.task_id] = max(due[other.task_id], time.monotonic() + wait)
                 continue
-            self._say_answer()
+            self._after_answer()
             now = time.monotonic()
             if new:
                 changed[one.task_id] = now
@@ -137,22 +145,22 @@ class _Follower:
             if one.settled is not None:
                 open_.remove(one)
 
-    def _say_failure(self, error: NoAnswerError) -> float:
+    def _after_failure(self, error: NoAnswerError) -> float:
         self._failures += 1
-        if self._failures == TRIES_AT_FIRST and not self._heard:
+        if self._failures == TRIES_AT_FIRST and not self._answered:
             raise error
         wait = max(error.retry_after or 0, self._pace.after_failures(self._failures))
         if self._failures == 1:
-            goes_on = "the tasks go on, and so does the watching" if self._heard else "trying again"
-            self._screen.remark(f"{self._api.url} gives no answer ({error}); {goes_on}")
+            next_step = "tasks continue meanwhile; trying again" if self._answered else "trying again"
+            self._screen.remark(f"{self._api.url} gives no answer ({error}); {next_step}")
         return wait
 
-    def _say_answer(self) -> None:
+    def _after_answer(self) -> None:
         if self._failures:
             self._screen.remark(f"{self._api.url} answers again")
-        self._failures, self._heard = 0, True
+        self._failures, self._answered = 0, True
 
-    def _show(self, one: Watched, new: Sequence[Mapping[str, Any]]) -> None:
+    def _show(self, one: _Watched, new: Sequence[Mapping[str, Any]]) -> None:
         for entry in new:
             at = one.since_creation(entry["at"])
             self._screen.line(
@@ -164,23 +172,24 @@ class _Follower:
         if stage is not None or one.settled is not None:
             self._bars[one.task_id].show(len(STAGES) - 1 if stage is None else stage, status)
         if one.settled is not None:
-            self._bars[one.task_id].stop()
-            self._screen.line(" ".join(_outcome(one)), _outcome_data(one))
+            self._screen.line("\n  ".join(_outcome(one, self._relay)), _outcome_data(one))
 
 
-def _outcome(one: Watched) -> Iterator[str]:
+def _outcome(one: _Watched, relay: Relay) -> Iterator[str]:
     task, error = one.task, one.task["error"]
     yield f"{one.task_id} is {task['status']}" + (f": {error['code']}: {error['message']}" if error else ".")
     if one.settled is Status.COMPLETED:
         videos = task["videos"]
         size = sum(video["size"] for video in videos)
-        yield f"{len(videos)} {'video' if len(videos) == 1 else 'videos'}, {size:,} bytes: `relay get {one.task_id}`."
+        yield f"{len(videos)} {'video' if len(videos) == 1 else 'videos'}, {size:,} bytes. To save:"
+        yield relay.again("get", one.task_id)
     elif one.settled is Status.EXPIRED:
-        yield "A video that comes late is still delivered: `relay watch` again later."
+        yield "A video that comes late is still delivered. To watch again later:"
+        yield relay.again("watch", one.task_id)
 
 
-def _outcome_data(one: Watched) -> dict[str, Any]:
-    """The end of a task, without links: they would outlive this line's readers in some log."""
+def _outcome_data(one: _Watched) -> dict[str, Any]:
+    """The end of a task, without its signed links, which would stay usable in a log."""
     task = one.task
-    said = {name: task[name] for name in ("status", "version", "error", "usage", "videos")}
-    return {"task_id": one.task_id, "settled": True, "at": task["updated_at"], **said}
+    shown = {name: task[name] for name in ("status", "version", "error", "usage", "videos")}
+    return {"task_id": one.task_id, "settled": True, "at": task["updated_at"], **shown}

@@ -1,54 +1,64 @@
-"""`relay webhooks`: the secret that a tenant's receiver verifies our notifications with."""
+"""`relay webhooks`: the secret that signs a tenant's webhooks."""
 
 from __future__ import annotations
 
 import json
-from argparse import Namespace
+
+import click
 
 from cli.answer import Answer, RefusedError
-from cli.connection import Connection
-from cli.tenants import directory_of, known_tenant
+from cli.command import Group, Relay
+from cli.tenants import known_tenant
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
 from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
 
-__all__ = ["rotate", "secret"]
+
+@click.group(cls=Group)
+def webhooks() -> None:
+    """What a tenant's receiver verifies notifications with."""
 
 
-def secret(arguments: Namespace, connection: Connection) -> Answer:
-    """Show the tenant's secret, and for a day after a rotation the one before it."""
-    tenant = known_tenant(directory_of(connection), arguments.tenant)
-    return _shown(tenant, connection, connection.time_at_aws(), [])
+@webhooks.command(examples=["webhooks secret acme"])
+@click.argument("tenant")
+def secret(relay: Relay, tenant: str) -> Answer:
+    """Show a tenant's secret (whsec_…), as the Standard Webhooks libraries take it."""
+    return _shown(relay, known_tenant(relay, tenant)[1], relay.connection.time_at_aws(), [])
 
 
-def rotate(arguments: Namespace, connection: Connection) -> Answer:
-    """Go on to the next secret; the one before goes on signing beside it for a day.
-
-    Within that day it takes `--again`: the secret that the receiver may still hold would end at once. The day begins by
-    AWS's clock, as the functions count it: the laptop's may be off.
-    """
-    directory = directory_of(connection)
-    tenant, at = known_tenant(directory, arguments.tenant), connection.time_at_aws()
-    rotated = tenant.webhook_rotated_at
-    if rotated is not None and at < rotated + ROTATION_MS and not arguments.again:
+@webhooks.command(
+    examples=[
+        "webhooks rotate acme",
+        "webhooks rotate acme --again               (within those 24 hours: ends the previous secret at once)",
+    ]
+)
+@click.argument("tenant")
+@click.option("--again", is_flag=True, help="Confirm a second rotation within 24 hours.")
+def rotate(relay: Relay, tenant: str, again: bool) -> Answer:
+    """Make a new secret and show it; the previous one signs beside it for 24 hours, by the clock of AWS."""
+    directory, found = known_tenant(relay, tenant)
+    at, rotated = relay.connection.time_at_aws(), found.webhook_rotated_at
+    if rotated is not None and at < rotated + ROTATION_MS and not again:
         raise RefusedError(
-            f"it was rotated at {timestamp(rotated)}, and the secret before still signs: another rotation ends "
-            "that one at once. Say --again if that is meant"
+            f"it was rotated at {timestamp(rotated)}, and the previous secret still signs: another rotation ends it at "
+            "once. Say --again if that is meant"
         )
-    if not directory.rotate_webhook_secret(tenant, at):
-        raise RefusedError("somebody else rotated it in this very moment: see `relay webhooks secret`")
-    return _shown(known_tenant(directory, arguments.tenant), connection, at, [f"Rotated: {tenant.tenant_id}"])
+    if not directory.rotate_webhook_secret(found, at):
+        show = relay.again("webhooks", "secret", tenant)
+        raise RefusedError(f"another operator rotated it at the same moment: see `{show}`")
+    return _shown(relay, known_tenant(relay, tenant)[1], at, [f"Rotated: {found.tenant_id}"])
 
 
-def _shown(tenant: Tenant, connection: Connection, at: int, said: list[str]) -> Answer:
+def _shown(relay: Relay, tenant: Tenant, at: int, first: list[str]) -> Answer:
+    connection = relay.connection
     reply = connection.client("secretsmanager").get_secret_value(SecretId=connection.resource("WebhookSecret"))
     signing = secrets_of(
         json.loads(reply["SecretString"]), tenant.tenant_id, tenant.webhook_generation, tenant.webhook_rotated_at, at
     )
     until = timestamp((tenant.webhook_rotated_at or 0) + ROTATION_MS) if len(signing) > 1 else None
-    lines = [*said, f"Webhook secret of {tenant.tenant_id}: {signing[0]}"]
+    lines = [*first, f"Webhook secret of {tenant.tenant_id}: {signing[0]}"]
     if until:
-        lines.append(f"The one before it signs beside it until {until}: {signing[1]}")
+        lines.append(f"The previous secret signs beside it until {until}: {signing[1]}")
     data = {
         "tenant_id": tenant.tenant_id,
         "generation": tenant.webhook_generation,

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 import vidu_relay
 from cli.doctor.findings import Context, Finding, State
 
-__all__ = ["QUOTAS", "concurrency", "different", "judge_concurrency", "judge_quotas", "quotas", "versions"]
-
-ROOT = Path(__file__).parents[2]
+PACKAGED = Path(__file__).parents[1] / "deployed"
+ROOT = PACKAGED if PACKAGED.exists() else Path(__file__).parents[2]
+"""Functions and template: of the wheel that was installed, or of the checkout."""
 PACKAGE = Path(vidu_relay.__file__).parent
 LEAST_CONCURRENCY, WANTED_CONCURRENCY = 100, 1000
 NAMED = 3
@@ -82,7 +82,7 @@ def judge_quotas(values: Mapping[Quota, float | None]) -> Finding:
         return Finding(State.OK, found)
     if not small:
         hidden = ", ".join(quota.name for quota in values.keys() - known.keys())
-        return Finding(State.UNKNOWN, f"{found}; no value of {hidden}", "look in the Service Quotas console")
+        return Finding(State.UNKNOWN, f"{found}; no value of {hidden}", "see the Service Quotas console")
     remedy = "; ".join(
         f"ask for {quota.needed}/s and more: Service Quotas, {quota.service}, {quota.code}" for quota in small
     )
@@ -117,17 +117,17 @@ def _of_layers(context: Context, arns: set[str]) -> list[str]:
     here = {
         f"python/vidu_relay/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in PACKAGE.rglob("*.py")
     }
-    there: dict[str, bytes] = {}
+    deployed: dict[str, bytes] = {}
     for arn in (arn for arn in arns if "SharedLayer" in arn):
         name, _, number = arn.rpartition(":")
         layer = context.client("lambda").get_layer_version(LayerName=name, VersionNumber=int(number))
-        there |= _content(context, layer["Content"]["Location"])
-    return different(here, there)
+        deployed |= _content(context, layer["Content"]["Location"])
+    return different(here, deployed)
 
 
-def different(here: Mapping[str, bytes], there: Mapping[str, bytes]) -> list[str]:
+def different(here: Mapping[str, bytes], deployed: Mapping[str, bytes]) -> list[str]:
     """Names of Python files that are not the same in both, or in one only."""
-    return sorted(name for name in {**here, **there} if here.get(name) != there.get(name))
+    return sorted(name for name in {**here, **deployed} if here.get(name) != deployed.get(name))
 
 
 def _content(context: Context, link: str) -> dict[str, bytes]:

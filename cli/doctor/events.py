@@ -1,4 +1,4 @@
-"""Checks of what is on its way: an event over the bus, and a file through the inbox."""
+"""Checks of an event over the bus and of a file through the inbox."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.queued_requests import REJECTED_PREFIX, REQUESTS_PREFIX
 from vidu_relay.domain.states import EVENT_TYPE_REJECTED
 
-__all__ = ["bus", "inbox"]
-
 PREFIX = "relay-doctor-"
 """Of the temporary rules and queues."""
 DETAIL_TYPE = "RelayDoctor"
@@ -30,66 +28,61 @@ LIVE_BY, CAME_BY, SEEN_BY = 40.0, 80.0, 100.0
 """Seconds after the beginning: a new rule of EventBridge takes effect within a minute, files take seconds."""
 
 
-class _Line:
-    """A temporary queue that hears our own events and rejections, and what it has heard."""
+class _Probe:
+    """A temporary queue that receives the events of checks and rejections, and what it has received."""
 
     def __init__(self, context: Context, listener: Listener) -> None:
         self._context, self._listener = context, listener
-        self._heard: list[dict[str, Any]] = []
+        self._received: list[dict[str, Any]] = []
 
-    def hears(self, wanted: Callable[[dict[str, Any]], bool]) -> bool:
-        """Whether such an event was heard by now."""
-        self._heard += self._listener.receive(1)
-        return any(wanted(event) for event in self._heard)
+    def received(self, wanted: Callable[[dict[str, Any]], bool]) -> bool:
+        """Whether such an event has arrived by now."""
+        self._received += self._listener.receive(1)
+        return any(wanted(event) for event in self._received)
 
     def works(self, by: float) -> bool:
-        """Whether an event of our own is heard, put again and again: a new rule takes effect after some time."""
+        """Whether an event of this check arrives, put repeatedly: a new rule takes effect after some time."""
         run, events = secrets.token_hex(8), self._context.client("events")
-        entry = {
-            "EventBusName": self._listener.bus,
-            "Source": TENANT,
-            "DetailType": DETAIL_TYPE,
-            "Detail": json.dumps({"run": run}),
-        }
+        entry = {"Source": TENANT, "DetailType": DETAIL_TYPE, "Detail": json.dumps({"run": run})}
 
-        def put_and_heard() -> bool:
-            events.put_events(Entries=[entry])
-            return self.hears(lambda event: event["detail"].get("run") == run)
+        def put_and_received() -> bool:
+            events.put_events(Entries=[{**entry, "EventBusName": self._listener.bus}])
+            return self.received(lambda event: event["detail"].get("run") == run)
 
-        return self._context.comes(put_and_heard, by)
+        return self._context.comes(put_and_received, by)
 
 
 @contextmanager
-def _listening(context: Context) -> Iterator[_Line]:
+def _listening(context: Context) -> Iterator[_Probe]:
     Listener.remove_leftovers(context.connection, PREFIX, time.time() - LEFT_AFTER.total_seconds())
     listener = Listener(context.connection, PREFIX)
     try:
         listener.set_up({"source": [TENANT, SOURCE], "detail-type": [DETAIL_TYPE, EVENT_TYPE_REJECTED]})
-        yield _Line(context, listener)
+        yield _Probe(context, listener)
     finally:
         listener.remove()
 
 
 def bus(context: Context) -> Finding:
-    """Put an event of our own, and see it arrive."""
-    with _listening(context) as line:
-        if line.works(SEEN_BY):
+    """Put an event, and see it arrive."""
+    with _listening(context) as probe:
+        if probe.works(SEEN_BY):
             return Finding(State.OK, "it arrived")
-    return Finding(State.NOT, "it did not arrive", "look at the bus and its policy in the EventBridge console")
+    return Finding(State.NOT, "it did not arrive", "check the bus and its policy in the EventBridge console")
 
 
 def inbox(context: Context) -> Finding:
-    """Drop a file that no task can come of, and see it rejected: beside it in S3, and on the bus."""
+    """Drop an invalid file, and see it rejected: in S3, and on the bus."""
     tenant(context)
     s3, bucket, name = context.client("s3"), context.resource("InboxBucket"), f"{TENANT}/{secrets.token_hex(8)}.json"
-    with _listening(context) as line:
+    with _listening(context) as probe:
         live = False
         with suppress(ClientError):  # `bus` reports it
-            live = line.works(LIVE_BY)
+            live = probe.works(LIVE_BY)
         try:
             s3.put_object(Bucket=bucket, Key=REQUESTS_PREFIX + name, Body=b"{}")
             came = context.comes(lambda: _is_there(s3, bucket, REJECTED_PREFIX + name), CAME_BY)
-            seen = came and context.comes(lambda: line.hears(lambda event: _is_about(event, name)), SEEN_BY)
+            seen = came and context.comes(lambda: probe.received(lambda event: _is_about(event, name)), SEEN_BY)
         finally:
             _remove(s3, bucket, name)
     if not came:

@@ -1,4 +1,4 @@
-"""What a check has to work with, and what it finds."""
+"""What a check gets, and what it finds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.answer import RefusedError
 from cli.connection import Connection, ConnectionFailedError
 from vidu_relay.domain.errors import ConfigurationError, ViduRelayError
-
-__all__ = ["TENANT", "Check", "Context", "Finding", "State", "fault_of", "secret_fault"]
 
 TENANT = "relay-doctor"
 """The tenant that checks act as: its cap is 0, and its key lives as long as a check."""
@@ -40,7 +38,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of a check, and what to do where that is not good."""
+    """The result of a check, and the remedy if it is not ok."""
 
     state: State
     found: str
@@ -52,6 +50,8 @@ class Context:
     """The deployment that is checked, and how long that may take. Used by several threads at once."""
 
     connection: Connection
+    again: Callable[..., str] = lambda *words: " ".join(("relay", *words))
+    """The command line that runs another command on the same relay."""
     began: float = field(default_factory=time.monotonic)
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set when findings no longer count: checks remove what they made, and end."""
@@ -101,7 +101,7 @@ class Check:
 
 
 def fault_of(error: Exception) -> Finding:
-    """What a check that broke off found. A missing permission is named; an address, which may be a link, is not."""
+    """The finding of a check that failed. It names a missing permission, and no address, which may be a link."""
     if isinstance(error, ClientError):
         fault = error.response.get("Error", {})
         if fault.get("Code") in DENIALS:
@@ -109,7 +109,7 @@ def fault_of(error: Exception) -> Finding:
             action = named[1] if named else error.operation_name
             return Finding(State.UNKNOWN, f"your credentials may not do it: {action}", f"allow yourself {action}")
         if MISSING.search(str(fault.get("Code"))):
-            return Finding(State.NOT, f"something is not there: {error}", "deploy again")
+            return Finding(State.NOT, f"something is missing: {error}", "deploy again")
         return Finding(State.UNKNOWN, str(error), "repeat it")
     if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
         return Finding(State.UNKNOWN, str(error), "repeat it")

@@ -19,36 +19,26 @@ from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import task_id_from_random
 
-__all__ = [
-    "authorizer",
-    "callback",
-    "clock_of_this_machine",
-    "judge_callback",
-    "judge_provider",
-    "provider",
-    "read_unknown_task",
-    "temporary_key",
-    "tenant",
-]
-
-SET_KEY = "relay provider set-key"
 KEY_NAME = "doctor"
 LEFT_AFTER_MS = 600_000
-"""A key of ours that is older was left by a run that was killed."""
+"""An older key belongs to a run that was killed."""
 CLOCK_SECONDS = 30
 """AWS refuses requests signed five minutes off; moments in records and signatures are wrong long before."""
 
 
 def provider(context: Context) -> Finding:
     """Read a task that cannot exist, with the stored key and with a made-up one: only a difference proves the key."""
+    set_key = context.again("provider", "set-key")
     key = ProviderKey(Secret(context.client("secretsmanager"), context.resource("ProviderSecret")))
     try:
         key()
     except ConfigurationError as error:
-        return secret_fault(error, SET_KEY)
+        return secret_fault(error, set_key)
     name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
     made_up = secrets.token_hex(16)
-    return judge_provider(read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up))
+    return judge_provider(
+        read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up), set_key
+    )
 
 
 def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int | None:
@@ -64,12 +54,12 @@ def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int |
     return 200
 
 
-def judge_provider(own: int | None, made_up: int | None) -> Finding:
+def judge_provider(own: int | None, made_up: int | None, set_key: str = "relay provider set-key") -> Finding:
     """By the statuses of both reads. Providers check the key first, and then say 404."""
     found = f"HTTP {own or '?'} with the stored key, {made_up or '?'} with a made-up one"
     refused = (requests.codes.unauthorized, requests.codes.forbidden)
     if own in (*refused, requests.codes.payment_required):
-        return Finding(State.NOT, f"the provider refuses the account: {found}", f"{SET_KEY}, or ask the provider")
+        return Finding(State.NOT, f"the provider refuses the account: {found}", f"{set_key}, or ask the provider")
     if own == requests.codes.not_found and made_up in refused:
         return Finding(State.OK, found)
     return Finding(State.UNKNOWN, f"this proves nothing: {found}", "check ProviderBaseUrl; repeat it, or use --spend")
@@ -105,7 +95,7 @@ def judge_callback(status: int, code: object) -> Finding:
 
 
 def tenant(context: Context) -> None:
-    """See to it that our tenant is there, can submit nothing, and has no key that a killed run has left."""
+    """Make the tenant of checks, which can submit nothing, and revoke the keys of killed runs."""
     directory, now = directory_of(context.connection), clock.now()
     directory.create_tenant(TENANT, now)
     directory.set_disabled(TENANT, False)
@@ -117,7 +107,7 @@ def tenant(context: Context) -> None:
 
 @contextmanager
 def temporary_key(context: Context) -> Iterator[str]:
-    """A key of our tenant that is removed at the end."""
+    """A key of the tenant of checks, revoked at the end."""
     directory = directory_of(context.connection)
     api_key, stored = new_key(TENANT, KEY_NAME)
     try:
@@ -149,8 +139,8 @@ def authorizer(context: Context) -> Finding:
 def clock_of_this_machine(context: Context) -> Finding:
     """Compare with the date in a reply of DynamoDB's."""
     before = clock.now()
-    there = context.connection.time_at_aws()
-    apart = abs((before + clock.now()) / 2 - there - 500) / 1000  # whole seconds there
+    at_aws = context.connection.time_at_aws()
+    apart = abs((before + clock.now()) / 2 - at_aws - 500) / 1000  # AWS says whole seconds
     found = f"{apart:.0f} s apart"
     if apart <= CLOCK_SECONDS:
         return Finding(State.OK, found)

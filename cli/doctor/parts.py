@@ -1,37 +1,21 @@
-"""Checks of the stack's parts: workers, rules, permissions, secrets, the schedule, alarms, and what was left over."""
+"""Checks of the stack's parts: workers, rules, permissions, secrets, schedule, alarms, DLQ messages, failures."""
 
 from __future__ import annotations
 
 import json
 import re
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import queues
 from cli.doctor.findings import Context, Finding, State, secret_fault
+from cli.queues import depths
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.webhook_signature import tenant_secret
-
-__all__ = [
-    "alarm_topic",
-    "alarms",
-    "dead_letters",
-    "delivery",
-    "failures",
-    "judge_bucket_policy",
-    "judge_schedule",
-    "judge_source",
-    "rules",
-    "schedule",
-    "secrets",
-    "workers",
-]
 
 DEPLOY = "deploy again"
 KMS_REMEDY = "see that the roles of the functions may use the key; --spend tries it"
@@ -53,7 +37,7 @@ SWEEP_DONE = "sweep_done"
 
 
 def _all_good(problems: Sequence[Finding], found: str) -> Finding:
-    """The worst of the problems with what all of them say, or that there is none."""
+    """The worst state of the problems with the texts of all, or ok if there is none."""
     if not problems:
         return Finding(State.OK, found)
     state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
@@ -87,7 +71,7 @@ def judge_source(function: str, source: Mapping[str, Any] | None) -> Finding | N
 
 
 def rules(context: Context) -> Finding:
-    """Whether the rules that feed queues and alarm topic are there, and on."""
+    """Whether the rules that feed queues and alarm topic exist and are enabled."""
     events, own = context.client("events"), context.resource("EventBus")
     problems, seen = [], 0
     for target, on_own_bus in FEEDS:
@@ -170,7 +154,9 @@ def secrets(context: Context) -> Finding:
         try:
             read(Secret(client, arn))
         except ConfigurationError as error:
-            remedy = "relay provider set-key" if name == "ProviderSecret" else "restore its previous version"
+            remedy = (
+                context.again("provider", "set-key") if name == "ProviderSecret" else "restore its previous version"
+            )
             problems.append(secret_fault(error, remedy))
     return _all_good(problems, f"{len(readers)} can be read")
 
@@ -199,7 +185,7 @@ def schedule(context: Context) -> Finding:
 
 
 def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
-    """By the schedule's state (None: there is none), whether sweeps are seen, and whether it is only just on."""
+    """By the schedule's state (None: there is none), whether the log shows sweeps, and whether it is newly enabled."""
     if state is None:
         return Finding(State.NOT, "there is no schedule", DEPLOY)
     if state != "ENABLED":
@@ -208,7 +194,7 @@ def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
         return Finding(State.OK, f"enabled, and swept within {SWEEP_MINUTES} minutes")
     found = f"enabled, and no sweep ended within {SWEEP_MINUTES} minutes"
     if young:
-        return Finding(State.UNKNOWN, f"{found}, but it was changed only just", "repeat it in five minutes")
+        return Finding(State.UNKNOWN, f"{found}, but it has just been changed", "repeat it in five minutes")
     return Finding(State.NOT, found, "sam logs --name FindOverdueTasks; runbook, Sweep silent")
 
 
@@ -237,22 +223,28 @@ def alarms(context: Context) -> Finding:
 
 
 def dead_letters(context: Context) -> Finding:
-    """How many messages were given up."""
+    """How many messages the dead-letter queues hold."""
     waiting = {
         queue["name"]: queue["depth"] + queue["in_flight"]
-        for queue in queues.list_all(Namespace(), context.connection).data["queues"]
+        for queue in depths(context.connection)
         if queue["depth"] + queue["in_flight"]
     }
     if not waiting:
         return Finding(State.OK, "all empty")
     found = ", ".join(f"{number} in {name}" for name, number in waiting.items())
-    return Finding(State.NOT, found, "; ".join(f"docs/runbook.md#{n}, relay queues redrive {n}" for n in waiting))
+    return Finding(
+        State.NOT, found, "; ".join(f"docs/runbook.md#{n}, {context.again('queues', 'redrive', n)}" for n in waiting)
+    )
 
 
 def failures(context: Context) -> Finding:
-    """Whether stream records lie in the failures bucket."""
+    """Whether the failures bucket holds stream records."""
     listed = context.client("s3").list_objects_v2(Bucket=context.resource("FailuresBucket"))
     if not listed["KeyCount"]:
         return Finding(State.OK, "empty")
     more = " and more" if listed["IsTruncated"] else ""
-    return Finding(State.NOT, f"{listed['KeyCount']}{more}", "relay failures list, then relay failures republish")
+    return Finding(
+        State.NOT,
+        f"{listed['KeyCount']}{more}",
+        f"{context.again('failures', 'list')}, then {context.again('failures', 'republish')}",
+    )

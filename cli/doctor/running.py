@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from cli.connection import Connection
+import click
+
+from cli.command import Command, Relay
 from cli.doctor import account, events, outside, parts
 from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.spending import spend
 from cli.screen import Screen
-
-__all__ = ["CHECKS", "EXIT_STATUS", "doctor"]
 
 CHECKS = (
     Check("provider", "reading an unknown task with the stored key and a made-up one", outside.provider),
@@ -38,25 +37,35 @@ CHECKS = (
 )
 SPEND = "spend"
 EXIT_STATUS = {State.OK: 0, State.NOT: 1, State.UNKNOWN: 3}
-"""One `not` decides; without one, an `unknown`."""
+"""By the worst state: `not`, then `unknown`."""
 TASKS_NEED = ("provider", "authorizer", "workers", "delivery", "secrets")
 """Checks without which no task succeeds."""
 TOTAL_SECONDS, CLEAN_UP_SECONDS = 110.0, 10.0
 LOOK_UP_SECONDS = 0.5
 
 
-def doctor(arguments: Namespace, connection: Connection) -> int:
-    """Run the checks (those that are named, or all), then `--spend`; the exit status is `EXIT_STATUS`.
+@click.command(
+    cls=Command, examples=["doctor", "doctor provider callback", "doctor --spend             (pays for one task)"]
+)
+@click.argument("check", nargs=-1, type=click.Choice([check.name for check in CHECKS]))
+@click.option(
+    "--spend",
+    "spends",
+    is_flag=True,
+    help="Also submit the cheapest real task, which the provider bills, and check its video in S3; skipped if a check "
+    "that every task needs is `not`.",
+)
+def doctor(relay: Relay, check: tuple[str, ...], spends: bool) -> int:
+    """Check the whole deployment in at most two minutes, without cost at the provider; or only the checks named.
 
-    Lines come in the order of `CHECKS`, each as soon as it and those before it are known. What is not known
-    after `TOTAL_SECONDS` is unknown. Raises `ConnectionFailedError` if the stack cannot be found.
+    Exit status 0 all ok, 1 something is not, 3 something could not be found out.
     """
-    screen, context = Screen(as_json=arguments.json), Context(connection)
-    connection.output("ApiUrl")
-    checks = [check for check in CHECKS if check.name in arguments.check or not arguments.check]
-    found = _run(checks, context, screen)
+    # Lines come in the order of CHECKS, each as soon as it and those before it are known.
+    screen, context = relay.screen, Context(relay.connection, relay.again)
+    relay.connection.output("ApiUrl")
+    found = _run([one for one in CHECKS if one.name in check or not check], context, screen)
     states = list(found.values())
-    if arguments.spend:
+    if spends:
         states.append(_spend(context, screen, [name for name in TASKS_NEED if found.get(name) is State.NOT]))
     counted = ", ".join(f"{states.count(state)} {state}" for state in State)
     screen.remark(f"{counted}, in {time.monotonic() - context.began:.0f} s.")
@@ -64,12 +73,13 @@ def doctor(arguments: Namespace, connection: Connection) -> int:
 
 
 def _run(checks: list[Check], context: Context, screen: Screen) -> dict[str, State]:
-    """Each check in a thread of its own: one that hangs is not waited for, and ends with the process."""
+    """Run each check in a thread of its own; one that hangs ends with the process."""
     answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
-    threads = []
-    for check in checks:
-        work = _answering(check.name, lambda check=check: check.run(context), answers)  # type: ignore[misc]
-        threads.append(threading.Thread(target=work, daemon=True))
+
+    def answer(check: Check) -> None:
+        answers.put((check.name, _finding(lambda: check.run(context))))
+
+    threads = [threading.Thread(target=answer, args=(check,), daemon=True) for check in checks]
     known: dict[str, Finding] = {}
     states: dict[str, State] = {}
     try:
@@ -95,26 +105,20 @@ def _run(checks: list[Check], context: Context, screen: Screen) -> dict[str, Sta
     return states
 
 
-def _answering(name: str, run: Callable[[], Finding], answers: SimpleQueue[tuple[str, Finding]]) -> Callable[[], None]:
-    def answer() -> None:
-        try:
-            finding = run()
-        except Exception as error:  # noqa: BLE001 - one check's fault takes no other's line away
-            finding = fault_of(error)
-        answers.put((name, finding))
-
-    return answer
+def _finding(run: Callable[[], Finding]) -> Finding:
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 - a failed check must not end the others
+        return fault_of(error)
 
 
 def _spend(context: Context, screen: Screen, broken: list[str]) -> State:
-    """The paid check, last: nothing is paid where checks have found that a task cannot succeed."""
+    """The paid check, last: skipped if the other checks show that a task cannot succeed."""
     tried = "the cheapest real task, from the submission to S3"
     if broken:
         found = Finding(State.UNKNOWN, "nothing was submitted", f"first fix {', '.join(broken)}")
         return _say(SPEND, tried, found, screen)
-    answers: SimpleQueue[tuple[str, Finding]] = SimpleQueue()
-    _answering(SPEND, lambda: spend(context, screen), answers)()
-    return _say(SPEND, tried, answers.get()[1], screen)
+    return _say(SPEND, tried, _finding(lambda: spend(context, screen)), screen)
 
 
 def _say(name: str, tried: str, finding: Finding, screen: Screen) -> State:

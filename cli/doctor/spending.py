@@ -14,7 +14,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.api import Api, ApiRefusedError, NoAnswerError
+from cli.answer import NoAnswerError
+from cli.api import Api, ApiRefusedError
 from cli.doctor.findings import TENANT, Context, Finding, State
 from cli.doctor.outside import temporary_key, tenant
 from cli.screen import Screen
@@ -24,8 +25,6 @@ from cli.watching import LOCAL_PACE, PACE
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS as PIXELS
 from vidu_relay.domain.states import SETTLED, Status
-
-__all__ = ["judge_spent", "spend"]
 
 FOLLOW_SECONDS = 900.0
 
@@ -49,7 +48,7 @@ def spend(context: Context, screen: Screen) -> Finding:
             submit = partial(api.submit, json.dumps(request).encode(), idempotency_key)
             task = _follow(api, patiently(submit, "submitting under the same key", screen), local)
     except NoAnswerError as error:
-        show = f"relay task show {task_id}" if task_id else "repeat it"
+        show = context.again("task", "show", task_id) if task_id else "repeat it"
         return Finding(State.UNKNOWN, f"no answer ({error}); the task may be recorded, or not", show)
     except ApiRefusedError as error:
         return Finding(State.NOT, str(error), "sam logs --name SubmitTask")
@@ -59,8 +58,8 @@ def spend(context: Context, screen: Screen) -> Finding:
         faults = [fault for video in task["videos"] if (fault := _fault_in_s3(context, video))]
     except ClientError as error:
         found = f"{judge_spent(task, []).found}; not compared with S3: {error}"
-        return Finding(State.UNKNOWN, found, f"relay task show {task_id}")
-    return judge_spent(task, faults)
+        return Finding(State.UNKNOWN, found, context.again("task", "show", task_id))
+    return judge_spent(task, faults, context.again("task", "show", task_id))
 
 
 def _taken_today(context: Context) -> int:
@@ -94,16 +93,16 @@ def _fault_in_s3(context: Context, video: Mapping[str, Any]) -> str | None:
     return None if same else f"s3://{video['bucket']}/{video['key']} is not what was recorded"
 
 
-def judge_spent(task: Mapping[str, Any], faults: list[str]) -> Finding:
+def judge_spent(task: Mapping[str, Any], faults: list[str], show: str = "") -> Finding:
     """By the task at its end, and by what is wrong with its videos in S3."""
     usage = task["usage"] or {}
     cost = f"cost US$ {usage['cost']}" if usage.get("cost") else "the provider states no price"
-    found, show = f"task {task['task_id']} is {task['status']}", f"relay task show {task['task_id']}"
+    found = f"task {task['task_id']} is {task['status']}"
     if task["status"] == Status.COMPLETED and task["videos"] and not faults:
         video = task["videos"][0]
         return Finding(State.OK, f"{found}; {video['size']:,} bytes in s3://{video['bucket']}/{video['key']}; {cost}")
     if task["status"] not in SETTLED:
-        return Finding(State.UNKNOWN, f"{found}, and goes on", show)
+        return Finding(State.UNKNOWN, f"{found} and not settled yet", show)
     error = f": {task['error']['code']}" if task["error"] else ""
     return Finding(State.NOT, "; ".join((f"{found}{error}", *faults, cost)), show)
 

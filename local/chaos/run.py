@@ -310,7 +310,7 @@ class Run:
     def _command(self, *words: str) -> tuple[str, list[str], dict[str, str], Path]:
         stack_file = self._work_dir / "stack.json"
         self._stack.write(stack_file)
-        command = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json", *words]
+        command = [str(ROOT / "cli" / "relay"), "--local-file", str(stack_file), "--json", *words]
         return f"`relay {' '.join(words)}`", command, program_environment(self._work_dir), self._work_dir / "relay.log"
 
     # Evidence

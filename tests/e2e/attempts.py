@@ -76,7 +76,7 @@ def operate(relay: RelayClient, *arguments: str) -> Any:
     """Run a command of the operator's tool that must succeed; what it prints with `--json`."""
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()) as said:
         relay.stack.write(Path(folder) / "stack.json")
-        assert main([f"--local={folder}/stack.json", "--json", *arguments]) == 0
+        assert main([f"--local-file={folder}/stack.json", "--json", *arguments]) == 0
     return json.loads(said.getvalue())
 
 

@@ -67,7 +67,7 @@ def kept_secret(local: LocalStack) -> list[str]:
 def doctor(stack_file: Path, kept_secret: list[str], capsys: pytest.CaptureFixture[str]) -> Doctor:
     """Runs `relay doctor`, which shows no secret: its exit status, and what each check found."""
 
-    def run(*arguments: str, where: Place = (f"--local={stack_file}",)) -> tuple[int, Findings]:
+    def run(*arguments: str, where: Place = (f"--local-file={stack_file}",)) -> tuple[int, Findings]:
         status = main([*where, "--json", "doctor", *arguments])
         said = capsys.readouterr()
         assert [secret for secret in kept_secret if secret in said.out + said.err] == []

@@ -177,7 +177,14 @@ def test_webhooks_reach_this_machine_and_a_restarted_stack_says_that_it_is_empty
     with make_local(free_port, "Ready", provider_url="", keep=True) as (process, work_dir, printed):
         assert empty not in printed
         relay = RelayClient(Stack(**json.loads((work_dir / "stack.json").read_text())))
-        tool = [str(ROOT / "cli" / "relay"), f"--local={work_dir}/stack.json", "--json", "webhooks", "secret", "demo"]
+        tool = [
+            str(ROOT / "cli" / "relay"),
+            f"--local-file={work_dir}/stack.json",
+            "--json",
+            "webhooks",
+            "secret",
+            "demo",
+        ]
         secret = json.loads(subprocess.check_output(tool))["secret"]  # noqa: S603 - our own tool
         with socket.create_server(("127.0.0.1", 0)) as probe:
             hook = probe.getsockname()[1]

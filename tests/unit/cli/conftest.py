@@ -1,4 +1,4 @@
-"""The operator's tool on an account in memory, which has a stack with the template's resources."""
+"""The tool on an account in memory, which has a stack with the template's resources."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,19 +6,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import boto3
+import click
 import pytest
 from botocore.exceptions import ClientError
 
+from cli.command import Command, Relay
 from cli.main import main
+from cli.main import relay as tool
 from tests.unit.account import REGION, Account, mock_aws, new_account
 from tests.unit.template import TEMPLATE
 
 STACK = "relay"
 
+Ask = Callable[..., Any]
+Refused = Callable[..., str]
 Run = Callable[..., tuple[int, str, str]]
 Stacks = dict[str, dict[str, str]]
+
+
+def commands(group: click.Group = tool, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command, as the words that call it."""
+    for name, command in group.commands.items():
+        yield from commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+
+
+COMMANDS = sorted(commands())
+
+
+def parse(*words: str) -> tuple[list[str], dict[str, Any]]:
+    """The command that the words call, which is not run, and the shared options that it gets."""
+    with patch.object(Command, "invoke", lambda _, ctx: (ctx.command_path.split()[1:], ctx.find_object(Relay).options)):
+        found: tuple[list[str], dict[str, Any]] = main(words)  # type: ignore[assignment]  # by the patch
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +70,8 @@ class _CloudFormation:
         if StackName not in self._stacks:
             fault: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(fault, "DescribeStacks")
-        there = self._stacks[StackName].items()
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in there if name in TEMPLATE["Outputs"]]
+        found = self._stacks[StackName].items()
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in found if name in TEMPLATE["Outputs"]]
         return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
 
     def get_paginator(self, _: str) -> Any:
@@ -58,10 +80,10 @@ class _CloudFormation:
 
     def _resources(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
         self.describe_stacks(StackName=StackName)
-        there = self._stacks[StackName].items()
+        found = self._stacks[StackName].items()
         resources = [
             {"LogicalResourceId": name, "PhysicalResourceId": value}
-            for name, value in there
+            for name, value in found
             if name in TEMPLATE["Resources"]
         ]
         return [{"StackResourceSummaries": resources}]
@@ -70,16 +92,16 @@ class _CloudFormation:
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
     """The account's stacks: by its name what the template's outputs and resources are in each."""
-    there: Stacks = {}
+    known: Stacks = {}
 
     class Session(boto3.Session):
         def client(self, service: str, **arguments: Any) -> Any:  # type: ignore[override]  # not only AWS's clients
             if service == "cloudformation":
-                return _CloudFormation(there)
+                return _CloudFormation(known)
             return super().client(service, **arguments)  # type: ignore[call-overload]  # the name is not a literal here
 
     monkeypatch.setattr("cli.connection.boto3.Session", Session)
-    return there
+    return known
 
 
 @pytest.fixture
@@ -112,12 +134,12 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
 
 @pytest.fixture
 def relay(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command against the account: exit status, what it printed, what it complained of."""
+    """Run a command against the account: exit status, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        status = main(["--local", str(deployment.file), *arguments])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        status = main(["--local-file", str(deployment.file), *arguments])
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
 
@@ -127,8 +149,20 @@ def ask(relay: Run) -> Callable[..., Any]:
     """Run a command that must succeed; its answer as data."""
 
     def run(*arguments: str) -> Any:
-        status, out, complaint = relay("--json", *arguments)
-        assert status == 0, complaint
+        status, out, error = relay("--json", *arguments)
+        assert status == 0, error
         return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def refused(relay: Run) -> Callable[..., str]:
+    """Run a command that must be refused; what it prints on standard error."""
+
+    def run(*arguments: str) -> str:
+        status, out, error = relay(*arguments)
+        assert (status, out) == (1, "")
+        return error
 
     return run

@@ -1,16 +1,17 @@
-"""`relay doctor`: what each reply is taken for, and what becomes of checks that hang or break off."""
+"""`relay doctor`: what each reply means, and what happens to checks that hang or fail."""
 
 import json
 import threading
-from argparse import Namespace
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from cli.api import NoAnswerError
+from cli.answer import NoAnswerError
+from cli.command import Relay
 from cli.connection import Connection
 from cli.doctor import running, spending
 from cli.doctor.account import QUOTAS, different, judge_concurrency, judge_quotas
@@ -18,6 +19,7 @@ from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.outside import judge_callback, judge_provider
 from cli.doctor.parts import judge_bucket_policy, judge_schedule, judge_source
 from cli.doctor.spending import judge_spent
+from cli.main import main
 from cli.screen import Screen
 from tests.documents import ROOT
 
@@ -25,74 +27,61 @@ OK, NOT, UNKNOWN = State
 LINK = "https://bucket.s3.amazonaws.com/code?X-Amz-Signature=secret"
 
 
-@pytest.mark.parametrize(
-    ("own", "made_up", "state"),
-    [
-        (404, 401, OK),
-        (404, 403, OK),
-        (401, 401, NOT),
-        (403, 401, NOT),
-        (402, 401, NOT),
-        (404, 404, UNKNOWN),  # a wrong address answers so, too
-        (404, None, UNKNOWN),
-        (200, 401, UNKNOWN),
-        (400, 400, UNKNOWN),  # an id that the provider takes for no id proves nothing about the key
-        (503, 401, UNKNOWN),
-        (None, None, UNKNOWN),
-    ],
-)
-def test_only_a_difference_to_a_made_up_key_proves_the_providers_key(
-    own: int | None, made_up: int | None, state: State
-) -> None:
-    assert judge_provider(own, made_up).state is state
+VIDEO = {"bucket": "videos", "key": "1.mp4", "size": 10, "sha256": "00"}
+DONE: dict[str, Any] = {"task_id": "x", "status": "completed", "videos": [VIDEO], "error": None, "usage": None}
+FAILED = {**DONE, "status": "failed", "error": {"code": "E1"}, "videos": []}
+MANY = 1e4
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "state"),
+    ("judge", "replies", "state"),
     [
-        (403, "callback_refused", OK),
-        (403, None, NOT),
-        (200, None, NOT),
-        (202, "callback_refused", NOT),
-        (404, None, NOT),
-        (301, None, NOT),
-        (503, None, NOT),
-        (429, None, UNKNOWN),
+        # with the stored key and with a made-up one: only a difference proves the stored key
+        *((judge_provider, (404, made_up), OK) for made_up in (401, 403)),
+        *((judge_provider, (own, 401), NOT) for own in (401, 403, 402)),
+        *((judge_provider, replies, UNKNOWN)
+          for replies in ((404, 404), (404, None), (200, 401), (400, 400), (503, 401), (None, None))),
+        # only the relay's own refusal proves the callback address
+        (judge_callback, (403, "callback_refused"), OK),
+        *((judge_callback, replies, NOT)
+          for replies in ((403, None), (200, None), (202, "callback_refused"), (404, None), (301, None), (503, None))),
+        (judge_callback, (429, None), UNKNOWN),
+        (judge_source, ("F", {"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"}), NOT),
+        (judge_source, ("F", {"State": "Enabling"}), UNKNOWN),
+        (judge_source, ("F", {"State": "Disabled", "UUID": "x"}), NOT),
+        (judge_source, ("F", None), NOT),
+        *((partial(judge_schedule, swept=swept, young=young), (schedule,), state) for schedule, swept, young, state in (
+            ("ENABLED", True, False, OK), ("ENABLED", False, True, UNKNOWN), ("ENABLED", False, False, NOT),
+            ("DISABLED", True, False, NOT), (None, False, False, NOT))),
+        *((judge_concurrency, (number,), state) for number, state in ((10, NOT), (99, NOT), (100, OK), (1000, OK))),
+        *((judge_quotas, (dict(zip(QUOTAS, values, strict=True)),), state) for values, state in (
+            ((MANY, MANY, MANY), OK), ((99, MANY, MANY), NOT), ((MANY, None, MANY), UNKNOWN), ((99, None, 1), NOT))),
+        *((judge_spent, (task, faults), state) for task, faults, state in (
+            ({**DONE, "usage": {"cost": "0.0450", "discount": None}}, [], OK), (DONE, [], OK),
+            (DONE, ["s3://videos/1.mp4 differs"], NOT), ({**DONE, "videos": []}, [], NOT), (FAILED, [], NOT),
+            ({**DONE, "status": "processing", "videos": []}, [], UNKNOWN))),
     ],
-)
-def test_only_the_relays_refusal_proves_the_callback_address(status: int, code: str | None, state: State) -> None:
-    assert judge_callback(status, code).state is state
+)  # fmt: skip
+def test_reply_means_a_state(judge: Any, replies: tuple[Any, ...], state: State) -> None:
+    assert judge(*replies).state is state
+
+
+def test_enabled_source_that_works_is_no_problem() -> None:
+    assert judge_source("PublishEvents", {"State": "Enabled", "LastProcessingResult": "OK"}) is None
 
 
 @pytest.mark.parametrize(
-    ("source", "state"),
+    ("task", "faults", "words"),
     [
-        ({"State": "Enabled", "LastProcessingResult": "OK"}, None),
-        ({"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"}, NOT),
-        ({"State": "Enabling"}, UNKNOWN),
-        ({"State": "Disabled", "UUID": "x"}, NOT),
-        (None, NOT),
+        ({**DONE, "usage": {"cost": "0.0450", "discount": None}}, [], "cost US$ 0.0450"),
+        (DONE, [], "states no price"),
+        (DONE, ["s3://videos/1.mp4 differs"], "1.mp4 differs"),
+        (FAILED, [], "E1"),
+        ({**DONE, "status": "processing"}, [], "not settled yet"),
     ],
 )
-def test_source_must_be_enabled_and_work(source: dict[str, str] | None, state: State | None) -> None:
-    problem = judge_source("PublishEvents", source)
-    assert (problem and problem.state) is state
-
-
-@pytest.mark.parametrize(
-    ("schedule", "swept", "young", "state"),
-    [
-        ("ENABLED", True, False, OK),
-        ("ENABLED", False, True, UNKNOWN),
-        ("ENABLED", False, False, NOT),
-        ("DISABLED", True, False, NOT),
-        (None, False, False, NOT),
-    ],
-)
-def test_schedule_is_alive_if_it_is_on_and_sweeps_end(
-    schedule: str | None, swept: bool, young: bool, state: State
-) -> None:
-    assert judge_schedule(schedule, swept=swept, young=young).state is state
+def test_paid_task_is_reported(task: dict[str, Any], faults: list[str], words: str) -> None:
+    assert words in judge_spent(task, faults).found
 
 
 TLS_ONLY = {
@@ -117,43 +106,8 @@ def test_bucket_policy_may_deny_plain_http_alone(statement: dict[str, Any], stat
     assert [problem.state for problem in judge_bucket_policy(json.dumps({"Statement": [statement]}))] == states
 
 
-@pytest.mark.parametrize(("number", "state"), [(10, NOT), (99, NOT), (100, OK), (1000, OK)])
-def test_a_new_accounts_concurrency_is_too_small(number: int, state: State) -> None:
-    assert judge_concurrency(number).state is state
-
-
-@pytest.mark.parametrize(
-    ("values", "state"),
-    [((1e4, 1e4, 1e4), OK), ((99, 1e4, 1e4), NOT), ((1e4, None, 1e4), UNKNOWN), ((99, None, 1), NOT)],
-)
-def test_quotas_are_held_against_what_the_stack_takes(values: tuple[float | None, ...], state: State) -> None:
-    assert judge_quotas(dict(zip(QUOTAS, values, strict=True))).state is state
-
-
 def test_code_differs_by_content_and_by_what_is_in_one_place_only() -> None:
     assert different({"a": b"1", "b": b"1", "c": b"1"}, {"a": b"1", "b": b"2", "d": b"1"}) == ["b", "c", "d"]
-
-
-VIDEO = {"bucket": "videos", "key": "1.mp4", "size": 10, "sha256": "00"}
-DONE: dict[str, Any] = {"task_id": "x", "status": "completed", "videos": [VIDEO], "error": None, "usage": None}
-
-
-@pytest.mark.parametrize(
-    ("task", "faults", "state", "said"),
-    [
-        ({**DONE, "usage": {"cost": "0.0450", "discount": None}}, [], OK, "cost US$ 0.0450"),
-        (DONE, [], OK, "states no price"),
-        (DONE, ["s3://videos/1.mp4 is not what was recorded"], NOT, "not what was recorded"),
-        ({**DONE, "videos": []}, [], NOT, "is completed"),
-        ({**DONE, "status": "failed", "error": {"code": "E1"}, "videos": []}, [], NOT, "E1"),
-        ({**DONE, "status": "processing", "videos": []}, [], UNKNOWN, "goes on"),
-    ],
-)
-def test_money_is_well_spent_if_the_video_is_what_was_recorded(
-    task: dict[str, Any], faults: list[str], state: State, said: str
-) -> None:
-    finding = judge_spent(task, faults)
-    assert (finding.state, said in finding.found) == (state, True)
 
 
 @pytest.mark.parametrize(("lost", "state"), [(1, OK), (99, UNKNOWN)])
@@ -203,7 +157,7 @@ def aws_error(code: str, message: str = "") -> ClientError:
             "events:PutRule",
         ),
         (aws_error("403"), UNKNOWN, "PutRule"),
-        (aws_error("ResourceNotFoundException"), NOT, "not there"),
+        (aws_error("ResourceNotFoundException"), NOT, "is missing"),
         (aws_error("ThrottlingException"), UNKNOWN, "ThrottlingException"),
         (requests.ConnectionError(LINK), UNKNOWN, "ConnectionError"),
         (ZeroDivisionError(LINK), UNKNOWN, "ZeroDivisionError"),
@@ -250,7 +204,8 @@ def test_lines_come_in_order_and_within_the_time_whatever_becomes_of_a_check(
     monkeypatch.setattr(running, "CHECKS", checks)
     monkeypatch.setattr(running, "TOTAL_SECONDS", 1.0)
     monkeypatch.setattr(running, "CLEAN_UP_SECONDS", 0.1)
-    assert running.doctor(Namespace(json=True, check=[], spend=False), Deployed()) == status
+    monkeypatch.setattr(Relay, "connection", Deployed())
+    assert main(["--local", "--json", "doctor"]) == status
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["check"], line["state"]) for line in lines] == [
         (check.name, state) for check, state in zip(checks, states, strict=True)
@@ -263,7 +218,8 @@ def test_nothing_is_paid_where_what_every_task_needs_is_not_in_order(
 ) -> None:
     monkeypatch.setattr(running, "CHECKS", [Check(name, "trying", lambda _: Finding(NOT, "seen"))])
     monkeypatch.setattr(running, "spend", lambda *_: Finding(OK, "paid"))
-    assert running.doctor(Namespace(json=False, check=[], spend=True), Deployed()) == 1
+    monkeypatch.setattr(Relay, "connection", Deployed())
+    assert main(["--local", "doctor", "--spend"]) == 1
     assert ("paid" in capsys.readouterr().out) == paid
 
 

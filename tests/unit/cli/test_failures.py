@@ -1,4 +1,4 @@
-"""Stream records that could not be published: out of the bucket only once they are on the bus."""
+"""Stream records that could not be published: removed only once they are on the bus."""
 
 import json
 from typing import Any
@@ -7,31 +7,30 @@ import pytest
 
 from cli.answer import RefusedError
 from tests.unit.builders import TASK_ID
-from tests.unit.cli.conftest import Deployment, Run
+from tests.unit.cli.conftest import Ask, Deployment, Refused, Run
 
 RECORD = {"dynamodb": {"SequenceNumber": "7", "Keys": {"pk": {"S": f"task#{TASK_ID}"}}}}
 
 
 @pytest.fixture
-def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the publisher is given; a record with the number 666 it cannot publish, at 500 it fails."""
-    given: list[Any] = []
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The numbers of published records; the publisher cannot publish number 666, and fails at 500."""
+    numbers: list[Any] = []
 
     def publish(records: list[Any], _: object) -> list[str]:
-        numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
-        if "500" in numbers:
+        given = [record["dynamodb"]["SequenceNumber"] for record in records]
+        if "500" in given:
             raise RefusedError("publish-events failed")
-        given.extend(number for number in numbers if number != "666")
-        return [number for number in numbers if number == "666"]
+        numbers.extend(number for number in given if number != "666")
+        return [number for number in given if number == "666"]
 
     monkeypatch.setattr("cli.failures.publish_again", publish)
-    return given
+    return numbers
 
 
 def put(deployment: Deployment, key: str, content: Any) -> None:
-    deployment.client("s3").put_object(
-        Bucket=deployment.resources["FailuresBucket"], Key=key, Body=json.dumps(content).encode()
-    )
+    body = json.dumps(content).encode()
+    deployment.client("s3").put_object(Bucket=deployment.resources["FailuresBucket"], Key=key, Body=body)
 
 
 def numbered(*numbers: str) -> dict[str, Any]:
@@ -40,54 +39,39 @@ def numbered(*numbers: str) -> dict[str, Any]:
     return {"requestContext": {}, "payload": json.dumps({"Records": records})}
 
 
-def keys(ask: Any) -> list[str]:
-    return [failure["key"] for failure in ask("failures", "list")["failures"]]
-
-
-def test_failures_are_listed_with_their_tasks(relay: Run, ask: Any, deployment: Deployment) -> None:
+def test_failures_are_listed_with_their_tasks(relay: Run, ask: Ask, deployment: Deployment) -> None:
     assert relay("failures", "list")[1] == "No failures.\n"
-    put(deployment, "aws/lambda/a", numbered("1", "2"))
-    put(deployment, "b", {"payload": {"Records": [RECORD]}})
-    put(deployment, "c", {})
-    assert {f["key"]: f["tasks"] for f in ask("failures", "list")["failures"]} == {
-        "aws/lambda/a": [TASK_ID],
-        "b": [TASK_ID],
-        "c": [],
-    }
+    for key, content in {"a/b": numbered("1", "2"), "b": {"payload": {"Records": [RECORD]}}, "c": {}}.items():
+        put(deployment, key, content)
+    listed = {failure["key"]: failure["tasks"] for failure in ask("failures", "list")["failures"]}
+    assert listed == {"a/b": [TASK_ID], "b": [TASK_ID], "c": []}
     assert "unreadable" in relay("failures", "list")[1]
 
 
-def test_only_what_got_through_whole_is_removed(ask: Any, deployment: Deployment, handed: list[Any]) -> None:
-    for key, numbers in (("a", ("1", "2")), ("b", ("3", "666", "4")), ("c", ("500",)), ("d", ("5",))):
+def test_objects_are_removed_once_all_their_records_are_published(
+    ask: Ask, refused: Refused, deployment: Deployment, published: list[Any]
+) -> None:
+    for key, numbers in (("a", ("1", "2")), ("b", ("3", "666", "4")), ("c", ("500",)), ("d", ("5",)), ("e", ("6",))):
         put(deployment, key, numbered(*numbers))
+    assert ask("failures", "republish", "e") == {"published": 1, "removed": 1, "left": []}
     answer = ask("failures", "republish")
     assert (answer["published"], answer["removed"]) == (5, 2)
-    assert {left["key"]: left["reason"] for left in answer["left"]} == {
-        "b": "records 666 could not be published",
-        "c": "publish-events failed",
-    }
-    assert handed == ["1", "2", "3", "4", "5"]
-    assert keys(ask) == ["b", "c"]
-
-
-def test_one_object_is_published_by_its_key(relay: Run, ask: Any, deployment: Deployment, handed: list[Any]) -> None:
-    for key in ("a", "b"):
-        put(deployment, key, numbered(key))
-    assert ask("failures", "republish", "b") == {"published": 1, "removed": 1, "left": []}
-    assert (handed, keys(ask)) == (["b"], ["a"])
-    status, _, complaint = relay("failures", "republish", "b")
-    assert (status, "failures list" in complaint) == (1, True)
+    reasons = {left["key"]: left["reason"] for left in answer["left"]}
+    assert reasons == {"b": "records 666 could not be published", "c": "publish-events failed"}
+    assert published == ["6", "1", "2", "3", "4", "5"]
+    assert [failure["key"] for failure in ask("failures", "list")["failures"]] == ["b", "c"]
+    assert "failures list" in refused("failures", "republish", "e")
 
 
 @pytest.mark.parametrize(
     "content",
     [None, [], {}, {"payload": "x"}, {"payload": "{}"}, {"payload": {"Records": [{}]}}, {"payload": {"Records": 1}}],
 )
-def test_object_that_is_no_failure_stays_and_is_said(
-    relay: Run, deployment: Deployment, handed: list[Any], ask: Any, content: Any
+def test_object_without_records_stays(
+    ask: Ask, refused: Refused, deployment: Deployment, published: list[Any], content: Any
 ) -> None:
     put(deployment, "a", content)
     (left,) = ask("failures", "republish")["left"]
-    assert "nothing can be published" in left["reason"]
-    assert relay("failures", "republish", "a")[0] == 1
-    assert (handed, keys(ask)) == ([], ["a"])
+    assert (left["key"], "nothing can be published" in left["reason"]) == ("a", True)
+    assert "nothing can be published" in refused("failures", "republish", "a")
+    assert (published, len(ask("failures", "list")["failures"])) == ([], 1)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import parser
 from local.description.events import SENT
 from tests.documents import ROOT, blocks
-from tests.unit.cli.test_main import COMMANDS
+from tests.unit.cli.conftest import COMMANDS, parse
 from tests.unit.template import TEMPLATE, of_type
 from vidu_relay.adapters.secret_store import KEEP_SECONDS
 from vidu_relay.domain.callback_token import CallbackKeys
@@ -57,7 +56,7 @@ def test_a_section_says_what_it_means_how_to_look_how_to_mend_and_when_it_is_ove
 def test_every_command_parses() -> None:
     assert LINES
     for line in LINES:
-        parser().parse_args(shlex.split(line)[1:])
+        assert tuple(parse(*shlex.split(line)[1:])[0]) in COMMANDS, line
     assert SHELL.count("cli/relay") == len(LINES)
 
 

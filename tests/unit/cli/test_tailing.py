@@ -1,4 +1,4 @@
-"""`relay tail` puts a rule and a queue into the account, and takes both away again whatever happens."""
+"""`relay tail` makes a rule and a queue in the account, and removes both whatever happens."""
 
 import json
 import os
@@ -11,9 +11,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from cli.command import INTERRUPTED
 from cli.connection import Connection
 from cli.tailing import PREFIX, TYPES
-from cli.watching import INTERRUPTED
 from local.description.events import SENT
 from tests.unit.account import REGION
 from tests.unit.cli.conftest import STACK, Deployment, Run, Stacks
@@ -30,7 +30,7 @@ OVER = threading.Event()
 
 
 class _Watched:
-    """A client of AWS whose steps can be put before the account's own, by name."""
+    """A client of AWS with replaced operations."""
 
     def __init__(self, client: Any, steps: Steps) -> None:
         self._client, self._steps = client, steps
@@ -41,7 +41,7 @@ class _Watched:
 
 @pytest.fixture
 def steps(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
-    """What the account does in place of what it would, by operation."""
+    """Replacements of AWS operations, by name."""
     planned: Steps = {}
     stacks[STACK]["EventBus"] = BUS
 
@@ -64,12 +64,12 @@ def left_behind(deployment: Deployment) -> list[str]:
 
 
 def interrupt() -> None:
-    """Ctrl-C, as the terminal sends it: to the process, whichever of its threads is told."""
+    """Ctrl-C, as the terminal sends it: to the process, whose kernel chooses the thread."""
     os.kill(os.getpid(), signal.SIGINT)
 
 
 def ends(*_: object, **__: object) -> Any:
-    """Nothing comes but Ctrl-C, which is heard while the call is under way."""
+    """Ctrl-C comes during the call, and no message."""
     interrupt()
     OVER.wait()
     return {}
@@ -101,7 +101,7 @@ def receives(*replies: Any) -> Callable[..., Any]:
     return step
 
 
-def test_rule_asks_for_what_was_asked_and_nothing_is_left(relay: Run, steps: Steps, deployment: Deployment) -> None:
+def test_rule_has_the_given_filter_and_nothing_is_left(relay: Run, steps: Steps, deployment: Deployment) -> None:
     patterns: list[Any] = []
 
     def look(**_: object) -> Any:
@@ -122,28 +122,23 @@ def test_rule_asks_for_what_was_asked_and_nothing_is_left(relay: Run, steps: Ste
     assert left_behind(deployment) == []
 
 
-def test_queue_that_refuses_ends_it_and_nothing_is_left(relay: Run, steps: Steps, deployment: Deployment) -> None:
-    steps["receive_message"] = fails("receive_message")
-    status, _, complaint = relay("tail")
-    assert (status, "AccessDenied" in complaint) == (1, True)
-    assert left_behind(deployment) == []
-
-
-def test_events_are_shown_and_an_outage_is_waited_out(relay: Run, steps: Steps) -> None:
+def test_events_are_shown_also_after_an_outage(relay: Run, steps: Steps) -> None:
     outage = EndpointConnectionError(endpoint_url="https://sqs")
-    fault = ClientError({"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "receive_message")  # type: ignore[typeddict-item]  # AWS says more, nobody asks
+    fault = ClientError({"Error": {"Code": "x"}, "ResponseMetadata": {"HTTPStatusCode": 503}}, "receive_message")  # type: ignore[typeddict-item]  # AWS has more fields
     first = event(task={"task_id": TASK_ID, "version": 1, "error": None})
     failed = event(task={"task_id": TASK_ID, "version": 2, "error": {"code": "008017099", "message": "bad\x1b[2J"}})
     rejected = {**event(source="acme.orders", error={"code": "x", "detail": "why"}), "detail-type": EVENT_TYPE_REJECTED}
-    untold = event(task_id=TASK_ID, version=2, url_origin="https://a.example", error={"code": "x", "message": "why"})
-    untold["detail-type"] = EVENT_TYPE_NOTIFICATION_FAILED
+    failed_webhook = event(
+        task_id=TASK_ID, version=2, url_origin="https://a.example", error={"code": "x", "message": "why"}
+    )
+    failed_webhook["detail-type"] = EVENT_TYPE_NOTIFICATION_FAILED
     for as_json in (False, True):
-        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected, untold])
+        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected, failed_webhook])
         steps["delete_message"] = lambda **_: {}
         status, out, complaint = relay(*(["--json"] if as_json else []), "tail")
         assert (status, complaint.count("no answer from SQS")) == (INTERRUPTED, 1)
         if as_json:
-            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected, untold]
+            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected, failed_webhook]
         else:
             assert [line.split()[3:] for line in out.splitlines()] == [
                 ["acme", TASK_ID, "v1"],
@@ -153,12 +148,16 @@ def test_events_are_shown_and_an_outage_is_waited_out(relay: Run, steps: Steps) 
             ]
 
 
-def test_every_event_of_ours_can_be_asked_for_by_its_type() -> None:
+def test_every_event_can_be_filtered_by_its_type() -> None:
     assert set(TYPES) == set(SENT)
 
 
-@pytest.mark.parametrize("operation", ["create_queue", "put_rule", "set_queue_attributes", "put_targets"])
-def test_setting_up_that_fails_leaves_nothing(relay: Run, steps: Steps, deployment: Deployment, operation: str) -> None:
+@pytest.mark.parametrize(
+    "operation", ["create_queue", "put_rule", "set_queue_attributes", "put_targets", "receive_message"]
+)
+def test_refused_call_ends_it_and_leaves_nothing(
+    relay: Run, steps: Steps, deployment: Deployment, operation: str
+) -> None:
     steps[operation] = fails(operation)
     status, _, complaint = relay("tail")
     assert (status, "AccessDenied" in complaint) == (1, True)
@@ -166,7 +165,7 @@ def test_setting_up_that_fails_leaves_nothing(relay: Run, steps: Steps, deployme
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_while_something_is_made_or_removed_waits_for_its_end(
+def test_signal_during_setup_or_removal_waits_for_its_end(
     relay: Run, steps: Steps, deployment: Deployment, number: signal.Signals
 ) -> None:
     sent: list[str] = []
@@ -190,8 +189,8 @@ def test_signal_while_something_is_made_or_removed_waits_for_its_end(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_cuts_no_call_short(relay: Run, steps: Steps, deployment: Deployment, number: signal.Signals) -> None:
-    """A call that is cut short may leave the lock of its pool of connections behind, and the removal waits for ever."""
+def test_signal_interrupts_no_call(relay: Run, steps: Steps, deployment: Deployment, number: signal.Signals) -> None:
+    """An interrupted call may leave the lock of its pool of connections, and the removal would wait for ever."""
     whole: list[bool] = []
 
     def delete(**_: object) -> dict[str, Any]:
@@ -206,7 +205,7 @@ def test_signal_cuts_no_call_short(relay: Run, steps: Steps, deployment: Deploym
     assert left_behind(deployment) == []
 
 
-def test_signal_is_heard_while_nobody_reads_the_lines(
+def test_signal_ends_a_write_that_waits_for_its_reader(
     relay: Run, steps: Steps, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[bool] = []
@@ -236,7 +235,7 @@ def test_what_cannot_be_removed_is_named_and_the_rest_is_removed(
     assert all(name.rpartition("/")[2] in complaint for name in left)
 
 
-def test_task_that_is_none_is_refused_before_anything_is_made(relay: Run, steps: Steps, deployment: Deployment) -> None:
+def test_other_task_id_is_refused_before_anything_is_made(relay: Run, steps: Steps, deployment: Deployment) -> None:
     steps["create_queue"] = fails("create_queue")
     status, _, complaint = relay("tail", "--task", "*")
     assert (status, "a task id has 26" in complaint) == (1, True)
