@@ -337,7 +337,7 @@ class _SecretsManager(_Client):
 
     def put_secret_value(self, *, SecretId: str, SecretString: str) -> dict[str, Any]:
         self.secrets[SecretId] = SecretString
-        return {}
+        return {"VersionId": "1"}
 
 
 def memory_account() -> Account:
