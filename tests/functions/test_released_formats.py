@@ -58,7 +58,8 @@ def test_today_writes_what_1_0_0_can_read(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_changed_name_type_or_value_is_noticed() -> None:
     old = {"pk": {"N": "1"}, "message": {"S": "a"}, "list": [1]}
     assert missing(old, {**old, "message": {"S": "b"}, "new": 1}) == []
-    for change in ({"pk": {"S": "1"}}, {"pk": {"N": "2"}}, {"list": []}, {"message": {"N": "1"}}):
+    changes: Any = ({"pk": {"S": "1"}}, {"pk": {"N": "2"}}, {"list": []}, {"message": {"N": "1"}})
+    for change in changes:
         assert missing(old, {**old, **change}), change
 
 

@@ -3,7 +3,9 @@
 import ast
 import json
 import re
+from collections import defaultdict
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import botocore.session
@@ -46,12 +48,18 @@ def called(text: str) -> set[str]:
     """The actions behind the boto3 methods and paginators that are named in Python source."""
     names = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     names |= set(re.findall(r'get_paginator\("(\w+)"\)', text))
-    found = set()
-    for service in SERVICES:
-        operations = botocore.session.get_session().get_service_model(service).operation_names
-        prefix = PREFIXES.get(service, service)
-        found |= {f"{prefix}:{operation}" for operation in operations if botocore.xform_name(operation) in names}
+    found = {action for name in names for action in actions().get(name, ())}
     return {OTHERWISE_GRANTED.get(action, action) for action in found}
+
+
+@cache
+def actions() -> dict[str, set[str]]:
+    """Of each boto3 method, the actions of the services that have it."""
+    session, found = botocore.session.get_session(), defaultdict[str, set[str]](set)
+    for service in SERVICES:
+        for operation in session.get_service_model(service).operation_names:
+            found[botocore.xform_name(operation)].add(f"{PREFIXES.get(service, service)}:{operation}")
+    return found
 
 
 def test_costs_are_those_that_were_measured() -> None:
