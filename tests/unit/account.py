@@ -7,6 +7,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from moto import mock_aws  # imported before any client is made: only then is that client kept from the network
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.s3.models import s3_backends
+from moto.sqs.models import sqs_backends
+from moto.stepfunctions.models import stepfunctions_backends
 
 from tests.unit.template import ROOT, properties
 
@@ -17,6 +22,7 @@ __all__ = [
     "REGION",
     "WEBHOOK_MASTER",
     "Account",
+    "empty",
     "mock_aws",
     "new_account",
 ]
@@ -94,3 +100,19 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         buckets.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     _CLIENTS["events"].create_event_bus(Name=account.bus)
     return account
+
+
+def empty(account: Account) -> None:
+    """Throw away what is left in the account; a hundred times quicker than a new one."""
+    dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[account.table].items.clear()
+    for bucket in (account.inbox, account.videos, account.failures):
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()
+    queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]
+    for url in (account.queue_url, account.notifications_url, account.notifications_dead_url):
+        name = url.rpartition("/")[2]
+        queues.get_queue(name).last_purged_at = None  # AWS lets one purge a queue once a minute
+        queues.purge_queue(name)
+    stepfunctions_backends[DEFAULT_ACCOUNT_ID][REGION].describe_state_machine(
+        account.state_machine_arn
+    ).executions.clear()
