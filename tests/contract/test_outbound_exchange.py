@@ -282,13 +282,7 @@ def takes_some(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "treatment",
-    [
-        then(takes_some, Connection.reset),
-        takes_some,
-        hangs_up,
-        then(takes_some, lambda c: c.send(HALF)),
-    ],
+    "treatment", [then(takes_some, Connection.reset), takes_some, hangs_up, then(takes_some, lambda c: c.send(HALF))]
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_a_request_that_breaks_off_before_its_last_byte_had_no_effect(

@@ -63,10 +63,7 @@ def provider_would(relay: Handlers, request: Body) -> str | None:
     params = {name: value for name, value in request.items() if name != "model"}
     sent = json.dumps({"model": request["model"], "input": [{"params": params}]}).encode()
     answer = call(
-        "POST",
-        f"{relay.simulator.url}/generation",
-        sent,
-        {"Authorization": f"Bearer {relay.simulator.api_key}"},
+        "POST", f"{relay.simulator.url}/generation", sent, {"Authorization": f"Bearer {relay.simulator.api_key}"}
     )
     if answer.status == 200:
         return None
@@ -199,10 +196,7 @@ def test_value_just_outside_a_limit_is_refused_at_its_place_and_costs_nothing(
         ("008017002", {"images": ..., "subjects": []}),
         ("008017003", {"images": []}),
         ("008017003", {"images": [URL] * 8}),
-        (
-            "008017003",
-            {"images": ..., "subjects": [{"id": str(n), "images": [URL] * 2} for n in range(4)]},
-        ),
+        ("008017003", {"images": ..., "subjects": [{"id": str(n), "images": [URL] * 2} for n in range(4)]}),
         (None, {"audio": False}),
         (None, {"images": [URL] * 7}),
         (None, {"audio": True, "images": ..., "subjects": [{"id": "1", "images": [URL]}]}),

@@ -8,7 +8,6 @@ import pytest
 from cli.doctor.outside import read_unknown_task
 from local.simulator import Simulator
 from tests.contract.simulator_client import call
-from tests.contract.socket_server import SocketServer, answers, says
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import (
@@ -16,7 +15,6 @@ from vidu_relay.domain.errors import (
     CancelNotSupportedError,
     CancelRefusedError,
     CreateAmbiguousError,
-    CreateError,
     CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
@@ -255,79 +253,6 @@ def test_a_read_names_the_task_and_tells_the_provider_s_clock_and_another_finds_
     with pytest.raises(ProviderUnavailableError) as caught:
         client(type(provider), simulator, "wrong-key").read(remote_id)
     assert caught.type is ProviderUnavailableError
-
-
-@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-", b"HTTP/1.1 307 T\r\nLocation: /\r\n\r\n"])
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_a_reply_cut_in_its_head_leaves_the_outcome_open(head: bytes, kind: type[AnyProvider]) -> None:
-    with SocketServer(answers(head)) as server, pytest.raises(CreateAmbiguousError):
-        create(kind(server.origin, lambda: "key"))
-    assert len(server.connections) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        ("429 Too Many Requests", NotCreatedError),
-        ("400 Bad Request", CreateRejectedError),
-        ("200 OK", CreateAmbiguousError),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_an_id_in_an_odd_create_reply_is_kept_as_a_candidate(
-    status: str, error: type[CreateError], kind: type[AnyProvider]
-) -> None:
-    """It may name the task that the call made and billed: a read tells."""
-    body = b'{"data": [{"id": "made-1"}], "error": {"id": "e"}, "request_id": "r"}'
-    with SocketServer(says(status, body=body)) as server, pytest.raises(error) as caught:
-        create(kind(server.origin, lambda: "key"))
-    assert (caught.type, caught.value.candidates) == (error, ("made-1",))
-
-
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_half_of_a_character_in_a_refusal_is_replaced(kind: type[AnyProvider]) -> None:
-    """A provider that cuts a text inside an emoji: the refusal is recorded like any other."""
-    body = rb'{"code": 400, "reason": "risk\ud83d", "message": "Prompt refused: a fox \ud83d"}'
-    with SocketServer(says("400 Bad Request", body=body)) as server, pytest.raises(CreateRejectedError) as caught:
-        create(kind(server.origin, lambda: "key"))
-    assert caught.value.message == "Prompt refused: a fox \ufffd"
-    caught.value.code.encode()
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "message"),
-    [
-        (b'{"detail": "User is locked."}', "provider_error", "User is locked."),
-        (b'{"base_resp": {"status_code": 1026, "status_msg": "sensitive"}}', "1026", "sensitive"),
-        (b"too long\nstack", "http_422", "The provider refused the request with HTTP 422: too long"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_the_reason_of_a_refusal_is_found_in_other_gateways_shapes(
-    body: bytes, code: str, message: str, kind: type[AnyProvider]
-) -> None:
-    with SocketServer(says("422 Unprocessable", body=body)) as server, pytest.raises(CreateRejectedError) as caught:
-        create(kind(server.origin, lambda: "key"))
-    assert (caught.value.code, caught.value.message) == (code, message)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"id": "r", "status": "succeeded", "output": [{"results": [{"type": "MP4", "url": " HTTPS://c/v?a=%2B"}]}]}',
-        b'{"id": "r", "state": "success", "creations": [{"url": "HTTPS://c/v?a=%2B", "cover_url": "https://c/c"}]}',
-        b'{"data": {"task_id": "r", "status": "DONE", "output": {"content": [{"url": "HTTPS://c/v?a=%2B"}]}}}',
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
-def test_a_synonym_and_the_upstream_s_shape_show_the_video(body: bytes, kind: type[AnyProvider]) -> None:
-    with SocketServer(says("200 OK", body=body)) as server:
-        snapshot = kind(server.origin, lambda: "key").read("r")
-    assert (snapshot.state, snapshot.video_urls) == (ProgressState.SUCCEEDED, ("HTTPS://c/v?a=%2B",))
-    assert snapshot.named_ids == ("r",)
 
 
 # --- what only the upstream API has

@@ -12,13 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from urllib.parse import urlsplit
 
-from local.chaos.oracle import (
-    ENDS,
-    Invariant,
-    ViolationError,
-    check_quota,
-    check_task,
-)
+from local.chaos.oracle import ENDS, Invariant, ViolationError, check_quota, check_task
 from tests.simulation.observation import GIVEN_UP, Rows, is_failure, is_success, observe, records, shown_by
 from tests.simulation.simulation import Simulation
 

@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.simulation.expressions import holds, updated
-from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, WEBHOOK_MASTER, Account
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, SERVICES, WEBHOOK_MASTER, Account
 from tests.unit.template import properties
 
 __all__ = ["memory_account"]
@@ -233,13 +233,7 @@ class _S3(_Client):
         return {"ETag": hashlib.md5(body, usedforsecurity=False).hexdigest(), "ChecksumSHA256": _checksum(body)}
 
     def complete_multipart_upload(
-        self,
-        *,
-        Bucket: str,
-        Key: str,
-        UploadId: str,
-        MultipartUpload: Any,
-        **options: Any,
+        self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: Any, **options: Any
     ) -> dict[str, Any]:
         parts = self._upload(UploadId, "CompleteMultipartUpload")
         blocks = [parts[part["PartNumber"]] for part in MultipartUpload["Parts"]]
@@ -342,22 +336,6 @@ class _SecretsManager(_Client):
 
 def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
-    clients = {
-        "dynamodb": _DynamoDB(),
-        "s3": _S3(),
-        "sqs": _SQS(),
-        "stepfunctions": _StepFunctions(),
-        "events": _Events(),
-        "secretsmanager": _SecretsManager(),
-    }
-    return Account(
-        clients,
-        "deliveries",
-        POLLER,
-        "provider",
-        "callback",
-        "webhook",
-        "notifications",
-        "notifications-dead",
-        inbox=INBOX,
-    )
+    services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Events(), _SecretsManager())
+    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead")
+    return Account(dict(zip(SERVICES, services, strict=True)), *urls, inbox=INBOX)

@@ -13,13 +13,7 @@ from tests.documents import DOCUMENTS, ROOT, blocks, table
 from tests.unit.template import TEMPLATE, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import (
-    EVENT_TYPE_ACCEPTED,
-    EVENT_TYPE_DELIVERY_DELAYED,
-    EVENT_TYPES,
-    TRANSITIONS,
-    Status,
-)
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, TRANSITIONS, Status
 from vidu_relay.http import STATUS_OF_CODE
 from vidu_relay.observability import Metric
 from vidu_relay.usecases.notify_client import NO_TURN

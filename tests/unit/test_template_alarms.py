@@ -8,12 +8,7 @@ import pytest
 
 from benchmarks.cost import FREE_DASHBOARD_METRICS
 from tests.unit.template import ROOT, TEMPLATE, of_type, properties
-from vidu_relay.domain.states import (
-    EVENT_TYPE_ACCEPTED,
-    EVENT_TYPE_DELIVERY_DELAYED,
-    EVENT_TYPE_REJECTED,
-    EVENT_TYPES,
-)
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, EVENT_TYPES
 from vidu_relay.observability import Metric
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")

@@ -93,8 +93,7 @@ def test_a_sample_request_comes_by_a_route_to_its_function(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "genuine"),
-    [("success", True), ("processing", True), ("unreadable_body", True), ("forged_token", False)],
+    ("case", "genuine"), [("success", True), ("processing", True), ("unreadable_body", True), ("forged_token", False)]
 )
 def test_sample_callbacks_are_signed_as_they_say(case: str, genuine: bool) -> None:
     event = sample(f"receive_callback__{case}")
@@ -234,10 +233,7 @@ def test_the_indexes_are_those_the_store_asks() -> None:
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    assert indexes == {
-        task_store.DUE_INDEX: ["due_shard", "due_at"],
-        task_store.OWNER_INDEX: ["owner", "created_at"],
-    }
+    assert indexes == {task_store.DUE_INDEX: ["due_shard", "due_at"], task_store.OWNER_INDEX: ["owner", "created_at"]}
     assert {index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]} == {"KEYS_ONLY"}
     assert {name: next(iter(record[name])) for name in types} == types
 

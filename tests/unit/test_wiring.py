@@ -130,9 +130,7 @@ MOMENTS = st.one_of(st.just(0.0), st.just(WAIT), st.integers(-400, 900)).flatmap
 """Seconds since the key was added, many of them close to one of the two steps."""
 
 
-@given(
-    rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40),
-)
+@given(rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_a_rotation_as_the_runbook_has_it_refuses_no_valid_callback(rung: list[tuple[float, int, int, bool]]) -> None:
     """Whatever functions have in memory, and whoever forges key names meanwhile to use up the rereads."""
