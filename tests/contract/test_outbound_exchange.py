@@ -416,7 +416,7 @@ def test_a_kept_session_follows_no_redirect_and_sends_back_no_cookie(session: Se
     ("form", "left"),
     [
         *((form, "…") for form in ("sk-0123/456+789abcdef", "sk-0123%2F456%2B789abcdef", "sk-0123\\/456+789abcdef")),
-        ("ours", "ours"),  # too short to be told from a word
+        ("ours", "ours"),  # too short to be distinguished from a word
     ],
 )
 def test_a_reply_that_repeats_our_key_is_read_without_it(form: str, left: str) -> None:

@@ -25,7 +25,7 @@ from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.outbound import provider_calls
 
 PARAMS = {"prompt": "@1 dances", "subjects": [{"id": "1", "images": ["https://example.com/cat.png"]}], "duration": 1}
-MARK = "vidu-relay:task:digest"
+TAG = "vidu-relay:task:digest"
 AnyProvider = GatewayProvider | ViduProvider
 CALLBACK = "http://127.0.0.1:9/v1/callbacks/t?token=k.x"
 
@@ -73,7 +73,7 @@ def vidu(simulator: Simulator) -> ViduProvider:
 
 
 def create(provider: AnyProvider, **params: Any) -> str:
-    return provider.create(MODEL, {**PARAMS, **params}, CALLBACK, tag=MARK).remote_id
+    return provider.create(MODEL, {**PARAMS, **params}, CALLBACK, tag=TAG).remote_id
 
 
 def creates(simulator: Simulator) -> int:
@@ -97,7 +97,7 @@ def test_a_task_is_created_with_our_callback_url_and_read_to_its_video(
         assert snapshot.upstream_id not in (None, remote_id)
         assert snapshot.usage is not None
     else:
-        assert (snapshot.created_at, snapshot.tag, snapshot.usage) == (None, MARK, None)
+        assert (snapshot.created_at, snapshot.tag, snapshot.usage) == (None, TAG, None)
 
 
 AMBIGUOUS: dict[str, dict[str, Any]] = {
@@ -205,7 +205,7 @@ def test_an_immediate_end_is_known_from_the_create_reply(
     simulator: Simulator, provider: AnyProvider, end: str, state: ProgressState
 ) -> None:
     simulator.script({"create": {"immediate": end}, "callbacks": {"drop": True}})
-    assert provider.create(MODEL, PARAMS, CALLBACK, tag=MARK).state is state
+    assert provider.create(MODEL, PARAMS, CALLBACK, tag=TAG).state is state
 
 
 FLAPS: list[dict[str, Any]] = [
@@ -258,11 +258,11 @@ def test_a_read_names_the_task_and_tells_the_provider_s_clock_and_another_finds_
 # --- what only the upstream API has
 
 
-def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_room_for_the_mark(
+def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_room_for_the_tag(
     simulator: Simulator, vidu: ViduProvider
 ) -> None:
-    made = vidu.create(MODEL, {**PARAMS, "payload": ""}, CALLBACK, tag=MARK)
-    assert vidu.read(made.remote_id).tag == MARK
+    made = vidu.create(MODEL, {**PARAMS, "payload": ""}, CALLBACK, tag=TAG)
+    assert vidu.read(made.remote_id).tag == TAG
     simulator.reset()
     simulator.script({"callbacks": {"drop": True}})
     remote_id = create(vidu, payload="vidu")
@@ -274,7 +274,7 @@ def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_r
 def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: ViduProvider) -> None:
     held: dict[str, Any] = {"generation_seconds": 3600, "outcome": {"never_finish": True}, "callbacks": {"drop": True}}
     simulator.script(held)
-    made = vidu.create(MODEL, PARAMS, CALLBACK, tag=MARK)
+    made = vidu.create(MODEL, PARAMS, CALLBACK, tag=TAG)
     seen = [made.state]
     for sooner in ({"generation_seconds": 0}, {"outcome": {"never_finish": False}}):
         simulator.patch(made.remote_id, sooner)

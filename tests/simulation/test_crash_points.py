@@ -99,9 +99,7 @@ SCENARIOS = {
     "event with a key": _by_queue(s.asks_by_event),
     "file that is rejected": _by_queue(s.asks(lambda sim: sim.drop(b"{"), refused=True)),
     "event that is rejected": _by_queue(s.asks(lambda sim: sim.event(detail={"request": 1}), refused=True)),
-    "event of an unmapped source": _by_queue(
-        s.asks(lambda sim: sim.event(source="unmapped"), refused=True), twice=True
-    ),
+    "event of an unmapped source": _by_queue(s.asks(lambda sim: sim.event(source="other"), refused=True), twice=True),
     "event whose key is another request's": _by_queue(
         s.then(
             s.submit_as(prompt="a dog at sea"), s.asks(lambda sim: sim.event(idempotency_key="order-1"), refused=True)

@@ -28,7 +28,6 @@ def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_links_are_signed_for_the_region_in_the_only_way_new_buckets_accept(region: str) -> None:
     link = aws.client("s3").generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "a/1.mp4"})
-
     assert urlsplit(link).hostname == f"videos.s3.{region}.amazonaws.com"
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
 
@@ -62,7 +61,6 @@ def test_api_gateway_waits_for_the_authorizer_as_long_as_it_may_take() -> None:
 def test_a_client_that_is_seldom_needed_costs_nothing_until_it_is_called() -> None:
     seldom = aws.when_needed("sqs")
     assert aws.client.cache_info().currsize == 0
-
     assert seldom.meta is aws.client("sqs").meta
 
 

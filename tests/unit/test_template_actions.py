@@ -70,7 +70,6 @@ def action(service: str, method: str) -> str:
 def test_a_role_grants_what_the_code_calls_and_nothing_else(folder: str, name: str) -> None:
     called = {action(service, method) for service, method in operations(folder)}
     granted = {one for statement in statements(f"{name}Role") for one in statement["Action"]}
-
     assert bool(called) is (name not in CALL_NOTHING)
     assert granted == called | BY_LAMBDA["*"] | BY_LAMBDA.get(name, set()) | FOR_ITS_ANSWER.get(
         name, set()

@@ -1,7 +1,6 @@
 """What is asked of other parts: deliveries by the queue, polling by the state machine."""
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,9 +13,6 @@ from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.http import problem_document
-
-if TYPE_CHECKING:
-    pass
 
 ARN = "arn:aws:states:eu-central-1:123456789012:stateMachine:poll-task"
 

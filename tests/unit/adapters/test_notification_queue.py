@@ -36,8 +36,8 @@ def test_message_that_is_put_back_is_hidden_and_one_that_is_given_up_is_copied_w
     queue.put_back(received, 100_000)  # SQS takes 12 hours at most
     assert "Messages" not in sqs.receive_message(QueueUrl=url)
     queue.give_up(received)
-    (letter,) = sqs.receive_message(QueueUrl=dead, MessageSystemAttributeNames=["MessageGroupId"])["Messages"]
-    assert (letter["Body"], letter["Attributes"]) == (message["Body"], {"MessageGroupId": "acme"})
+    (copy,) = sqs.receive_message(QueueUrl=dead, MessageSystemAttributeNames=["MessageGroupId"])["Messages"]
+    assert (copy["Body"], copy["Attributes"]) == (message["Body"], {"MessageGroupId": "acme"})
 
 
 def test_record_of_lambda_says_how_often_and_since_when() -> None:
