@@ -8,6 +8,7 @@ import pytest
 from cli.doctor.outside import read_unknown_task
 from local.simulator import Simulator
 from tests.contract.simulator_client import call
+from tests.contract.socket_server import SocketServer, says
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.errors import (
@@ -15,6 +16,7 @@ from vidu_relay.domain.errors import (
     CancelNotSupportedError,
     CancelRefusedError,
     CreateAmbiguousError,
+    CreateError,
     CreateRejectedError,
     NotCreatedError,
     ProviderUnavailableError,
@@ -27,6 +29,7 @@ from vidu_relay.outbound import provider_calls
 PARAMS = {"prompt": "@1 dances", "subjects": [{"id": "1", "images": ["https://example.com/cat.png"]}], "duration": 1}
 TAG = "vidu-relay:task:digest"
 AnyProvider = GatewayProvider | ViduProvider
+KINDS = pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
 CALLBACK = "http://127.0.0.1:9/v1/callbacks/t?token=k.x"
 
 
@@ -161,7 +164,7 @@ def test_an_empty_balance_refuses_the_account_in_every_form(
     assert caught.value.message
 
 
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+@KINDS
 def test_a_wrong_key_refuses_the_account_and_is_not_shown(simulator: Simulator, kind: type[AnyProvider]) -> None:
     with pytest.raises(AccountRefusedError) as caught:
         create(client(kind, simulator, "wrong-key"))
@@ -169,7 +172,7 @@ def test_a_wrong_key_refuses_the_account_and_is_not_shown(simulator: Simulator, 
     assert "wrong-key" not in f"{caught.value} {caught.value.message}"
 
 
-@pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
+@KINDS
 def test_a_read_that_is_refused_because_the_key_was_rotated_is_repeated_with_the_new_one(
     simulator: Simulator, kind: type[AnyProvider]
 ) -> None:
@@ -253,6 +256,41 @@ def test_a_read_names_the_task_and_tells_the_provider_s_clock_and_another_finds_
     with pytest.raises(ProviderUnavailableError) as caught:
         client(type(provider), simulator, "wrong-key").read(remote_id)
     assert caught.type is ProviderUnavailableError
+
+
+def refused(kind: type[AnyProvider], status: str, body: bytes) -> CreateError:
+    """How replies are read is proven in tests/unit/outbound; the tests below prove that they arrive there."""
+    with SocketServer(says(status, body=body)) as server, pytest.raises(CreateError) as caught:
+        create(kind(server.origin, lambda: "key"))
+    return caught.value
+
+
+@KINDS
+def test_an_id_in_an_odd_create_reply_is_kept_as_a_candidate(kind: type[AnyProvider]) -> None:
+    body = b'{"data": [{"id": "made-1"}], "error": {"id": "e"}, "request_id": "r"}'
+    for status, error in (
+        ("429 No", NotCreatedError),
+        ("400 No", CreateRejectedError),
+        ("200 OK", CreateAmbiguousError),
+    ):
+        found = refused(kind, status, body)
+        assert (type(found), found.candidates) == (error, ("made-1",))
+
+
+@KINDS
+def test_the_reason_of_a_refusal_is_found_in_other_gateways_shapes(kind: type[AnyProvider]) -> None:
+    error = refused(kind, "422 No", b'{"base_resp": {"status_code": 1026, "status_msg": "sensitive"}}')
+    assert isinstance(error, CreateRejectedError)
+    assert (error.code, error.message) == ("1026", "sensitive")
+
+
+@KINDS
+def test_a_synonym_and_the_upstream_s_shape_show_the_video(kind: type[AnyProvider]) -> None:
+    output = b'[{"results": [{"type": "MP4", "url": "HTTPS://c/v"}]}]'
+    body = b'{"data": {"task_id": "r", "status": "DONE", "output": %b}}' % output
+    with SocketServer(says("200 OK", body=body)) as server:
+        snapshot = kind(server.origin, lambda: "key").read("r")
+    assert (snapshot.state, snapshot.video_urls) == (ProgressState.SUCCEEDED, ("HTTPS://c/v",))
 
 
 # --- what only the upstream API has
