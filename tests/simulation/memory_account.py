@@ -109,10 +109,13 @@ class _DynamoDB(_Client):
     ) -> dict[str, Any]:
         names, values = options.get("ExpressionAttributeNames", {}), options["ExpressionAttributeValues"]
         wanted = ["pk", *_INDEXES[IndexName]]
+        partition = values[KeyConditionExpression.partition(" = ")[2].partition(" ")[0]]
         found = [
             {name: item[name] for name in wanted}
             for item in self.items.values()
-            if all(name in item for name in wanted) and holds(KeyConditionExpression, item, names, values)
+            if item.get(wanted[1]) == partition  # holds for few, and is quicker than an expression
+            and all(name in item for name in wanted)
+            and holds(KeyConditionExpression, item, names, values)
         ]
 
         def place(item: Any) -> tuple[int, str]:
