@@ -132,9 +132,8 @@ class MessageQueue(NotificationQueue):
     def _hide(self, message: Received, seconds: int) -> None:
         assert 1 <= seconds <= 43_200
         self.waits.append(seconds)
-        hidden = int(message.receipt)
         for one in self.messages:
-            if id(one) == hidden:
+            if str(id(one)) == message.receipt:
                 one.visible_at = self._clock() + 1000 * seconds
 
     @override
