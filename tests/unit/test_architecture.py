@@ -16,6 +16,7 @@ import pytest
 from tests.documents import ROOT
 from tests.unit.template import properties
 from vidu_relay.adapters.event_bus import SOURCE
+from vidu_relay.description.events import VERSION
 from vidu_relay.domain.identifiers import request_key, video_key
 from vidu_relay.domain.queued_requests import REJECTED_PREFIX, REQUESTS_PREFIX
 from vidu_relay.domain.states import (
@@ -160,6 +161,12 @@ def test_event_types_are_written_in_one_module() -> None:
     types = {EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
     found = {name_of(path): words for path, tree in TREES.items() if (words := texts(tree) & types)}
     assert found == {"layers/shared/vidu_relay/domain/states.py": types}
+
+
+def test_the_version_is_written_once() -> None:
+    configured = [name for name in ("pyproject.toml", "template.yaml") if VERSION in (ROOT / name).read_text()]
+    found = [name_of(path) for path, tree in TREES.items() if VERSION in texts(tree)]
+    assert [*found, *configured] == ["layers/shared/vidu_relay/description/events.py"]
 
 
 def test_metric_names_are_written_in_one_module() -> None:
