@@ -136,7 +136,7 @@ class Handlers:
         return found
 
     def reset(self) -> None:
-        """Let the simulator forget everything; from now on it calls nobody back."""
+        """Let the simulator forget everything; from then on it sends no callbacks."""
         self.simulator.reset()
         self.simulator.script({"callbacks": {"drop": True}})
 

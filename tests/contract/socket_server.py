@@ -1,4 +1,4 @@
-"""A server that is told byte by byte how to treat each connection, for what no honest HTTP server would do."""
+"""A server that treats each connection as a test says, byte by byte, also as no HTTP server would."""
 
 import contextlib
 import functools
@@ -202,7 +202,7 @@ def _join(thread: threading.Thread) -> None:
 
 
 def free_port() -> int:
-    """A port on which nobody listens, and nobody can while these tests run: it is taken."""
+    """A port on which no server listens or can listen while these tests run: it is taken."""
     port: int = _taken().getsockname()[1]
     return port
 

@@ -1,4 +1,4 @@
-"""Arbitrary requests through the real function: accepted means sent as meant, refused means told why, never a 5xx."""
+"""Arbitrary requests through the real function: what is accepted is sent as meant, what is refused has a reason."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from tests.contract.handlers import Answer, Handlers, running
 from vidu_relay.domain.request_model import MODEL
 
 Body = dict[str, Any]
-IMAGES = [f"@image/{name}" for name in ("fox.png", "robot.jpg", "tail.jpeg", "mark.webp")]
+IMAGES = [f"@image/{name}" for name in ("fox.png", "robot.jpg", "tail.jpeg", "logo.webp")]
 """Stand-ins for the simulator's images: its port is not known here."""
 
 

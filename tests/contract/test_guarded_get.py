@@ -1,4 +1,4 @@
-"""Opening a link on someone else's word: to whom the socket goes, what is said there, and for how long."""
+"""Opening a link from a client or a provider: which address is opened, what is sent, and for how long."""
 
 import socket
 import ssl
@@ -55,7 +55,7 @@ def asked_for(server: SocketServer) -> list[bytes]:
     return [request.partition(b"\r\n")[0] for request in server.requests]
 
 
-# --- to whom the socket goes
+# --- which address is opened
 
 
 def test_a_name_that_changes_its_mind_is_asked_once_and_its_second_answer_never_used() -> None:
@@ -150,7 +150,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(certificate: Certifica
     assert caught.value.code == "certificate"
 
 
-# --- what is said there
+# --- what is sent
 
 SIGNED = [
     "/v.mp4?X-Amz-Signature=a%2Bb%2fc&X-Amz-Credential=k%2F20261123",
@@ -176,16 +176,19 @@ def test_a_signed_link_reaches_the_server_byte_for_byte(target: str, how: str) -
 @pytest.mark.parametrize("target", SIGNED)
 @pytest.mark.parametrize("form", ["absolute", "of the same scheme", "of the same host"])
 def test_a_signed_link_behind_a_redirect_reaches_the_server_byte_for_byte(target: str, form: str) -> None:
-    with SocketServer(OK) as there:
-        prefix = {"absolute": there.origin, "of the same scheme": there.origin.removeprefix("http:")}.get(form, "")
+    with SocketServer(OK) as second:
+        prefix = {
+            "absolute": second.origin,
+            "of the same scheme": second.origin.removeprefix("http:"),
+        }.get(form, "")
         if form == "of the same host":
             with SocketServer(redirects(target if not target.startswith("//") else f"/.{target}"), OK) as both:
                 get(both.origin)
             asked = asked_for(both)[1]
         else:
             with SocketServer(redirects(prefix + target)) as first:
-                get(first.origin, trusted=[there.origin])
-            asked = asked_for(there)[0]
+                get(first.origin, trusted=[second.origin])
+            asked = asked_for(second)[0]
     expected = target.partition("#")[0]
     if form == "of the same host" and target.startswith("//"):
         expected = f"/.{expected}"

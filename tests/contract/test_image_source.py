@@ -104,7 +104,7 @@ def test_part_behind_the_first_bytes_is_read_and_no_other() -> None:
 
 
 CODES = {
-    "not there": (says("404 Not Found"), "image_not_found"),
+    "not found": (says("404 Not Found"), "image_not_found"),
     "forbidden": (says("403 Forbidden"), "image_refused"),
     "redirect to nowhere": (says("302 Found"), "image_refused"),
     "another range": (part(9, 10, start=5, body=b"01234"), "image_refused"),

@@ -54,7 +54,6 @@ def slots_taken(relay: Handlers) -> int:
 def test_fifty_submits_at_once_are_one_task_one_create_call_and_one_quota_slot(relay: Handlers, attempt: int) -> None:
     before = slots_taken(relay)
     answers = all_at_once(relay, [relay.request()] * CLIENTS, f"one-key-{attempt}")
-
     assert {answer.status for answer in answers} == {202}
     assert len({answer.body["task_id"] for answer in answers}) == 1
     assert relay.creates() == 1
@@ -65,7 +64,6 @@ def test_fifty_submits_of_two_requests_under_one_key_are_one_of_the_two(relay: H
     before = slots_taken(relay)
     two = [relay.request(seed=1), relay.request(seed=2)] * (CLIENTS // 2)
     answers = all_at_once(relay, two, "one-key-for-two")
-
     accepted = [request["seed"] for request, answer in zip(two, answers, strict=True) if answer.status == 202]
     refused = {answer.body["code"] for answer in answers if answer.status != 202}
     assert len(accepted) == CLIENTS // 2
@@ -77,6 +75,5 @@ def test_fifty_submits_of_two_requests_under_one_key_are_one_of_the_two(relay: H
 
 def test_fifty_submits_without_a_key_are_fifty_tasks(relay: Handlers) -> None:
     answers = all_at_once(relay, [relay.request()] * CLIENTS, None)
-
     assert len({answer.body["task_id"] for answer in answers}) == CLIENTS
     assert relay.creates() == CLIENTS

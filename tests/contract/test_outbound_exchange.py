@@ -282,13 +282,7 @@ def takes_some(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "treatment",
-    [
-        then(takes_some, Connection.reset),
-        takes_some,
-        hangs_up,
-        then(takes_some, lambda c: c.send(HALF)),
-    ],
+    "treatment", [then(takes_some, Connection.reset), takes_some, hangs_up, then(takes_some, lambda c: c.send(HALF))]
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_a_request_that_breaks_off_before_its_last_byte_had_no_effect(
@@ -422,7 +416,7 @@ def test_a_kept_session_follows_no_redirect_and_sends_back_no_cookie(session: Se
     ("form", "left"),
     [
         *((form, "…") for form in ("sk-0123/456+789abcdef", "sk-0123%2F456%2B789abcdef", "sk-0123\\/456+789abcdef")),
-        ("ours", "ours"),  # too short to be told from a word
+        ("ours", "ours"),  # too short to be distinguished from a word
     ],
 )
 def test_a_reply_that_repeats_our_key_is_read_without_it(form: str, left: str) -> None:

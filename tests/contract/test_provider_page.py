@@ -30,7 +30,7 @@ def relay(stack: Handlers) -> Handlers:
 
 @pytest.fixture
 def daytime(relay: Handlers, monkeypatch: pytest.MonkeyPatch) -> Handlers:
-    """As deployed by default: nobody offers off-peak mode."""
+    """As deployed by default: without off-peak mode."""
     return Handlers(relay.account, relay.simulator, monkeypatch, OFF_PEAK_AVAILABLE="false")
 
 
@@ -52,7 +52,7 @@ def whole(relay: Handlers) -> Body:
         "off_peak": False,
         "watermark": True,
         "wm_position": 1,
-        "wm_url": relay.image("mark.png"),
+        "wm_url": relay.image("logo.png"),
         "meta_data": '{"Label":  "x", "n": 1.50}',  # the very text
         "callback_url": "https://client.example/hook?key=secret",
     }
@@ -63,10 +63,7 @@ def provider_would(relay: Handlers, request: Body) -> str | None:
     params = {name: value for name, value in request.items() if name != "model"}
     sent = json.dumps({"model": request["model"], "input": [{"params": params}]}).encode()
     answer = call(
-        "POST",
-        f"{relay.simulator.url}/generation",
-        sent,
-        {"Authorization": f"Bearer {relay.simulator.api_key}"},
+        "POST", f"{relay.simulator.url}/generation", sent, {"Authorization": f"Bearer {relay.simulator.api_key}"}
     )
     if answer.status == 200:
         return None
@@ -99,7 +96,6 @@ def read_after_callback(relay: Handlers) -> Body:
 def test_every_parameter_goes_to_the_provider_as_it_was_given(relay: Handlers) -> None:
     request = whole(relay)
     answer = relay.submit(request)
-
     assert answer.status == 202
     kept_back = {"model", "callback_url"}
     assert relay.received() == [{name: value for name, value in request.items() if name not in kept_back}]
@@ -112,9 +108,8 @@ def test_every_parameter_goes_to_the_provider_as_it_was_given(relay: Handlers) -
 
 def test_request_without_subjects_goes_with_its_images_and_without_defaults(relay: Handlers) -> None:
     images = [relay.image(f"{number}.png") for number in range(7)]
-
-    assert relay.submit(relay.request(images=images, prompt="write to @nobody", duration=None)).status == 202
-    assert relay.received() == [{"images": images, "prompt": "write to @nobody"}]
+    assert relay.submit(relay.request(images=images, prompt="write to @unknown", duration=None)).status == 202
+    assert relay.received() == [{"images": images, "prompt": "write to @unknown"}]
 
 
 OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if not field.is_required())
@@ -124,7 +119,6 @@ OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if n
 def test_optional_parameter_that_is_null_or_empty_was_not_given(relay: Handlers, nothing: str | None) -> None:
     plain = relay.request(duration=None)
     answer = relay.submit({**dict.fromkeys(OPTIONAL, nothing), **plain}, key=f"nothing-{nothing}")
-
     assert answer.status == 202
     assert relay.received() == [{name: value for name, value in plain.items() if name != "model"}]
     assert relay.read(answer.body["task_id"])["request"] == plain
@@ -138,7 +132,6 @@ def test_whole_number_is_passed_on_without_point_and_exponent(relay: Handlers) -
     plain = relay.request(duration=5, seed=1000, wm_position=3)
     text = json.dumps(plain).replace(": 5", ": 5.0").replace(": 1000", ": 1e3").replace(": 3", ": 0.3e1")
     answer = relay.submit(None, raw=text, key="whole-numbers")
-
     assert answer.status == 202
     (params,) = relay.received()
     assert repr([params[name] for name in ("duration", "seed", "wm_position")]) == "[5, 1000, 3]"
@@ -158,7 +151,6 @@ def test_whole_number_is_passed_on_without_point_and_exponent(relay: Handlers) -
 )
 def test_body_that_no_request_comes_near_is_refused_before_it_is_read(relay: Handlers, raw: str, status: int) -> None:
     answer = relay.submit(None, raw=raw)
-
     assert (answer.status, relay.creates()) == (status, 0)
     assert answer.body["code"] in ("malformed_json", "validation_error")
 
@@ -169,7 +161,6 @@ def test_body_that_no_request_comes_near_is_refused_before_it_is_read(relay: Han
 def test_value_just_inside_a_limit_reaches_the_provider_which_takes_it(relay: Handlers, changes: Body) -> None:
     request = local(relay, changes)
     answer = relay.submit(request)
-
     assert (answer.status, answer.body.get("error")) == (202, None)
     if answer.body["status"] == "accepted":  # no client waits while more than 1 MB is sent
         relay.check(answer.body["task_id"])
@@ -181,7 +172,6 @@ def test_value_just_outside_a_limit_is_refused_at_its_place_and_costs_nothing(
     relay: Handlers, where: str, changes: Body
 ) -> None:
     answer = relay.submit(local(relay, changes))
-
     assert answer.status == 422
     assert answer.headers["content-type"] == "application/problem+json"
     assert where in answer.places
@@ -199,10 +189,7 @@ def test_value_just_outside_a_limit_is_refused_at_its_place_and_costs_nothing(
         ("008017002", {"images": ..., "subjects": []}),
         ("008017003", {"images": []}),
         ("008017003", {"images": [URL] * 8}),
-        (
-            "008017003",
-            {"images": ..., "subjects": [{"id": str(n), "images": [URL] * 2} for n in range(4)]},
-        ),
+        ("008017003", {"images": ..., "subjects": [{"id": str(n), "images": [URL] * 2} for n in range(4)]}),
         (None, {"audio": False}),
         (None, {"images": [URL] * 7}),
         (None, {"audio": True, "images": ..., "subjects": [{"id": "1", "images": [URL]}]}),
@@ -214,7 +201,6 @@ def test_codes_of_the_page_are_given_exactly_when_the_provider_would(
 ) -> None:
     request = local(relay, changes)
     answer = relay.submit(request)
-
     assert answer.body.get("code") == code
     assert answer.status == (422 if code else 202)
     first = next((fault["code"] for fault in answer.body.get("errors", []) if "code" in fault), None)
@@ -228,7 +214,7 @@ def test_codes_of_the_page_are_given_exactly_when_the_provider_would(
         ('"' + "\\ud83e\\udd8a" * 2000 + '"', 202),  # a pair of surrogates is one character
         ('"' + "\\ud83e\\udd8a" * 2001 + '"', 422),
         (json.dumps("ä" * 2000, ensure_ascii=False), 202),  # 4,000 bytes
-        (json.dumps("e\u0301" * 1000), 202),  # a letter and its accent are two
+        (json.dumps("e\u0301" * 1000), 202),  # a base character and its accent are two
         (json.dumps("e\u0301" * 1001), 422),
         ('"a lone \\ud83e surrogate"', 400),  # no character at all: not JSON that anybody could store
     ],
@@ -237,7 +223,6 @@ def test_codes_of_the_page_are_given_exactly_when_the_provider_would(
 def test_prompt_is_measured_in_characters(relay: Handlers, prompt: str, status: int) -> None:
     raw = f'{{"model": "{BASE["model"]}", "images": ["{relay.image("fox.png")}"], "prompt": {prompt}}}'
     answer = relay.submit(None, raw=raw)
-
     assert answer.status == status
     if status == 202:
         assert [params["prompt"] for params in relay.received()] == [json.loads(prompt)]
@@ -246,11 +231,10 @@ def test_prompt_is_measured_in_characters(relay: Handlers, prompt: str, status: 
         assert answer.places == (["prompt"] if status == 422 else [])
 
 
-@pytest.mark.parametrize("letter", ["p", "\u2028", "\0"], ids=["ascii", "line separator", "null"])
-def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> None:
-    request = relay.request(payload=letter * 500_000 + ' {"a": "\\n"} ')
+@pytest.mark.parametrize("character", ["p", "\u2028", "\0"], ids=["ascii", "line separator", "null"])
+def test_payload_goes_and_comes_back_unchanged(relay: Handlers, character: str) -> None:
+    request = relay.request(payload=character * 500_000 + ' {"a": "\\n"} ')
     answer = relay.submit(None, raw=json.dumps(request, ensure_ascii=False))
-
     assert answer.status == 202, answer.body
     large = len(json.dumps(request, ensure_ascii=False).encode()) > MAX_WAITING_BODY_BYTES
     assert answer.body["status"] == ("accepted" if large else "submitted")
@@ -262,7 +246,6 @@ def test_payload_goes_and_comes_back_unchanged(relay: Handlers, letter: str) -> 
 
 def test_off_peak_is_refused_while_the_provider_does_not_offer_it(daytime: Handlers) -> None:
     answer = daytime.submit(daytime.request(off_peak=True))
-
     assert (answer.status, answer.places) == (422, ["off_peak"])
     assert daytime.creates() == 0
     assert daytime.submit(daytime.request(off_peak=False)).status == 202
@@ -270,7 +253,6 @@ def test_off_peak_is_refused_while_the_provider_does_not_offer_it(daytime: Handl
 
 def test_off_peak_task_goes_out_and_has_48_hours(relay: Handlers) -> None:
     answer = relay.submit(relay.request(off_peak=True))
-
     assert answer.status == 202
     assert [params["off_peak"] for params in relay.received()] == [True]
     key = {"pk": {"S": f"task#{answer.body['task_id']}"}}
@@ -294,7 +276,6 @@ def test_result_is_shown_as_on_the_page_whatever_form_it_came_in(relay: Handlers
     task_id = relay.submit(relay.request()).body["task_id"]
     assert relay.call_back(task_id) == 200
     relay.deliver(task_id)
-
     task = relay.read(task_id)
     (seen,) = relay.simulator.tasks()
     (output,) = task["output"]
@@ -373,7 +354,6 @@ def test_a_fault_inside_the_provider_ends_no_task(relay: Handlers, code: str) ->
 def test_refusal_of_the_create_call_fails_the_task_with_its_code(relay: Handlers, code: str) -> None:
     script(relay, {"create": {"reject": {"code": code, "message": "no"}}})
     answer = relay.submit(relay.request())
-
     assert (answer.status, answer.body["status"]) == (202, "failed")
     assert answer.body["error"] == {"code": code, "message": "no"}
     assert relay.creates() == 1

@@ -92,7 +92,7 @@ class Effects:
         if fault is Fault.DIES_BEFORE:
             raise self._death()
         if fault is Fault.REFUSED:
-            raise _refusal(name)
+            raise _error(name, lost=False)
         reply = call()
         if fault is Fault.DIES_AFTER:
             raise self._death()
@@ -101,7 +101,7 @@ class Effects:
             self.resent[name] += 1
             return call()
         if fault is Fault.REPLY_LOST:
-            raise _lost(name)
+            raise _error(name, lost=True)
         return reply
 
     def _death(self) -> ProcessDeathError:
@@ -109,28 +109,20 @@ class Effects:
         return ProcessDeathError()
 
 
-def _refusal(name: str) -> Exception:
-    if name == "provider.create":
-        return NotCreatedError("HTTP 429")
-    if name.startswith("provider."):
-        return ProviderUnavailableError("refused")
-    if name.startswith("source."):
-        return DeliveryInterruptedError("source_unreachable", "refused")
-    if name == "client.post":
-        return PostFailedError("unreachable", "refused", slow=True)
+def _error(name: str, *, lost: bool) -> Exception:
+    """What the adapter behind an effect raises if the call is refused, or its reply lost."""
+    match name.partition("."):
+        case "provider", _, "create":
+            return CreateAmbiguousError("read time-out") if lost else NotCreatedError("HTTP 429")
+        case "provider", *_:
+            return ProviderUnavailableError("HTTP 503")
+        case "source", *_:
+            return DeliveryInterruptedError("source_stalled" if lost else "source_unreachable", "no video")
+        case "client", *_:
+            return PostFailedError("timeout" if lost else "unreachable", "no answer", slow=True)
+    if lost:
+        return ReadTimeoutError(endpoint_url=f"https://{name}")
     return ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, name)
-
-
-def _lost(name: str) -> Exception:
-    if name == "provider.create":
-        return CreateAmbiguousError("read time-out")
-    if name.startswith("provider."):
-        return ProviderUnavailableError("read time-out")
-    if name.startswith("source."):
-        return DeliveryInterruptedError("source_stalled", "read time-out")
-    if name == "client.post":
-        return PostFailedError("timeout", "read time-out", slow=True)
-    return ReadTimeoutError(endpoint_url=f"https://{name}")
 
 
 Listener = Callable[[str, Mapping[str, Any], Any], None]

@@ -184,7 +184,7 @@ class HttpProvider(SimulatedProvider):
 
 
 class HttpVidu(HttpProvider):
-    """The same behind the `vidu` adapter: it hands a mark back, and can cancel."""
+    """The same behind the `vidu` adapter: it returns a correlation tag, and can cancel."""
 
     adapter = ViduProvider
 
@@ -194,14 +194,14 @@ class HttpVidu(HttpProvider):
             return self._show(remote_id)
         content = json.loads(body or b"")
         if verb == "cancel":
-            return self._call_off(remote_id)
+            return self._cancel_remote(remote_id)
         return self._take(CreateCall(content["model"], content, content["callback_url"], content["payload"]))
 
     def proves(self, remote_id: str) -> bool:
-        """It does not say when the task was created; the mark is missing where the client gave a payload."""
+        """It does not say when the task was created; the tag is missing where the client gave a payload."""
         return (self.remote[remote_id].tag or "").startswith(TAG_PREFIX)
 
-    def _call_off(self, remote_id: str) -> Reply:
+    def _cancel_remote(self, remote_id: str) -> Reply:
         behaviour = self.cancel_behaviours.pop(0) if self.cancel_behaviours else None
         says, does = behaviour.value if behaviour else ("200", self.cancel_shows)
         running = self.remote[remote_id].state in (ProgressState.PENDING, ProgressState.PROCESSING)
@@ -232,6 +232,6 @@ def _answer(method: str, url: str, *, body: bytes | None = None, **_: Any) -> Re
 
 @contextmanager
 def provider_http() -> Iterator[None]:
-    """HTTP to these providers, and to nobody else, is answered in memory."""
+    """HTTP to these providers, and to no other host, is answered in memory."""
     with patch.object(provider_calls, "exchange", _answer):
         yield

@@ -17,7 +17,7 @@ import boto3
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.simulation.expressions import holds, updated
-from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, WEBHOOK_MASTER, Account
+from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, SERVICES, WEBHOOK_MASTER, Account
 from tests.unit.template import properties
 
 __all__ = ["memory_account"]
@@ -109,10 +109,13 @@ class _DynamoDB(_Client):
     ) -> dict[str, Any]:
         names, values = options.get("ExpressionAttributeNames", {}), options["ExpressionAttributeValues"]
         wanted = ["pk", *_INDEXES[IndexName]]
+        partition = values[KeyConditionExpression.partition(" = ")[2].partition(" ")[0]]
         found = [
             {name: item[name] for name in wanted}
             for item in self.items.values()
-            if all(name in item for name in wanted) and holds(KeyConditionExpression, item, names, values)
+            if item.get(wanted[1]) == partition  # holds for few, and is quicker than an expression
+            and all(name in item for name in wanted)
+            and holds(KeyConditionExpression, item, names, values)
         ]
 
         def place(item: Any) -> tuple[int, str]:
@@ -233,13 +236,7 @@ class _S3(_Client):
         return {"ETag": hashlib.md5(body, usedforsecurity=False).hexdigest(), "ChecksumSHA256": _checksum(body)}
 
     def complete_multipart_upload(
-        self,
-        *,
-        Bucket: str,
-        Key: str,
-        UploadId: str,
-        MultipartUpload: Any,
-        **options: Any,
+        self, *, Bucket: str, Key: str, UploadId: str, MultipartUpload: Any, **options: Any
     ) -> dict[str, Any]:
         parts = self._upload(UploadId, "CompleteMultipartUpload")
         blocks = [parts[part["PartNumber"]] for part in MultipartUpload["Parts"]]
@@ -337,27 +334,11 @@ class _SecretsManager(_Client):
 
     def put_secret_value(self, *, SecretId: str, SecretString: str) -> dict[str, Any]:
         self.secrets[SecretId] = SecretString
-        return {}
+        return {"VersionId": "1"}
 
 
 def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
-    clients = {
-        "dynamodb": _DynamoDB(),
-        "s3": _S3(),
-        "sqs": _SQS(),
-        "stepfunctions": _StepFunctions(),
-        "events": _Events(),
-        "secretsmanager": _SecretsManager(),
-    }
-    return Account(
-        clients,
-        "deliveries",
-        POLLER,
-        "provider",
-        "callback",
-        "webhook",
-        "notifications",
-        "notifications-dead",
-        inbox=INBOX,
-    )
+    services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Events(), _SecretsManager())
+    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead")
+    return Account(dict(zip(SERVICES, services, strict=True)), *urls, inbox=INBOX)

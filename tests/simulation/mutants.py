@@ -15,13 +15,7 @@ from tests.simulation import test_crash_points, test_schedules
 from tests.simulation.effects import Fault
 from tests.simulation.http_provider import HttpProvider
 from tests.simulation.invariants import check_at_rest
-from tests.simulation.scenarios import (
-    CALLBACKS,
-    Act,
-    HttpSimulation,
-    submit,
-    time_passes,
-)
+from tests.simulation.scenarios import CALLBACKS, Act, HttpSimulation, submit, time_passes
 from tests.simulation.scheduler import Choices
 
 Patch = pytest.MonkeyPatch

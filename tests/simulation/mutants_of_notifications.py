@@ -51,7 +51,7 @@ def give_up_without_an_event(patch: Patch) -> None:
 
 @mutant(answered(*[B.BUSY] * 60), I.NOTIFIED)
 def give_up_without_a_dead_letter(patch: Patch) -> None:
-    """The event is published, and nobody can send what was missed again."""
+    """The event is published, and no part can send again what was missed."""
     patch.setattr(MessageQueue, "give_up", lambda *_: None)
 
 

@@ -45,7 +45,7 @@ from vidu_relay.usecases.save_with_retry import save_with_retry
 
 
 def says(state: ProgressState, **fields: Any) -> Act:
-    """For a while the provider says something that is no verdict."""
+    """For a while the provider shows a state that is no end."""
     return then(submit, shows(state, **fields), until(200), shows(ProgressState.PROCESSING, error=None))
 
 
@@ -235,7 +235,7 @@ def expired_is_the_end(patch: Patch) -> None:
 
 @mutant(schedules("claimed end and check"), I.ONE_POLLER)
 def ignore_the_lease(patch: Patch) -> None:
-    """An execution goes on whoever holds the lease."""
+    """An execution goes on without the lease."""
     original = check_task.check_task
 
     def mutated(task_id: str, lease: int, *, deps: Any, **given: Any) -> check_task.NextStep:

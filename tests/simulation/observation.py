@@ -104,7 +104,7 @@ def observe(
     details: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for kind, detail in sim.published:
         details[str(detail.get("task_id") or detail.get("task", {}).get("task_id"))].append((kind, detail))
-    letters = [json.loads(body) for body in sim.notifications.dead]
+    dead = [json.loads(body) for body in sim.notifications.dead]
     for task_id, rows in tasks.items():
         row, published = rows[-1], details[task_id]
         shown = [s for s in sim.provider.shown.get(row.remote_id or "", ()) if is_success(s)]
@@ -131,7 +131,7 @@ def observe(
             calls=[_call(call) for call in calls],
             owed=[row.version] if hooked and row.status in ENDS else [],
             given_up=[detail for kind, detail in published if kind == GIVEN_UP],
-            dead_letters={f"{one['task_id']}:{one['version']}" for one in letters if one["task_id"] == task_id},
+            dead_letters={f"{one['task_id']}:{one['version']}" for one in dead if one["task_id"] == task_id},
         )
 
 
@@ -150,7 +150,7 @@ def is_failure(snapshot: Any) -> bool:
 
 
 def _ends(sim: Simulation, task_id: str, row: Row, misled: bool, named: frozenset[str]) -> set[End]:
-    """The ends that the provider's side allows; a code that does not matter is the one that is there."""
+    """The ends that the provider's side allows; a code that does not matter is the recorded one."""
     if row.status == "canceled" and not row.remote_id:
         return {End("canceled", row.error)}  # `_check_canceled` says whether it may be
     statuses = (

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any
 
 from tests.simulation.effects import Fault
@@ -41,7 +42,7 @@ def then(*acts: Act) -> Act:
 
 
 def nothing(sim: HttpSimulation) -> None:
-    """Where the scenario begins with its use case."""
+    """For a scenario that begins with its use case."""
 
 
 # Clients and senders
@@ -55,7 +56,7 @@ submit, submit_other, submit_large = submit_as(), submit_as("order-2"), submit_a
 
 
 def submit_images(sim: HttpSimulation, *, off_peak: bool | None = None) -> None:
-    """One image in the request and one in S3; putting that one there again is no effect of the relay's."""
+    """One image in the request and one in S3; putting that one again is no effect of the relay's."""
     key = f"uploads/{TENANT}/fox.png"
     sim.account.clients["s3"].put_object(Bucket=sim.account.inbox, Key=key, Body=png())
     sim.expected_images[sim.task_id()] = [png(300, 300), png()]
@@ -97,18 +98,11 @@ def record_and_die(sim: HttpSimulation) -> None:
 
 def creates(*behaviours: CreateBehaviour) -> Act:
     """How the next create calls end."""
-
-    def act(sim: HttpSimulation) -> None:
-        sim.provider.behaviours = list(behaviours)
-
-    return act
+    return lambda sim: sim.provider.behaviours.extend(behaviours)
 
 
 def cancels(behaviour: CancelBehaviour) -> Act:
-    def act(sim: HttpSimulation) -> None:
-        sim.provider.cancel_behaviours = [behaviour]
-
-    return act
+    return lambda sim: sim.provider.cancel_behaviours.append(behaviour)
 
 
 def finish(sim: HttpSimulation) -> None:
@@ -155,12 +149,11 @@ def finish_late(sim: HttpSimulation) -> None:
 # AWS
 
 
+sweep, publish, notify = (methodcaller(name) for name in ("sweep", "publish", "notify"))
+
+
 def wait(seconds: float) -> Act:
     return lambda sim: sim.clock.advance(seconds)
-
-
-def sweep(sim: HttpSimulation) -> None:
-    sim.sweep()
 
 
 def check(sim: HttpSimulation) -> None:
@@ -176,19 +169,8 @@ def deliver_again(sim: HttpSimulation) -> None:
     sim.deliver(sim.task_id(), again=True)
 
 
-def publish(sim: HttpSimulation) -> None:
-    sim.publish()
-
-
-def notify(sim: HttpSimulation) -> None:
-    sim.notify()
-
-
 def backend(*behaviours: BackendBehaviour) -> Act:
-    def act(sim: HttpSimulation) -> None:
-        sim.backend.behaviours = list(behaviours)
-
-    return act
+    return lambda sim: sim.backend.behaviours.extend(behaviours)
 
 
 def hooked(sim: HttpSimulation) -> None:

@@ -176,7 +176,7 @@ class Simulation(WiredRelay):
         held = self._lease(task_id) == lease
         mine = self.effects.by_thread[threading.get_ident()]
         before = len(mine)
-        verdict = check_task(
+        step = check_task(
             task_id,
             lease,
             deps=self.submission,
@@ -186,9 +186,9 @@ class Simulation(WiredRelay):
         )
         if not held and set(mine[before:]) - {"dynamodb.get_item"}:
             self.violation = ViolationError(Invariant.ONE_POLLER, f"lease {lease} was lost before {mine[before:]}")
-        if not verdict.settled and self._lease(task_id) != lease:
+        if not step.settled and self._lease(task_id) != lease:
             self.violation = ViolationError(Invariant.ONE_POLLER, f"lease {lease} is lost, its execution goes on")
-        return verdict
+        return step
 
     def _lease(self, task_id: str) -> int | None:
         item = self.item(f"task#{task_id}")
@@ -275,14 +275,14 @@ class Simulation(WiredRelay):
 
     def step(self, execution: Execution) -> None:
         """One round of the state machine: check, then end, wait, or retry an error twice."""
-        verdicts: list[NextStep] = []
+        steps: list[NextStep] = []
         wake_at = None
-        if not self.survive(lambda: verdicts.append(self.check(execution.task_id, execution.lease))):
+        if not self.survive(lambda: steps.append(self.check(execution.task_id, execution.lease))):
             execution.errors += 1
             wake_at = self.clock.now + 5000 if execution.errors <= 2 else None
-        elif not verdicts[0].settled:
+        elif not steps[0].settled:
             execution.errors = 0
-            wake_at = self.clock.now + verdicts[0].wait_seconds * 1000
+            wake_at = self.clock.now + steps[0].wait_seconds * 1000
         if wake_at is not None:
             execution.wake_at = wake_at
             self.running.append(execution)

@@ -32,11 +32,7 @@ def _cancel_shown_late(sim: s.HttpSimulation) -> None:
 
 
 def _throttled(act: s.Act) -> s.Act:
-    def prepare(sim: s.HttpSimulation) -> None:
-        sim.provider.behaviours = [CreateBehaviour.THROTTLED]
-        act(sim)
-
-    return prepare
+    return s.then(s.creates(CreateBehaviour.THROTTLED), act)
 
 
 def _by_queue(ask: s.Act, *, twice: bool = False) -> Scenario:
@@ -103,7 +99,7 @@ SCENARIOS = {
     "event with a key": _by_queue(s.asks_by_event),
     "file that is rejected": _by_queue(s.asks(lambda sim: sim.drop(b"{"), refused=True)),
     "event that is rejected": _by_queue(s.asks(lambda sim: sim.event(detail={"request": 1}), refused=True)),
-    "event of an unmapped source": _by_queue(s.asks(lambda sim: sim.event(source="nobody"), refused=True), twice=True),
+    "event of an unmapped source": _by_queue(s.asks(lambda sim: sim.event(source="other"), refused=True), twice=True),
     "event whose key is another request's": _by_queue(
         s.then(
             s.submit_as(prompt="a dog at sea"), s.asks(lambda sim: sim.event(idempotency_key="order-1"), refused=True)

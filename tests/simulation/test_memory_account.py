@@ -31,12 +31,12 @@ Act = Callable[["Adapters"], object]
 
 
 class Adapters:
-    """The adapters over one account, with marks that both accounts have in common."""
+    """The adapters over one account, with stamps that both accounts have in common."""
 
     def __init__(self, account: Account) -> None:
-        marks = iter(f"mark-{number}" for number in range(10_000))
+        stamps = iter(f"stamp-{number}" for number in range(10_000))
         self.account = account
-        self.store = TaskStore(account.clients["dynamodb"], account.table, lambda: next(marks))
+        self.store = TaskStore(account.clients["dynamodb"], account.table, lambda: next(stamps))
         self.quota = DailyQuota(account.clients["dynamodb"], account.table, once=account.clients["dynamodb"])
         self.videos = VideoArchive(account.clients["s3"], account.videos)
         self.requests = RequestArchive(account.clients["s3"], account.inbox)

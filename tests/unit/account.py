@@ -103,7 +103,7 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
 
 
 def empty(account: Account) -> None:
-    """Throw away what a story has left in the account; a hundred times quicker than a new one."""
+    """Throw away what is left in the account; a hundred times quicker than a new one."""
     dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[account.table].items.clear()
     for bucket in (account.inbox, account.videos, account.failures):
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()

@@ -1,7 +1,7 @@
 """Which AWS operations each function can call, read from its code: handler → use cases → adapters → boto3 clients.
 
 Types come from annotations and constructors, as strict mypy demands them anyway. Whatever is named counts as called. A
-receiver whose type cannot be told is passed over: then an operation is missing here, and the test that compares with
+receiver of unknown type is passed over: then an operation is missing here, and the test that compares with
 the granted actions fails.
 """
 
@@ -149,7 +149,7 @@ def _parameters(function: Definition | ast.Lambda, module: str, owner: Class | N
 
 @cache
 def _member(of: Class, name: str) -> Type:
-    """What an attribute of an instance is: a method, a field, or what `__init__` puts there."""
+    """What an attribute of an instance is: a method, a field, or what `__init__` sets."""
     body = _definition(of).body
     for statement in body:
         if isinstance(statement, Definition) and statement.name == name:

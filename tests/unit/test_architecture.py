@@ -1,4 +1,4 @@
-"""What the layout promises and no other tool looks at: who imports whom, what a module says of itself, words said once.
+"""What the layout promises and no other tool checks: who imports whom, what a module says of itself, words said once.
 
 Layers inside the package are import-linter's (pyproject.toml); function folder ↔ template ↔ settings stands in
 test_template_functions.py; handlers on the layers alone in tests/functions/test_bare_import.py.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from vidu_relay.description.events import VERSION
 
 from tests.documents import ROOT
 from tests.unit.template import properties
@@ -152,7 +153,6 @@ def test_statuses_are_named_by_their_enum() -> None:
     for path, tree in TREES.items():
         found[name_of(path)] |= texts(tree) & statuses
     home = found.pop("layers/shared/vidu_relay/domain/states.py")
-
     assert home == statuses
     assert {name: words for name, words in found.items() if words} == OTHER_TONGUES
 
@@ -160,14 +160,18 @@ def test_statuses_are_named_by_their_enum() -> None:
 def test_event_types_are_written_in_one_module() -> None:
     types = {EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, *EVENT_TYPES.values()}
     found = {name_of(path): words for path, tree in TREES.items() if (words := texts(tree) & types)}
-
     assert found == {"layers/shared/vidu_relay/domain/states.py": types}
+
+
+def test_the_version_is_written_once() -> None:
+    configured = [name for name in ("pyproject.toml", "template.yaml") if VERSION in (ROOT / name).read_text()]
+    found = [name_of(path) for path, tree in TREES.items() if VERSION in texts(tree)]
+    assert [*found, *configured] == ["layers/shared/vidu_relay/description/events.py"]
 
 
 def test_metric_names_are_written_in_one_module() -> None:
     names = {metric.value for metric in Metric}
     found = {name_of(path): words for path, tree in TREES.items() if (words := texts(tree) & names)}
-
     assert found == {"layers/shared/vidu_relay/observability.py": names}
 
 
@@ -183,7 +187,6 @@ def test_every_metric_is_counted_somewhere() -> None:
 
 def test_our_event_source_is_written_in_one_module() -> None:
     found = {name_of(path) for path in (*PACKAGE, *HANDLERS) if SOURCE in texts(TREES[path])}
-
     # the same word as User-Agent is a name, not a source
     agent = "layers/shared/vidu_relay/outbound/exchange.py"
     assert found - {agent} == {"layers/shared/vidu_relay/adapters/event_bus.py"}
@@ -191,24 +194,21 @@ def test_our_event_source_is_written_in_one_module() -> None:
 
 def test_prefixes_of_keys_are_the_ones_granted_and_expired() -> None:
     videos = video_key("acme", "task", 0, 1).partition("/")[0]
-    requests = request_key("acme", "task", "mark").partition("/")[0]
-    doors = {prefix.rstrip("/") for prefix in (REQUESTS_PREFIX, REJECTED_PREFIX)}
+    requests = request_key("acme", "task", "digest").partition("/")[0]
+    entry_points = {prefix.rstrip("/") for prefix in (REQUESTS_PREFIX, REJECTED_PREFIX)}
     template = (ROOT / "template.yaml").read_text()
-
     assert set(re.findall(r"\$\{VideosBucket\.Arn\}/([\w-]+)", template)) == {videos}
-    assert {requests, *doors} <= set(re.findall(r"\$\{InboxBucket\.Arn\}/([\w-]+)", template))
-    assert all(f"Prefix: {prefix}/" in template for prefix in (requests, *doors))
+    assert {requests, *entry_points} <= set(re.findall(r"\$\{InboxBucket\.Arn\}/([\w-]+)", template))
+    assert all(f"Prefix: {prefix}/" in template for prefix in (requests, *entry_points))
 
 
 def test_prefixes_of_items_in_the_template_are_the_stores() -> None:
     written = {text for path in PACKAGE if path.parent.name == "adapters" for text in texts(TREES[path])}
     granted = re.findall(r"'([a-z]+#)\*'", (ROOT / "template.yaml").read_text())
-
     assert granted
     assert [prefix for prefix in granted if prefix not in written] == []
 
 
 def test_tool_says_how_long_api_gateway_remembers_a_key() -> None:
     said = {number for path in TOOL for number in re.findall(r"(?:another|within) (\d+) seconds", path.read_text())}
-
     assert said == {str(properties("ApiKeyAuthorizer")["AuthorizerResultTtlInSeconds"])}

@@ -28,7 +28,6 @@ def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_links_are_signed_for_the_region_in_the_only_way_new_buckets_accept(region: str) -> None:
     link = aws.client("s3").generate_presigned_url("get_object", Params={"Bucket": "videos", "Key": "a/1.mp4"})
-
     assert urlsplit(link).hostname == f"videos.s3.{region}.amazonaws.com"
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in link
 

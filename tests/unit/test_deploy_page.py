@@ -3,7 +3,9 @@
 import ast
 import json
 import re
+from collections import defaultdict
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 import botocore.session
@@ -46,12 +48,18 @@ def called(text: str) -> set[str]:
     """The actions behind the boto3 methods and paginators that are named in Python source."""
     names = {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
     names |= set(re.findall(r'get_paginator\("(\w+)"\)', text))
-    found = set()
-    for service in SERVICES:
-        operations = botocore.session.get_session().get_service_model(service).operation_names
-        prefix = PREFIXES.get(service, service)
-        found |= {f"{prefix}:{operation}" for operation in operations if botocore.xform_name(operation) in names}
+    found = {action for name in names for action in actions().get(name, ())}
     return {OTHERWISE_GRANTED.get(action, action) for action in found}
+
+
+@cache
+def actions() -> dict[str, set[str]]:
+    """Of each boto3 method, the actions of the services that have it."""
+    session, found = botocore.session.get_session(), defaultdict[str, set[str]](set)
+    for service in SERVICES:
+        for operation in session.get_service_model(service).operation_names:
+            found[botocore.xform_name(operation)].add(f"{PREFIXES.get(service, service)}:{operation}")
+    return found
 
 
 def test_costs_are_those_that_were_measured() -> None:
@@ -61,7 +69,6 @@ def test_costs_are_those_that_were_measured() -> None:
     idle = standing - METRICS_ON_GOOD_DAYS * PRICES["custom metric"][0]
     months = {0: idle, 10_000: 10 * few, 100_000: 100 * many}
     video = VIDEO_BYTES / 1e9 * PRICES["internet egress GB"][0]
-
     said = {f"{tasks:,}": [f"{stack:.2f}", f"{tasks * video:.2f}"] for tasks, stack in months.items()}
     assert table("docs/deploy.md", "<!-- cost:") == said
     stored = 100_000 * VIDEO_BYTES / 1e9 * PRICES["S3 storage GB"][0]
@@ -73,7 +80,6 @@ def test_who_deploys_may_make_each_resource(kind: str) -> None:
     _, service, name = kind.lower().split("::")
     created = f"iam:Create{'Role' if name == 'role' else 'Policy'}"
     action = created if service == "iam" else f"{PREFIXES.get(service, service)}:*"
-
     assert action in granted(POLICIES[0])
 
 
@@ -97,7 +103,6 @@ def test_who_operates_may_call_what_sam_logs_calls(action: str) -> None:
 
 def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:
     longest = schemas.MAX_NAME_LENGTH - len(schemas.registry_of(""))
-
     assert f"A stack name has at most {longest} characters" in TEXT
 
 
@@ -108,7 +113,6 @@ def test_everything_that_remains_is_deleted() -> None:
         resource = value.get("Ref") or value.get("Fn::GetAtt", [None])[0]
         outputs.setdefault(resource, set()).add(name)
     removal = blocks(TEXT)[-1].commands
-
     for name, resource in TEMPLATE["Resources"].items():
         if resource.get("DeletionPolicy", "").startswith("Retain"):
             assert any(f'"{output}"' in removal for output in outputs[name]), name
@@ -116,6 +120,5 @@ def test_everything_that_remains_is_deleted() -> None:
 
 def test_what_is_left_out_has_a_reason_and_the_rest_is_most() -> None:
     found = blocks(TEXT)
-
     assert TEXT.count("```sh") == len(found)
     assert sum(not block.reason for block in found) > len(found) / 2

@@ -13,13 +13,7 @@ from tests.documents import DOCUMENTS, ROOT, blocks, table
 from tests.unit.template import TEMPLATE, properties
 from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain.representation import EVENT_PROMPT_CHARACTERS
-from vidu_relay.domain.states import (
-    EVENT_TYPE_ACCEPTED,
-    EVENT_TYPE_DELIVERY_DELAYED,
-    EVENT_TYPES,
-    TRANSITIONS,
-    Status,
-)
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, TRANSITIONS, Status
 from vidu_relay.http import STATUS_OF_CODE
 from vidu_relay.observability import Metric
 from vidu_relay.usecases.notify_client import NO_TURN
@@ -78,9 +72,9 @@ def symbols(path: Path) -> set[str]:
 @pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
-        there = (page.parent / target).resolve() if target else page
-        assert there.exists(), target
-        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+        linked = (page.parent / target).resolve() if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
@@ -102,7 +96,6 @@ def test_files_that_are_named_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", DOCUMENTS, ids=page_name)
 def test_make_targets_that_are_named_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= targets
 
 
@@ -123,13 +116,11 @@ def test_transitions_are_those_of_the_law() -> None:
     said = {
         row: set(re.findall(r"`(\w+)`", cells[0])) for row, cells in table("docs/architecture.md", "## States").items()
     }
-
     assert said == {before.value: {status.value for status in after} for before, after in TRANSITIONS.items()}
 
 
 def test_events_are_those_that_are_published() -> None:
     said = {row: cells[0] for row, cells in table(REFERENCE, "## Events").items()}
-
     assert said.pop(EVENT_TYPE_ACCEPTED)
     assert said.pop(EVENT_TYPE_DELIVERY_DELAYED).startswith("`generated`")
     assert said == {name: f"`{status.value}`" for status, name in EVENT_TYPES.items()}
@@ -138,7 +129,6 @@ def test_events_are_those_that_are_published() -> None:
 def test_metrics_are_those_that_are_counted() -> None:
     source = (PACKAGE / "observability.py").read_text()
     meanings = dict(re.findall(r'^    [A-Z_]+ = "(\w+)"  # (.+)$', source, re.MULTILINE))
-
     assert set(meanings) == {metric.value for metric in Metric}
     assert {row: cells[0] for row, cells in table(REFERENCE, "## Metrics").items()} == meanings
 
@@ -146,7 +136,6 @@ def test_metrics_are_those_that_are_counted() -> None:
 def test_notes_on_a_video_are_those_in_the_code() -> None:
     source = (PACKAGE / "domain" / "video_proof.py").read_text()
     codes = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source))
-
     assert set(table(REFERENCE, "## Notes on a video")) == codes
 
 
@@ -156,7 +145,6 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
     request = vars(importlib.import_module("vidu_relay.domain.request_model"))
     refused = raised | {code for name, code in request.items() if name.startswith("CODE_")} | {"validation_error"}
     said = table(REFERENCE, "## Codes of refused requests")
-
     assert set(said) == (refused | answered) - FOR_THE_OPERATOR
     for code in refused - FOR_THE_OPERATOR:
         assert said[code][0] == str(int(STATUS_OF_CODE.get(code, 422))), code
@@ -164,7 +152,6 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
 
 def test_codes_of_tasks_are_those_in_the_code() -> None:
     said = table(REFERENCE, "## Codes of tasks")
-
     assert set(said) == codes_of("TaskError") - {"code", NO_TURN.code}
     assert NO_TURN.code in table(REFERENCE, "## Codes of notifications")
     assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value, Status.CANCELED.value}
@@ -179,7 +166,6 @@ def test_codes_of_deliveries_are_those_in_the_code() -> None:
     at_fault = {
         code: "both" if code in source & way else "source" if code in source else "the way" for code in source | way
     }
-
     assert {code: cells[0] for code, cells in table(REFERENCE, "## Codes of deliveries").items()} == at_fault
 
 
@@ -187,7 +173,6 @@ def test_codes_of_deliveries_are_those_in_the_code() -> None:
 def test_fixed_number_is_the_one_in_the_code(symbol: str, value: str) -> None:
     path, name = symbol.split(":")
     module = importlib.import_module("vidu_relay." + path.removesuffix(".py").replace("/", "."))
-
     assert str(getattr(module, name)) == value
 
 
@@ -208,7 +193,6 @@ def test_numbers_in_sentences_are_those_in_the_code() -> None:
 )
 def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
     path, symbol = (ROOT / cells[0].strip("`"), cells[1].strip("`"))
-
     assert path.is_file()
     assert symbol in symbols(path)
 
@@ -216,7 +200,6 @@ def test_file_and_symbol_of_a_change_exist(task: str, cells: list[str]) -> None:
 def test_every_emulator_patch_is_named_once_and_no_other() -> None:
     page = (ROOT / "docs" / "aws-differences.md").read_text()
     modules = [path.stem for path in (ROOT / "local" / "emulator" / "patches").glob("[!_]*.py")]
-
     assert sorted(re.findall(r"`(\w+)`", page.split("## What the emulator refuses")[1])) == sorted(modules)
 
 

@@ -27,12 +27,10 @@ NEWER_THAN_3_81 = {
 @pytest.mark.parametrize("path", MAKEFILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_makefile_uses_nothing_that_macos_s_make_does_not_know(path: Path) -> None:
     text = path.read_text()
-
     found = [
         f"make {version}: {match[0]!r}"
         for version, patterns in NEWER_THAN_3_81.items()
         for pattern in patterns
         for match in re.finditer(pattern, text, re.MULTILINE)
     ]
-
     assert found == []

@@ -24,7 +24,6 @@ ORDINAL = {5: "fifth"}
 
 def test_configuration_table_has_every_parameter_with_its_default() -> None:
     parameters = {name: str(value["Default"]) for name, value in TEMPLATE["Parameters"].items()}
-
     assert {name: cells[0].strip("`") for name, cells in table(CONFIGURATION, "<!-- parameters:").items()} == parameters
 
 
@@ -41,7 +40,6 @@ def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
     rows = table(MONEY, "<!-- money:")
     said = set(re.findall(r"`([a-z_]+)`", " ".join([*rows, *(cells[0] for cells in rows.values())])))
     codes = set(table("docs/reference.md", "## Codes of tasks"))
-
     assert said - {status.value for status in Status} - codes == {"usage"}
     ordinary = {Status.SUBMITTED, Status.PROCESSING, Status.GENERATED, Status.COMPLETED}
     assert {status.value for status in set(Status) - ordinary} <= said
@@ -49,7 +47,6 @@ def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
 
 def test_every_route_of_the_template_is_named() -> None:
     routes = {resource["Properties"]["RouteKey"] for resource in of_type("AWS::ApiGatewayV2::Route").values()}
-
     assert {route.partition("?")[0] for route in table(USAGE, "`callback_url` is kept")} == routes
 
 
@@ -100,7 +97,6 @@ def test_what_aws_does_is_said(sentence: str) -> None:
 def test_tree_names_what_is_there() -> None:
     (tree,) = (block for block in blocks("README.md", "") if "one stack" in block)
     named = re.findall(r"(?:^|  )([a-z_/]+/|[a-z]+\.yaml)(?= )", tree, re.MULTILINE)
-
     assert len(named) > 8
     assert [name for name in named if not (ROOT / name).exists()] == []
 

@@ -31,7 +31,6 @@ def names_in(path: str) -> set[str]:
 )
 def test_every_row_is_proven_through_the_simulator_by_tests_that_exist(row: str, proof: str) -> None:
     named = re.findall(r"`([\w/.]+)::(\w+)`", proof)
-
     assert named
     assert proof.count("`") == 2 * len(named)
     for path, name in named:
@@ -41,7 +40,6 @@ def test_every_row_is_proven_through_the_simulator_by_tests_that_exist(row: str,
 
 def test_every_parameter_has_a_row() -> None:
     subjects = {f"subjects[].{name}" for name in request_model.Subject.model_fields}
-
     assert set(ROWS["Parameters"]) == {*request_model.VideoRequest.model_fields, *subjects, "authorization"}
 
 
@@ -70,7 +68,6 @@ def test_every_field_of_the_page_has_a_row() -> None:
 def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
     refused = {value for name, value in vars(request_model).items() if name.startswith("CODE_")}
     said = {code: cells[0] for code, cells in ROWS["Error codes"].items()}
-
     assert set(said) == refused | INCONCLUSIVE_CODES | FINAL_CODES
     assert {code for code, text in said.items() if text.startswith("422")} == refused
     assert {code for code, text in said.items() if text.startswith("ends no task")} == INCONCLUSIVE_CODES

@@ -37,7 +37,6 @@ def rows(heading: str) -> list[list[str]]:
 
 def test_limits_are_those_of_the_template() -> None:
     written = {name: value for name, value, *_ in rows("Limits that stand in the template and the code")}
-
     assert written == {name: str(value) for name, value in LIMITS.items()}
 
 
@@ -51,7 +50,6 @@ def test_memory_and_time_out_of_each_function_are_written_down(name: str) -> Non
     memory, timeout = table.get(name, table["every other"])
     found = {**TEMPLATE["Globals"]["Function"], **properties(name)}
     seconds = [int(number) for number in re.findall(r"\d+", timeout)]
-
     assert found["MemorySize"] == int(memory)
     assert min(seconds) <= found["Timeout"] <= max(seconds)
 

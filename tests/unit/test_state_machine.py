@@ -18,7 +18,6 @@ ARN = "arn:aws:lambda:eu-central-1:123456789012:function:check-task"
 
 def test_every_substitution_is_made_and_stands_in_quotes() -> None:
     used = re.findall(r"\$\{(\w+)\}", TEXT)
-
     assert set(used) == set(MACHINE["DefinitionSubstitutions"])
     # Inside a JSON string: so the file is JSON before and after.
     assert len(used) == len(re.findall(r"\$\{\w+\}", json.dumps(DEFINITION)))
@@ -38,7 +37,6 @@ def test_cfn_lint_finds_nothing_in_the_definition() -> None:
         }
     }
     matches = lint(json.dumps(template), regions=["eu-central-1"])
-
     assert [f"{match.rule.id} {match.message}" for match in matches] == []
 
 
@@ -50,7 +48,6 @@ def test_every_state_is_reached_and_the_end_as_well() -> None:
         state = STATES[name]
         choices = [choice["Next"] for choice in state.get("Choices", [])]
         ahead |= {n for n in (state.get("Next"), state.get("Default"), *choices) if n} - reached
-
     assert reached == set(STATES)
     assert [name for name, state in STATES.items() if state["Type"] == "Succeed"] == ["Done"]
 
@@ -58,13 +55,11 @@ def test_every_state_is_reached_and_the_end_as_well() -> None:
 def test_one_more_check_costs_three_transitions() -> None:
     # Each is billed: the check, the question whether it is over, the wait.
     round_trip = ["Check", STATES["Check"]["Next"], STATES["Settled?"]["Default"], STATES["Wait"]["Next"]]
-
     assert round_trip == ["Check", "Settled?", "Wait", "Check"]
 
 
 def test_the_check_is_called_with_the_task_and_the_lease() -> None:
     payload = STATES["Check"]["Arguments"]["Payload"]
-
     # Taken from the execution's own input, so the loop cannot lose or change it.
     assert payload == {
         name: f"{{% $states.context.Execution.Input.{name} %}}"
@@ -87,7 +82,6 @@ def test_retries_are_few_and_back_off(retry: dict[str, Any]) -> None:
 
 def test_any_failure_is_retried_before_the_execution_gives_up() -> None:
     last = STATES["Check"]["Retry"][-1]
-
     assert last["ErrorEquals"] == ["States.ALL"]  # must stand alone and last, or Step Functions refuses it
     # Longer than the function may run: the function's own time-out comes first and is the one that is seen.
     assert STATES["Check"]["TimeoutSeconds"] > properties("CheckTask")["Timeout"]

@@ -31,7 +31,6 @@ def test_no_address_is_bound_to_a_partition() -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_explains_itself_and_refuses_nonsense(name: str) -> None:
     parameter = PARAMETERS[name]
-
     assert parameter["Description"].endswith(".")
     assert "Default" in parameter
     assert {"AllowedValues", "AllowedPattern", "MinValue"} & set(parameter)
@@ -63,9 +62,7 @@ def test_requests_stay_longer_than_the_tasks_that_need_them() -> None:
     longest_life_days = (
         PARAMETERS["TaskDeadlineSeconds"]["MaxValue"] / 86_400 + PARAMETERS["LateWatchHours"]["MaxValue"] / 24
     )
-
     kept_beyond = PARAMETERS["RetainInboxDays"]["Default"] - PARAMETERS["RetainTasksDays"]["Default"]
-
     assert kept_beyond > longest_life_days
     assert "10 days or more above RetainTasksDays" in PARAMETERS["RetainInboxDays"]["Description"]
     assert longest_life_days < 10
@@ -96,7 +93,6 @@ def test_the_default_cap_is_one_the_operator_could_set() -> None:
 
 def test_each_provider_has_an_address_of_its_own_which_the_readme_tells() -> None:
     addresses = {name: entry["BaseUrl"] for name, entry in TEMPLATE["Mappings"]["Providers"].items()}
-
     assert list(addresses) == TEMPLATE["Parameters"]["ProviderName"]["AllowedValues"]
     assert set(addresses) == {GatewayProvider.name, ViduProvider.name}
     for name, address in addresses.items():

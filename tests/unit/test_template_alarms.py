@@ -1,4 +1,4 @@
-"""What the operator is told: every alarm, the dashboard, and that both speak of metrics that exist."""
+"""What reaches the operator: every alarm and the dashboard, both on metrics that exist."""
 
 import json
 import re
@@ -8,12 +8,7 @@ import pytest
 
 from benchmarks.cost import FREE_DASHBOARD_METRICS
 from tests.unit.template import ROOT, TEMPLATE, of_type, properties
-from vidu_relay.domain.states import (
-    EVENT_TYPE_ACCEPTED,
-    EVENT_TYPE_DELIVERY_DELAYED,
-    EVENT_TYPE_REJECTED,
-    EVENT_TYPES,
-)
+from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPE_REJECTED, EVENT_TYPES
 from vidu_relay.observability import Metric
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
@@ -44,7 +39,7 @@ def metrics_of_alarm(name: str) -> list[Used]:
 
 
 def shown(widgets: list[dict[str, Any]]) -> list[Used]:
-    """The metrics of the dashboard. A `.` in a row repeats what stands there in the row before."""
+    """The metrics of the dashboard. A `.` in a row repeats the value of the row before."""
     found: list[Used] = []
     for widget in widgets:
         before: list[Any] = []
@@ -83,8 +78,8 @@ def test_alarm_reaches_the_topic_says_what_it_means_and_knows_what_silence_means
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab(name)}"}
     assert meaning.endswith(".")
     assert section == kebab(name)
-    # No news is good news, but for the one that waits for a sign of life, and but for queues: SQS stops reporting one
-    # that nobody has used for hours, with letters in it or without.
+    # Missing data is good, but for the sweep's metric, and but for queues: SQS stops reporting one that was not used
+    # for hours, with messages in it or without.
     of_queues = any(namespace == "AWS/SQS" for namespace, _, _ in metrics_of_alarm(name))
     expected = "breaching" if name == "SweepSilentAlarm" else "ignore" if of_queues else "notBreaching"
     assert alarm["TreatMissingData"] == expected
@@ -152,7 +147,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     queues = [queue["Properties"] for queue in of_type("AWS::SQS::Queue").values()]
     rules = [rule["Properties"] for rule in of_type("AWS::Events::Rule").values()]
     redriven = [queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues if "RedrivePolicy" in queue]
-    # what the alarm topic is told of stays in the bucket
+    # what the alarm topic reports stays in the bucket
     targets = [target for rule in rules for target in rule["Targets"] if target["Arn"] != {"Ref": "AlarmTopic"}]
     dead = {arn["Fn::GetAtt"][0] for arn in [*redriven, *(target["DeadLetterConfig"]["Arn"] for target in targets)]}
     assert dead == {
@@ -163,7 +158,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     }
 
 
-def test_record_that_could_not_be_published_is_told_of_and_counted() -> None:
+def test_unpublished_record_is_reported_and_counted() -> None:
     rule = properties("UnpublishedRecordsRule")
     (target,) = rule["Targets"]
     assert rule["EventPattern"]["detail"] == {"bucket": {"name": [{"Ref": "FailuresBucket"}]}}

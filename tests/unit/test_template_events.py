@@ -59,7 +59,7 @@ def stream_filter() -> Any:
 
 
 def at(path: str, event: Any) -> Any:
-    """What stands at a path like `$.detail.tenant_id`."""
+    """The value at a path like `$.detail.tenant_id`."""
     for step in path.split(".")[1:]:
         event = event[step]
     return event
@@ -93,12 +93,10 @@ def test_a_sample_request_comes_by_a_route_to_its_function(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "genuine"),
-    [("success", True), ("processing", True), ("unreadable_body", True), ("forged_token", False)],
+    ("case", "genuine"), [("success", True), ("processing", True), ("unreadable_body", True), ("forged_token", False)]
 )
 def test_sample_callbacks_are_signed_as_they_say(case: str, genuine: bool) -> None:
     event = sample(f"receive_callback__{case}")
-
     token = event["queryStringParameters"]["token"]
     assert SAMPLE_KEYS.verify(event["pathParameters"]["task_id"], token) is genuine
 
@@ -109,7 +107,7 @@ def test_sample_stream_records_pass_the_filter(name: str) -> None:
         assert matches(stream_filter(), record)
 
 
-def test_publisher_is_not_woken_for_what_is_no_event() -> None:
+def test_publisher_is_not_invoked_for_what_is_no_event() -> None:
     keys = (
         "key#6f1d0c9b2a34",
         "tenant#acme",
@@ -151,7 +149,7 @@ def test_messages_of_a_tenant_are_one_group_of_their_fair_queue() -> None:
 
 def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_else_does() -> None:
     pattern = properties("NotificationRule")["EventPattern"]
-    told = []
+    notified_of = []
     for record in sample("publish_events__whole_life")["Records"]:
         task = task_from_image(record["dynamodb"]["NewImage"])
         without = {name: value for name, value in task.request.items() if name != "callback_url"}
@@ -162,8 +160,8 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
             assert "client.example.com" not in str(event)
             if matches(pattern, event):
                 assert request is not without
-                told.append((task.status, read_notification(message("NotificationRule", event))))
-    ((status, note),) = told
+                notified_of.append((task.status, read_notification(message("NotificationRule", event))))
+    ((status, note),) = notified_of
     assert status is Status.COMPLETED
     assert (note.task_id, note.version) == (
         "myswlg5gzefra7xdps2scd42jm",
@@ -176,7 +174,7 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 FILES = {
     "requests/acme/order.json": True,
     "requests/acme/2026/11/order.json": True,
-    "requests/order.json": True,  # nobody's: it is refused, and its writer told
+    "requests/order.json": True,  # no tenant's: it is refused, and its writer gets the answer
     "requests/acme/fox.png": False,
     "requests/acme/order.JSON": False,
     "rejected/requests/order.json": False,
@@ -216,7 +214,7 @@ def test_events_that_ask_are_queued_and_no_others(source: str, detail_type: str,
     assert not matches(pattern, {**event, "replay-name": "again"})
 
 
-def test_messages_of_both_doors_are_the_events_whole() -> None:
+def test_messages_of_both_rules_are_whole_events() -> None:
     for rule in ("RequestDroppedRule", "VideoTaskRequestedRule"):
         (target,) = properties(rule)["Targets"]
         assert not {"InputTransformer", "InputPath", "Input"} & set(target)
@@ -234,10 +232,7 @@ def test_the_indexes_are_those_the_store_asks() -> None:
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    assert indexes == {
-        task_store.DUE_INDEX: ["due_shard", "due_at"],
-        task_store.OWNER_INDEX: ["owner", "created_at"],
-    }
+    assert indexes == {task_store.DUE_INDEX: ["due_shard", "due_at"], task_store.OWNER_INDEX: ["owner", "created_at"]}
     assert {index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]} == {"KEYS_ONLY"}
     assert {name: next(iter(record[name])) for name in types} == types
 

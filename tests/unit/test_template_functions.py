@@ -90,7 +90,6 @@ def test_a_create_call_fits_into_a_submission_whose_references_take_nearly_all_t
 )
 def test_a_message_waits_for_a_free_execution_for_hours_before_the_dead_letter_queue(queue: str, function: str) -> None:
     waiting = properties(f"{queue}Queue")
-
     # AWS's advice: Lambda developer guide, "Creating and configuring an Amazon SQS event source mapping"
     assert waiting["VisibilityTimeout"] == 6 * properties(function)["Timeout"]
     assert waiting["VisibilityTimeout"] * waiting["RedrivePolicy"]["maxReceiveCount"] >= 2 * 3600
@@ -104,7 +103,7 @@ def test_a_delivery_is_asked_for_again_when_a_copy_that_began_at_once_must_have_
 def test_queued_task_is_its_recorders_until_that_one_must_have_ended() -> None:
     timeout = properties("AcceptRequest")["Timeout"]
     assert timeout * 1000 <= HANDOVER_MS
-    # received again only when nobody works on it any more, and the sweep of the minute after has had its turn
+    # received again only when no function works on it, and the sweep of the minute after has run
     assert properties("RequestsQueue")["VisibilityTimeout"] * 1000 >= HANDOVER_MS + 120_000
     assert properties("AcceptRequestSource")["BatchSize"] == 1
 

@@ -148,7 +148,6 @@ def test_queues_take_messages_from_our_rules_and_topic_from_alarms_and_rules() -
     assert allowed["Condition"].keys() == {"ArnEquals"}
     sources = [arn["Fn::GetAtt"][0] for arn in allowed["Condition"]["ArnEquals"]["aws:SourceArn"]]
     assert sorted(sources) == sorted(to_queues)
-
     # EventBridge's documentation: a topic's policy can have no Condition for EventBridge. With one, it is denied.
     topic = {s["Sid"]: s for s in properties("AlarmTopicPolicy")["PolicyDocument"]["Statement"]}
     of_account = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}

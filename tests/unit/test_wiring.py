@@ -79,9 +79,9 @@ def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
     with pytest.raises(ConfigurationError, match="api_key"):
         made.ready()
     account.clients["secretsmanager"].put_secret_value(
-        SecretId=account.provider_secret, SecretString=json.dumps({"api_key": "put there"})
+        SecretId=account.provider_secret, SecretString=json.dumps({"api_key": "a-key"})
     )
-    assert wiring.provider_key(account.provider_secret)() == "put there"
+    assert wiring.provider_key(account.provider_secret)() == "a-key"
 
 
 def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:
@@ -130,12 +130,10 @@ MOMENTS = st.one_of(st.just(0.0), st.just(WAIT), st.integers(-400, 900)).flatmap
 """Seconds since the key was added, many of them close to one of the two steps."""
 
 
-@given(
-    rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40),
-)
+@given(rung=st.lists(st.tuples(MOMENTS, st.integers(0, 5), st.integers(0, 2), st.booleans()), min_size=5, max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_a_rotation_as_the_runbook_has_it_refuses_no_valid_callback(rung: list[tuple[float, int, int, bool]]) -> None:
-    """Whatever functions have in memory, and whoever forges key names meanwhile to use up the rereads."""
+    """Whatever functions have in memory, and while forged key names use up the rereads."""
     now = [0.0]
     secret = _OneSecret()
 

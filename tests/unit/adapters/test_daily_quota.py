@@ -1,4 +1,4 @@
-"""The daily cap: nobody gets past it, and what did not count is given back. Uploads have a bound of their own."""
+"""The daily cap: no submit passes it, and a slot that did not count is returned. Uploads have a bound of their own."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def test_what_is_given_back_can_be_taken_again_and_nothing_else(quota: DailyQuot
 def test_return_whose_reply_was_lost_is_not_sent_again(
     dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sent twice, it would give back two places, whatever marks it carries: another return may come in between."""
+    """Sent twice, it would return two slots, whatever return marker it carries: another return may come in between."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     aws.client.cache_clear()

@@ -13,7 +13,7 @@ from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 
 
 class Bus:
-    """A client that takes what EventBridge takes, but for the entries (counted over all calls) it is told to refuse."""
+    """A client that takes what EventBridge takes, but for the entries (counted over all calls) it is to refuse."""
 
     def __init__(self, *refused: int) -> None:
         self.refused = refused
@@ -82,13 +82,11 @@ def test_the_first_event_that_was_refused_is_reported_and_nothing_behind_its_cal
     assert len(bus.calls) == first // 10 + 1
 
 
-@given(
-    sizes=st.lists(st.sampled_from([1, 20_000, 99_000, 199_990, 250_000]), max_size=14), letter=st.sampled_from("xé")
-)
+@given(sizes=st.lists(st.sampled_from([1, 20_000, 99_000, 199_990, 250_000]), max_size=14), one=st.sampled_from("xé"))
 @settings(max_examples=20, deadline=None)
-def test_every_event_is_sent_exactly_once_in_calls_that_are_taken(sizes: list[int], letter: str) -> None:
+def test_every_event_is_sent_exactly_once_in_calls_that_are_taken(sizes: list[int], one: str) -> None:
     bus = Bus()
-    batch = [Event("t", {"n": n, "fill": letter * (size // len(letter.encode()))}, 0) for n, size in enumerate(sizes)]
+    batch = [Event("t", {"n": n, "fill": one * (size // len(one.encode()))}, 0) for n, size in enumerate(sizes)]
     assert publish(bus, batch) is None
     assert numbers(bus) == list(range(len(sizes)))
 

@@ -1,4 +1,4 @@
-"""What only the upstream API has: its calls, cancels, marks, and the forms in which it shows a task."""
+"""What only the upstream API has: its calls, cancels, tags, and the forms in which it shows a task."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Repl
 
 URL = "https://cdn.example/v.mp4?Signature=a%2Bb"
 ID = "812345678901234567"
-MARK = "vidu-relay:task:digest"
+TAG = "vidu-relay:task:digest"
 
 
 def refusal(status: int, reason: str, message: str = "m") -> Reply:
@@ -25,7 +25,7 @@ def provider() -> ViduProvider:
 
 
 def create(**params: Any) -> ProviderSnapshot:
-    return provider().create("m", {"prompt": "é", **params}, "https://us.example/cb?token=k.x", tag=MARK)
+    return provider().create("m", {"prompt": "é", **params}, "https://us.example/cb?token=k.x", tag=TAG)
 
 
 # --- the calls
@@ -42,10 +42,10 @@ def test_the_create_call_has_the_form_that_is_documented(monkeypatch: pytest.Mon
         "model": "m",
         "prompt": "é",
         "seed": 2**63 - 1,
-        "payload": MARK,
+        "payload": TAG,
         "callback_url": "https://us.example/cb?token=k.x",
     }
-    for payload in ("the client's own", " ", MARK):
+    for payload in ("the client's own", " ", TAG):
         create(payload=payload)
         assert wire.body["payload"] == payload, "a client's payload is never replaced"
 
@@ -177,7 +177,7 @@ def test_what_is_no_video_link_is_none(creations: Any) -> None:
     assert read_snapshot({"state": "success", "creations": creations}, ID).outputs == ()
 
 
-@pytest.mark.parametrize(("payload", "tag"), [(MARK, MARK), ("", None), ("vidu", None), (None, None), ([MARK], None)])
+@pytest.mark.parametrize(("payload", "tag"), [(TAG, TAG), ("", None), ("vidu", None), (None, None), ([TAG], None)])
 def test_only_our_correlation_tag_is_read(payload: Any, tag: str | None) -> None:
     snapshot = read_snapshot({"payload": payload, "created_at": "2027-01-15T08:00:00.000Z"}, ID)
     assert (snapshot.tag, snapshot.created_at) == (tag, NOW)

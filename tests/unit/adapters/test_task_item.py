@@ -94,7 +94,7 @@ def through_json(item: Any) -> Any:
 
 
 @given(task=tasks)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_task_comes_back_as_it_was_written_also_through_the_stream(task: Task) -> None:
     item = to_item(task)
     for image in (item, through_json(item)):

@@ -221,12 +221,12 @@ def test_each_write_has_one_token_that_the_sdk_s_retries_repeat() -> None:
     assert all(1 <= len(token) <= 36 for token in tokens)
 
 
-@pytest.mark.parametrize("letter", ["r", "é", "🐈"])
-def test_the_longest_remote_id_can_be_owned(store: TaskStore, letter: str) -> None:
+@pytest.mark.parametrize("character", ["r", "é", "🐈"])
+def test_the_longest_remote_id_can_be_owned(store: TaskStore, character: str) -> None:
     """512 bytes are taken from the provider; a key may have 2,048."""
-    longest = letter * (512 // len(letter.encode()))
+    longest = character * (512 // len(character.encode()))
     assert is_remote_id(longest)
-    assert not is_remote_id(longest + letter)
+    assert not is_remote_id(longest + character)
     store.save(recorded(store, new_task()), (longest,))
 
 

@@ -123,10 +123,10 @@ def test_only_its_tenant_s_mapping_is_taken_away(mapped: TenantDirectory, mappin
         mapped.remove_mapping(mapping, "orders.acme", "evil", NOW)
     assert taken.value.code == "mapping_taken"
     with pytest.raises(InvalidRequestError) as unknown:
-        mapped.remove_mapping(mapping, "orders.acme", "nobody", NOW)
+        mapped.remove_mapping(mapping, "orders.acme", "unknown", NOW)
     assert unknown.value.code == "unknown_tenant"
     with pytest.raises(InvalidRequestError):
-        mapped.add_mapping(mapping, "another", "nobody")
+        mapped.add_mapping(mapping, "another", "unknown")
     assert owner_of(mapped, mapping) == "acme"
     assert listed(mapped, "acme", mapping) == ("orders.acme",)
 

@@ -11,9 +11,11 @@ from unittest.mock import patch
 import boto3
 import click
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cli.command import Command, Relay
+from cli.connection import CALLS
 from cli.main import main
 from cli.main import relay as tool
 from tests.unit.account import REGION, Account, mock_aws, new_account
@@ -70,8 +72,8 @@ class _CloudFormation:
         if StackName not in self._stacks:
             fault: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(fault, "DescribeStacks")
-        found = self._stacks[StackName].items()
-        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in found if name in TEMPLATE["Outputs"]]
+        known = self._stacks[StackName].items()
+        outputs = [{"OutputKey": name, "OutputValue": value} for name, value in known if name in TEMPLATE["Outputs"]]
         return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
 
     def get_paginator(self, _: str) -> Any:
@@ -80,28 +82,45 @@ class _CloudFormation:
 
     def _resources(self, *, StackName: str) -> list[dict[str, Any]]:  # noqa: N803 - boto3's name
         self.describe_stacks(StackName=StackName)
-        found = self._stacks[StackName].items()
+        known = self._stacks[StackName].items()
         resources = [
             {"LogicalResourceId": name, "PhysicalResourceId": value}
-            for name, value in found
+            for name, value in known
             if name in TEMPLATE["Resources"]
         ]
         return [{"StackResourceSummaries": resources}]
 
 
+SESSION: Any = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
+_clients: dict[str, Any] = {}
+"""Made once, because botocore takes longer to make a client than a test takes; moto answers them in every account."""
+
+
+def _at_once(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """No queue here has more than one server to ask: an empty one need not be waited for."""
+    return {**params, "WaitTimeSeconds": 0}
+
+
 @pytest.fixture
 def stacks(monkeypatch: pytest.MonkeyPatch) -> Stacks:
     """The account's stacks: by its name what the template's outputs and resources are in each."""
-    known: Stacks = {}
+    current: Stacks = {}
 
-    class Session(boto3.Session):
-        def client(self, service: str, **arguments: Any) -> Any:  # type: ignore[override]  # not only AWS's clients
+    class Session:
+        def __init__(self, region_name: str | None = None, **_: Any) -> None:
+            self.region_name = region_name or REGION
+
+        def client(self, service: str, *, config: Config = CALLS, **arguments: Any) -> Any:
             if service == "cloudformation":
-                return _CloudFormation(known)
-            return super().client(service, **arguments)  # type: ignore[call-overload]  # the name is not a literal here
+                return _CloudFormation(current)
+            name = f"{service} {self.region_name} {arguments} {config._user_provided_options}"  # type: ignore[attr-defined]
+            if name not in _clients:
+                _clients[name] = SESSION.client(service, self.region_name, config=config, **arguments)
+                _clients[name].meta.events.register("provide-client-params.sqs.ReceiveMessage", _at_once)
+            return _clients[name]
 
-    monkeypatch.setattr("cli.connection.boto3.Session", Session)
-    return known
+    monkeypatch.setattr("cli.connection.boto3", SimpleNamespace(Session=Session))
+    return current
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ SHAPES: list[tuple[Any, str | None, str]] = [
     ({"error": {"code": "c"}, "message": "m"}, "c", "m"),
     ({"error": {"code": None, "type": "t", "message": "m"}}, None, "m"),
     ({"error": "m"}, None, "m"),
+    ({"error": "cut inside an emoji \ud83d"}, None, "cut inside an emoji \ufffd"),
     ({"error": "Bad Request", "message": "m", "status": 400}, None, "m"),
     ({"status": {"code": 422, "message": "m", "error_code": 42201}}, "42201", "m"),
     ({"detail": "User is locked."}, None, "User is locked."),
