@@ -47,7 +47,7 @@ help: ## Show this list
 setup: $(ENVIRONMENTS:%=$(VENVS)/%/.ready) ## Install into .venvs/ what the other targets, cli/relay and `sam` need
 	@:
 
-demo: setup ## Run real tasks through the whole stack on this machine
+demo: setup ## Show a task on a bad day, through the whole stack on this machine
 	@exec $(BIN)/python -m local.demo
 
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
