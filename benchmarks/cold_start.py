@@ -223,18 +223,13 @@ def _run(code: str, environment: dict[str, str]) -> Any:
     return json.loads(result.stdout.splitlines()[-1])  # before it come the function's own log lines
 
 
-def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
-    """CPU of a callback of 2 KB that moves a task on, a submission, and the reading of a completed task.
+_DYNAMODB = "DynamoDB_20120810"
+Case = tuple[str, str, dict[str, Any], dict[str, Any], int, float | None]
+"""What is measured, its function, event, AWS's answers by operation, the status it answers with, and its target."""
 
-    The network is stubbed, and nothing else: botocore's HTTP session, and the exchange with the provider, both of
-    which answer at once. Parsing, signing, serializing, logging are as deployed.
-    """
-    secret = json.dumps({**CALLBACK_SECRET, "api_key": "example-key" * 4})
-    common = {
-        "secretsmanager.GetSecretValue": {"SecretString": secret},
-        f"{_DYNAMODB}.PutItem": {},
-        f"{_DYNAMODB}.TransactWriteItems": {},
-    }
+
+def _cases() -> list[Case]:
+    """A callback of 2 KB that moves a task on, a submission, and the reading of a completed task."""
     callback, submission = sample("receive_callback__processing"), sample("submit_task__two_subjects")
     body = json.loads(callback["body"])
     callback["body"] = json.dumps({**body, "payload": "x" * (BODY_BYTES - len(json.dumps({**body, "payload": ""})))})
@@ -242,24 +237,32 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
     for subject in request["subjects"]:  # an image in the request would be stored: another call, seldom made
         subject["images"] = ["https://images.example.com/one.png"]
     submission["body"] = json.dumps(request)
-    stream = sample("publish_events__whole_life")["Records"]
-    images = [record["dynamodb"].get("NewImage", {}) for record in stream]
+    images = [record["dynamodb"].get("NewImage", {}) for record in sample("publish_events__whole_life")["Records"]]
     completed = next(image for image in images if image.get("status") == {"S": "completed"})
     completed.pop("request_key", None)  # a request that is kept whole in S3 is another call, seldom made
     submitted = sample("publish_events__generated")["Records"][0]["dynamodb"]["OldImage"]
     tenant = {"pk": {"S": "tenant#demo"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}}
+    get, count = f"{_DYNAMODB}.GetItem", {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}}}
+    return [
+        ("a callback of 2 KB", "receive_callback", callback, {get: {"Item": submitted}}, 200, TARGET_CALLBACK_MS),
+        ("a submission", "submit_task", submission, {**count, get: {"Item": tenant}}, 202, None),
+        ("reading a completed task", "read_tasks", sample("read_tasks__one"), {get: {"Item": completed}}, 200, None),
+    ]
+
+
+def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
+    """CPU of warm invocations.
+
+    The network is stubbed, and nothing else: botocore's HTTP session, and the exchange with the provider, both of
+    which answer at once. Parsing, signing, serializing, logging are as deployed.
+    """
+    secret = json.dumps({**CALLBACK_SECRET, "api_key": "example-key" * 4})
+    common = {"secretsmanager.GetSecretValue": {"SecretString": secret}}
+    common |= {f"{_DYNAMODB}.PutItem": {}, f"{_DYNAMODB}.TransactWriteItems": {}}
+    body = json.loads(sample("receive_callback__processing")["body"])
     provider = {"id": body["id"], "status": "processing", "created_at": body["created_at"]}
-    cases: list[tuple[str, str, dict[str, Any], dict[str, Any], int, float | None]] = [
-        ("a callback of 2 KB", "receive_callback", callback, {f"{_DYNAMODB}.GetItem": {"Item": submitted}}, 200,
-         TARGET_CALLBACK_MS),
-        ("a submission", "submit_task", submission,
-         {f"{_DYNAMODB}.UpdateItem": {"Attributes": {"accepted": {"N": "1"}}},
-          f"{_DYNAMODB}.GetItem": {"Item": tenant}}, 202, None),
-        ("reading a completed task", "read_tasks", sample("read_tasks__one"),
-         {f"{_DYNAMODB}.GetItem": {"Item": completed}}, 200, None),
-    ]  # fmt: skip
     rows = []
-    for what, function, event, answers, status, target in cases:
+    for what, function, event, answers, status, target in _cases():
         code = WARM.format(
             paths=[str(FUNCTIONS / function), layers],
             answers={name: json.dumps(answer).encode() for name, answer in {**common, **answers}.items()},
@@ -272,9 +275,6 @@ def _warm(layers: str, environment: dict[str, str]) -> list[Row]:
         calls = ", ".join(call.rpartition(".")[2] for call in asked)
         rows.append(row(f"warm CPU, {what}", spent, "ms", at_most=target, note=calls))
     return rows
-
-
-_DYNAMODB = "DynamoDB_20120810"
 
 
 def _size(what: str, folder: Path) -> Row:

@@ -57,7 +57,7 @@ def measure(tasks: int = TASKS, say: Callable[[str], None] = lambda _: None) -> 
         row("submit → VideoTaskCompleted, 1 in flight", [m["overhead_ms"] for m in alone], "ms"),
         row(f"submit → VideoTaskCompleted, {IN_FLIGHT} in flight", crowd, "ms"),
         row("table writes per task: its record", [m["record_writes"] for m in alone], ""),
-        row("table writes per task: its remote id", [m["claim_writes"] for m in alone], ""),
+        row("table writes per task: its remote id", [m["owner_writes"] for m in alone], ""),
         row("table writes per task: its tenant's day", [m["counter_writes"] for m in alone], ""),
         row("finished record", [m["record_bytes"] for m in alone], "bytes"),
     ]
@@ -115,12 +115,12 @@ def _measure(relay: RelayClient) -> dict[str, float]:
     ended = time.perf_counter()
     items = relay.aws("dynamodb").scan(TableName=relay.stack.table, ConsistentRead=True)["Items"]
     record = next(item for item in items if item["pk"]["S"] == f"task#{task_id}")
-    claims = [item for item in items if item["pk"]["S"].startswith("remote#") and item["task_id"]["S"] == task_id]
+    owners = [item for item in items if item["pk"]["S"].startswith("remote#") and item["task_id"]["S"] == task_id]
     return {
         "submit_ms": (submitted - began) * 1000,
         "overhead_ms": (ended - began - GENERATION_SECONDS) * 1000,
         "record_writes": float(record["revision"]["N"]),
-        "claim_writes": float(len(claims)),
+        "owner_writes": float(len(owners)),
         "counter_writes": float(_accepted_today(relay) - counted),
         "record_bytes": float(item_bytes(record)),
     }

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from local.client import RelayClient
 from local.errors import CommandFailedError, LocalStackError, PortTakenError
@@ -76,14 +75,6 @@ def listening_addresses(pids: set[int]) -> set[str]:
 def all_have_ended(work_dir: Path) -> bool:
     """Whether every process is gone, as soon as the system has carried out the last kill."""
     return bool(eventually(lambda: not processes_of(work_dir)))
-
-
-def test_a_random_key_of_the_provider_may_begin_with_a_hyphen(work_dir: Path) -> None:
-    stack = LocalStack(work_dir, provider_key="-key", generation_seconds=0.5, parameters={"OffPeakAvailable": "true"})
-    with stack as description:
-        for key, status in (("-key", 404), ("key", 401)):
-            url = f"{description.provider_url}/generation/task/{'0' * 32}"
-            assert requests.get(url, headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code == status
 
 
 @needs_proc

@@ -96,7 +96,6 @@ def test_a_lost_reply_of_s3_leaves_the_object(emulator: Emulator, switch: FaultS
 
     with pytest.raises(ClientError, match="InternalError"):
         s3.put_object(**which, Body=b"whole")
-
     assert emulator.client("s3").get_object(**which)["Body"].read() == b"whole"
 
 
@@ -124,9 +123,10 @@ def test_a_throttled_functions_message_is_retried_while_hidden_and_dead_lettered
     switch.order([{"at": emulator.outputs["Probe"], "how": "throttle", "limit": limit}], 1)
     sqs.send_message(QueueUrl=queue, MessageBody="{}")
 
-    eventually(lambda: (messages_in(sqs, queue), messages_in(sqs, dead)) == (0, left))
-
-    functions.delete_event_source_mapping(UUID=source["UUID"])
+    try:
+        eventually(lambda: (messages_in(sqs, queue), messages_in(sqs, dead)) == (0, left))
+    finally:
+        functions.delete_event_source_mapping(UUID=source["UUID"])
     given = len(switch.given()) - before
     assert given == tries if limit else given >= tries
 
