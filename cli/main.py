@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 
 import click
@@ -56,7 +55,7 @@ def publish(relay: Relay) -> Answer:
     """Create the registry <stack>-events and its schemas, or update those that have changed."""
     from cli import schemas  # slow to import
 
-    return schemas.publish(Namespace(), relay.connection)
+    return schemas.publish(relay.connection)
 
 
 @registry.command(examples=["schemas delete"])
@@ -64,7 +63,7 @@ def delete(relay: Relay) -> Answer:
     """Delete the registry and its schemas; deleting the stack leaves them."""
     from cli import schemas
 
-    return schemas.delete(Namespace(), relay.connection)
+    return schemas.delete(relay.connection)
 
 
 CLIENTS = (submit, watch, get, list_, cancel)

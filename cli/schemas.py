@@ -7,7 +7,6 @@ Nothing in the relay reads them.
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from cli.answer import Answer, RefusedError
 from cli.connection import Connection
+from cli.source import ROOT
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.queued_requests import REQUESTED
 
@@ -31,7 +31,7 @@ __all__ = [
     "whole_schema",
 ]
 
-EVENTS = Path(__file__).parents[1] / "docs" / "schemas" / "events.json"
+EVENTS = ROOT / "docs" / "schemas" / "events.json"
 ANNOTATIONS = frozenset({"description", "examples", "title"})
 MAX_NAME_LENGTH = 64
 """Of a registry: https://docs.aws.amazon.com/eventbridge/latest/schema-reference/v1-registries-name-registryname.html"""
@@ -91,7 +91,7 @@ def registered() -> dict[str, dict[str, Any]]:
     return made
 
 
-def publish(_: Namespace, connection: Connection) -> Answer:
+def publish(connection: Connection) -> Answer:
     """Create the registry and its schemas, or bring them up to date; an unchanged schema gets no new version."""
     registry = registry_of(connection.stack_name)
     done: dict[str, list[str]] = {"created": [], "updated": [], "unchanged": []}
@@ -119,7 +119,7 @@ def publish(_: Namespace, connection: Connection) -> Answer:
     return Answer("\n".join([f"Registry {registry}: {counts}.", *lines]), {"registry": registry, **done})
 
 
-def delete(_: Namespace, connection: Connection) -> Answer:
+def delete(connection: Connection) -> Answer:
     """Delete every schema of the registry, and the registry."""
     registry, names = registry_of(connection.stack_name), list[str]()
     with _service(connection) as service:

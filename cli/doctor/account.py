@@ -13,10 +13,8 @@ from botocore.exceptions import ClientError
 
 import vidu_relay
 from cli.doctor.findings import Context, Finding, State
+from cli.source import ROOT
 
-PACKAGED = Path(__file__).parents[1] / "deployed"
-ROOT = PACKAGED if PACKAGED.exists() else Path(__file__).parents[2]
-"""Functions and template: of the wheel that was installed, or of the checkout."""
 PACKAGE = Path(vidu_relay.__file__).parent
 LEAST_CONCURRENCY, WANTED_CONCURRENCY = 100, 1000
 NAMED = 3

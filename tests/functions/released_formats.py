@@ -5,7 +5,6 @@
 
 import io
 import json
-from argparse import Namespace
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -98,7 +97,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     fill(account)
     monkeypatch.setattr("sys.stdin", io.StringIO("new-key"))
     connection: Any = SimpleNamespace(resource=lambda _: "provider", client=account.clients.get)
-    set_key(Namespace(forget_previous=False), connection)
+    set_key.callback(SimpleNamespace(connection=connection), forget_previous=False)  # type: ignore[misc]
     sqs: Any = SimpleNamespace(send_message=lambda **message: sent.append(json.loads(message["MessageBody"])))
     DeliveryQueue(sqs, "").ask(TASK_ID, "acme")
     NotificationQueue(sqs, "", "").ask(Notification(TASK_ID, 7), "acme")

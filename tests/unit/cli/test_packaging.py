@@ -23,7 +23,10 @@ for module in pkgutil.walk_packages(cli.__path__, "cli."):
     importlib.import_module(module.name)
 from vidu_relay.domain.request_model import MODEL
 from cli.__main__ import run
-from cli.doctor.account import ROOT, _runtime
+from cli.doctor.account import _runtime
+from cli.source import ROOT
+from cli.schemas import detail_types
+assert detail_types()
 owners = packages_distributions()
 roots = {name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names) - {"cli", "vidu_relay"}
 used = {owner.replace("_", "-") for root in roots for owner in owners.get(root, [])}
@@ -50,6 +53,7 @@ def test_packaged_files_and_dependencies_are_enough_and_each_is_used(tmp_path: P
         shutil.copytree(ROOT / package, tmp_path / Path(package).name)
     for source, target in WHEEL["force-include"].items():
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+        (tmp_path / target).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / source, tmp_path / target)
     command = [sys.executable, "-I", "-c", IMPORT_ALL, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
