@@ -90,12 +90,10 @@ def test_alarm_reaches_the_topic_says_what_it_means_and_knows_what_silence_means
     assert alarm["TreatMissingData"] == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["FailureRateAlarm", "OldestOverdueAlarm", "SweepSilentAlarm", "UnpublishedRecordsAlarm"]
-)
+@pytest.mark.parametrize("name", ALARMS)
 def test_alarm_and_its_section_say_the_same(name: str) -> None:
     meaning, _, _ = properties(name)["AlarmDescription"].partition(" docs/runbook.md#")
-    assert f"**Means.** {meaning}" in " ".join((ROOT / "docs" / "runbook.md").read_text().split())
+    assert f"**Meaning.** {meaning}" in " ".join((ROOT / "docs" / "runbook.md").read_text().split())
 
 
 @pytest.mark.parametrize("name", [name for name in ALARMS if "Metrics" in properties(name)])

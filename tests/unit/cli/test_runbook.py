@@ -26,6 +26,7 @@ LINES = [line for line in SHELL.splitlines() if line.startswith("cli/relay ")]
 OF_AWS = {"AccessDenied", "ConfigurationError", "StartExecution"}
 OTHERS = {
     "Unpublished records",  # a message on the alarms' topic
+    "Common steps",
     "Is everything in order",
     "See a task's whole life",
     "Rotate the callback key",
@@ -47,8 +48,8 @@ def test_there_is_a_section_for_each_alarm_and_for_nothing_that_is_gone() -> Non
 
 
 @pytest.mark.parametrize("section", sorted(ALARMS | {"Unpublished records"}))
-def test_a_section_says_what_it_means_how_to_look_how_to_mend_and_when_it_is_over(section: str) -> None:
-    parts = [SECTIONS[section].find(f"**{part}") for part in ("Means.**", "Look.**", "Mend.**", "Over**")]
+def test_section_has_its_parts_in_order_and_commands_to_diagnose(section: str) -> None:
+    parts = [SECTIONS[section].find(f"**{part}.**") for part in ("Meaning", "Diagnose", "Fix", "Verify")]
     assert -1 not in parts
     assert parts == sorted(parts)
     assert "```sh" in SECTIONS[section][parts[1] : parts[2]]
@@ -99,7 +100,7 @@ def test_rotation_adds_a_key_that_signs_while_the_old_one_still_opens(tmp_path: 
         file.write_text(json.dumps(keys))
         before = keys["active"]
         for step in (add, activate):
-            assert keys["active"] == before, "nobody signs with a key that others may not know yet"
+            assert keys["active"] == before, "a function signs with a key that another does not know"
             subprocess.run([sys.executable, "-", str(file)], input=step, text=True, check=True)  # noqa: S603 - the page's own text
             keys = json.loads(file.read_text())
         assert keys["active"] != before
