@@ -160,9 +160,8 @@ def test_every_metric_has_its_meaning_beside_it() -> None:
     """The reference sends its reader there."""
     source = (PACKAGE / "observability.py").read_text()
 
-    assert set(re.findall(r'^    [A-Z_]+ = "(\w+)"  # .+$', source, re.MULTILINE)) == {
-        metric.value for metric in Metric
-    }
+    described = set(re.findall(r'^    [A-Z_]+ = "(\w+)"  # .+$', source, re.MULTILINE))
+    assert described == {metric.value for metric in Metric}
 
 
 def test_notes_on_a_video_are_those_in_the_code() -> None:

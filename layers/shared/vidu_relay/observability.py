@@ -44,7 +44,7 @@ class Metric(StrEnum):
     UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
     READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
-    PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls refused for the operator's key, permission or balance
+    PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls refused for the account
     POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
     POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
     OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # age of the longest overdue task, measured by each sweep
