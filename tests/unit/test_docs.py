@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.doctor import running
-from tests.documents import DOCUMENTS, ROOT, blocks, table
+from tests.documents import DOCUMENTS, ROOT, table
 from tests.unit.template import TEMPLATE, properties
 from vidu_relay.domain.states import (
     EVENT_TYPE_ACCEPTED,
@@ -265,10 +265,3 @@ def test_every_decision_has_its_date_reason_and_cost() -> None:
     for decision in decisions:
         assert re.match(r"\d{4}-\d\d-\d\d · .+\n\n(?!Cost: ).+\n", decision), decision
         assert decision.count("\nCost: ") == 1, decision
-
-
-def test_blocks_of_consuming_name_their_files() -> None:
-    for block in (*blocks("docs/consuming.md", "yaml"), *blocks("docs/consuming.md", "python")):
-        assert re.match(
-            r"# (template\.yaml: (Parameters|Resources|Outputs)|consumer/\w+\.py|replay_to_one\.py)\n", block
-        )
