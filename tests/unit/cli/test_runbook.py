@@ -76,7 +76,8 @@ def test_every_command_is_in_the_tools_table(command: tuple[str, ...]) -> None:
 def test_functions_and_outputs_that_are_named_exist() -> None:
     functions = set(of_type("AWS::Serverless::Function"))
     assert set(re.findall(r"--name (\w+)", SHELL)) <= functions
-    assert set(re.findall(r"OutputKey==`(\w+)`", SHELL)) <= set(TEMPLATE["Outputs"])
+    assert set(re.findall(r"(?:\(|^)output (\w+)", SHELL, re.MULTILINE)) <= set(TEMPLATE["Outputs"])
+    assert set(re.findall(r"\(resource (\w+)\)", SHELL)) <= set(TEMPLATE["Resources"])
     for parameter in re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]+)+)`", TEXT):
         assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *Metric, *SENT, *OF_AWS}
 
