@@ -65,14 +65,6 @@ def test_what_aws_does_is_said(sentence: str) -> None:
     assert sentence in SENTENCES
 
 
-def test_tree_names_what_is_there() -> None:
-    (tree,) = (block for block in blocks("README.md", "") if "one stack" in block)
-    named = re.findall(r"(?:^|  )([a-z_/]+/|[a-z]+\.yaml)(?= )", tree, re.MULTILINE)
-
-    assert len(named) > 8
-    assert [name for name in named if not (ROOT / name).exists()] == []
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_python_examples_can_be_read(page: str) -> None:
     for block in blocks(page, "python"):
