@@ -1,4 +1,4 @@
-"""What the operator is told: every alarm, the dashboard, and that both speak of metrics that exist."""
+"""Alarms and dashboard: what they say, and that the metrics they name exist."""
 
 import json
 import re
@@ -83,8 +83,8 @@ def test_alarm_reaches_the_topic_says_what_it_means_and_knows_what_silence_means
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab(name)}"}
     assert meaning.endswith(".")
     assert section == kebab(name)
-    # No news is good news, but for the one that waits for a sign of life, and but for queues: SQS stops reporting one
-    # that nobody has used for hours, with letters in it or without.
+    # No data is good, except for the sweep, which must report, and for queues: SQS stops reporting one that was idle for
+    # hours, with or without messages.
     of_queues = any(namespace == "AWS/SQS" for namespace, _, _ in metrics_of_alarm(name))
     expected = "breaching" if name == "SweepSilentAlarm" else "ignore" if of_queues else "notBreaching"
     assert alarm["TreatMissingData"] == expected
@@ -150,7 +150,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     queues = [queue["Properties"] for queue in of_type("AWS::SQS::Queue").values()]
     rules = [rule["Properties"] for rule in of_type("AWS::Events::Rule").values()]
     redriven = [queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues if "RedrivePolicy" in queue]
-    # what the alarm topic is told of stays in the bucket
+    # what the alarm topic is notified of stays in the bucket
     targets = [target for rule in rules for target in rule["Targets"] if target["Arn"] != {"Ref": "AlarmTopic"}]
     dead = {arn["Fn::GetAtt"][0] for arn in [*redriven, *(target["DeadLetterConfig"]["Arn"] for target in targets)]}
     assert dead == {
@@ -161,7 +161,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     }
 
 
-def test_record_that_could_not_be_published_is_told_of_and_counted() -> None:
+def test_record_that_could_not_be_published_is_notified_and_counted() -> None:
     rule = properties("UnpublishedRecordsRule")
     (target,) = rule["Targets"]
     assert rule["EventPattern"]["detail"] == {"bucket": {"name": [{"Ref": "FailuresBucket"}]}}
