@@ -15,7 +15,7 @@ PAGES = (ROOT / "docs" / "openapi.json", DOCUMENT)
 def current() -> str:
     """The document as both files should hold it."""
     template = (ROOT / "template.yaml").read_text("utf-8")
-    return written(describe(re.findall(r"^ +RouteKey: (.+)$", template, re.MULTILINE)))
+    return written(describe(re.findall(r"\bRouteKey: '?([A-Z]+ [^', ]+)", template)))
 
 
 if __name__ == "__main__":

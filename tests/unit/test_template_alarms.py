@@ -83,8 +83,8 @@ def test_alarm_reaches_the_topic_says_what_it_means_and_knows_what_silence_means
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab(name)}"}
     assert meaning.endswith(".")
     assert section == kebab(name)
-    # No data is good, except for the sweep, which must report, and for queues: SQS stops reporting one that was idle for
-    # hours, with or without messages.
+    # No data is good, except for the sweep, which must report, and for queues: SQS stops reporting an idle one, with or
+    # without messages.
     of_queues = any(namespace == "AWS/SQS" for namespace, _, _ in metrics_of_alarm(name))
     expected = "breaching" if name == "SweepSilentAlarm" else "ignore" if of_queues else "notBreaching"
     assert alarm["TreatMissingData"] == expected
