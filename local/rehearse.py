@@ -1,7 +1,7 @@
 """`make rehearse`: each shell block of `docs/deploy.md`, in order, against an emulated AWS and a simulated provider.
 
 What a person has at hand is there before: a copy of this checkout, settings and a picture of their own, and the
-credentials of users who may do what the page's policies say and nothing else. Exit status: 0 all went well and nothing
+credentials of users who may do what `docs/policies` says and nothing else. Exit status: 0 all went well and nothing
 remains; 1 a block failed, or something remains; 130 stopped.
 """
 
@@ -24,9 +24,10 @@ from local.programs import ROOT, run, venv_program
 from local.signals import StopRequestedError, stop_on_signals
 from local.stack import LocalStack, origin_of
 
-__all__ = ["PAGE", "VIDEO", "Block", "blocks", "rehearse"]
+__all__ = ["PAGE", "POLICIES", "VIDEO", "Block", "blocks", "rehearse"]
 
 PAGE = ROOT / "docs" / "deploy.md"
+POLICIES = ROOT / "docs" / "policies"
 WORK_DIR = ROOT / ".local" / "rehearsal"
 NOT_REHEARSED = "Not rehearsed: "
 """How the paragraph before a block begins that is left out; it goes on with the reason."""
@@ -139,12 +140,11 @@ def _commands(block: Block) -> int:
 
 
 def _credentials(stack: LocalStack) -> dict[str, str]:
-    """What sets the credentials of the users who may do what the page's policies say, by their names."""
+    """What sets the credentials of the users who may do what `docs/policies` says, by their names."""
     iam, users = stack.client("iam"), {}
-    policies = re.findall(r"^```json\n(.*?)^```\n", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    for user, policy in zip(("deployer", "operator"), policies, strict=True):
+    for user in ("deployer", "operator"):
         iam.create_user(UserName=user)
-        iam.put_user_policy(UserName=user, PolicyName=user, PolicyDocument=policy)
+        iam.put_user_policy(UserName=user, PolicyName=user, PolicyDocument=(POLICIES / f"{user}.json").read_text())
         key = iam.create_access_key(UserName=user)["AccessKey"]
         users[user] = f"export AWS_ACCESS_KEY_ID={key['AccessKeyId']} AWS_SECRET_ACCESS_KEY={key['SecretAccessKey']}"
     return users

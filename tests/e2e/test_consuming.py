@@ -1,4 +1,4 @@
-"""The examples of docs/consuming.md, as they stand on the page, deployed beside the relay and given a real task."""
+"""The example in docs/examples/consumer, deployed beside the relay, and the events that docs/consuming.md shows."""
 
 import importlib.metadata
 import io
@@ -10,8 +10,6 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from copy import deepcopy
-from pathlib import Path
-from textwrap import indent
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from tests.e2e.queues import messages_until, take_all
 from tests.e2e.waiting import wait_until
 
 PAGE = "docs/consuming.md"
+EXAMPLE = ROOT / "docs" / "examples" / "consumer"
 CONSUMER = "consumer"
 CODE = "consumer.zip"
 RUNTIME = (
@@ -38,22 +37,13 @@ Body = dict[str, Any]
 
 
 def template() -> str:
-    """The template that the page's parts make together, its code where the test has put it."""
-    parts = blocks(PAGE, "yaml")
-    (parameters,) = (part for part in parts if part.startswith("# template.yaml: Parameters\n"))
-    resources = [part for part in parts if part.startswith("# template.yaml: Resources\n")]
-    (outputs,) = (part for part in parts if part.startswith("# template.yaml: Outputs\n"))
-    assert len(resources) == len(parts) - 2
-    text = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n"
-    text += f"Parameters:\n{indent(parameters, '  ')}Resources:\n{indent(''.join(resources), '  ')}"
-    text += f"Outputs:\n{indent(outputs, '  ')}"
-    return text.replace("CodeUri: consumer/", f"CodeUri: s3://{BUCKET}/{CODE}")
+    """The example's template, its code where the test has put it."""
+    return (EXAMPLE / "template.yaml").read_text().replace("CodeUri: src/", f"CodeUri: s3://{BUCKET}/{CODE}")
 
 
 def handlers() -> dict[str, str]:
-    """The page's Python files in `consumer/`, by name."""
-    named = (block.split("\n", 1) for block in blocks(PAGE, "python"))
-    return {name.removeprefix("# consumer/"): text for name, text in named if name.startswith("# consumer/")}
+    """The example's Python files, by name."""
+    return {path.name: path.read_text() for path in (EXAMPLE / "src").glob("*.py")}
 
 
 def printed_events() -> list[Body]:
@@ -62,7 +52,7 @@ def printed_events() -> list[Body]:
 
 
 def code() -> bytes:
-    """The page's Python files and our models, as `sam package` would zip the folder."""
+    """The example's Python files and the relay's models, as `sam package` would zip the folder."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for name, source in handlers().items():
@@ -211,10 +201,8 @@ def test_object_in_the_bucket_is_indexed(relay: RelayClient, consumer: dict[str,
 
 
 def test_replay_feeds_the_one_consumer_that_it_names(
-    relay: RelayClient, consumer: dict[str, str], completed: Body, tmp_path: Path
+    relay: RelayClient, consumer: dict[str, str], completed: Body
 ) -> None:
-    (script,) = (block for block in blocks(PAGE, "python") if block.startswith("# replay_to_one.py\n"))
-    (tmp_path / "replay_to_one.py").write_text(script)
     outputs = {
         name: {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         for name in (relay.stack.stack_name, CONSUMER)
@@ -229,8 +217,8 @@ def test_replay_feeds_the_one_consumer_that_it_names(
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }
-    command = [sys.executable, str(tmp_path / "replay_to_one.py"), archive, rule, "1"]
-    name = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603 - the page's script
+    command = [sys.executable, str(EXAMPLE / "replay_to_one.py"), archive, rule, "1"]
+    name = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603 - the example's script
     describe = relay.aws("events").describe_replay
     wait_until(lambda: describe(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
     event_id = f"{completed['task_id']}:{completed['version']}"
@@ -243,7 +231,7 @@ def test_replay_feeds_the_one_consumer_that_it_names(
     assert [event for event in elsewhere if event.get("replay-name") == name] == []
 
 
-def test_every_python_file_of_the_page_is_a_handler_that_is_deployed() -> None:
+def test_every_python_file_of_the_example_is_a_handler_that_is_deployed() -> None:
     names = [name.removesuffix(".py") for name in handlers()]
 
     assert sorted(re.findall(r"Handler: (\w+)\.handler", template())) == sorted(names)

@@ -21,8 +21,8 @@ from cli.main import main
 from cli.tailing import Listener
 from cli.tenants import directory_of
 from local.programs import ROOT
+from local.rehearse import POLICIES
 from local.stack import STACK_NAME, LocalStack
-from tests.documents import blocks
 from tests.e2e.sweeps import schedule_switched_off
 from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS
 from vidu_relay.adapters.event_bus import SOURCE
@@ -145,7 +145,7 @@ def as_user(local: LocalStack, stack_file: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_permissions_of_the_runbook_are_enough(as_user: Callable[[str, str], Place], doctor: Doctor) -> None:
-    (policy,) = blocks("docs/runbook.md", "json")
+    policy = (POLICIES / "doctor.json").read_text()
     status, findings = doctor(where=as_user("operator", policy))
     assert (status, bad(findings)) == (0, {}), findings
 

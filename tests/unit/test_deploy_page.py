@@ -14,12 +14,12 @@ import pytest
 from benchmarks.cost import METRICS_ON_GOOD_DAYS, VIDEO_BYTES
 from benchmarks.prices import PRICES
 from cli import schemas
-from local.rehearse import PAGE, blocks
+from local.rehearse import PAGE, POLICIES, blocks
 from tests.documents import ROOT, table
 from tests.unit.template import TEMPLATE
 
 TEXT = PAGE.read_text()
-POLICIES = re.findall(r"^```json\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+DEPLOYER, OPERATOR = ((POLICIES / f"{user}.json").read_text() for user in ("deployer", "operator"))
 PREFIXES = {"apigatewayv2": "apigateway", "serverless": "lambda", "eventschemas": "schemas", "stepfunctions": "states"}
 """Of actions, where a resource's type or boto3 names the service otherwise."""
 
@@ -80,7 +80,7 @@ def test_who_deploys_may_make_each_resource(kind: str) -> None:
     _, service, name = kind.lower().split("::")
     created = f"iam:Create{'Role' if name == 'role' else 'Policy'}"
     action = created if service == "iam" else f"{PREFIXES.get(service, service)}:*"
-    assert action in granted(POLICIES[0])
+    assert action in granted(DEPLOYER)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_who_deploys_may_make_each_resource(kind: str) -> None:
     ids=lambda path: path.stem,
 )
 def test_who_operates_may_call_what_the_tool_calls(path: Path) -> None:
-    assert {action for action in called(path.read_text()) if not allows(POLICIES[1], action)} == set()
+    assert {action for action in called(path.read_text()) if not allows(OPERATOR, action)} == set()
 
 
 @pytest.mark.parametrize("action", ["lambda:GetFunctionConfiguration", "apigateway:GET", "states:DescribeStateMachine"])
 def test_who_operates_may_call_what_sam_logs_calls(action: str) -> None:
     """SAM shows nothing, and says nothing, where it may not ask a function for its log group."""
-    assert allows(POLICIES[1], action)
+    assert allows(OPERATOR, action)
 
 
 def test_the_stack_s_name_leaves_room_for_what_is_made_of_it() -> None:

@@ -1,4 +1,4 @@
-"""What reaches the operator: every alarm and the dashboard, both on metrics that exist."""
+"""Alarms and dashboard: what they say, and that the metrics they name exist."""
 
 import json
 import re
@@ -78,19 +78,17 @@ def test_alarm_reaches_the_topic_says_what_it_means_and_knows_what_silence_means
     assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{kebab(name)}"}
     assert meaning.endswith(".")
     assert section == kebab(name)
-    # Missing data is good, but for the sweep's metric, and but for queues: SQS stops reporting one that was not used
-    # for hours, with messages in it or without.
+    # No data is good, except for the sweep, which must report, and for queues: SQS stops reporting an idle one, with or
+    # without messages.
     of_queues = any(namespace == "AWS/SQS" for namespace, _, _ in metrics_of_alarm(name))
     expected = "breaching" if name == "SweepSilentAlarm" else "ignore" if of_queues else "notBreaching"
     assert alarm["TreatMissingData"] == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["FailureRateAlarm", "OldestOverdueAlarm", "SweepSilentAlarm", "UnpublishedRecordsAlarm"]
-)
+@pytest.mark.parametrize("name", ALARMS)
 def test_alarm_and_its_section_say_the_same(name: str) -> None:
     meaning, _, _ = properties(name)["AlarmDescription"].partition(" docs/runbook.md#")
-    assert f"**Means.** {meaning}" in " ".join((ROOT / "docs" / "runbook.md").read_text().split())
+    assert f"**Meaning.** {meaning}" in " ".join((ROOT / "docs" / "runbook.md").read_text().split())
 
 
 @pytest.mark.parametrize("name", [name for name in ALARMS if "Metrics" in properties(name)])
@@ -147,7 +145,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     queues = [queue["Properties"] for queue in of_type("AWS::SQS::Queue").values()]
     rules = [rule["Properties"] for rule in of_type("AWS::Events::Rule").values()]
     redriven = [queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues if "RedrivePolicy" in queue]
-    # what the alarm topic reports stays in the bucket
+    # what the alarm topic is notified of stays in the bucket
     targets = [target for rule in rules for target in rule["Targets"] if target["Arn"] != {"Ref": "AlarmTopic"}]
     dead = {arn["Fn::GetAtt"][0] for arn in [*redriven, *(target["DeadLetterConfig"]["Arn"] for target in targets)]}
     assert dead == {
@@ -158,7 +156,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     }
 
 
-def test_unpublished_record_is_reported_and_counted() -> None:
+def test_record_that_could_not_be_published_is_notified_and_counted() -> None:
     rule = properties("UnpublishedRecordsRule")
     (target,) = rule["Targets"]
     assert rule["EventPattern"]["detail"] == {"bucket": {"name": [{"Ref": "FailuresBucket"}]}}

@@ -25,6 +25,7 @@ LINES = [line for line in SHELL.splitlines() if line.startswith("cli/relay ")]
 OF_AWS = {"AccessDenied", "ConfigurationError", "StartExecution"}
 OTHERS = {
     "Unpublished records",  # a message on the alarms' topic
+    "Common steps",
     "Is everything in order",
     "See a task's whole life",
     "Rotate the callback key",
@@ -46,8 +47,8 @@ def test_there_is_a_section_for_each_alarm_and_for_nothing_that_is_gone() -> Non
 
 
 @pytest.mark.parametrize("section", sorted(ALARMS | {"Unpublished records"}))
-def test_a_section_says_what_it_means_how_to_look_how_to_mend_and_when_it_is_over(section: str) -> None:
-    parts = [SECTIONS[section].find(f"**{part}") for part in ("Means.**", "Look.**", "Mend.**", "Over**")]
+def test_section_has_its_parts_in_order_and_commands_to_diagnose(section: str) -> None:
+    parts = [SECTIONS[section].find(f"**{part}.**") for part in ("Meaning", "Diagnose", "Fix", "Verify")]
     assert -1 not in parts
     assert parts == sorted(parts)
     assert "```sh" in SECTIONS[section][parts[1] : parts[2]]
@@ -74,7 +75,8 @@ def test_every_command_is_in_the_tools_table(command: tuple[str, ...]) -> None:
 def test_functions_and_outputs_that_are_named_exist() -> None:
     functions = set(of_type("AWS::Serverless::Function"))
     assert set(re.findall(r"--name (\w+)", SHELL)) <= functions
-    assert set(re.findall(r"OutputKey==`(\w+)`", SHELL)) <= set(TEMPLATE["Outputs"])
+    assert set(re.findall(r"(?:\(|^)output (\w+)", SHELL, re.MULTILINE)) <= set(TEMPLATE["Outputs"])
+    assert set(re.findall(r"\(resource (\w+)\)", SHELL)) <= set(TEMPLATE["Resources"])
     for parameter in re.findall(r"`([A-Z][a-z]+(?:[A-Z][A-Za-z]+)+)`", TEXT):
         assert parameter in {*TEMPLATE["Parameters"], *TEMPLATE["Outputs"], *Metric, *SENT, *OF_AWS}
 
@@ -98,7 +100,7 @@ def test_rotation_adds_a_key_that_signs_while_the_old_one_still_opens(tmp_path: 
         file.write_text(json.dumps(keys))
         before = keys["active"]
         for step in (add, activate):
-            assert keys["active"] == before, "nobody signs with a key that others may not know yet"
+            assert keys["active"] == before, "a function signs with a key that another does not know"
             subprocess.run([sys.executable, "-", str(file)], input=step, text=True, check=True)  # noqa: S603 - the page's own text
             keys = json.loads(file.read_text())
         assert keys["active"] != before
