@@ -39,7 +39,7 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
                 return file
         elif event["detail-type"] == REQUESTED:
             return _request_event(event, fault)
-    raise ValueError("the message is no request")
+    raise ValueError("the message asks for nothing")
 
 
 def _request_event(event: dict[str, Any], fault: InvalidRequestError | None) -> RequestEvent:
