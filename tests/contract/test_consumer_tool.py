@@ -320,8 +320,10 @@ def test_task_is_canceled_or_the_refusal_is_shown(relay: Relay, run: Run) -> Non
 def test_proxy_of_the_environment_is_used_for_an_address_and_not_for_this_machine(
     relay: Relay, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, relay.url)
+    for case in (str.lower, str.upper):
+        monkeypatch.delenv(case("no_proxy"), raising=False)
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(case(name), relay.url)
     assert main(["--api-url", "https://relay.example", "get", TASK_ID]) == 1
     assert relay.asked == ["relay.example:443"]
     file, port = tmp_path / "stack.json", free_port()

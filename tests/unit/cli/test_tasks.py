@@ -93,7 +93,9 @@ FAULT = {"message": "notification_failed", "timestamp": "T1", "code": "http_500"
 
 
 ERROR = "http_500 at T1 from https://a, try 1"
-LATER = ({**FAULT, "message": "client_notified", "timestamp": "T2"}, FAULT)
+UNSORTED = (
+    {**FAULT, "message": "client_notified", "timestamp": "T2"}, FAULT, {**FAULT, "code": "timeout", "timestamp": "T0"}
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ LATER = ({**FAULT, "message": "client_notified", "timestamp": "T2"}, FAULT)
     [
         (_Logs(), {}),
         (_Logs(FAULT), {"last_error": ERROR}),
-        (_Logs(*LATER), {"last_error": ERROR, "sent_at": "T2"}),
+        (_Logs(*UNSORTED), {"last_error": ERROR, "sent_at": "T2"}),
         (_Logs({**FAULT, "message": "notification_given_up"}), {"last_error": f"{ERROR}, given up"}),
         (_Logs(refused=True), {"unknown": "AccessDenied: FilterLogEvents"}),
     ],
