@@ -15,8 +15,6 @@ from vidu_relay.adapters.notification_queue import NotificationQueue, Received
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError
 
-__all__ = ["HOOK", "Backend", "BackendBehaviour", "Call", "Message", "MessageQueue", "Receipt"]
-
 HOOK = "https://client.example.com/hook"
 VISIBILITY_MS = 1000 * properties("NotificationsQueue")["VisibilityTimeout"]
 

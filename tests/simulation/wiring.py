@@ -43,8 +43,6 @@ from vidu_relay.usecases.receive_callback import CallbackDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
 
-__all__ = ["KEY", "PUBLIC_URL", "TENANT", "Execution", "Queued", "Request", "WiredRelay"]
-
 TENANT = "acme"
 KEY = "order-1"
 PUBLIC_URL = "https://relay.example.com"
