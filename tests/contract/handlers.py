@@ -23,8 +23,6 @@ from vidu_relay.domain.request_model import MODEL
 from vidu_relay.observability import metrics
 from vidu_relay.outbound.address_guard import AddressGuard
 
-__all__ = ["Answer", "Handlers", "running"]
-
 NOWHERE = "http://127.0.0.1:9"
 """Where the simulator's callbacks would go; they are dropped, and sent by hand."""
 

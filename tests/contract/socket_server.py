@@ -11,21 +11,6 @@ from typing import Self
 
 from local.emulator.certificate import Certificate
 
-__all__ = [
-    "CHUNKED",
-    "Connection",
-    "SocketServer",
-    "Treatment",
-    "answers",
-    "chunks",
-    "floods",
-    "free_port",
-    "redirects",
-    "says",
-    "server_context",
-    "then",
-]
-
 TIMEOUT = 30
 """Far more than any test takes on a machine that is busy with something else."""
 

@@ -1,4 +1,4 @@
-"""Clients' servers at their worst: each is a try that failed or one that was taken, and over in time either way."""
+"""Clients' servers that misbehave: each try is taken or fails, and ends in time."""
 
 import gzip
 import threading

@@ -277,7 +277,7 @@ def test_a_reply_may_have_eight_mebibytes_and_no_byte_more(over: int) -> None:
 
 
 def takes_some(connection: Connection) -> None:
-    """Read the begin of the request, and close."""
+    """Read the beginning of the request, and close."""
     connection._receive()
 
 
@@ -309,7 +309,7 @@ def reads_slowly(seconds: float, then: bytes) -> Treatment:
 
 
 def test_a_slow_upload_is_waited_for_longer_than_connecting_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off-peak requests carry up to 20 MB of images. The time-out for connecting once ended them."""
+    """Off-peak requests carry up to 20 MB of images."""
     monkeypatch.setattr(outbound, "CONNECT_SECONDS", 0.3)
     with SocketServer(reads_slowly(0.9, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as server:
         assert post(server.origin, body=LARGE, seconds=60).status == 200

@@ -1,4 +1,4 @@
-"""The whole copy, from a source that may do anything into a bucket: what it ends in, and that nothing half is left."""
+"""The whole copy, from a source that may do anything into a bucket: its result, and that no part of a video is left."""
 
 import gzip
 import hashlib

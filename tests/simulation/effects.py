@@ -16,8 +16,6 @@ from vidu_relay.domain.errors import (
 )
 from vidu_relay.outbound.guarded_post import PostFailedError
 
-__all__ = ["Effects", "Fault", "ProcessDeathError", "observed"]
-
 NEVER_RESENT = ("provider.", "source.", "client.", "single_try.", "s3.upload_part")
 """What has no SDK that sends it again."""
 

@@ -12,8 +12,6 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
-__all__ = ["holds", "updated"]
-
 Item = Mapping[str, Mapping[str, Any]]
 
 _TOKEN = re.compile(

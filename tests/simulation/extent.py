@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ALL", "SAMPLE", "Extent", "Statistics"]
-
 
 @dataclass(frozen=True)
 class Extent:

@@ -13,8 +13,6 @@ from tests.simulation.provider import NOON
 from tests.simulation.scenarios import HttpSimulation
 from tests.simulation.scheduler import Actor, Scheduler
 
-__all__ = ["NUMBER", "Processes", "when"]
-
 HORIZON_MS = 48 * 3_600_000
 """Later than that no clock jumps, so that a video made at the end still comes before the late watch ends."""
 LIMIT_MS = 60_000

@@ -19,8 +19,6 @@ from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
-__all__ = ["CancelBehaviour", "CreateBehaviour", "HttpProvider", "HttpVidu", "provider_http"]
-
 
 class CreateBehaviour(Enum):
     """How a create call ends. What it says stands first, what it did second."""

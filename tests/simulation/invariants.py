@@ -16,8 +16,6 @@ from local.chaos.oracle import ENDS, Invariant, ViolationError, check_quota, che
 from tests.simulation.observation import GIVEN_UP, Rows, is_failure, is_success, observe, records, shown_by
 from tests.simulation.simulation import Simulation
 
-__all__ = ["check_at_rest", "check_invariants"]
-
 MAY_FOLLOW = {
     "accepted": {"submitting", "submitted", "processing", "generated", "failed", "expired", "canceled"},
     "submitting": {"accepted", "submitted", "processing", "generated", "failed", "expired", "canceled"},

@@ -20,8 +20,6 @@ from tests.simulation.expressions import holds, updated
 from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, SERVICES, WEBHOOK_MASTER, Account
 from tests.unit.template import properties
 
-__all__ = ["memory_account"]
-
 INBOX, POLLER = "relay-inbox", "poll_task"
 
 _INDEXES: dict[str, list[str]] = {

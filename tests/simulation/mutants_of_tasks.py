@@ -211,7 +211,7 @@ def an_unknown_state_is_a_failure(patch: Patch) -> None:
 
 
 @mutant(scenario(says(ProgressState.FAILED, error=TaskError("008017097", "The gateway is unwell."))), I.PROVEN_STATE)
-def a_fault_of_the_gateway_is_a_verdict(patch: Patch) -> None:
+def a_fault_of_the_gateway_is_an_end(patch: Patch) -> None:
     patch.setattr(provider_gateway, "INCONCLUSIVE_CODES", frozenset())
 
 

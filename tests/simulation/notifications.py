@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import attrgetter
 
 from typing_extensions import override
 
@@ -13,8 +14,6 @@ from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError
-
-__all__ = ["HOOK", "Backend", "BackendBehaviour", "Call", "Message", "MessageQueue", "Receipt"]
 
 HOOK = "https://client.example.com/hook"
 VISIBILITY_MS = 1000 * properties("NotificationsQueue")["VisibilityTimeout"]
@@ -102,6 +101,7 @@ class MessageQueue(NotificationQueue):
         self._effects = effects
         self._clock = clock
         self.messages: list[Message] = []
+        self._received: dict[str, Message] = {}
         self.dead: list[str] = []
         """Bodies of its dead-letter queue's messages."""
         self.waits: list[int] = []
@@ -114,12 +114,14 @@ class MessageQueue(NotificationQueue):
 
     def first(self) -> Message | None:
         """The message that is or will be visible first."""
-        return min(self.messages, key=lambda message: message.visible_at, default=None)
+        return min(self.messages, key=attrgetter("visible_at"), default=None)
 
     def receive(self, message: Message) -> Received:
         message.receives += 1
         message.visible_at = self._clock() + VISIBILITY_MS
-        return Received(message.body, str(id(message)), message.receives, message.sent_at)
+        receipt = str(id(message))
+        self._received[receipt] = message
+        return Received(message.body, receipt, message.receives, message.sent_at)
 
     def done(self, message: Message) -> None:
         """Lambda deletes it, if that has not been done."""
@@ -132,9 +134,8 @@ class MessageQueue(NotificationQueue):
     def _hide(self, message: Received, seconds: int) -> None:
         assert 1 <= seconds <= 43_200
         self.waits.append(seconds)
-        for one in self.messages:
-            if str(id(one)) == message.receipt:
-                one.visible_at = self._clock() + 1000 * seconds
+        if message.receipt in self._received:
+            self._received[message.receipt].visible_at = self._clock() + 1000 * seconds
 
     @override
     def give_up(self, message: Received) -> None:

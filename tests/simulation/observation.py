@@ -14,8 +14,6 @@ from tests.simulation.notifications import HOOK
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.account import WEBHOOK_MASTER
 
-__all__ = ["GIVEN_UP", "Row", "Rows", "is_failure", "is_success", "observe", "records", "shown_by"]
-
 GIVEN_UP = "VideoTaskNotificationFailed"
 INCONCLUSIVE = frozenset({"008017096", "008017097", "008017098"})
 

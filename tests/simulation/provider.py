@@ -28,18 +28,6 @@ from vidu_relay.domain.errors import (
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.outbound.address_guard import AddressGuard
 
-__all__ = [
-    "NOON",
-    "Clock",
-    "CreateCall",
-    "DeniedCreateError",
-    "LostReplyError",
-    "SimulatedProvider",
-    "SimulatedSource",
-    "SimulatedWebhook",
-    "mp4",
-]
-
 NOON = 1_795_424_400_000
 """Where every test's clock begins, in ms."""
 

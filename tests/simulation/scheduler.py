@@ -12,8 +12,6 @@ from math import comb
 
 from tests.simulation.effects import Effects, Fault, ProcessDeathError
 
-__all__ = ["Actor", "Choices", "Scheduler", "explore"]
-
 LOCAL = frozenset({"secretsmanager.get_secret_value", "source.read"})
 """Effects that no other process can see or change: no need to change over before them."""
 

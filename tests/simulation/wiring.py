@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.simulation.effects import Effects, observed
+from tests.simulation.effects import Effects, Listener, observed
 from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import Account
@@ -42,8 +42,6 @@ from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.receive_callback import CallbackDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
-
-__all__ = ["KEY", "PUBLIC_URL", "TENANT", "Execution", "Queued", "Request", "WiredRelay"]
 
 TENANT = "acme"
 KEY = "order-1"
@@ -89,6 +87,12 @@ class Request:
 
 class WiredRelay:
     """Every dependency of the use cases, and what is recorded of the table's stream and of the bus."""
+
+    _on_bus: Listener
+    """Events were put on the bus."""
+    _queued: Listener
+    _started: Listener
+    """An execution was started."""
 
     def __init__(self, account: Account, provider: type[SimulatedProvider]) -> None:
         self.account = account
@@ -293,15 +297,3 @@ class WiredRelay:
             if before is not None:
                 change["OldImage"] = before
             self.stream.append({"eventName": "MODIFY" if before else "INSERT", "dynamodb": change})
-
-    def _on_bus(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        """Events were put on the bus."""
-        raise NotImplementedError
-
-    def _queued(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        """A message was sent."""
-        raise NotImplementedError
-
-    def _started(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        """An execution was started."""
-        raise NotImplementedError

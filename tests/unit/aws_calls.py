@@ -13,8 +13,6 @@ from pathlib import Path
 
 from tests.unit.template import ROOT
 
-__all__ = ["operations"]
-
 LAYER = ROOT / "layers" / "shared"
 NAMED_BY_ARGUMENT = {"get_paginator", "generate_presigned_url"}
 """Methods of a client whose first argument names the operation."""

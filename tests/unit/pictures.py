@@ -4,8 +4,6 @@ import base64
 import struct
 import zlib
 
-__all__ = ["data_uri", "jpeg", "png", "webp"]
-
 
 def png(width: int = 200, height: int = 150, *, comment: int = 0) -> bytes:
     """A whole black PNG of one bit a pixel, with a comment of so many bytes after its header."""

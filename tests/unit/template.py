@@ -9,20 +9,6 @@ from typing import Any
 
 import yaml
 
-__all__ = [
-    "EVENTS",
-    "FUNCTIONS",
-    "ROOT",
-    "ROUTES",
-    "TEMPLATE",
-    "get_att",
-    "of_type",
-    "properties",
-    "sample",
-    "statements",
-    "variables",
-]
-
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
 

@@ -68,7 +68,7 @@ def test_secret_that_was_cut_is_found(part: str) -> None:
     assert Searcher({"it": SECRET}).find(f"error: {part}…") == {"it"}
 
 
-def test_secret_of_bytes_is_found_and_told_from_another() -> None:
+def test_secret_of_bytes_is_found_and_distinguished_from_another() -> None:
     image, other = secrets.token_bytes(64), secrets.token_bytes(64)
     searcher = Searcher({"image": image, "other": other})
 

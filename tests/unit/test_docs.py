@@ -23,7 +23,8 @@ from vidu_relay.observability import Metric
 from vidu_relay.usecases.notify_client import NO_TURN
 
 PACKAGE = ROOT / "layers" / "shared" / "vidu_relay"
-SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py")])
+SOURCES = [ast.parse(path.read_text()) for path in (*PACKAGE.rglob("*.py"), *(ROOT / "functions").glob("*/handler.py"))]
+CALLS = [node for tree in SOURCES for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
 REFERENCE = "docs/reference.md"
 UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024**2, "MB": 10**6, "s": 1, "min": 60, "h": 3600, "d": 86_400}
 QUANTITY = (
@@ -66,10 +67,9 @@ def anchors(page: Path) -> set[str]:
 def codes_of(*calls: str, position: int = 0) -> set[str]:
     """The literal codes that these are called with; an f-string's parts in braces become `<status>`."""
     found: set[str] = set()
-    for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in calls and len(node.args) > position:
-                found |= _codes(node.args[position])
+    for call in CALLS:
+        if ast.unparse(call.func) in calls and len(call.args) > position:
+            found |= _codes(call.args[position])
     return found
 
 

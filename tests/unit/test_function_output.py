@@ -11,7 +11,7 @@ def all_of(lines: "queue.Queue[str]") -> list[str]:
     return [lines.get_nowait() for _ in range(lines.qsize())]
 
 
-def test_what_was_written_is_there_once_it_is_taken_even_if_nobody_pumps() -> None:
+def test_written_lines_are_taken_without_a_pump() -> None:
     reader, writer = os.pipe()
     lines: queue.Queue[str] = queue.Queue()
     output = FunctionOutput(os.fdopen(reader, "rb"), lines)
@@ -47,7 +47,7 @@ def test_pump_and_take_at_once_lose_nothing_and_keep_the_order() -> None:
     assert found == [str(number) for number in range(2000)]
 
 
-def test_oldest_line_makes_room_where_nobody_takes_them() -> None:
+def test_oldest_line_is_dropped_where_no_reader_takes_lines() -> None:
     reader, writer = os.pipe()
     lines: queue.Queue[str] = queue.Queue(maxsize=2)
     output = FunctionOutput(os.fdopen(reader, "rb"), lines)

@@ -108,7 +108,7 @@ def test_queued_task_is_its_recorders_until_that_one_must_have_ended() -> None:
     assert properties("AcceptRequestSource")["BatchSize"] == 1
 
 
-def test_no_client_is_told_twice_at_once_and_every_try_ends_in_time() -> None:
+def test_no_client_is_notified_twice_at_once_and_every_try_ends_in_time() -> None:
     timeout = properties("NotifyClient")["Timeout"]
     assert timeout >= TOTAL_SECONDS * 2
     assert timeout * 1000 <= PROBE_MS

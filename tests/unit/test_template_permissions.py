@@ -158,7 +158,7 @@ def test_queues_take_messages_from_our_rules_and_topic_from_alarms_and_rules() -
     assert topic["TlsOnly"]["Effect"] == "Deny"
 
 
-def test_those_who_publish_speak_as_us_and_as_nobody_else_and_nobody_else_does() -> None:
+def test_only_the_publishers_publish_and_only_under_our_source() -> None:
     policy = properties("EventBusPolicy")
     refusal = policy["Statement"]
     assert policy["EventBusName"] == {"Ref": "EventBus"}

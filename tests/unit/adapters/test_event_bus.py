@@ -94,7 +94,7 @@ def test_every_event_is_sent_exactly_once_in_calls_that_are_taken(sizes: list[in
 # --- what EventBridge will never take, and what it may take later
 
 
-class Judging(Bus):
+class Refusing(Bus):
     """Refuses a call as a whole, with a code, if the text stands in one of its details."""
 
     def __init__(self, text: str, error: Exception) -> None:
@@ -119,7 +119,7 @@ def aws_error(code: str) -> ClientError:
 
 
 def test_the_bad_entry_of_a_refused_call_is_found_and_the_others_are_sent() -> None:
-    bus = Judging('"n":3', aws_error("ValidationException"))
+    bus = Refusing('"n":3', aws_error("ValidationException"))
     assert put(bus, events(*[1] * 12)) == PutResult({3: "ValidationException"})
     assert numbers(bus) == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
 
@@ -133,7 +133,7 @@ def test_the_bad_entry_of_a_refused_call_is_found_and_the_others_are_sent() -> N
     ],
 )
 def test_an_error_of_aws_stops_at_its_call_and_is_named(error: Exception, reason: str) -> None:
-    bus = Judging('"n":12', error)
+    bus = Refusing('"n":12', error)
     assert put(bus, events(*[1] * 25)) == PutResult({}, 10, reason)
     assert numbers(bus) == list(range(10))
 

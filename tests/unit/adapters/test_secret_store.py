@@ -1,4 +1,4 @@
-"""Secrets: read once, kept for a while, and never half believed."""
+"""Secrets: read once, kept for a while, and never used if malformed."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ def test_trouble_with_secrets_manager_is_no_missing_secret_and_a_kept_one_serves
 def test_trouble_on_a_reread_leaves_what_is_kept_and_is_not_repeated_within_the_minute(
     client: "SecretsManagerClient",
 ) -> None:
-    """A stranger can cause rereads: he must neither break the function nor hammer Secrets Manager."""
+    """Anyone can cause rereads: they must neither break the function nor flood Secrets Manager."""
     clock = Clock()
     one = secret(client, '{"k": "kept"}', clock)
     one.get()

@@ -11,8 +11,6 @@ from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import Reply
 
-__all__ = ["PROVIDERS", "AnyProvider", "Wire", "bodies", "json_values", "replies", "reply"]
-
 AnyProvider = GatewayProvider | ViduProvider
 PROVIDERS = pytest.mark.parametrize("kind", [GatewayProvider, ViduProvider])
 

@@ -169,7 +169,7 @@ def test_the_provider_s_clock_comes_with_reads_and_creates(
 def test_a_read_that_failed_says_nothing_about_the_task(
     kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception
 ) -> None:
-    """A network error while polling was once taken for `failed`: a paid video lost."""
+    """A network error while polling is no failure: the video may be made and paid."""
     with pytest.raises(ProviderUnavailableError) as caught:
         provider(kind, monkeypatch, answer).read(ID)
     assert caught.type is ProviderUnavailableError
