@@ -23,6 +23,7 @@ from local.emulator.settings import MINISTACK_VERSION, REGION, Settings
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 PORT_TAKEN = 98
 """Exit status when another program listens on the port."""
 
@@ -102,21 +103,7 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
     meter.watch_functions()
     faults = Faults()
     faults.watch_functions()
-    counted = meter.watch_calls(faults.watch_calls(app))
-
-    async def announced(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        async def announce(message: dict[str, Any]) -> None:
-            await send(message)
-            if message["type"] == "lifespan.startup.complete":
-                ready = {
-                    "endpoint_url": settings.endpoint_url,
-                    "ca_bundle": str(settings.ca_bundle),
-                    "region": REGION,
-                }
-                print(json.dumps(ready), flush=True)
-
-        await counted(scope, receive, announce if scope["type"] == "lifespan" else send)
-
+    announced = _announced(meter.watch_calls(faults.watch_calls(app)), settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,6 +121,21 @@ async def serve(settings: Settings, certificate: Certificate, listener: socket.s
         serving.result()
     # An orderly end would wait for clients to close their connections; nothing here outlives the process anyway.
     os._exit(0)
+
+
+def _announced(app: Application, settings: Settings) -> Application:
+    """The application, which prints how to call it when it is ready."""
+    ready = {"endpoint_url": settings.endpoint_url, "ca_bundle": str(settings.ca_bundle), "region": REGION}
+
+    async def announced(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        async def announce(message: dict[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "lifespan.startup.complete":
+                print(json.dumps(ready), flush=True)
+
+        await app(scope, receive, announce if scope["type"] == "lifespan" else send)
+
+    return announced
 
 
 if __name__ == "__main__":
