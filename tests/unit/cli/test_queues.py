@@ -107,7 +107,7 @@ def test_message_is_not_deleted_before_its_copy_is_sent(
         *(("notifications-dead-letters", "NotificationsDeadLetters", body, "it names no change of a task")
           for body in (json.dumps({"task_id": TASK_ID}), "not json")),
         ("requests-dead-letters", "RequestsDeadLetters", json.dumps({**REQUESTED, "detail-type": "Other"}),
-         "it requests no video: the message is no request"),
+         "it requests no video: the message asks for nothing"),
         ("unrouted-events", "UnroutedEvents", GENERATED, "its TARGET_ARN '' is no queue of this stack"),
     ],
 )  # fmt: skip
