@@ -265,7 +265,7 @@ class LocalStack:
         """Create the tenant and its key with the operator's own tool."""
         stack_file = self._work_dir / "emulator" / "stack.json"
         description.write(stack_file)
-        relay, log = [str(ROOT / "cli" / "relay"), "--local", str(stack_file), "--json"], self.logs / "relay.log"
+        relay, log = [str(ROOT / "cli" / "relay"), "--local-file", str(stack_file), "--json"], self.logs / "relay.log"
         tenant = [*relay, "tenants", "create", TENANT, "--event-source", EVENT_SOURCE]
         run("`relay tenants create`", tenant, environment, log)
         key = [*relay, "keys", "create", "--tenant", TENANT]
