@@ -194,7 +194,7 @@ def test_webhooks_reach_this_machine_and_a_restarted_stack_says_that_it_is_empty
         refused = relay.call("POST", "/v1/tasks", json={**request, "callback_url": f"http://[::1]:{hook}/hook"})
         assert refused.status_code == 422
         process.send_signal(signal.SIGINT)
-        process.communicate()
+        assert process.wait(TIMEOUT_SECONDS) == 0
     with make_local(free_port, "Ready", provider_url="") as (_, work_dir, printed):
         assert empty in printed
         relay.stack = Stack(**json.loads((work_dir / "stack.json").read_text()))
