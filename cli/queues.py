@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -248,4 +249,4 @@ def _message_for(connection: Connection, url: str, body: str) -> str:
 
 
 def _kebab(name: str) -> str:
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
+    return re.sub("(?=[A-Z])", "-", name).lstrip("-").lower()

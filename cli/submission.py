@@ -77,7 +77,7 @@ def submit(relay: Relay, file: str | None, idempotency_key: str | None, watches:
     again = relay.again(*_words(file, request, key))
     sent = body if body is not None else json.dumps(request).encode()
     try:
-        task = patiently(lambda: relay.api.submit(sent, key), "submitting under the same key", relay.screen)
+        task = with_retries(lambda: relay.api.submit(sent, key), "submitting under the same key", relay.screen)
     except NoAnswerError as error:
         raise RefusedError(
             f"no answer to the submission ({error}): it may be recorded, or not. Repeat it under the same key, which "
@@ -104,7 +104,7 @@ def _key(given: str | None) -> str:
     )
 
 
-def patiently(call: Callable[[], T], what: str, screen: Screen) -> T:
+def with_retries(call: Callable[[], T], what: str, screen: Screen) -> T:
     """The result of the call, which is made up to `ATTEMPTS` times until there is an answer. Raises what it raises."""
     for attempt in range(1, ATTEMPTS):
         try:
@@ -143,7 +143,7 @@ def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
     files = {name: _read_image(name) for name in names if not name.startswith(ADDRESSES)}
     uris = {name: name for name in names}
     for name, (content, kind) in files.items():
-        uris[name] = patiently(partial(relay.api.upload, content, kind), f"uploading {name}", relay.screen)
+        uris[name] = with_retries(partial(relay.api.upload, content, kind), f"uploading {name}", relay.screen)
         relay.screen.remark(f"uploaded {name} as {uris[name]}")
     request: dict[str, Any] = {"model": MODEL}
     if subjects:

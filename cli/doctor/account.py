@@ -42,10 +42,10 @@ QUOTAS = (
 def concurrency(context: Context) -> Finding:
     """How many functions the account may run at once, without those that others have reserved."""
     limit = context.client("lambda").get_account_settings()["AccountLimit"]
-    return judge_concurrency(limit["UnreservedConcurrentExecutions"])
+    return assess_concurrency(limit["UnreservedConcurrentExecutions"])
 
 
-def judge_concurrency(number: int) -> Finding:
+def assess_concurrency(number: int) -> Finding:
     """By the number of functions at once."""
     found = f"{number} at once"
     if number >= LEAST_CONCURRENCY:
@@ -57,7 +57,7 @@ def judge_concurrency(number: int) -> Finding:
 def quotas(context: Context) -> Finding:
     """What the account's quotas are, against what the stack takes."""
     client = context.client("service-quotas")
-    return judge_quotas({quota: _value(client, quota) for quota in QUOTAS})
+    return assess_quotas({quota: _value(client, quota) for quota in QUOTAS})
 
 
 def _value(client: Any, quota: Quota) -> float | None:
@@ -71,7 +71,7 @@ def _value(client: Any, quota: Quota) -> float | None:
     return None
 
 
-def judge_quotas(values: Mapping[Quota, float | None]) -> Finding:
+def assess_quotas(values: Mapping[Quota, float | None]) -> Finding:
     """By each quota's value, a second."""
     known = {quota: value for quota, value in values.items() if value is not None}
     found = ", ".join(f"{quota.name} {value:,.0f}/s" for quota, value in known.items())

@@ -36,7 +36,7 @@ def provider(context: Context) -> Finding:
         return secret_fault(error, set_key)
     name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
     made_up = secrets.token_hex(16)
-    return judge_provider(
+    return assess_provider(
         read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up), set_key
     )
 
@@ -54,7 +54,7 @@ def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int |
     return 200
 
 
-def judge_provider(own: int | None, made_up: int | None, set_key: str = "relay provider set-key") -> Finding:
+def assess_provider(own: int | None, made_up: int | None, set_key: str = "relay provider set-key") -> Finding:
     """By the statuses of both reads. Providers check the key first, and then say 404."""
     found = f"HTTP {own or '?'} with the stored key, {made_up or '?'} with a made-up one"
     refused = (requests.codes.unauthorized, requests.codes.forbidden)
@@ -78,10 +78,10 @@ def callback(context: Context) -> Finding:
         code = reply.json().get("code")
     except (ValueError, AttributeError):
         code = None
-    return judge_callback(reply.status_code, code)
+    return assess_callback(reply.status_code, code)
 
 
-def judge_callback(status: int, code: object) -> Finding:
+def assess_callback(status: int, code: object) -> Finding:
     """By the answer: its status, and the code of its problem document."""
     if (status, code) == (requests.codes.forbidden, "callback_refused"):
         return Finding(State.OK, "HTTP 403, callback_refused")

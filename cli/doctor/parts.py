@@ -51,12 +51,12 @@ def workers(context: Context) -> Finding:
     problems = []
     for worker in WORKERS:
         sources = client.list_event_source_mappings(FunctionName=context.resource(worker))["EventSourceMappings"]
-        problem = judge_source(worker, sources[0] if sources else None)
+        problem = assess_source(worker, sources[0] if sources else None)
         problems += [problem] if problem else []
     return _all_good(problems, f"{len(WORKERS)} enabled")
 
 
-def judge_source(function: str, source: Mapping[str, Any] | None) -> Finding | None:
+def assess_source(function: str, source: Mapping[str, Any] | None) -> Finding | None:
     """What is wrong with a function's event source mapping."""
     if source is None:
         return Finding(State.NOT, f"{function} has no source", DEPLOY)
@@ -116,14 +116,14 @@ def delivery(context: Context) -> Finding:
     if any("KMS" in str(rule).upper() for rule in rules):
         problems.append(Finding(State.UNKNOWN, "the bucket is encrypted with a KMS key", KMS_REMEDY))
     try:
-        problems += judge_bucket_policy(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+        problems += assess_bucket_policy(s3.get_bucket_policy(Bucket=bucket)["Policy"])
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
     return _all_good(problems, "allowed, and the policy of the bucket denies nothing else than plain HTTP")
 
 
-def judge_bucket_policy(policy: str) -> Iterator[Finding]:
+def assess_bucket_policy(policy: str) -> Iterator[Finding]:
     """Statements that deny more than plain HTTP. Whether they concern the role, the simulator does not say of roles."""
     for statement in json.loads(policy)["Statement"]:
         if statement["Effect"] != "Deny" or statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}:
@@ -170,7 +170,7 @@ def schedule(context: Context) -> Finding:
     )
     ours = [one for page in pages for one in page["Schedules"] if one["Target"]["Arn"] == sweep]
     if not ours or ours[0]["State"] != "ENABLED":
-        return judge_schedule(ours[0]["State"] if ours else None, swept=False, young=False)
+        return assess_schedule(ours[0]["State"] if ours else None, swept=False, young=False)
 
     def swept() -> bool:
         pages = logs.get_paginator("filter_log_events").paginate(
@@ -181,10 +181,10 @@ def schedule(context: Context) -> Finding:
         return any(page["events"] for page in pages)  # a page may be empty and another follow
 
     young = datetime.now(UTC) - ours[0]["LastModificationDate"] < timedelta(minutes=SWEEP_MINUTES)
-    return judge_schedule("ENABLED", swept=context.comes(swept) if young else swept(), young=young)
+    return assess_schedule("ENABLED", swept=context.comes(swept) if young else swept(), young=young)
 
 
-def judge_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
+def assess_schedule(state: str | None, *, swept: bool, young: bool) -> Finding:
     """By the schedule's state (None: there is none), whether the log shows sweeps, and whether it is newly enabled."""
     if state is None:
         return Finding(State.NOT, "there is no schedule", DEPLOY)

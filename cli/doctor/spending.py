@@ -19,7 +19,7 @@ from cli.api import Api, ApiRefusedError
 from cli.doctor.findings import TENANT, Context, Finding, State
 from cli.doctor.outside import temporary_key, tenant
 from cli.screen import Screen
-from cli.submission import patiently
+from cli.submission import with_retries
 from cli.tenants import directory_of
 from cli.watching import LOCAL_PACE, PACE
 from vidu_relay.domain.identifiers import task_id_for_key
@@ -40,13 +40,13 @@ def spend(context: Context, screen: Screen) -> Finding:
     try:
         with temporary_key(context) as key:
             api = Api(context.output("ApiUrl"), key, ca_bundle=context.connection.ca_bundle, local=local)
-            uri = patiently(partial(api.upload, _picture(), "image/png"), "uploading", screen)
+            uri = with_retries(partial(api.upload, _picture(), "image/png"), "uploading", screen)
             request = {"model": MODEL, "images": [uri], "prompt": "a grey square", "duration": 1, "resolution": "720p"}
             idempotency_key = secrets.token_hex(16)
             task_id = task_id_for_key(TENANT, idempotency_key)
             screen.remark(f"submitting task {task_id}, which costs money once")
             submit = partial(api.submit, json.dumps(request).encode(), idempotency_key)
-            task = _follow(api, patiently(submit, "submitting under the same key", screen), local)
+            task = _follow(api, with_retries(submit, "submitting under the same key", screen), local)
     except NoAnswerError as error:
         show = context.again("task", "show", task_id) if task_id else "repeat it"
         return Finding(State.UNKNOWN, f"no answer ({error}); the task may be recorded, or not", show)
@@ -57,9 +57,9 @@ def spend(context: Context, screen: Screen) -> Finding:
     try:
         faults = [fault for video in task["videos"] if (fault := _fault_in_s3(context, video))]
     except ClientError as error:
-        found = f"{judge_spent(task, []).found}; not compared with S3: {error}"
+        found = f"{assess_spent(task, []).found}; not compared with S3: {error}"
         return Finding(State.UNKNOWN, found, context.again("task", "show", task_id))
-    return judge_spent(task, faults, context.again("task", "show", task_id))
+    return assess_spent(task, faults, context.again("task", "show", task_id))
 
 
 def _taken_today(context: Context) -> int:
@@ -93,7 +93,7 @@ def _fault_in_s3(context: Context, video: Mapping[str, Any]) -> str | None:
     return None if same else f"s3://{video['bucket']}/{video['key']} is not what was recorded"
 
 
-def judge_spent(task: Mapping[str, Any], faults: list[str], show: str = "") -> Finding:
+def assess_spent(task: Mapping[str, Any], faults: list[str], show: str = "") -> Finding:
     """By the task at its end, and by what is wrong with its videos in S3."""
     usage = task["usage"] or {}
     cost = f"cost US$ {usage['cost']}" if usage.get("cost") else "the provider states no price"

@@ -14,11 +14,11 @@ from cli.answer import NoAnswerError
 from cli.command import Relay
 from cli.connection import Connection
 from cli.doctor import running, spending
-from cli.doctor.account import QUOTAS, different, judge_concurrency, judge_quotas
+from cli.doctor.account import QUOTAS, assess_concurrency, assess_quotas, different
 from cli.doctor.findings import Check, Context, Finding, State, fault_of
-from cli.doctor.outside import judge_callback, judge_provider
-from cli.doctor.parts import judge_bucket_policy, judge_schedule, judge_source
-from cli.doctor.spending import judge_spent
+from cli.doctor.outside import assess_callback, assess_provider
+from cli.doctor.parts import assess_bucket_policy, assess_schedule, assess_source
+from cli.doctor.spending import assess_spent
 from cli.main import main
 from cli.screen import Screen
 from tests.documents import ROOT
@@ -34,40 +34,40 @@ MANY = 1e4
 
 
 @pytest.mark.parametrize(
-    ("judge", "replies", "state"),
+    ("assess", "replies", "state"),
     [
         # with the stored key and with a made-up one: only a difference proves the stored key
-        *((judge_provider, (404, made_up), OK) for made_up in (401, 403)),
-        *((judge_provider, (own, 401), NOT) for own in (401, 403, 402)),
-        *((judge_provider, replies, UNKNOWN)
+        *((assess_provider, (404, made_up), OK) for made_up in (401, 403)),
+        *((assess_provider, (own, 401), NOT) for own in (401, 403, 402)),
+        *((assess_provider, replies, UNKNOWN)
           for replies in ((404, 404), (404, None), (200, 401), (400, 400), (503, 401), (None, None))),
         # only the relay's own refusal proves the callback address
-        (judge_callback, (403, "callback_refused"), OK),
-        *((judge_callback, replies, NOT)
+        (assess_callback, (403, "callback_refused"), OK),
+        *((assess_callback, replies, NOT)
           for replies in ((403, None), (200, None), (202, "callback_refused"), (404, None), (301, None), (503, None))),
-        (judge_callback, (429, None), UNKNOWN),
-        (judge_source, ("F", {"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"}), NOT),
-        (judge_source, ("F", {"State": "Enabling"}), UNKNOWN),
-        (judge_source, ("F", {"State": "Disabled", "UUID": "x"}), NOT),
-        (judge_source, ("F", None), NOT),
-        *((partial(judge_schedule, swept=swept, young=young), (schedule,), state) for schedule, swept, young, state in (
+        (assess_callback, (429, None), UNKNOWN),
+        (assess_source, ("F", {"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"}), NOT),
+        (assess_source, ("F", {"State": "Enabling"}), UNKNOWN),
+        (assess_source, ("F", {"State": "Disabled", "UUID": "x"}), NOT),
+        (assess_source, ("F", None), NOT),
+        *((partial(assess_schedule, swept=swept, young=young), (value,), state) for value, swept, young, state in (
             ("ENABLED", True, False, OK), ("ENABLED", False, True, UNKNOWN), ("ENABLED", False, False, NOT),
             ("DISABLED", True, False, NOT), (None, False, False, NOT))),
-        *((judge_concurrency, (number,), state) for number, state in ((10, NOT), (99, NOT), (100, OK), (1000, OK))),
-        *((judge_quotas, (dict(zip(QUOTAS, values, strict=True)),), state) for values, state in (
+        *((assess_concurrency, (number,), state) for number, state in ((10, NOT), (99, NOT), (100, OK), (1000, OK))),
+        *((assess_quotas, (dict(zip(QUOTAS, values, strict=True)),), state) for values, state in (
             ((MANY, MANY, MANY), OK), ((99, MANY, MANY), NOT), ((MANY, None, MANY), UNKNOWN), ((99, None, 1), NOT))),
-        *((judge_spent, (task, faults), state) for task, faults, state in (
+        *((assess_spent, (task, faults), state) for task, faults, state in (
             ({**DONE, "usage": {"cost": "0.0450", "discount": None}}, [], OK), (DONE, [], OK),
             (DONE, ["s3://videos/1.mp4 differs"], NOT), ({**DONE, "videos": []}, [], NOT), (FAILED, [], NOT),
             ({**DONE, "status": "processing", "videos": []}, [], UNKNOWN))),
     ],
 )  # fmt: skip
-def test_reply_means_a_state(judge: Any, replies: tuple[Any, ...], state: State) -> None:
-    assert judge(*replies).state is state
+def test_reply_means_a_state(assess: Any, replies: tuple[Any, ...], state: State) -> None:
+    assert assess(*replies).state is state
 
 
 def test_enabled_source_that_works_is_no_problem() -> None:
-    assert judge_source("PublishEvents", {"State": "Enabled", "LastProcessingResult": "OK"}) is None
+    assert assess_source("PublishEvents", {"State": "Enabled", "LastProcessingResult": "OK"}) is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_enabled_source_that_works_is_no_problem() -> None:
     ],
 )
 def test_paid_task_is_reported(task: dict[str, Any], faults: list[str], words: str) -> None:
-    assert words in judge_spent(task, faults).found
+    assert words in assess_spent(task, faults).found
 
 
 TLS_ONLY = {
@@ -103,7 +103,7 @@ TLS_ONLY = {
     ],
 )
 def test_bucket_policy_may_deny_plain_http_alone(statement: dict[str, Any], states: list[State]) -> None:
-    assert [problem.state for problem in judge_bucket_policy(json.dumps({"Statement": [statement]}))] == states
+    assert [problem.state for problem in assess_bucket_policy(json.dumps({"Statement": [statement]}))] == states
 
 
 def test_code_differs_by_content_and_by_what_is_in_one_place_only() -> None:

@@ -80,7 +80,7 @@ def test_peek_says_what_messages_are_about_and_leaves_them(
 
 
 def test_redrive_moves_every_message_with_its_group(ask: Ask, deployment: Deployment) -> None:
-    messages = [json.dumps({"task_id": TASK_ID[:-1] + letter}) for letter in "abcdefghijklmnopqrstuvwxy"]
+    messages = [json.dumps({"task_id": TASK_ID[:-1] + character}) for character in "abcdefghijklmnopqrstuvwxy"]
     for message in messages:
         put(deployment, "DeliveriesDeadLetters", message, MessageGroupId="acme")
     assert ask("queues", "redrive", DEAD) == {"queue": DEAD, "moved": 25, "discarded": 0, "left": []}

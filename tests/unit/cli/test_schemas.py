@@ -20,21 +20,21 @@ class Registries:
     exceptions = boto3.client("schemas", region_name="us-east-1").exceptions
 
     def __init__(self) -> None:
-        self.there: dict[str, dict[str, list[str]]] = {}
+        self.stored: dict[str, dict[str, list[str]]] = {}
 
     def describe_registry(self, *, RegistryName: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
-        self._found(RegistryName in self.there)
+        self._found(RegistryName in self.stored)
         return {}
 
     def describe_schema(self, *, RegistryName: str, SchemaName: str) -> dict[str, Any]:  # noqa: N803
-        self._found(SchemaName in self.there[RegistryName])
-        return {"Content": self.there[RegistryName][SchemaName][-1]}
+        self._found(SchemaName in self.stored[RegistryName])
+        return {"Content": self.stored[RegistryName][SchemaName][-1]}
 
     def create_registry(self, *, RegistryName: str, **_: Any) -> None:  # noqa: N803
-        self.there[RegistryName] = {}
+        self.stored[RegistryName] = {}
 
     def create_schema(self, *, RegistryName: str, SchemaName: str, Content: str, **_: Any) -> None:  # noqa: N803
-        self.there[RegistryName].setdefault(SchemaName, []).append(Content)
+        self.stored[RegistryName].setdefault(SchemaName, []).append(Content)
 
     update_schema = create_schema
 
@@ -42,13 +42,13 @@ class Registries:
         return self
 
     def paginate(self, *, RegistryName: str) -> Any:  # noqa: N803
-        return [{"Schemas": [{"SchemaName": name}]} for name in self.there[RegistryName]]
+        return [{"Schemas": [{"SchemaName": name}]} for name in self.stored[RegistryName]]
 
     def delete_schema(self, *, RegistryName: str, SchemaName: str) -> None:  # noqa: N803
-        del self.there[RegistryName][SchemaName]
+        del self.stored[RegistryName][SchemaName]
 
     def delete_registry(self, *, RegistryName: str) -> None:  # noqa: N803
-        assert self.there.pop(RegistryName) == {}
+        assert self.stored.pop(RegistryName) == {}
 
     def _found(self, found: bool) -> None:
         if not found:
@@ -64,11 +64,11 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Registries:
 
 def test_schemas_are_published_once_and_only_a_changed_one_gets_a_version(ask: Any, registries: Registries) -> None:
     assert ask("schemas", "publish") == {"registry": REGISTRY, "created": NAMES, "updated": [], "unchanged": []}
-    registries.there[REGISTRY][NAMES[0]].append('{"openapi": "3.0.0"}')
-    del registries.there[REGISTRY][NAMES[1]]
+    registries.stored[REGISTRY][NAMES[0]].append('{"openapi": "3.0.0"}')
+    del registries.stored[REGISTRY][NAMES[1]]
     answer = ask("schemas", "publish")
     assert (answer["created"], answer["updated"], answer["unchanged"]) == ([NAMES[1]], [NAMES[0]], NAMES[2:])
-    assert {name: len(versions) for name, versions in registries.there[REGISTRY].items()} == {
+    assert {name: len(versions) for name, versions in registries.stored[REGISTRY].items()} == {
         **dict.fromkeys(NAMES, 1),
         NAMES[0]: 3,
     }
@@ -76,9 +76,9 @@ def test_schemas_are_published_once_and_only_a_changed_one_gets_a_version(ask: A
 
 def test_registry_is_deleted_with_every_schema_of_it_and_of_no_other_stack(ask: Any, registries: Registries) -> None:
     ask("schemas", "publish")
-    registries.there["other-events"] = {"theirs": ["{}"]}
+    registries.stored["other-events"] = {"theirs": ["{}"]}
     assert ask("schemas", "delete")["deleted"] == NAMES
-    assert registries.there == {"other-events": {"theirs": ["{}"]}}
+    assert registries.stored == {"other-events": {"theirs": ["{}"]}}
     assert ask("schemas", "delete")["deleted"] == []
 
 

@@ -130,8 +130,8 @@ def test_last_errors_of_delivery_and_webhook_are_shown(
 def test_overdue_tasks_are_listed_the_longest_overdue_first(relay: Run, ask: Ask, deployment: Deployment) -> None:
     assert relay("task", "overdue")[1] == "No task is overdue.\n"
     at = now()
-    for letter, overdue in (("b", 60_000), ("c", 600_000), ("d", -60_000)):
-        recorded(deployment, new_task(task_id=letter * 26, due_at=at - overdue))
+    for character, overdue in (("b", 60_000), ("c", 600_000), ("d", -60_000)):
+        recorded(deployment, new_task(task_id=character * 26, due_at=at - overdue))
     found = ask("task", "overdue")
     assert ([task["task_id"][0] for task in found["tasks"]], found["overdue"]) == (["c", "b"], 2)
     assert found["tasks"][0]["overdue_seconds"] >= 600
