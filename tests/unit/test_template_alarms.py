@@ -141,7 +141,7 @@ def test_dashboards_expressions_name_metrics_of_their_widget_and_widgets_do_not_
                 assert set(re.findall(r"\b[a-z]+\b", metric[0]["expression"])) <= ids
 
 
-def test_every_dead_letter_queue_is_watched() -> None:
+def test_every_dead_letter_queue_has_an_alarm() -> None:
     queues = [queue["Properties"] for queue in of_type("AWS::SQS::Queue").values()]
     rules = [rule["Properties"] for rule in of_type("AWS::Events::Rule").values()]
     redriven = [queue["RedrivePolicy"]["deadLetterTargetArn"] for queue in queues if "RedrivePolicy" in queue]
@@ -170,15 +170,15 @@ def test_record_that_could_not_be_published_is_notified_and_counted() -> None:
     ]
 
 
-@pytest.mark.parametrize(("runs", "errors", "rings"), [(1, 0, False), (1, 1, True), (0, 0, True), (2, 1, False)])
-def test_sweep_that_fails_counts_as_none(runs: int, errors: int, rings: bool) -> None:
+@pytest.mark.parametrize(("runs", "errors", "raised"), [(1, 0, False), (1, 1, True), (0, 0, True), (2, 1, False)])
+def test_sweep_that_fails_counts_as_none(runs: int, errors: int, raised: bool) -> None:
     alarm = properties("SweepSilentAlarm")
     assert alarm["ComparisonOperator"] == "LessThanThreshold"
-    assert (result_of("SweepSilentAlarm", runs=runs, errors=errors) < alarm["Threshold"]) is rings
+    assert (result_of("SweepSilentAlarm", runs=runs, errors=errors) < alarm["Threshold"]) is raised
 
 
 @pytest.mark.parametrize(
-    ("completed", "failed", "expired", "rings"),
+    ("completed", "failed", "expired", "raised"),
     [
         (7, 2, 1, True),
         (0, 10, 0, True),
@@ -188,8 +188,8 @@ def test_sweep_that_fails_counts_as_none(runs: int, errors: int, rings: bool) ->
         (0, 9, 0, False),  # too few to be a rate
     ],
 )
-def test_failure_rate_is_of_the_tasks_that_ended(completed: int, failed: int, expired: int, rings: bool) -> None:
+def test_failure_rate_is_of_the_tasks_that_ended(completed: int, failed: int, expired: int, raised: bool) -> None:
     alarm = properties("FailureRateAlarm")
     percent = result_of("FailureRateAlarm", completed=completed, failed=failed, expired=expired)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-    assert (percent > alarm["Threshold"]) is rings
+    assert (percent > alarm["Threshold"]) is raised

@@ -24,7 +24,7 @@ LOST_REPLY = {**CALL, "fault": "lose_reply"}
 KILL = {"time": 1001.0, "at": "stack-SubmitTask-1", "how": "kill", "what": "", "caller": ""}
 SLOT = {"time": 1.0, "at": "dynamodb", "how": "lose_reply", "what": "UpdateItem", "caller": ""}
 UNCONFIRMED, LATE = End("expired", "submission_unconfirmed"), End("expired", "deadline_exceeded")
-SECRET, OTHER = (f"whsec_{base64.b64encode(letter * 32).decode()}" for letter in (b"a", b"b"))
+SECRET, OTHER = (f"whsec_{base64.b64encode(byte * 32).decode()}" for byte in (b"a", b"b"))
 ORIGIN = "http://127.0.0.1:1"
 V = [FIRST + number for number in range(-1, 7)]
 """The version of a task's n-th published change."""
@@ -148,14 +148,14 @@ def test_rejected_task_must_fail_and_leave_nothing_in_the_bucket() -> None:
         ({"slots_taken": 2}, "2 slots"),
         ({"slots_taken": 3, "injected": [SLOT]}, "3 slots"),
         ({"open_uploads": ["k"]}, "1 uploads are open"),
-        ({"dead_letters": ["m"]}, "a dead letter: m"),
+        ({"dead_letters": ["m"]}, "a DLQ message: m"),
         ({"unrouted_events": 1}, "not routed"),
         ({"unpublished": 1}, "unpublished"),
         ({"records": {"stranger": {}}}, "stranger: no client submitted it"),
         ({"events": {"": []}}, "no client submitted it"),
         ({"calls": [Call("GET", f"{ORIGIN}/elsewhere", {}, b"", 0)]}, "which is no client's"),
         ({"given_up": [{"task_id": "another"}]}, "which has no client"),
-        ({"undelivered": ["not json"]}, "a dead letter of no client"),
+        ({"undelivered": ["not json"]}, "a DLQ message of no client"),
     ),
 )
 def test_what_is_wrong_with_the_stack_is_found(wrong: dict[str, Any], words: str) -> None:
@@ -234,7 +234,7 @@ def given_up(version: int = V[5], code: str = "http_410", **changed: Any) -> dic
     return {**detail, "url_origin": ORIGIN, "error": {"code": code}, **changed}
 
 
-def letter(version: int = V[5]) -> str:
+def queued(version: int = V[5]) -> str:
     return json.dumps({"task_id": ID, "version": version})
 
 
@@ -242,7 +242,7 @@ PROCESSING = {**FINAL, "status": "processing", "version": V[3], "videos": [], "o
 PROCESSING["history"] = FINAL["history"][:3]
 WELL = [call(PROCESSING), call()]
 GONE = [replace(one, answer=410) for one in WELL]
-TELLER = {"time": 1002, "at": "stack-NotifyClient-1", "how": "kill", "what": "", "caller": ""}
+NOTIFIER_KILLED = {"time": 1002, "at": "stack-NotifyClient-1", "how": "kill", "what": "", "caller": ""}
 
 
 @pytest.mark.parametrize(
@@ -251,11 +251,11 @@ TELLER = {"time": 1002, "at": "stack-NotifyClient-1", "how": "kill", "what": "",
         ("well", {"calls": WELL}),
         ("well", {"calls": [*WELL, *WELL]}),  # at least once
         ("well", {"calls": WELL[::-1]}),  # retries may change the order
-        ("well", {"calls": WELL[1:], "injected": [TELLER]}),  # `processing` is dropped once the task has ended
+        ("well", {"calls": WELL[1:], "injected": [NOTIFIER_KILLED]}),  # `processing` is dropped once the task has ended
         ("500 twice", {"calls": [call(answer=500), call(PROCESSING, None), call()]}),
-        ("500 twice", {"calls": WELL[1:], "given_up": [given_up(V[3], "http_500")], "undelivered": [letter(V[3])]}),
+        ("500 twice", {"calls": WELL[1:], "given_up": [given_up(V[3], "http_500")], "undelivered": [queued(V[3])]}),
         ("410", {"calls": GONE, "given_up": [given_up(V[3]), given_up()]}),
-        ("410", {"calls": [*GONE, GONE[1]], "given_up": [given_up(V[3]), given_up()], "injected": [TELLER]}),
+        ("410", {"calls": [*GONE, GONE[1]], "given_up": [given_up(V[3]), given_up()], "injected": [NOTIFIER_KILLED]}),
         (None, {}),
     ),
 )
@@ -297,7 +297,7 @@ def test_what_is_wrong_with_a_notification_is_found(calls: list[Call], words: st
         ({"given_up": [given_up()], "calls": [*GONE, GONE[1]]}, "after it answered 410"),
         ({"given_up": [given_up(tenant_id="guest")]}, "given up as"),
         ({"given_up": [given_up(url_origin="http://x")]}, "given up as"),
-        ({"given_up": [given_up()], "undelivered": [letter()]}, "no event says why"),
+        ({"given_up": [given_up()], "undelivered": [queued()]}, "no event says why"),
     ),
 )
 def test_what_is_wrong_with_what_was_given_up_is_found(changed: dict[str, Any], words: str) -> None:

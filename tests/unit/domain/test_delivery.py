@@ -48,9 +48,9 @@ def often(task: Task, times: int, **changed: Any) -> Task:
 def test_a_copy_is_asked_for_again_only_when_the_first_should_be_done() -> None:
     asked = delivery.record_delivery_request(generated(), now=LATER, wait_ms=10_000)
     assert (asked.delivery, asked.due_at) == (Delivery(requests=1), LATER + DELIVERY_GRACE_MS)
-    patient = delivery.record_delivery_request(asked, now=LATER, wait_ms=900_000)
-    assert (patient.delivery, patient.due_at) == (Delivery(requests=2), LATER + 900_000)
-    assert changes(patient) == changes(generated())
+    again = delivery.record_delivery_request(asked, now=LATER, wait_ms=900_000)
+    assert (again.delivery, again.due_at) == (Delivery(requests=2), LATER + 900_000)
+    assert changes(again) == changes(generated())
 
 
 def test_only_a_generated_task_is_delivered_and_none_that_failed_is_reopened() -> None:

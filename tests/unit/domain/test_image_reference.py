@@ -30,8 +30,8 @@ BAD = [
 
 @pytest.mark.parametrize(("uri", "bucket", "key"), GOOD, ids=lambda part: str(part)[:40])
 def test_an_s3_uri_names_bucket_and_key_literally(uri: str, bucket: str, key: str) -> None:
-    there = read_s3_uri(uri)
-    assert (there.bucket, there.key, str(there)) == (bucket, key, uri)
+    read = read_s3_uri(uri)
+    assert (read.bucket, read.key, str(read)) == (bucket, key, uri)
 
 
 @pytest.mark.parametrize("uri", BAD, ids=lambda uri: ascii(uri)[:40])
@@ -43,11 +43,11 @@ def test_what_names_no_object_is_refused(uri: str) -> None:
 @given(st.text())
 def test_whatever_is_read_is_written_back_the_same(rest: str) -> None:
     try:
-        there = read_s3_uri(f"s3://{rest}")
+        read = read_s3_uri(f"s3://{rest}")
     except ValueError:
         return
-    assert str(there) == f"s3://{rest}"
-    assert ".." not in there.key.split("/")
+    assert str(read) == f"s3://{rest}"
+    assert ".." not in read.key.split("/")
 
 
 def test_a_request_takes_s3_images_in_both_places_and_nowhere_else() -> None:

@@ -224,9 +224,9 @@ def test_a_remote_task_is_attached_only_where_none_is_known() -> None:
 # --- the create call gave no task
 
 
-@pytest.mark.parametrize(("wish", "wait"), [(None, 10_000), (0.0, 10_000), (9.5, 10_000), (42.5, 42_500)])
-def test_not_created_goes_back_with_a_backoff_or_a_longer_retry_after(wish: float | None, wait: int) -> None:
-    task = refused(submitting(), NotCreatedError("HTTP 429", wish))
+@pytest.mark.parametrize(("retry_after", "wait"), [(None, 10_000), (0.0, 10_000), (9.5, 10_000), (42.5, 42_500)])
+def test_not_created_goes_back_with_a_backoff_or_a_longer_retry_after(retry_after: float | None, wait: int) -> None:
+    task = refused(submitting(), NotCreatedError("HTTP 429", retry_after))
     assert (task.status, task.due_at) == (Status.ACCEPTED, LATER + wait)
     assert task.attempt == Attempt("token.1", NOW, LATER)
     assert (task.account_refused_at, task.paused_since) == (None, None)
@@ -453,7 +453,7 @@ KNOWN = created(submitting(), reading(named_ids=("gen", "alias"), remote_id="gen
 
 
 @pytest.mark.parametrize(
-    ("named_ids", "upstream_id", "stranger"),
+    ("named_ids", "upstream_id", "other"),
     [
         ((), None, False),  # names none: believed
         (("alias",), "whatever", False),
@@ -465,10 +465,10 @@ KNOWN = created(submitting(), reading(named_ids=("gen", "alias"), remote_id="gen
     ],
 )
 def test_a_read_that_names_none_of_our_ids_is_a_stranger_s(
-    named_ids: tuple[str, ...], upstream_id: str | None, stranger: bool
+    named_ids: tuple[str, ...], upstream_id: str | None, other: bool
 ) -> None:
     snapshot = reading(remote_id="gen", named_ids=named_ids, upstream_id=upstream_id)
-    assert lifecycle.shows_another_task(KNOWN, snapshot) is stranger
+    assert lifecycle.shows_another_task(KNOWN, snapshot) is other
     assert not lifecycle.shows_another_task(created(submitting(), reading()), reading(upstream_id="first seen"))
 
 

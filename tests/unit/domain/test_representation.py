@@ -170,20 +170,20 @@ def test_parameters_given_as_null_do_not_stop_the_stream() -> None:
     assert shown == request
 
 
-def largest_task(letter: str) -> Task:
+def largest_task(character: str) -> Task:
     """A task with every field as long as the request model and the provider's adapter let it be."""
-    url = "https://a.example/" + letter * ((2048 - 18) // len(letter.encode()))
-    subjects = [{"id": f"{n}" + letter * 99, "images": [url], "voice_id": letter * 200} for n in range(7)]
+    url = "https://a.example/" + character * ((2048 - 18) // len(character.encode()))
+    subjects = [{"id": f"{n}" + character * 99, "images": [url], "voice_id": character * 200} for n in range(7)]
     params = {
         "model": MODEL,
         "subjects": subjects,
-        "prompt": letter * 2000,
+        "prompt": character * 2000,
         "audio": True,
         "duration": 8,
         "seed": -(2**63),
         "aspect_ratio": "99999:99999",
         "resolution": "1080p",
-        "payload": letter * 256,
+        "payload": character * 256,
         "off_peak": False,
         "watermark": True,
         "wm_position": 4,
@@ -198,12 +198,12 @@ def largest_task(letter: str) -> Task:
         source="callback",
         policy=POLICY,
     )
-    return replace(generated, status=Status.FAILED, error=TaskError("c" * 64, letter * 500), videos=(video(),))
+    return replace(generated, status=Status.FAILED, error=TaskError("c" * 64, character * 500), videos=(video(),))
 
 
-@pytest.mark.parametrize("letter", ["x", "é", "🐈"], ids=["ascii", "latin", "emoji"])
-def test_the_largest_task_makes_an_event_under_20_kb(letter: str) -> None:
-    assert len(wire(event_detail(largest_task(letter))).encode()) < MAX_EVENT_BYTES
+@pytest.mark.parametrize("character", ["x", "é", "🐈"], ids=["ascii", "latin", "emoji"])
+def test_the_largest_task_makes_an_event_under_20_kb(character: str) -> None:
+    assert len(wire(event_detail(largest_task(character))).encode()) < MAX_EVENT_BYTES
 
 
 @pytest.mark.parametrize(("count", "large"), [(20, True), (63, False), (64, False), (65, True), (300, True)])

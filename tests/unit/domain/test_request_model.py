@@ -235,7 +235,7 @@ BEGIN = "must begin with data:image/png;base64,"
         ("DATA:image/png;base64," + PIXELS * 200, BEGIN),
         ("Data:image/PNG;base64," + PIXELS, BEGIN),
         ("data:image/PNG;base64," + PIXELS, BEGIN),
-        ("data:image/PNG;base64,YWJj", "small letters"),
+        ("data:image/PNG;base64,YWJj", "lower case"),
         ("data:image/png;base64,YWJj\r\nYWJj", "line breaks"),
         ("data:image/png;base64,YWJj\n", "line breaks"),
         ("data:image/png;base64, YWJj", "blanks"),
@@ -317,9 +317,9 @@ def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "stranger"),
+    ("prompt", "unknown"),
     [
-        # an id may be followed by letters: languages without spaces do that
+        # an id may be followed by text without a space: languages without spaces write it so
         *((prompt, None) for prompt in ("@1 and @cat", "@cat在跳舞", "让@1和@cat吃火锅", "@1@cat", "@@1")),
         *((prompt, None) for prompt in ("write to a@b.example", "josé@b.example", "5 @ 3", "@", "@-")),
         *((prompt, "2") for prompt in ("@2 runs", "@1그리고@2")),
@@ -327,14 +327,14 @@ def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
         ("让@1和@2吃火锅", "2吃火锅"),  # no space before it: that is how Chinese is written
     ],
 )
-def test_a_prompt_mentions_subjects_that_exist_and_no_others(prompt: str, stranger: str | None) -> None:
+def test_a_prompt_mentions_subjects_that_exist_and_no_others(prompt: str, unknown: str | None) -> None:
     changes = with_subjects(subject("1"), subject("cat"), prompt=prompt)
-    if stranger is None:
+    if unknown is None:
         assert parse(**changes).parameters["prompt"] == prompt
         return
     (fault,) = refusal(**changes).faults
     assert fault.loc == "prompt"
-    assert f"@{stranger}" in fault.msg
+    assert f"@{unknown}" in fault.msg
     assert "1, cat" in fault.msg, "the ids there are"
     assert parse(prompt=prompt).parameters["prompt"] == prompt, "without subjects it may hold any @"
 

@@ -147,10 +147,10 @@ def test_event_acts_for_the_tenant_its_source_is_mapped_to(sim: Simulation) -> N
     assert task.tenant_id == "other"
 
 
-@pytest.mark.parametrize("claimed", ["other", "", 5, {}, False])
-def test_event_cannot_choose_its_tenant(sim: Simulation, claimed: Any) -> None:
+@pytest.mark.parametrize("named", ["other", "", 5, {}, False])
+def test_event_cannot_choose_its_tenant(sim: Simulation, named: Any) -> None:
     sim.map_source("other", "other.orders")
-    assert sim.accept(sim.event(tenant_id=claimed)) is None
+    assert sim.accept(sim.event(tenant_id=named)) is None
     (detail,) = sim.rejections()
     assert (detail["tenant_id"], detail["error"]["code"]) == (TENANT, "tenant_mismatch")
 

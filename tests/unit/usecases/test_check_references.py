@@ -37,24 +37,24 @@ class Web(ImageSource):
         self, url: str, most: int, enough: Callable[[bytes, int | None], bool], *, deadline: float, start: int = 0
     ) -> ImageHead:
         self.opened.append(url)
-        there = self.images[url]
-        if isinstance(there, BadImageError):
-            raise there
-        content = there() if callable(there) else there
+        image = self.images[url]
+        if isinstance(image, BadImageError):
+            raise image
+        content = image() if callable(image) else image
         for block in range(16_384, most, 16_384):
             if enough(content[start : start + block], len(content)):
                 break
         return ImageHead(content[start : start + most], self.sizes.get(url, len(content)))
 
 
-def look(sim: Simulation, *images: str, web: ImageSource | None = None, **fields: Any) -> tuple[str, ...]:
-    check = ReferenceCheck(sim.images.bucket, web, sim.images.tenants, sim.images.guard)
-    return check_references(sim.request(images=list(images), **fields), TENANT, check)
+def check(sim: Simulation, *images: str, web: ImageSource | None = None, **fields: Any) -> tuple[str, ...]:
+    deps = ReferenceCheck(sim.images.bucket, web, sim.images.tenants, sim.images.guard)
+    return check_references(sim.request(images=list(images), **fields), TENANT, deps)
 
 
 def faults(sim: Simulation, *images: str, **more: Any) -> dict[str, str | None]:
     with pytest.raises(InvalidRequestError) as caught:
-        look(sim, *images, **more)
+        check(sim, *images, **more)
     assert caught.value.code == "invalid_image"
     return {fault.loc: fault.code for fault in caught.value.faults}
 
@@ -92,8 +92,8 @@ OUTSIDE = {
 def test_usable_image_passes_in_all_three_forms(sim: Simulation, name: str) -> None:
     web = Web()
     web.images["https://a.example/x.txt"] = INSIDE[name]
-    look(sim, data_uri(INSIDE[name]), put(sim, f"requests/{TENANT}/deep/x.txt", INSIDE[name]), web=web)
-    look(sim, "https://a.example/x.txt", web=web)
+    check(sim, data_uri(INSIDE[name]), put(sim, f"requests/{TENANT}/deep/x.txt", INSIDE[name]), web=web)
+    check(sim, "https://a.example/x.txt", web=web)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -111,7 +111,7 @@ def test_picture_behind_megabytes_of_metadata_is_found(sim: Simulation, metadata
     """Phones' portrait mode (extended XMP) and content credentials do this; Pillow and FFmpeg open such files."""
     content, web = jpeg(512, 128, metadata=metadata), Web()
     web.images["https://a.example/x.jpg"] = content
-    look(sim, put(sim, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
+    check(sim, put(sim, f"uploads/{TENANT}/x.jpg", content), "https://a.example/x.jpg", web=web)
     assert len(web.opened) <= module.MAX_READS
     small = jpeg(100, 100, metadata=metadata)
     assert faults(sim, put(sim, f"uploads/{TENANT}/x.jpg", small)) == {"images.0": "image_too_small"}
@@ -144,7 +144,7 @@ REASONS = {
 def test_refusal_gives_the_true_reason(sim: Simulation, name: str) -> None:
     content, reason = REASONS[name]
     with pytest.raises(InvalidRequestError) as caught:
-        look(sim, put(sim, f"uploads/{TENANT}/x.png", content))
+        check(sim, put(sim, f"uploads/{TENANT}/x.png", content))
     assert reason in caught.value.faults[0].msg
 
 
@@ -178,7 +178,7 @@ def test_image_of_50_mb_passes_and_one_byte_more_does_not(sim: Simulation) -> No
     web = Web()
     url = "https://a.example/x.png"
     web.images[url], web.sizes[url] = png(), MAX_IMAGE_BYTES
-    look(sim, url, web=web)
+    check(sim, url, web=web)
     web.sizes[url] = MAX_IMAGE_BYTES + 1
     assert faults(sim, url, web=web) == {"images.0": "image_too_large"}
     head = put(sim, f"uploads/{TENANT}/x.png", png() + bytes(MAX_IMAGE_BYTES + 1 - len(png())))
@@ -215,10 +215,10 @@ def test_everything_else_in_the_inbox_is_answered_like_a_missing_object(sim: Sim
     uri = put(sim, key, png())
     sim.effects.names.clear()
     with pytest.raises(InvalidRequestError) as theirs:
-        look(sim, uri)
+        check(sim, uri)
     assert not [name for name in sim.effects.names if name.startswith("s3.")], "it is not read at all"
     with pytest.raises(InvalidRequestError) as missing:
-        look(sim, f"s3://{sim.account.inbox}/uploads/{TENANT}/missing.png")
+        check(sim, f"s3://{sim.account.inbox}/uploads/{TENANT}/missing.png")
     assert theirs.value.faults == missing.value.faults
     assert theirs.value.faults[0].code == "image_not_found"
 
@@ -233,7 +233,7 @@ def test_mapped_bucket_is_its_tenants_until_he_is_disabled(sim: Simulation) -> N
     assert faults(sim, uri) == {"images.0": "image_not_found"}  # another's
     directory.remove_mapping(TenantMapping.BUCKET, "pictures", "globex", 1)
     directory.add_mapping(TenantMapping.BUCKET, "pictures", TENANT)
-    look(sim, uri)
+    check(sim, uri)
     directory.set_disabled(TENANT, True)
     assert faults(sim, uri) == {"images.0": "image_not_found"}
 
@@ -247,7 +247,7 @@ def test_images_are_checked_at_the_same_time(sim: Simulation) -> None:
 
     urls = [f"https://a.example/{number}.png" for number in range(7)]
     web.images = dict.fromkeys(urls, arrive)
-    look(sim, *urls, web=web)
+    check(sim, *urls, web=web)
 
 
 def test_image_that_never_comes_is_refused_in_time_and_the_others_are_named_too(
@@ -278,11 +278,11 @@ def test_image_named_twice_is_opened_once_and_reported_twice(sim: Simulation) ->
 
 def test_versions_stand_in_the_order_of_the_images(sim: Simulation) -> None:
     uris = [put(sim, f"uploads/{TENANT}/{n}.png", png()) for n in (0, 1)]
-    one, two = (look(sim, uri) for uri in uris)
+    one, two = (check(sim, uri) for uri in uris)
     assert one != two
     images = [uris[1], data_uri(png()), uris[0], "https://a.example/x.png", uris[1]]
-    assert look(sim, *images) == (*two, "", *one, "", *two)
-    assert look(sim, *images[3:4]) == ()
+    assert check(sim, *images) == (*two, "", *one, "", *two)
+    assert check(sim, *images[3:4]) == ()
 
 
 def test_failure_of_s3_is_no_fault_of_the_request(sim: Simulation) -> None:
@@ -294,11 +294,11 @@ def test_failure_of_s3_is_no_fault_of_the_request(sim: Simulation) -> None:
 
     sim.images.bucket._client.get_object = down  # type: ignore[method-assign, assignment]
     with pytest.raises(DownError):
-        look(sim, f"s3://{sim.account.inbox}/uploads/{TENANT}/x.png")
+        check(sim, f"s3://{sim.account.inbox}/uploads/{TENANT}/x.png")
 
 
 def test_without_probing_urls_are_not_opened_and_all_else_is(sim: Simulation) -> None:
-    look(sim, "https://absent.invalid/x.png")
+    check(sim, "https://absent.invalid/x.png")
     bad = data_uri(b"text that is no image")
     assert faults(sim, "https://absent.invalid/x.png", bad) == {"images.1": "image_format"}
 
@@ -323,11 +323,11 @@ def test_images_of_a_repeated_request_are_not_checked_again(sim: Simulation) -> 
 def test_off_peak_request_must_fit_into_one_create_body(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = put(sim, f"uploads/{TENANT}/fox.png", png(comment=30_000))
     monkeypatch.setattr(module, "MAX_SENT_BYTES", 60_000)
-    look(sim, uri, off_peak=True)
+    check(sim, uri, off_peak=True)
     with pytest.raises(InvalidRequestError) as caught:
-        look(sim, uri, off_peak=True, payload="p" * 20_000)
+        check(sim, uri, off_peak=True, payload="p" * 20_000)
     assert caught.value.code == "off_peak_too_large"
-    look(sim, uri, payload="p" * 20_000)  # as a link it has no weight
+    check(sim, uri, payload="p" * 20_000)  # as a link it has no weight
 
 
 def test_counted_body_is_never_smaller_than_the_one_that_is_sent(sim: Simulation) -> None:
@@ -377,7 +377,7 @@ def test_faults_of_images_and_of_the_callback_url_are_reported_together(sim: Sim
     sim.addresses = ["127.0.0.1"]
     missing = f"s3://{sim.account.inbox}/uploads/{TENANT}/gone.png"
     with pytest.raises(InvalidRequestError) as caught:
-        look(sim, missing, callback_url=HOOK)
+        check(sim, missing, callback_url=HOOK)
     assert caught.value.code == "invalid_image"
     assert [fault.loc for fault in caught.value.faults] == ["images.0", "callback_url"]
 
@@ -390,8 +390,8 @@ def test_callback_url_of_a_repeated_request_is_not_resolved_again(sim: Simulatio
 
 def test_trusted_origin_may_be_http_and_local(sim: Simulation) -> None:
     guard = AddressGuard(trusted_origins=["http://127.0.0.1:9000"], resolve=lambda *_: ["127.0.0.1"])
-    check = ReferenceCheck(sim.images.bucket, None, sim.images.tenants, guard)
-    check_references(sim.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, check)
+    deps = ReferenceCheck(sim.images.bucket, None, sim.images.tenants, guard)
+    check_references(sim.request(callback_url="http://127.0.0.1:9000/hook"), TENANT, deps)
 
 
 def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> None:
@@ -403,11 +403,11 @@ def test_rationed_tenant_is_served_without_opening_its_urls(sim: Simulation) -> 
             return ImageHead(png(), len(png()))
 
     ration = ProbeRation()
-    check = replace(sim.images, source=Source(AddressGuard()), ration=ration)
-    check_references(sim.request(), TENANT, check)
+    deps = replace(sim.images, source=Source(AddressGuard()), ration=ration)
+    check_references(sim.request(), TENANT, deps)
     ration.used(TENANT, 8.0)
-    check_references(sim.request(), TENANT, check)
-    check_references(sim.request(), "globex", check)
+    check_references(sim.request(), TENANT, deps)
+    check_references(sim.request(), "globex", deps)
     assert len(opened) == 2
 
 

@@ -164,7 +164,7 @@ def test_checks_double_their_interval_up_to_a_quarter_of_an_hour(sim: Simulation
     assert 8 <= waits[0] <= 12
     assert 16 <= waits[1] <= 24
     assert all(720 <= wait <= 1080 for wait in waits[7:])
-    assert changes(sim.task(task.task_id)) == 2  # looking is no news
+    assert changes(sim.task(task.task_id)) == 2  # a poll is no change
 
 
 def test_last_wait_ends_at_the_deadline(sim: Simulation) -> None:
@@ -183,10 +183,10 @@ def without_key(sim: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "hinted"),  # without a candidate id, one that is accepted waits for the key
+    ("state", "named"),  # without a candidate id, one that is accepted waits for the key
     [("accepted", True), *product(("submitting", "submitted", "processing"), (False, True))],
 )
-def test_missing_provider_key_does_not_keep_a_task_from_its_deadline(sim: Simulation, state: str, hinted: bool) -> None:
+def test_missing_provider_key_does_not_keep_a_task_from_its_deadline(sim: Simulation, state: str, named: bool) -> None:
     if state in ("submitted", "processing"):
         task = sim.submit()
         sim.provider.show("gen-1", ProgressState(state) if state == "processing" else ProgressState.PENDING)
@@ -196,7 +196,7 @@ def test_missing_provider_key_does_not_keep_a_task_from_its_deadline(sim: Simula
             NotCreatedError("HTTP 429") if state == "accepted" else LostReplyError("reset"),
         ]
         task = sim.submit()
-    if hinted:
+    if named:
         sim.provider.unavailable = True
         sim.call_back(task.task_id, {"id": "gen-9", "status": "processing"})
         sim.provider.unavailable = False
@@ -233,7 +233,7 @@ def test_polling_for_a_late_video_ends(sim: Simulation) -> None:
     assert (after.status, after.due_at) == (Status.EXPIRED, None)
     late = after.deadline_at + 72 * 3_600_000
     assert late <= sim.clock() <= late + 180_000
-    # the slow watch is hourly: 72 looks, and the few before the deadline
+    # late polling is hourly: 72 polls, and the few before the deadline
     assert 72 <= len(sim.provider.reads) <= 100
 
 

@@ -61,12 +61,12 @@ def test_object_that_an_earlier_try_stored_is_recorded_and_not_copied_again(sim:
 
 def test_object_that_is_there_unexpectedly_is_described_as_it_is_and_never_overwritten(sim: Simulation) -> None:
     task = generated(sim)
-    there = mp4(b"stored by a worker that died before it could say so")
-    sim.account.clients["s3"].put_object(Bucket=sim.account.videos, Key=key(task), Body=there)
+    stored = mp4(b"stored by a worker that died before it could say so")
+    sim.account.clients["s3"].put_object(Bucket=sim.account.videos, Key=key(task), Body=stored)
     after = delivered(sim, task)
-    assert sim.stored(key(task)) == there
-    assert after.videos[0].size == len(there)
-    assert after.videos[0].sha256 == hashlib.sha256(there).hexdigest()
+    assert sim.stored(key(task)) == stored
+    assert after.videos[0].size == len(stored)
+    assert after.videos[0].sha256 == hashlib.sha256(stored).hexdigest()
 
 
 def test_expired_link_is_replaced_by_a_fresh_one(sim: Simulation) -> None:
@@ -198,7 +198,7 @@ def test_message_about_a_task_in_another_state_does_nothing(sim: Simulation) -> 
 
 
 def test_copies_that_break_off_are_twelve_in_all(sim: Simulation) -> None:
-    """Whole copies are paid for in traffic; until the late watch is over only first bytes are asked for."""
+    """Whole copies are paid for in traffic; until late polling ends, only first bytes are asked for."""
     task = generated(sim)
     sim.source.files[URL] = mp4(b"x" * 200_000)[:-7]
     sim.run()

@@ -56,8 +56,8 @@ def test_pages_show_each_task_exactly_once_whatever_is_submitted_meanwhile(
 ) -> None:
     sim = Simulation(memory_account())
     records = Records(sim)
-    there = [(records.add(*one), one) for one in before]
-    mine = {task_id for task_id, (tenant, _, state) in there if tenant == MINE and status in (None, state)}
+    recorded = [(records.add(*one), one) for one in before]
+    mine = {task_id for task_id, (tenant, _, state) in recorded if tenant == MINE and status in (None, state)}
     shown: list[tuple[str, str]] = []
     cursor: str | None = None
     arrivals = iter(meanwhile)

@@ -104,10 +104,10 @@ def test_processing_told_again_costs_neither_a_read_nor_a_write(sim: Simulation)
     assert (len(sim.provider.reads), len(sim.stream)) == (reads, writes)
 
 
-@pytest.mark.parametrize("claim", ["completed", "success", "failed", "SUCCESS"])
-def test_claimed_end_that_is_not_shown_starts_one_poller_at_once(sim: Simulation, claim: str) -> None:
+@pytest.mark.parametrize("reported", ["completed", "success", "failed", "SUCCESS"])
+def test_reported_end_that_is_not_shown_starts_one_poller_at_once(sim: Simulation, reported: str) -> None:
     task = sim.submit()
-    after = sim.call_back(task.task_id, {"status": claim})
+    after = sim.call_back(task.task_id, {"status": reported})
     assert (after.status, after.lease, after.due_at) == (Status.SUBMITTED, task.lease + 1, NOON + 120_000)
     assert sim.executions() == [(task.task_id, task.lease + 1)]
 
@@ -149,9 +149,9 @@ def test_callback_during_the_create_call_is_answered_with_retry(sim: Simulation)
 def test_unconfirmed_create_is_reconciled_once_its_call_is_recorded_as_ended(sim: Simulation) -> None:
     sim.provider.create_faults = [LostReplyError("reset")]
     task = sim.submit()
-    adopted = sim.call_back(task.task_id, {"id": "gen-1", "status": "processing"})
-    assert (adopted.status, adopted.remote_id) == (Status.SUBMITTED, "gen-1")
-    assert adopted.due_at == NOON + 120_000
+    reconciled = sim.call_back(task.task_id, {"id": "gen-1", "status": "processing"})
+    assert (reconciled.status, reconciled.remote_id) == (Status.SUBMITTED, "gen-1")
+    assert reconciled.due_at == NOON + 120_000
     assert sim.item("remote#gateway#gen-1") is not None
 
 

@@ -39,11 +39,11 @@ def test_id_that_was_shown_between_two_404s_is_not_gone(sim: Simulation) -> None
     sim.provider.create_faults = [NotCreatedError("HTTP 429", candidates=("gen-7",))]
     task = sim.submit()
     other = sim.submit(key="other")
-    for seconds, there in ((10, False), (20, True), (60, False)):
+    for seconds, listed in ((10, False), (20, True), (60, False)):
         sim.clock.advance(seconds)
         shown = replace(sim.provider.remote[other.remote_id or ""], remote_id="gen-7", created_at=NOON - 10_000_000)
         sim.provider.remote.pop("gen-7", None)
-        sim.provider.remote.update({"gen-7": shown} if there else {})
+        sim.provider.remote.update({"gen-7": shown} if listed else {})
         sim.check(task.task_id)
     after = sim.task(task.task_id)
     assert (after.status, after.candidate_ids) == (Status.SUBMITTING, ("gen-7",))

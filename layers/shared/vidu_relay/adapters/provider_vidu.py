@@ -17,7 +17,7 @@ from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSn
 from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
-from vidu_relay.outbound.create_replies import LOST_PATIENCE, CreateReplies, created_task, refusal
+from vidu_relay.outbound.create_replies import TIMED_OUT, CreateReplies, created_task, refusal
 from vidu_relay.outbound.provider_calls import ProviderCalls
 from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text, text
 from vidu_relay.outbound.reply_reasons import task_failure
@@ -31,9 +31,9 @@ USER_CANCELED = frozenset({"usercancelled", "usercanceled"})
 """Reasons, in lower case, of a `failed` task that was canceled."""
 
 # 409: no document says what a create call conflicts with. It may be our own task, created and billed.
-CREATE_REPLIES = CreateReplies(id_field="task_id", ambiguous_statuses=LOST_PATIENCE | {409})
+CREATE_REPLIES = CreateReplies(id_field="task_id", ambiguous_statuses=TIMED_OUT | {409})
 
-NO_REFUSAL = LOST_PATIENCE | {401, 403, 429}
+NO_REFUSAL = TIMED_OUT | {401, 403, 429}
 """Answers to a cancel that are not about the task: our key, our rate, a server that stopped waiting."""
 
 

@@ -93,7 +93,7 @@ def check_data_uri(uri: str) -> None:
         if comma and parameters and head.lower().endswith(";base64"):
             raise ValueError(f"{form}: leave out the parameter {parameters[0][:40]}")
         if comma and head != head.lower():
-            raise ValueError(f"{form}, in small letters")
+            raise ValueError(f"{form}, in lower case")
         raise ValueError(form)
     try:
         base64.b64decode(text, validate=True)

@@ -104,10 +104,10 @@ def expire(task: Task, *, now: int, source: str, policy: PollingPolicy) -> Task:
         error = TaskError("deadline_exceeded", "The provider gave no final answer before the deadline.")
     moved = settle(replace(task, error=error, checks=0), Status.EXPIRED, now, source, policy)
     late_until = policy.late_until(task.deadline_at)
-    watched = (task.remote_id is not None or bool(task.candidates)) and now < late_until
+    polled = (task.remote_id is not None or bool(task.candidates)) and now < late_until
     return replace(
         moved,
-        due_at=min(now + SLOW_INTERVAL_MS, late_until) if watched else None,
+        due_at=min(now + SLOW_INTERVAL_MS, late_until) if polled else None,
         expires_at=policy.forget_at(max(now, late_until)),
     )
 

@@ -266,12 +266,12 @@ def note_missing(task: Task, ids: tuple[str, ...], *, now: int, jitter: float, p
     If every candidate of a reply that refused the create call is missing for a minute, the refusal counts: `accepted`
     again, or `failed`. Without such a reply the candidates stay: the provider may show the task later.
     """
-    marked = tuple(
+    noted = tuple(
         replace(c, missing_since=now) if c.remote_id in ids and c.missing_since is None else c for c in task.candidates
     )
-    changed = replace(task, candidates=marked) if marked != task.candidates else task
+    changed = replace(task, candidates=noted) if noted != task.candidates else task
     refusal = task.attempt.refusal if task.attempt else None
-    gone = all(c.remote_id in ids and now - (c.missing_since or now) >= MISSING_MS for c in marked)
+    gone = all(c.remote_id in ids and now - (c.missing_since or now) >= MISSING_MS for c in noted)
     if task.status is not Status.SUBMITTING or refusal is None or not gone:
         return changed
     cleared = replace(changed, candidates=())

@@ -22,9 +22,9 @@ from vidu_relay.outbound.reply_fields import TASK_IDS, json_value, retry_after_s
 from vidu_relay.outbound.reply_reasons import error_codes, quoted_body, reason
 from vidu_relay.outbound.task_replies import candidate_ids, task_objects
 
-__all__ = ["LOST_PATIENCE", "CreateReplies", "created_task", "refusal"]
+__all__ = ["TIMED_OUT", "CreateReplies", "created_task", "refusal"]
 
-LOST_PATIENCE = frozenset({408, 499})
+TIMED_OUT = frozenset({408, 499})
 """The server, or a proxy before it, stopped waiting: what was asked for may have happened all the same."""
 
 ACCOUNT_STATUSES = frozenset({401, 402, 403})
@@ -59,7 +59,7 @@ class CreateReplies:
     """
 
     id_field: str
-    ambiguous_statuses: frozenset[int] = LOST_PATIENCE
+    ambiguous_statuses: frozenset[int] = TIMED_OUT
     no_id_is_refusal: bool = False
     full_code: Callable[[str], str] = str
 

@@ -148,8 +148,8 @@ def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bo
     if not mapped:
         return _not_mapped()
     if isinstance(asked, RequestEvent):
-        claimed = asked.detail.get("tenant_id")
-        if claimed is not None and claimed != tenant.tenant_id:
+        named = asked.detail.get("tenant_id")
+        if named is not None and named != tenant.tenant_id:
             return InvalidRequestError(
                 "tenant_mismatch",
                 "tenant_id is not the tenant that the event's source is mapped to: correct it, or leave it out.",

@@ -81,7 +81,7 @@ class ReferenceCheck:
 
 
 Outcome = ImageHead | BadImageError | None
-Look = Callable[[], Outcome]
+Probe = Callable[[], Outcome]
 
 
 def check_references(request: Request, tenant_id: str, check: ReferenceCheck) -> tuple[str, ...]:
@@ -98,10 +98,10 @@ def check_references(request: Request, tenant_id: str, check: ReferenceCheck) ->
     began = time.monotonic()
     deadline = began + ALL_SECONDS
     buckets = _mapped_buckets(request, tenant_id, check)
-    looks = {slot.reference: _look(slot, buckets, tenant_id, check, deadline) for slot in request.slots}
+    probes = {slot.reference: _probe(slot, buckets, tenant_id, check, deadline) for slot in request.slots}
     if request.callback_url is not None:
-        looks[CALLBACK_URL] = _look_up(request.callback_url, check.guard)
-    found = _side_by_side(looks, deadline)
+        probes[CALLBACK_URL] = _probe_address(request.callback_url, check.guard)
+    found = _side_by_side(probes, deadline)
     check.ration.used(tenant_id, time.monotonic() - began)
     _raise_faults(request, found)
     heads = [head if isinstance(head := found[slot.reference], ImageHead) else None for slot in request.slots]
@@ -138,10 +138,10 @@ def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> 
     )
 
 
-def _look(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: ReferenceCheck, deadline: float) -> Look:
+def _probe(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: ReferenceCheck, deadline: float) -> Probe:
     """The check of one image: gives its head, None for one that is not opened, or raises `BadImageError`."""
 
-    def look() -> Outcome:
+    def probe() -> Outcome:
         if slot.content is not None:
             head = ImageHead(slot.content, len(slot.content))
         elif slot.named_object:
@@ -155,7 +155,7 @@ def _look(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: Refer
         _check_head(head)
         return head
 
-    return look
+    return probe
 
 
 def _read(read_head: Callable[..., ImageHead], deadline: float) -> ImageHead:
@@ -190,10 +190,10 @@ class _BadCallbackUrlError(BadImageError):
         super().__init__("invalid_callback_url", message)
 
 
-def _look_up(url: str, guard: AddressGuard) -> Look:
+def _probe_address(url: str, guard: AddressGuard) -> Probe:
     """The check of a callback address: its name is resolved, in the guard's own time limit, and nothing is opened."""
 
-    def look() -> None:
+    def probe() -> None:
         try:
             guard.check(url)
         except RefusedAddressError as error:
@@ -203,7 +203,7 @@ def _look_up(url: str, guard: AddressGuard) -> Look:
         except OSError as error:
             raise _BadCallbackUrlError(f"{error}, so it could not be called: correct it, or try again") from error
 
-    return look
+    return probe
 
 
 def _may_use(image: S3Object, allowed: frozenset[str], tenant_id: str, inbox: str) -> bool:
@@ -276,7 +276,7 @@ def _dimensions(data: bytes) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outcome]:
+def _side_by_side(probes: Mapping[str, Probe], deadline: float) -> dict[str, Outcome]:
     """The outcome of every check, each on a thread of its own; one that takes too long is a `BadImageError`.
 
     The threads are daemons: a host that never answers delays neither the answer nor the end of the process. Raises
@@ -285,15 +285,15 @@ def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outco
     outcomes: dict[str, Outcome] = {}
     troubles: list[BaseException] = []
 
-    def run(image: str, look: Look) -> None:
+    def run(image: str, probe: Probe) -> None:
         try:
-            outcomes[image] = look()
+            outcomes[image] = probe()
         except BadImageError as fault:
             outcomes[image] = fault
         except BaseException as trouble:  # noqa: BLE001 - raised again by the thread that waits
             troubles.append(trouble)
 
-    threads = [threading.Thread(target=run, args=item, daemon=True) for item in looks.items()]
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in probes.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -305,7 +305,7 @@ def _side_by_side(looks: Mapping[str, Look], deadline: float) -> dict[str, Outco
         f"could not be read within {ALL_SECONDS:g} seconds: try again, or upload it (POST /v1/uploads)",
     )
     seen = dict(outcomes)  # a thread that ends later changes nothing
-    return {image: seen.get(image, late) for image in looks}
+    return {image: seen.get(image, late) for image in probes}
 
 
 def _check_off_peak_size(request: Request, heads: Sequence[ImageHead | None]) -> None:
