@@ -104,9 +104,9 @@ def _rounds(bench: _Bench, ways: Mapping[str, Way], size: str, say: Callable[[st
         order = [(way, copy) for way, copy in ways.items() if not (way == AWS_CLI and size == "1 GB")]
         for way, copy in order if number % 2 == 0 else order[::-1]:
             sink_requests(bench.sink, str(bench.certificate.ca_bundle))
-            wall, cpu, memory = copy(bench, SIZES[size])
+            elapsed, cpu, memory = copy(bench, SIZES[size])
             asked = sink_requests(bench.sink, str(bench.certificate.ca_bundle))
-            yield Result(way, size, wall, cpu, asked, memory)
+            yield Result(way, size, elapsed, cpu, asked, memory)
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
@@ -213,15 +213,15 @@ def _compile(folder: Path) -> bool:
 def _c_loop(bench: _Bench, size: int) -> tuple[float, float, float | None]:
     numbers = [bench.source, bench.sink, size]
     command = [str(bench.folder / "copy_loop"), *map(str, numbers), str(bench.certificate.ca_bundle)]
-    wall, cpu = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()  # noqa: S603
-    return float(wall), float(cpu), None
+    elapsed, cpu = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()  # noqa: S603
+    return float(elapsed), float(cpu), None
 
 
 def _python(bench: _Bench, way: str, size: int) -> tuple[float, float, float | None]:
     command = [sys.executable, "-m", "benchmarks.copy_one", way, bench.url(size, is_open=way == "unknown")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=bench.environment)  # noqa: S603
-    wall, cpu, memory = json.loads(done.stdout)
-    return wall, cpu, memory
+    elapsed, cpu, memory = json.loads(done.stdout)
+    return elapsed, cpu, memory
 
 
 def _shell(bench: _Bench, command: str) -> tuple[float, float, float | None]:
@@ -229,8 +229,8 @@ def _shell(bench: _Bench, command: str) -> tuple[float, float, float | None]:
     subprocess.run(  # noqa: S603 - numbers and paths of our own
         ["/bin/sh", "-c", command], check=True, stdout=subprocess.DEVNULL, env=bench.environment
     )
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, None
+    elapsed, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, None
 
 
 def _curl(bench: _Bench, size: int) -> tuple[float, float, float | None]:

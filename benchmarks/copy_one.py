@@ -18,7 +18,7 @@ WARM_UP_BYTES = 300_000
 
 
 def measure(way: str, url: str) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds, and MB that the resident set grew by at most."""
+    """Elapsed seconds, CPU seconds, and MB that the resident set grew by at most."""
     run = _fileobj() if way == "upload_fileobj" else _relay(url)
     before = _resident("VmRSS")
     parts = url.split("/")

@@ -89,9 +89,9 @@ def _inside(content: bytes) -> Iterator[bytes]:
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
-    long, short, letter = match.groups()
-    if letter is not None:
-        return _PLAIN.get(letter, letter)
+    long, short, character = match.groups()
+    if character is not None:
+        return _PLAIN.get(character, character)
     return chr(int(long or short, 16)).encode("utf-8", "surrogatepass")
 
 

@@ -35,7 +35,7 @@ def _unfit(one: Schema, other: Schema, at: str) -> Iterator[str]:
     """Why something that fits `one` might not fit `other`."""
     for schema in (one, other):
         if unknown := set(schema) - KNOWN:
-            raise ValueError(f"{at}: cannot judge {', '.join(sorted(unknown))}")
+            raise ValueError(f"{at}: cannot compare {', '.join(sorted(unknown))}")
     if "anyOf" in one or "anyOf" in other:
         yield from _unfit_choices(_choices(one), _choices(other), at)
         return
@@ -46,13 +46,13 @@ def _unfit(one: Schema, other: Schema, at: str) -> Iterator[str]:
     if "properties" in other:
         yield from _unfit_object(one, other, at)
     elif other.get("additionalProperties", True) is not True:
-        raise ValueError(f"{at}: cannot judge additionalProperties")
+        raise ValueError(f"{at}: cannot compare additionalProperties")
 
 
 def _choices(schema: Schema) -> list[Schema]:
     found: list[Schema] = schema.get("anyOf", [schema])
     if "anyOf" in schema and set(schema) - ANNOTATIONS != {"anyOf"}:
-        raise ValueError("cannot judge other keywords beside anyOf")
+        raise ValueError("cannot compare other keywords beside anyOf")
     return found
 
 

@@ -80,7 +80,7 @@ class Evidence:
     given_up: Entries = ()
     """The detail of each `VideoTaskNotificationFailed`."""
     undelivered: Sequence[str] = ()
-    """The dead letters of the notifications."""
+    """The notifications' DLQ messages."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ def owed(one: Submitted, shown: Mapping[str, Any], injected: Entries) -> list[in
     """The versions of which a task's client must have been notified.
 
     The last one always. `processing` is dropped once the task has ended if it was tried without success: it is owed
-    where the client answers the first try, and no fault of AWS was in the way.
+    where the client answers the first try, and no injected fault of AWS delayed it.
     """
     changes = [(version, change) for version, change in published(shown).items() if change in NOTIFIED]
     sure = one.plan.client in PROMPT and not kept_back(injected, one.at)
@@ -179,7 +179,7 @@ def owed(one: Submitted, shown: Mapping[str, Any], injected: Entries) -> list[in
 
 
 def _task_and_name(text: str) -> tuple[str, str] | None:
-    """Task and `webhook-id` of a dead letter."""
+    """Task and `webhook-id` of a DLQ message."""
     try:
         body = json.loads(text)
         return str(body["task_id"]), f"{body['task_id']}:{int(body['version'])}"
@@ -269,7 +269,7 @@ def _check_given_up(one: Submitted, task: ObservedTask, evidence: Evidence) -> I
 def check_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]:
     """What is wrong beyond single tasks."""
     ours = {one.task_id: one.plan for one in submitted}
-    strangers = (set(evidence.records) | set(evidence.remote) | set(evidence.events)) - set(ours)
+    unknown = (set(evidence.records) | set(evidence.remote) | set(evidence.events)) - set(ours)
     lost_slots = [
         entry
         for entry in evidence.injected
@@ -282,13 +282,13 @@ def check_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
     undelivered = [text for text in evidence.undelivered if (_task_and_name(text) or ("",))[0] not in hooks]
     calls = [call for call in evidence.calls if not call.url.endswith(tuple(hooks.values()))]
     return [
-        *[f"{task_id or 'a task without id'}: no client submitted it" for task_id in sorted(strangers)],
+        *[f"{task_id or 'a task without id'}: no client submitted it" for task_id in sorted(unknown)],
         *map(str, check_quota(len(ours), evidence.slots_taken, most)),
         *([f"{uploads} uploads are open, {cut} were cut"] if uploads > cut else []),
-        *[f"a dead letter: {message}" for message in evidence.dead_letters],
+        *[f"a DLQ message: {message}" for message in evidence.dead_letters],
         *([f"{evidence.unrouted_events} events were not routed"] if evidence.unrouted_events else []),
         *([f"{evidence.unpublished} objects with unpublished records"] if evidence.unpublished else []),
         *[f"{call.method} at {call.url}, which is no client's" for call in calls],
         *[f"a notification of {task_id} was given up, which has no client" for task_id in given_up],
-        *[f"a dead letter of no client: {text[:80]}" for text in undelivered],
+        *[f"a DLQ message of no client: {text[:80]}" for text in undelivered],
     ]

@@ -220,7 +220,7 @@ def _check_end(task: ObservedTask) -> Iterator[ViolationError]:
 
 
 def _check_notified(task: ObservedTask) -> Iterator[ViolationError]:
-    """Each end was notified or given up; what was given up has a 410 or a dead letter, and these an event."""
+    """Each end was notified or given up; what was given up has a 410 or a DLQ message, and these an event."""
     taken = {call.webhook_id for call in task.calls if call.taken}
     gone = {call.webhook_id for call in task.calls if call.answer == 410}
     codes: dict[str, set[str]] = {}
@@ -232,10 +232,10 @@ def _check_notified(task: ObservedTask) -> Iterator[ViolationError]:
     for name, reasons in sorted(codes.items()):
         if not (reasons == {"http_410"} and name in gone) and name not in taken | set(task.dead_letters):
             why = ", ".join(sorted(reasons))
-            yield ViolationError(Invariant.NOTIFIED, f"{name} was given up for {why}, without 410 or dead letter")
+            yield ViolationError(Invariant.NOTIFIED, f"{name} was given up for {why}, without 410 or DLQ message")
     for name in sorted(task.dead_letters):
         if not codes.get(name, set()) - {"http_410"}:
-            yield ViolationError(Invariant.NOTIFIED, f"{name} is dead-lettered, and no event says why")
+            yield ViolationError(Invariant.NOTIFIED, f"{name} is in the DLQ, and no event says why")
 
 
 def _check_call(task: ObservedTask, call: Call) -> Iterator[ViolationError]:

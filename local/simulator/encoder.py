@@ -72,10 +72,10 @@ def frame_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
 
 def stamped(data: bytes, text: str) -> bytes:
     """The file with `text` in its comment: same length, still valid. `text`: ASCII, at most `COMMENT_LENGTH`."""
-    mark = text.ljust(COMMENT_LENGTH, " ").encode("ascii")
-    if len(mark) != COMMENT_LENGTH or _COMMENT.encode() not in data:
+    comment = text.ljust(COMMENT_LENGTH, " ").encode("ascii")
+    if len(comment) != COMMENT_LENGTH or _COMMENT.encode() not in data:
         raise ValueError(f"cannot stamp: text of {len(text)} characters, limit {COMMENT_LENGTH}")
-    return data.replace(_COMMENT.encode(), mark)
+    return data.replace(_COMMENT.encode(), comment)
 
 
 @functools.lru_cache(maxsize=32)

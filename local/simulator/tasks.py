@@ -36,7 +36,7 @@ class Received:
 
 @dataclass
 class Task:
-    """One task. Mutable parts are guarded by `lock`; times named `_at` are wall clock, `started` is monotonic."""
+    """One task. Mutable parts are guarded by `lock`; times named `_at` are Unix time, `started` is monotonic."""
 
     id: str
     remote_id: str

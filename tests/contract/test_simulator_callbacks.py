@@ -136,7 +136,7 @@ def test_a_callback_can_be_signed_wrongly_or_go_to_a_wrong_address(provider: Sim
 
 
 def test_a_forged_end_comes_while_the_task_still_runs(provider: Simulator) -> None:
-    script = {"forge": [{"kind": "wrong_state", "claim": claim} for claim in ("success", "failed")]}
+    script = {"forge": [{"kind": "wrong_state", "claim": state} for state in ("success", "failed")]}
     with one_task(provider, script, outcome={"never_finish": True}) as (receiver, task_id):
         settled(provider, task_id, 3)
         assert {"completed", "failed"} < set(receiver.states())

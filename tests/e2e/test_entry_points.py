@@ -152,8 +152,8 @@ def test_requests_without_a_mapped_and_enabled_tenant_are_rejected(relay: RelayC
         relay.put_event({"request": request_body}, source=source)
     event_id = relay.put_event({"request": request_body, "tenant_id": "another"})
 
-    def rejected(source: str, mark: str | None = None) -> tuple[str | None, str]:
-        detail = relay.rejection(source, mark)["detail"]
+    def rejected(source: str, event_id: str | None = None) -> tuple[str | None, str]:
+        detail = relay.rejection(source, event_id)["detail"]
         return detail["tenant_id"], detail["error"]["code"]
 
     inbox = f"s3://{relay.stack.inbox_bucket}/"

@@ -70,7 +70,7 @@ def test_event_in_the_relays_name_is_refused_and_one_of_another_source_starts_no
     for source in ("Vidu-Relay", "vidu-relay ", " vidu-relay", "vidu-relay.evil", "vidu_relay", "some.app", "demo.app"):
         entries = [entry(relay, source, forged(one)) for one in (task_id, unknown)]
         for one in relay.aws("events").put_events(Entries=entries)["Entries"]:
-            relay.event(lambda event, mark=one["EventId"]: event["id"] == mark)  # type: ignore[misc]
+            relay.event(lambda event, event_id=one["EventId"]: event["id"] == event_id)  # type: ignore[misc]
 
     assert deliveries_of(relay, unknown) == 0
     assert effects(relay, task_id) == before
@@ -105,13 +105,13 @@ def test_event_with_a_publishers_stolen_credentials_only_causes_a_read_and_its_r
     ids: list[Any] = [task_id, settled["task_id"], f'x", "task_id": "{task_id}', {"task_id": task_id}, 7, None, unknown]
     details = [forged(task_id, "completed"), forged(task_id, padding="x" * 200_000), *map(forged, ids)]
     request = entry(relay, "vidu-relay", json.dumps({"request": request_body}), "VideoTaskRequested")
-    mark = ""
+    event_id = ""
     with retried(relay, found["DeliveriesQueue"], receives=1):
-        thief = as_function(relay, "publish_events", "events")
+        publisher = as_function(relay, "publish_events", "events")
         for one in (request, *(entry(relay, "vidu-relay", detail) for detail in details)):
-            reply = thief.put_events(Entries=[one])
+            reply = publisher.put_events(Entries=[one])
             assert reply["FailedEntryCount"] == 0
-            mark = reply["Entries"][0]["EventId"]
+            event_id = reply["Entries"][0]["EventId"]
         asked = wait_until(lambda: deliveries_of(relay, unknown), "the read, which the log shows")
     take_all(relay, found["DeliveriesDeadLetters"])
     wait_until_empty(relay, found["RequestsQueue"])
@@ -128,7 +128,7 @@ def test_event_with_a_publishers_stolen_credentials_only_causes_a_read_and_its_r
         Destination={"Arn": archive["EventSourceArn"]},
     )
     again = relay.event(lambda event: (event["detail"].get("event_id"), event.get("replay-name")) == (finished, name))
-    relay.event(lambda event: (event["id"], event.get("replay-name")) == (mark, name))
+    relay.event(lambda event: (event["id"], event.get("replay-name")) == (event_id, name))
     wait_until(lambda: events.describe_replay(ReplayName=name)["State"] == "COMPLETED", "the end of the replay")
 
     assert again["detail"] == first["detail"]

@@ -55,10 +55,10 @@ def test_foreign_task_and_missing_task_are_answered_alike(
         assert (missing.status, json.loads(missing.body)["code"]) == (404, "task_not_found")
         assert foreign == missing
         assert [answer for answer in never if answer != missing] == []
-    claims = ("x-tenant-id", "tenant_id", "x-amzn-tenant", "x-forwarded-user")
-    headers = [(name, relay.stack.tenant_id) for name in claims]
-    claimed = send(relay.stack, "GET", f"/v1/tasks/{task_id}", key=key, headers=headers)
-    assert claimed == send(relay.stack, "GET", f"/v1/tasks/{MISSING}", key=key)
+    names = ("x-tenant-id", "tenant_id", "x-amzn-tenant", "x-forwarded-user")
+    headers = [(name, relay.stack.tenant_id) for name in names]
+    answer = send(relay.stack, "GET", f"/v1/tasks/{task_id}", key=key, headers=headers)
+    assert answer == send(relay.stack, "GET", f"/v1/tasks/{MISSING}", key=key)
     assert effects(relay, task_id) == before
 
 

@@ -1,4 +1,4 @@
-"""Each handler starts with nothing on its path but the two layers: no sibling, no function next door, no tool.
+"""Each handler starts with nothing on its path but the two layers: no sibling, no other function, no tool.
 
 And it loads nothing it does not need: cold starts are paid for. Names and numbers of modules are held to, no times.
 """

@@ -40,7 +40,7 @@ def is_(expected: Any) -> Callable[[Answer], bool]:
 
 @dataclass(frozen=True)
 class Case:
-    """`given` the world is so, `answer` is what the function gives; `error` is what it raises in place of that."""
+    """`given` prepares the state, `answer` checks what the function returns; `error` is what it raises instead."""
 
     good: bool
     answer: Callable[[Answer], bool] = lambda _: False

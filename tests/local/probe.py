@@ -51,10 +51,10 @@ class Emulator:
         )
 
 
-def eventually(look: Callable[[], Any]) -> Any:
-    """What `look` returns once it is something."""
+def eventually(probe: Callable[[], Any]) -> Any:
+    """What `probe` returns once it is something."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "nothing to be seen in time"
+    while not (seen := probe()):
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
     return seen

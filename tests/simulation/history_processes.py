@@ -14,7 +14,7 @@ from tests.simulation.scenarios import HttpSimulation
 from tests.simulation.scheduler import Actor, Scheduler
 
 HORIZON_MS = 48 * 3_600_000
-"""Later than that no clock jumps, so that a video made at the end still comes before the late watch ends."""
+"""Later than that no clock jumps, so that a video made at the end still comes before late polling ends."""
 LIMIT_MS = 60_000
 """A function has ended by then, or Lambda ends it; a delivery has five minutes."""
 NUMBER = st.integers(0, 7)

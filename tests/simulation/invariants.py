@@ -120,7 +120,7 @@ def _check_writes(tasks: Rows) -> None:
 
 
 def _check_evidence(sim: Simulation, tasks: Rows) -> None:
-    """Each state that claims something of the provider is one that the provider had shown by then."""
+    """Each state that reports something of the provider is one that the provider had shown by then."""
     rejected = {task_id for task_id, outcome in sim.provider.outcomes if outcome == "rejected"}
     for task_id, rows in tasks.items():
         for before, row in pairwise([rows[0], *rows]):

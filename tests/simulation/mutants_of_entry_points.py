@@ -168,7 +168,7 @@ def submit_what_was_canceled(patch: Patch) -> None:
 # Correlation tags
 
 
-@mutant(schedules("two tasks claim the same ids, by tags"), I.ONE_OWNER)
+@mutant(schedules("two tasks attach the same ids, by tags"), I.ONE_OWNER)
 def take_any_tag_for_our_own(patch: Patch) -> None:
     def mutated(match: Any, task: Task, found: Any, **given: Any) -> Any:
         return Match.OURS if found.tag is not None else match(task, found, **given)

@@ -233,7 +233,7 @@ def expired_is_the_end(patch: Patch) -> None:
     wrap(patch, lifecycle, "apply_snapshot", mutated)
 
 
-@mutant(schedules("claimed end and check"), I.ONE_POLLER)
+@mutant(schedules("reported end and check"), I.ONE_POLLER)
 def ignore_the_lease(patch: Patch) -> None:
     """An execution goes on without the lease."""
     original = check_task.check_task
@@ -248,7 +248,7 @@ def ignore_the_lease(patch: Patch) -> None:
 # Candidates and owners
 
 
-@mutant(schedules("two tasks claim the same ids"), I.ONE_OWNER)
+@mutant(schedules("two tasks attach the same ids"), I.ONE_OWNER)
 def attach_a_remote_task_without_owning_it(patch: Patch) -> None:
     wrap(patch, TaskStore, "save", lambda save, store, task, _=(): save(store, task))
 

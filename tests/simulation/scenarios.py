@@ -135,7 +135,7 @@ def call_back(sim: HttpSimulation) -> None:
         sim.call_back(task_id, json.dumps(body).encode(), token=token)
 
 
-def claim_end(sim: HttpSimulation) -> None:
+def report_end(sim: HttpSimulation) -> None:
     """A callback that says it is over, whatever the provider shows."""
     sim.call_back(sim.task_id(), {"id": "gen-1", "status": "completed"})
 

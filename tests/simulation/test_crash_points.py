@@ -56,7 +56,7 @@ SCENARIOS = {
     ),
     "callback settles": Scenario(s.finished, s.call_back),
     "callback shows progress": Scenario(s.then(s.overdue, s.shows(ProgressState.PROCESSING)), s.call_back),
-    "callback claims an end not shown": Scenario(s.overdue, s.claim_end),
+    "callback reports an end not shown": Scenario(s.overdue, s.report_end),
     "callback reconciles": Scenario(reconcilable, s.call_back),
     "callback reconciles, by its tag": Scenario(reconcilable, s.call_back, provider=HttpVidu),
     "cancel what waits": Scenario(_throttled(s.submit_large), s.cancel, s.submit_large, HttpVidu),

@@ -36,7 +36,7 @@ SILENCES = {
     "completed, without a video": ProgressState.SUCCEEDED,
 }
 SAYINGS = st.sampled_from([*SILENCES, "008017096", "008017097", "008017098", "done", "done", "done", "failed"])
-BODIES = st.sampled_from(["true", "true", "claims the end", "processing", "unknown id", "no JSON"])
+BODIES = st.sampled_from(["true", "true", "reports the end", "processing", "unknown id", "no JSON"])
 
 
 class History(Processes):
@@ -121,7 +121,7 @@ class History(Processes):
         remote_id = sorted(self.sim.provider.remote)[number % len(self.sim.provider.remote)]
         task_id, token, body = self.sim.provider.callback(remote_id)
         others: dict[str, dict[str, Any]] = {
-            "claims the end": {"id": remote_id, "state": "success"},
+            "reports the end": {"id": remote_id, "state": "success"},
             "unknown id": {"id": f"unknown-{number % 2}", "status": "completed"},
             "processing": {"id": remote_id, "status": "processing"},
         }
@@ -140,7 +140,7 @@ class History(Processes):
         self.begin("callback", lambda: self.sim.call_back(task_id, body, token=token))
 
     @rule(key=st.sampled_from(KEYS), other=st.sampled_from(KEYS))
-    def stranger_forges_a_callback(self, key: str, other: str) -> None:
+    def outsider_forges_a_callback(self, key: str, other: str) -> None:
         token = self.sim.token(self.sim.task_id(other))
         token = token if other != key else token[:-1] + ("A" if token[-1] != "A" else "B")
         writes = len(self.sim.stream)

@@ -87,9 +87,9 @@ SCHEDULES = {
     "two callbacks": Concurrent(s.finished, (s.call_back, s.call_back)),
     "three callbacks": Concurrent(s.finished, (s.call_back, s.call_back, s.call_back)),
     "callback and check": Concurrent(finished_and_swept, (s.call_back, s.check)),
-    "claimed end and check": Concurrent(running_and_swept, (s.claim_end, s.check)),
-    "claimed end and sweep": Concurrent(s.overdue, (s.claim_end, s.sweep)),
-    "two claimed ends": Concurrent(s.overdue, (s.claim_end, s.claim_end)),
+    "reported end and check": Concurrent(running_and_swept, (s.report_end, s.check)),
+    "reported end and sweep": Concurrent(s.overdue, (s.report_end, s.sweep)),
+    "two reported ends": Concurrent(s.overdue, (s.report_end, s.report_end)),
     "callback and sweep": Concurrent(s.finished, (s.call_back, s.sweep)),
     "two sweeps": Concurrent(s.overdue, (s.sweep, s.sweep)),
     "a check repeated while it runs": Concurrent(accepted_and_swept, (s.check, s.check)),
@@ -102,8 +102,8 @@ SCHEDULES = {
     "two callbacks reconcile": Concurrent(s.unconfirmed, (s.call_back, s.call_back)),
     "two callbacks reconcile by their tags": vidu(s.unconfirmed, s.call_back, s.call_back, again=(s.submit,)),
     "callback and check reconcile": Concurrent(candidate_found, (s.call_back, s.check)),
-    "two tasks claim the same ids": Concurrent(s.two_unconfirmed, both_named, (s.submit, s.submit_other), misled=True),
-    "two tasks claim the same ids, by tags": vidu(s.two_unconfirmed, *both_named, again=(s.submit, s.submit_other)),
+    "two tasks attach the same ids": Concurrent(s.two_unconfirmed, both_named, (s.submit, s.submit_other), misled=True),
+    "two tasks attach the same ids, by tags": vidu(s.two_unconfirmed, *both_named, again=(s.submit, s.submit_other)),
     "expiry and a late callback": Concurrent(s.past_deadline, (s.check, s.finish_late)),
     "expiry of an unconfirmed create and its callback": Concurrent(
         s.then(s.unconfirmed, s.wait(7200), s.sweep), (s.check, s.call_back)
