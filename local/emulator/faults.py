@@ -92,7 +92,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._chance = random.Random(0)  # noqa: S311 - makes mischief, guards nothing
+        self._chance = random.Random(0)  # noqa: S311 - chooses faults, protects nothing
         self._faults: list[Fault] = []
         self._record: list[dict[str, Any]] = []
 

@@ -1,4 +1,4 @@
-"""What the simulator's tests speak with: a client that sends bytes as given, and a receiver of callbacks."""
+"""The clients of the simulator's tests: one that sends bytes as given, and a receiver of callbacks."""
 
 import http.client
 import json

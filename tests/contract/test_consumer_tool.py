@@ -581,7 +581,6 @@ def test_bars_are_drawn_on_a_terminal_and_never_into_a_pipe(relay: Relay, comman
 
 
 def on_terminal(relay: Relay, *arguments: str) -> str:
-    """What a terminal shows."""
     ours, theirs = pty.openpty()
     process = tool(relay, *arguments, stdout=theirs, stderr=theirs)
     os.close(theirs)

@@ -1,4 +1,4 @@
-"""Both providers' clients against the simulated provider: whatever happens on the way, billed once and never fooled."""
+"""Both providers' clients against the simulated provider: whatever happens on the way, a task is billed once."""
 
 from collections.abc import Iterator
 from typing import Any

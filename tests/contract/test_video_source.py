@@ -1,5 +1,3 @@
-"""Reading a video from a source that may do anything."""
-
 import gzip
 import time
 from typing import Any

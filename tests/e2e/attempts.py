@@ -115,7 +115,6 @@ def restart(relay: RelayClient, folder: str) -> None:
 
 
 def record(relay: RelayClient, task_id: str) -> Item:
-    """A task's item in the table."""
     key = {"pk": {"S": f"task#{task_id}"}}
     found: Item = relay.aws("dynamodb").get_item(TableName=relay.stack.table, Key=key, ConsistentRead=True)["Item"]
     return found

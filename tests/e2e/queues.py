@@ -1,4 +1,4 @@
-"""The stack's queues, looked into by a test."""
+"""The stack's queues as tests read them."""
 
 import json
 from collections.abc import Callable, Iterator

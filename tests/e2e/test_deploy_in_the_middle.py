@@ -97,7 +97,6 @@ def phases(relay: RelayClient) -> dict[str, int]:
 
 
 def tasks(relay: RelayClient) -> dict[str, dict[str, Any]]:
-    """Every task as the API shows it."""
     reply = relay.call("GET", "/v1/tasks", params={"limit": 100})
     return {task["task_id"]: task for task in reply.json()["tasks"]}
 
@@ -149,8 +148,6 @@ def deployed(relay: RelayClient) -> bool:
 
 
 def all_ended(relay: RelayClient) -> dict[str, dict[str, Any]]:
-    """Every task, once all exist and each has ended."""
-
     def ended() -> dict[str, dict[str, Any]] | None:
         relay.sweep()
         found = tasks(relay)

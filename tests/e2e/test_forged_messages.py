@@ -95,7 +95,7 @@ def test_no_function_but_the_publishers_puts_an_event_and_those_in_no_other_name
 def test_event_with_a_publishers_stolen_credentials_only_causes_a_read_and_its_replay_nothing(
     relay: RelayClient, request_body: Body
 ) -> None:
-    """What the event says of status, version and video is not believed. A replay reaches consumers alone."""
+    """What the event says of status, version and video is not used. A replay reaches consumers alone."""
     began = datetime.now(UTC) - timedelta(minutes=1)
     task_id, unknown = calm_task(relay, request_body), unknown_task()
     settled = settled_task(relay, request_body | {"prompt": "@fox sits with @robot"})

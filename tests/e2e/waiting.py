@@ -1,5 +1,3 @@
-"""Waiting for what comes by itself."""
-
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

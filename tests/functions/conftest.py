@@ -187,7 +187,6 @@ def variables_of(function: str) -> dict[str, object]:
 
 
 def process_environment(function: str) -> dict[str, str]:
-    """What a function's own process finds in its environment."""
     variables = dict.fromkeys(variables_of(function), "1")
     variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
     return {**variables, "TRUSTED_ORIGINS": "", **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}

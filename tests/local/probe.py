@@ -41,7 +41,6 @@ class Emulator:
         return json.loads(reply["Payload"].read()), reply.get("FunctionError")
 
     def client_of_function(self, service: str) -> Any:
-        """A client with the credentials of the probe function."""
         environment = self.invoke()[0]["environment"]
         return self.client(
             service,

@@ -42,7 +42,6 @@ def build_again(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(scope="module")
 def build(build_again: Build) -> Build:
-    """Builds each layer once."""
     return functools.cache(build_again)
 
 

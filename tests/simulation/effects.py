@@ -75,7 +75,6 @@ class Effects:
         self._dead.discard(threading.current_thread())
 
     def perform(self, name: str, call: Callable[[], Any]) -> Any:
-        """Carry out one effect."""
         if threading.current_thread() in self._dead:  # a dead process has no effects, not even in its `finally`
             raise ProcessDeathError
         fault = self.gate(name)

@@ -66,8 +66,6 @@ def points(*names: str, tries: int = 60) -> Detector:
 
 
 def schedules(*names: str, tries: int = 150) -> Detector:
-    """Schedules of these scenarios."""
-
     def run() -> Iterator[object]:
         rng = random.Random(7)  # noqa: S311 - the same each time
         for _ in range(tries):

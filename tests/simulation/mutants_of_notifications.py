@@ -1,5 +1,3 @@
-"""Mutants of how clients are notified."""
-
 from itertools import count
 from typing import Any
 

@@ -1,5 +1,3 @@
-"""Mutants of writes and of the events that follow from them."""
-
 from dataclasses import replace
 from typing import Any
 

@@ -133,7 +133,6 @@ class SimulatedProvider:
         )
 
     def fail(self, remote_id: str, code: str = "008017050", message: str = "The prompt is not acceptable.") -> None:
-        """The task failed."""
         conclusive = code not in INCONCLUSIVE_CODES
         self.show(remote_id, ProgressState.FAILED, error=TaskError(code, message), conclusive=conclusive)
 

@@ -20,7 +20,6 @@ TIMEOUT_SECONDS = 60.0
 
 
 def _taken() -> threading.Lock:
-    """A lock that is taken."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -70,12 +69,10 @@ class Scheduler:
         self._wait(actor)
 
     def finish(self, actor: Actor) -> None:
-        """Let it run to its end."""
         while not actor.ended:
             self.step(actor)
 
     def kill(self, actor: Actor) -> None:
-        """It dies where it stands."""
         actor.killed = True
         self.finish(actor)
 

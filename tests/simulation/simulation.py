@@ -134,7 +134,6 @@ class Simulation(WiredRelay):
         return RequestEvent(event_id, source, detail)
 
     def accept(self, asked: DroppedFile | RequestEvent) -> Task | None:
-        """The message is received."""
         return accept_request(asked, self.intake, time_left=lambda: self.time_left)
 
     def send(self, asked: DroppedFile | RequestEvent, *, refused: bool = False) -> Request:
@@ -162,7 +161,6 @@ class Simulation(WiredRelay):
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Task:
-        """The provider calls back."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         callback = Callback(task_id, self.token(task_id) if token is None else token, headers or {}, raw)
         return receive_callback(callback, self.callbacks)
@@ -265,7 +263,6 @@ class Simulation(WiredRelay):
         raise ViolationError(Invariant.SETTLED, "the relay works without end while no time passes")
 
     def receive_delivery(self, message: Queued) -> None:
-        """The queue of deliveries hands a message over."""
         again = message.receives > 0
         message.receives += 1
         done = self.survive(lambda: self.deliver(message.task_id, again=again))

@@ -227,7 +227,6 @@ class WiredRelay:
         return found
 
     def items(self) -> list[dict[str, Any]]:
-        """Everything in the table."""
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
         return found
 

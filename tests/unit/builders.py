@@ -114,7 +114,6 @@ def done(*links: str, **changes: Any) -> ProviderSnapshot:
 
 
 def failed(code: str = "008017095") -> ProviderSnapshot:
-    """A reading that shows a failure."""
     return reading(ProgressState.FAILED, error=TaskError(code, "Internal generation error"))
 
 

@@ -53,7 +53,6 @@ def of_type(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def properties(name: str) -> dict[str, Any]:
-    """The properties of a resource."""
     found: dict[str, Any] = TEMPLATE["Resources"][name]["Properties"]
     return found
 

@@ -65,7 +65,6 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def texts(tree: ast.AST) -> set[str]:
-    """Every string literal."""
     return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 

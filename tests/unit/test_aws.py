@@ -1,5 +1,3 @@
-"""The clients as the functions get them."""
-
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit

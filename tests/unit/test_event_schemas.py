@@ -319,7 +319,6 @@ def test_registry_holds_every_schema() -> None:
 
 
 def moments(value: Any) -> Any:
-    """A JSON value with its moments read."""
     if isinstance(value, dict):
         return {key: moments(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -30,7 +30,6 @@ def task_id(number: int) -> str:
 
 
 def recorded(store: TaskStore, task: Task) -> Task:
-    """The task, recorded by this call."""
     current, ours = store.create(task)
     assert ours
     return current

@@ -1,5 +1,3 @@
-"""Tenants, keys and event sources."""
-
 from typing import TYPE_CHECKING
 
 import pytest

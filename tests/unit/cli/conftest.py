@@ -30,7 +30,6 @@ Stacks = dict[str, dict[str, str]]
 
 
 def commands(group: click.Group = tool, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every command, as the words that call it."""
     for name, command in group.commands.items():
         yield from commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
 
@@ -57,7 +56,6 @@ class Deployment:
         return self.account.clients[service]
 
     def items(self) -> list[dict[str, Any]]:
-        """Everything in the table."""
         found: list[dict[str, Any]] = self.client("dynamodb").scan(TableName=self.account.table)["Items"]
         return found
 

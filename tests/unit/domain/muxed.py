@@ -69,7 +69,6 @@ LAYOUTS = {
 
 @cache
 def muxed(what: Muxed) -> bytes:
-    """The file."""
     with tempfile.TemporaryDirectory() as folder:  # the muxer reopens its output by name to move the boxes
         path = Path(folder, "video")
         options = dict(option.split("=") for option in what.options)

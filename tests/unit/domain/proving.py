@@ -1,5 +1,3 @@
-"""Runs the proof over a file."""
-
 from collections.abc import Sequence
 
 from vidu_relay.domain.errors import BadSourceError

@@ -1,5 +1,3 @@
-"""The token in our callback URL."""
-
 import base64
 import hmac
 from urllib.parse import parse_qs, urlsplit

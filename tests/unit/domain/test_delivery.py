@@ -1,5 +1,3 @@
-"""What the copy of the videos makes of a task."""
-
 from dataclasses import replace
 from itertools import permutations
 from typing import Any

@@ -455,7 +455,7 @@ KNOWN = created(submitting(), reading(named_ids=("gen", "alias"), remote_id="gen
 @pytest.mark.parametrize(
     ("named_ids", "upstream_id", "other"),
     [
-        ((), None, False),  # names none: believed
+        ((), None, False),  # names none: taken
         (("alias",), "whatever", False),
         (("up",), None, False),
         (("other", "gen"), None, False),

@@ -1,5 +1,3 @@
-"""When a task is read from the provider."""
-
 from dataclasses import replace
 
 import pytest

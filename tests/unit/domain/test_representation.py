@@ -1,5 +1,3 @@
-"""A task as others see it."""
-
 import json
 from dataclasses import replace
 from typing import Any

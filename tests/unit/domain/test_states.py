@@ -1,5 +1,3 @@
-"""The table of states: which changes there are, and what they publish."""
-
 from vidu_relay.domain.states import EVENT_TYPES, SETTLED, TRANSITIONS, Status
 
 

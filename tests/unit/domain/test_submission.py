@@ -1,5 +1,3 @@
-"""The correlation tag of a create call."""
-
 from tests.unit.builders import NOW
 from vidu_relay.domain.submission import TAG_PREFIX, correlation_tag
 from vidu_relay.domain.task import Attempt

@@ -1,5 +1,3 @@
-"""What a task's record says of itself."""
-
 from dataclasses import replace
 
 from tests.unit.builders import NOW, new_task, task_in

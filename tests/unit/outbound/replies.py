@@ -67,6 +67,5 @@ class Wire:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON of the latest call."""
         found: dict[str, Any] = json.loads(self.asked[-1][2]["body"])
         return found

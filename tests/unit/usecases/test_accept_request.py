@@ -33,7 +33,6 @@ def ask(sim: Simulation, entry: str) -> DroppedFile | RequestEvent:
 
 
 def code_of(sim: Simulation) -> str:
-    """Why the one request was refused."""
     (detail,) = sim.rejections()
     code: str = detail["error"]["code"]
     return code

@@ -1,5 +1,3 @@
-"""Laws of the listing, as properties."""
-
 from dataclasses import dataclass, replace
 
 import pytest

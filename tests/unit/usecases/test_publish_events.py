@@ -83,7 +83,6 @@ class Failures:
 
 
 def publish(records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures | None = None) -> str | None:
-    """Hand a batch to the publisher."""
     bucket = FailuresBucket(failures or Failures(), "relay-failures")  # type: ignore[arg-type]
     return publish_events(records, EventBus(client, "relay-events"), bucket)  # type: ignore[arg-type]
 

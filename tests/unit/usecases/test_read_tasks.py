@@ -41,7 +41,6 @@ def submit_many(sim: Simulation, count: int, tenant: str = TENANT) -> list[str]:
 
 
 def walk(sim: Simulation, **query: str) -> list[list[str]]:
-    """Every page from the first to the last."""
     pages, cursor = [], None
     while True:
         shown = page(sim, **query, **({"cursor": cursor} if cursor else {}))

@@ -1,5 +1,3 @@
-"""Which remote task is attached to an unconfirmed create."""
-
 from dataclasses import replace
 
 import pytest

@@ -41,7 +41,6 @@ class Workers:
         self._idle = threading.Event()
 
     def sleep(self, seconds: float) -> None:
-        """Called by a worker."""
         awake = threading.Event()
         heapq.heappush(self._asleep, (self.now + max(1, round(seconds * 1000)), next(self._number), awake))
         self._idle.set()
