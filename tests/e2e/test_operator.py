@@ -158,7 +158,7 @@ def test_key_in_use_is_refused_once_the_authorizers_cache_is_over(
 def test_task_is_shown_without_its_secrets_and_with_its_webhook_errors(
     relay: RelayClient, tool: Tool, run: Callable[..., tuple[int, str, str]], request_body: Body, backends: Backends
 ) -> None:
-    request = {**request_body, "payload": "not-to-be-shown", "callback_url": f"{backends.origins['gone']}/shown"}
+    request = {**request_body, "payload": "not-to-be-shown", "callback_url": f"{backends.origins['410']}/shown"}
     task = relay.wait(relay.submit(request)["task_id"], "completed")
     wait_until(lambda: "last_error" in tool("task", "show", task["task_id"])["webhook"], "the webhook that fails")
     shown = tool("task", "show", task["task_id"])
@@ -169,7 +169,7 @@ def test_task_is_shown_without_its_secrets_and_with_its_webhook_errors(
     ]
     assert (shown["videos"], shown["usage"], shown["attempts"]) == (task["videos"], task["usage"], 1)
     assert shown["due"] == "never: it needs no more checks"
-    assert f"from {backends.origins['gone']}, try 1, given up" in shown["webhook"]["last_error"]
+    assert f"from {backends.origins['410']}, try 1, given up" in shown["webhook"]["last_error"]
     for word in (relay.stack.tenant_id, "completed", task["videos"][0]["sha256"], shown["webhook"]["last_error"]):
         assert word in text
     assert [secret for secret in ("not-to-be-shown", "X-Amz-", "token=") if secret in text + json.dumps(shown)] == []
