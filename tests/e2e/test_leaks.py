@@ -65,7 +65,7 @@ def canaries() -> dict[str, str | bytes]:
         "idempotency keys": f"key-{secrets.token_hex(12)}",
         "the prompt": canary("prompt"),
         "a short payload": canary("payload"),
-        "a long payload": canary("long") + "." * 300,
+        "a long payload": canary("long") + secrets.token_hex(160),
         "a short meta_data": secrets.token_hex(16),
         "a long meta_data": secrets.token_hex(16),
         "image bytes": secrets.token_bytes(64),
