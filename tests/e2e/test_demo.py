@@ -1,11 +1,13 @@
 """`make demo`, as a newcomer runs it."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -38,6 +40,17 @@ def test_the_story_fits_one_screen_in_its_order_and_leaves_video_and_evidence(sc
     assert max(map(len, screen.splitlines())) <= 100
     assert VIDEO.read_bytes()[4:8] == b"ftyp"
     assert not (WORK_DIR / "tmp").exists()
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines without what differs from run to run: times, dates, ids and sizes."""
+    return [re.sub(r"[a-z0-9]{26}|[\d.,]+|\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
+
+
+def test_the_picture_in_the_readme_shows_what_is_printed(screen: str) -> None:
+    texts = ElementTree.parse(ROOT / "docs" / "images" / "demo.svg").iter("{http://www.w3.org/2000/svg}text")
+    assert lines_of("\n".join(text.text or "" for text in texts)) == lines_of(screen)
+    assert "docs/images/demo.svg" in (ROOT / "README.md").read_text()
 
 
 def change(*path: Any, to: Any) -> Callable[[Any], None]:
