@@ -10,7 +10,7 @@ from local.description.json_schema import Schema
 from local.description.schemas import schemas
 from tests.documents import ROOT
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
-from vidu_relay.domain import request_model
+from vidu_relay.domain import image_format, request_model, strict_json
 from vidu_relay.domain.states import Status
 
 PAGE = "docs/provider-contract.md"
@@ -96,3 +96,20 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
 )
 def test_limit_of_a_row_is_the_one_in_the_code(row: str, said: str) -> None:
     assert said in ROWS["Parameters"][row]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        (
+            f"{strict_json.MAX_STRUCTURE:,} brackets, commas and colons; {strict_json.MAX_DEPTH} levels; "
+            f"{strict_json.MAX_NUMBER_CHARACTERS} characters a number"
+        ),
+        (
+            f"{image_format.MIN_IMAGE_PIXELS}×{image_format.MIN_IMAGE_PIXELS} pixels, 1:{image_format.MAX_IMAGE_RATIO} to "
+            f"{image_format.MAX_IMAGE_RATIO}:1, {image_format.MAX_IMAGE_BYTES >> 20} MiB"
+        ),
+    ],
+)
+def test_limits_of_json_and_images_are_those_in_the_code(limit: str) -> None:
+    assert limit in ROWS["Limits"]
