@@ -29,7 +29,6 @@ OTHERS = {
     "Unpublished records",  # a message on the alarms' topic
     "Common steps",
     "Is everything in order",
-    "See a task's whole life",
     "Rotate the callback key",
     "Rotate the provider key",
     "A provider outage",
