@@ -53,6 +53,14 @@ FOR_THE_OPERATOR = {"mapping_taken", "key_exists"}
 """Refusals that only the operator's tool meets, as sentences."""
 
 
+def listed(heading: str) -> dict[str, str]:
+    """The list below a heading of the reference: what stands between each item's name and its colon."""
+    section = (ROOT / REFERENCE).read_text().split(f"\n## {heading}\n", 1)[1].partition("\n## ")[0]
+    items = {name: value.strip() for name, value in re.findall(r"^- `([^`]+)`([^:\n]*): .+$", section, re.MULTILINE)}
+    assert len(items) == section.count("\n- "), f"{heading}: an item of another form, or twice the same name"
+    return items
+
+
 def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
@@ -164,7 +172,7 @@ def test_every_metric_has_its_meaning_beside_it() -> None:
 def test_notes_on_a_video_are_those_in_the_code() -> None:
     source = (PACKAGE / "domain" / "video_proof.py").read_text()
     codes = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source))
-    assert set(table(REFERENCE, "## Notes on a video")) == codes
+    assert set(listed("Notes on a video")) == codes
 
 
 def test_codes_of_refused_requests_are_those_in_the_code() -> None:
@@ -181,23 +189,23 @@ def test_codes_of_refused_requests_are_those_in_the_code() -> None:
 def test_codes_of_tasks_are_those_in_the_code() -> None:
     said = table(REFERENCE, "## Codes of tasks")
     assert set(said) == codes_of("TaskError") - {"code", NO_TURN.code}
-    assert NO_TURN.code in table(REFERENCE, "## Codes of notifications")
+    assert NO_TURN.code in listed("Codes of notifications")
     assert {cells[0] for cells in said.values()} == {Status.FAILED.value, Status.EXPIRED.value, Status.CANCELED.value}
 
 
 def test_codes_of_images_are_those_in_the_code() -> None:
-    assert set(table(REFERENCE, "## Codes of images")) == codes_of("BadImageError", "BadLinkError") - {"code"}
+    assert set(listed("Codes of images")) == codes_of("BadImageError", "BadLinkError") - {"code"}
 
 
 def test_codes_of_deliveries_are_those_in_the_code() -> None:
     source, way = codes_of("BadSourceError", "BadLinkError") - {"code"}, codes_of("DeliveryInterruptedError")
     at_fault = {
-        code: "both" if code in source & way else "source" if code in source else "the way" for code in source | way
+        code: "both" if code in source & way else "source" if code in source else "transfer" for code in source | way
     }
-    assert {code: cells[0] for code, cells in table(REFERENCE, "## Codes of deliveries").items()} == at_fault
+    assert listed("Codes of deliveries") == at_fault
 
 
-@pytest.mark.parametrize(("symbol", "value"), [(row, cells[0]) for row, cells in table(REFERENCE, "## Fixed").items()])
+@pytest.mark.parametrize(("symbol", "value"), listed("Fixed numbers").items())
 def test_fixed_number_is_the_one_in_the_code(symbol: str, value: str) -> None:
     path, name = symbol.split(":")
     module = importlib.import_module("vidu_relay." + path.removesuffix(".py").replace("/", "."))
@@ -207,9 +215,7 @@ def test_fixed_number_is_the_one_in_the_code(symbol: str, value: str) -> None:
     assert getattr(module, name) == float(number) * scale
 
 
-@pytest.mark.parametrize(
-    ("row", "value"), [(row, cells[0]) for row, cells in table(REFERENCE, "## Fixed prop").items()]
-)
+@pytest.mark.parametrize(("row", "value"), listed("Fixed properties").items())
 def test_fixed_property_is_the_one_in_the_template(row: str, value: str) -> None:
     """A queue alone stands for the time until its messages go to the dead-letter queue."""
     resource, _, name = row.partition(".")
