@@ -73,6 +73,14 @@ def test_every_lifecycle_rule_has_an_action_that_cloudformation_counts(bucket: s
     """Else CloudFormation refuses the bucket, and the whole deployment rolls back. cfn-lint does not check this."""
     for rule in of_type("AWS::S3::Bucket")[bucket]["Properties"]["LifecycleConfiguration"]["Rules"]:
         assert LIFECYCLE_ACTIONS & set(rule), rule["Id"]
+        assert not {"ExpiredObjectDeleteMarker", "ExpirationInDays"} <= set(rule), "S3 refuses both in one rule"
+    ids = [rule["Id"] for rule in of_type("AWS::S3::Bucket")[bucket]["Properties"]["LifecycleConfiguration"]["Rules"]]
+    assert len(set(ids)) == len(ids), "S3 refuses two rules of one id"
+
+
+def test_the_task_table_can_be_recovered() -> None:
+    recovery = of_type("AWS::DynamoDB::Table")["TaskTable"]["Properties"]["PointInTimeRecoverySpecification"]
+    assert recovery["PointInTimeRecoveryEnabled"]
 
 
 def test_what_holds_data_outlives_the_stack_and_nothing_else_does() -> None:
