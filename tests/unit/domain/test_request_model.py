@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.request import Request
-from vidu_relay.domain.request_model import MODEL, VideoRequest, parse_request
+from vidu_relay.domain.catalogue import Offering
+from vidu_relay.domain.request_model import parse_request, request_type
 from vidu_relay.domain.strict_json import MAX_MEMBERS
 
+MODEL = "viduq2_pro_fast_reference2video"
+OFFERING = Offering(("gateway",), off_peak=True)
+FORM = request_type(MODEL, "gateway")
 URL = "https://images.example/a.png"
 PIXELS = base64.b64encode(b"\x89PNG not really").decode()
 DATA_URI = f"data:image/png;base64,{PIXELS}"
@@ -25,7 +29,7 @@ def body(**changes: Any) -> dict[str, Any]:
 
 
 def parse(**changes: Any) -> Request:
-    return parse_request(json.dumps(body(**changes)), off_peak_available=True)
+    return parse_request(json.dumps(body(**changes)), OFFERING)
 
 
 def refusal(**changes: Any) -> InvalidRequestError:
@@ -121,7 +125,7 @@ JUST_OUTSIDE: list[tuple[str, dict[str, Any]]] = [
 def faults(text: str | bytes) -> InvalidRequestError:
     """What is said of a body that is refused."""
     with pytest.raises(InvalidRequestError) as caught:
-        parse_request(text, off_peak_available=True)
+        parse_request(text, OFFERING)
     return caught.value
 
 
@@ -261,7 +265,7 @@ FOLDER = "s3://inbox/requests/acme/2026/"
 
 def in_folder(**changes: Any) -> Request:
     """A request in a file of this folder."""
-    return parse_request(json.dumps(body(**changes)), off_peak_available=True, folder=FOLDER)
+    return parse_request(json.dumps(body(**changes)), OFFERING, folder=FOLDER)
 
 
 @pytest.mark.parametrize("key", ["fox.png", "img/fox 1.png", "R0lGOD.png", "a...png"])
@@ -310,10 +314,10 @@ def test_the_provider_s_code_is_given_where_one_fits(code: str, changes: dict[st
 def test_off_peak_is_refused_while_the_provider_does_not_offer_it() -> None:
     text = json.dumps(body(off_peak=True))
     with pytest.raises(InvalidRequestError) as caught:
-        parse_request(text, off_peak_available=False)
+        parse_request(text, Offering(("gateway",)))
     assert [fault.loc for fault in caught.value.faults] == ["off_peak"]
-    assert parse_request(text, off_peak_available=True).off_peak
-    assert not parse_request(json.dumps(body(off_peak=False)), off_peak_available=False).off_peak
+    assert parse_request(text, OFFERING).off_peak
+    assert not parse_request(json.dumps(body(off_peak=False)), Offering(("gateway",))).off_peak
 
 
 @pytest.mark.parametrize(
@@ -401,12 +405,12 @@ json_values = st.recursive(
 )
 
 
-@given(changes=st.dictionaries(st.sampled_from(sorted(VideoRequest.model_fields)), json_values, max_size=3))
+@given(changes=st.dictionaries(st.sampled_from(sorted(FORM.model_fields)), json_values, max_size=3))
 @settings(max_examples=150, deadline=None)
 def test_any_value_anywhere_is_accepted_or_refused_but_never_a_crash(changes: dict[str, Any]) -> None:
     whole = {**BASE, **changes}
     try:
-        request = parse_request(json.dumps(whole), off_peak_available=True)
+        request = parse_request(json.dumps(whole), OFFERING)
     except InvalidRequestError:
         return
     assert request == Request.of({name: value for name, value in whole.items() if value not in (None, "")})
@@ -415,7 +419,7 @@ def test_any_value_anywhere_is_accepted_or_refused_but_never_a_crash(changes: di
 # --- what counts as given
 
 
-OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if not field.is_required())
+OPTIONAL = sorted(name for name, field in FORM.model_fields.items() if not field.is_required())
 
 
 @pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
@@ -445,7 +449,7 @@ def test_an_optional_parameter_given_as_null_or_empty_counts_as_absent(nothing: 
     ],
 )
 def test_a_whole_number_is_the_same_however_it_is_written(name: str, written: str, number: int) -> None:
-    request = parse_request(with_number(name, written), off_peak_available=True)
+    request = parse_request(with_number(name, written), OFFERING)
     assert repr(request.parameters[name]) == repr(number)
 
 

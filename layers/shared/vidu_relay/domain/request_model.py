@@ -1,15 +1,12 @@
-"""The request of a video task: the provider page's parameters, each with its limit. The only pydantic here.
-
-Source of every limit: the provider's page for `viduq2_pro_fast_reference2video`. Limits that the page lacks are
-marked as ours.
-"""
+"""Check a request by the catalogue's entry of its model. The only pydantic here."""
 
 from __future__ import annotations
 
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,46 +17,29 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
-    model_validator,
+    create_model,
 )
 from pydantic_core import PydanticCustomError
 
+from vidu_relay.domain.catalogue import Choice, Offer, Offering, Parameter, find_model, models
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.strict_json import form_faults, read_json
 
-__all__ = [
-    "MAX_IMAGES",
-    "MAX_IMAGES_PER_SUBJECT",
-    "MAX_SUBJECTS",
-    "MAX_URL_BYTES",
-    "MODEL",
-    "Subject",
-    "VideoRequest",
-    "check_request",
-    "parse_request",
-]
+__all__ = ["MAX_URL_BYTES", "Subject", "check_request", "parse_request", "request_type"]
 
-MODEL = "viduq2_pro_fast_reference2video"
-MAX_SUBJECTS = 7
 MAX_IMAGES = 7
+"""Of all subjects together."""
 MAX_IMAGES_PER_SUBJECT = 3
-MAX_PROMPT_CHARACTERS = 2000
-MAX_PAYLOAD_CHARACTERS = 1_048_576
-MAX_URL_BYTES = 2048  # ours, in UTF-8: the page gives none; what servers and browsers take in common
+MAX_URL_BYTES = 2048  # ours, in UTF-8: the pages give none; what servers and browsers take in common
 MAX_SUBJECT_ID_CHARACTERS = 100  # ours
 MAX_VOICE_ID_CHARACTERS = 200  # ours
-MAX_META_DATA_CHARACTERS = 65_536  # ours
 OUTSIDE_FOLDER = (
     "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
 )
 MAX_PLACE_CHARACTERS = 100
 """Of each part of a fault's place: a client may send an unknown parameter with a very long name."""
-
-CODE_AUDIO_NEEDS_SUBJECTS = "008017001"
-CODE_IMAGES_OR_SUBJECTS = "008017002"
-CODE_IMAGES_COUNT = "008017003"
 
 _MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
 """Not behind Latin characters or digits, as in an e-mail address. Other scripts set no space before it."""
@@ -147,60 +127,89 @@ class Subject(_Strict):
     voice_id: str | None = Field(default=None, max_length=MAX_VOICE_ID_CHARACTERS)
 
 
-class VideoRequest(_Strict):
-    """A request as the client sends it; optional parameters that it did not give have their default."""
+_RATIO = r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$"
 
-    model: Literal["viduq2_pro_fast_reference2video"]
-    subjects: tuple[Subject, ...] | None = Field(default=None, min_length=1, max_length=MAX_SUBJECTS, strict=False)
-    images: tuple[Image, ...] | None = Field(default=None, strict=False)
-    prompt: str = Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)
-    audio: bool = False
-    duration: int = Field(default=5, ge=1, le=8)
-    seed: int = Field(default=0, ge=-(2**63), le=2**63 - 1)
-    aspect_ratio: str = Field(default="16:9", pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")
-    resolution: Literal["720p", "1080p"] = "720p"
-    payload: str | None = Field(default=None, max_length=MAX_PAYLOAD_CHARACTERS)
-    off_peak: bool = False
-    watermark: bool = False
-    wm_position: int = Field(default=3, ge=1, le=4)
-    wm_url: Url | None = None
-    meta_data: Annotated[str, AfterValidator(_json_object)] | None = Field(
-        default=None, max_length=MAX_META_DATA_CHARACTERS
-    )
-    callback_url: Url | None = None
 
-    @model_validator(mode="after")
-    def _whole(self) -> VideoRequest:
-        faults = list(self._faults())
-        if faults:
-            raise PydanticCustomError("request", "{faults}", {"faults": faults})
-        return self
+def _field(spec: Parameter) -> tuple[Any, Any]:
+    """Type and limits of one parameter, as `create_model` takes them."""
+    kind: Any
+    limits: dict[str, Any] = {}
+    match spec.type:
+        case "images":  # their number is a rule: some providers have a code for it
+            kind, limits = tuple[Image, ...], {"strict": False}
+        case "subjects":
+            kind, limits = tuple[Subject, ...], {"strict": False, "min_length": spec.least, "max_length": spec.most}
+        case "integer":
+            kind, limits = int, {"ge": spec.least, "le": spec.most}
+        case "boolean":
+            kind = bool
+        case "ratio":
+            kind, limits = str, {"pattern": _RATIO}
+        case "url":
+            kind = Url
+        case "json":
+            kind, limits = Annotated[str, AfterValidator(_json_object)], {"max_length": spec.most}
+        case "text":
+            kind, limits = str, {"min_length": spec.least, "max_length": spec.most}
+    if spec.choices:
+        kind, limits = Literal[spec.choices], {}
+    return (kind, Field(**limits)) if spec.required else (kind | None, Field(default=None, **limits))
 
-    def _faults(self) -> Iterator[Fault]:
-        yield from _coded_faults(self.images, self.subjects, self.audio)
-        if self.images and self.subjects:
-            yield Fault("images", "give either subjects or images, not both")
-        if self.audio and self.off_peak:
-            yield Fault("off_peak", "audio=true does not support off-peak mode: drop one of the two")
-        if self.subjects:
-            yield from self._subject_faults(self.subjects)
 
-    def _subject_faults(self, subjects: tuple[Subject, ...]) -> Iterator[Fault]:
-        images = sum(len(subject.images) for subject in subjects)
-        if images > MAX_IMAGES:
-            yield Fault(
-                "subjects", f"subjects may have 1-{MAX_IMAGES} images in total, not {images}", CODE_IMAGES_COUNT
-            )
-        ids = [subject.id for subject in subjects]
-        for number, known in enumerate(ids):
-            if known in ids[:number]:
-                yield Fault(f"subjects.{number}.id", f"the id {known!r} is used twice")
-        for mention in _MENTION.finditer(self.prompt):
-            rest = self.prompt[mention.end() :]
-            if not any(_mentions(rest, known) for known in ids):
-                word = re.match(r"\w+", rest)
-                name = word.group() if word else rest[:20]
-                yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}{_spelling(rest, ids)}")
+@cache
+def request_type(model_id: str, provider: str) -> type[BaseModel]:
+    """The form of a request for a model at a provider that offers it. Built when it is first needed."""
+    parameters = models()[model_id].offers[provider].parameters
+    fields: dict[str, Any] = {name: _field(spec) for name, spec in parameters.items()}
+    fields = {"model": (Literal[model_id], ...), **fields, "callback_url": (Url | None, None)}
+    return create_model(model_id, __base__=_Strict, **fields)
+
+
+def _whole_faults(values: Mapping[str, Any], offer: Offer) -> Iterator[Fault]:
+    """The faults between parameters of which each one is good."""
+    yield from _coded_faults(values, offer)
+    for rule in offer.rules:
+        yield from (fault for fault in rule.faults(values, offer.parameters) if not fault.code)
+    for name, spec in offer.parameters.items():
+        if spec.type == "images" and not spec.code and not _counts(values.get(name), spec):
+            yield Fault(name, f"must have {_range(spec)}, not {len(values[name])}")
+        if spec.type == "subjects" and values.get(name):
+            yield from _subject_faults(values[name], values["prompt"], spec)
+
+
+def _coded_faults(values: Mapping[str, Any], offer: Offer) -> Iterator[Fault]:
+    """The faults that a provider has a code for, on parsed or raw values alike. The first is the refusal's own."""
+    for rule in offer.rules:
+        yield from (fault for fault in rule.faults(values, offer.parameters) if fault.code)
+    for name, spec in offer.parameters.items():
+        if spec.type == "images" and spec.code and not _counts(values.get(name), spec):
+            yield Fault(name, f"{name.capitalize()} parameter must contain {_range(spec)}", spec.code)
+
+
+def _counts(value: object, spec: Parameter) -> bool:
+    """Whether a list has as many members as it may have; also where it is none."""
+    return not isinstance(value, list | tuple) or (spec.least or 0) <= len(value) <= (spec.most or len(value))
+
+
+def _range(spec: Parameter) -> str:
+    count = f"{spec.least}-{spec.most}" if spec.least != spec.most else f"{spec.most}"
+    return f"{count} image{'' if count == '1' else 's'}"
+
+
+def _subject_faults(subjects: Sequence[Any], prompt: str, spec: Parameter) -> Iterator[Fault]:
+    images = sum(len(subject.images) for subject in subjects)
+    if images > MAX_IMAGES:
+        yield Fault("subjects", f"subjects may have 1-{MAX_IMAGES} images in total, not {images}", spec.code)
+    ids = [subject.id for subject in subjects]
+    for number, known in enumerate(ids):
+        if known in ids[:number]:
+            yield Fault(f"subjects.{number}.id", f"the id {known!r} is used twice")
+    for mention in _MENTION.finditer(prompt):
+        rest = prompt[mention.end() :]
+        if not any(_mentions(rest, known) for known in ids):
+            word = re.match(r"\w+", rest)
+            name = word.group() if word else rest[:20]
+            yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}{_spelling(rest, ids)}")
 
 
 def _mentions(rest: str, known: str) -> bool:
@@ -218,23 +227,12 @@ def _spelling(rest: str, ids: list[str]) -> str:
     return ""
 
 
-def _coded_faults(images: object, subjects: object, audio: object) -> Iterator[Fault]:
-    """The faults the provider's page gives a code, on parsed or raw values alike."""
-    # in the order of the codes: the first is the refusal's own
-    if audio is True and not subjects:
-        yield Fault("subjects", "When audio=true, subjects parameter is required", CODE_AUDIO_NEEDS_SUBJECTS)
-    if images is None and subjects in (None, [], ()):
-        yield Fault("", "Images or subjects parameter must provide one", CODE_IMAGES_OR_SUBJECTS)
-    if isinstance(images, list | tuple) and not 1 <= len(images) <= MAX_IMAGES:
-        yield Fault("images", "Images parameter must contain 1-7 images", CODE_IMAGES_COUNT)
-
-
-def parse_request(body: bytes | str, *, off_peak_available: bool, folder: str | None = None) -> Request:
+def parse_request(body: bytes | str, offering: Offering, *, folder: str | None = None) -> Request:
     """Read and check a request. Raises `InvalidRequestError`: as `read_json` and `check_request` do."""
-    return check_request(read_json(body), off_peak_available=off_peak_available, folder=folder)
+    return check_request(read_json(body), offering, folder=folder)
 
 
-def check_request(raw: Any, *, off_peak_available: bool, folder: str | None = None) -> Request:
+def check_request(raw: Any, offering: Offering, *, folder: str | None = None) -> Request:
     """Check a request that `read_json` gave. An optional parameter given as null or "" was not given.
 
     `folder` is the `s3://` URI, with its slash, that relative image keys are below; None where an image must be whole.
@@ -242,31 +240,45 @@ def check_request(raw: Any, *, off_peak_available: bool, folder: str | None = No
     Raises `InvalidRequestError`: code `validation_error`, or the provider's own code if one fits, with every fault
     listed by location.
     """
-    _check_form(raw)
-    given = _without_empty(raw)
-    try:
-        model = VideoRequest.model_validate(given, context={"folder": folder})
-    except ValidationError as error:
-        raise _invalid(error, given) from None  # the pydantic error repeats the input, payload and images included
-    if model.off_peak and not off_peak_available:
-        raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
-    return Request.of(model.model_dump(mode="json", exclude_unset=True, exclude_none=True))
-
-
-def _check_form(raw: Any) -> None:
-    """Raises `InvalidRequestError`, as `parse_request` does, if a request's outer form is wrong (`form_faults`)."""
-    form = tuple(form_faults(raw)) if isinstance(raw, dict) else ()
-    if form:
-        coded = tuple(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
-        listed = {fault.loc for fault in coded}
-        raise _refusal((*coded, *(fault for fault in form if fault.loc not in listed)))
-
-
-def _without_empty(raw: Any) -> Any:
-    """The request without the optional parameters, its own and its subjects', that are null or ""."""
     if not isinstance(raw, dict):
-        return raw
-    given = {name: value for name, value in raw.items() if value not in (None, "") or name not in _OPTIONAL}
+        raise _refusal((Fault("", "must be a JSON object"),))
+    choice = offering.find(raw.get("model"))
+    form = tuple(form_faults(raw))
+    if choice is None:
+        raise _refusal((_model_fault(raw, offering), *(fault for fault in form if fault.loc != "model")))
+    if form:
+        coded = tuple(_coded_faults(raw, choice.offer))
+        places = {fault.loc for fault in coded}
+        raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
+    given = _without_empty(raw, choice.offer)
+    try:
+        parsed = request_type(choice.model.id, choice.provider).model_validate(given, context={"folder": folder})
+    except ValidationError as error:
+        raise _invalid(
+            error, given, choice
+        ) from None  # pydantic's error repeats the input, payload and images included
+    faults = tuple(_whole_faults({name: getattr(parsed, name) for name in parsed.model_fields_set}, choice.offer))
+    if faults:
+        raise _refusal(faults)
+    if given.get("off_peak") and not offering.off_peak:
+        raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
+    return Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True))
+
+
+def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
+    known = ", ".join(offering.model_ids())
+    if "model" not in raw:
+        return Fault("model", f"Field required: the models are {known}")
+    if isinstance(raw["model"], str) and find_model(raw["model"]):
+        return Fault("model", f"this deployment does not offer this model; it has {known}")
+    return Fault("model", f"unknown model; the models are {known}")
+
+
+def _without_empty(raw: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
+    """The request without the optional parameters, its own and its subjects', that are null or ""."""
+    required = {"model", *(name for name, spec in offer.parameters.items() if spec.required)}
+    known = {*offer.parameters, "callback_url"} - required
+    given = {name: value for name, value in raw.items() if value not in (None, "") or name not in known}
     if isinstance(given.get("subjects"), list):
         given["subjects"] = [
             {
@@ -281,32 +293,20 @@ def _without_empty(raw: Any) -> Any:
     return given
 
 
-def _optional(model: type[BaseModel]) -> frozenset[str]:
-    return frozenset(name for name, field in model.model_fields.items() if not field.is_required())
+_OPTIONAL_OF_SUBJECT = frozenset(name for name, field in Subject.model_fields.items() if not field.is_required())
 
 
-_OPTIONAL = _optional(VideoRequest)
-_OPTIONAL_OF_SUBJECT = _optional(Subject)
-
-
-def _invalid(error: ValidationError, raw: Any) -> InvalidRequestError:
-    faults: list[Fault] = []
-    whole = False
+def _invalid(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> InvalidRequestError:
     items = error.errors(include_url=False, include_input=False)
     # a list whose only element is wrong is not "too short" besides
     inner = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
-    for item in items:
-        if item["type"] == "too_short" and item["loc"] in inner:
-            continue
-        if item["type"] == "request":
-            faults.extend(item["ctx"]["faults"])
-            whole = True
-        else:
-            faults.append(Fault(_location(item["loc"]), _message(item)))
-    if not whole and isinstance(raw, dict):
-        # single fields were wrong, so the rules between fields did not run: run those that need no types
-        faults.extend(_coded_faults(raw.get("images"), raw.get("subjects"), raw.get("audio")))
-    return _refusal(tuple(faults))
+    faults = [
+        Fault(_location(item["loc"]), _message(item, choice))
+        for item in items
+        if not (item["type"] == "too_short" and item["loc"] in inner)
+    ]
+    # single parameters are wrong, so the rules between them were not asked: those that need no types are
+    return _refusal((*faults, *_coded_faults(raw, choice.offer)))
 
 
 def _refusal(faults: tuple[Fault, ...]) -> InvalidRequestError:
@@ -318,14 +318,10 @@ def _location(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part)[:MAX_PLACE_CHARACTERS] for part in loc)
 
 
-def _message(item: Mapping[str, Any]) -> str:
+def _message(item: Mapping[str, Any], choice: Choice) -> str:
     kind = item["type"]
     if kind == "extra_forbidden":
-        return (
-            f"unknown parameter; known are: {', '.join(VideoRequest.model_fields)}"
-            if len(item["loc"]) == 1
-            else (f"unknown field; known are: {', '.join(Subject.model_fields)}")
-        )
+        return _unknown(item["loc"], choice)
     if kind == "string_pattern_mismatch":
         return "must be two whole numbers with a colon, for example 16:9"
     if kind in ("too_long", "too_short"):  # pydantic names Python's type of what is a list to the client
@@ -333,3 +329,15 @@ def _message(item: Mapping[str, Any]) -> str:
         count = item["ctx"][limit]
         return f"must have at {bound} {count} item{'' if count == 1 else 's'}"
     return str(item["msg"])
+
+
+def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
+    """What to say of a parameter that the model does not have: which models have it, or which parameters there are."""
+    if len(loc) > 1:
+        return f"unknown field; known are: {', '.join(Subject.model_fields)}"
+    having = sorted(
+        each.id for each in models().values() for offer in each.offers.values() if loc[0] in offer.parameters
+    )
+    if having:
+        return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
+    return f"unknown parameter; known are: model, {', '.join(choice.offer.parameters)}, callback_url"

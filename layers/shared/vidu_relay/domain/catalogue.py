@@ -1,0 +1,237 @@
+"""The catalogue: which models there are, and what each takes at each provider.
+
+An entry is data (`domain.models`). Requests are checked by it (`request_model`), described by it (`model_schema`) and
+sent by it (the adapters); no other code knows a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
+
+from vidu_relay.domain.errors import ConfigurationError, Fault
+
+__all__ = [
+    "GIVEN",
+    "Choice",
+    "Either",
+    "Evidence",
+    "ImageRules",
+    "Model",
+    "Offer",
+    "Offering",
+    "Parameter",
+    "When",
+    "find_model",
+    "models",
+]
+
+Kind = Literal["text2video", "img2video", "start-end2video", "reference2video"]
+Type = Literal["text", "integer", "boolean", "ratio", "url", "json", "images", "subjects"]
+Evidence = Literal["page", "core of page", "copy of page"]
+"""How certain an offer is: the provider's whole page was read; its first part with every field that matters; a dated
+copy of the page at a third party."""
+
+KINDS: tuple[Kind, ...] = ("reference2video", "text2video", "img2video", "start-end2video")
+
+
+class _Given:
+    def __repr__(self) -> str:
+        return "GIVEN"
+
+
+GIVEN: Any = _Given()
+"""In a rule: any value that the client gave."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a model at one provider.
+
+    - `choices`: the values taken; empty where `least` and `most` bound it.
+    - `least` and `most` bound an integer's value, a text's characters, or a list's members.
+    - `default`: what the provider takes where the parameter is left out; None where it depends or is not stated. It is
+      never sent.
+    - `code`: the provider's code for a wrong number of members.
+    - `about`: what it does, for people; empty where the name says it.
+    """
+
+    type: Type
+    required: bool = False
+    default: Any = None
+    choices: tuple[str | int, ...] = ()
+    least: int | None = None
+    most: int | None = None
+    code: str | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A rule between parameters: where `when` holds, each of `then` has one of the values that it lists.
+
+    A parameter that was left out counts with its default; one without a default fits every list of values, but is not
+    `GIVEN`. The fault stands at `at`.
+    """
+
+    when: Mapping[str, Any]
+    then: Mapping[str, tuple[Any, ...]]
+    at: str
+    text: str
+    code: str | None = None
+
+    def faults(self, values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
+        """The fault of a request with these values, if the rule is broken."""
+        applies = all(_fits(values, parameters, name, (value,)) is True for name, value in self.when.items())
+        if applies and any(_fits(values, parameters, name, allowed) is False for name, allowed in self.then.items()):
+            yield Fault(self.at, self.text, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A rule: exactly one of two parameters is given."""
+
+    first: str
+    second: str
+    text: str
+    both: str
+    code: str | None = None
+
+    def faults(self, values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:  # noqa: ARG002
+        """The fault of a request with these values, if the rule is broken."""
+        given = [values.get(name) for name in (self.first, self.second)]
+        if given[0] is None and given[1] in (None, [], ()):
+            yield Fault("", self.text, self.code)
+        if all(given):
+            yield Fault(self.first, self.both)
+
+
+def _fits(
+    values: Mapping[str, Any], parameters: Mapping[str, Parameter], name: str, allowed: tuple[Any, ...]
+) -> bool | None:
+    """Whether a value is among those allowed; None where it is not known which value the provider takes."""
+    value = values.get(name)
+    if allowed == (GIVEN,):
+        return bool(value)
+    if value is None:
+        value = parameters[name].default if name in parameters else None
+    return None if value is None else any(type(value) is type(each) and value == each for each in allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRules:
+    """What the images of a model must be, beyond the formats and bytes that hold for all.
+
+    `least_pixels` of each side; `ratio` of the longer side to the shorter, at most; `pair` bounds the first image's
+    width and height divided by the second's.
+    """
+
+    least_pixels: int = 1
+    ratio: int = 4
+    pair: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A model at one provider: what the provider calls it, what it takes there, and how that is known.
+
+    - `path` is the last part of the create call's path, where a provider has several.
+    - `renamed`: fields of subjects that have another name on the wire.
+    - `evidence`, `source` (an address) and `read_on` (a date) say how certain the limits are.
+    - `unseen`: parameters that the source does not show and that are sent all the same.
+    """
+
+    model: str
+    parameters: Mapping[str, Parameter]
+    rules: tuple[When | Either, ...] = ()
+    images: ImageRules = ImageRules()
+    path: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    evidence: Evidence
+    source: str
+    read_on: str
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def off_peak(self) -> bool:
+        """Whether there is an off-peak mode."""
+        return "off_peak" in self.parameters
+
+    @property
+    def audio(self) -> bool:
+        """Whether videos can have sound."""
+        return "audio" in self.parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model by its public id. `offers` holds what each provider that has it takes; `note` is for people."""
+
+    id: str
+    kind: Kind
+    offers: Mapping[str, Offer]
+    note: str = ""
+
+
+@cache
+def models() -> Mapping[str, Model]:
+    """Every model by its id, the first one first. Raises `ConfigurationError` for two entries with one id."""
+    found: dict[str, Model] = {}
+    for kind in KINDS:
+        for entry in import_module(f"vidu_relay.domain.models.{kind.replace('-', '_')}").MODELS:
+            if entry.id in found:
+                raise ConfigurationError(f"the catalogue has two entries with the id {entry.id}")
+            found[entry.id] = entry
+    return found
+
+
+def find_model(model_id: str) -> Model | None:
+    """The model with this public id, or None."""
+    return models().get(model_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model, the provider that is asked for it, and the provider whose limits hold: the same, unless unlisted."""
+
+    model: Model
+    provider: str
+    limits_of: str
+
+    @property
+    def offer(self) -> Offer:
+        """What the model takes."""
+        return self.model.offers[self.limits_of]
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """Which models a deployment offers, and where.
+
+    - `providers` are those with a key, the default one first: the first that has a model is asked for it.
+    - `only` are the ids that the operator chose; empty for all.
+    - `off_peak`: whether off-peak mode is available.
+    - `unlisted`: the operator lets the default provider be asked for a model that it is not known to have.
+    """
+
+    providers: tuple[str, ...]
+    only: frozenset[str] = frozenset()
+    off_peak: bool = False
+    unlisted: bool = False
+
+    def find(self, model_id: object) -> Choice | None:
+        """The model, and the provider that is asked for it; None where the deployment does not offer it."""
+        model = find_model(model_id) if isinstance(model_id, str) else None
+        if model is None or (self.only and model.id not in self.only):
+            return None
+        for provider in self.providers:
+            if provider in model.offers:
+                return Choice(model, provider, provider)
+        return Choice(model, self.providers[0], next(iter(model.offers))) if self.unlisted else None
+
+    def model_ids(self) -> list[str]:
+        """The ids of the models that the deployment offers, in the catalogue's order."""
+        return [model_id for model_id in models() if self.find(model_id)]
