@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.request import Request
-from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.request_model import parse_request, request_type
 from vidu_relay.domain.strict_json import MAX_MEMBERS
 

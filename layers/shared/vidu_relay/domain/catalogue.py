@@ -6,8 +6,9 @@ sent by it (the adapters); no other code knows a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal
@@ -35,6 +36,8 @@ Evidence = Literal["page", "core of page", "copy of page"]
 """How certain an offer is: the provider's whole page was read; its first part with every field that matters; a dated
 copy of the page at a third party."""
 
+PROVIDERS = ("gateway", "vidu")
+MODEL_ID = re.compile(r"[a-z0-9_]{1,64}")
 KINDS: tuple[Kind, ...] = ("reference2video", "text2video", "img2video", "start-end2video")
 
 
@@ -83,6 +86,11 @@ class When:
     text: str
     code: str | None = None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The parameters that the rule is about."""
+        return frozenset((*self.when, *self.then, self.at))
+
     def faults(self, values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:
         """The fault of a request with these values, if the rule is broken."""
         applies = all(_fits(values, parameters, name, (value,)) is True for name, value in self.when.items())
@@ -99,6 +107,11 @@ class Either:
     text: str
     both: str
     code: str | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The parameters that the rule is about."""
+        return frozenset((self.first, self.second))
 
     def faults(self, values: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Iterator[Fault]:  # noqa: ARG002
         """The fault of a request with these values, if the rule is broken."""
@@ -139,7 +152,6 @@ class Offer:
     """A model at one provider: what the provider calls it, what it takes there, and how that is known.
 
     - `path` is the last part of the create call's path, where a provider has several.
-    - `renamed`: fields of subjects that have another name on the wire.
     - `evidence`, `source` (an address) and `read_on` (a date) say how certain the limits are.
     - `unseen`: parameters that the source does not show and that are sent all the same.
     """
@@ -149,7 +161,6 @@ class Offer:
     rules: tuple[When | Either, ...] = ()
     images: ImageRules = ImageRules()
     path: str = ""
-    renamed: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence
     source: str
     read_on: str
@@ -178,14 +189,54 @@ class Model:
 
 @cache
 def models() -> Mapping[str, Model]:
-    """Every model by its id, the first one first. Raises `ConfigurationError` for two entries with one id."""
+    """Every model by its id, the first one first. Raises `ConfigurationError` as `by_id` does."""
+    return by_id(
+        entry for kind in KINDS for entry in import_module(f"vidu_relay.domain.models.{kind.replace('-', '_')}").MODELS
+    )
+
+
+def by_id(entries: Iterable[Model]) -> dict[str, Model]:
+    """Entries by their ids. Raises `ConfigurationError` for a malformed entry, and for two with one id."""
     found: dict[str, Model] = {}
-    for kind in KINDS:
-        for entry in import_module(f"vidu_relay.domain.models.{kind.replace('-', '_')}").MODELS:
-            if entry.id in found:
-                raise ConfigurationError(f"the catalogue has two entries with the id {entry.id}")
-            found[entry.id] = entry
+    for entry in entries:
+        if entry.id in found:
+            raise ConfigurationError(f"the catalogue has two entries with the id {entry.id}")
+        for fault in _entry_faults(entry):
+            raise ConfigurationError(f"the catalogue's entry {entry.id} is malformed: {fault}")
+        found[entry.id] = entry
     return found
+
+
+def _entry_faults(entry: Model) -> Iterator[str]:
+    if not MODEL_ID.fullmatch(entry.id):
+        yield "its id must be lower-case letters, digits and underscores"
+    if not entry.offers or set(entry.offers) - set(PROVIDERS):
+        yield f"it must have an offer at one of {', '.join(PROVIDERS)}, and at no other"
+    for provider, offer in entry.offers.items():
+        if not (offer.model and offer.source and offer.read_on):
+            yield f"{provider}: it needs the provider's id of the model, a source and its date"
+        if "prompt" not in offer.parameters:
+            yield f"{provider}: it needs a prompt"
+        for name, spec in offer.parameters.items():
+            for fault in _parameter_faults(spec):
+                yield f"{provider}: {name} {fault}"
+        named = {name for rule in offer.rules for name in rule.names}
+        for name in sorted(named - set(offer.parameters)):
+            yield f"{provider}: a rule names {name}, which it does not take"
+
+
+def _parameter_faults(spec: Parameter) -> Iterator[str]:
+    python = {"integer": int, "boolean": bool}.get(spec.type, str)
+    stated = (*spec.choices, *(() if spec.default is None else (spec.default,)))
+    if any(type(value) is not python for value in stated):
+        yield f"has a default or a choice that is no {spec.type}"
+    elif spec.choices and not set(stated) <= set(spec.choices):
+        yield "has a default that is none of its choices"
+    elif spec.type == "integer" and not spec.choices:
+        if spec.least is None or spec.most is None:
+            yield "has no limits"
+        elif not spec.least <= (spec.least if spec.default is None else spec.default) <= spec.most:
+            yield "has a lower limit above its upper one, or a default outside them"
 
 
 def find_model(model_id: str) -> Model | None:

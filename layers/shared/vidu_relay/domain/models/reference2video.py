@@ -7,8 +7,6 @@ SUBJECTS = Parameter(
     type="subjects", required=True, least=1, most=7, code="008017003", about="what the prompt mentions as @id"
 )
 IMAGES = ImageRules(least_pixels=128)
-NAMES = {"id": "name"}
-"""What the `vidu` API calls the fields of a subject."""
 
 SEED_MODEL = Model(
     "viduq2_pro_fast_reference2video",
@@ -103,7 +101,6 @@ def _at_vidu(
             p.OFF_PEAK_SILENT if silent else p.OFF_PEAK_WITH_SOUND,
         ),
         images=IMAGES,
-        renamed=NAMES,
         evidence="copy of page",
         source=p.COPY[0],
         read_on=p.COPY[1],
