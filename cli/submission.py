@@ -131,7 +131,7 @@ def _read_file(name: str) -> bytes:
 
 def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
     """The request that the options make, after the upload of the files they name."""
-    from vidu_relay.domain.request_model import MODEL
+    from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
     if options["prompt"] is None:
         raise RefusedError("give a FILE with the request (- for standard input), or --prompt with --image or --subject")
@@ -145,7 +145,7 @@ def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
     for name, (content, kind) in files.items():
         uris[name] = with_retries(partial(relay.api.upload, content, kind), f"uploading {name}", relay.screen)
         relay.screen.remark(f"uploaded {name} as {uris[name]}")
-    request: dict[str, Any] = {"model": MODEL}
+    request: dict[str, Any] = {"model": DEFAULT_MODEL}
     if subjects:
         request["subjects"] = [{"id": id_, "images": [uris[n] for n in images]} for id_, images in subjects.items()]
     else:

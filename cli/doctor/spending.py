@@ -31,7 +31,7 @@ FOLLOW_SECONDS = 900.0
 
 def spend(context: Context, screen: Screen) -> Finding:
     """Submit one task under one idempotency key, follow it to its end, and compare the video in S3 with its record."""
-    from vidu_relay.domain.request_model import MODEL
+    from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
     tenant(context)
     directory, local = directory_of(context.connection), context.connection.endpoint_url is not None
@@ -41,7 +41,13 @@ def spend(context: Context, screen: Screen) -> Finding:
         with temporary_key(context) as key:
             api = Api(context.output("ApiUrl"), key, ca_bundle=context.connection.ca_bundle, local=local)
             uri = with_retries(partial(api.upload, _picture(), "image/png"), "uploading", screen)
-            request = {"model": MODEL, "images": [uri], "prompt": "a grey square", "duration": 1, "resolution": "720p"}
+            request = {
+                "model": DEFAULT_MODEL,
+                "images": [uri],
+                "prompt": "a grey square",
+                "duration": 1,
+                "resolution": "720p",
+            }
             idempotency_key = secrets.token_hex(16)
             task_id = task_id_for_key(TENANT, idempotency_key)
             screen.remark(f"submitting task {task_id}, which costs money once")

@@ -12,13 +12,14 @@ from vidu_relay.http import daily_cap_of, header, invalid_request, json_response
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
-from vidu_relay.wiring import acceptance
+from vidu_relay.wiring import acceptance, offering
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(SubmitTaskSettings)
 deps = acceptance(settings)
+offered = offering(settings)
 
 
 @observed
@@ -27,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
-        request = parse_request(read_json_body(event), off_peak_available=settings.off_peak_available)
+        request = parse_request(read_json_body(event), offered)
         origin = Origin(tenant_of(event), daily_cap_of(event), key)
         task = submit_task(request, origin, deps, time_left=context.get_remaining_time_in_millis)
     except InvalidRequestError as error:

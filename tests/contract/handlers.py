@@ -19,7 +19,7 @@ from tests.unit.template import sample
 from vidu_relay import aws
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.domain.request_model import MODEL
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.observability import metrics
 from vidu_relay.outbound.address_guard import AddressGuard
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from local.description.schemas import PARAMETERS
 from tests.contract.handlers import Answer, Handlers, running
-from vidu_relay.domain.request_model import MODEL
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 
 Body = dict[str, Any]
 IMAGES = [f"@image/{name}" for name in ("fox.png", "robot.jpg", "tail.jpeg", "logo.webp")]

@@ -10,7 +10,6 @@ from tests.contract.handlers import Handlers, running
 from tests.contract.simulator_client import call
 from tests.unit.domain.test_request_model import BASE, JUST_INSIDE, JUST_OUTSIDE, URL, body
 from vidu_relay.domain.polling import OFF_PEAK_DEADLINE_MS
-from vidu_relay.domain.request_model import VideoRequest
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES
 
 Body = dict[str, Any]

@@ -11,6 +11,7 @@ from tests.contract.simulator_client import call
 from tests.contract.socket_server import SocketServer, says
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     CancelNotSupportedError,
@@ -22,7 +23,6 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
     RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.outbound import provider_calls
 

@@ -22,7 +22,7 @@ from vidu_relay.domain.errors import InvalidRequestError
 event = {{"body": sys.stdin.buffer.read().decode()}}
 began = time.perf_counter()
 try:
-    module.parse_request(module.read_json_body(event), off_peak_available=True)
+    module.parse_request(module.read_json_body(event), OFFERING)
     outcome = "accepted"
 except InvalidRequestError as error:
     outcome = error.code

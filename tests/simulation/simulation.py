@@ -16,6 +16,7 @@ from tests.simulation.notifications import HOOK, Message, Receipt
 from tests.simulation.provider import SimulatedProvider
 from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, Execution, Queued, Request, WiredRelay
 from tests.unit.account import Account
+from tests.unit.builders import OFFERING
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.tenant_directory import TenantMapping
@@ -75,7 +76,7 @@ class Simulation(WiredRelay):
     @staticmethod
     def request(**fields: Any) -> CheckedRequest:
         """A good request; a field given as None is left out."""
-        return parse_request(json.dumps(Simulation.body(**fields)), off_peak_available=True)
+        return parse_request(json.dumps(Simulation.body(**fields)), OFFERING)
 
     @staticmethod
     def body(**fields: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tests.simulation.effects import Effects, Listener, observed
 from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import Account
+from tests.unit.builders import OFFERING
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
@@ -173,7 +174,7 @@ class WiredRelay:
             bus=self.bus,
             describe=problem_document,
             default_daily_cap=1000,
-            off_peak_available=True,
+            offering=OFFERING,
             max_file_bytes=MAX_BODY_BYTES,
         )
         self.callbacks = CallbackDependencies(

@@ -4,14 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.delivery import Copies
 from vidu_relay.domain.errors import NotCreatedError
 from vidu_relay.domain.polling import PollingPolicy
-from vidu_relay.domain.request_model import MODEL
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, ProviderSnapshot, TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Origin, StoredRequest, Task, Video
 
+OFFERING = Offering(("gateway",), off_peak=True)
 NOW = 1_800_000_000_000
 TASK_ID = "abcdefghijklmnopqrstuvwxyz"
 REMOTE_ID = "remote-1"

@@ -13,10 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from local.description.files import files
 from local.description.schemas import EXAMPLES, PARAMETERS, schemas
 from tests.documents import table
-from tests.unit.builders import task_in
+from tests.unit.builders import OFFERING, task_in
 from tests.unit.template import ROUTES, properties
 from vidu_relay.domain.representation import represent
-from vidu_relay.domain.request_model import Subject, VideoRequest, parse_request
+from vidu_relay.domain.request_model import Subject, parse_request
 from vidu_relay.domain.states import Status
 from vidu_relay.http import STATUS_OF_CODE
 from vidu_relay.openapi_page import CONTENT_SECURITY_POLICY, OPENAPI, STYLE, render
@@ -106,7 +106,7 @@ def test_examples_are_as_described(name: str) -> None:
 
 def test_example_of_a_request_is_accepted() -> None:
     example = EXAMPLES["VideoRequest"]
-    assert parse_request(json.dumps(example), off_peak_available=False).parameters == example
+    assert parse_request(json.dumps(example), OFFERING).parameters == example
 
 
 # --- the page

@@ -27,14 +27,14 @@ from local.description.schemas import EXAMPLES
 from tests.documents import blocks, table
 from tests.event_schemas import faults_of
 from tests.schema_changes import incompatibilities
-from tests.unit.builders import LINK, NOW, POLICY, copy_failed, done, new_task, submitting, task_in, video
+from tests.unit.builders import LINK, NOW, OFFERING, POLICY, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain import delivery, documents, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
-from vidu_relay.domain.request_model import VideoRequest, parse_request
+from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_REJECTED, Status
 from vidu_relay.domain.task import Task
@@ -216,7 +216,7 @@ def test_parameters_are_shown_or_hidden_on_purpose() -> None:
     ],
 )
 def test_request_that_is_taken_is_as_described(detail: dict[str, Any]) -> None:
-    parse_request(json.dumps(detail["request"]), off_peak_available=False)
+    parse_request(json.dumps(detail["request"]), OFFERING)
     assert faults_of("VideoTaskRequested", detail) == []
     assert faults_of("VideoTaskRequested", {**detail, "more": 1})
     assert faults_of("VideoTaskRequested", {**detail, "request": {**detail["request"], "duration": 9}})

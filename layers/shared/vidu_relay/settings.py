@@ -74,6 +74,7 @@ class AcceptanceSettings(SubmissionSettings):
 
     state_machine_arn: str
     off_peak_available: bool
+    offered_models: tuple[str, ...]
     probe_image_urls: bool
     trusted_origins: tuple[str, ...]
 

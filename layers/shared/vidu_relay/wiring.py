@@ -13,6 +13,7 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.settings import AcceptanceSettings, ProviderSettings, SubmissionSettings, polling_policy
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     from vidu_relay.usecases.check_references import ReferenceCheck
     from vidu_relay.usecases.submit_task import Acceptance
 
-__all__ = ["acceptance", "callback_keys", "keys_for", "provider", "provider_key", "reference_check", "submission"]
+__all__ = [
+    "acceptance",
+    "callback_keys",
+    "keys_for",
+    "offering",
+    "provider",
+    "provider_key",
+    "reference_check",
+    "submission",
+]
 
 
 def provider_key(secret_arn: str) -> ProviderKey:
@@ -74,6 +84,11 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
         poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
         submission=deps,
     )
+
+
+def offering(settings: AcceptanceSettings) -> Offering:
+    """Which models the deployment offers, and where."""
+    return Offering((settings.provider_name,), frozenset(settings.offered_models), off_peak=settings.off_peak_available)
 
 
 def submission(settings: SubmissionSettings) -> SubmissionDependencies:

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.builders import OFFERING
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.image_reference import read_s3_uri
-from vidu_relay.domain.request_model import MODEL, parse_request
+from vidu_relay.domain.request_model import parse_request
 
 GOOD = [
     ("s3://abc/k", "abc", "k"),
@@ -54,12 +56,12 @@ def test_a_request_takes_s3_images_in_both_places_and_nowhere_else() -> None:
     uri = "s3://inbox/uploads/acme/a.png"
     for place in ({"images": [uri]}, {"subjects": [{"id": "1", "images": [uri]}]}):
         sent = {"model": MODEL, "prompt": "a cat", **place}
-        assert parse_request(json.dumps(sent), off_peak_available=False).parameters == sent
+        assert parse_request(json.dumps(sent), OFFERING).parameters == sent
     for name in ("wm_url", "callback_url"):
         sent = {"model": MODEL, "prompt": "a cat", "images": [uri], name: uri}
         with pytest.raises(InvalidRequestError) as caught:
-            parse_request(json.dumps(sent), off_peak_available=False)
+            parse_request(json.dumps(sent), OFFERING)
         assert [fault.loc for fault in caught.value.faults] == [name]
     with pytest.raises(InvalidRequestError) as caught:
-        parse_request(json.dumps({"model": MODEL, "prompt": "x", "images": [uri, BAD[0]]}), off_peak_available=False)
+        parse_request(json.dumps({"model": MODEL, "prompt": "x", "images": [uri, BAD[0]]}), OFFERING)
     assert [fault.loc for fault in caught.value.faults] == ["images.1"]

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.builders import (
     LINK,
     NOW,
+    OFFERING,
     POLICY,
     TASK_ID,
     copied,
@@ -19,8 +20,9 @@ from tests.unit.builders import (
     video,
 )
 from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
-from vidu_relay.domain.request_model import MODEL, parse_request
+from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Output, Task, Video
@@ -188,7 +190,7 @@ def largest_task(character: str) -> Task:
         "wm_url": url,
         "callback_url": url,
     }
-    record, _ = parse_request(json.dumps(params), off_peak_available=False).for_record()
+    record, _ = parse_request(json.dumps(params), OFFERING).for_record()
     generated = lifecycle.apply_snapshot(
         submission.record_created(submitting(request=record), reading(), now=NOW, source="create", policy=POLICY),
         done(LINK, upstream_id="u" * 64),

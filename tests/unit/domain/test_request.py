@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.builders import OFFERING
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.image_reference import S3Object
 from vidu_relay.domain.request import MAX_RECORD_BYTES, MAX_SENT_BYTES, Request, body_bytes
-from vidu_relay.domain.request_model import MODEL, parse_request
+from vidu_relay.domain.request_model import parse_request
 
 URL = "https://images.example/a.png"
 S3 = "s3://theirs/b.png"
@@ -136,7 +138,7 @@ def test_only_what_is_large_is_left_out_of_the_record_and_said_so(changes: dict[
 def test_the_digest_of_a_request_is_stable_across_releases() -> None:
     """It is stored: a release that computes another would answer 422 to every repeated request."""
     body = {"model": MODEL, "prompt": "a cat", "images": [URL], "seed": 7}
-    assert parse_request(json.dumps(body), off_peak_available=True).digest == "1CIjQ1nbBUEmkxLYrl3olg"
+    assert parse_request(json.dumps(body), OFFERING).digest == "1CIjQ1nbBUEmkxLYrl3olg"
 
 
 json_objects = st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4) | st.booleans(), max_size=4)

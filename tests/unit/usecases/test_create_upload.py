@@ -8,8 +8,10 @@ import pytest
 
 from tests.simulation.provider import NOON
 from tests.simulation.simulation import TENANT, Simulation
+from tests.unit.builders import OFFERING
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
-from vidu_relay.domain.request_model import MODEL, parse_request
+from vidu_relay.domain.request_model import parse_request
 from vidu_relay.usecases.create_upload import Upload, create_upload
 
 
@@ -41,7 +43,7 @@ def test_form_allows_one_key_one_type_and_50_mb(sim: Simulation, kind: str, endi
     assert ["content-length-range", 1, 50 * 1024 * 1024] in policy["conditions"]
     assert not [one for one in policy["conditions"] if isinstance(one, list) and one[0] == "starts-with"]
     sent = {"model": MODEL, "prompt": "x", "images": [upload.uri]}
-    assert parse_request(json.dumps(sent), off_peak_available=False).parameters == sent
+    assert parse_request(json.dumps(sent), OFFERING).parameters == sent
 
 
 def test_two_uploads_never_share_a_key(sim: Simulation) -> None:

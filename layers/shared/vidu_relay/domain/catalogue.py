@@ -16,6 +16,7 @@ from typing import Any, Literal
 from vidu_relay.domain.errors import ConfigurationError, Fault
 
 __all__ = [
+    "DEFAULT_MODEL",
     "GIVEN",
     "Choice",
     "Either",
@@ -37,6 +38,8 @@ Evidence = Literal["page", "core of page", "copy of page"]
 copy of the page at a third party."""
 
 PROVIDERS = ("gateway", "vidu")
+DEFAULT_MODEL = "viduq2_pro_fast_reference2video"
+"""The first entry, and what the tool asks for where no model is named."""
 MODEL_ID = re.compile(r"[a-z0-9_]{1,64}")
 KINDS: tuple[Kind, ...] = ("reference2video", "text2video", "img2video", "start-end2video")
 

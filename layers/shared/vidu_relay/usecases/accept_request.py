@@ -10,6 +10,7 @@ from typing import Any
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key, rejection_detail
@@ -39,7 +40,7 @@ class AcceptRequestDependencies:
     bus: EventBus
     describe: Callable[[InvalidRequestError], Mapping[str, Any]]
     default_daily_cap: int
-    off_peak_available: bool
+    offering: Offering
     max_file_bytes: int
 
 
@@ -75,7 +76,7 @@ def accept_request(
             raise closed
         cap = deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap
         origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id)
-        return submit_task(read(deps.off_peak_available), origin, deps.acceptance, time_left=time_left)
+        return submit_task(read(deps.offering), origin, deps.acceptance, time_left=time_left)
     except InvalidRequestError as error:
         _reject(asked, tenant, error, deps)
         return None
@@ -159,8 +160,8 @@ def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bo
     return None
 
 
-Read = Callable[[bool], Request]
-"""Reads the request of a message; the argument is whether off-peak is available."""
+Read = Callable[[Offering], Request]
+"""Reads the request of a message by what the deployment offers."""
 
 
 def _file(asked: DroppedFile, deps: AcceptRequestDependencies) -> tuple[Read, str] | None:
@@ -169,7 +170,7 @@ def _file(asked: DroppedFile, deps: AcceptRequestDependencies) -> tuple[Read, st
     if content is None:
         return None
     key = own_key(asked.entry_point, asked.bucket, asked.key, hashlib.sha256(content).hexdigest())
-    return lambda off_peak: parse_request(content, off_peak_available=off_peak, folder=asked.folder), key
+    return lambda offering: parse_request(content, offering, folder=asked.folder), key
 
 
 def _event(asked: RequestEvent) -> tuple[Read, str]:
@@ -191,7 +192,7 @@ def _event(asked: RequestEvent) -> tuple[Read, str]:
         check_idempotency_key(key if isinstance(key, str) else "")
     raw = asked.detail["request"]
     return (
-        lambda off_peak: check_request(raw, off_peak_available=off_peak),
+        lambda offering: check_request(raw, offering),
         key or own_key(asked.entry_point, asked.event_id),
     )
 
