@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from vidu_relay.domain.catalogue import find_model
 from vidu_relay.domain.errors import CancelNotSupportedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot, Usage
@@ -65,7 +66,11 @@ class GatewayProvider:
         Raises a `CreateError` as `outbound.create_replies.created_task` does; `NotCreatedError` if no byte was sent,
         `CreateAmbiguousError` if no whole reply came.
         """
-        body = {"model": model, "input": [{"params": {**params, "callback_url": callback_url}}]}
+        offer = entry.offers.get(self.name) if (entry := find_model(model)) else None
+        body = {
+            "model": offer.model if offer else model,
+            "input": [{"params": {**params, "callback_url": callback_url}}],
+        }
         reply = self._calls.create("/generation", body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
         return _known(content, remote_id, clock_offset_ms(reply.headers))

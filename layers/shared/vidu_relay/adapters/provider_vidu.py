@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from vidu_relay.domain.catalogue import find_model
 from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
 from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
@@ -25,6 +26,8 @@ from vidu_relay.outbound.task_replies import CANCELED_WORDS, WORDS, named_ids, r
 
 __all__ = ["ViduProvider", "read_snapshot"]
 
+NAME = "vidu"
+SUBJECT_NAMES = {"id": "name"}
 STATES: Mapping[str, ProgressState] = {**WORDS, **CANCELED_WORDS}
 
 USER_CANCELED = frozenset({"usercancelled", "usercanceled"})
@@ -44,7 +47,7 @@ class ViduProvider:
     it now differs from `used`.
     """
 
-    name = "vidu"
+    name = NAME
 
     def __init__(self, base_url: str, api_key: Callable[[], str], refresh: Callable[[str], bool] | None = None) -> None:
         self._api_key = api_key
@@ -68,8 +71,9 @@ class ViduProvider:
         was created then.
         """
         payload = params.get("payload") or tag
-        body = {**params, "payload": payload, "model": model, "callback_url": callback_url}
-        reply = self._calls.create("/ent/v2/reference2video", body)
+        path, name = _endpoint(model)
+        body = {**_renamed(params), "payload": payload, "model": name, "callback_url": callback_url}
+        reply = self._calls.create(f"/ent/v2/{path}", body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
         return _known(content, remote_id, clock_offset_ms(reply.headers))
 
@@ -105,6 +109,27 @@ class ViduProvider:
     def _authorization(self) -> str:
         self._used_key = self._api_key()
         return f"Token {self._used_key}"
+
+
+def _endpoint(model_id: str) -> tuple[str, str]:
+    """Where a model is asked for, and what it is called there.
+
+    A model that this API is not known to have is asked for by its own id, where models of its kind are: the operator
+    has allowed that.
+    """
+    model = find_model(model_id)
+    offer = model.offers.get(NAME) if model else None
+    if offer:
+        return offer.path, offer.model
+    return (model.kind if model else "reference2video"), model_id
+
+
+def _renamed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with this API's names: a subject has a `name` here, and an `id` at the gateway."""
+    subjects = [
+        {SUBJECT_NAMES.get(key, key): value for key, value in each.items()} for each in params.get("subjects", ())
+    ]
+    return {**params, "subjects": subjects} if subjects else dict(params)
 
 
 def _path(remote_id: str) -> str:
