@@ -252,7 +252,7 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
     given = _without_empty(raw, choice.offer)
     try:
-        parsed = request_type(choice.model.id, choice.provider).model_validate(given, context={"folder": folder})
+        parsed = request_type(choice.model.id, choice.limits_of).model_validate(given, context={"folder": folder})
     except ValidationError as error:
         raise _invalid(
             error, given, choice
