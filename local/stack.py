@@ -225,6 +225,8 @@ class LocalStack:
         command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.aws_ca_bundle}"]
         if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
             command += ["--off-peak-available"]
+        if self._parameters.get("AllowUnlistedModels") == "true":
+            command += ["--unlisted-models"]
         if self._generation_seconds is not None:
             command += [f"--generation-seconds={self._generation_seconds}"]
         log = self.logs / "simulator.log"

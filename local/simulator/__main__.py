@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         generation_seconds=options.generation_seconds,
         ca_bundle=options.ca_bundle,
         off_peak_available=options.off_peak_available,
+        unlisted_models=options.unlisted_models,
         log=_log,
     ) as simulator:
         addresses = {
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ca-bundle", type=Path, help="PEM file to check callback receivers' certificates with")
     parser.add_argument("--generation-seconds", type=float, default=DEFAULT_GENERATION_SECONDS)
     parser.add_argument("--off-peak-available", action="store_true", help="take off-peak tasks")
+    parser.add_argument("--unlisted-models", action="store_true", help="take the gateway's models at the upstream API")
     return parser
 
 

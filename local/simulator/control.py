@@ -79,7 +79,7 @@ class Control:
 
     def images(self, task: Task) -> list[dict[str, Any]]:
         """The task's reference images as they can be read now: see `ImageReader.read`."""
-        return self._images.read(task.params)
+        return self._images.read(task.params, task.model)
 
     def serve(self, exchange: Exchange, server: HttpServer) -> None:
         """Answer one control call."""

@@ -31,7 +31,6 @@ _COMMENT = "vidu-simulator:".ljust(COMMENT_LENGTH, "0")
 _AUDIO_FRAME_SAMPLES = 1024
 _LONGEST_SIDE = 2880
 _PROMPT_LINES = 6
-_SHORT_SIDES = {"720p": 720, "1080p": 1080}
 
 Layout = Literal["moov_last", "moov_first", "fragmented"]
 
@@ -60,9 +59,9 @@ class Picture:
 
 
 def frame_size(resolution: str, aspect_ratio: str) -> tuple[int, int]:
-    """Even width and height: the short side is 720 or 1080, unless an extreme ratio would make the long one huge."""
+    """Even width and height: the short side as the resolution says, unless the long one would be huge."""
     across, down = (int(part) for part in aspect_ratio.split(":"))
-    short = _SHORT_SIDES[resolution]
+    short = int(resolution.removesuffix("p"))
     long = short * max(across, down) / min(across, down)
     if long > _LONGEST_SIDE:
         short, long = max(64, round(short * _LONGEST_SIDE / long)), _LONGEST_SIDE

@@ -8,11 +8,12 @@ from typing_extensions import override
 
 from local.simulator.errors import error_body
 from local.simulator.gateway_bodies import gateway_body
+from local.simulator.models import Model, at_gateway
 from local.simulator.provider_api import ProviderApi
 from local.simulator.scripts import ErrorForm, WithoutUrl
 from local.simulator.server import Exchange
 from local.simulator.tasks import State, Task
-from local.simulator.validation import MODEL, Fault
+from local.simulator.validation import Fault
 
 BASE_PATH = "/model/v1"
 CREATE_PATH = f"{BASE_PATH}/generation"
@@ -45,11 +46,13 @@ class GatewayApi(ProviderApi):
         return params if isinstance(params, dict) else {}
 
     @override
+    def model(self, exchange: Exchange, parsed: object) -> Model | None:
+        return at_gateway(parsed.get("model")) if isinstance(parsed, dict) else None
+
+    @override
     def shape_fault(self, parsed: object) -> str | None:
         if not isinstance(parsed, dict):
             return "body is not a JSON object"
-        if parsed.get("model") != MODEL:
-            return "model not found"
         inputs = parsed.get("input")
         if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
             return "input must be an array of one object"
@@ -60,8 +63,8 @@ class GatewayApi(ProviderApi):
         return self.body(task, task.created_as, self.present_links(task))
 
     @override
-    def reply_without_id(self) -> dict[str, Any]:
-        return {"status": "pending", "model": MODEL, "output": [], "created_at": int(time.time())}
+    def reply_without_id(self, model: Model) -> dict[str, Any]:
+        return {"status": "pending", "model": model.name, "output": [], "created_at": int(time.time())}
 
     @override
     def body(

@@ -4,7 +4,6 @@ from typing import Any
 
 from local.simulator.scripts import Failure, WithoutUrl
 from local.simulator.tasks import State, Task
-from local.simulator.validation import MODEL
 
 _PROGRESS: dict[State, float] = {"pending": 0.0, "processing": 0.5, "succeeded": 1.0, "failed": 1.0, "canceled": 1.0}
 
@@ -30,13 +29,13 @@ def gateway_body(
     body: dict[str, Any] = {
         "id": task.id,
         "status": gateway_status(task, state),
-        "model": MODEL,
+        "model": task.model.name,
         "created_at": int(task.created_at),
     }
     if form.progress:
         body["progress"] = _PROGRESS[state]
     if form.metadata:
-        body["metadata"] = {"remote_task_id": task.remote_id, "model": MODEL}
+        body["metadata"] = {"remote_task_id": task.remote_id, "model": task.model.name}
     if form.unknown_fields:
         body |= {"object": "generation", "x_internal": {"node": 7}, "labels": []}
     if state == "succeeded":

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn
 
 from local.simulator.errors import send_error
 from local.simulator.image_reader import ImageReader
+from local.simulator.models import Model
 from local.simulator.script_book import Binding, ScriptBook
 from local.simulator.scripts import ErrorForm, Flap, WithoutUrl
 from local.simulator.server import Exchange
@@ -62,15 +63,19 @@ class ProviderApi(ABC):
         """The parameters, however wrong the rest may be: a script is chosen by them before they are checked."""
 
     @abstractmethod
+    def model(self, exchange: Exchange, parsed: object) -> Model | None:
+        """The model that is asked for; None if this API has no such model."""
+
+    @abstractmethod
     def shape_fault(self, parsed: object) -> str | None:
-        """What is wrong with a create call's body around its parameters."""
+        """What is wrong with a create call's body around its parameters and the model."""
 
     @abstractmethod
     def created_body(self, task: Task) -> dict[str, Any]:
         """The reply to the create call."""
 
     @abstractmethod
-    def reply_without_id(self) -> dict[str, Any]:
+    def reply_without_id(self, model: Model) -> dict[str, Any]:
         """The reply to a create call that created nothing and says so by leaving out the id."""
 
     @abstractmethod
@@ -113,12 +118,13 @@ class ProviderApi(ABC):
         parsed = _parse(body)
         params = self.params(parsed)
         binding = self._scripts.bind(params, body)
-        headers = {name: value for name, value in exchange.headers.items() if name.lower() != "authorization"}
-        received = Received(body, headers, params, binding.identity)
         exchange.note |= {"identity": binding.identity, "script": binding.script_id, "prompt": params.get("prompt")}
-        if self._refuse(exchange, parsed, params):
+        model = self._accepted(exchange, parsed, params)
+        if model is None:
             self._scripts.release(binding)
             return
+        headers = {name: value for name, value in exchange.headers.items() if name.lower() != "authorization"}
+        received = Received(body, headers, params, binding.identity, model)
         if self._create_fault(exchange, key, received, binding):
             return
         self._scripts.release(binding)
@@ -128,14 +134,14 @@ class ProviderApi(ABC):
             reject = create.reject
             self.send_error(exchange, reject.status, reject.message, form=reject.form, code=reject.code)
             return
-        if create.fetch_images and (bad := next((i for i in self._images.read(params) if i["fault"]), None)):
+        if create.fetch_images and (bad := next((i for i in self._images.read(params, model) if i["fault"]), None)):
             exchange.note["fault"] = "image"
             message = f"{bad['location']}: {bad['fault']}"
             self.send_error(exchange, 400, message, form="object", code="ImageDownloadFailure")
             return
         if create.reply_without_id:
             exchange.note["fault"] = "reply_without_id"
-            exchange.send_json(200, self.reply_without_id())
+            exchange.send_json(200, self.reply_without_id(model))
             return
         task = self._new_task(exchange, key, received, binding)
         exchange.send_json(200, self.created_body(task))
@@ -147,17 +153,18 @@ class ProviderApi(ABC):
         given_bytes = given.strip().encode()
         return next((key for key in self._account.api_keys if hmac.compare_digest(key.encode(), given_bytes)), None)
 
-    def _refuse(self, exchange: Exchange, parsed: object, params: dict[str, Any]) -> bool:
-        shape = self.shape_fault(parsed)
-        if shape is not None:
-            self.send_error(exchange, 400, shape)
-            return True
-        faults = validate(params, self._account.rules)
+    def _accepted(self, exchange: Exchange, parsed: object, params: dict[str, Any]) -> Model | None:
+        """The model, if it is asked for as it must be; None after answering what is wrong."""
+        shape, model = self.shape_fault(parsed), self.model(exchange, parsed)
+        if shape is not None or model is None:
+            self.send_error(exchange, 400, shape or "model not found")
+            return None
+        faults = validate(params, model, self._account.rules)
         if not faults:
-            return False
+            return model
         exchange.note["faults"] = [fault.message for fault in faults]
         self.send_faults(exchange, faults)
-        return True
+        return None
 
     def _create_fault(self, exchange: Exchange, key: str, received: Received, binding: Binding) -> bool:
         """Give the next unused fault of the script, if any; True if it was the answer."""

@@ -51,7 +51,9 @@ class Simulator:
     callback_retry_seconds, callback_timeout_seconds:
         Pause between attempts of a callback, and how long one may take.
     off_peak_available:
-        Whether off-peak tasks are taken (the provider's page: "temporarily unavailable").
+        Whether off-peak tasks are taken where the provider's page says "temporarily unavailable".
+    unlisted_models:
+        Whether the upstream API takes the gateway's models, which its pages do not list, by the gateway's names.
     log:
         Gets one line per request: method, path without query, status, time. Never a key or a signature.
 
@@ -71,6 +73,7 @@ class Simulator:
         callback_retry_seconds: float = 2.0,
         callback_timeout_seconds: float = 10.0,
         off_peak_available: bool = False,
+        unlisted_models: bool = False,
         log: Callable[[str], None] = _no_log,
     ) -> None:
         self.api_keys = tuple(api_keys) or (secrets.token_hex(16),)
@@ -89,7 +92,7 @@ class Simulator:
         self._book = TaskBook(self._timer, self._announce)
         self._videos = VideoApi(self._book, self.origin)
         self._callbacks = CallbackSender(settings, self._timer, self._links, self._other, self._faults.append)
-        account = Account(self.api_keys, Rules(off_peak_available), generation_seconds)
+        account = Account(self.api_keys, Rules(off_peak_available, unlisted_models), generation_seconds)
         reader = ImageReader(settings.ca_bundle)
         self._gateway = GatewayApi(account, self._book, self._scripts, self._videos, reader)
         self._vidu = ViduApi(account, self._book, self._scripts, self._videos, reader)
@@ -107,7 +110,7 @@ class Simulator:
 
     @property
     def vidu_url(self) -> str:
-        """Base of the upstream API's calls: create is `{vidu_url}/ent/v2/reference2video`."""
+        """Base of the upstream API's calls: create is `{vidu_url}/ent/v2/` and the kind of video."""
         return self.origin
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from local.simulator.clock import Timer
 from local.simulator.encoder import LOOKS, Picture, encode, frame_size, stamped
+from local.simulator.models import Model
 from local.simulator.scripts import Script
 from local.simulator.video_file import VideoFile, padded
 
@@ -32,6 +33,7 @@ class Received:
     headers: dict[str, str]
     params: dict[str, Any]
     identity: str
+    model: Model
 
 
 @dataclass
@@ -65,6 +67,15 @@ class Task:
     def params(self) -> dict[str, Any]:
         """The request's parameters."""
         return self.received.params
+
+    @property
+    def model(self) -> Model:
+        """What was asked for it."""
+        return self.received.model
+
+    def value(self, name: str) -> Any:
+        """A parameter, with its default where it was left out; None where it has none."""
+        return self.model.value(name, self.params)
 
     @property
     def finishes_after(self) -> float | None:
@@ -207,16 +218,16 @@ class TaskBook:
             script = task.script.videos
         if known is not None:
             return known
-        params = task.params
-        width, height = frame_size(params.get("resolution") or "720p", params.get("aspect_ratio") or "16:9")
+        value = task.value
+        width, height = frame_size(value("resolution") or "720p", value("aspect_ratio") or "16:9")
         picture = Picture(
             width=width,
             height=height,
-            seconds=params.get("duration") or 5,
+            seconds=value("duration") or 5,
             look=(task.seed + number) % LOOKS,
-            audio=params.get("audio") is True,
+            audio=value("audio") is True,
             layout=script.layout,
-            prompt=str(params.get("prompt", "")),
+            prompt=str(value("prompt") or ""),
         )
         head = stamped(encode(picture), f"vidu-simulator:{task.id}/{number}")
         with task.lock:

@@ -8,15 +8,17 @@ from urllib.parse import unquote
 from typing_extensions import override
 
 from local.simulator.errors import error_body
+from local.simulator.models import Model, at_vidu
 from local.simulator.provider_api import ProviderApi, break_off
 from local.simulator.scripts import ErrorForm, WithoutUrl
 from local.simulator.server import Exchange
 from local.simulator.tasks import State, Task
-from local.simulator.validation import IMAGE_COUNT, MODEL, Fault
+from local.simulator.validation import Fault
 from local.simulator.vidu_bodies import created_body, vidu_body
 
 BASE_PATH = "/ent/v2"
-CREATE_PATH = f"{BASE_PATH}/reference2video"
+KINDS = ("text2video", "img2video", "start-end2video", "reference2video")
+CREATE_PATHS = {f"{BASE_PATH}/{kind}": kind for kind in KINDS}
 TASKS_PREFIX = f"{BASE_PATH}/tasks/"
 POLL_SUFFIX = "/creations"
 CANCEL_SUFFIX = "/cancel"
@@ -43,7 +45,7 @@ class ViduApi(ProviderApi):
     def route(self, exchange: Exchange, key: str) -> None:
         path, method = exchange.path, exchange.method
         task_id, slash, call = path.removeprefix(TASKS_PREFIX).rpartition("/")
-        if path == CREATE_PATH and method == "POST":
+        if path in CREATE_PATHS and method == "POST":
             self.create(exchange, key)
         elif path.startswith(TASKS_PREFIX) and slash + call == POLL_SUFFIX and method == "GET":
             self.poll(exchange, key, unquote(task_id))
@@ -87,18 +89,21 @@ class ViduApi(ProviderApi):
         return {name: value for name, value in parsed.items() if name != "model"} if isinstance(parsed, dict) else {}
 
     @override
+    def model(self, exchange: Exchange, parsed: object) -> Model | None:
+        name = parsed.get("model") if isinstance(parsed, dict) else None
+        return at_vidu(CREATE_PATHS[exchange.path], name, unlisted=self._account.rules.unlisted_models)
+
+    @override
     def shape_fault(self, parsed: object) -> str | None:
-        if not isinstance(parsed, dict):
-            return "body is not a JSON object"
-        return None if parsed.get("model") == MODEL else "model: unknown"
+        return None if isinstance(parsed, dict) else "body is not a JSON object"
 
     @override
     def created_body(self, task: Task) -> dict[str, Any]:
         return created_body(task)
 
     @override
-    def reply_without_id(self) -> dict[str, Any]:
-        return {"state": "created", "model": MODEL}
+    def reply_without_id(self, model: Model) -> dict[str, Any]:
+        return {"state": "created", "model": model.name}
 
     @override
     def body(
@@ -109,12 +114,7 @@ class ViduApi(ProviderApi):
     @override
     def send_faults(self, exchange: Exchange, faults: list[Fault]) -> None:
         fault = next((fault for fault in faults if fault.code), faults[0])
-        reason = "FieldInvalid"
-        if fault.code == IMAGE_COUNT:
-            reason = "FieldItemCountOutOfRange"
-        elif fault.code or fault.message.endswith("required"):
-            reason = "FieldLacking"
-        self.send_error(exchange, 400, fault.message, code=reason)
+        self.send_error(exchange, 400, fault.message, code=fault.reason)
 
     @override
     def error_body(self, form: ErrorForm, status: int, code: str | int, message: str) -> tuple[str, bytes]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from local.simulator.scripts import Failure, WithoutUrl
 from local.simulator.tasks import State, Task
-from local.simulator.validation import MODEL
 
 CREDITS = 4
 CANCELED = "UserCancelled"
@@ -27,7 +26,7 @@ def created_body(task: Task) -> dict[str, Any]:
     return repeated | {
         "task_id": task.id,
         "state": "created" if task.created_as == "pending" else _WORDS[task.created_as],
-        "model": MODEL,
+        "model": task.model.name,
         "credits": CREDITS,
         "created_at": at.isoformat().replace("+00:00", "Z"),
     }

@@ -36,7 +36,11 @@ CALLBACK = "http://127.0.0.1:9/v1/callbacks/t?token=k.x"
 @pytest.fixture(scope="module")
 def running() -> Iterator[Simulator]:
     with Simulator(
-        generation_seconds=0, callback_retry_seconds=0.01, callback_timeout_seconds=0.1, off_peak_available=True
+        generation_seconds=0,
+        callback_retry_seconds=0.01,
+        callback_timeout_seconds=0.1,
+        off_peak_available=True,
+        unlisted_models=True,
     ) as simulator:
         yield simulator
 
@@ -305,7 +309,9 @@ def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_r
     simulator.script({"callbacks": {"drop": True}})
     remote_id = create(vidu, payload="vidu")
     (task,) = simulator.tasks()
-    assert task["request"]["params"] == {**PARAMS, "payload": "vidu", "callback_url": CALLBACK}
+    subjects = [{"name": "1", "images": ["https://example.com/cat.png"]}]
+    sent = {**PARAMS, "subjects": subjects, "payload": "vidu", "callback_url": CALLBACK}
+    assert task["request"]["params"] == sent
     assert vidu.read(remote_id).tag is None
 
 

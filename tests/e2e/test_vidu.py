@@ -49,6 +49,8 @@ def test_task_called_back_with_a_signature_ends_as_the_providers_very_bytes(
     params = dict(seen["request"]["params"])
     assert params.pop("callback_url").startswith(f"{relay.stack.api_url}/v1/callbacks/{task_id}?token=k1.")
     assert params.pop("payload").startswith(f"vidu-relay:{task_id}:")
+    for subject in request_body["subjects"]:
+        subject["name"] = subject.pop("id")  # this API's word
     assert params == {name: value for name, value in request_body.items() if name != "model"}
     assert "vidu-relay:" not in str(task)
 
