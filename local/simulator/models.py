@@ -35,13 +35,14 @@ class Model:
 
 
 @cache
-def _copy() -> Any:
+def every() -> Any:
+    """The whole copy: `gateway` by model, `vidu` by kind and model."""
     return json.loads(Path(__file__).with_name("models.json").read_text())
 
 
 def at_gateway(name: object) -> Model | None:
     """The model that the gateway has by this name."""
-    return _model(name, _copy()["gateway"])
+    return _model(name, every()["gateway"])
 
 
 def at_vidu(kind: str, name: object, *, unlisted: bool) -> Model | None:
@@ -49,9 +50,9 @@ def at_vidu(kind: str, name: object, *, unlisted: bool) -> Model | None:
 
     `unlisted`: it also has the gateway's models of the kind, by the gateway's names and with the gateway's limits.
     """
-    listed = _model(name, _copy()["vidu"].get(kind, {}))
+    listed = _model(name, every()["vidu"].get(kind, {}))
     other = at_gateway(name) if unlisted and not listed else None
-    if other is None or _copy()["gateway"][name]["kind"] != kind:
+    if other is None or every()["gateway"][name]["kind"] != kind:
         return listed
     parameters = dict(other.parameters)
     if subjects := parameters.get("subjects"):

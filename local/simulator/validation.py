@@ -66,7 +66,7 @@ def _coded_faults(params: Mapping[str, Any], model: Model) -> Iterator[Fault]:
     if not model.codes:
         return
     subjects = params.get("subjects")
-    if subjects is None and params.get("audio") is True:
+    if subjects in (None, []) and params.get("audio") is True:
         code = model.codes["audio_needs_subjects"]
         yield Fault("When audio=true, subjects parameter is required", code, "subjects", "FieldLacking")
     elif subjects == [] or (subjects is None and params.get("images") is None):

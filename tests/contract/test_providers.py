@@ -315,6 +315,33 @@ def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_r
     assert vidu.read(remote_id).tag is None
 
 
+def test_the_upstream_api_has_the_models_that_its_pages_list_and_no_other_unless_it_is_set_so() -> None:
+    with Simulator(generation_seconds=0) as strict:
+        vidu = ViduProvider(strict.vidu_url, lambda: strict.api_key)
+        with pytest.raises(CreateRejectedError) as caught:
+            create(vidu)
+        assert caught.value.message == "model not found"
+        vidu.create("viduq3_turbo_text2video", {"prompt": "a fox"}, CALLBACK, tag=TAG)
+        refused, made = (request for request in strict.requests() if request["method"] == "POST")
+        assert (refused["status"], made["path"], made["status"]) == (400, "/ent/v2/text2video", 200)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"style": "anime"}, "FieldUnwanted"),
+        ({"subjects": [{"id": "1", "images": ["https://example.com/cat.png"], "age": 7}]}, "FieldUnwanted"),
+        ({"subjects": [{"id": "1", "images": ["https://example.com/cat.png"] * 4}]}, "FieldItemCountOutOfRange"),
+        ({"subjects": [], "audio": True}, "FieldLacking"),
+        ({"duration": 9}, "FieldInvalid"),
+    ],
+)
+def test_the_upstream_api_says_by_a_word_why_it_refuses(vidu: ViduProvider, changes: Any, reason: str) -> None:
+    with pytest.raises(CreateRejectedError) as caught:
+        create(vidu, **changes)
+    assert caught.value.code == reason
+
+
 def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: ViduProvider) -> None:
     held: dict[str, Any] = {"generation_seconds": 3600, "outcome": {"never_finish": True}, "callbacks": {"drop": True}}
     simulator.script(held)

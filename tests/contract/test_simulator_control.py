@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from local.simulator import BadRequestError, Simulator, SimulatorFaultError
-from local.simulator.__main__ import main
+from local.simulator.__main__ import _parser, main
 from local.simulator.scripts import Script, ScriptPart, ScriptRequest
 from tests.contract.simulator_client import (
     TIMEOUT,
@@ -58,6 +58,7 @@ def test_page_lists_every_part_field_and_control_call_and_its_scripts_are_script
     ways = re.findall(r'case "([A-Z]+)", (.+?)(?: if .+)?:\n', source)
     calls = {f"{method} {way}" for method, way in ways}
     paths = {re.sub(r"str\((\w+)\)", r"{\1}", one).replace('"', "").replace(", ", "/") for one in calls}
+    assert set(re.findall(r"`(--[\w-]+)`", page)) == set(re.findall(r"--[\w-]+", _parser().format_usage()))
     assert paths == set(re.findall(r"`((?:GET|POST|PATCH|DELETE) [^`]+)`", page))
 
 

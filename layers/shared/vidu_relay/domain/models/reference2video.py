@@ -3,9 +3,7 @@
 from vidu_relay.domain.catalogue import GIVEN, Either, ImageRules, Model, Offer, Parameter, When
 from vidu_relay.domain.models import parameters as p
 
-SUBJECTS = Parameter(
-    type="subjects", required=True, least=1, most=7, code="008017003", about="what the prompt mentions as @id"
-)
+SUBJECTS = Parameter(type="subjects", required=True, least=1, most=7, about="what the prompt mentions as @id")
 IMAGES = ImageRules(least_pixels=128)
 
 SEED_MODEL = Model(
