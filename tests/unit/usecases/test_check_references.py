@@ -106,6 +106,60 @@ def test_unusable_image_is_refused_in_all_three_forms(sim: Simulation, name: str
     assert found == dict.fromkeys(("images.0", "images.1", "images.2"), code)
 
 
+IMG2VIDEO: dict[str, Any] = {"model": "vidu20_img2video", "prompt": None}
+START_END: dict[str, Any] = {"model": "viduq2_pro_start_end2video", "prompt": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "found"),
+    [
+        (IMG2VIDEO, [(1, 1)], {}),
+        (IMG2VIDEO, [(4, 1)], {}),
+        (IMG2VIDEO, [(5, 1)], {"images.0": "image_ratio"}),
+        (START_END, [(400, 300), (500, 375)], {}),  # 0.8
+        (START_END, [(500, 375), (400, 300)], {}),  # 1.25
+        (START_END, [(399, 300), (500, 375)], {"images.1": "image_pair"}),  # width
+        (START_END, [(500, 376), (400, 300)], {"images.1": "image_pair"}),  # height
+        (START_END, [(450, 360), (500, 300)], {"images.1": "image_pair"}),  # aspect, 0.75
+        (START_END, [(500, 100), (500, 500)], {"images.0": "image_ratio"}),
+    ],
+    ids=str,
+)
+def test_images_are_held_to_the_rules_of_their_model(
+    sim: Simulation, model: dict[str, Any], sizes: list[tuple[int, int]], found: dict[str, str]
+) -> None:
+    uris = [put(sim, f"uploads/{TENANT}/{number}.png", png(*size)) for number, size in enumerate(sizes)]
+    for images in (uris, [data_uri(png(*size)) for size in sizes]):
+        if found:
+            assert faults(sim, *images, **model) == found
+        else:
+            check(sim, *images, **model)
+
+
+def test_fault_of_a_pair_says_what_both_are_and_what_to_change(sim: Simulation) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check(sim, data_uri(png(512, 512)), data_uri(png(640, 480)), **START_END)
+    (fault,) = caught.value.faults
+    assert fault.msg == (
+        "has 640x480 pixels and images.0 512x512: width, height and aspect ratio of the first must be 0.8 to 1.25 "
+        "times those of the second: crop or resize one"
+    )
+
+
+def test_pair_is_left_to_the_provider_where_one_image_is_not_opened(sim: Simulation) -> None:
+    check(sim, data_uri(png(512, 512)), "https://a.example/x.png", **START_END)
+
+
+def test_request_without_images_is_checked_without_a_look_at_anything(sim: Simulation) -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(name)
+
+    nothing: Any = Untouched()
+    request = sim.request(images=None, model="viduq2_text2video")
+    assert check_references(request, TENANT, ReferenceCheck(nothing, nothing, nothing, nothing)) == ()
+
+
 @pytest.mark.parametrize("metadata", [MIB, 1_200_000, 3 * MIB, 7 * MIB])
 def test_picture_behind_megabytes_of_metadata_is_found(sim: Simulation, metadata: int) -> None:
     """Phones' portrait mode (extended XMP) and content credentials do this; Pillow and FFmpeg open such files."""

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from vidu_relay.domain.errors import ConfigurationError, Fault
+from vidu_relay.domain.image_format import ANY_IMAGE, ImageRules
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -138,19 +139,6 @@ def _fits(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRules:
-    """What the images of a model must be, beyond the formats and bytes that hold for all.
-
-    `least_pixels` of each side; `ratio` of the longer side to the shorter, at most; `pair` bounds the first image's
-    width and height divided by the second's.
-    """
-
-    least_pixels: int = 1
-    ratio: int = 4
-    pair: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """A model at one provider: what the provider calls it, what it takes there, and how that is known.
 
@@ -162,7 +150,7 @@ class Offer:
     model: str
     parameters: Mapping[str, Parameter]
     rules: tuple[When | Either, ...] = ()
-    images: ImageRules = ImageRules()
+    images: ImageRules = ANY_IMAGE
     path: str = ""
     evidence: Evidence
     source: str

@@ -5,10 +5,12 @@ Sizes and ratio: the provider's page. Another format is another entry of `FILE_E
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 __all__ = [
+    "ANY_IMAGE",
     "FILE_ENDINGS",
     "FORMATS",
     "MAX_IMAGE_BYTES",
@@ -16,6 +18,7 @@ __all__ = [
     "MIN_IMAGE_PIXELS",
     "RATIO_BOUNDS",
     "ImageHead",
+    "ImageRules",
     "content_type_of",
     "is_web_page",
     "jpeg_continues_at",
@@ -28,11 +31,35 @@ FORMATS = " or ".join(", ".join(name.removeprefix("image/") for name in FILE_END
 """Their names, in words."""
 MAX_IMAGE_BYTES = 50 * 1024 * 1024
 MIN_IMAGE_PIXELS = 128
-"""Of the shorter side."""
+"""Of each side of a reference image."""
 MAX_IMAGE_RATIO = 4
 """Of the longer side to the shorter one, both ends included."""
 RATIO_BOUNDS = f"1:{MAX_IMAGE_RATIO} and {MAX_IMAGE_RATIO}:1"
 """Of width to height, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRules:
+    """What the images of a model must be, beyond the formats and bytes that hold for all.
+
+    `least_pixels` of each side; `ratio` of the longer side to the shorter, at most; `pair` bounds the first image's
+    width, height and aspect ratio divided by the second's. All bounds are included.
+    """
+
+    least_pixels: int = 1
+    ratio: int = MAX_IMAGE_RATIO
+    pair: tuple[float, float] | None = None
+
+    def allow_pair(self, first: tuple[int, int], second: tuple[int, int]) -> bool:
+        """Whether the first image may have this width and height beside the second's."""
+        (width, height), (other_width, other_height) = first, second
+        aspect = (width * other_height) / (height * other_width)
+        least, most = self.pair or (0, math.inf)
+        return all(least <= quotient <= most for quotient in (width / other_width, height / other_height, aspect))
+
+
+ANY_IMAGE = ImageRules()
+"""What holds for the images of every model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from vidu_relay.domain.image_format import FILE_ENDINGS
+from vidu_relay.domain.image_format import ANY_IMAGE, FILE_ENDINGS, ImageRules
 from vidu_relay.domain.image_reference import (
     DATA_SCHEME,
     NAME_SCHEME,
@@ -76,13 +76,17 @@ class ImageSlot:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request. `parameters` are JSON values, only those that the client gave, with a reference for each image."""
+    """A request. `parameters` are JSON values, only those that the client gave, with a reference for each image.
+
+    `image_rules` hold for the images of a request that is accepted; a stored one is not checked again.
+    """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
+    image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Request:
+    def of(cls, parameters: Mapping[str, Any], image_rules: ImageRules = ANY_IMAGE) -> Request:
         """The request with these parameters, from a client or as stored; images may be data URIs."""
         slots: list[ImageSlot] = []
 
@@ -94,7 +98,7 @@ class Request:
             return reference
 
         named = _with_images(parameters, slot)
-        return cls(named, tuple(slots))
+        return cls(named, tuple(slots), image_rules)
 
     @property
     def model(self) -> str:

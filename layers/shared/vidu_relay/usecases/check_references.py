@@ -16,10 +16,8 @@ from vidu_relay.domain.errors import BadImageError, Fault, InvalidRequestError
 from vidu_relay.domain.image_format import (
     FORMATS,
     MAX_IMAGE_BYTES,
-    MAX_IMAGE_RATIO,
-    MIN_IMAGE_PIXELS,
-    RATIO_BOUNDS,
     ImageHead,
+    ImageRules,
     content_type_of,
     is_web_page,
     jpeg_continues_at,
@@ -98,13 +96,15 @@ def check_references(request: Request, tenant_id: str, check: ReferenceCheck) ->
     began = time.monotonic()
     deadline = began + ALL_SECONDS
     buckets = _mapped_buckets(request, tenant_id, check)
-    probes = {slot.reference: _probe(slot, buckets, tenant_id, check, deadline) for slot in request.slots}
+    rules = request.image_rules
+    probes = {slot.reference: _probe(slot, buckets, tenant_id, check, deadline, rules) for slot in request.slots}
     if request.callback_url is not None:
         probes[CALLBACK_URL] = _probe_address(request.callback_url, check.guard)
     found = _side_by_side(probes, deadline)
     check.ration.used(tenant_id, time.monotonic() - began)
     _raise_faults(request, found)
     heads = [head if isinstance(head := found[slot.reference], ImageHead) else None for slot in request.slots]
+    _check_pair(request, heads)
     if request.off_peak:
         _check_off_peak_size(request, heads)
     versions = tuple(head.version_id or "" if head else "" for head in heads)
@@ -126,19 +126,31 @@ def _raise_faults(request: Request, found: Mapping[str, Outcome]) -> None:
     if [fault.loc for fault in faults] == [CALLBACK_URL]:
         raise InvalidRequestError("invalid_callback_url", "The callback address cannot be used. See `errors`.", faults)
     if faults:
-        raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", faults)
+        raise _unusable_images(*faults)
+
+
+def _unusable_images(*faults: Fault) -> InvalidRequestError:
+    return InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", faults)
 
 
 def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> frozenset[str]:
     """The buckets named by the request that are mapped to this tenant."""
-    named = {slot.named_object.bucket for slot in request.slots if slot.named_object} - {check.bucket.inbox}
+    objects = [slot.named_object for slot in request.slots if slot.named_object]
+    named = {one.bucket for one in objects if one.bucket != check.bucket.inbox}
     owners = {bucket: check.tenants.find_owner(TenantMapping.BUCKET, bucket) for bucket in sorted(named)}
     return frozenset(
         bucket for bucket, owner in owners.items() if owner and owner.tenant_id == tenant_id and not owner.disabled
     )
 
 
-def _probe(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: ReferenceCheck, deadline: float) -> Probe:
+def _probe(
+    slot: ImageSlot,
+    buckets: frozenset[str],
+    tenant_id: str,
+    check: ReferenceCheck,
+    deadline: float,
+    rules: ImageRules,
+) -> Probe:
     """The check of one image: gives its head, None for one that is not opened, or raises `BadImageError`."""
 
     def probe() -> Outcome:
@@ -152,7 +164,7 @@ def _probe(slot: ImageSlot, buckets: frozenset[str], tenant_id: str, check: Refe
             head = _read(partial(check.source.read_head, slot.reference, deadline=deadline), deadline)
         else:
             return None
-        _check_head(head)
+        _check_head(head, rules)
         return head
 
     return probe
@@ -238,8 +250,8 @@ def _is_enough(data: bytes, size: int | None) -> bool:
     return content_type_of(data) is None or _dimensions(data) is not None
 
 
-def _check_head(head: ImageHead) -> None:
-    """Raises `BadImageError` unless these are the first bytes of an image that the provider takes."""
+def _check_head(head: ImageHead, rules: ImageRules) -> None:
+    """Raises `BadImageError` unless these are the first bytes of an image that the provider takes for the model."""
     if head.size is not None and head.size > MAX_IMAGE_BYTES:
         raise BadImageError("image_too_large", f"has {head.size} bytes; at most {MAX_IMAGE_BYTES} are taken")
     if is_web_page(head.data):
@@ -257,15 +269,28 @@ def _check_head(head: ImageHead) -> None:
             "its server does not say how large it is: serve it with Content-Length, or upload it (POST /v1/uploads)",
         )
     width, height = dimensions
-    if min(width, height) < MIN_IMAGE_PIXELS:
+    least, ratio = rules.least_pixels, rules.ratio
+    if min(width, height) < least:
+        raise BadImageError("image_too_small", f"has {width}x{height} pixels; at least {least}x{least} are needed")
+    if max(width, height) > ratio * min(width, height):
         raise BadImageError(
-            "image_too_small",
-            f"has {width}x{height} pixels; at least {MIN_IMAGE_PIXELS}x{MIN_IMAGE_PIXELS} are needed",
+            "image_ratio", f"has {width}x{height} pixels; the ratio must be within 1:{ratio} and {ratio}:1: crop it"
         )
-    if max(width, height) > MAX_IMAGE_RATIO * min(width, height):
-        raise BadImageError(
-            "image_ratio", f"has {width}x{height} pixels; the ratio must be within {RATIO_BOUNDS}: crop it"
+
+
+def _check_pair(request: Request, heads: Sequence[ImageHead | None]) -> None:
+    """Raises `InvalidRequestError` if the model has a rule for its two images, both were read and they break it."""
+    bounds = request.image_rules.pair
+    sizes = [_dimensions(head.data) for head in heads if head] if bounds else []
+    if not bounds or len(sizes) != 2 or not sizes[0] or not sizes[1]:
+        return
+    if not request.image_rules.allow_pair(sizes[0], sizes[1]):
+        sides = [f"{width}x{height}" for width, height in (sizes[0], sizes[1])]
+        message = (
+            f"has {sides[1]} pixels and {request.slots[0].loc} {sides[0]}: width, height and aspect ratio of the first "
+            f"must be {bounds[0]} to {bounds[1]} times those of the second: crop or resize one"
         )
+        raise _unusable_images(Fault(request.slots[1].loc, message, "image_pair"))
 
 
 def _dimensions(data: bytes) -> tuple[int, int] | None:

@@ -1,10 +1,11 @@
 """Videos of subjects that reference images show."""
 
 from vidu_relay.domain.catalogue import GIVEN, Either, ImageRules, Model, Offer, Parameter, When
+from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS
 from vidu_relay.domain.models import parameters as p
 
 SUBJECTS = Parameter(type="subjects", required=True, least=1, most=7, about="what the prompt mentions as @id")
-IMAGES = ImageRules(least_pixels=128)
+IMAGES = ImageRules(least_pixels=MIN_IMAGE_PIXELS)
 
 SEED_MODEL = Model(
     "viduq2_pro_fast_reference2video",
