@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from local.simulator import models as simulated
 from local.simulator.validation import Rules, validate
+from tests.unit.pictures import data_uri, png
 from vidu_relay.domain.catalogue import Model, Offering, Parameter, models
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.request_model import parse_request
+from vidu_relay.usecases.check_references import ReferenceCheck, check_references
 
 Body = dict[str, Any]
 URL = "https://images.example/a.png"
@@ -107,13 +109,15 @@ def smallest(model: Model, copy: simulated.Model) -> Body:
 
 
 TAKEN = "taken"
+NOTHING_STORED = ReferenceCheck(bucket=cast("Any", None), source=None, tenants=cast("Any", None))
 
 
 def answers(request: Body, provider: str, copy: simulated.Model) -> tuple[str, str]:
     """What the relay says of a request, and what the provider says of what is sent for it: taken, or a code."""
     relay = TAKEN
     try:
-        parse_request(json.dumps(request), Offering((provider,), off_peak=True))
+        checked = parse_request(json.dumps(request), Offering((provider,), off_peak=True))
+        check_references(checked, "acme", NOTHING_STORED)
     except InvalidRequestError as error:
         relay = error.code
     sent = {name: value for name, value in request.items() if name != "model"}
@@ -143,6 +147,35 @@ def test_both_copies_take_and_refuse_the_same_values(
     assert len(defaults) < 2
     without = {key: value for key, value in smallest(model, copy).items() if key != name}
     assert len(set(answers(without, provider, copy))) == 1
+
+
+SIZES = [(1, 1), (4, 1), (5, 1), (127, 128), (128, 127), (128, 128), (512, 128), (513, 128), (128, 513)]
+PAIRS = [
+    *((size, size) for size in SIZES),
+    *((first, (500, 500)) for first in ((625, 625), (626, 626), (400, 400), (399, 399))),
+    *((first, (500, 500)) for first in ((550, 650), (650, 550), (400, 625), (450, 550))),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "copy"),
+    [pytest.param(*offer, id=f"{offer[0].id}-{offer[1]}") for offer in OFFERS if offer[0].kind != "text2video"],
+)
+def test_both_copies_take_and_refuse_images_of_the_same_sizes(
+    model: Model, provider: str, copy: simulated.Model
+) -> None:
+    seen = set()
+    for pair in PAIRS:
+        request = smallest(model, copy)
+        images = [data_uri(png(*size)) for size in pair][: len(request.get("images", URL))]
+        if "subjects" in request:
+            request["subjects"] = [{"id": "0", "images": images}]
+        else:
+            request["images"] = images
+        taken = [answer == TAKEN for answer in answers(request, provider, copy)]
+        assert taken[0] == taken[1], pair
+        seen.add(taken[0])
+    assert seen == {True, False}
 
 
 def test_each_model_of_the_simulator_is_in_the_catalogue() -> None:
