@@ -180,8 +180,7 @@ class RelayClient:
     def create_calls(self, task_id: str = "") -> int:
         """How many create calls the simulator has had so far for a task (or for all), whatever it answered."""
         return sum(
-            call["method"] == "POST"
-            and call["path"].endswith(("/generation", "/reference2video"))
+            call.get("call") == "create"
             and task_id in call.get("identity", "")  # the address to call back, which names our task
             for call in self.ask_provider("requests")
         )

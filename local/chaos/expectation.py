@@ -112,7 +112,7 @@ def possible_ends(one: Submitted, creates: Entries, remote: Entries, injected: E
     if fault == "throttle":
         return frozenset({End("canceled")} if one.canceled == 202 else {TOO_LATE} | unknown)
     if fault == "reject":
-        upstream = last.get("path", "").endswith("/reference2video")  # gives a reason, not the gateway's code
+        upstream = "/ent/" in last.get("path", "")  # gives a reason, not the gateway's code
         code = "BadRequest" if upstream else str(script["create"]["reject"]["code"])
         return frozenset({End("failed", code)} | unknown)
     if last.get("task") is None:

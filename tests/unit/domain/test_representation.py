@@ -161,6 +161,8 @@ def test_a_long_prompt_is_cut_in_events_only() -> None:
     task = new_task(request={"model": MODEL, "prompt": "p" * 2000, "images": ["https://a.example/i"]})
     assert len(event_detail(task)["task"]["request"]["prompt"]) == 500
     assert len(represent(task)["request"]["prompt"]) == 2000
+    silent = {"model": "viduq3_pro_img2video", "images": ["https://a.example/i"]}
+    assert event_detail(new_task(request=silent))["task"]["request"] == silent
     assert represent(task, request={"prompt": "whole"})["request"] == {"prompt": "whole"}
 
 

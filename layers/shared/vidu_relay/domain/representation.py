@@ -77,7 +77,8 @@ def event_detail(task: Task) -> documents.VideoTaskEvent:
     parts = Request.of(task.request)
     request = parts.with_references(_bare(slot.reference) for slot in parts.slots)
     request = {name: value for name, value in request.items() if name not in EVENT_HIDDEN_FIELDS}
-    request["prompt"] = str(request.get("prompt", ""))[:EVENT_PROMPT_CHARACTERS]
+    if "prompt" in request:
+        request["prompt"] = str(request["prompt"])[:EVENT_PROMPT_CHARACTERS]
     if request.get("wm_url"):
         request["wm_url"] = _bare(request["wm_url"])
     shown: documents.EventTask = {

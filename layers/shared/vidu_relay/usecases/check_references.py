@@ -102,9 +102,9 @@ def check_references(request: Request, tenant_id: str, check: ReferenceCheck) ->
         probes[CALLBACK_URL] = _probe_address(request.callback_url, check.guard)
     found = _side_by_side(probes, deadline)
     check.ration.used(tenant_id, time.monotonic() - began)
+    _check_pair(request, found)
     _raise_faults(request, found)
     heads = [head if isinstance(head := found[slot.reference], ImageHead) else None for slot in request.slots]
-    _check_pair(request, heads)
     if request.off_peak:
         _check_off_peak_size(request, heads)
     versions = tuple(head.version_id or "" if head else "" for head in heads)
@@ -126,11 +126,7 @@ def _raise_faults(request: Request, found: Mapping[str, Outcome]) -> None:
     if [fault.loc for fault in faults] == [CALLBACK_URL]:
         raise InvalidRequestError("invalid_callback_url", "The callback address cannot be used. See `errors`.", faults)
     if faults:
-        raise _unusable_images(*faults)
-
-
-def _unusable_images(*faults: Fault) -> InvalidRequestError:
-    return InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", faults)
+        raise InvalidRequestError("invalid_image", "Some reference images cannot be used. See `errors`.", faults)
 
 
 def _mapped_buckets(request: Request, tenant_id: str, check: ReferenceCheck) -> frozenset[str]:
@@ -278,19 +274,19 @@ def _check_head(head: ImageHead, rules: ImageRules) -> None:
         )
 
 
-def _check_pair(request: Request, heads: Sequence[ImageHead | None]) -> None:
-    """Raises `InvalidRequestError` if the model has a rule for its two images, both were read and they break it."""
+def _check_pair(request: Request, found: dict[str, Outcome]) -> None:
+    """Put a fault in the second image's place if the model has a rule for two, both were read and they break it."""
     bounds = request.image_rules.pair
-    sizes = [_dimensions(head.data) for head in heads if head] if bounds else []
-    if not bounds or len(sizes) != 2 or not sizes[0] or not sizes[1]:
-        return
-    if not request.image_rules.allow_pair(sizes[0], sizes[1]):
-        sides = [f"{width}x{height}" for width, height in (sizes[0], sizes[1])]
-        message = (
-            f"has {sides[1]} pixels and {request.slots[0].loc} {sides[0]}: width, height and aspect ratio of the first "
-            f"must be {bounds[0]} to {bounds[1]} times those of the second: crop or resize one"
+    heads = [head for slot in request.slots if isinstance(head := found[slot.reference], ImageHead)] if bounds else []
+    sizes = [size for head in heads if (size := _dimensions(head.data))]
+    if bounds and len(sizes) == 2 and not request.image_rules.allow_pair(sizes[0], sizes[1]):
+        first, second = request.slots
+        sides = [f"{width}x{height}" for width, height in sizes]
+        found[second.reference] = BadImageError(
+            "image_pair",
+            f"has {sides[1]} pixels and {first.loc} {sides[0]}: width, height and aspect ratio of the first must be "
+            f"{bounds[0]} to {bounds[1]} times those of the second: crop or resize one",
         )
-        raise _unusable_images(Fault(request.slots[1].loc, message, "image_pair"))
 
 
 def _dimensions(data: bytes) -> tuple[int, int] | None:
