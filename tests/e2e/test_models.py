@@ -12,33 +12,26 @@ from tests.e2e.watched import watched_stack
 from vidu_relay.domain.catalogue import Model, Parameter, models
 
 Body = dict[str, Any]
+Asked = tuple[str, RelayClient]
 
 
-@pytest.fixture(scope="module", params=["gateway", "vidu"])
-def provider(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def relay(provider: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
-    """A client of a stack that asks this provider."""
-    with watched_stack(tmp_path_factory.mktemp(provider), ProviderName=provider) as client:
-        yield client
+@pytest.fixture(params=["gateway", "vidu"])
+def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+    """A provider, and a client of a stack that asks it."""
+    if request.param == "gateway":
+        yield "gateway", request.getfixturevalue("relay")
+    else:
+        with watched_stack(tmp_path_factory.mktemp("vidu"), ProviderName="vidu") as client:
+            yield "vidu", client
 
 
 def request_for(relay: RelayClient, model: Model, provider: str, *, whole: bool) -> Body:
     """A short video's request with what is required, or with every parameter that the model takes."""
     parameters = model.offers[provider].parameters
-    request = {"model": model.id, "prompt": f"a fox, {model.id}, {whole}"}
-    for name, spec in parameters.items():
-        one_of_two = name == "images" and "subjects" in parameters
-        if (
-            name not in ("prompt", "off_peak")
-            and not one_of_two
-            and (whole or name in ("images", "subjects", "duration"))
-        ):
-            request[name] = value_of(relay, name, spec)
-    return request
+    names = parameters.keys() & (parameters.keys() if whole else {"images", "subjects", "duration"})
+    names -= {"prompt", "off_peak", "images" if "subjects" in parameters else ""}
+    given = {name: value_of(relay, name, parameters[name]) for name in sorted(names)}
+    return {"model": model.id, "prompt": f"{model.id} makes its video, whole: {whole}", **given}
 
 
 def value_of(relay: RelayClient, name: str, spec: Parameter) -> Any:
@@ -51,32 +44,31 @@ def value_of(relay: RelayClient, name: str, spec: Parameter) -> Any:
             return [{"id": "fox", "images": [relay.image("fox.webp")], "voice_id": "warm"}]
         case "integer":
             return 7 if name == "seed" else spec.least
-    return {"boolean": True, "ratio": "4:3", "url": relay.image("fox.png"), "json": '{"Label": "x"}'}.get(
-        spec.type, "warm"
-    )
+    others = {"boolean": True, "ratio": "4:3", "url": relay.image("fox.png"), "json": '{"Label": "x"}'}
+    return others.get(spec.type, "warm")
 
 
 def sent_for(request: Body, provider: str) -> Body:
     """The parameters that the provider must get for a request, in its own words."""
     sent = {name: value for name, value in request.items() if name != "model"}
-    if provider == "vidu" and "subjects" in sent:
-        sent["subjects"] = [
-            {"name" if key == "id" else key: of for key, of in each.items()} for each in sent["subjects"]
-        ]
+    renamed = {"id": "name"} if provider == "vidu" else {}
+    if subjects := sent.get("subjects"):
+        sent["subjects"] = [{renamed.get(key, key): value for key, value in each.items()} for each in subjects]
     return sent
 
 
-def test_each_model_makes_its_video(relay: RelayClient, provider: str) -> None:
+def test_each_model_makes_its_video(asked: Asked) -> None:
+    provider, relay = asked
     offered = [model for model in models().values() if provider in model.offers]
     first_of_kind = {model.kind: model for model in reversed(offered)}.values()
-    asked = [(model, request_for(relay, model, provider, whole=False)) for model in offered]
-    asked += [(model, request_for(relay, model, provider, whole=True)) for model in first_of_kind]
+    requests = [(model, request_for(relay, model, provider, whole=False)) for model in offered]
+    requests += [(model, request_for(relay, model, provider, whole=True)) for model in first_of_kind]
     with without_sweeps(relay):
-        submitted = [relay.submit(request)["task_id"] for _, request in asked]
+        submitted = [relay.submit(request)["task_id"] for _, request in requests]
         tasks = [relay.wait(task_id, "completed") for task_id in submitted]
 
-    seen = {one["request"]["params"]["prompt"]: one for one in relay.seen_by_provider("a fox")}
-    for (model, request), task in zip(asked, tasks, strict=True):
+    seen = {one["request"]["params"]["prompt"]: one for one in relay.seen_by_provider("makes its video")}
+    for (model, request), task in zip(requests, tasks, strict=True):
         at_provider, offer = seen[request["prompt"]], model.offers[provider]
         params = dict(at_provider["request"]["params"])
         assert params.pop("callback_url").startswith(relay.stack.api_url)
