@@ -86,7 +86,7 @@ class Request:
     image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any], image_rules: ImageRules = ANY_IMAGE) -> Request:
+    def of(cls, parameters: Mapping[str, Any]) -> Request:
         """The request with these parameters, from a client or as stored; images may be data URIs."""
         slots: list[ImageSlot] = []
 
@@ -98,7 +98,7 @@ class Request:
             return reference
 
         named = _with_images(parameters, slot)
-        return cls(named, tuple(slots), image_rules)
+        return cls(named, tuple(slots))
 
     @property
     def model(self) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -262,7 +263,8 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         raise _refusal(faults)
     if given.get("off_peak") and not offering.off_peak:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
-    return Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True), choice.offer.images)
+    request = Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True))
+    return replace(request, image_rules=choice.offer.images)
 
 
 def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
