@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from local.description.files import files
 from local.description.schemas import EXAMPLES, PARAMETERS, schemas
 from tests.documents import table
 from tests.unit.builders import OFFERING, task_in
+from tests.unit.domain.test_catalogue import OFFERS, inside, smallest
 from tests.unit.template import ROUTES, properties
+from vidu_relay.domain.catalogue import models
+from vidu_relay.domain.model_schema import SUBJECT
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import Subject, parse_request
 from vidu_relay.domain.states import Status
@@ -62,9 +65,37 @@ def test_document_describes_the_routes_of_the_template_and_no_others() -> None:
 
 
 def test_every_parameter_is_explained() -> None:
-    request = schemas()["VideoRequest"]
-    assert set(PARAMETERS) == set(request["properties"]) == set(VideoRequest.model_fields)
-    assert set(schemas()["Subject"]["properties"]) == set(Subject.model_fields)
+    taken = {name for model in models().values() for offer in model.offers.values() for name in offer.parameters}
+    assert set(PARAMETERS) == taken | {"model", "callback_url"}
+    assert set(schemas()["Subject"]["properties"]) == set(SUBJECT["properties"]) == set(Subject.model_fields)
+
+
+def test_subject_is_described_as_it_is_checked() -> None:
+    checked = Subject.model_json_schema()["properties"]
+    for name, schema in schemas()["Subject"]["properties"].items():
+        said, limits = (dict(one.get("anyOf", [one])[0]) for one in (schema, checked[name]))
+        said.pop("description", None)
+        limits.pop("title", None)
+        assert said == limits, name
+
+
+def test_request_of_each_model_is_named_by_its_discriminator_and_takes_what_a_provider_takes() -> None:
+    every = DOCUMENT["components"]["schemas"]
+    request = every["VideoRequest"]
+    assert request["discriminator"]["mapping"] == {name: f"#/components/schemas/{name}" for name in models()}
+    assert [one["$ref"] for one in request["oneOf"]] == [*request["discriminator"]["mapping"].values()]
+    assert OPENAPI.stat().st_size < 200_000  # a function reads and serves it
+    for model, provider in OFFERS:
+        form = {**smallest(model, provider), "callback_url": None}
+        for name, spec in model.offers[provider].parameters.items():
+            for value in inside(spec):
+                conforms({**form, name: value}, "VideoRequest")
+            if not spec.required:
+                conforms({**form, name: None}, "VideoRequest")
+            with pytest.raises(ValidationError):
+                conforms({**form, name: {}}, "VideoRequest")
+        with pytest.raises(ValidationError):
+            conforms({**form, "unknown": 1}, "VideoRequest")
 
 
 def test_operations_without_a_key_are_those_of_the_template() -> None:

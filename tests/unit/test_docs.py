@@ -11,6 +11,7 @@ import pytest
 from cli.doctor import running
 from tests.documents import DOCUMENTS, ROOT, table
 from tests.unit.template import TEMPLATE, properties
+from vidu_relay.domain.catalogue import models
 from vidu_relay.domain.states import (
     EVENT_TYPE_ACCEPTED,
     EVENT_TYPE_DELIVERY_DELAYED,
@@ -178,8 +179,9 @@ def test_notes_on_a_video_are_those_in_the_code() -> None:
 def test_codes_of_refused_requests_are_those_in_the_code() -> None:
     answered = codes_of("problem", position=1)
     raised = codes_of("InvalidRequestError") | codes_of("super().__init__")
-    request = vars(importlib.import_module("vidu_relay.domain.request_model"))
-    refused = raised | {code for name, code in request.items() if name.startswith("CODE_")} | {"validation_error"}
+    offers = [offer for model in models().values() for offer in model.offers.values()]
+    of_models = {part.code for offer in offers for part in (*offer.rules, *offer.parameters.values()) if part.code}
+    refused = raised | of_models | {"validation_error"}
     said = table(REFERENCE, "## Codes of refused requests")
     assert set(said) == (refused | answered) - FOR_THE_OPERATOR
     for code in refused - FOR_THE_OPERATOR:

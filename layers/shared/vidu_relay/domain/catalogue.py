@@ -18,6 +18,11 @@ from vidu_relay.domain.errors import ConfigurationError, Fault
 __all__ = [
     "DEFAULT_MODEL",
     "GIVEN",
+    "MAX_IMAGES",
+    "MAX_IMAGES_PER_SUBJECT",
+    "MAX_SUBJECT_ID_CHARACTERS",
+    "MAX_URL_BYTES",
+    "MAX_VOICE_ID_CHARACTERS",
     "Choice",
     "Either",
     "Evidence",
@@ -40,6 +45,12 @@ copy of the page at a third party."""
 PROVIDERS = ("gateway", "vidu")
 DEFAULT_MODEL = "viduq2_pro_fast_reference2video"
 """The first entry, and what the tool asks for where no model is named."""
+MAX_IMAGES = 7
+"""Of all subjects together."""
+MAX_IMAGES_PER_SUBJECT = 3
+MAX_URL_BYTES = 2048  # ours, in UTF-8: the pages give none; what servers and browsers take in common
+MAX_SUBJECT_ID_CHARACTERS = 100  # ours
+MAX_VOICE_ID_CHARACTERS = 200  # ours
 MODEL_ID = re.compile(r"[a-z0-9_]{1,64}")
 KINDS: tuple[Kind, ...] = ("reference2video", "text2video", "img2video", "start-end2video")
 

@@ -5,12 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vidu_relay.domain.catalogue import Choice, Either, Offering, Parameter, When
+from vidu_relay.domain.catalogue import (
+    GIVEN,
+    MAX_IMAGES_PER_SUBJECT,
+    MAX_SUBJECT_ID_CHARACTERS,
+    MAX_URL_BYTES,
+    MAX_VOICE_ID_CHARACTERS,
+    Choice,
+    Either,
+    Offering,
+    Parameter,
+    When,
+)
 
-__all__ = ["describe_model", "describe_models", "request_schema"]
+__all__ = ["SUBJECT", "describe_model", "describe_models", "parameter_schema", "request_schema"]
 
 _JSON_TYPE = {"boolean": "boolean", "integer": "integer", "images": "array", "subjects": "array"}
-_IMAGE = {"type": "string", "format": "uri-reference"}
+_IMAGE = {"type": "string"}
+SUBJECT: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": MAX_SUBJECT_ID_CHARACTERS},
+        "images": {"type": "array", "items": _IMAGE, "minItems": 1, "maxItems": MAX_IMAGES_PER_SUBJECT},
+        "voice_id": {"type": "string", "maxLength": MAX_VOICE_ID_CHARACTERS},
+    },
+    "required": ["id", "images"],
+}
+"""A subject that the prompt can mention as `@id`."""
 
 
 def describe_models(offering: Offering) -> list[dict[str, Any]]:
@@ -34,7 +56,10 @@ def describe_model(choice: Choice) -> dict[str, Any]:
 
 
 def request_schema(choice: Choice) -> dict[str, Any]:
-    """The JSON Schema of a request for this model. Rules between parameters are in it as `allOf` and `description`."""
+    """The JSON Schema of a request for this model, whole in itself.
+
+    Rules between parameters are in it as `allOf` and `description`.
+    """
     offer = choice.offer
     required = ["model", *(name for name, spec in offer.parameters.items() if spec.required)]
     schema: dict[str, Any] = {
@@ -42,16 +67,19 @@ def request_schema(choice: Choice) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "model": {"const": choice.model.id},
-            **{name: _property(spec) for name, spec in offer.parameters.items()},
-            "callback_url": {"type": "string", "format": "uri"},
+            **{name: parameter_schema(spec) for name, spec in offer.parameters.items()},
+            "callback_url": parameter_schema(Parameter(type="url")),
         },
         "required": required,
     }
+    if "subjects" in offer.parameters:
+        schema["$defs"] = {"Subject": SUBJECT}
     rules = [_rule(rule, offer.parameters) for rule in offer.rules]
     return {**schema, "allOf": rules} if rules else schema
 
 
-def _property(spec: Parameter) -> dict[str, Any]:
+def parameter_schema(spec: Parameter) -> dict[str, Any]:
+    """The JSON Schema of one parameter's values; of subjects it refers to `#/$defs/Subject`."""
     found: dict[str, Any] = {"type": _JSON_TYPE.get(spec.type, "string")}
     least, most = _bounds(spec)
     if spec.choices:
@@ -66,7 +94,7 @@ def _property(spec: Parameter) -> dict[str, Any]:
         case "ratio":
             found["pattern"] = "^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$"
         case "url":
-            found["format"] = "uri"
+            found |= {"format": "uri", "maxLength": MAX_URL_BYTES}
     more = {"default": spec.default, "description": spec.about or None}
     return found | {name: value for name, value in more.items() if value is not None}
 
@@ -89,8 +117,6 @@ def _rule(rule: When | Either, parameters: Mapping[str, Parameter]) -> dict[str,
 
 def _holds(name: str, allowed: tuple[Any, ...], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """The schema of a request in which a parameter has one of these values, be it by default."""
-    from vidu_relay.domain.catalogue import GIVEN
-
     if allowed == (GIVEN,):
         return {"required": [name]}
     has = {"properties": {name: {"enum": list(allowed)}}}

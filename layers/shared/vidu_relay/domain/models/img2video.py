@@ -3,6 +3,8 @@
 from vidu_relay.domain.catalogue import Model, Offer, Parameter, When
 from vidu_relay.domain.models import parameters as p
 
+__all__ = ["MODELS"]
+
 FOUR_OR_EIGHT = Parameter(type="integer", default=4, choices=(4, 8), about="seconds")
 BY_DURATION = Parameter(type="text", choices=("360p", "720p", "1080p"), about="of 4 seconds; 8 seconds have 720p only")
 EIGHT_IS_720P = When({"duration": 8}, {"resolution": ("720p",)}, "resolution", "duration 8 has resolution 720p only")

@@ -3,6 +3,8 @@
 from vidu_relay.domain.catalogue import GIVEN, Either, ImageRules, Model, Offer, Parameter, When
 from vidu_relay.domain.models import parameters as p
 
+__all__ = ["MODELS"]
+
 SUBJECTS = Parameter(
     type="subjects", required=True, least=1, most=7, code="008017003", about="what the prompt mentions as @id"
 )

@@ -3,6 +3,8 @@
 from vidu_relay.domain.catalogue import ImageRules, Model, Offer, Parameter
 from vidu_relay.domain.models import parameters as p
 
+__all__ = ["MODELS"]
+
 IMAGES = ImageRules(pair=(0.8, 1.25))
 
 

@@ -3,6 +3,8 @@
 from vidu_relay.domain.catalogue import Model, Offer, Parameter
 from vidu_relay.domain.models import parameters as p
 
+__all__ = ["MODELS"]
+
 
 def _at_gateway(model: str, most: int, **more: Parameter) -> Offer:
     return Offer(
