@@ -187,9 +187,9 @@ def variables_of(function: str) -> dict[str, object]:
 
 
 def process_environment(function: str) -> dict[str, str]:
-    variables = dict.fromkeys(variables_of(function), "1")
+    variables = dict.fromkeys(variables_of(function), "1") | dict.fromkeys(("TRUSTED_ORIGINS", "OFFERED_MODELS"), "")
     variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-    return {**variables, "TRUSTED_ORIGINS": "", **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}
+    return {**variables, **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}
 
 
 @pytest.fixture(scope="package")

@@ -27,12 +27,14 @@ __all__ = [
     "Either",
     "Evidence",
     "ImageRules",
+    "Kind",
     "Model",
     "Offer",
     "Offering",
     "Parameter",
     "When",
     "find_model",
+    "known_ids",
     "models",
 ]
 
@@ -256,6 +258,16 @@ def _parameter_faults(spec: Parameter) -> Iterator[str]:
 def find_model(model_id: str) -> Model | None:
     """The model with this public id, or None."""
     return models().get(model_id)
+
+
+def known_ids(ids: Iterable[str]) -> frozenset[str]:
+    """The ids, as a set. Raises `ConfigurationError` naming those that are no model's; no id loads no model."""
+    chosen = frozenset(ids)
+    if unknown := sorted(one for one in chosen if not find_model(one)):
+        raise ConfigurationError(
+            f"the parameter Models names {', '.join(unknown)}, which the catalogue does not have: {', '.join(models())}"
+        )
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.catalogue import (
     GIVEN,
@@ -17,6 +17,9 @@ from vidu_relay.domain.catalogue import (
     Parameter,
     When,
 )
+
+if TYPE_CHECKING:
+    from vidu_relay.domain import documents
 
 __all__ = ["SUBJECT", "describe_model", "describe_models", "parameter_schema", "request_schema"]
 
@@ -35,42 +38,58 @@ SUBJECT: dict[str, Any] = {
 """A subject that the prompt can mention as `@id`."""
 
 
-def describe_models(offering: Offering) -> list[dict[str, Any]]:
+def describe_models(offering: Offering) -> list[documents.OfferedModel]:
     """Every model that the deployment offers."""
-    return [describe_model(choice) for model_id in offering.model_ids() if (choice := offering.find(model_id))]
+    return [found for model_id in offering.model_ids() if (found := describe_model(model_id, offering))]
 
 
-def describe_model(choice: Choice) -> dict[str, Any]:
-    """One model as `GET /v1/models` shows it."""
+def describe_model(model_id: str, offering: Offering) -> documents.OfferedModel | None:
+    """One model as `GET /v1/models` shows it; None where the deployment does not offer it."""
+    choice = offering.find(model_id)
+    if choice is None:
+        return None
     offer = choice.offer
+    shown = {"images", "subjects"} & offer.parameters.keys()
+    pair = offer.images.pair
     return {
         "id": choice.model.id,
         "kind": choice.model.kind,
         "provider": choice.provider,
+        "listed": choice.provider == choice.limits_of,
         "audio": offer.audio,
-        "off_peak": offer.off_peak,
+        "off_peak": offer.off_peak and offering.off_peak,
+        "images": {
+            "min_pixels": offer.images.least_pixels,
+            "max_ratio": offer.images.ratio,
+            "pair": list(pair) if pair else None,
+        }
+        if shown
+        else None,
+        "price": None,
         "evidence": {"level": offer.evidence, "source": offer.source, "date": offer.read_on},
         "note": choice.model.note,
-        "request": request_schema(choice),
+        "request": request_schema(choice, off_peak=offering.off_peak),
     }
 
 
-def request_schema(choice: Choice) -> dict[str, Any]:
-    """The JSON Schema of a request for this model, whole in itself.
+def request_schema(choice: Choice, *, off_peak: bool = True) -> dict[str, Any]:
+    """The JSON Schema of a request for this model, whole in itself; `off_peak`: whether the deployment has that mode.
 
     Rules between parameters are in it as `allOf` and `description`.
     """
     offer = choice.offer
-    required = ["model", *(name for name, spec in offer.parameters.items() if spec.required)]
+    properties = {name: parameter_schema(spec) for name, spec in offer.parameters.items()}
+    if offer.off_peak and not off_peak:
+        properties["off_peak"]["enum"] = [False]
     schema: dict[str, Any] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
             "model": {"const": choice.model.id},
-            **{name: parameter_schema(spec) for name, spec in offer.parameters.items()},
+            **properties,
             "callback_url": parameter_schema(Parameter(type="url")),
         },
-        "required": required,
+        "required": ["model", *(name for name, spec in offer.parameters.items() if spec.required)],
     }
     if "subjects" in offer.parameters:
         schema["$defs"] = {"Subject": SUBJECT}
