@@ -22,7 +22,7 @@ def _at_vidu(
             "audio": audio,
             **p.VOICE,
             "is_rec": p.RECOMMENDED,
-            "bgm": p.FALSE,
+            "bgm": p.BGM,
             "duration": seconds,
             "seed": p.SEED,
             "resolution": resolution,

@@ -40,7 +40,7 @@ def _at_vidu(model: str, seconds: Parameter, resolution: Parameter = p.SD, *, au
             "resolution": resolution,
             "movement_amplitude": p.MOVEMENT,
             **({"audio": p.AUDIO_ON} if audio else {}),
-            "bgm": p.FALSE,
+            "bgm": p.BGM,
             **p.TAIL,
         },
         rules=(p.OFF_PEAK_WITH_SOUND,) if audio else (),
