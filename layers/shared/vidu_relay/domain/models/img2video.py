@@ -5,10 +5,6 @@ from vidu_relay.domain.models import parameters as p
 
 __all__ = ["MODELS"]
 
-FOUR_OR_EIGHT = Parameter(type="integer", default=4, choices=(4, 8), about="seconds")
-BY_DURATION = Parameter(type="text", choices=("360p", "720p", "1080p"), about="of 4 seconds; 8 seconds have 720p only")
-EIGHT_IS_720P = When({"duration": 8}, {"resolution": ("720p",)}, "resolution", "duration 8 has resolution 720p only")
-
 
 def _at_vidu(
     model: str, seconds: Parameter, resolution: Parameter, *, audio: Parameter, rules: tuple[When, ...] = ()
@@ -54,19 +50,19 @@ MODELS = (
                 parameters={
                     "images": p.frames(1),
                     "prompt": p.prompt(2000, required=False),
-                    "duration": FOUR_OR_EIGHT,
-                    "resolution": BY_DURATION,
+                    "duration": p.FOUR_OR_EIGHT,
+                    "resolution": p.BY_DURATION,
                     "seed": p.SEED,
                     "movement_amplitude": p.MOVEMENT,
                     "payload": p.PAYLOAD,
                     "audio": Parameter(type="boolean"),
                 },
-                rules=(EIGHT_IS_720P,),
+                rules=(p.EIGHT_IS_720P,),
                 evidence="core of page",
                 source="https://doc.vtrix.ai/docs/api/vidu/vidu20-img2video",
                 read_on="2026-11-29",
             ),
-            "vidu": _at_vidu("vidu2.0", FOUR_OR_EIGHT, BY_DURATION, audio=p.AUDIO_OFF, rules=(EIGHT_IS_720P,)),
+            "vidu": _at_vidu("vidu2.0", p.FOUR_OR_EIGHT, p.BY_DURATION, audio=p.AUDIO_OFF, rules=(p.EIGHT_IS_720P,)),
         },
     ),
     _model("viduq1_img2video", _at_vidu("viduq1", p.FIVE_SECONDS, p.FULL_HD, audio=p.AUDIO_OFF)),

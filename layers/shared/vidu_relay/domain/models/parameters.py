@@ -8,9 +8,12 @@ __all__ = [
     "AUDIO_ON",
     "AUDIO_TYPE",
     "BGM",
+    "BY_DURATION",
     "COPY",
+    "EIGHT_IS_720P",
     "FALSE",
     "FIVE_SECONDS",
+    "FOUR_OR_EIGHT",
     "FULL_HD",
     "HD",
     "MOVEMENT",
@@ -34,6 +37,9 @@ __all__ = [
 HD = Parameter(type="text", default="720p", choices=("720p", "1080p"))
 SD = Parameter(type="text", default="720p", choices=("540p", "720p", "1080p"))
 FULL_HD = Parameter(type="text", default="1080p", choices=("1080p",))
+FOUR_OR_EIGHT = Parameter(type="integer", default=4, choices=(4, 8), about="seconds")
+BY_DURATION = Parameter(type="text", choices=("360p", "720p", "1080p"), about="of 4 seconds; 8 seconds have 720p only")
+EIGHT_IS_720P = When({"duration": 8}, {"resolution": ("720p",)}, "resolution", "duration 8 has resolution 720p only")
 FIVE_SECONDS = Parameter(type="integer", default=5, choices=(5,))
 BGM = Parameter(type="boolean", default=False, about="background music")
 FALSE = Parameter(type="boolean", default=False)
