@@ -8,9 +8,12 @@ from local.description.json_schema import written
 from local.description.models import written_models
 from local.description.openapi import describe
 from local.programs import ROOT
+from vidu_relay.domain.catalogue import PROVIDERS, models
 from vidu_relay.openapi_page import OPENAPI
 
 __all__ = ["files"]
+
+REFERENCE = ROOT / "docs" / "reference.md"
 
 
 def files() -> dict[Path, str]:
@@ -20,10 +23,23 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "asyncapi.json": describe_bus(),
         ROOT / "docs" / "schemas" / "events.json": describe_events(),
     }
+    head, begin, rest = REFERENCE.read_text("utf-8").partition("<!-- models: written by `make schemas` -->\n")
     return {
         **{path: written(document) + "\n" for path, document in documents.items()},
         ROOT / "docs" / "schemas" / "events.py": written_models(),
+        REFERENCE: head + begin + _models() + rest[rest.index("<!-- end of models -->") :],
     }
+
+
+def _models() -> str:
+    """The table of the models: the evidence at each provider, by its first word but one."""
+    rows = [["model", "kind", *PROVIDERS], ["---"] * (2 + len(PROVIDERS))]
+    for model in models().values():
+        levels = (
+            model.offers[one].evidence.removesuffix(" of page") if one in model.offers else "" for one in PROVIDERS
+        )
+        rows.append([f"`{model.id}`", model.kind, *levels])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "MAX_SUBJECT_ID_CHARACTERS",
     "MAX_URL_BYTES",
     "MAX_VOICE_ID_CHARACTERS",
+    "PROVIDERS",
     "Choice",
     "Either",
     "Evidence",
