@@ -32,13 +32,11 @@ def files() -> dict[Path, str]:
 
 
 def _models() -> str:
-    """The table of the models: the evidence at each provider, by its first word but one."""
+    """The table of the models, with the evidence at each provider."""
     rows = [["model", "kind", *PROVIDERS], ["---"] * (2 + len(PROVIDERS))]
     for model in models().values():
-        levels = (
-            model.offers[one].evidence.removesuffix(" of page") if one in model.offers else "" for one in PROVIDERS
-        )
-        rows.append([f"`{model.id}`", model.kind, *levels])
+        levels = {provider: offer.evidence.removesuffix(" of page") for provider, offer in model.offers.items()}
+        rows.append([f"`{model.id}`", model.kind, *(levels.get(provider, "") for provider in PROVIDERS)])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
