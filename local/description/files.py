@@ -1,6 +1,7 @@
 """Every file that is generated: `make schemas` writes them."""
 
 from pathlib import Path
+from textwrap import fill
 
 from local.description.asyncapi import describe_bus
 from local.description.events import describe_events
@@ -8,7 +9,7 @@ from local.description.json_schema import written
 from local.description.models import written_models
 from local.description.openapi import describe
 from local.programs import ROOT
-from vidu_relay.domain.catalogue import PROVIDERS, models
+from vidu_relay.domain.catalogue import models
 from vidu_relay.openapi_page import OPENAPI
 
 __all__ = ["files"]
@@ -32,12 +33,13 @@ def files() -> dict[Path, str]:
 
 
 def _models() -> str:
-    """The table of the models, with the evidence at each provider."""
-    rows = [["model", "kind", *PROVIDERS], ["---"] * (2 + len(PROVIDERS))]
+    """The list of the models: what is known at each provider, by kind."""
+    kinds: dict[str, list[str]] = {}
     for model in models().values():
-        levels = {provider: offer.evidence.removesuffix(" of page") for provider, offer in model.offers.items()}
-        rows.append([f"`{model.id}`", model.kind, *(levels.get(provider, "") for provider in PROVIDERS)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        known = [f"{provider} {offer.evidence.removesuffix(' of page')}" for provider, offer in model.offers.items()]
+        kinds.setdefault(model.kind, []).append(f"`{model.id}` ({', '.join(known)})")
+    lines = (f"- {kind}: {', '.join(found)}" for kind, found in kinds.items())
+    return "".join(fill(line, 140, subsequent_indent="  ", break_on_hyphens=False) + "\n" for line in lines)
 
 
 if __name__ == "__main__":
