@@ -41,7 +41,7 @@ ELSEWHERE = {
     "CHANGELOG.md",
 }
 ALLOWED = {
-    "adding-a-model.md": {"two minutes"},  # measured
+    "adding-a-model.md": {"30 minutes", "two minutes"},  # measured
     "configuration.md": {"four bytes"},  # of UTF-8
     "decisions.md": {"1 KB", "8 bytes"},  # a write unit of DynamoDB, a box's header in MP4
     "deploy.md": {"15 MB", "7 days", "35 days", "57 characters"},  # computed by test_deploy_page.py; what AWS keeps
