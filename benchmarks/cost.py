@@ -73,6 +73,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "cancel_task": 2 * PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,
     "create_upload": AWS_CALL_SECONDS,
     "describe_api": 0.0,
+    "list_models": AWS_CALL_SECONDS,
     "submit_task": PROVIDER_CREATE_SECONDS + 4 * AWS_CALL_SECONDS,
     "receive_callback": PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,
     "check_task": PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+PLACES = ("stack", "local", "local_file", "api_url")
+"""The options that say which relay is meant."""
 KEY_HELP = (
     "Holds the tenant's API key (default: the variable RELAY_API_KEY; with --local the local stack's key). There is no "
     "option for the key itself: other programs see command lines, and shells keep them."
@@ -57,7 +59,7 @@ class Relay:
         """The deployment, as an operator reaches it: with AWS credentials. Raises `ConnectionFailedError`."""
         if self._place() == "api_url":
             raise click.UsageError(
-                "this command needs --stack or --local: --api-url serves submit, watch, get, list, cancel"
+                "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel"
             )
         if self.stack_file:
             return connect_local(self.stack_file)
@@ -71,6 +73,11 @@ class Relay:
         url = self.options["api_url"] if self._place() == "api_url" else None
         return connect_api(url, self.options.get("api_key_file"), self.stack_file, lambda: self.connection)
 
+    @property
+    def named(self) -> bool:
+        """Whether an option says which relay is meant."""
+        return any(name in self.options for name in PLACES)
+
     def again(self, *words: str) -> str:
         """The command line that runs another command on the same relay, to paste."""
         names = ("stack", "region", "profile", "local", "local_file", "api_url", "api_key_file")
@@ -80,7 +87,7 @@ class Relay:
 
     def _place(self) -> str:
         """The option that says which relay. Raises `click.UsageError` unless it is exactly one."""
-        places = [name for name in ("stack", "local", "local_file", "api_url") if name in self.options]
+        places = [name for name in PLACES if name in self.options]
         if len(places) != 1:
             raise click.UsageError("say which relay, once: --stack NAME, --local, --local-file FILE or --api-url URL")
         return places[0]
@@ -100,7 +107,7 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         "--local-file": {"type": file, "help": "A local stack, by the file that it has written."},
         "--api-url": {
             "metavar": "URL",
-            "help": "The stack's output ApiUrl, without AWS credentials: for submit, watch, get, list and cancel.",
+            "help": "The stack's output ApiUrl, without AWS credentials: for models, submit, watch, get, list, cancel.",
         },
         "--api-key-file": {"type": file, "help": KEY_HELP},
         "--region": {"help": "AWS region of the stack (default: as the AWS configuration says)."},

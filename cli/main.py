@@ -14,6 +14,7 @@ from cli.download import get
 from cli.environment import env
 from cli.failures import failures
 from cli.keys import keys
+from cli.models import models
 from cli.provider import provider
 from cli.queues import queues
 from cli.submission import submit
@@ -42,7 +43,7 @@ Completion of commands and options: eval "$(_RELAY_COMPLETE=bash_source relay)",
 
 @click.group("relay", cls=Group, examples=EXAMPLES, epilog=EPILOG)
 def relay() -> None:
-    """Use a Vidu Relay: submit, watch, get, list, cancel. Operate it: the other commands."""
+    """Use a Vidu Relay: models, submit, watch, get, list, cancel. Operate it: the other commands."""
 
 
 @relay.group("schemas")
@@ -66,7 +67,7 @@ def delete(relay: Relay) -> Answer:
     return schemas.delete(relay.connection)
 
 
-CLIENTS = (submit, watch, get, list_, cancel)
+CLIENTS = (models, submit, watch, get, list_, cancel)
 for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, task, queues, failures):
     relay.add_command(command)
 

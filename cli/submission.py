@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import click
 
 from cli.answer import NoAnswerError, RefusedError, checked
-from cli.command import INTERRUPTED, Command, Relay
+from cli.command import INTERRUPTED, Relay
+from cli.model_options import LISTS, ModelCommand, parameters_of
 from cli.screen import Screen
 from cli.watching import follow
+from vidu_relay.domain.catalogue import DEFAULT_MODEL, models
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
 from vidu_relay.domain.image_reference import S3_SCHEME
 
-PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
-"""The parameters of a request that are options of the same name; an option that was not given is not sent."""
 IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
@@ -32,46 +32,35 @@ ADDRESSES = ("https://", "http://", S3_SCHEME)
 
 
 @click.command(
-    cls=Command,
+    cls=ModelCommand,
     examples=[
         "submit request.json --idempotency-key order-4711",
         "submit --prompt 'a fox in the snow' --image fox.png --duration 5 --watch",
         "submit --prompt '@fox meets @robot' --subject fox=fox.png,https://example.com/fox.webp --subject robot=r.png",
+        "submit --model viduq2_text2video --prompt 'a fox in the snow'      (--help: what that model takes)",
         "submit -                                  (from standard input)",
     ],
 )
 @click.argument("file", required=False)
-@click.option("--prompt", help="The scene; @ID mentions a subject.")
-@click.option("--image", multiple=True, metavar="IMAGE", help="https://…, s3://…, or a file, which is uploaded.")
-@click.option(
-    "--subject",
-    multiple=True,
-    metavar="ID=IMAGE[,IMAGE]",
-    help="A subject and its images, as --image takes them; one with a comma in its name needs a request file.",
-)
-@click.option("--duration", type=int, metavar="SECONDS", help="1 to 8.")
-@click.option("--resolution", help="720p or 1080p.")
-@click.option("--aspect-ratio", metavar="W:H", help="For example 16:9.")
-@click.option("--seed", type=int, help="For a repeatable result.")
-@click.option("--audio", is_flag=True, default=None, help="With sound.")
-@click.option("--off-peak", is_flag=True, default=None, help="Cheaper, within 48 hours.")
-@click.option("--callback-url", metavar="URL", help="Where the relay sends signed webhooks about the task: https.")
+@click.option("--model", metavar="ID", help=f"`relay models` lists them (default: {DEFAULT_MODEL}).")
 @click.option(
     "--idempotency-key",
     metavar="KEY",
     help="The same key and request are the same task (default: a random one, shown on standard error).",
 )
 @click.option("--watch", "watches", is_flag=True, help="Continue like `watch`, with its exit status.")
-def submit(relay: Relay, file: str | None, idempotency_key: str | None, watches: bool, **options: Any) -> int:
+def submit(
+    relay: Relay, file: str | None, model: str | None, idempotency_key: str | None, watches: bool, **options: Any
+) -> int:
     """Submit a task, from a FILE with the body of POST /v1/tasks (-: standard input) or from options.
 
-    If no answer comes, the tool repeats the request under the same idempotency key.
+    The first options are the model's. If no answer comes, the tool repeats the request under the same idempotency key.
     """
     key = _key(idempotency_key)
-    if file is not None and (given := next(_given(options), None)):
+    if file is not None and (given := next(_given({"model": model, **options}), None)):
         raise RefusedError(f"the file is the whole request: put {given} into it, or give options only")
     body = _read_file(file) if file is not None else None
-    request = {} if file is not None else _request(relay, options)
+    request = {} if file is not None else _request(relay, model or DEFAULT_MODEL, options)
     if idempotency_key is None:
         relay.screen.remark(f"idempotency key: {key}")
     again = relay.again(*_words(file, request, key))
@@ -129,28 +118,39 @@ def _read_file(name: str) -> bytes:
     return body
 
 
-def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The request that the options make, after the upload of the files they name."""
-    from vidu_relay.domain.catalogue import DEFAULT_MODEL
-
-    if options["prompt"] is None:
-        raise RefusedError("give a FILE with the request (- for standard input), or --prompt with --image or --subject")
-    if bool(options["image"]) == bool(options["subject"]):
-        raise RefusedError("give either --image or --subject, at least once")
-    subjects = _subjects(options["subject"])
-    names = [*options["image"], *(name for images in subjects.values() for name in images)]
+def _request(relay: Relay, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The request that the options make, after the upload of the files they name. What was not given is not sent."""
+    _check_needed(model, options)
+    subjects = _subjects(options.get("subject", ()))
+    names = [*options.get("image", ()), *(name for images in subjects.values() for name in images)]
     # all are read before the first is sent
     files = {name: _read_image(name) for name in names if not name.startswith(ADDRESSES)}
     uris = {name: name for name in names}
     for name, (content, kind) in files.items():
         uris[name] = with_retries(partial(relay.api.upload, content, kind), f"uploading {name}", relay.screen)
         relay.screen.remark(f"uploaded {name} as {uris[name]}")
-    request: dict[str, Any] = {"model": DEFAULT_MODEL}
+    request: dict[str, Any] = {"model": model}
     if subjects:
         request["subjects"] = [{"id": id_, "images": [uris[n] for n in images]} for id_, images in subjects.items()]
-    else:
+    elif names:
         request["images"] = [uris[name] for name in options["image"]]
-    return {**request, **{name: options[name] for name in PARAMETERS if options[name] is not None}}
+    others = {name: value for name, value in options.items() if name not in ("image", "subject") and value is not None}
+    return {**request, **others}
+
+
+def _check_needed(model: str, options: Mapping[str, Any]) -> None:
+    """Raises `RefusedError` where an option is missing without which no provider takes a request for the model."""
+    taken = parameters_of(models()[model])
+    lists = [f"--{name}" for name in ("image", "subject") if f"{name}s" in taken]
+    given = [name for name in lists if options[name[2:]]]
+    prompt = ["--prompt"] if all(spec.required for spec in taken["prompt"].values()) else []
+    if not list(_given(options)):
+        needed = " with ".join([*prompt, *([" or ".join(lists)] if lists else [])])
+        raise RefusedError(f"give a FILE with the request (- for standard input), or {needed}")
+    if prompt and options["prompt"] is None:
+        raise RefusedError(f"give --prompt: {model} needs one")
+    if lists and len(given) != 1:
+        raise RefusedError(f"give {'either ' if len(lists) > 1 else ''}{' or '.join(lists)}, at least once")
 
 
 def _subjects(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -185,9 +185,11 @@ def _read_image(name: str) -> tuple[bytes, str]:
 
 def _given(options: Mapping[str, Any]) -> Iterator[str]:
     """The options of the request that were given."""
-    for name in ("image", "subject", *PARAMETERS):
-        if options[name] not in (None, ()):
-            yield f"--{name.replace('_', '-')}"
+    yield from (_option(name, value) for name, value in options.items() if value not in (None, ()))
+
+
+def _option(name: str, value: object) -> str:
+    return f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
 
 
 def _words(file: str | None, request: dict[str, Any], key: str) -> list[str]:
@@ -198,8 +200,7 @@ def _words(file: str | None, request: dict[str, Any], key: str) -> list[str]:
     words = ["submit", "--idempotency-key", key]
     words += [f"--image={image}" for image in request.get("images", [])]
     words += [f"--subject={subject['id']}={','.join(subject['images'])}" for subject in request.get("subjects", [])]
-    for name in PARAMETERS:
-        value = request.get(name)
-        if value is not None:
-            words.append(f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}"))
+    for name, value in request.items():
+        if name not in LISTS:
+            words.append(_option(name, value) + ("" if isinstance(value, bool) else f"={value}"))
     return words

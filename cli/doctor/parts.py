@@ -1,4 +1,4 @@
-"""Checks of the stack's parts: workers, rules, permissions, secrets, schedule, alarms, DLQ messages, failures."""
+"""Checks of the stack's parts: models, workers, rules, permissions, secrets, schedule, alarms, DLQs, failures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cli.doctor.findings import Context, Finding, State, secret_fault
 from cli.queues import depths
 from vidu_relay.adapters.secret_store import ProviderKey, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
+from vidu_relay.domain.catalogue import Offering, known_ids
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.webhook_signature import tenant_secret
 
@@ -43,6 +44,24 @@ def _all_good(problems: Sequence[Finding], found: str) -> Finding:
     state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
     remedies = dict.fromkeys(problem.remedy for problem in problems)
     return Finding(state, "; ".join(problem.found for problem in problems), "; ".join(remedies))
+
+
+def models(context: Context) -> Finding:
+    """What the relay offers of the models that the parameter `Models` names."""
+    chosen = [one.strip() for one in context.submitting["OFFERED_MODELS"].split(",") if one.strip()]
+    return assess_models(chosen, (context.submitting["PROVIDER_NAME"],))
+
+
+def assess_models(chosen: Sequence[str], providers: tuple[str, ...]) -> Finding:
+    """By the ids that the operator chose, none for all, and the providers that can be asked."""
+    remedy = "deploy again with ids in Models that `relay models` lists for this provider"
+    try:
+        offered = Offering(providers, known_ids(chosen)).model_ids()
+    except ConfigurationError as error:
+        return Finding(State.NOT, str(error), remedy)
+    if lacking := [one for one in chosen if one not in offered]:
+        return Finding(State.NOT, f"{', '.join(providers)} has no {', '.join(lacking)}", remedy)
+    return Finding(State.OK, f"{len(offered)} offered")
 
 
 def workers(context: Context) -> Finding:

@@ -21,6 +21,7 @@ CHECKS = (
     Check("authorizer", "listing tasks without a key, with a wrong and a right one", outside.authorizer),
     Check("bus", "an event to a temporary queue", events.bus),
     Check("inbox", "a file that must be refused", events.inbox),
+    Check("models", "the parameter Models against the catalogue and the provider", parts.models),
     Check("workers", "the sources of the functions behind queues and stream", parts.workers),
     Check("rules", "the rules that feed queues and alarm topic", parts.rules),
     Check("delivery", "what the role of deliver_videos may do in the videos bucket", parts.delivery),

@@ -1,6 +1,6 @@
 """The events of Vidu Relay as pydantic models: the `detail` of what comes over the bus. Copy this file.
 
-Written by `make schemas` for version 1.0.0 of the schemas beside it. What is not known here is ignored, and words
+Written by `make schemas` for version 1.1.0 of the schemas beside it. What is not known here is ignored, and words
 (`status`, `code`) are text, so an event that says more than today is read all the same.
 """
 
@@ -48,6 +48,13 @@ class TaskRequest(_Model):
     images: list[str] | None = None
     prompt: str | None = None
     audio: bool | None = None
+    audio_type: str | None = None
+    voice_id: str | None = None
+    auto_subjects: bool | None = None
+    bgm: bool | None = None
+    is_rec: bool | None = None
+    movement_amplitude: str | None = None
+    style: str | None = None
     duration: int | None = None
     seed: int | None = None
     aspect_ratio: str | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
-from local.description.schemas import schemas
+from local.description.schemas import any_request, schemas
 from vidu_relay.domain import documents
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.queued_requests import REQUESTED
@@ -27,7 +27,7 @@ from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["RECEIVED", "SENT", "VERSION", "describe_events"]
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of `docs/schemas/events.json`. Released versions that a later one follows are in `docs/schemas/released/`."""
 
 SENT = (
@@ -63,7 +63,7 @@ OF_TASKS: Mapping[str, tuple[str, tuple[Status, ...]]] = {
 }
 """What an event of a task means and the states that the task may be in, by detail type."""
 
-CLOSED = frozenset({*RECEIVED, "VideoRequest", "Subject"})
+CLOSED = frozenset({*RECEIVED, "Subject"})
 """What senders of requests go by; every other schema is of events that the relay sends."""
 
 
@@ -98,11 +98,12 @@ def _definitions() -> dict[str, Schema]:
     every = {
         **{name: _event_of_task(*facts) for name, facts in OF_TASKS.items()},
         **schemas(),
+        "VideoRequest": any_request(),
         EVENT_TYPE_REJECTED: object_of(documents.Rejection),
         EVENT_TYPE_NOTIFICATION_FAILED: object_of(documents.NotificationFailure),
         REQUESTED: object_of(VideoTaskRequested),
     }
-    del every["VideoRequest"]["examples"], every["TaskResult"]["properties"]["url"]
+    del every["TaskResult"]["properties"]["url"]
     shown = every["TaskRequest"]["properties"]
     for name in EVENT_HIDDEN_FIELDS:
         del shown[name]

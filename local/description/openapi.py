@@ -29,6 +29,7 @@ API_KEY = {
 }
 TAGS = {
     "Tasks": "Submit, read, list.",
+    "Models": "What tasks can ask for.",
     "Uploads": "Reference images that are not on the web.",
     "Description": "Needs no key.",
     "Provider": "What the provider calls.",

@@ -77,6 +77,11 @@ def _answers(
     return dict(answers)
 
 
+def _cached(description: str, name: str) -> tuple[str, Operation]:
+    tag: Schema = {"description": "Send it as `If-None-Match`: 304 if nothing changed.", "schema": {"type": "string"}}
+    return _response(200, description, {JSON: ref(name)}, {"ETag": tag})
+
+
 _RETRY_AFTER: Schema = {
     "description": "Seconds after which to try again. Not in API Gateway's own answer.",
     "schema": {"type": "integer", "minimum": 0},
@@ -205,6 +210,25 @@ OPERATIONS: Mapping[str, Operation] = {
             },
             *_KEYED,
             _TOO_LARGE,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "GET /v1/models": {
+        "operationId": "listModels",
+        "tags": ["Models"],
+        "summary": "List the models",
+        "description": "What this deployment offers: each model's parameters as JSON Schema, and how certain they are.",
+        "responses": _answers(_cached("Every model.", "ModelList"), {}, *_KEYED),
+    },
+    "GET /v1/models/{model_id}": {
+        "operationId": "readModel",
+        "tags": ["Models"],
+        "summary": "Read a model",
+        "parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": _answers(
+            _cached("The model.", "OfferedModel"),
+            {404: ("model_not_found",)},
+            *_KEYED,
             {404: "A path that is none of these."},
         ),
     },

@@ -1,39 +1,47 @@
-"""What goes over the API, as JSON Schema: answers from their types, the request from its model.
+"""What goes over the API, as JSON Schema: answers from their types, requests from the catalogue.
 
 Tests compare the schemas with real answers.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import count
+
 from local.description.json_schema import COMPONENTS, Schema, nullable, object_of, ref, schema_of
 from vidu_relay.domain import documents
+from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
+from vidu_relay.domain.catalogue import MAX_IMAGES, MAX_IMAGES_PER_SUBJECT, Model, Offer, Parameter, models
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, MIN_IMAGE_PIXELS, RATIO_BOUNDS
 from vidu_relay.domain.image_reference import DATA_URI_TYPES
-from vidu_relay.domain.request_model import (
-    MAX_IMAGES,
-    MAX_IMAGES_PER_SUBJECT,
-    MAX_SUBJECTS,
-    MAX_URL_BYTES,
-    MODEL,
-    VideoRequest,
-)
+from vidu_relay.domain.model_schema import SUBJECT, parameter_schema
 from vidu_relay.domain.states import Status
 
-__all__ = ["EXAMPLES", "PARAMETERS", "TASK_ID_SCHEMA", "schemas"]
+__all__ = ["EXAMPLES", "PARAMETERS", "TASK_ID_SCHEMA", "any_request", "schemas"]
 
 TASK_ID_SCHEMA: Schema = schema_of(documents.TaskId)
 
 PARAMETERS = {
-    "model": "The model.",
-    "subjects": f"What the prompt speaks of: 1 to {MAX_SUBJECTS} subjects with 1 to {MAX_IMAGES} images in total. "
-    "Either these or `images`.",
-    "images": "1 to 7 reference images without subjects, each as in `Subject.images`. Either these or `subjects`.",
-    "prompt": "What the video shows, in 1 to 2,000 characters (of any script: an emoji counts as one). With "
-    "`subjects`, each `@id` in it must be the id of one.",
-    "audio": "Whether the video has sound. True needs `subjects` and excludes `off_peak`.",
+    "model": "The model, which says what else the request has.",
+    "subjects": f"What the prompt speaks of: subjects with 1 to {MAX_IMAGES} images in total. Where a model also takes "
+    "`images`, either these or those.",
+    "images": "Images, each as in `Subject.images`: the first frame, the first and the last, or references without "
+    "subjects.",
+    "prompt": "What the video shows (characters of any script: an emoji counts as one). With `subjects`, each `@id` in "
+    "it must be the id of one.",
+    "audio": "Whether the video has sound.",
+    "audio_type": "Which sound.",
+    "voice_id": "The voice. None, or an empty one, for the provider's recommendation.",
+    "auto_subjects": "The provider's automatic subjects; its page does not say more.",
+    "bgm": "Whether the provider adds background music.",
+    "is_rec": "Whether the provider writes the prompt itself, for more.",
+    "movement_amplitude": "How much moves.",
+    "style": "The style of the pictures.",
     "duration": "Seconds.",
     "seed": "Seed of the random numbers; 0, or none, for a random one.",
-    "aspect_ratio": "Width to height: 16:9, 9:16, 1:1, or any other two whole numbers of at most five digits.",
+    "aspect_ratio": "Width to height, as two whole numbers of at most five digits: 16:9.",
     "resolution": "Lines of the video.",
     "payload": "Carried to the provider and shown with the task, unchanged.",
     "off_peak": "Generated within 48 hours, for less. Refused unless the operator has switched it on.",
@@ -44,9 +52,9 @@ PARAMETERS = {
     "callback_url": "Your own webhook: the relay calls it on `processing` and at the end, signed by the Standard "
     "Webhooks specification. https, port 443, a public host, no user-info. The provider never gets it.",
 }
-"""What each parameter means. Limits stand in the schema."""
+"""What each parameter means. Limits stand in the schema of each model."""
 
-SUBJECT = {
+SUBJECT_FIELDS = {
     "id": "The name that the prompt mentions as `@id`. Each once in a request.",
     "images": f"1 to {MAX_IMAGES_PER_SUBJECT} reference images, {FORMATS}, {MIN_IMAGE_PIXELS}×{MIN_IMAGE_PIXELS} "
     f"pixels or more, between {RATIO_BOUNDS}, up to {MAX_IMAGE_BYTES // 1024**2} MB: by http(s) URL, as "
@@ -108,17 +116,23 @@ EXAMPLES = {
     "UploadRequest": {"content_type": "image/png"},
 }
 
-ECHOED = frozenset({"type", "description", "properties", "items", "anyOf", "additionalProperties", "required"})
-"""Of the request's schema, what a task promises: names and types. Limits may grow without a notice to consumers, and
-the request of a task has no defaults, only what was given."""
+CALLBACK_URL = Parameter(type="url")
+SENT_BY_EVENT = (
+    "The parameters of every model, by name and type. What the request's own model takes, and within which limits, "
+    "stands in the API's description and in `GET /v1/models`."
+)
+VIDEO_REQUEST = (
+    "The parameters of one model; others are refused. An optional one that is null or an empty string was not given. "
+    "A whole number may be written with a point or an exponent: 5.0 and 5e0 are 5. Where two providers have the model, "
+    "the limits here are the wider ones: `GET /v1/models` has those of your deployment."
+)
 
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, closed but for API Gateway's own."""
-    request, subject = _request()
     every = {
-        "VideoRequest": _taken(request),
-        "Subject": subject,
+        **_requests(),
+        "Subject": _subject(),
         **{name: object_of(getattr(documents, name)) for name in documents.__all__},
         "GatewayMessage": {
             "description": "What API Gateway answers itself, before or in place of the relay.",
@@ -126,57 +140,116 @@ def schemas() -> dict[str, Schema]:
             "required": ["message"],
             "properties": {"message": nullable({"type": "string"})},
         },
-        **_shown(request, subject),
+        "TaskRequest": {"type": "object", "properties": _shown(), "additionalProperties": False},
+        "TaskSubject": _echo(_subject()),
     }
     for name, example in EXAMPLES.items():
         every[name]["examples"] = [example]
     return every
 
 
-def _request() -> tuple[Schema, Schema]:
-    """The schemas of the request and of its subject as the model has them, each parameter explained."""
-    request = VideoRequest.model_json_schema(ref_template=COMPONENTS + "{model}")
-    subject = request.pop("$defs")["Subject"]
-    request["description"] = (
-        "The provider's parameters. Others are refused. An optional one that is null or an empty string was not given. "
-        "A whole number may be written with a point or an exponent: 5.0 and 5e0 are 5."
-    )
-    subject["description"] = "What the prompt can mention as `@id`."
-    for schema, meanings in ((request, PARAMETERS), (subject, SUBJECT)):
-        del schema["title"]
-        for name, property_ in schema["properties"].items():
-            del property_["title"]
-            property_["description"] = meanings[name]
-            if property_.get("default", ...) is None:
-                del property_["default"]  # null says the same as leaving it out
-    # What the model checks in code.
-    request["properties"]["images"]["anyOf"][0] |= {"minItems": 1, "maxItems": MAX_IMAGES}
-    for name in ("wm_url", "callback_url"):
-        request["properties"][name]["anyOf"][0] |= {"format": "uri", "maxLength": MAX_URL_BYTES}
-    return request, subject
-
-
-def _taken(request: Schema) -> Schema:
-    """The request as a client may send it: each optional parameter may be null, which is the same as leaving it out."""
-    properties = {
-        name: schema
-        if name in request["required"] or "anyOf" in schema
-        else {
-            **nullable({key: value for key, value in schema.items() if key not in ("default", "description")}),
-            "default": schema["default"],
-            "description": schema["description"],
-        }
-        for name, schema in request["properties"].items()
+def any_request() -> Schema:
+    """A request for any model: names and types alone, so that a new model changes nothing here."""
+    shown = {
+        name: schema if name == "model" else {**nullable(schema), "description": schema.pop("description")}
+        for name, schema in _known().items()
     }
-    return {**request, "properties": properties}
+    return {"description": SENT_BY_EVENT, "type": "object", "required": ["model"], "properties": shown}
 
 
-def _shown(request: Schema, subject: Schema) -> dict[str, Schema]:
-    """The request and its subject as a task shows them: what was given, images by reference."""
-    shown = {"TaskRequest": _echo(request), "TaskSubject": _echo(subject)}
-    del shown["TaskRequest"]["required"], shown["TaskRequest"]["description"]
-    shown["TaskRequest"]["properties"]["subjects"]["anyOf"][0]["items"] = ref("TaskSubject")
-    return shown
+def _requests() -> dict[str, Schema]:
+    """`VideoRequest`, the request of each model under the model's id, and the parameters, which models share."""
+    shared: dict[str, Schema] = {}
+    forms = {model.id: _form(model, shared) for model in models().values()}
+    mapping = {model_id: COMPONENTS + model_id for model_id in forms}
+    request = {
+        "description": VIDEO_REQUEST,
+        "oneOf": [ref(model_id) for model_id in forms],
+        "discriminator": {"propertyName": "model", "mapping": mapping},
+    }
+    return {"VideoRequest": request, **forms, **shared}
+
+
+def _form(model: Model, shared: dict[str, Schema]) -> Schema:
+    offers = list(model.offers.values())
+    found = _widest(offers)
+    required = [name for name in found if all(name in o.parameters and o.parameters[name].required for o in offers)]
+    rules = dict.fromkeys(rule.text for offer in offers for rule in offer.rules)
+    said = [f"{model.kind}, at {' and '.join(model.offers)}", model.note.rstrip("."), *rules]
+    return {
+        "description": ". ".join(part for part in said if part) + ".",
+        "type": "object",
+        "required": ["model", *required],
+        "properties": {
+            "model": {"type": "string", "const": model.id},
+            **{name: _share(name, _taken(name, spec, name in required), shared) for name, spec in found.items()},
+        },
+        "additionalProperties": False,
+    }
+
+
+def _share(name: str, schema: Schema, shared: dict[str, Schema]) -> Schema:
+    """A reference to a parameter's schema: named after the parameter, with a number where models differ."""
+    title = "".join(part.capitalize() for part in name.split("_"))
+    names = (f"{title}{number if number > 1 else ''}" for number in count(1))
+    return ref(next(key for key in names if shared.setdefault(key, schema) == schema))
+
+
+def _taken(name: str, spec: Parameter, required: bool) -> Schema:
+    """A parameter as a client may send it: null is the same as leaving an optional one out."""
+    schema = _schema(spec)
+    default = {} if spec.default is None else {"default": schema.pop("default")}
+    return {**(schema if required else nullable(schema)), **default, "description": PARAMETERS[name]}
+
+
+def _schema(spec: Parameter) -> Schema:
+    made: Schema = json.loads(json.dumps(parameter_schema(replace(spec, about=""))).replace("#/$defs/", COMPONENTS))
+    return made
+
+
+def _widest(offers: Iterable[Offer]) -> dict[str, Parameter]:
+    """Every parameter that one of the offers has, with limits within which each of them takes it."""
+    found: dict[str, Parameter] = {}
+    for offer in offers:
+        for name, spec in offer.parameters.items():
+            found[name] = _wider(found[name], spec) if name in found else spec
+    return {name: found[name] for name in PARAMETERS if name in found} | {"callback_url": CALLBACK_URL}
+
+
+def _wider(one: Parameter, other: Parameter) -> Parameter:
+    least = [limit for limit in (one.least, other.least) if limit is not None]
+    most = [limit for limit in (one.most, other.most) if limit is not None]
+    return replace(
+        one,
+        type=one.type if one.type == other.type else "text",
+        default=one.default if one.default == other.default else None,
+        choices=tuple(dict.fromkeys((*one.choices, *other.choices))) if one.choices and other.choices else (),
+        least=min(least) if len(least) > 1 else None,
+        most=max(most) if len(most) > 1 else None,
+    )
+
+
+def _known() -> dict[str, Schema]:
+    """Every parameter by name and type. Limits may grow without a notice to consumers."""
+    found = _widest(offer for model in models().values() for offer in model.offers.values())
+    types = {"model": {"type": "string"}, **{name: _echo(_schema(spec)) for name, spec in found.items()}}
+    return {name: {**schema, "description": PARAMETERS[name]} for name, schema in types.items()}
+
+
+def _shown() -> dict[str, Schema]:
+    """The parameters as a task shows them: what was given, images by reference."""
+    known = _known()
+    known["subjects"]["items"] = ref("TaskSubject")
+    return known
+
+
+def _subject() -> Schema:
+    """A subject as a client may send it."""
+    properties = {
+        name: {**(schema if name in SUBJECT["required"] else nullable(schema)), "description": SUBJECT_FIELDS[name]}
+        for name, schema in SUBJECT["properties"].items()
+    }
+    return {**SUBJECT, "description": "What the prompt can mention as `@id`.", "properties": properties}
 
 
 def _echo(schema: Schema) -> Schema:
@@ -189,6 +262,6 @@ def _echo(schema: Schema) -> Schema:
             kept[key] = _echo(value)
         elif key == "anyOf":
             kept[key] = [_echo(choice) for choice in value]
-        elif key in ECHOED:
+        elif key in ("type", "description", "additionalProperties", "required", "$ref"):
             kept[key] = value
     return kept

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from local.description.schemas import PARAMETERS
 from tests.contract.handlers import Answer, Handlers, running
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
+from vidu_relay.domain.request_model import request_type
 
 Body = dict[str, Any]
+PARAMETERS = request_type(MODEL, "gateway").model_fields
 IMAGES = [f"@image/{name}" for name in ("fox.png", "robot.jpg", "tail.jpeg", "logo.webp")]
 """Stand-ins for the simulator's images: its port is not known here."""
 

@@ -26,6 +26,8 @@ from cli.watching import EXIT_STATUS, PACE, Pace
 from local.simulator.images import image
 from tests.contract.socket_server import free_port
 from tests.documents import ROOT
+from vidu_relay.domain.catalogue import Model, Offering, models
+from vidu_relay.domain.model_schema import describe_models
 from vidu_relay.domain.states import Status
 
 KEY = "key-of-acme_0123456789"
@@ -108,6 +110,8 @@ class Relay:
                 relay.keys.add(self.headers["Authorization"])
                 relay.asked.append(self.path)
                 relay.reads += 1
+                if self.path == "/v1/models":
+                    return say(self, 200, {"models": describe_models(Offering(("gateway",)))})
                 if not self.path.startswith("/v1/tasks/"):
                     return say(self, 200, {"tasks": [relay.task()], "next_cursor": "c+1"})
                 return relay._answer(self, "/v1/tasks/", lambda handler: say(handler, 200, relay.task()))
@@ -228,6 +232,78 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
     }
     assert image("fox", "png") in relay.uploads[0]
     assert relay.keys == {f"Bearer {KEY}"}
+
+
+def test_another_model_has_options_of_its_own_and_is_repeated_with_them(relay: Relay, run: Run) -> None:
+    model = "viduq3_turbo_text2video"
+    relay.next["/v1/tasks"] = [hangs_up] * 4
+    status, _, error = run("submit", f"--model={model}", "--prompt", "a fox", "--no-audio", "--aspect-ratio=4:3")
+    assert (status, main(shlex.split(error.splitlines()[-1])[1:])) == (1, 0)
+    asked = {"model": model, "prompt": "a fox", "audio": False, "aspect_ratio": "4:3"}
+    assert [request for _, request in relay.submitted] == [asked] * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--model", "viduq2_text2vide"), "did you mean viduq2_text2video? The models are viduq2_pro_fast_reference2"),
+        (("--model", "viduq2_text2video", "--prompt", "x", "--image", "https://a/b.png"), "No such option '--image'"),
+        (("--model",), "there is no model ''"),
+    ],
+)
+def test_option_that_a_model_does_not_have_is_wrong_usage(
+    relay: Relay, run: Run, arguments: tuple[str, ...], says: str
+) -> None:
+    status, out, error = run("submit", *arguments)
+    assert (status, out, says in error, relay.submitted) == (2, "", True, []), error
+
+
+@pytest.mark.parametrize("model", models().values(), ids=list(models()))
+def test_help_shows_what_a_model_takes_at_each_provider(
+    model: Model, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["submit", "--help", "--model", model.id]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for offer in model.offers.values():
+        for name, spec in offer.parameters.items():
+            option = name.removesuffix("s") if name in ("images", "subjects") else name.replace("_", "-")
+            assert f" --{option} " in shown
+            limits = [*spec.choices, *([spec.most] if name == "duration" and spec.most else [])]
+            assert not [limit for limit in limits if str(limit) not in shown]
+
+
+def test_models_are_those_of_the_relay_or_without_one_those_of_the_catalogue(
+    relay: Relay, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = run("models")
+    offered = Offering(("gateway",)).model_ids()
+    assert (status, [line.split()[0] for line in out.splitlines()]) == (0, ["MODEL", *offered])
+    assert out.splitlines()[1].split() == [
+        offered[0],
+        "reference2video",
+        "gateway",
+        "1",
+        "to",
+        "8",
+        "720p,",
+        "1080p",
+        "page",
+    ]
+    assert main(["models"]) == 0
+    rows = [tuple(line.split()[0:3:2]) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert sorted(rows) == sorted((one.id, provider) for one in models().values() for provider in one.offers)
+
+
+def test_one_model_is_shown_with_parameters_and_rules_and_an_unknown_one_with_what_there_is(run: Run) -> None:
+    status, out, _ = run("models", "vidu20_img2video")
+    assert status == 0
+    assert "duration            integer  4, 8                        4         seconds\n" in out
+    assert "- duration 8 has resolution 720p only\n" in out
+    (shown,) = json.loads(run("--json", "models", "vidu20_img2video")[1])["models"]
+    assert shown["request"]["properties"]["duration"]["enum"] == [4, 8]
+    status, out, error = run("models", "viduq1_img2video")
+    assert (status, out) == (1, "")
+    assert "there is no model 'viduq1_img2video': did you mean vidu20_img2video? The models are viduq2_pro" in error
 
 
 def test_upload_without_an_answer_is_repeated_and_a_refused_one_is_reported(

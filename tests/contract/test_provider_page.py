@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.handlers import Handlers, running
 from tests.contract.simulator_client import call
-from tests.unit.domain.test_request_model import BASE, JUST_INSIDE, JUST_OUTSIDE, URL, body
+from tests.unit.domain.test_request_model import BASE, FORM, JUST_INSIDE, JUST_OUTSIDE, URL, body
 from vidu_relay.domain.polling import OFF_PEAK_DEADLINE_MS
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES
 
@@ -111,7 +111,7 @@ def test_request_without_subjects_goes_with_its_images_and_without_defaults(rela
     assert relay.received() == [{"images": images, "prompt": "write to @unknown"}]
 
 
-OPTIONAL = sorted(name for name, field in VideoRequest.model_fields.items() if not field.is_required())
+OPTIONAL = sorted(name for name, field in FORM.model_fields.items() if not field.is_required())
 
 
 @pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])

@@ -189,9 +189,13 @@ def replace_secret(local: LocalStack, output: str, content: dict[str, str]) -> R
 
 
 def lead_to_no_provider(local: LocalStack) -> Restore:
+    return with_variable(local, "PROVIDER_BASE_URL", "http://127.0.0.1:9")
+
+
+def with_variable(local: LocalStack, variable: str, value: str) -> Restore:
     name = {"FunctionName": local.resources["SubmitTask"]}
     before = local.client("lambda").get_function_configuration(**name)["Environment"]
-    broken = {"Variables": {**before["Variables"], "PROVIDER_BASE_URL": "http://127.0.0.1:9"}}
+    broken = {"Variables": {**before["Variables"], variable: value}}
     calls = [("update_function_configuration", {"Environment": one}) for one in (broken, before)]
     return swap(local, "lambda", name, *calls)
 
@@ -286,6 +290,7 @@ BREAKS: dict[str, tuple[Break, ...]] = {
     "others at once": (
         (lambda s: replace_secret(s, "ProviderSecret", {"api_key": "x"}), "provider", "not"),
         (lambda s: replace_secret(s, "WebhookSecret", {}), "secrets", "not"),
+        (lambda s: with_variable(s, "OFFERED_MODELS", "vidu9"), "models", "not"),
         (disable_source, "workers", "not"),
         (disable_rule, "rules", "not"),
         (take_permissions, "delivery", "not"),

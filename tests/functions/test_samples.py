@@ -12,6 +12,7 @@ from tests.functions.conftest import LINK, TASK_ID, Relay
 from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY
 from tests.unit.template import EVENTS, FUNCTIONS, sample
 from vidu_relay.adapters.task_item import task_from_image, to_item
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.states import Status
 
 Answer = dict[str, Any]
@@ -50,6 +51,7 @@ class Case:
 
 REFUSED = http(403, type="about:blank", title="Forbidden", code="callback_refused")
 UPLOAD = {"url", "fields", "uri", "expires_at"}
+OFFERED = Offering(("gateway",)).model_ids()
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
@@ -76,6 +78,9 @@ CASES = {
     "describe_api__unknown_route": Case(False, error=KeyError),
     "find_overdue_tasks__minute": Case(True, lambda a: (a["started"], a["failed"]) == (1, 0), Relay.overdue),
     "find_overdue_tasks__unexpected_input": Case(False, lambda a: a["started"] == 1, Relay.overdue),
+    "list_models__all": Case(True, lambda a: [one["id"] for one in json.loads(a["body"])["models"]] == OFFERED),
+    "list_models__one": Case(True, lambda a: json.loads(a["body"])["id"] == "viduq2_text2video"),
+    "list_models__unknown_model": Case(False, http(404, title="Not Found", code="model_not_found")),
     "notify_client__processing": Case(True, PUBLISHED, Relay.processing_with_callback),
     "notify_client__unknown_task": Case(False, PUBLISHED),
     "notify_client__unreadable": Case(False, PUBLISHED),

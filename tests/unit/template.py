@@ -15,6 +15,8 @@ EVENTS = ROOT / "events"
 ROUTES = {
     "POST /v1/tasks": "submit_task",
     "POST /v1/uploads": "create_upload",
+    "GET /v1/models": "list_models",
+    "GET /v1/models/{model_id}": "list_models",
     "GET /v1/tasks": "read_tasks",
     "GET /v1/tasks/{task_id}": "read_tasks",
     "POST /v1/tasks/{task_id}/cancel": "cancel_task",

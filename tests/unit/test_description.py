@@ -14,7 +14,10 @@ from local.description.files import files
 from local.description.schemas import EXAMPLES, PARAMETERS, schemas
 from tests.documents import table
 from tests.unit.builders import OFFERING, task_in
+from tests.unit.domain.test_catalogue import OFFERS, inside, smallest
 from tests.unit.template import ROUTES, properties
+from vidu_relay.domain.catalogue import models
+from vidu_relay.domain.model_schema import SUBJECT
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import Subject, parse_request
 from vidu_relay.domain.states import Status
@@ -62,9 +65,36 @@ def test_document_describes_the_routes_of_the_template_and_no_others() -> None:
 
 
 def test_every_parameter_is_explained() -> None:
-    request = schemas()["VideoRequest"]
-    assert set(PARAMETERS) == set(request["properties"]) == set(VideoRequest.model_fields)
-    assert set(schemas()["Subject"]["properties"]) == set(Subject.model_fields)
+    taken = {name for model in models().values() for offer in model.offers.values() for name in offer.parameters}
+    assert set(PARAMETERS) == taken | {"model", "callback_url"}
+    assert set(schemas()["Subject"]["properties"]) == set(SUBJECT["properties"]) == set(Subject.model_fields)
+
+
+def test_subject_is_described_as_it_is_checked() -> None:
+    checked = Subject.model_json_schema()["properties"]
+    for name, schema in schemas()["Subject"]["properties"].items():
+        said, limits = (dict(one.get("anyOf", [one])[0]) for one in (schema, checked[name]))
+        said.pop("description", None)
+        limits.pop("title", None)
+        assert said == limits, name
+
+
+def test_request_of_each_model_is_named_by_its_discriminator_and_takes_what_a_provider_takes() -> None:
+    every = DOCUMENT["components"]["schemas"]
+    request = every["VideoRequest"]
+    assert request["discriminator"]["mapping"] == {name: f"#/components/schemas/{name}" for name in models()}
+    assert [one["$ref"] for one in request["oneOf"]] == [*request["discriminator"]["mapping"].values()]
+    assert OPENAPI.stat().st_size < 200_000  # a function reads and serves it
+    for model, provider in OFFERS:
+        form = {**smallest(model, provider), "callback_url": None}
+        conforms(form, "VideoRequest")
+        schema = {"$ref": f"#/components/schemas/{model.id}", "components": DOCUMENT["components"]}
+        fits = Draft202012Validator(schema).is_valid
+        for name, spec in model.offers[provider].parameters.items():
+            assert all(fits({**form, name: value}) for value in inside(spec)), (model.id, name)
+            assert fits({**form, name: None}) or spec.required, (model.id, name)
+            assert not fits({**form, name: {}}), (model.id, name)
+        assert not fits({**form, "unknown": 1})
 
 
 def test_operations_without_a_key_are_those_of_the_template() -> None:

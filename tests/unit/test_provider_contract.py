@@ -10,13 +10,17 @@ from local.description.json_schema import Schema
 from local.description.schemas import schemas
 from tests.documents import ROOT
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES
-from vidu_relay.domain import image_format, request_model, strict_json
+from vidu_relay.domain import catalogue, image_format, strict_json
+from vidu_relay.domain.model_schema import SUBJECT
 from vidu_relay.domain.states import Status
 
 PAGE = "docs/provider-contract.md"
 SECTIONS = ("Parameters", "Limits", "Statuses", "Fields of the answer", "Error codes")
 FIELDS_OF_THE_PAGE = ("error", "output", "usage", "metadata")
 FINAL_CODES = {"008017095", "008017099"}
+OFFER = catalogue.models()[catalogue.DEFAULT_MODEL].offers["gateway"]
+"""What the page is about."""
+TAKEN = OFFER.parameters
 
 
 def rows(section: str) -> dict[str, str]:
@@ -45,8 +49,8 @@ def test_every_row_is_proven_through_the_simulator_by_a_test_that_exists(row: st
 
 
 def test_every_parameter_has_a_row() -> None:
-    subjects = {f"subjects[].{name}" for name in request_model.Subject.model_fields}
-    assert set(ROWS["Parameters"]) == {*request_model.VideoRequest.model_fields, *subjects, "authorization"}
+    subjects = {f"subjects[].{name}" for name in SUBJECT["properties"]}
+    assert set(ROWS["Parameters"]) == {"model", *TAKEN, "callback_url", *subjects, "authorization"}
 
 
 def test_every_status_has_a_row() -> None:
@@ -72,7 +76,7 @@ def test_every_field_of_the_page_has_a_row() -> None:
 
 
 def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
-    refused = {value for name, value in vars(request_model).items() if name.startswith("CODE_")}
+    refused = {part.code for part in (*OFFER.rules, *TAKEN.values()) if part.code}
     said = ROWS["Error codes"]
     assert set(said) == refused | INCONCLUSIVE_CODES | FINAL_CODES
     assert {code for code, text in said.items() if text.startswith("422")} == refused
@@ -82,16 +86,16 @@ def test_every_code_has_a_row_that_says_what_the_code_does() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("prompt", f"1 to {request_model.MAX_PROMPT_CHARACTERS:,} characters"),
-        ("payload", f"at most {request_model.MAX_PAYLOAD_CHARACTERS:,} characters"),
-        ("subjects", f"1 to {request_model.MAX_SUBJECTS}"),
-        ("images", f"1 to {request_model.MAX_IMAGES}"),
-        ("subjects[].images", f"1 to {request_model.MAX_IMAGES_PER_SUBJECT}, {request_model.MAX_IMAGES} in all"),
-        ("subjects[].id", f"1 to {request_model.MAX_SUBJECT_ID_CHARACTERS} characters"),
-        ("subjects[].voice_id", f"at most {request_model.MAX_VOICE_ID_CHARACTERS} characters"),
-        ("meta_data", f"at most {request_model.MAX_META_DATA_CHARACTERS:,} characters"),
-        ("callback_url", f"at most {request_model.MAX_URL_BYTES:,} bytes"),
-        ("wm_url", f"at most {request_model.MAX_URL_BYTES:,} bytes"),
+        ("prompt", f"1 to {TAKEN['prompt'].most:,} characters"),
+        ("payload", f"at most {TAKEN['payload'].most:,} characters"),
+        ("subjects", f"1 to {TAKEN['subjects'].most}"),
+        ("images", f"1 to {TAKEN['images'].most}"),
+        ("subjects[].images", f"1 to {catalogue.MAX_IMAGES_PER_SUBJECT}, {catalogue.MAX_IMAGES} in all"),
+        ("subjects[].id", f"1 to {catalogue.MAX_SUBJECT_ID_CHARACTERS} characters"),
+        ("subjects[].voice_id", f"at most {catalogue.MAX_VOICE_ID_CHARACTERS} characters"),
+        ("meta_data", f"at most {TAKEN['meta_data'].most:,} characters"),
+        ("callback_url", f"at most {catalogue.MAX_URL_BYTES:,} bytes"),
+        ("wm_url", f"at most {catalogue.MAX_URL_BYTES:,} bytes"),
     ],
 )
 def test_limit_of_a_row_is_the_one_in_the_code(row: str, said: str) -> None:

@@ -42,12 +42,14 @@ ACCEPTED = {
     "ProviderBaseUrl": ["", "https://cloud.vtrix.ai/model/v1", "http://127.0.0.1:9000"],
     "PublicBaseUrl": ["", "https://127.0.0.1:4566/_aws/execute-api/a1b2c3d4/$default"],
     "VideoHosts": ["", "cdn.example.com, *.vidu.com"],
+    "Models": ["", "viduq2_text2video", "viduq2_text2video, vidu20_img2video,viduq1_img2video"],
     "TrustedOrigins": ["", "http://127.0.0.1:9000,https://videos.internal:8443"],
 }
 REFUSED = {
     "ProviderBaseUrl": ["https://cloud.vtrix.ai/model/v1/", "https://cloud.vtrix.ai/model?v=1"],
     "PublicBaseUrl": ["https://videos.example.com/", "videos.example.com"],
     "VideoHosts": ["https://cdn.example.com"],
+    "Models": ["viduq2-text2video", "viduq2_text2video,", "viduq2_text2video vidu20_img2video"],
     "TrustedOrigins": ["http://127.0.0.1:9000/", "127.0.0.1:9000"],
 }
 

@@ -130,6 +130,8 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[str]:
     yield _text(schema.get("description", ""))
     if schema.get("properties"):
         yield from _properties(schema)
+    else:
+        yield f"<p>{_type(schema)}</p>{_limits(schema)}"
     for example in schema.get("examples", ()):
         shown = escape(json.dumps(example, indent=2, ensure_ascii=False))
         yield f"<details><summary>Example</summary><pre><code>{shown}</code></pre></details>"
@@ -164,9 +166,9 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return _link(f"schema-{name}", name)
-    for several in ("anyOf", "allOf"):
+    for several in ("anyOf", "oneOf", "allOf"):
         if several in schema:
-            kinds = [_type(part) for part in schema[several] if several == "anyOf" or "$ref" in part]
+            kinds = [_type(part) for part in schema[several] if several != "allOf" or "$ref" in part]
             return " or ".join(kinds)
     if "const" in schema:
         return f"<code>{escape(json.dumps(schema['const']))}</code>"

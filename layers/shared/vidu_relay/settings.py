@@ -23,7 +23,9 @@ __all__ = [
     "DeliverVideosSettings",
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
+    "ListModelsSettings",
     "NotifyClientSettings",
+    "OfferingSettings",
     "ProviderSettings",
     "PublishEventsSettings",
     "ReadTasksSettings",
@@ -69,12 +71,18 @@ class SubmissionSettings(ProviderSettings, CallbackSettings, TimingSettings):
     inbox_bucket: str
 
 
-class AcceptanceSettings(SubmissionSettings):
+class OfferingSettings:
+    """Which models are offered. No model named: all."""
+
+    provider_name: str
+    off_peak_available: bool
+    offered_models: tuple[str, ...]
+
+
+class AcceptanceSettings(SubmissionSettings, OfferingSettings):
     """What accepting a request takes."""
 
     state_machine_arn: str
-    off_peak_available: bool
-    offered_models: tuple[str, ...]
     probe_image_urls: bool
     trusted_origins: tuple[str, ...]
 
@@ -87,6 +95,10 @@ class AuthorizeRequestSettings:
 class ReadTasksSettings:
     table_name: str
     inbox_bucket: str
+
+
+class ListModelsSettings(OfferingSettings):
+    """`GET /v1/models`."""
 
 
 class SubmitTaskSettings(AcceptanceSettings):

@@ -13,9 +13,15 @@ from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
-from vidu_relay.domain.catalogue import Offering
+from vidu_relay.domain.catalogue import Offering, known_ids
 from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import AcceptanceSettings, ProviderSettings, SubmissionSettings, polling_policy
+from vidu_relay.settings import (
+    AcceptanceSettings,
+    OfferingSettings,
+    ProviderSettings,
+    SubmissionSettings,
+    polling_policy,
+)
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies
 from vidu_relay.usecases.ports import Provider
 
@@ -86,9 +92,9 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
     )
 
 
-def offering(settings: AcceptanceSettings) -> Offering:
-    """Which models the deployment offers, and where."""
-    return Offering((settings.provider_name,), frozenset(settings.offered_models), off_peak=settings.off_peak_available)
+def offering(settings: OfferingSettings) -> Offering:
+    """Which models the deployment offers, and where. Raises `ConfigurationError` as `known_ids` does."""
+    return Offering((settings.provider_name,), known_ids(settings.offered_models), off_peak=settings.off_peak_available)
 
 
 def submission(settings: SubmissionSettings) -> SubmissionDependencies:

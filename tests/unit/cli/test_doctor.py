@@ -17,7 +17,7 @@ from cli.doctor import running, spending
 from cli.doctor.account import QUOTAS, assess_concurrency, assess_quotas, different
 from cli.doctor.findings import Check, Context, Finding, State, fault_of
 from cli.doctor.outside import assess_callback, assess_provider
-from cli.doctor.parts import assess_bucket_policy, assess_schedule, assess_source
+from cli.doctor.parts import assess_bucket_policy, assess_models, assess_schedule, assess_source
 from cli.doctor.spending import assess_spent
 from cli.main import main
 from cli.screen import Screen
@@ -46,6 +46,8 @@ MANY = 1e4
         *((assess_callback, replies, NOT)
           for replies in ((403, None), (200, None), (202, "callback_refused"), (404, None), (301, None), (503, None))),
         (assess_callback, (429, None), UNKNOWN),
+        *((assess_models, (chosen, ("gateway",)), state) for chosen, state in (
+            ([], OK), (["viduq2_text2video"], OK), (["viduq2_text2video", "vidu9"], NOT), (["viduq1_img2video"], NOT))),
         (assess_source, ("F", {"State": "Enabled", "LastProcessingResult": "PROBLEM: Function call failed"}), NOT),
         (assess_source, ("F", {"State": "Enabling"}), UNKNOWN),
         (assess_source, ("F", {"State": "Disabled", "UUID": "x"}), NOT),

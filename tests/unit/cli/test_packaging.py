@@ -21,7 +21,6 @@ sys.path.insert(0, sys.argv[1])
 import cli
 for module in pkgutil.walk_packages(cli.__path__, "cli."):
     importlib.import_module(module.name)
-from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from cli.__main__ import run
 from cli.doctor.account import _runtime
 from cli.source import ROOT

@@ -220,7 +220,7 @@ def test_what_a_form_is_drawn_from_agrees_with_the_check() -> None:
     from jsonschema import Draft202012Validator
 
     for described in describe_models(Offering(("gateway", "vidu"), off_peak=True)):
-        schema = {**described["request"], "$defs": {"Subject": {}}}
+        schema = described["request"]
         Draft202012Validator.check_schema(schema)
         valid = Draft202012Validator(schema).is_valid
         model = models()[described["id"]]

@@ -19,16 +19,24 @@ from vidu_relay.domain.image_format import ANY_IMAGE, ImageRules
 __all__ = [
     "DEFAULT_MODEL",
     "GIVEN",
+    "MAX_IMAGES",
+    "MAX_IMAGES_PER_SUBJECT",
+    "MAX_SUBJECT_ID_CHARACTERS",
+    "MAX_URL_BYTES",
+    "MAX_VOICE_ID_CHARACTERS",
+    "PROVIDERS",
     "Choice",
     "Either",
     "Evidence",
     "ImageRules",
+    "Kind",
     "Model",
     "Offer",
     "Offering",
     "Parameter",
     "When",
     "find_model",
+    "known_ids",
     "models",
 ]
 
@@ -41,6 +49,12 @@ copy of the page at a third party."""
 PROVIDERS = ("gateway", "vidu")
 DEFAULT_MODEL = "viduq2_pro_fast_reference2video"
 """The first entry, and what the tool asks for where no model is named."""
+MAX_IMAGES = 7
+"""Of all subjects together."""
+MAX_IMAGES_PER_SUBJECT = 3
+MAX_URL_BYTES = 2048  # ours, in UTF-8: the pages give none; what servers and browsers take in common
+MAX_SUBJECT_ID_CHARACTERS = 100  # ours
+MAX_VOICE_ID_CHARACTERS = 200  # ours
 MODEL_ID = re.compile(r"[a-z0-9_]{1,64}")
 KINDS: tuple[Kind, ...] = ("reference2video", "text2video", "img2video", "start-end2video")
 
@@ -233,6 +247,16 @@ def _parameter_faults(spec: Parameter) -> Iterator[str]:
 def find_model(model_id: str) -> Model | None:
     """The model with this public id, or None."""
     return models().get(model_id)
+
+
+def known_ids(ids: Iterable[str]) -> frozenset[str]:
+    """The ids, as a set. Raises `ConfigurationError` naming those that are no model's; no id loads no model."""
+    chosen = frozenset(ids)
+    if unknown := sorted(one for one in chosen if not find_model(one)):
+        raise ConfigurationError(
+            f"the parameter Models names {', '.join(unknown)}, which the catalogue does not have: {', '.join(models())}"
+        )
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,18 @@ In `Annotated`, a text is the description and a mapping has more JSON Schema key
 is returned. No function imports this module when it runs: import it under `TYPE_CHECKING`.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
+from vidu_relay.domain.catalogue import Kind
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "NotificationFailure", "Problem",
-    "Rejection", "Task", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage",
-    "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Video", "VideoTaskEvent",
+    "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "ImageLimits", "ModelEvidence",
+    "ModelList", "NotificationFailure", "OfferedModel", "Problem", "Rejection", "Task", "TaskDelivery", "TaskError",
+    "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest",
+    "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -185,6 +187,42 @@ class CallbackTaken(TypedDict):
     """The callback was understood."""
 
     status: Literal["ok"]
+
+
+class ModelEvidence(TypedDict):
+    level: Annotated[
+        str,
+        "`page`: the provider's whole page was read. `core of page`: its first part, with every parameter that is "
+        "taken here. `copy of page`: a dated copy at a third party.",
+    ]
+    source: str
+    date: Annotated[str, {"format": "date"}]
+
+
+class ImageLimits(TypedDict):
+    min_pixels: Annotated[int, "Of each side."]
+    max_ratio: Annotated[int, "Of the longer side to the shorter."]
+    pair: Annotated[list[float] | None, "Least and most of the first image's width and height divided by the second's."]
+
+
+class OfferedModel(TypedDict):
+    """A model of this deployment, as data that a form can be drawn from."""
+
+    id: str
+    kind: Annotated[str, {"enum": list(get_args(Kind))}]
+    provider: Annotated[str, "Who is asked."]
+    listed: Annotated[bool, "False: this provider does not list the model, and the limits are another's."]
+    audio: Annotated[bool, "Whether videos can have sound."]
+    off_peak: Annotated[bool, "Whether it has an off-peak mode that the operator has switched on."]
+    images: Annotated[ImageLimits | None, "Null where the model takes none."]
+    price: Annotated[dict[str, Any] | None, "Null where it is not known."]
+    evidence: Annotated[ModelEvidence, "How certain the limits are."]
+    note: str
+    request: Annotated[dict[str, Any], "The JSON Schema of a request, whole in itself."]
+
+
+class ModelList(TypedDict):
+    models: list[OfferedModel]
 
 
 class UploadRequest(TypedDict):

@@ -22,20 +22,26 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from vidu_relay.domain.catalogue import Choice, Offer, Offering, Parameter, find_model, models
+from vidu_relay.domain.catalogue import (
+    MAX_IMAGES,
+    MAX_IMAGES_PER_SUBJECT,
+    MAX_SUBJECT_ID_CHARACTERS,
+    MAX_URL_BYTES,
+    MAX_VOICE_ID_CHARACTERS,
+    Choice,
+    Offer,
+    Offering,
+    Parameter,
+    find_model,
+    models,
+)
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.strict_json import form_faults, read_json
 
-__all__ = ["MAX_URL_BYTES", "Subject", "check_request", "parse_request", "request_type"]
+__all__ = ["Subject", "check_request", "parse_request", "request_type"]
 
-MAX_IMAGES = 7
-"""Of all subjects together."""
-MAX_IMAGES_PER_SUBJECT = 3
-MAX_URL_BYTES = 2048  # ours, in UTF-8: the pages give none; what servers and browsers take in common
-MAX_SUBJECT_ID_CHARACTERS = 100  # ours
-MAX_VOICE_ID_CHARACTERS = 200  # ours
 OUTSIDE_FOLDER = (
     "a key must be relative to the folder of the request file, without . or .. or empty parts: fox.png, images/fox.png"
 )

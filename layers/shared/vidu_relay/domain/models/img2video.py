@@ -3,9 +3,7 @@
 from vidu_relay.domain.catalogue import Model, Offer, Parameter, When
 from vidu_relay.domain.models import parameters as p
 
-FOUR_OR_EIGHT = Parameter(type="integer", default=4, choices=(4, 8), about="seconds")
-BY_DURATION = Parameter(type="text", choices=("360p", "720p", "1080p"), about="of 4 seconds; 8 seconds have 720p only")
-EIGHT_IS_720P = When({"duration": 8}, {"resolution": ("720p",)}, "resolution", "duration 8 has resolution 720p only")
+__all__ = ["MODELS"]
 
 
 def _at_vidu(
@@ -20,7 +18,7 @@ def _at_vidu(
             "audio": audio,
             **p.VOICE,
             "is_rec": p.RECOMMENDED,
-            "bgm": p.FALSE,
+            "bgm": p.BGM,
             "duration": seconds,
             "seed": p.SEED,
             "resolution": resolution,
@@ -52,19 +50,19 @@ MODELS = (
                 parameters={
                     "images": p.frames(1),
                     "prompt": p.prompt(2000, required=False),
-                    "duration": FOUR_OR_EIGHT,
-                    "resolution": BY_DURATION,
+                    "duration": p.FOUR_OR_EIGHT,
+                    "resolution": p.BY_DURATION,
                     "seed": p.SEED,
                     "movement_amplitude": p.MOVEMENT,
                     "payload": p.PAYLOAD,
                     "audio": Parameter(type="boolean"),
                 },
-                rules=(EIGHT_IS_720P,),
+                rules=(p.EIGHT_IS_720P,),
                 evidence="core of page",
                 source="https://doc.vtrix.ai/docs/api/vidu/vidu20-img2video",
                 read_on="2026-11-29",
             ),
-            "vidu": _at_vidu("vidu2.0", FOUR_OR_EIGHT, BY_DURATION, audio=p.AUDIO_OFF, rules=(EIGHT_IS_720P,)),
+            "vidu": _at_vidu("vidu2.0", p.FOUR_OR_EIGHT, p.BY_DURATION, audio=p.AUDIO_OFF, rules=(p.EIGHT_IS_720P,)),
         },
     ),
     _model("viduq1_img2video", _at_vidu("viduq1", p.FIVE_SECONDS, p.FULL_HD, audio=p.AUDIO_OFF)),

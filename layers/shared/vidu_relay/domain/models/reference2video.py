@@ -1,8 +1,12 @@
 """Videos of subjects that reference images show."""
 
+from dataclasses import replace
+
 from vidu_relay.domain.catalogue import GIVEN, Either, ImageRules, Model, Offer, Parameter, When
 from vidu_relay.domain.image_format import MIN_IMAGE_PIXELS
 from vidu_relay.domain.models import parameters as p
+
+__all__ = ["MODELS"]
 
 SUBJECTS = Parameter(type="subjects", required=True, least=1, most=7, about="what the prompt mentions as @id")
 IMAGES = ImageRules(least_pixels=MIN_IMAGE_PIXELS)
@@ -14,8 +18,8 @@ SEED_MODEL = Model(
         "gateway": Offer(
             model="viduq2_pro_fast_reference2video",
             parameters={
-                "subjects": Parameter(type="subjects", least=1, most=7, code="008017003"),
-                "images": Parameter(type="images", least=1, most=7, code="008017003"),
+                "subjects": replace(SUBJECTS, required=False),
+                "images": Parameter(type="images", least=1, most=7, code="008017003", about="references"),
                 "prompt": p.prompt(2000),
                 "audio": p.AUDIO_OFF,
                 "duration": p.seconds(1, 8),

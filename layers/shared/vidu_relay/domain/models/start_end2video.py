@@ -1,7 +1,9 @@
 """Videos that begin with one image and end with another."""
 
-from vidu_relay.domain.catalogue import ImageRules, Model, Offer, Parameter
+from vidu_relay.domain.catalogue import ImageRules, Model, Offer, Parameter, When
 from vidu_relay.domain.models import parameters as p
+
+__all__ = ["MODELS"]
 
 IMAGES = ImageRules(pair=(0.8, 1.25))
 
@@ -25,7 +27,9 @@ def _at_gateway(model: str, most: int, seconds: Parameter, **more: Parameter) ->
     )
 
 
-def _at_vidu(model: str, seconds: Parameter, resolution: Parameter = p.SD, *, audio: bool = False) -> Offer:
+def _at_vidu(
+    model: str, seconds: Parameter, resolution: Parameter = p.SD, *, audio: bool = False, rules: tuple[When, ...] = ()
+) -> Offer:
     return Offer(
         model=model,
         path="start-end2video",
@@ -38,10 +42,10 @@ def _at_vidu(model: str, seconds: Parameter, resolution: Parameter = p.SD, *, au
             "resolution": resolution,
             "movement_amplitude": p.MOVEMENT,
             **({"audio": p.AUDIO_ON} if audio else {}),
-            "bgm": p.FALSE,
+            "bgm": p.BGM,
             **p.TAIL,
         },
-        rules=(p.OFF_PEAK_WITH_SOUND,) if audio else (),
+        rules=(p.OFF_PEAK_WITH_SOUND,) if audio else rules,
         images=IMAGES,
         evidence="copy of page",
         source=p.COPY[0],
@@ -97,5 +101,10 @@ MODELS = (
         "viduq1_start_end2video",
         "start-end2video",
         {"vidu": _at_vidu("viduq1", p.FIVE_SECONDS, p.FULL_HD)},
+    ),
+    Model(
+        "vidu20_start_end2video",
+        "start-end2video",
+        {"vidu": _at_vidu("vidu2.0", p.FOUR_OR_EIGHT, p.BY_DURATION, rules=(p.EIGHT_IS_720P,))},
     ),
 )

@@ -3,6 +3,8 @@
 from vidu_relay.domain.catalogue import Model, Offer, Parameter
 from vidu_relay.domain.models import parameters as p
 
+__all__ = ["MODELS"]
+
 
 def _at_gateway(model: str, most: int, **more: Parameter) -> Offer:
     return Offer(
@@ -26,7 +28,7 @@ def _at_vidu(model: str, seconds: Parameter, resolution: Parameter, ratio: Param
             "aspect_ratio": ratio,
             "resolution": resolution,
             "movement_amplitude": p.MOVEMENT,
-            "bgm": p.FALSE,
+            "bgm": p.BGM,
             **({"audio": p.AUDIO_ON} if audio else {}),
             **p.TAIL,
         },
@@ -71,10 +73,10 @@ MODELS = (
                 seed=p.SEED,
                 aspect_ratio=p.RATIOS,
                 resolution=p.SD,
-                bgm=p.FALSE,
+                bgm=p.BGM,
                 payload=p.PAYLOAD,
                 off_peak=p.TAIL["off_peak"],
-                watermark=p.FALSE,
+                watermark=p.TAIL["watermark"],
             ),
             "vidu": _at_vidu("viduq2", p.seconds(1, 10), p.SD, p.RATIOS, audio=False),
         },
@@ -90,10 +92,10 @@ MODELS = (
                 seed=p.SEED,
                 aspect_ratio=p.RATIOS,
                 resolution=p.HD,
-                bgm=p.FALSE,
+                bgm=p.BGM,
                 payload=p.PAYLOAD,
                 off_peak=p.TAIL["off_peak"],
-                watermark=p.FALSE,
+                watermark=p.TAIL["watermark"],
             )
         },
         "The vidu API lists no such model for text2video.",
@@ -111,7 +113,7 @@ MODELS = (
                 aspect_ratio=p.SQUARE_RATIOS,
                 resolution=p.FULL_HD,
                 movement_amplitude=p.MOVEMENT,
-                bgm=p.FALSE,
+                bgm=p.BGM,
                 payload=p.PAYLOAD,
                 off_peak=p.TAIL["off_peak"],
             ),
