@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vidu_relay.domain.image_format import FILE_ENDINGS
@@ -76,13 +76,17 @@ class ImageSlot:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request. `parameters` are JSON values, only those that the client gave, with a reference for each image."""
+    """A request. `parameters` are JSON values, only those that the client gave, with a reference for each image.
+
+    `provider` is asked for it; empty in a request that was read from the table or the archive: its task names it.
+    """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
+    provider: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Request:
+    def of(cls, parameters: Mapping[str, Any], provider: str = "") -> Request:
         """The request with these parameters, from a client or as stored; images may be data URIs."""
         slots: list[ImageSlot] = []
 
@@ -94,7 +98,7 @@ class Request:
             return reference
 
         named = _with_images(parameters, slot)
-        return cls(named, tuple(slots))
+        return cls(named, tuple(slots), provider)
 
     @property
     def model(self) -> str:
