@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -101,6 +101,13 @@ class Connection:
                 for resource in page["StackResourceSummaries"]
                 if "PhysicalResourceId" in resource
             }
+
+    @cached_property
+    def submitting(self) -> Mapping[str, str]:
+        """What the deployed function that submits tasks reads from its environment."""
+        configuration = self.client("lambda").get_function_configuration(FunctionName=self.resource("SubmitTask"))
+        variables: Mapping[str, str] = configuration["Environment"]["Variables"]
+        return variables
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -100,9 +100,9 @@ class LocalStack:
     port
         Where AWS answers on 127.0.0.1; None for a free one.
     provider_url
-        Base address of another provider server; None starts the simulator.
+        Base address of another provider server, for `ProviderName`; None starts the simulator, for every provider.
     provider_key
-        The key to call that provider with.
+        The key to call the providers with.
     parameters
         Template parameters that differ from their defaults.
     generation_seconds
@@ -134,6 +134,9 @@ class LocalStack:
         self._parameters = dict(parameters or {})
         self._generation_seconds = generation_seconds
         self._progress = progress
+        self._default = self._parameters.get("ProviderName", "gateway")
+        self._bases: dict[str, str] = {}
+        """The providers that can be asked, and where."""
         self._cleanup = ExitStack()
         self._emulator: Aws | None = None
         self._programs: list[Program] = []
@@ -204,8 +207,9 @@ class LocalStack:
             AWS_DEFAULT_REGION=emulator.region,
             SAM_CLI_TELEMETRY="0",
         )
-        provider_url = self._provider_url or self._start_simulator(cleanup, environment, emulator)
-        return emulator, environment, provider_url
+        given = {self._default: self._provider_url} if self._provider_url else None
+        self._bases = given or self._start_simulator(cleanup, environment, emulator)
+        return emulator, environment, self._bases[self._default]
 
     def _start_emulator(self, cleanup: ExitStack, temporary: Path) -> Aws:
         command = [venv_program("emulator"), "-m", "local.emulator", "--port", str(self._port or 0)]
@@ -221,7 +225,7 @@ class LocalStack:
         self._programs.append(program)
         return Aws(ready["endpoint_url"], ready["ca_bundle"], ready["region"])
 
-    def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: Aws) -> str:
+    def _start_simulator(self, cleanup: ExitStack, environment: Mapping[str, str], emulator: Aws) -> dict[str, str]:
         command = [venv_program("dev"), "-m", "local.simulator", "--port=0", f"--ca-bundle={emulator.aws_ca_bundle}"]
         if self._parameters.get("OffPeakAvailable") == "true":  # the relay's setting says what the account can do
             command += ["--off-peak-available"]
@@ -234,7 +238,7 @@ class LocalStack:
         program = cleanup.enter_context(running("The provider simulator", command, environment, log))
         ready = json.loads(program.first_line(READY_SECONDS))
         self._programs.append(program)
-        return str(ready["vidu_url" if self._parameters.get("ProviderName") == "vidu" else "url"])
+        return {"gateway": ready["url"], "vidu": ready["vidu_url"]}
 
     def _furnish(self, emulator: Aws, environment: Mapping[str, str], provider_url: str) -> Stack:
         """Put in place what an operator would: provider key, a tenant with a key, consumers of events and alarms."""
@@ -256,8 +260,12 @@ class LocalStack:
         )
         with ThreadPoolExecutor() as pool:
             key = pool.submit(self._create_key, unfinished, environment)
+            # the default provider's base is `ProviderBaseUrl`; it is alone where it may be asked for another's models
+            others = {} if self._parameters.get("AllowUnlistedModels") == "true" else self._bases
+            entries = {name: {"key": self._provider_key, "base": base} for name, base in others.items()}
+            entries[self._default] = {"key": self._provider_key}
             emulator.client("secretsmanager").put_secret_value(
-                SecretId=self.outputs["ProviderSecretArn"], SecretString=json.dumps({"api_key": self._provider_key})
+                SecretId=self.outputs["ProviderSecretArn"], SecretString=json.dumps(entries)
             )
             events_queue_url = create_events_queue(emulator.client, f"{STACK_NAME}-events", unfinished.bus)
             create_alarms_queue(emulator.client, f"{STACK_NAME}-alarms", self.outputs["AlarmTopicArn"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -73,8 +73,7 @@ class Context:
     @cached_property
     def submitting(self) -> Mapping[str, str]:
         """What the deployed function that submits tasks reads from its environment."""
-        variables: Mapping[str, str] = self.function("SubmitTask")["Environment"]["Variables"]
-        return variables
+        return self.connection.submitting
 
     def http(self, method: str, url: str, **arguments: Any) -> requests.Response:
         """One HTTP call, without redirects, and with no header that a `.netrc` would add."""
@@ -114,6 +113,16 @@ def fault_of(error: Exception) -> Finding:
     if isinstance(error, BotoCoreError | RefusedError | ConnectionFailedError | ViduRelayError):
         return Finding(State.UNKNOWN, str(error), "repeat it")
     return Finding(State.UNKNOWN, f"no answer ({type(error).__name__})", "repeat it")
+
+
+def worst(findings: Sequence[Finding], ok: str = "") -> Finding:
+    """The worst state of several findings with the texts of those that are not ok; `ok` or all texts if all are."""
+    problems = [finding for finding in findings if finding.state is not State.OK]
+    if not problems:
+        return Finding(State.OK, ok or "; ".join(finding.found for finding in findings))
+    state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
+    remedies = dict.fromkeys(problem.remedy for problem in problems)
+    return Finding(state, "; ".join(problem.found for problem in problems), "; ".join(remedies))
 
 
 def secret_fault(error: ConfigurationError, remedy: str) -> Finding:

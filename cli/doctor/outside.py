@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import requests
 
 from cli import connection as clock
-from cli.doctor.findings import TENANT, Context, Finding, State, secret_fault
+from cli.doctor.findings import TENANT, Context, Finding, State, secret_fault, worst
 from cli.keys import new_key
 from cli.tenants import directory_of
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
+from vidu_relay.domain.catalogue import PROVIDERS
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import task_id_from_random
 
@@ -27,28 +29,40 @@ CLOCK_SECONDS = 30
 
 
 def provider(context: Context) -> Finding:
-    """Read a task that cannot exist, with the stored key and with a made-up one: only a difference proves the key."""
-    set_key = context.again("provider", "set-key")
-    key = ProviderKey(Secret(context.client("secretsmanager"), context.resource("ProviderSecret")))
+    """Read a task that cannot exist, with the stored key and with a made-up one: only a difference proves the key.
+
+    At each provider that has a key, and at the default one.
+    """
+    stored = Secret(context.client("secretsmanager"), context.resource("ProviderSecret"))
+    accounts = ProviderAccounts(
+        stored, context.submitting["PROVIDER_NAME"], context.submitting.get("PROVIDER_BASE_URL", "")
+    )
     try:
-        key()
+        names = dict.fromkeys((accounts.default, *accounts.names()))
+    except ConfigurationError as error:
+        return secret_fault(error, context.again("provider", "set-key"))
+    return worst([_provider(name, accounts, context) for name in names if name in PROVIDERS])
+
+
+def _provider(name: str, accounts: ProviderAccounts, context: Context) -> Finding:
+    set_key = context.again("provider", "set-key", "--provider", name)
+    try:
+        base_url, key = accounts.account(name)
     except ConfigurationError as error:
         return secret_fault(error, set_key)
-    name, base_url = context.submitting["PROVIDER_NAME"], context.submitting["PROVIDER_BASE_URL"]
-    made_up = secrets.token_hex(16)
-    return assess_provider(
-        read_unknown_task(name, base_url, key), read_unknown_task(name, base_url, lambda: made_up), set_key
-    )
+    own, made_up = (read_unknown_task(name, base_url, each) for each in (key, secrets.token_hex(16)))
+    finding = assess_provider(own, made_up, set_key)
+    return replace(finding, found=f"{name}: {finding.found}")
 
 
-def read_unknown_task(name: str, base_url: str, key: Callable[[], str]) -> int | None:
+def read_unknown_task(name: str, base_url: str, key: str) -> int | None:
     """HTTP's status for an id in the form of the provider's own ones; None without a reply."""
     number = uuid.uuid4()
     try:
         if name == "vidu":
-            ViduProvider(base_url, key).read(f"{number.int % 10**18:018}")
+            ViduProvider(lambda: (base_url, key)).read(f"{number.int % 10**18:018}")
         else:
-            GatewayProvider(base_url, key).read(number.hex)
+            GatewayProvider(lambda: (base_url, key)).read(number.hex)
     except ProviderUnavailableError as error:
         return error.status
     return 200
@@ -62,7 +76,7 @@ def assess_provider(own: int | None, made_up: int | None, set_key: str = "relay 
         return Finding(State.NOT, f"the provider refuses the account: {found}", f"{set_key}, or ask the provider")
     if own == requests.codes.not_found and made_up in refused:
         return Finding(State.OK, found)
-    return Finding(State.UNKNOWN, f"this proves nothing: {found}", "check ProviderBaseUrl; repeat it, or use --spend")
+    return Finding(State.UNKNOWN, f"this proves nothing: {found}", "check the base address; repeat it, or use --spend")
 
 
 def callback(context: Context) -> Finding:

@@ -10,11 +10,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.doctor.findings import Context, Finding, State, secret_fault
+from cli.doctor.findings import Context, Finding, State, secret_fault, worst
 from cli.queues import depths
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.domain.callback_token import CallbackKeys
-from vidu_relay.domain.catalogue import Offering, known_ids
+from vidu_relay.domain.catalogue import PROVIDERS, Offering, known_ids
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.webhook_signature import tenant_secret
 
@@ -37,24 +37,21 @@ SWEEP_DONE = "sweep_done"
 """What the sweep logs at its end."""
 
 
-def _all_good(problems: Sequence[Finding], found: str) -> Finding:
-    """The worst state of the problems with the texts of all, or ok if there is none."""
-    if not problems:
-        return Finding(State.OK, found)
-    state = State.NOT if any(problem.state is State.NOT for problem in problems) else State.UNKNOWN
-    remedies = dict.fromkeys(problem.remedy for problem in problems)
-    return Finding(state, "; ".join(problem.found for problem in problems), "; ".join(remedies))
-
-
 def models(context: Context) -> Finding:
     """What the relay offers of the models that the parameter `Models` names."""
     chosen = [one.strip() for one in context.submitting["OFFERED_MODELS"].split(",") if one.strip()]
-    return assess_models(chosen, (context.submitting["PROVIDER_NAME"],))
+    secret = Secret(context.client("secretsmanager"), context.resource("ProviderSecret"))
+    default = context.submitting["PROVIDER_NAME"]
+    try:
+        others = ProviderAccounts(secret, default).others()
+    except ConfigurationError as error:
+        return secret_fault(error, context.again("provider", "set-key"))
+    return assess_models(chosen, (default, *others))
 
 
 def assess_models(chosen: Sequence[str], providers: tuple[str, ...]) -> Finding:
     """By the ids that the operator chose, none for all, and the providers that can be asked."""
-    remedy = "deploy again with ids in Models that `relay models` lists for this provider"
+    remedy = "deploy again with ids in Models that `relay models` lists for these providers"
     try:
         offered = Offering(providers, known_ids(chosen)).model_ids()
     except ConfigurationError as error:
@@ -72,7 +69,7 @@ def workers(context: Context) -> Finding:
         sources = client.list_event_source_mappings(FunctionName=context.resource(worker))["EventSourceMappings"]
         problem = assess_source(worker, sources[0] if sources else None)
         problems += [problem] if problem else []
-    return _all_good(problems, f"{len(WORKERS)} enabled")
+    return worst(problems, f"{len(WORKERS)} enabled")
 
 
 def assess_source(function: str, source: Mapping[str, Any] | None) -> Finding | None:
@@ -103,7 +100,7 @@ def rules(context: Context) -> Finding:
             if events.describe_rule(Name=name, EventBusName=bus)["State"] == "DISABLED":
                 remedy = f"aws events enable-rule --event-bus-name {bus} --name {name}"
                 problems.append(Finding(State.NOT, f"{name} is disabled", remedy))
-    return _all_good(problems, f"{seen} enabled")
+    return worst(problems, f"{seen} enabled")
 
 
 def _arn(context: Context, name: str) -> str:
@@ -139,7 +136,7 @@ def delivery(context: Context) -> Finding:
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucketPolicy":
             raise
-    return _all_good(problems, "allowed, and the policy of the bucket denies nothing else than plain HTTP")
+    return worst(problems, "allowed, and the policy of the bucket denies nothing else than plain HTTP")
 
 
 def assess_bucket_policy(policy: str) -> Iterator[Finding]:
@@ -156,7 +153,7 @@ def secrets(context: Context) -> Finding:
     """Whether the three secrets hold what functions need, and none is about to be deleted. Read by the operator."""
     client = context.client("secretsmanager")
     readers: dict[str, Callable[[Secret], object]] = {
-        "ProviderSecret": lambda secret: ProviderKey(secret).signing(),
+        "ProviderSecret": lambda secret: _read_providers(ProviderAccounts(secret, context.submitting["PROVIDER_NAME"])),
         "CallbackSecret": lambda secret: CallbackKeys(secret.get()),
         "WebhookSecret": lambda secret: tenant_secret(secret.get(), "x", 1),
     }
@@ -177,7 +174,15 @@ def secrets(context: Context) -> Finding:
                 context.again("provider", "set-key") if name == "ProviderSecret" else "restore its previous version"
             )
             problems.append(secret_fault(error, remedy))
-    return _all_good(problems, f"{len(readers)} can be read")
+    return worst(problems, f"{len(readers)} can be read")
+
+
+def _read_providers(accounts: ProviderAccounts) -> None:
+    """Raises `ConfigurationError` for the first entry that functions cannot use, or that is no provider's."""
+    for name in dict.fromkeys((accounts.default, *accounts.names())):
+        if name not in PROVIDERS:
+            raise ConfigurationError(f"the provider secret names {name!r}; providers are {', '.join(PROVIDERS)}")
+        accounts.signing(name)
 
 
 def schedule(context: Context) -> Finding:

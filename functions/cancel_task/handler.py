@@ -13,7 +13,7 @@ from vidu_relay.http import invalid_request, json_response, problem, task_not_fo
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import CancelTaskSettings, load, polling_policy
 from vidu_relay.usecases.cancel_task import CancelDependencies, cancel_task
-from vidu_relay.wiring import provider
+from vidu_relay.wiring import provider_accounts, providers
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 settings = load(CancelTaskSettings)
 deps = CancelDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=provider(settings),
+    providers=providers(provider_accounts(settings)),
     poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
     policy=polling_policy(settings),
 )

@@ -14,7 +14,7 @@ from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import DeliverVideosSettings, load, polling_policy
 from vidu_relay.usecases.deliver_videos import DeliveryDependencies, deliver_videos
-from vidu_relay.wiring import provider
+from vidu_relay.wiring import provider_accounts, providers
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 settings = load(DeliverVideosSettings)
 deps = DeliveryDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=provider(settings),
+    providers=providers(provider_accounts(settings)),
     source=VideoSource(
         AddressGuard(hosts=settings.video_hosts, trusted_origins=settings.trusted_origins), settings.max_video_bytes
     ),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.model_schema import describe_model, describe_models
-from vidu_relay.http import header, json_response, problem
-from vidu_relay.observability import observed
+from vidu_relay.http import header, json_response, not_configured, problem
+from vidu_relay.observability import logger, observed
 from vidu_relay.settings import ListModelsSettings, load
 from vidu_relay.wiring import offering
 
@@ -22,7 +23,14 @@ offered = offering(settings)
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    model_id = (event.get("pathParameters") or {}).get("model_id")
+    try:
+        return _models(event, (event.get("pathParameters") or {}).get("model_id"))
+    except ConfigurationError as error:
+        logger.error("not_configured", reason=str(error))
+        return not_configured("Ask again then.")
+
+
+def _models(event: dict[str, Any], model_id: str | None) -> dict[str, Any]:
     if model_id is None:
         shown: documents.ModelList = {"models": describe_models(offered)}
         return _cached(event, shown)

@@ -17,20 +17,20 @@ from vidu_relay.http import json_response, problem, read_body
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import ReceiveCallbackSettings, load, polling_policy
 from vidu_relay.usecases.receive_callback import Callback, CallbackDependencies, receive_callback
-from vidu_relay.wiring import callback_keys, provider, provider_key
+from vidu_relay.wiring import callback_keys, provider_accounts, providers
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(ReceiveCallbackSettings)
-signing_key = provider_key(settings.provider_secret_arn)
+accounts = provider_accounts(settings)
 deps = CallbackDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
-    provider=provider(settings),
+    providers=providers(accounts),
     poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
     callback_keys=callback_keys(settings.callback_secret_arn),
-    signature_keys=signing_key.signing,
-    fresh_signature_keys=signing_key.fresh_signing,
+    signature_keys=accounts.signing,
+    fresh_signature_keys=accounts.fresh_signing,
     signature_mode=settings.callback_signature,
     public_base_url=settings.public_base_url,
     policy=polling_policy(settings),

@@ -8,7 +8,15 @@ from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, I
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Origin
-from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, problem, read_json_body, tenant_of
+from vidu_relay.http import (
+    daily_cap_of,
+    header,
+    invalid_request,
+    json_response,
+    not_configured,
+    read_json_body,
+    tenant_of,
+)
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
@@ -38,11 +46,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     except ConfigurationError as error:
         count(Metric.PROVIDER_ACCOUNT_REFUSED)
         logger.error("not_configured", reason=str(error))
-        return problem(
-            503,
-            "not_configured",
-            "The operator must set the provider's key (`relay provider set-key`) or correct the secret that the log "
-            "names. Nothing was recorded: send the request again then.",
-            headers={"retry-after": "300"},
-        )
+        return not_configured("Nothing was recorded: send the request again then.")
     return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})

@@ -50,6 +50,7 @@ def parameters(times: Times, tasks: int, provider: str, backends: Backends) -> d
     """The template's parameters for a run."""
     return {
         "ProviderName": provider,
+        "AllowUnlistedModels": str(provider != "gateway").lower(),
         "FirstCheckSeconds": str(times.first_check),
         "CheckIntervalSeconds": str(times.check_interval),
         "TaskDeadlineSeconds": str(times.deadline),

@@ -60,7 +60,7 @@ def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(kind: type[AnyProvider], simulator: Simulator, key: str | None = None) -> AnyProvider:
     base_url = simulator.vidu_url if kind is ViduProvider else simulator.url
-    return kind(base_url, lambda: key or simulator.api_key)
+    return kind(lambda: (base_url, key or simulator.api_key))
 
 
 @pytest.fixture(params=[GatewayProvider, ViduProvider], ids=["gateway", "vidu"])
@@ -71,12 +71,12 @@ def provider(simulator: Simulator, request: pytest.FixtureRequest) -> AnyProvide
 
 @pytest.fixture
 def gateway(simulator: Simulator) -> GatewayProvider:
-    return GatewayProvider(simulator.url, lambda: simulator.api_key)
+    return GatewayProvider(lambda: (simulator.url, simulator.api_key))
 
 
 @pytest.fixture
 def vidu(simulator: Simulator) -> ViduProvider:
-    return ViduProvider(simulator.vidu_url, lambda: simulator.api_key)
+    return ViduProvider(lambda: (simulator.vidu_url, simulator.api_key))
 
 
 def create(provider: AnyProvider, **params: Any) -> str:
@@ -188,13 +188,13 @@ def test_a_read_that_is_refused_because_the_key_was_rotated_is_repeated_with_the
         keys.append(simulator.api_key)
         return keys[-1] != used
 
-    rotated = kind(base, lambda: keys[-1], refreshed)
+    rotated = kind(lambda: (base, keys[-1]), refreshed)
     with pytest.raises(AccountRefusedError):
         create(rotated)
     assert rotated.read(made).remote_id == made
     assert create(rotated)
     with pytest.raises(ProviderUnavailableError):
-        kind(base, lambda: "old-key", lambda _: False).read(made)
+        kind(lambda: (base, "old-key")).read(made)
 
 
 def test_a_reply_without_an_id_created_nothing_where_the_page_says_so(
@@ -265,7 +265,7 @@ def test_a_read_names_the_task_and_tells_the_provider_s_clock_and_another_finds_
 def refused(kind: type[AnyProvider], status: str, body: bytes) -> CreateError:
     """How replies are read is proven in tests/unit/outbound; the tests below prove that they arrive there."""
     with SocketServer(says(status, body=body)) as server, pytest.raises(CreateError) as caught:
-        create(kind(server.origin, lambda: "key"))
+        create(kind(lambda: (server.origin, "key")))
     return caught.value
 
 
@@ -293,7 +293,7 @@ def test_a_synonym_and_the_upstream_s_shape_show_the_video(kind: type[AnyProvide
     output = b'[{"results": [{"type": "MP4", "url": "HTTPS://c/v"}]}]'
     body = b'{"data": {"task_id": "r", "status": "DONE", "output": %b}}' % output
     with SocketServer(says("200 OK", body=body)) as server:
-        snapshot = kind(server.origin, lambda: "key").read("r")
+        snapshot = kind(lambda: (server.origin, "key")).read("r")
     assert (snapshot.state, snapshot.video_urls) == (ProgressState.SUCCEEDED, ("HTTPS://c/v",))
 
 
@@ -317,7 +317,7 @@ def test_the_client_s_own_payload_is_carried_unchanged_and_an_empty_one_leaves_r
 
 def test_the_upstream_api_has_the_models_that_its_pages_list_and_no_other_unless_it_is_set_so() -> None:
     with Simulator(generation_seconds=0) as strict:
-        vidu = ViduProvider(strict.vidu_url, lambda: strict.api_key)
+        vidu = ViduProvider(lambda: (strict.vidu_url, strict.api_key))
         with pytest.raises(CreateRejectedError) as caught:
             create(vidu)
         assert caught.value.message == "model not found"
@@ -410,7 +410,7 @@ def test_an_unknown_task_cannot_be_canceled_and_a_wrong_key_is_no_word_about_it(
         vidu.cancel("no-such-task")
     assert caught.value.code == "TaskNotFound"
     with pytest.raises(ProviderUnavailableError):
-        ViduProvider(simulator.vidu_url, lambda: "wrong").cancel("1")
+        ViduProvider(lambda: (simulator.vidu_url, "wrong")).cancel("1")
 
 
 def test_the_gateway_cancels_nothing_and_makes_no_call(simulator: Simulator, gateway: GatewayProvider) -> None:
@@ -425,5 +425,5 @@ def test_the_gateway_cancels_nothing_and_makes_no_call(simulator: Simulator, gat
 @pytest.mark.parametrize("name", ["gateway", "vidu"])
 def test_a_read_of_an_unknown_task_tells_the_key_from_a_made_up_one(simulator: Simulator, name: str) -> None:
     base_url = simulator.vidu_url if name == "vidu" else simulator.url
-    statuses = [read_unknown_task(name, base_url, lambda key=key: key) for key in (simulator.api_key, "made-up")]  # type: ignore[misc]
+    statuses = [read_unknown_task(name, base_url, key) for key in (simulator.api_key, "made-up")]
     assert statuses == [404, 401]

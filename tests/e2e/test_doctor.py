@@ -60,7 +60,9 @@ def kept_secret(local: LocalStack) -> list[str]:
     client = local.client("secretsmanager")
     names = ("ProviderSecret", "CallbackSecret", "WebhookSecret")
     contents = [json.loads(client.get_secret_value(SecretId=local.resources[name])["SecretString"]) for name in names]
-    return [value for content in contents for value in content.values() if len(value) > len("k1")]
+    values = [value for content in contents for value in content.values()]
+    keys = [value["key"] if isinstance(value, dict) else value for value in values]
+    return [key for key in keys if len(key) > len("k1")]
 
 
 @pytest.fixture

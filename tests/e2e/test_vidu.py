@@ -18,7 +18,8 @@ RUNS = {"generation_seconds": 0, "outcome": {"never_finish": True}}
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayClient]:
     """A client of a stack of its own, which takes signed callbacks only."""
-    with watched_stack(tmp_path_factory.mktemp("vidu"), ProviderName="vidu", CallbackSignature="require") as client:
+    chosen = {"ProviderName": "vidu", "AllowUnlistedModels": "true", "CallbackSignature": "require"}
+    with watched_stack(tmp_path_factory.mktemp("vidu"), **chosen) as client:
         yield client
 
 

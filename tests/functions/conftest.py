@@ -174,8 +174,9 @@ def environment(account: Account) -> dict[str, str]:
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",
         "check_interval_seconds": "10", "task_deadline_seconds": "7200", "late_watch_hours": "72",
-        "retain_tasks_days": "30", "off_peak_available": "false", "offered_models": "", "probe_image_urls": "false",
-        "video_hosts": "", "trusted_origins": "", "max_video_bytes": "2147483648",
+        "retain_tasks_days": "30", "off_peak_available": "false", "allow_unlisted_models": "false",
+        "offered_models": "", "probe_image_urls": "false", "video_hosts": "",
+        "trusted_origins": "", "max_video_bytes": "2147483648",
     }  # fmt: skip
     return {name.upper(): value for name, value in values.items()}
 
@@ -188,8 +189,8 @@ def variables_of(function: str) -> dict[str, object]:
 
 def process_environment(function: str) -> dict[str, str]:
     variables = dict.fromkeys(variables_of(function), "1") | dict.fromkeys(("TRUSTED_ORIGINS", "OFFERED_MODELS"), "")
-    variables |= {"PROVIDER_NAME": "gateway", "OFF_PEAK_AVAILABLE": "false", "PROBE_IMAGE_URLS": "true"}
-    return {**variables, **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}
+    flags = dict.fromkeys(("OFF_PEAK_AVAILABLE", "ALLOW_UNLISTED_MODELS", "PROBE_IMAGE_URLS"), "false")
+    return {**variables, **flags, "PROVIDER_NAME": "gateway", **ENVIRONMENT, "AWS_LAMBDA_FUNCTION_NAME": function}
 
 
 @pytest.fixture(scope="package")

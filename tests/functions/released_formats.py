@@ -96,8 +96,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     account, sent = memory_account(), list[Any]()
     fill(account)
     monkeypatch.setattr("sys.stdin", io.StringIO("new-key"))
-    connection: Any = SimpleNamespace(resource=lambda _: "provider", client=account.clients.get)
-    set_key.callback(SimpleNamespace(connection=connection), forget_previous=False)  # type: ignore[misc]
+    deployed = {"PROVIDER_NAME": "gateway"}
+    connection: Any = SimpleNamespace(resource=lambda _: "provider", client=account.clients.get, submitting=deployed)
+    set_key.callback(SimpleNamespace(connection=connection), None, None, forget_previous=False)  # type: ignore[misc]
     sqs: Any = SimpleNamespace(send_message=lambda **message: sent.append(json.loads(message["MessageBody"])))
     DeliveryQueue(sqs, "").ask(TASK_ID, "acme")
     NotificationQueue(sqs, "", "").ask(Notification(TASK_ID, 7), "acme")

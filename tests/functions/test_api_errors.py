@@ -163,7 +163,7 @@ def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) 
         pass
 
     module = relay.load("submit_task")
-    module.deps.submission.provider.create = Mock(side_effect=DiedError)
+    module.deps.submission.providers("gateway").create = Mock(side_effect=DiedError)
     with pytest.raises(DiedError):
         module.handler(sample("submit_task__idempotency_key"), Context())
     answer = relay.play("receive_callback__success")
@@ -178,7 +178,7 @@ def test_cancel_without_a_clear_answer_is_503_and_can_be_repeated(
     module = relay.load("cancel_task")
 
     silent = Mock(side_effect=ProviderUnavailableError("read time-out"))
-    monkeypatch.setattr(module.deps.provider, "cancel", silent)
+    monkeypatch.setattr(module.deps.providers("gateway"), "cancel", silent)
     answer = module.handler(sample("cancel_task__waiting"), Context())
     assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "cancel_unconfirmed")
     assert answer["headers"]["retry-after"] == "10"

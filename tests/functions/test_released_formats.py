@@ -20,7 +20,7 @@ from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.provider_pause import Pause, ProviderPauses
 from vidu_relay.adapters.request_queue import read_request
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import ApiKey, Tenant, TenantDirectory, TenantMapping
 from vidu_relay.adapters.webhook_origins import Turn, WebhookOrigins
@@ -98,7 +98,8 @@ def test_records_are_read_as_they_were_meant() -> None:
 def test_secrets_and_what_was_derived_from_them_stay_valid() -> None:
     secrets, derived = read("secrets"), read("derived")
     client: Any = SimpleNamespace(get_secret_value=lambda **_: {"SecretString": json.dumps(secrets["provider"])})
-    assert ProviderKey(Secret(client, "")).signing() == ("new-key", PROVIDER_KEY)
+    for default in ("gateway", "vidu"):
+        assert ProviderAccounts(Secret(client, ""), default).signing(default) == ("new-key", PROVIDER_KEY)
     assert CallbackKeys(secrets["callback"]).verify(TASK_ID, derived["callback token"])
     assert tenant_secret(secrets["webhook"], "acme", 2) == derived["webhook secret"]
 

@@ -82,7 +82,7 @@ class HttpProvider(SimulatedProvider):
         """The same of cancel calls."""
         self.confused: dict[str, str] = {}
         """Which other task a read of an id shows."""
-        self.adapted = self.adapter(f"https://{host}", key)
+        self.adapted = self.adapter(lambda: (f"https://{host}", key()))
 
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(

@@ -111,7 +111,7 @@ class SimulatedProvider:
         return found
 
     def read_callback(self, body: bytes) -> CallbackReport:
-        return GatewayProvider("https://provider.example.com", self._key).read_callback(body)
+        return GatewayProvider(lambda: ("", self._key())).read_callback(body)
 
     def refresh_key(self) -> bool:
         return self.key_changed

@@ -20,7 +20,7 @@ from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
@@ -40,6 +40,7 @@ from vidu_relay.usecases.cancel_task import CancelDependencies
 from vidu_relay.usecases.check_references import ReferenceCheck
 from vidu_relay.usecases.deliver_videos import DeliveryDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
+from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
@@ -123,7 +124,7 @@ class WiredRelay:
         }
         c = {name: observed(client, name, effects, listeners.get(name)) for name, client in account.clients.items()}
         seconds: Callable[[], float] = lambda: clock.now / 1000  # noqa: E731 - secrets age in simulated time
-        key = ProviderKey(Secret(c["secretsmanager"], account.provider_secret, seconds))
+        accounts = ProviderAccounts(Secret(c["secretsmanager"], account.provider_secret, seconds), provider.name)
         signing, verifying = (Secret(c["secretsmanager"], account.callback_secret, seconds) for _ in range(2))
         directory = TenantDirectory(c["dynamodb"], account.table)
         self.tenants = TenantDirectory(account.clients["dynamodb"], account.table)
@@ -136,7 +137,10 @@ class WiredRelay:
         self.quota = DailyQuota(
             c["dynamodb"], account.table, once=observed(account.clients["dynamodb"], "single_try", effects)
         )
-        self.provider = provider(clock, effects, key)
+        self.provider = provider(clock, effects, lambda: accounts.account(provider.name)[1])
+        self.beside: dict[str, SimulatedProvider] = {}
+        """Other providers by name."""
+        providers: Providers = lambda name: self.beside.get(name, self.provider)  # noqa: E731 - read at each call
         self.source = SimulatedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
         self.videos = VideoLinks(c["s3"])
@@ -154,7 +158,7 @@ class WiredRelay:
         )
         self.submission = SubmissionDependencies(
             store=self.store,
-            provider=self.provider,
+            providers=providers,
             pauses=ProviderPauses(c["dynamodb"], account.table),
             tenants=directory,
             sleep=lambda _: None,
@@ -179,17 +183,17 @@ class WiredRelay:
         )
         self.callbacks = CallbackDependencies(
             store=self.store,
-            provider=self.provider,
+            providers=providers,
             poller=self.poller,
             callback_keys=lambda token: keys_for(token, verifying),
-            signature_keys=lambda: (key(),),
+            signature_keys=accounts.signing,
             signature_mode="off",
             public_base_url=PUBLIC_URL,
             policy=POLICY,
             clock=clock,
         )
         self.cancellation = CancelDependencies(
-            store=self.store, provider=self.provider, poller=self.poller, policy=POLICY, clock=clock
+            store=self.store, providers=providers, poller=self.poller, policy=POLICY, clock=clock
         )
         self.notification = NotificationDependencies(
             store=self.store,
@@ -205,7 +209,7 @@ class WiredRelay:
         )
         self.delivery = DeliveryDependencies(
             store=self.store,
-            provider=self.provider,
+            providers=providers,
             source=self.source,
             archive=VideoArchive(c["s3"], account.videos),
             policy=POLICY,

@@ -16,9 +16,11 @@ import pytest
 
 from tests.documents import ROOT
 from tests.unit.template import properties
+from vidu_relay.adapters import provider_gateway, provider_vidu, provider_words
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import request_key, video_key
 from vidu_relay.domain.queued_requests import REJECTED_PREFIX, REQUESTS_PREFIX
+from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.states import (
     EVENT_TYPE_ACCEPTED,
     EVENT_TYPE_DELIVERY_DELAYED,
@@ -27,6 +29,7 @@ from vidu_relay.domain.states import (
     Status,
 )
 from vidu_relay.observability import Metric
+from vidu_relay.outbound.reply_reasons import NO_REASONS
 
 LAYER = ROOT / "layers" / "shared"
 PACKAGE = sorted((LAYER / "vidu_relay").rglob("*.py"))
@@ -36,7 +39,7 @@ TREES = {path: ast.parse(path.read_text()) for path in (*PACKAGE, *HANDLERS, *TO
 
 OTHER_TONGUES = {
     # the provider's words for its own states, translated there
-    "layers/shared/vidu_relay/outbound/task_replies.py": {"processing", "completed", "failed", "canceled"},
+    "layers/shared/vidu_relay/adapters/provider_words.py": {"processing", "completed", "failed", "canceled"},
     # our words for the provider's progress
     "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},
     # the attribute of a counter: how many tasks were accepted
@@ -167,6 +170,21 @@ def test_the_version_is_written_once() -> None:
     assert [name_of(path) for path, tree in TREES.items() if version in texts(tree)] == []
     assert version not in (ROOT / "template.yaml").read_text()
     assert f"\n## {version} - " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_words_and_codes_of_providers_stand_in_their_adapters_and_in_the_catalogue_alone() -> None:
+    """But for words that are everyone's, or ours."""
+    ours = {*Status, *ProgressState, *NO_REASONS, "done", "created"}
+    replies = (provider_gateway.CREATE_REPLIES, provider_vidu.CREATE_REPLIES)
+    codes = {code for each in replies for code in each.request_codes | each.account_codes}
+    words = {*provider_words.WORDS, *provider_words.CANCELED_WORDS, *provider_vidu.USER_CANCELED}
+    theirs = (codes | words | provider_gateway.INCONCLUSIVE_CODES) - ours
+    found = {
+        name_of(path).partition("vidu_relay/")[2]
+        for path, tree in TREES.items()
+        if theirs & {text.lower() for text in texts(tree)} or any("80170" in text for text in texts(tree))
+    }
+    assert {name for name in found if not name.startswith(("adapters/provider_", "domain/models/"))} == set()
 
 
 def test_metric_names_are_written_in_one_module() -> None:

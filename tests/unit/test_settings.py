@@ -11,8 +11,8 @@ from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.settings import DeliverVideosSettings, SubmitTaskSettings, load, polling_policy, variables
 
 CLASSES = [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")]
-TEXT: dict[object, str] = {int: "7", bool: "true", str: "text", tuple[str, ...]: "a, b"}
-VALUE: dict[object, object] = {int: 7, bool: True, str: "text", tuple[str, ...]: ("a", "b")}
+TEXT: dict[object, str] = {int: "7", bool: "true", str: "text", str | None: "text", tuple[str, ...]: "a, b"}
+VALUE: dict[object, object] = {int: 7, bool: True, str: "text", str | None: "text", tuple[str, ...]: ("a", "b")}
 
 
 def environment(kind: type) -> dict[str, str]:
@@ -54,8 +54,12 @@ def test_flag_that_is_neither_is_named_and_never_guessed(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "   "])
 def test_empty_text_is_refused(text: str) -> None:
+    """But where a setting has a value of its own for it."""
     with pytest.raises(ConfigurationError, match="TABLE_NAME"):
         load(SubmitTaskSettings, {**environment(SubmitTaskSettings), "TABLE_NAME": text})
+    assert not load(
+        SubmitTaskSettings, {**environment(SubmitTaskSettings), "PROVIDER_BASE_URL": text}
+    ).provider_base_url
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 
 from cli.tenants import MAX_DAILY_CAP
 from tests.unit.template import ROOT, TEMPLATE, of_type
+from vidu_relay.adapters import provider_gateway, provider_vidu
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
+from vidu_relay.domain.catalogue import PROVIDERS
 
 PARAMETERS = TEMPLATE["Parameters"]
 HOLD_DATA = {
@@ -101,10 +103,9 @@ def test_the_default_cap_is_one_the_operator_could_set() -> None:
     assert PARAMETERS["DailyTaskCap"]["MaxValue"] == MAX_DAILY_CAP
 
 
-def test_each_provider_has_an_address_of_its_own_which_the_readme_tells() -> None:
-    addresses = {name: entry["BaseUrl"] for name, entry in TEMPLATE["Mappings"]["Providers"].items()}
-    assert list(addresses) == TEMPLATE["Parameters"]["ProviderName"]["AllowedValues"]
-    assert set(addresses) == {GatewayProvider.name, ViduProvider.name}
+def test_each_provider_has_an_address_of_its_own_which_the_docs_tell() -> None:
+    addresses = {GatewayProvider.name: provider_gateway.OWN_BASE, ViduProvider.name: provider_vidu.OWN_BASE}
+    assert set(addresses) == set(PROVIDERS) == set(TEMPLATE["Parameters"]["ProviderName"]["AllowedValues"])
     for name, address in addresses.items():
         assert f"`{address}` for `{name}`" in (ROOT / "docs" / "configuration.md").read_text()
         assert re.match(TEMPLATE["Parameters"]["ProviderBaseUrl"]["AllowedPattern"], address)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from vidu_relay.adapters import secret_store
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.callback_token import CallbackKeys
-from vidu_relay.domain.errors import ConfigurationError
-from vidu_relay.settings import SubmissionSettings
+from vidu_relay.domain.catalogue import DEFAULT_MODEL, Choice, models
+from vidu_relay.domain.errors import ConfigurationError, InvalidRequestError
+from vidu_relay.domain.request_model import check_request
+from vidu_relay.settings import AcceptanceSettings, SubmissionSettings
 
 TASK_ID = "a" * 26
 ROTATED = {"active": "k2", "k1": CALLBACK_SECRET["k1"], "k2": "n" * 40}
@@ -42,6 +45,22 @@ def loaded(account: Account, provider_name: str = "gateway") -> SubmissionSettin
     return made
 
 
+SEED = DEFAULT_MODEL
+
+
+def acceptance_settings(account: Account, default: str = "gateway", *, unlisted: bool = False) -> AcceptanceSettings:
+    made = AcceptanceSettings()
+    vars(made).update(vars(loaded(account, default)))
+    made.offered_models, made.off_peak_available, made.allow_unlisted_models = (), False, unlisted
+    return made
+
+
+def store_providers(account: Account, content: object) -> None:
+    account.clients["secretsmanager"].put_secret_value(
+        SecretId=account.provider_secret, SecretString=json.dumps(content)
+    )
+
+
 def put(account: Account, content: object) -> None:
     """The operator rotates the callback keys."""
     account.clients["secretsmanager"].put_secret_value(
@@ -60,28 +79,75 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_provider_is_the_one_the_template_names(account: Account) -> None:
-    made = wiring.provider(loaded(account))
-    assert isinstance(made, GatewayProvider)
-    made.ready()
-    assert isinstance(wiring.provider(loaded(account, "vidu")), ViduProvider)
+def test_each_provider_is_made_by_its_name_once(account: Account) -> None:
+    named = wiring.providers(wiring.provider_accounts(loaded(account)))
+    assert isinstance(named("gateway"), GatewayProvider)
+    assert isinstance(named("vidu"), ViduProvider)
+    assert named("vidu") is named("vidu")
+    named("gateway").ready()
+    with pytest.raises(ConfigurationError, match="no key of `vidu`"):
+        named("vidu").ready()
+    with pytest.raises(ConfigurationError, match="'Vidu'"):
+        named("Vidu")
 
 
 @pytest.mark.parametrize("name", ["Vidu", "Gateway", ""])
-def test_unknown_provider_stops_the_function_at_its_start(account: Account, name: str) -> None:
+def test_unknown_default_provider_stops_the_function_at_its_start(account: Account, name: str) -> None:
     with pytest.raises(ConfigurationError, match="PROVIDER_NAME"):
-        wiring.provider(loaded(account, name))
+        wiring.submission(loaded(account, name))
 
 
 def test_provider_key_is_read_when_it_is_first_needed(account: Account) -> None:
-    account.clients["secretsmanager"].put_secret_value(SecretId=account.provider_secret, SecretString="{}")
-    made = wiring.provider(loaded(account))
-    with pytest.raises(ConfigurationError, match="api_key"):
+    store_providers(account, {})
+    made = wiring.providers(wiring.provider_accounts(loaded(account)))("gateway")
+    with pytest.raises(ConfigurationError, match="no key of `gateway`"):
         made.ready()
-    account.clients["secretsmanager"].put_secret_value(
-        SecretId=account.provider_secret, SecretString=json.dumps({"api_key": "a-key"})
+
+
+def test_models_of_a_provider_are_offered_once_its_key_is_stored_and_one_read_serves_all(
+    account: Account, seconds: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Mock(side_effect=aws.client("secretsmanager").get_secret_value)
+    monkeypatch.setattr(aws.client("secretsmanager"), "get_secret_value", reads)
+    given = acceptance_settings(account)
+    offered, submission = wiring.offering(given), wiring.submission(given)
+    assert (offered.find(SEED), reads.call_count) == (Choice(models()[SEED], "gateway", "gateway"), 0), (
+        "a model of the default one"
     )
-    assert wiring.provider_key(account.provider_secret)() == "a-key"
+    assert offered.find("viduq1_img2video") is None
+    store_providers(account, {"gateway": {"key": "g"}, "vidu": {"key": "v"}})
+    seconds.append(1301.0)
+    found = offered.find("viduq1_img2video")
+    assert found is not None
+    assert found.provider == "vidu"
+    submission.providers("vidu").ready()
+    assert reads.call_count == 2
+
+
+@pytest.mark.parametrize(
+    ("default", "unlisted", "secret", "asked"),
+    [
+        ("vidu", False, {"vidu": {"key": "v"}}, None),
+        ("vidu", True, {"vidu": {"key": "v"}}, "vidu"),
+        ("vidu", False, {"vidu": {"key": "v"}, "gateway": {"key": "g"}}, "gateway"),
+        ("vidu", True, {"vidu": {"key": "v"}, "gateway": {"key": "g"}}, "gateway"),
+        ("gateway", False, {}, "gateway"),
+    ],
+)
+def test_seed_model_is_asked_for_where_it_is_listed_or_where_the_operator_allows_it(
+    account: Account, default: str, *, unlisted: bool, secret: Any, asked: str | None
+) -> None:
+    store_providers(account, secret)
+    offered = wiring.offering(acceptance_settings(account, default, unlisted=unlisted))
+    found = offered.find(SEED)
+    assert (found.provider if found else None) == asked
+    if asked is None:
+        with pytest.raises(InvalidRequestError) as caught:
+            check_request({"model": SEED, "prompt": "x"}, offered)
+        (fault,) = caught.value.faults
+        assert [part in fault.msg for part in ("vidu is not known", "key of gateway", "AllowUnlistedModels")] == [
+            True
+        ] * 3
 
 
 def test_new_tokens_are_signed_with_the_active_key(account: Account) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "header",
     "invalid_request",
     "json_response",
+    "not_configured",
     "problem",
     "problem_document",
     "public_response",
@@ -131,6 +132,17 @@ def problem(status: int, code: str, detail: str, *, headers: Mapping[str, str] |
     """A problem document. `type` is `about:blank`, so `title` is the status' own phrase, as RFC 9457 asks."""
     body = _document(status, code, detail)
     return json_response(status, body, {"content-type": "application/problem+json", **(headers or {})})
+
+
+def not_configured(then: str) -> dict[str, Any]:
+    """The answer where the provider secret cannot be used; `then` says what became of the request."""
+    return problem(
+        503,
+        "not_configured",
+        "The operator must set the provider's key (`relay provider set-key`) or correct the secret that the log "
+        f"names. {then}",
+        headers={"retry-after": "300"},
+    )
 
 
 def task_not_found() -> dict[str, Any]:

@@ -40,10 +40,10 @@ __all__ = [
 
 
 class ProviderSettings:
-    """Which provider a function talks to."""
+    """Which providers a function talks to: the default one, where that is asked, and the keys of all."""
 
     provider_name: str
-    provider_base_url: str
+    provider_base_url: str | None
     provider_secret_arn: str
 
 
@@ -71,11 +71,11 @@ class SubmissionSettings(ProviderSettings, CallbackSettings, TimingSettings):
     inbox_bucket: str
 
 
-class OfferingSettings:
+class OfferingSettings(ProviderSettings):
     """Which models are offered. No model named: all."""
 
-    provider_name: str
     off_peak_available: bool
+    allow_unlisted_models: bool
     offered_models: tuple[str, ...]
 
 
@@ -172,7 +172,8 @@ def variables(settings: type) -> dict[str, object]:
 def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read the variables of one settings class.
 
-    Numbers are decimal integers, flags `true` or `false`, lists comma-separated (empty for none).
+    Numbers are decimal integers, flags `true` or `false`, lists comma-separated (empty for none). Texts are not empty,
+    unless their type allows None.
     Raises `ConfigurationError` naming every variable that is missing or unreadable.
     """
     source = os.environ if environ is None else environ
@@ -204,8 +205,8 @@ def _read(kind: object, text: str) -> object:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"must be true or false, not {text!r}")
         return text.lower() == "true"
-    if kind is str:
-        if not text:
+    if kind in (str, str | None):
+        if kind is str and not text:
             raise ValueError("is empty")
         return text
     return tuple(part.strip() for part in text.split(",") if part.strip())

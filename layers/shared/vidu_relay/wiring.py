@@ -1,19 +1,20 @@
-"""Dependencies that several functions build at cold start: the provider, the keys, a submission."""
+"""Dependencies that several functions build at cold start: the providers, their keys, a submission."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from vidu_relay import aws
 from vidu_relay.adapters.image_bucket import ImageBucket
 from vidu_relay.adapters.provider_pause import ProviderPauses
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.callback_token import CallbackKeys
-from vidu_relay.domain.catalogue import Offering, known_ids
+from vidu_relay.domain.catalogue import PROVIDERS, Offering, known_ids
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.settings import (
     AcceptanceSettings,
@@ -23,7 +24,7 @@ from vidu_relay.settings import (
     polling_policy,
 )
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies
-from vidu_relay.usecases.ports import Provider
+from vidu_relay.usecases.ports import Provider, Providers
 
 if TYPE_CHECKING:
     from vidu_relay.usecases.check_references import ReferenceCheck
@@ -34,32 +35,44 @@ __all__ = [
     "callback_keys",
     "keys_for",
     "offering",
-    "provider",
-    "provider_key",
+    "provider_accounts",
+    "providers",
     "reference_check",
     "submission",
 ]
 
 
-def provider_key(secret_arn: str) -> ProviderKey:
-    """The provider's API key, read when it is first needed."""
-    return ProviderKey(Secret(aws.client("secretsmanager"), secret_arn))
+@cache
+def provider_accounts(settings: ProviderSettings) -> ProviderAccounts:
+    """The keys of all providers, read when one is first needed; the same for the same settings.
+
+    Raises `ConfigurationError` for a default provider that is not known.
+    """
+    if settings.provider_name not in PROVIDERS:
+        raise ConfigurationError(f"PROVIDER_NAME: there is no provider {settings.provider_name!r}")
+    secret = Secret(aws.client("secretsmanager"), settings.provider_secret_arn)
+    return ProviderAccounts(secret, settings.provider_name, settings.provider_base_url or "")
 
 
-def provider(settings: ProviderSettings) -> Provider:
-    """The provider that the template's `ProviderName` chose. Raises `ConfigurationError` for an unknown name."""
-    key = provider_key(settings.provider_secret_arn)
-    match settings.provider_name:  # a function loads the one it talks to
-        case "gateway":
-            from vidu_relay.adapters.provider_gateway import GatewayProvider
+def providers(accounts: ProviderAccounts) -> Providers:
+    """Every provider by its name, made on first use: a function loads those that it talks to."""
 
-            return GatewayProvider(settings.provider_base_url, key, key.refresh)
-        case "vidu":
-            from vidu_relay.adapters.provider_vidu import ViduProvider
+    @cache
+    def named(name: str) -> Provider:
+        account, refresh = partial(accounts.account, name), partial(accounts.refresh, name)
+        match name:
+            case "gateway":
+                from vidu_relay.adapters.provider_gateway import GatewayProvider
 
-            return ViduProvider(settings.provider_base_url, key, key.refresh)
-        case unknown:
-            raise ConfigurationError(f"PROVIDER_NAME: there is no provider {unknown!r}")
+                return GatewayProvider(account, refresh)
+            case "vidu":
+                from vidu_relay.adapters.provider_vidu import ViduProvider
+
+                return ViduProvider(account, refresh)
+            case unknown:
+                raise ConfigurationError(f"there is no provider {unknown!r}")
+
+    return named
 
 
 def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:
@@ -93,8 +106,17 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
 
 
 def offering(settings: OfferingSettings) -> Offering:
-    """Which models the deployment offers, and where. Raises `ConfigurationError` as `known_ids` does."""
-    return Offering((settings.provider_name,), known_ids(settings.offered_models), off_peak=settings.off_peak_available)
+    """Which models the deployment offers, and where: read when a request comes, from a secret at most 5 minutes old.
+
+    Raises `ConfigurationError` as `known_ids` does.
+    """
+    return Offering(
+        (settings.provider_name,),
+        known_ids(settings.offered_models),
+        off_peak=settings.off_peak_available,
+        unlisted=settings.allow_unlisted_models,
+        also=provider_accounts(settings).others,
+    )
 
 
 def submission(settings: SubmissionSettings) -> SubmissionDependencies:
@@ -103,7 +125,7 @@ def submission(settings: SubmissionSettings) -> SubmissionDependencies:
     table = aws.client("dynamodb")
     return SubmissionDependencies(
         store=TaskStore(table, settings.table_name),
-        provider=provider(settings),
+        providers=providers(provider_accounts(settings)),
         pauses=ProviderPauses(table, settings.table_name),
         tenants=TenantDirectory(table, settings.table_name),
         images=ImageBucket(aws.lazy_s3(), settings.inbox_bucket),

@@ -16,7 +16,7 @@ ID = "remote-1"
 
 
 def provider() -> GatewayProvider:
-    return GatewayProvider("https://p.example/v1/", lambda: "key")
+    return GatewayProvider(lambda: ("https://p.example/v1/", "key"))
 
 
 def test_the_create_call_has_the_form_that_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def refusal(status: int, reason: str, message: str = "m") -> Reply:
 
 
 def provider() -> ViduProvider:
-    return ViduProvider("https://p.example/", lambda: "key")
+    return ViduProvider(lambda: ("https://p.example/", "key"))
 
 
 def create(**params: Any) -> ProviderSnapshot:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from cli.connection import Connection
 from tests.unit.account import PROVIDER_KEY
 from tests.unit.cli.conftest import STACK, Ask, Deployment, Run, Stacks
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 
 KEY = "vtx-0123456789_abc.DEF"
 
@@ -22,9 +23,10 @@ class _Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def secret(deployment: Deployment, stacks: Stacks) -> str:
+def secret(deployment: Deployment, stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> str:
     arn = deployment.account.provider_secret
     stacks[STACK]["ProviderSecret"] = arn
+    monkeypatch.setattr(Connection, "submitting", {"PROVIDER_NAME": "gateway", "ALLOW_UNLISTED_MODELS": "false"})
     return arn
 
 
@@ -41,9 +43,16 @@ def set_key(relay: Run, monkeypatch: pytest.MonkeyPatch) -> SetKey:
     return run
 
 
+def accounts(deployment: Deployment, arn: str | None = None) -> ProviderAccounts:
+    """What functions read of a deployment whose default provider is the gateway."""
+    return ProviderAccounts(
+        Secret(deployment.client("secretsmanager"), arn or deployment.account.provider_secret), "gateway"
+    )
+
+
 def signing(deployment: Deployment, arn: str | None = None) -> tuple[str, ...]:
-    """The keys that callbacks may be signed with, the present one first, as functions read them."""
-    return ProviderKey(Secret(deployment.client("secretsmanager"), arn or deployment.account.provider_secret)).signing()
+    """The keys that callbacks may be signed with, the present one first."""
+    return accounts(deployment, arn).signing()
 
 
 @pytest.mark.parametrize("text", [KEY, f"{KEY}\n", f"  {KEY} \r\n"])
@@ -61,7 +70,51 @@ def test_answer_names_the_secret(ask: Ask, secret: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.stdin", io.StringIO(KEY))
     answer = ask("provider", "set-key")
     assert answer.pop("version_id")
-    assert answer == {"secret_arn": secret, "previous_kept": True}
+    assert answer == {"secret_arn": secret, "provider": "gateway", "previous_kept": True}
+
+
+def test_key_of_another_provider_is_stored_beside_the_others_and_keeps_its_address(
+    set_key: SetKey, deployment: Deployment
+) -> None:
+    """The secret of version 1.0.0 becomes the default provider's entry."""
+    assert set_key(KEY, "--provider", "vidu", "--base", "https://v.example.com/")[0] == 0
+    assert set_key("next", "--provider=vidu")[0] == 0
+    read = accounts(deployment)
+    assert (read.names(), read.signing("gateway")) == (("gateway", "vidu"), (PROVIDER_KEY,))
+    assert (read.account("vidu"), read.signing("vidu")) == (("https://v.example.com/", "next"), ("next", KEY))
+    assert set_key("next", "--provider=vidu", "--base=")[0] == 0
+    assert (accounts(deployment).account("vidu")[0], signing(deployment)) == ("", (PROVIDER_KEY,))
+
+
+@pytest.mark.parametrize(
+    ("options", "stored", "said"),
+    [
+        (("--base", "v.example.com"), None, "--base must be"),
+        (("--base", "https://u@v.example.com"), None, "--base must be"),
+        ((), {"api_key": "hidden", "vidu": {"key": "hidden"}}, "`api_key` beside `vidu`"),
+    ],
+)
+def test_address_that_is_none_and_a_secret_in_two_forms_are_refused(
+    set_key: SetKey, deployment: Deployment, secret: str, options: tuple[str, ...], stored: Any, said: str
+) -> None:
+    client = deployment.client("secretsmanager")
+    if stored:
+        client.put_secret_value(SecretId=secret, SecretString=json.dumps(stored))
+    before = client.get_secret_value(SecretId=secret)["SecretString"]
+    status, out, error = set_key(KEY, *options)
+    assert (status, out, said in error, "Nothing was changed" in error) == (1, "", True, True)
+    assert client.get_secret_value(SecretId=secret)["SecretString"] == before
+
+
+def test_deployment_of_version_1_0_0_gets_the_form_that_it_reads(
+    set_key: SetKey, deployment: Deployment, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "submitting", {"PROVIDER_NAME": "gateway"})
+    assert set_key(KEY)[0] == 0
+    content = json.loads(deployment.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
+    assert content == {"api_key": KEY, "previous_api_key": PROVIDER_KEY}
+    status, _, error = set_key("next", "--provider=vidu")
+    assert (status, "deploy this one first" in error, signing(deployment)[0]) == (1, True, KEY)
 
 
 def test_key_that_leaked_is_forgotten(set_key: SetKey, deployment: Deployment) -> None:

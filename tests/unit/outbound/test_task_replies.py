@@ -28,7 +28,7 @@ OUTPUT = {"output": [{"results": [{"type": "video", "url": URL}]}]}
 
 def provider(kind: type[AnyProvider], monkeypatch: pytest.MonkeyPatch, answer: Reply | Exception) -> AnyProvider:
     Wire(answer, monkeypatch)
-    return kind("https://p.example", lambda: "key")
+    return kind(lambda: ("https://p.example", "key"))
 
 
 # --- words
@@ -216,14 +216,14 @@ def test_only_404_says_that_there_is_no_such_task(kind: type[AnyProvider], monke
     ids=lambda part: str(part)[:60],
 )
 def test_a_callback_reports_a_state_and_ids(kind: type[AnyProvider], body: bytes, report: CallbackReport) -> None:
-    assert kind("https://p.example", lambda: "key").read_callback(body) == report
+    assert kind(lambda: ("https://p.example", "key")).read_callback(body) == report
 
 
 @PROVIDERS
 @given(body=bodies)
 @settings(max_examples=200, deadline=None)
 def test_no_callback_breaks_the_reader(kind: type[AnyProvider], body: bytes) -> None:
-    report = kind("https://p.example", lambda: "key").read_callback(body)
+    report = kind(lambda: ("https://p.example", "key")).read_callback(body)
     assert report.state is not ProgressState.UNKNOWN
     assert len(report.ids) <= 4
     "".join(report.ids).encode()
@@ -244,7 +244,7 @@ def test_the_key_is_read_at_each_call_and_the_last_one_is_compared_at_a_refresh(
         return True
 
     wire = Wire(reply(200, {}), monkeypatch)
-    one = kind("https://p.example", lambda: next(keys), refresh)
+    one = kind(lambda: ("https://p.example", next(keys)), refresh)
     one.read(ID)
     one.read(ID)
     one.ready()
@@ -252,16 +252,16 @@ def test_the_key_is_read_at_each_call_and_the_last_one_is_compared_at_a_refresh(
     assert compared == ["second"]
     sent = [arguments["headers"]["Authorization"].split(" ")[1] for _, _, arguments in wire.asked]
     assert sent == ["first", "second"]
-    assert not kind("https://p.example", lambda: "key").refresh_key(), "without a way to read it again"
+    assert not kind(lambda: ("https://p.example", "key")).refresh_key(), "without a way to read it again"
 
 
 @PROVIDERS
 def test_without_a_key_no_provider_is_ready(kind: type[AnyProvider]) -> None:
-    def no_key() -> str:
+    def no_key() -> tuple[str, str]:
         raise ConfigurationError("none")
 
     with pytest.raises(ConfigurationError):
-        kind("https://p.example", no_key).ready()
+        kind(no_key).ready()
 
 
 # --- anything

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.simulation.simulation import PUBLIC_URL, Simulation
 from tests.unit.account import PROVIDER_KEY
-from vidu_relay.adapters.secret_store import ProviderKey, Secret
+from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.domain.callback_signature import signature_for
 from vidu_relay.domain.callback_token import callback_url
 from vidu_relay.domain.errors import CallbackRefusedError
@@ -129,7 +129,7 @@ def warm(sim: Simulation, clock_of_secrets: list[float]) -> Simulation:
     """A sim whose callback function has read the provider's key, and requires a signature."""
     client = sim.account.clients["secretsmanager"]
     rotate_provider_key(sim, {"api_key": PROVIDER_KEY})
-    key = ProviderKey(Secret(client, sim.account.provider_secret, lambda: clock_of_secrets[-1]))
+    key = ProviderAccounts(Secret(client, sim.account.provider_secret, lambda: clock_of_secrets[-1]), sim.provider.name)
     assert key.signing() == (PROVIDER_KEY,)
     return mode(sim, "require", signature_keys=key.signing, fresh_signature_keys=key.fresh_signing)
 
@@ -162,7 +162,7 @@ def test_only_the_holder_of_a_token_makes_us_reread_the_provider_s_key(warm: Sim
     task = warm.submit()
     rereads: list[str] = []
 
-    def reread() -> tuple[str, ...]:
+    def reread(_: str) -> tuple[str, ...]:
         rereads.append("reread")
         return ()
 
@@ -184,7 +184,7 @@ def test_every_refusal_does_the_same_work(sim: Simulation) -> None:
         done.append("token")
         return keys(token)
 
-    def signature_keys() -> tuple[str, ...]:
+    def signature_keys(_: str | None) -> tuple[str, ...]:
         done.append("signature")
         return (PROVIDER_KEY,)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from vidu_relay.adapters.provider_words import ACCOUNT_CODES, CANCELED_WORDS, REQUEST_CODES, WORDS
 from vidu_relay.domain.catalogue import find_model
 from vidu_relay.domain.errors import CancelNotSupportedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
@@ -19,12 +20,14 @@ from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSn
 from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
 from vidu_relay.outbound.create_replies import CreateReplies, created_task
-from vidu_relay.outbound.provider_calls import ProviderCalls
+from vidu_relay.outbound.provider_calls import Account, ProviderCalls
 from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text
 from vidu_relay.outbound.reply_reasons import task_failure
-from vidu_relay.outbound.task_replies import WORDS, named_ids, read_outputs, read_state
+from vidu_relay.outbound.task_replies import named_ids, read_outputs, read_state
 
 __all__ = ["INCONCLUSIVE_CODES", "GatewayProvider", "read_snapshot"]
+
+OWN_BASE = "https://cloud.vtrix.ai/model/v1"
 
 INCONCLUSIVE_CODES = frozenset({"008017096", "008017097", "008017098"})
 """Failures of the gateway itself (parsing, HTTP, status check), not of the generation: the video may still come."""
@@ -33,25 +36,15 @@ INCONCLUSIVE_CODES = frozenset({"008017096", "008017097", "008017098"})
 class GatewayProvider:
     """The provider behind `{base_url}/generation`.
 
-    `api_key` is called for each request, so that the key can be rotated. `refresh(used)` rereads it and returns whether
-    it now differs from `used`.
+    `account` and `refresh` are those of `outbound.provider_calls.ProviderCalls`.
     """
 
     name = "gateway"
 
-    def __init__(self, base_url: str, api_key: Callable[[], str], refresh: Callable[[str], bool] | None = None) -> None:
-        self._api_key = api_key
-        self._refresh = refresh
-        self._used_key = ""
-        self._calls = ProviderCalls(base_url, self._authorization, self.refresh_key)
-
-    def ready(self) -> None:
-        """Raises `ConfigurationError` if there is no key to call with."""
-        self._api_key()
-
-    def refresh_key(self) -> bool:
-        """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
-        return self._refresh is not None and self._refresh(self._used_key)
+    def __init__(self, account: Account, refresh: Callable[[str], bool] = lambda _: False) -> None:
+        self._calls = ProviderCalls(account, refresh, own_base=OWN_BASE, scheme="Bearer")
+        self.ready = self._calls.ready
+        self.refresh_key = self._calls.refresh_key
 
     def create(
         self,
@@ -88,15 +81,11 @@ class GatewayProvider:
 
     def read_callback(self, body: bytes) -> CallbackReport:
         """What a callback's body reports, in the gateway's shape or the upstream's. Never raises."""
-        return task_replies.read_callback(body)
+        return task_replies.read_callback(body, {**WORDS, **CANCELED_WORDS})
 
     def cancel(self, remote_id: str) -> None:
         """Raises `CancelNotSupportedError`, always: the gateway has no such call."""
         raise CancelNotSupportedError(f"the gateway has no call to cancel {remote_id}")
-
-    def _authorization(self) -> str:
-        self._used_key = self._api_key()
-        return f"Bearer {self._used_key}"
 
 
 def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) -> ProviderSnapshot:
@@ -151,4 +140,11 @@ def _page_code(code: str) -> str:
     return code.zfill(9) if len(code) == 7 and code.isdecimal() and code.startswith("8017") else code
 
 
-CREATE_REPLIES = CreateReplies(id_field="id", no_id_is_refusal=True, full_code=_page_code)
+CREATE_REPLIES = CreateReplies(
+    id_field="id",
+    no_id_is_refusal=True,
+    full_code=_page_code,
+    account_codes=ACCOUNT_CODES,
+    # a JSON number loses the leading zeros
+    request_codes=REQUEST_CODES | {"008017001", "008017002", "008017003", "8017001", "8017002", "8017003"},
+)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from vidu_relay.adapters.provider_words import ACCOUNT_CODES, CANCELED_WORDS, REQUEST_CODES, WORDS
 from vidu_relay.domain.catalogue import find_model
 from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
@@ -19,14 +20,15 @@ from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
 from vidu_relay.outbound.create_replies import TIMED_OUT, CreateReplies, created_task, refusal
-from vidu_relay.outbound.provider_calls import ProviderCalls
+from vidu_relay.outbound.provider_calls import Account, ProviderCalls
 from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, short_text, text
 from vidu_relay.outbound.reply_reasons import task_failure
-from vidu_relay.outbound.task_replies import CANCELED_WORDS, WORDS, named_ids, read_outputs, read_state
+from vidu_relay.outbound.task_replies import named_ids, read_outputs, read_state
 
 __all__ = ["ViduProvider", "read_snapshot"]
 
 NAME = "vidu"
+OWN_BASE = "https://api.vidu.com"
 SUBJECT_NAMES = {"id": "name"}
 STATES: Mapping[str, ProgressState] = {**WORDS, **CANCELED_WORDS}
 
@@ -34,7 +36,12 @@ USER_CANCELED = frozenset({"usercancelled", "usercanceled"})
 """Reasons, in lower case, of a `failed` task that was canceled."""
 
 # 409: no document says what a create call conflicts with. It may be our own task, created and billed.
-CREATE_REPLIES = CreateReplies(id_field="task_id", ambiguous_statuses=TIMED_OUT | {409})
+CREATE_REPLIES = CreateReplies(
+    id_field="task_id",
+    ambiguous_statuses=TIMED_OUT | {409},
+    account_codes=ACCOUNT_CODES,
+    request_codes=REQUEST_CODES,
+)
 
 NO_REFUSAL = TIMED_OUT | {401, 403, 429}
 """Answers to a cancel that are not about the task: our key, our rate, a server that stopped waiting."""
@@ -43,25 +50,15 @@ NO_REFUSAL = TIMED_OUT | {401, 403, 429}
 class ViduProvider:
     """The provider behind `{base_url}/ent/v2`.
 
-    `api_key` is called for each request, so that the key can be rotated. `refresh(used)` rereads it and returns whether
-    it now differs from `used`.
+    `account` and `refresh` are those of `outbound.provider_calls.ProviderCalls`.
     """
 
     name = NAME
 
-    def __init__(self, base_url: str, api_key: Callable[[], str], refresh: Callable[[str], bool] | None = None) -> None:
-        self._api_key = api_key
-        self._refresh = refresh
-        self._used_key = ""
-        self._calls = ProviderCalls(base_url, self._authorization, self.refresh_key)
-
-    def ready(self) -> None:
-        """Raises `ConfigurationError` if there is no key to call with."""
-        self._api_key()
-
-    def refresh_key(self) -> bool:
-        """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
-        return self._refresh is not None and self._refresh(self._used_key)
+    def __init__(self, account: Account, refresh: Callable[[str], bool] = lambda _: False) -> None:
+        self._calls = ProviderCalls(account, refresh, own_base=OWN_BASE, scheme="Token")
+        self.ready = self._calls.ready
+        self.refresh_key = self._calls.refresh_key
 
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         """Create a task, once. `tag` is sent as `payload`, which replies repeat, unless the client gave its own.
@@ -90,7 +87,7 @@ class ViduProvider:
 
     def read_callback(self, body: bytes) -> CallbackReport:
         """What a callback's body reports, in the upstream's shape or a gateway's. Never raises."""
-        return task_replies.read_callback(body)
+        return task_replies.read_callback(body, STATES)
 
     def cancel(self, remote_id: str) -> None:
         """Ask the provider to cancel the task; only `read` shows whether it did. Safe to repeat.
@@ -105,10 +102,6 @@ class ViduProvider:
             raise ProviderUnavailableError(f"the provider answered a cancel with HTTP {reply.status}")
         error = refusal(reply)
         raise CancelRefusedError(error.code, error.message)
-
-    def _authorization(self) -> str:
-        self._used_key = self._api_key()
-        return f"Token {self._used_key}"
 
 
 def _endpoint(model_id: str) -> tuple[str, str]:

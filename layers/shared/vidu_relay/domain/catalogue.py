@@ -7,7 +7,7 @@ sent by it (the adapters); no other code knows a model.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -277,7 +277,8 @@ class Choice:
 class Offering:
     """Which models a deployment offers, and where.
 
-    - `providers` are those with a key, the default one first: the first that has a model is asked for it.
+    - `providers` are asked in this order, the default one first, then `also()`, those that have a key by now: the first
+      that has a model is asked for it. `also` may raise `ConfigurationError`.
     - `only` are the ids that the operator chose; empty for all.
     - `off_peak`: whether off-peak mode is available.
     - `unlisted`: the operator lets the default provider be asked for a model that it is not known to have.
@@ -287,16 +288,31 @@ class Offering:
     only: frozenset[str] = frozenset()
     off_peak: bool = False
     unlisted: bool = False
+    also: Callable[[], Iterable[str]] = tuple
 
     def find(self, model_id: object) -> Choice | None:
         """The model, and the provider that is asked for it; None where the deployment does not offer it."""
         model = find_model(model_id) if isinstance(model_id, str) else None
         if model is None or (self.only and model.id not in self.only):
             return None
-        for provider in self.providers:
+        for provider in self._asked():
             if provider in model.offers:
                 return Choice(model, provider, provider)
         return Choice(model, self.providers[0], next(iter(model.offers))) if self.unlisted else None
+
+    def why_not(self, model: Model) -> str:
+        """Why the deployment does not offer this model, for the client to pass on."""
+        if self.only and model.id not in self.only:
+            return "this deployment does not offer this model"
+        asked, having = " and ".join(self._asked()), " or ".join(model.offers)
+        return (
+            f"{asked} is not known to have this model. The operator can add a key of {having} (`relay provider set-key "
+            f"--provider`), or let {self.providers[0]} be asked all the same (`AllowUnlistedModels`)"
+        )
+
+    def _asked(self) -> Iterator[str]:
+        yield from self.providers
+        yield from self.also()
 
     def model_ids(self) -> list[str]:
         """The ids of the models that the deployment offers, in the catalogue's order."""

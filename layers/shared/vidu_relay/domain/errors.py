@@ -2,6 +2,7 @@
 
 ViduRelayError
 ├── ConfigurationError            the deployment is set up wrongly; an operator must act
+│   └── NoSecretValueError        the operator has not put a value into a secret yet
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── InvalidCursorError        a cursor that the relay did not make
@@ -58,6 +59,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "NoSecretValueError",
     "NotCreatedError",
     "NotificationFailedError",
     "ProviderError",
@@ -77,6 +79,10 @@ class ViduRelayError(Exception):
 
 class ConfigurationError(ViduRelayError):
     """A setting or secret is missing or unreadable. The message names it, never its value."""
+
+
+class NoSecretValueError(ConfigurationError):
+    """A secret has no value yet."""
 
 
 @dataclass(frozen=True, slots=True)

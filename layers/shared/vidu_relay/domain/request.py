@@ -79,11 +79,13 @@ class Request:
     """A request. `parameters` are JSON values, only those that the client gave, with a reference for each image.
 
     `image_rules` hold for the images of a request that is accepted; a stored one is not checked again.
+    `provider` is asked for it; empty in a request that was read from the table or the archive: its task names it.
     """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
     image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
+    provider: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Request:

@@ -270,15 +270,15 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
     if given.get("off_peak") and not offering.off_peak:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
     request = Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True))
-    return replace(request, image_rules=choice.offer.images)
+    return replace(request, provider=choice.provider, image_rules=choice.offer.images)
 
 
 def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
     known = ", ".join(offering.model_ids())
     if "model" not in raw:
         return Fault("model", f"Field required: the models are {known}")
-    if isinstance(raw["model"], str) and find_model(raw["model"]):
-        return Fault("model", f"this deployment does not offer this model; it has {known}")
+    if isinstance(raw["model"], str) and (model := find_model(raw["model"])):
+        return Fault("model", f"{offering.why_not(model)}; the models are {known}")
     return Fault("model", f"unknown model; the models are {known}")
 
 

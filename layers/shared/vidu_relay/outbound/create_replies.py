@@ -27,23 +27,8 @@ __all__ = ["TIMED_OUT", "CreateReplies", "created_task", "refusal"]
 TIMED_OUT = frozenset({408, 499})
 """The server, or a proxy before it, stopped waiting: what was asked for may have happened all the same."""
 
-ACCOUNT_STATUSES = frozenset({401, 402, 403})
-ACCOUNT_CODES = frozenset({"401", "402", "403", "40201", "creditinsufficient"})
-"""Codes, in lower case, that refuse our account under any status: the documented ones, and the statuses themselves."""
-
-REQUEST_CODES = frozenset(
-    {
-        "008017001", "008017002", "008017003", "8017001", "8017002", "8017003",
-        "fieldlacking", "fieldunwanted", "fieldinvalid", "fielditemcountoutofrange", "pagesizeoutofrange",
-        "imagedownloadfailure", "imageformatinvalid", "auditsubmitillegal", "taskpromptpolicyviolation",
-        "creationpolicyviolation",
-    }
-)  # fmt: skip
-"""Documented codes, in lower case, that blame the request, whatever stands beside them.
-
-A prompt that a provider refuses with 403 is no reason to hold back every other task.
-"""
-
+ACCOUNT_STATUSES = frozenset({"401", "402", "403"})
+"""They also stand as codes under other statuses."""
 
 NO_ID = TaskError("provider_rejected", "The provider answered without a task id")
 
@@ -56,12 +41,21 @@ class CreateReplies:
     - `ambiguous_statuses` are 4xx statuses after which the task may exist.
     - `no_id_is_refusal` says that a 2xx reply without any id has created nothing.
     - `full_code` completes an error code.
+    - `account_codes`, in lower case, refuse our account under any status, as the statuses themselves do.
+    - `request_codes`, in lower case, blame the request, whatever stands beside them: a prompt that is refused with 403
+      is no reason to hold back every other task.
     """
 
     id_field: str
     ambiguous_statuses: frozenset[int] = TIMED_OUT
     no_id_is_refusal: bool = False
     full_code: Callable[[str], str] = str
+    account_codes: frozenset[str] = frozenset()
+    request_codes: frozenset[str] = frozenset()
+
+    def blame_account(self, status: int, codes: frozenset[str]) -> bool:
+        """Whether a reply with this status and these codes, in lower case, refuses our account."""
+        return bool({str(status), *codes} & (ACCOUNT_STATUSES | self.account_codes)) and not codes & self.request_codes
 
 
 def created_task(reply: Reply, replies: CreateReplies) -> tuple[dict[str, Any], str]:
@@ -69,8 +63,8 @@ def created_task(reply: Reply, replies: CreateReplies) -> tuple[dict[str, Any], 
 
     Raises, with the ids that the reply names as `candidates`:
 
-    - `AccountRefusedError` on 401, 402, 403, and on a code of `ACCOUNT_CODES` in another 4xx or in a 2xx without an id;
-      not where a code of `REQUEST_CODES` blames the request;
+    - `AccountRefusedError` on 401, 402, 403, and on one of `account_codes` in another 4xx or in a 2xx without an id;
+      not where one of `request_codes` blames the request;
     - `NotCreatedError` on 429;
     - `CreateRejectedError` on every other 4xx, and on a 2xx without an id where `no_id_is_refusal`;
     - `CreateAmbiguousError` on everything else.
@@ -83,7 +77,7 @@ def created_task(reply: Reply, replies: CreateReplies) -> tuple[dict[str, Any], 
     if not 400 <= reply.status < 500 or reply.status in replies.ambiguous_statuses:
         raise CreateAmbiguousError(f"HTTP {reply.status}", candidates=candidates)
     error = refusal(reply, replies.full_code)
-    if _blames_account(codes) or (reply.status in ACCOUNT_STATUSES and not codes & REQUEST_CODES):
+    if replies.blame_account(reply.status, codes):
         raise AccountRefusedError(reply.status, error.code, error.message, candidates=candidates)
     if reply.status == 429:
         wait = retry_after_seconds(reply.headers.get("retry-after"))
@@ -121,15 +115,11 @@ def _taken(
         message = f"HTTP {reply.status} names a task in an unknown way"
         raise CreateAmbiguousError(message, candidates=candidates)
     error = refusal(reply, replies.full_code, NO_ID)
-    if _blames_account(error_codes(content)):
+    if replies.blame_account(reply.status, error_codes(content)):
         raise AccountRefusedError(reply.status, error.code, error.message)
     if not replies.no_id_is_refusal:
         raise CreateAmbiguousError(f"HTTP {reply.status} without a task id")
     raise CreateRejectedError(error.code, error.message)
-
-
-def _blames_account(codes: frozenset[str]) -> bool:
-    return bool(codes & ACCOUNT_CODES) and not codes & REQUEST_CODES
 
 
 def _named(content: Any) -> Iterator[Any]:

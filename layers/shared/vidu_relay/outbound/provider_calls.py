@@ -17,7 +17,7 @@ from vidu_relay.domain.errors import (
 from vidu_relay.outbound.exchange import ExchangeError, NotSentError, Reply, Session, exchange
 from vidu_relay.outbound.reply_fields import clock_offset_ms, json_object
 
-__all__ = ["ProviderCalls", "Reading", "create_seconds"]
+__all__ = ["Account", "ProviderCalls", "Reading", "create_seconds"]
 
 CREATE_SECONDS = 18
 BYTES_PER_SECOND = 1_000_000
@@ -40,20 +40,34 @@ def create_seconds(body_bytes: int) -> float:
     return CREATE_SECONDS + body_bytes / BYTES_PER_SECOND
 
 
-class ProviderCalls:
-    """Calls under one base address.
+Account = Callable[[], tuple[str, str]]
+"""Where a provider is asked (its base address, empty for its own one) and with which key.
 
-    `authorization` gives the header at each call, so that a key can be rotated. `refresh` rereads the key and returns
-    whether it now differs from the one that the last call was made with.
+Called for each request, so that both can be changed together. Raises `ConfigurationError` without a key.
+"""
+
+
+class ProviderCalls:
+    """Calls of one provider, whose own base address is `own_base`. `scheme` stands before the key in its header.
+
+    `refresh(used)` rereads the key and returns whether it now differs from `used`.
     """
 
-    def __init__(
-        self, base_url: str, authorization: Callable[[], str], refresh: Callable[[], bool] = lambda: False
-    ) -> None:
-        self._base = base_url.rstrip("/")
-        self._authorization = authorization
+    def __init__(self, account: Account, refresh: Callable[[str], bool], *, own_base: str, scheme: str) -> None:
+        self._account = account
         self._refresh = refresh
+        self._own_base = own_base
+        self._scheme = scheme
+        self._used_key = ""
         self._session = Session()
+
+    def ready(self) -> None:
+        """Raises `ConfigurationError` if there is no key to call with."""
+        self._account()
+
+    def refresh_key(self) -> bool:
+        """Reread the key, at most once a minute; whether it differs from the one that the last call was made with."""
+        return self._refresh(self._used_key)
 
     def create(self, path: str, body: Mapping[str, Any]) -> Reply:
         """POST once, on a fresh connection, within `create_seconds` of the body.
@@ -85,7 +99,7 @@ class ProviderCalls:
         which are about our key.
         """
         reply = self._read(path)
-        if reply.status == 401 and self._refresh():
+        if reply.status == 401 and self.refresh_key():
             reply = self._read(path)
         if reply.status == 404:
             raise RemoteTaskNotFoundError("the provider answered a read with HTTP 404", reply.status)
@@ -108,25 +122,24 @@ class ProviderCalls:
                 raise ProviderUnavailableError(str(again)) from again
 
     def _get(self, path: str, session: Session | None) -> Reply:
-        return exchange(
-            "GET",
-            self._base + path,
-            headers=self._headers(),
-            seconds=READ_SECONDS,
-            session=session,
-        )
+        base, headers = self._asked()
+        return exchange("GET", base + path, headers=headers, seconds=READ_SECONDS, session=session)
 
     def _post(self, path: str, body: bytes, seconds: float) -> Reply:
+        base, headers = self._asked()
         return exchange(
             "POST",
-            self._base + path,
-            headers={**self._headers(), "Content-Type": "application/json", "Connection": "close"},
+            base + path,
+            headers={**headers, "Content-Type": "application/json", "Connection": "close"},
             body=body,
             seconds=seconds,
         )
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": self._authorization(), "Accept": "application/json"}
+    def _asked(self) -> tuple[str, dict[str, str]]:
+        """The base address, and the headers with the key that belongs to it."""
+        base, self._used_key = self._account()
+        headers = {"Authorization": f"{self._scheme} {self._used_key}", "Accept": "application/json"}
+        return (base or self._own_base).rstrip("/"), headers
 
 
 def _json(body: Mapping[str, Any]) -> bytes:

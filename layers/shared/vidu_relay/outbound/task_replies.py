@@ -1,7 +1,8 @@
-"""How providers describe a task: their words for its state, and the shapes in which they list ids and videos.
+"""How providers describe a task: the shapes in which they name its state, list ids and videos.
 
 A gateway passes on the upstream's shape now and then, and an upstream's customer may sit behind a gateway: both
-adapters read both shapes here. None of these functions raises; a value that cannot be read is absent or unknown.
+adapters read both shapes here, each with its own words. None of these functions raises; a value that cannot be read is
+absent or unknown.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from vidu_relay.outbound.reply_fields import (
 )
 
 __all__ = [
-    "CANCELED_WORDS",
-    "WORDS",
     "candidate_ids",
     "named_ids",
     "read_callback",
@@ -33,23 +32,6 @@ __all__ = [
     "read_state",
     "task_objects",
 ]
-
-WORDS: Mapping[str, ProgressState] = {
-    "pending": ProgressState.PENDING,
-    "created": ProgressState.PENDING,
-    "queueing": ProgressState.PENDING,
-    "in_progress": ProgressState.PROCESSING,
-    "processing": ProgressState.PROCESSING,
-    **dict.fromkeys(
-        ("completed", "complete", "success", "succeeded", "succeed", "done", "finished"), ProgressState.SUCCEEDED
-    ),
-    "failed": ProgressState.FAILED,
-    "failure": ProgressState.FAILED,
-}
-"""Words for a state, in lower case. Every other word is unknown, and unknown is not an end."""
-
-CANCELED_WORDS: Mapping[str, ProgressState] = dict.fromkeys(("canceled", "cancelled"), ProgressState.CANCELED)
-"""No document names a state for a canceled task; if the upstream has one, it is one of these words."""
 
 MAX_IDS = 4
 MAX_OUTPUTS = 16
@@ -99,10 +81,9 @@ def task_objects(content: Any) -> Iterator[Mapping[str, Any]]:
             yield part
 
 
-def read_callback(body: bytes) -> CallbackReport:
+def read_callback(body: bytes, words: Mapping[str, ProgressState]) -> CallbackReport:
     """What a callback's body reports, in either provider's shape. Never raises: nonsense reports nothing."""
     content = json_value(body)
-    words = {**WORDS, **CANCELED_WORDS}
     states = (read_state(part, ("state", "status"), words, has_video=True)[0] for part in task_objects(content))
     state = next((state for state in states if state is not ProgressState.UNKNOWN), None)
     return CallbackReport(state, candidate_ids(content))

@@ -30,7 +30,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import correlation_tag
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.usecases.ports import Clock, Provider, clock, spread
+from vidu_relay.usecases.ports import Clock, Providers, clock, spread
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["CreateCall", "SubmissionDependencies", "TimeLeft", "attempt_submission"]
@@ -49,7 +49,7 @@ class SubmissionDependencies:
     """What a create call needs. `signing_keys` is read at each attempt, so that keys can be rotated."""
 
     store: TaskStore
-    provider: Provider
+    providers: Providers
     pauses: ProviderPauses
     tenants: TenantDirectory
     images: ImageBucket
@@ -59,12 +59,12 @@ class SubmissionDependencies:
     clock: Clock = clock
     sleep: Callable[[float], None] = time.sleep
 
-    def ready(self) -> CallbackKeys:
-        """The keys that sign callback addresses, read *before* an attempt is recorded.
+    def ready(self, provider: str) -> CallbackKeys:
+        """The keys that sign callback addresses, read *before* an attempt at this provider is recorded.
 
         Raises `ConfigurationError` if one of them or the provider's key is missing.
         """
-        self.provider.ready()
+        self.providers(provider).ready()
         return self.signing_keys()
 
 
@@ -88,13 +88,13 @@ def attempt_submission(
     """
     tag = correlation_tag(task.task_id, task.attempt) if task.attempt else ""
     try:
-        snapshot = deps.provider.create(call.model, call.parameters, call.callback_url, tag=tag)
+        snapshot = deps.providers(task.provider).create(call.model, call.parameters, call.callback_url, tag=tag)
     except CreateError as error:
         return _failed(task, error, deps, pause, time_left)
     except ConfigurationError as error:  # the key was removed after `ready`: nothing was sent
         return _failed(task, NotCreatedError(str(error)), deps, pause, time_left)
     if pause is not None:
-        _end_pause(deps, pause)
+        _end_pause(task, deps, pause)
     return _created(task, snapshot, deps, time_left)
 
 
@@ -156,7 +156,7 @@ def _account_refused(
     logger.error("provider_account_refused", status=error.status, code=error.code)
     count(Metric.PROVIDER_ACCOUNT_REFUSED)
     try:
-        if deps.provider.refresh_key():
+        if deps.providers(task.provider).refresh_key():
             return NotCreatedError(str(error), candidates=error.candidates)
     except ConfigurationError:
         logger.exception("provider_key_unusable")
@@ -174,20 +174,20 @@ def _account_refused(
     reason = TaskError(error.code, error.message)
     try:
         deps.pauses.pause(
-            deps.provider.name, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
+            task.provider, reason, now=now, probe_at=probe_at, tenant_id=task.tenant_id if alone else None
         )
     except (ClientError, BotoCoreError):
         logger.exception("pause_not_written")  # the next refusal writes it; the task's own record comes first
     return error
 
 
-def _end_pause(deps: SubmissionDependencies, pause: Pause) -> None:
+def _end_pause(task: Task, deps: SubmissionDependencies, pause: Pause) -> None:
     """Note the success: it ends a pause, and shows that a later 403 is about a request, not the account."""
     now = deps.clock()
     if pause.paused_since is None and pause.succeeded_at is not None and pause.succeeded_at > now - PROBE_MS // 2:
         return
     try:
-        deps.pauses.end(deps.provider.name, now=now)
+        deps.pauses.end(task.provider, now=now)
     except (ClientError, BotoCoreError):
         logger.exception("pause_not_ended")  # the next success ends it; the task's own record comes first
 

@@ -65,14 +65,14 @@ def begin_submission(
         return task
     if (refused := _refused(task, request, deps)) is not None:
         return refused
-    pause = deps.pauses.find(deps.provider.name)
+    pause = deps.pauses.find(task.provider)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
     if paused is not None and deps.clock() < paused.probe_at:
         return _wait(task, paused, deps, allowed)
     try:
-        keys = deps.ready()
+        keys = deps.ready(task.provider)
     except ConfigurationError as error:
-        return _wait(task, _not_configured(error, deps), deps, allowed)
+        return _wait(task, _not_configured(task, error, deps), deps, allowed)
     url = callback_url(deps.public_base_url, task.task_id, keys.sign(task.task_id))
     parameters = resolve_image_links(request, task, deps.images)
     call = CreateCall(request.model, parameters, url, body_bytes(parameters))
@@ -80,7 +80,7 @@ def begin_submission(
         logger.info("submission_left_to_a_check", body_bytes=call.body_bytes)
         return task
     # taken last: a task that cannot be sent now must not use up the one probe of this minute
-    if paused is not None and not _take_probe(paused, deps):
+    if paused is not None and not _take_probe(task, paused, deps):
         return _wait(task, paused, deps, allowed)
     return _attempt(task, call, deps, allowed, time_left=time_left, pause=pause)
 
@@ -139,19 +139,19 @@ def _refused(task: Task, request: Request, deps: SubmissionDependencies) -> Task
     return None
 
 
-def _not_configured(error: ConfigurationError, deps: SubmissionDependencies) -> Pause:
+def _not_configured(task: Task, error: ConfigurationError, deps: SubmissionDependencies) -> Pause:
     """Pause the provider until a create call has what it needs."""
     logger.error("not_configured", reason=str(error))
     count(Metric.PROVIDER_ACCOUNT_REFUSED)
     now = deps.clock()
     pause = Pause(paused_since=now, probe_at=now + PROBE_MS, succeeded_at=None, error=NOT_CONFIGURED)
-    deps.pauses.pause(deps.provider.name, pause.error, now=now, probe_at=pause.probe_at)
+    deps.pauses.pause(task.provider, pause.error, now=now, probe_at=pause.probe_at)
     return pause
 
 
-def _take_probe(pause: Pause, deps: SubmissionDependencies) -> bool:
+def _take_probe(task: Task, pause: Pause, deps: SubmissionDependencies) -> bool:
     """Whether this create call is the one that finds out if the provider accepts our account again."""
-    return deps.pauses.take_probe(deps.provider.name, pause, next_at=deps.clock() + PROBE_MS)
+    return deps.pauses.take_probe(task.provider, pause, next_at=deps.clock() + PROBE_MS)
 
 
 def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task:

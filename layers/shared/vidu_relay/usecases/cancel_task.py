@@ -19,7 +19,7 @@ from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.usecases.ports import Clock, Provider, clock
+from vidu_relay.usecases.ports import Clock, Providers, clock
 from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.save_with_retry import save_with_retry
 from vidu_relay.usecases.start_polling import start_polling
@@ -34,7 +34,7 @@ class CancelDependencies:
     """What a cancel needs."""
 
     store: TaskStore
-    provider: Provider
+    providers: Providers
     poller: TaskPoller
     policy: PollingPolicy
     clock: Clock = clock
@@ -73,11 +73,11 @@ def cancel_task(task_id: str, tenant_id: str, deps: CancelDependencies) -> Task 
 
 def _cancel_at_provider(task: Task, deps: CancelDependencies) -> Task:
     try:
-        deps.provider.cancel(task.remote_id or "")
+        deps.providers(task.provider).cancel(task.remote_id or "")
     except CancelNotSupportedError as error:
         raise InvalidRequestError(
             "cancel_not_supported",
-            f"The provider {deps.provider.name!r} has no call that cancels a task. This one goes on.",
+            f"The provider {task.provider!r} has no call that cancels a task. This one goes on.",
         ) from error
     except CancelRefusedError as refusal:
         logger.info("cancel_refused", reason=refusal.code)
@@ -104,7 +104,7 @@ def _cancel_at_provider(task: Task, deps: CancelDependencies) -> Task:
 def _refreshed(task: Task, deps: CancelDependencies) -> Task:
     """What the provider shows now, written; the task as it was if it cannot be read."""
     try:
-        snapshot = read_remote_task(task, deps.provider)
+        snapshot = read_remote_task(task, deps.providers)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("provider_read_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)

@@ -139,7 +139,7 @@ def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
         return _look_for_remote_task(task, lease, deps)
     now = deps.clock()
     try:
-        snapshot = read_remote_task(task, deps.provider)
+        snapshot = read_remote_task(task, deps.providers)
     except (ProviderUnavailableError, ConfigurationError) as error:
         # a missing key must not keep a task from its deadline
         logger.warning("check_read_failed", reason=str(error))

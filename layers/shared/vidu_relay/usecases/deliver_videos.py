@@ -24,7 +24,7 @@ from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task, Video
 from vidu_relay.domain.video_proof import VideoProof
 from vidu_relay.observability import Metric, count, gauge, logger
-from vidu_relay.usecases.ports import Clock, Provider, clock, spread
+from vidu_relay.usecases.ports import Clock, Providers, clock, spread
 from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
@@ -39,7 +39,7 @@ class DeliveryDependencies:
     """What a delivery needs."""
 
     store: TaskStore
-    provider: Provider
+    providers: Providers
     source: VideoSource
     archive: VideoArchive
     policy: PollingPolicy
@@ -134,7 +134,7 @@ def _numbered(video: Video, number: int) -> Video:
 def _fresh_links(task: Task, deps: DeliveryDependencies) -> Sequence[str | None]:
     """A fresh link for each video, in the order of the task's videos; None where the provider shows none."""
     try:
-        urls = read_remote_task(task, deps.provider).video_urls
+        urls = read_remote_task(task, deps.providers).video_urls
     except RemoteTaskNotFoundError as error:
         raise BadSourceError("video_lost", "The provider no longer knows this task.") from error
     except (ProviderUnavailableError, ConfigurationError) as error:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from vidu_relay.domain.snapshot import CallbackReport, ProviderSnapshot
 
-__all__ = ["Clock", "Provider", "clock", "spread"]
+__all__ = ["Clock", "Provider", "Providers", "clock", "spread"]
 
 
 class Provider(Protocol):
@@ -33,6 +33,9 @@ class Provider(Protocol):
 
     def refresh_key(self) -> bool: ...
 
+
+Providers = Callable[[str], Provider]
+"""The provider with this name. Raises `ConfigurationError` for a name that is not known."""
 
 Clock = Callable[[], int]
 

@@ -27,7 +27,7 @@ from vidu_relay.domain.snapshot import CallbackReport, ProgressState
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.usecases.ports import Clock, Provider, clock
+from vidu_relay.usecases.ports import Clock, Providers, clock
 from vidu_relay.usecases.read_remote_task import read_remote_task
 from vidu_relay.usecases.reconcile_task import reconcile_task
 from vidu_relay.usecases.save_with_retry import save_with_retry
@@ -54,20 +54,21 @@ class Callback:
 class CallbackDependencies:
     """What answering takes.
 
-    `callback_keys(token)` gives the keys, reread if the token names an unknown one. `signature_keys()` are all keys
-    that may have signed; `fresh_signature_keys()` the same reread, or none if that was done lately.
+    `callback_keys(token)` gives the keys, reread if the token names an unknown one. `signature_keys(provider)` are all
+    keys that this provider may have signed with, the default one without a name; `fresh_signature_keys(provider)` the
+    same reread, or none if that was done lately.
     """
 
     store: TaskStore
-    provider: Provider
+    providers: Providers
     poller: TaskPoller
     callback_keys: Callable[[str], CallbackKeys]
-    signature_keys: Callable[[], tuple[str, ...]]
+    signature_keys: Callable[[str | None], tuple[str, ...]]
     signature_mode: str
     public_base_url: str
     policy: PollingPolicy
     clock: Clock = clock
-    fresh_signature_keys: Callable[[], tuple[str, ...]] = tuple
+    fresh_signature_keys: Callable[[str], tuple[str, ...]] = lambda _: ()
 
 
 def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
@@ -77,21 +78,18 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
     task without a remote id may still be running: the provider should call again then, and if it does not, the next
     check reads the id that the callback named.
     """
-    _verify(callback, deps)
-    task = deps.store.get(callback.task_id)
-    if task is None:
-        raise CallbackRefusedError("unknown_task")
+    task = _verified(callback, deps)
     logger.append_keys(task_id=task.task_id, tenant_id=task.tenant_id)
     if task.status in DONE:
         return task
-    report = deps.provider.read_callback(callback.body)
+    report = deps.providers(task.provider).read_callback(callback.body)
     if task.remote_id is None:
         return _reconcile(task, report, deps)
     running = report.state is ProgressState.PROCESSING
     if running and task.status is Status.PROCESSING:
         return task
     try:
-        snapshot = read_remote_task(task, deps.provider)
+        snapshot = read_remote_task(task, deps.providers)
     except (ProviderUnavailableError, ConfigurationError) as error:
         logger.warning("provider_read_failed", reason=str(error))
         count(Metric.READ_BACK_FAILED)
@@ -108,18 +106,25 @@ def receive_callback(callback: Callback, deps: CallbackDependencies) -> Task:
     return settled
 
 
-def _verify(callback: Callback, deps: CallbackDependencies) -> None:
+def _verified(callback: Callback, deps: CallbackDependencies) -> Task:
+    """The task that the caller has proved to call back for."""
     keys = deps.callback_keys(callback.token)
-    # both token and signature are always checked, also for an id that cannot be ours: every refusal takes the same path
     good = keys.verify(callback.task_id, callback.token) and TASK_ID.fullmatch(callback.task_id) is not None
-    fault = None if _unsigned(callback, deps) else _fault_of_signature(callback, deps, deps.signature_keys())
+    # only the holder of a token causes a read; both token and signature are always checked, also for an id that cannot
+    # be ours: every refusal takes the same path
+    task = deps.store.get(callback.task_id) if good else None
+    provider = task.provider if task else None
+    fault = None if _unsigned(callback, deps) else _fault_of_signature(callback, deps, deps.signature_keys(provider))
     if not good:
         raise CallbackRefusedError("token")
+    if task is None:
+        raise CallbackRefusedError("unknown_task")
     if fault == "signature_wrong":
         # the key may be newer than our copy of the secret; only a caller with a good token causes this second read
-        fault = _fault_of_signature(callback, deps, deps.fresh_signature_keys())
+        fault = _fault_of_signature(callback, deps, deps.fresh_signature_keys(task.provider))
     if fault:
         raise CallbackRefusedError(fault)
+    return task
 
 
 def _unsigned(callback: Callback, deps: CallbackDependencies) -> bool:

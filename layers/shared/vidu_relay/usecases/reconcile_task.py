@@ -18,7 +18,7 @@ from vidu_relay.domain.snapshot import ProviderSnapshot
 from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, logger
-from vidu_relay.usecases.ports import Clock, Provider, spread
+from vidu_relay.usecases.ports import Clock, Providers, spread
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["reconcile_task"]
@@ -31,7 +31,7 @@ class ReconcileDependencies(Protocol):
     def store(self) -> TaskStore: ...
 
     @property
-    def provider(self) -> Provider: ...
+    def providers(self) -> Providers: ...
 
     @property
     def policy(self) -> PollingPolicy: ...
@@ -51,7 +51,7 @@ def reconcile_task(task: Task, ids: tuple[str, ...], deps: ReconcileDependencies
     replied = {candidate.remote_id for candidate in task.candidates if candidate.replied}
     for remote_id in ids:
         try:
-            snapshot = deps.provider.read(remote_id)
+            snapshot = deps.providers(task.provider).read(remote_id)
         except RemoteTaskNotFoundError:
             missing.append(remote_id)
             continue

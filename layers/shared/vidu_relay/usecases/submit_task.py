@@ -68,7 +68,7 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
         _check_repetition(current, origin, request)
     else:
         if waiting:
-            deps.ready()
+            deps.ready(request.provider)
         current = _accept(task_id, request, origin, acceptance)
     task = begin_submission(
         current,
@@ -107,7 +107,7 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
             origin,
             stored,
             token=secrets.token_urlsafe(9),
-            provider=deps.provider.name,
+            provider=request.provider,
             now=now,
             policy=deps.policy,
         )
