@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidu_relay.domain.catalogue import Choice, Either, Offering, Parameter, When
+from vidu_relay.domain.client_fields import client_field_schemas
 
 __all__ = ["describe_model", "describe_models", "request_schema"]
 
@@ -44,6 +45,7 @@ def request_schema(choice: Choice) -> dict[str, Any]:
             "model": {"const": choice.model.id},
             **{name: _property(spec) for name, spec in offer.parameters.items()},
             "callback_url": {"type": "string", "format": "uri"},
+            **client_field_schemas(),
         },
         "required": required,
     }

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vidu_relay.domain.catalogue import Choice, Offer, Offering, Parameter, find_model, models
+from vidu_relay.domain.client_fields import CLIENT_FIELDS, client_field_faults
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
 from vidu_relay.domain.request import Request
@@ -251,18 +252,20 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         places = {fault.loc for fault in coded}
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
     given = _without_empty(raw, choice.offer)
+    own = {name: given.pop(name) for name in CLIENT_FIELDS if name in given}
+    own_faults = tuple(client_field_faults(own))
     try:
         parsed = request_type(choice.model.id, choice.limits_of).model_validate(given, context={"folder": folder})
     except ValidationError as error:
-        raise _invalid(
-            error, given, choice
-        ) from None  # pydantic's error repeats the input, payload and images included
+        refused = _invalid(error, given, choice)
+        # pydantic's error repeats the input, payload and images included
+        raise _refusal((*refused.faults, *own_faults)) from None
     faults = tuple(_whole_faults({name: getattr(parsed, name) for name in parsed.model_fields_set}, choice.offer))
-    if faults:
-        raise _refusal(faults)
+    if faults or own_faults:
+        raise _refusal((*faults, *own_faults))
     if given.get("off_peak") and not offering.off_peak:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
-    return Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True))
+    return Request.of({**parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True), **own})
 
 
 def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
@@ -277,7 +280,7 @@ def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
 def _without_empty(raw: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
     """The request without the optional parameters, its own and its subjects', that are null or ""."""
     required = {"model", *(name for name, spec in offer.parameters.items() if spec.required)}
-    known = {*offer.parameters, "callback_url"} - required
+    known = {*offer.parameters, "callback_url", *CLIENT_FIELDS} - required
     given = {name: value for name, value in raw.items() if value not in (None, "") or name not in known}
     if isinstance(given.get("subjects"), list):
         given["subjects"] = [
@@ -340,4 +343,5 @@ def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
     )
     if having:
         return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
-    return f"unknown parameter; known are: model, {', '.join(choice.offer.parameters)}, callback_url"
+    known = ", ".join(("model", *choice.offer.parameters, "callback_url", *CLIENT_FIELDS))
+    return f"unknown parameter; known are: {known}"
