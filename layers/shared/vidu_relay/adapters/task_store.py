@@ -27,12 +27,12 @@ from vidu_relay.domain.errors import (
     StaleTaskError,
     TransactionConflictError,
 )
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import MAX_MOMENT, Task
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["ALWAYS", "Lease", "TaskStore"]
+__all__ = ["Lease", "TaskStore"]
 
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"
@@ -42,9 +42,6 @@ CREATE_TRIES = 6
 """Of a transaction that meets others, or an external id whose task is gone."""
 BATCH_GET_LIMIT = 100
 FIRST_PAUSE_SECONDS = 0.05
-
-ALWAYS = (0, 10**14)
-"""Every moment that a task may be created at, in milliseconds since the epoch."""
 
 OWNERSHIP_SECONDS = 90 * 86_400
 """How long beyond a task's deadline its remote ids stay its own: longer than any late video is waited for."""
@@ -176,7 +173,12 @@ class TaskStore:
         return Lease(int(current["lease"]["N"]), int(current["due_since"]["N"]), current["owner"]["S"])
 
     def list_keys(
-        self, tenant_id: str, *, limit: int, after: tuple[int, str] | None = None, created: tuple[int, int] = ALWAYS
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        after: tuple[int, str] | None = None,
+        created: tuple[int, int] = (0, MAX_MOMENT),
     ) -> list[tuple[int, str]]:
         """`(created_at, task_id)` of a tenant's tasks, newest first, at most `limit`, from behind `after` on.
 

@@ -12,6 +12,7 @@ from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = [
     "DELIVERY_DELAYED",
+    "MAX_MOMENT",
     "Attempt",
     "Candidate",
     "Delivery",
@@ -26,6 +27,9 @@ __all__ = [
 
 DELIVERY_DELAYED = "delivery_delayed"
 """The source of the history entry that publishes `VideoTaskDeliveryDelayed`."""
+
+MAX_MOMENT = 10**14
+"""After the creation of every task: milliseconds since the epoch, in the year 5138."""
 
 
 @dataclass(frozen=True, slots=True)
