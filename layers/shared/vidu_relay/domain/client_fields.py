@@ -31,21 +31,27 @@ def is_external_id(value: object) -> bool:
 
 def client_field_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     """What is wrong with the fields among these values; a field that is missing is good."""
-    if "external_id" in given and not is_external_id(given["external_id"]):
+    external_id = given.get("external_id")
+    if external_id is not None and not is_external_id(external_id):
         yield Fault("external_id", f"must be a text of 1 to {MAX_EXTERNAL_ID_CHARACTERS} printable characters")
+        external_id = None
     labels = given.get("labels", {})
     if not isinstance(labels, Mapping):
         yield Fault("labels", 'must be an object of texts, such as {"order": "4711"}')
         return
-    faults = [*_label_faults(labels)]
+    faults = tuple(_label_faults(labels))
     yield from faults
-    size = sum(len(f"x-amz-meta-{name}{value}") for name, value in object_metadata(None, labels if not faults else {}))
+    size = (
+        sum(len(f"x-amz-meta-{name}{value}") for name, value in object_metadata(external_id, labels))
+        if not faults
+        else 0
+    )
     if size > MAX_METADATA_BYTES:
         yield Fault(
             "labels",
-            f"take {size} bytes as metadata of the video in S3, which takes {MAX_METADATA_BYTES}: shorten them "
-            "(each counts with 17 bytes more, and characters beyond A-Z a-z 0-9 _ . - ~ / with 3 bytes for each of "
-            "their bytes in UTF-8)",
+            f"take {size} bytes as metadata of the video in S3, with external_id and the names of the headers; S3 "
+            f"takes {MAX_METADATA_BYTES}. Shorten them: percent-encoding makes 3 bytes of each byte beyond "
+            "A-Z a-z 0-9 _ . - ~ /",
         )
 
 
