@@ -21,7 +21,17 @@ from cli.watching import follow
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
 from vidu_relay.domain.image_reference import S3_SCHEME
 
-PARAMETERS = ("prompt", "duration", "resolution", "aspect_ratio", "seed", "audio", "off_peak", "callback_url")
+PARAMETERS = (
+    "prompt",
+    "duration",
+    "resolution",
+    "aspect_ratio",
+    "seed",
+    "audio",
+    "off_peak",
+    "callback_url",
+    "external_id",
+)
 """The parameters of a request that are options of the same name; an option that was not given is not sent."""
 IDEMPOTENCY_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 ATTEMPTS = 4
@@ -56,6 +66,8 @@ ADDRESSES = ("https://", "http://", S3_SCHEME)
 @click.option("--audio", is_flag=True, default=None, help="With sound.")
 @click.option("--off-peak", is_flag=True, default=None, help="Cheaper, within 48 hours.")
 @click.option("--callback-url", metavar="URL", help="Where the relay sends signed webhooks about the task: https.")
+@click.option("--external-id", metavar="ID", help="Your own id of the task, unique among your tasks.")
+@click.option("--label", multiple=True, metavar="KEY=TEXT", help="A text of your own; 16 at most.")
 @click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -150,7 +162,20 @@ def _request(relay: Relay, options: Mapping[str, Any]) -> dict[str, Any]:
         request["subjects"] = [{"id": id_, "images": [uris[n] for n in images]} for id_, images in subjects.items()]
     else:
         request["images"] = [uris[name] for name in options["image"]]
+    if options["label"]:
+        request["labels"] = _labels(options["label"])
     return {**request, **{name: options[name] for name in PARAMETERS if options[name] is not None}}
+
+
+def _labels(given: tuple[str, ...]) -> dict[str, str]:
+    """Labels from `KEY=TEXT`; the API checks the rest."""
+    labels: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals) or key in labels:
+            raise RefusedError(f"--label {text!r}: must be KEY=TEXT, each key once")
+        labels[key] = value
+    return labels
 
 
 def _subjects(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -185,7 +210,7 @@ def _read_image(name: str) -> tuple[bytes, str]:
 
 def _given(options: Mapping[str, Any]) -> Iterator[str]:
     """The options of the request that were given."""
-    for name in ("image", "subject", *PARAMETERS):
+    for name in ("image", "subject", "label", *PARAMETERS):
         if options[name] not in (None, ()):
             yield f"--{name.replace('_', '-')}"
 
@@ -198,6 +223,7 @@ def _words(file: str | None, request: dict[str, Any], key: str) -> list[str]:
     words = ["submit", "--idempotency-key", key]
     words += [f"--image={image}" for image in request.get("images", [])]
     words += [f"--subject={subject['id']}={','.join(subject['images'])}" for subject in request.get("subjects", [])]
+    words += [f"--label={key}={value}" for key, value in request.get("labels", {}).items()]
     for name in PARAMETERS:
         value = request.get(name)
         if value is not None:

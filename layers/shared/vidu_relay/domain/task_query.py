@@ -94,10 +94,9 @@ def _range(query: Mapping[str, str]) -> tuple[int, int]:
 
 def _moment(name: str, text: str) -> int:
     """A date or a moment (RFC 3339) in milliseconds since the epoch, rounded up."""
+    known = _DATE.fullmatch(text) or _MOMENT.fullmatch(text)
     try:
-        if not (_DATE.fullmatch(text) or _MOMENT.fullmatch(text)):
-            raise ValueError(text)
-        at = datetime.fromisoformat(text.upper())
+        at = datetime.fromisoformat(text.upper() if known else "")
     except ValueError:
         raise _refused(
             f"{name} must be a date such as 2026-11-30 or a moment with its offset such as 2026-11-30T08:00:00Z "
