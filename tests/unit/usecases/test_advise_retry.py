@@ -57,7 +57,7 @@ def test_advice_is_what_is_left_of_the_median_and_later_a_part_of_the_age(
     for seconds in (1000, 40, 10):
         table.took(seconds)
     for other in ({"model": "viduq2_text2video"}, {"off_peak": True}, {"tenant": "globex"}):
-        table.took(300, **other)  # type: ignore[arg-type]  # by name
+        table.took(300, **other)
     assert table.advice(age, status=status) == wait
 
 

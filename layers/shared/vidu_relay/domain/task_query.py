@@ -76,8 +76,12 @@ class TaskQuery:
         )
 
 
-def _refused(detail: str, code: str = "invalid_query") -> InvalidRequestError:
-    return InvalidRequestError(code, detail)
+def _refused(detail: str) -> InvalidRequestError:
+    return InvalidRequestError("invalid_query", detail)
+
+
+def _bad_date(detail: str) -> InvalidRequestError:
+    return InvalidRequestError("invalid_date", detail)
 
 
 def _range(query: Mapping[str, str]) -> tuple[int, int]:
@@ -88,7 +92,7 @@ def _range(query: Mapping[str, str]) -> tuple[int, int]:
     if (end := query.get("created_to")) is not None:
         last = min(last, _moment("created_to", end) - 1 + (DAY_MS if _DATE.fullmatch(end) else 0))
     if first > last:
-        raise _refused("created_from must be before created_to, and created_to after 1970.", "invalid_date")
+        raise _bad_date("created_from must be before created_to, and created_to after 1970.")
     return first, last
 
 
@@ -98,10 +102,9 @@ def _moment(name: str, text: str) -> int:
     try:
         at = datetime.fromisoformat(text.upper() if known else "")
     except ValueError:
-        raise _refused(
+        raise _bad_date(
             f"{name} must be a date such as 2026-11-30 or a moment with its offset such as 2026-11-30T08:00:00Z "
-            "(RFC 3339; in an address + is written %2B).",
-            "invalid_date",
+            "(RFC 3339; in an address + is written %2B)."
         ) from None
     since = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
     return -(-(since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds) // 1000)
