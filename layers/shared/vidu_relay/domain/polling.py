@@ -9,6 +9,7 @@ __all__ = [
     "DELIVERY_GRACE_MS",
     "HANDOVER_MS",
     "LEASE_MS",
+    "MAX_INTERVAL_MS",
     "PROBE_MS",
     "SLOW_INTERVAL_MS",
     "PollingPolicy",
