@@ -63,5 +63,5 @@ def _kind(schema: Schema, every: dict[str, Schema], classes: dict[str, str]) -> 
     if schema["type"] == "array":
         return f"list[{_kind(schema['items'], every, classes)}]"
     if schema["type"] == "object":
-        return f"dict[str, {_kind(schema['additionalProperties'], every, classes)}]"
+        return "dict[str, object]"
     return "datetime" if schema.get("format") == "date-time" else SCALARS[schema["type"]]

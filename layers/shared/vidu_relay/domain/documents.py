@@ -106,7 +106,7 @@ class TaskFacts(TypedDict):
     metadata: TaskMetadata
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
     external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
-    labels: NotRequired[Annotated[dict[str, str], "As the request gave them; missing where it gave none."]]
+    labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
 
 
 class Task(TaskFacts):
