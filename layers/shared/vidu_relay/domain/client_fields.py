@@ -74,9 +74,12 @@ def _label_faults(labels: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def object_metadata(external_id: str | None, labels: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    """The fields as metadata of an object in S3, which takes ASCII only: values are percent-encoded UTF-8."""
-    named = [] if external_id is None else [("external-id", external_id)]
-    return [(name, quote(value)) for name, value in (*named, *((f"label-{k}", v) for k, v in (labels or {}).items()))]
+    """The fields as metadata of an object in S3, which takes ASCII only: values are percent-encoded UTF-8.
+
+    An empty label is left out: its header would have no value.
+    """
+    named = {"external-id": external_id or "", **{f"label-{key}": value for key, value in (labels or {}).items()}}
+    return [(name, quote(value)) for name, value in named.items() if value]
 
 
 def client_field_schemas() -> dict[str, dict[str, Any]]:
