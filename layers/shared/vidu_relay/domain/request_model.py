@@ -253,16 +253,14 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
     given = _without_empty(raw, choice.offer)
     own = {name: given.pop(name) for name in CLIENT_FIELDS if name in given}
-    own_faults = tuple(client_field_faults(own))
+    faults = tuple(client_field_faults(own))
     try:
         parsed = request_type(choice.model.id, choice.limits_of).model_validate(given, context={"folder": folder})
-    except ValidationError as error:
-        refused = _invalid(error, given, choice)
-        # pydantic's error repeats the input, payload and images included
-        raise _refusal((*refused.faults, *own_faults)) from None
-    faults = tuple(_whole_faults({name: getattr(parsed, name) for name in parsed.model_fields_set}, choice.offer))
-    if faults or own_faults:
-        raise _refusal((*faults, *own_faults))
+    except ValidationError as error:  # it repeats the input, payload and images included
+        raise _refusal((*_faults_of(error, given, choice), *faults)) from None
+    values = {name: getattr(parsed, name) for name in parsed.model_fields_set}
+    if faults := (*_whole_faults(values, choice.offer), *faults):
+        raise _refusal(faults)
     if given.get("off_peak") and not offering.off_peak:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
     return Request.of({**parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True), **own})
@@ -299,7 +297,7 @@ def _without_empty(raw: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
 _OPTIONAL_OF_SUBJECT = frozenset(name for name, field in Subject.model_fields.items() if not field.is_required())
 
 
-def _invalid(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> InvalidRequestError:
+def _faults_of(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> tuple[Fault, ...]:
     items = error.errors(include_url=False, include_input=False)
     # a list whose only element is wrong is not "too short" besides
     inner = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
@@ -309,7 +307,7 @@ def _invalid(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> 
         if not (item["type"] == "too_short" and item["loc"] in inner)
     ]
     # single parameters are wrong, so the rules between them were not asked: those that need no types are
-    return _refusal((*faults, *_coded_faults(raw, choice.offer)))
+    return (*faults, *_coded_faults(raw, choice.offer))
 
 
 def _refusal(faults: tuple[Fault, ...]) -> InvalidRequestError:
@@ -343,5 +341,6 @@ def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
     )
     if having:
         return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
-    known = ", ".join(("model", *choice.offer.parameters, "callback_url", *CLIENT_FIELDS))
-    return f"unknown parameter; known are: {known}"
+    return "unknown parameter; known are: " + ", ".join(
+        ("model", *choice.offer.parameters, "callback_url", *CLIENT_FIELDS)
+    )
