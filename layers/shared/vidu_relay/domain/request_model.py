@@ -341,6 +341,6 @@ def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
     )
     if having:
         return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
-    return "unknown parameter; known are: " + ", ".join(
-        ("model", *choice.offer.parameters, "callback_url", *CLIENT_FIELDS)
+    return (
+        f"unknown parameter; known are: model, {', '.join((*choice.offer.parameters, 'callback_url', *CLIENT_FIELDS))}"
     )
