@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from vidu_relay.domain.errors import Fault
 
-__all__ = ["CLIENT_FIELDS", "client_field_faults", "client_field_schemas", "is_external_id", "object_metadata"]
+__all__ = ["CLIENT_FIELDS", "client_field_schemas", "is_external_id", "object_metadata", "take_client_fields"]
 
 CLIENT_FIELDS = ("external_id", "labels")
 MAX_EXTERNAL_ID_CHARACTERS = 128
@@ -29,8 +29,13 @@ def is_external_id(value: object) -> bool:
     return isinstance(value, str) and 1 <= len(value) <= MAX_EXTERNAL_ID_CHARACTERS and value.isprintable()
 
 
-def client_field_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with the fields among these values; a field that is missing is good."""
+def take_client_fields(given: dict[str, Any]) -> tuple[dict[str, Any], tuple[Fault, ...]]:
+    """Take the fields out of a request: they, and what is wrong with them. A field that is missing is good."""
+    own = {name: given.pop(name) for name in CLIENT_FIELDS if name in given}
+    return own, tuple(_faults(own))
+
+
+def _faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     external_id = given.get("external_id")
     if external_id is not None and not is_external_id(external_id):
         yield Fault("external_id", f"must be a text of 1 to {MAX_EXTERNAL_ID_CHARACTERS} printable characters")

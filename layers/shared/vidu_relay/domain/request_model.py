@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vidu_relay.domain.catalogue import Choice, Offer, Offering, Parameter, find_model, models
-from vidu_relay.domain.client_fields import CLIENT_FIELDS, client_field_faults
+from vidu_relay.domain.client_fields import CLIENT_FIELDS, take_client_fields
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
 from vidu_relay.domain.request import Request
@@ -252,8 +252,7 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         places = {fault.loc for fault in coded}
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
     given = _without_empty(raw, choice.offer)
-    own = {name: given.pop(name) for name in CLIENT_FIELDS if name in given}
-    faults = tuple(client_field_faults(own))
+    own, faults = take_client_fields(given)
     try:
         parsed = request_type(choice.model.id, choice.limits_of).model_validate(given, context={"folder": folder})
     except ValidationError as error:  # it repeats the input, payload and images included
@@ -341,6 +340,5 @@ def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
     )
     if having:
         return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
-    return (
-        f"unknown parameter; known are: model, {', '.join((*choice.offer.parameters, 'callback_url', *CLIENT_FIELDS))}"
-    )
+    known = ", ".join((*choice.offer.parameters, "callback_url", *CLIENT_FIELDS))
+    return f"unknown parameter; known are: model, {known}"
