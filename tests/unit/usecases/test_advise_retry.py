@@ -10,7 +10,7 @@ from tests.unit.builders import NOW, REQUEST, task_in
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Delivery, HistoryEntry, Task
-from vidu_relay.usecases.advise_retry import USUAL_MS, RecentTasks, advise_retry
+from vidu_relay.usecases.advise_retry import SAMPLE, USUAL_MS, RecentTasks, advise_retry
 
 OPEN = (Status.ACCEPTED, Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING)
 
@@ -68,6 +68,10 @@ def test_tenant_s_tasks_are_read_once_in_five_minutes(table: Table) -> None:
     table.took(20)
     assert table.advice(300) == 15, "the new task counts from then on"
     assert table.names.count("dynamodb.query") == 2
+    for number in range(SAMPLE):
+        task_id = task_id_for_key(TENANT, f"open {number}")
+        table.store.create(replace(task_in(Status.SUBMITTED), task_id=task_id, revision=0, created_at=NOW + 1))
+    assert table.advice(601, created_at=NOW + 600_000) == 19, "still known where the latest tasks are all open"
     tenants = [f"t{number}" for number in range(500)]
     for tenant in tenants:
         table.advice(0, tenant_id=tenant)
