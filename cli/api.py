@@ -65,6 +65,8 @@ class Api:
         self.url = url.rstrip("/")
         self.local = local
         """Whether it is the stack on this machine, which may be asked more often."""
+        self.advised_wait: float | None = None
+        """Seconds after which to ask again, as the last answer said."""
         self._key = api_key
         self._http = requests.Session()
         self._http.trust_env = not local
@@ -84,7 +86,7 @@ class Api:
         return self._of_task("POST", task_id, "/cancel")
 
     def tasks(self, **query: str | int | None) -> dict[str, Any]:
-        """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query`: status, limit, cursor."""
+        """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query` is the query string's."""
         return self._call("GET", "/v1/tasks", PAGE, params=query)
 
     def models(self) -> list[dict[str, Any]]:
@@ -125,6 +127,7 @@ class Api:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
             answer = _json(reply)
+            self.advised_wait = _retry_after(reply)
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)
         if not isinstance(answer, dict) or not answer.keys() >= fields:

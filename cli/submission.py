@@ -43,6 +43,8 @@ ADDRESSES = ("https://", "http://", S3_SCHEME)
 )
 @click.argument("file", required=False)
 @click.option("--model", metavar="ID", help=f"`relay models` lists them (default: {DEFAULT_MODEL}).")
+@click.option("--external-id", metavar="ID", help="Your own id of the task, unique among your tasks.")
+@click.option("--label", multiple=True, metavar="KEY=TEXT", help="A text of your own; 16 at most.")
 @click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -134,7 +136,10 @@ def _request(relay: Relay, model: str, options: Mapping[str, Any]) -> dict[str, 
         request["subjects"] = [{"id": id_, "images": [uris[n] for n in images]} for id_, images in subjects.items()]
     elif names:
         request["images"] = [uris[name] for name in options["image"]]
-    others = {name: value for name, value in options.items() if name not in ("image", "subject") and value is not None}
+    if options["label"]:
+        request["labels"] = _labels(options["label"])
+    listed = ("image", "subject", "label")
+    others = {name: value for name, value in options.items() if name not in listed and value is not None}
     return {**request, **others}
 
 
@@ -151,6 +156,17 @@ def _check_needed(model: str, options: Mapping[str, Any]) -> None:
         raise RefusedError(f"give --prompt: {model} needs one")
     if lists and len(given) != 1:
         raise RefusedError(f"give {'either ' if len(lists) > 1 else ''}{' or '.join(lists)}, at least once")
+
+
+def _labels(given: tuple[str, ...]) -> dict[str, str]:
+    """Labels from `KEY=TEXT`; the API checks the rest."""
+    labels: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals) or key in labels:
+            raise RefusedError(f"--label {text!r}: must be KEY=TEXT, each key once")
+        labels[key] = value
+    return labels
 
 
 def _subjects(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -200,7 +216,8 @@ def _words(file: str | None, request: dict[str, Any], key: str) -> list[str]:
     words = ["submit", "--idempotency-key", key]
     words += [f"--image={image}" for image in request.get("images", [])]
     words += [f"--subject={subject['id']}={','.join(subject['images'])}" for subject in request.get("subjects", [])]
+    words += [f"--label={name}={text}" for name, text in request.get("labels", {}).items()]
     for name, value in request.items():
-        if name not in LISTS:
+        if name not in (*LISTS, "labels"):
             words.append(_option(name, value) + ("" if isinstance(value, bool) else f"={value}"))
     return words

@@ -11,22 +11,30 @@ from cli.command import Command, Relay
 from vidu_relay.domain.states import Status
 
 
-@click.command("list", cls=Command, examples=["list", "list --status failed --limit 100"])
+@click.command("list", cls=Command, examples=["list --status failed", "list --from 2026-11-01 --to 2026-11-30"])
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only tasks in this state.")
+@click.option("--model", help="Only tasks of this model.")
+@click.option("--from", "created_from", metavar="TIME", help="Created then or later: 2026-11-30, or RFC 3339.")
+@click.option("--to", "created_to", metavar="TIME", help="Created before; a date is included as a whole (UTC).")
+@click.option("--external-id", help="The task with this id of yours, and no other option.")
 @click.option("--limit", type=click.IntRange(1, 100), help="So many at most (default: 20).")
 @click.option("--cursor", help="Continue behind a page: the page names its cursor.")
-def list_(relay: Relay, status: str | None, limit: int | None, cursor: str | None) -> Answer:
-    """List the tenant's tasks, newest first. A page of a state may have fewer tasks than fit, and a cursor."""
-    page = relay.api.tasks(status=status, limit=limit, cursor=cursor)
-    rows = [("TASK", "STATUS", "CREATED", "ERROR")]
-    rows += [
-        (task["task_id"], task["status"], task["created_at"], (task["error"] or {}).get("code") or "")
-        for task in page["tasks"]
-    ]
+def list_(relay: Relay, **query: str | int | None) -> Answer:
+    """List the tenant's tasks, newest first. A page of a state or model may be short, and have a cursor."""
+    page = relay.api.tasks(**query)
+    rows = [("TASK", "STATUS", "CREATED", "EXTERNAL ID", "ERROR")]
+    for task in page["tasks"]:
+        error = (task["error"] or {}).get("code") or ""
+        rows.append((task["task_id"], task["status"], task["created_at"], task.get("external_id", ""), error))
     lines = [table(rows) if page["tasks"] else "No tasks."]
     if page["next_cursor"]:
-        given = [("--status", status), ("--limit", limit), ("--cursor", page["next_cursor"])]
-        words = [str(word) for option in given if option[1] for word in option]
+        given = {**query, "cursor": page["next_cursor"]}
+        words = [
+            str(word)
+            for name, value in given.items()
+            if value
+            for word in (f"--{name.removeprefix('created_').replace('_', '-')}", value)
+        ]
         lines.append(f"There may be more:\n  {relay.again('list', *words)}")
     return Answer(printable("\n".join(lines)), {**page, "tasks": [without_links(task) for task in page["tasks"]]})
 

@@ -25,7 +25,8 @@ STAGES = (Status.ACCEPTED, Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSIN
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a task is read: a tenth of the time since its last change, within bounds. All in seconds.
+    """How often a task is read: after a tenth of the time since its last change, or when the relay advises to if that
+    is later, within bounds. All in seconds.
 
     `longest_outage` bounds the doubling pause while there is no answer.
     """
@@ -34,9 +35,9 @@ class Pace:
     longest: float
     longest_outage: float = 60
 
-    def until_next(self, unchanged_for: float) -> float:
+    def until_next(self, unchanged_for: float, advised: float | None = None) -> float:
         """The wait before the next read of a task that has not changed for so long."""
-        return min(self.longest, max(self.shortest, unchanged_for / 10))
+        return min(self.longest, max(self.shortest, unchanged_for / 10, advised or 0))
 
     def after_failures(self, number: int) -> float:
         """The wait after so many reads in a row without an answer, with jitter."""
@@ -140,7 +141,7 @@ class _Follower:
             now = time.monotonic()
             if new:
                 changed[one.task_id] = now
-            due[one.task_id] = now + self._pace.until_next(now - changed[one.task_id])
+            due[one.task_id] = now + self._pace.until_next(now - changed[one.task_id], self._api.advised_wait)
             self._show(one, new)
             if one.settled is not None:
                 open_.remove(one)

@@ -98,6 +98,8 @@ class EventTask(_Model):
     usage: TaskUsage | None
     metadata: TaskMetadata
     delivery: TaskDelivery | None
+    external_id: str | None = None
+    labels: dict[str, object] | None = None
     request: TaskRequest
     output: list[TaskOutput]
     videos: list[Video]
@@ -138,6 +140,7 @@ class Problem(_Model):
     detail: str
     code: str
     errors: list[Fault] | None = None
+    task_id: str | None = None
 
 
 class VideoTaskRejected(_Model):

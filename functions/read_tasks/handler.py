@@ -12,6 +12,7 @@ from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.http import invalid_request, json_response, task_not_found, tenant_of
 from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
+from vidu_relay.usecases.advise_retry import RecentTasks
 from vidu_relay.usecases.read_tasks import list_tasks, read_task
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
+recent = RecentTasks(store)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 videos = VideoLinks(aws.client("s3"))
 
@@ -28,8 +30,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     task_id = (event.get("pathParameters") or {}).get("task_id")
     if task_id is not None:
-        task = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos)
-        return json_response(200, task) if task else task_not_found()
+        found = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos, recent=recent)
+        if found is None:
+            return task_not_found()
+        wait = found.retry_after_seconds
+        return json_response(200, found.task, {} if wait is None else {"retry-after": str(wait)})
     try:
         page = list_tasks(tenant_id, event.get("queryStringParameters") or {}, store=store, videos=videos)
     except InvalidRequestError as error:

@@ -61,7 +61,7 @@ class Invariant(StrEnum):
     WHOLE_VIDEOS = "the videos delivered are the provider's, byte for byte"
     TRUE_EVENTS = "each published version is an event, in order, always the same"
     PROVEN_STATE = "each state is one that the provider showed"
-    ONE_OWNER = "a remote task belongs to one task, the one it was created for"
+    ONE_OWNER = "a remote task belongs to one task, the one it was created for; an external id to one of its tenant's"
     ONE_WRITE = "each change follows from the one before it"
     ALWAYS_DUE = "each unsettled task is due at some moment"
     ONE_POLLER = "an execution that lost its lease does nothing"

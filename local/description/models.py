@@ -62,4 +62,6 @@ def _kind(schema: Schema, every: dict[str, Schema], classes: dict[str, str]) -> 
         return "str"
     if schema["type"] == "array":
         return f"list[{_kind(schema['items'], every, classes)}]"
+    if schema["type"] == "object":
+        return "dict[str, object]"
     return "datetime" if schema.get("format") == "date-time" else SCALARS[schema["type"]]

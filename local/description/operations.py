@@ -11,10 +11,11 @@ from typing import Any
 
 from local.description.json_schema import Schema, ref
 from local.description.schemas import TASK_ID_SCHEMA
+from vidu_relay.domain.client_fields import client_field_schemas
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
+from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.http import MAX_BODY_BYTES
-from vidu_relay.usecases.read_tasks import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -86,6 +87,22 @@ _RETRY_AFTER: Schema = {
     "description": "Seconds after which to try again. Not in API Gateway's own answer.",
     "schema": {"type": "integer", "minimum": 0},
 }
+_LOOK_AGAIN: Schema = {
+    "description": "Seconds after which to read an open task again, by what such tasks of yours took lately.",
+    "schema": {"type": "integer", "minimum": 5},
+}
+_CREATED = [
+    {
+        "name": name,
+        "in": "query",
+        "description": f"{meaning} RFC 3339, or a date: the whole day in UTC.",
+        "schema": {"type": "string"},
+    }
+    for name, meaning in (
+        ("created_from", "Only tasks created at this moment or later."),
+        ("created_to", "Only tasks created before this moment."),
+    )
+]
 _BODY_PROBLEMS: Mapping[int, tuple[str, ...]] = {
     400: ("malformed_json", "malformed_body"),
     413: ("body_too_large",),
@@ -129,6 +146,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             {
                 **_BODY_PROBLEMS,
+                409: ("external_id_taken",),
                 422: (
                     "validation_error",
                     "008017001",
@@ -161,6 +179,19 @@ OPERATIONS: Mapping[str, Operation] = {
                 "schema": {"type": "string", "enum": [status.value for status in Status]},
             },
             {
+                "name": "model",
+                "in": "query",
+                "description": "Only tasks of this model.",
+                "schema": {"type": "string"},
+            },
+            *_CREATED,
+            {
+                "name": "external_id",
+                "in": "query",
+                "description": "The one task with this `external_id`, as it is now; without any other parameter.",
+                "schema": client_field_schemas()["external_id"],
+            },
+            {
                 "name": "limit",
                 "in": "query",
                 "description": "Tasks of a page.",
@@ -169,13 +200,13 @@ OPERATIONS: Mapping[str, Operation] = {
             {
                 "name": "cursor",
                 "in": "query",
-                "description": "`next_cursor` of the page before.",
+                "description": "`next_cursor` of the page before, with the same filters.",
                 "schema": {"type": "string"},
             },
         ],
         "responses": _answers(
             _response(200, "A page.", {JSON: ref("TaskPage")}),
-            {400: ("invalid_query", "invalid_cursor")},
+            {400: ("invalid_query", "invalid_cursor"), 422: ("invalid_date",)},
             *_KEYED,
         ),
     },
@@ -186,7 +217,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "description": "With its whole request, and links to our copies of its videos.",
         "parameters": [_TASK_ID],
         "responses": _answers(
-            _response(200, "The task.", {JSON: ref("Task")}),
+            _response(200, "The task.", {JSON: ref("Task")}, {"Retry-After": _LOOK_AGAIN}),
             {404: ("task_not_found",)},
             *_KEYED,
             {404: "A path that is none of these."},

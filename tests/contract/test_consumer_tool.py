@@ -215,6 +215,7 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
     status, _, error = run(
         "submit", "--prompt", "@a @b", "--subject", f"a={fox},https://example.com/a.webp", "--subject", "b=s3://x/b.png",
         "--seed", "0", "--off-peak", "--resolution", "1080p", "--idempotency-key", "k1",
+        "--external-id", "order 1", "--label", "team=blue", "--label", "note=a=b",
     )  # fmt: skip
     assert status == 0, error
     ((key, request),) = relay.submitted
@@ -229,6 +230,8 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
         "resolution": "1080p",
         "seed": 0,
         "off_peak": True,
+        "external_id": "order 1",
+        "labels": {"team": "blue", "note": "a=b"},
     }
     assert image("fox", "png") in relay.uploads[0]
     assert relay.keys == {f"Bearer {KEY}"}
@@ -329,9 +332,11 @@ def test_upload_without_an_answer_is_repeated_and_a_refused_one_is_reported(
         (("--prompt", "x", "--subject", "https://a/b.png"), "must be ID=IMAGE"),
         (("--prompt", "x", "--image", "missing.png"), "cannot read the image 'missing.png'"),
         (("--prompt", "x", "--image", "README.md"), "no png, jpeg or webp"),
+        *((("--prompt", "x", "--image", "https://a/b", "--label", label), "must be KEY=TEXT") for label in ("a", "=b")),
         (("missing.json",), "cannot read missing.json"),
         (("README.md",), "is not JSON"),
         (("request.json", "--prompt", "x"), "put --prompt into it"),
+        (("request.json", "--label", "a=b"), "put --label into it"),
         *(
             (("docs/openapi.json", "--idempotency-key", key), "an idempotency key has 1 to 255")
             for key in ("", "заказ", " order", "order\n", "k" * 256)
@@ -378,6 +383,12 @@ def test_tasks_are_listed_by_page_without_links(relay: Relay, run: Run) -> None:
     ]
     assert main([*words[1:], "--json"]) == 0
     assert relay.asked == ["/v1/tasks?status=completed&limit=1", "/v1/tasks?status=completed&limit=1&cursor=c%2B1"]
+    days = ("--from", "2026-11-01", "--to", "2026-11-30T00:00:00+01:00")
+    words = shlex.split(run("list", *days, "--model", "m")[1].splitlines()[-1])
+    assert words[3:] == ["list", *days, "--model", "m", "--cursor", "c+1"]
+    run("list", "--external-id", "a&b")
+    between = "created_from=2026-11-01&created_to=2026-11-30T00%3A00%3A00%2B01%3A00&model=m"
+    assert relay.asked[2:] == [f"/v1/tasks?{between}", "/v1/tasks?external_id=a%26b"]
     page = data(run("--json", "list")[1])[0]
     assert (page["next_cursor"], page["tasks"][0]["task_id"], "output" in page["tasks"][0]) == ("c+1", TASK_ID, False)
 
@@ -462,13 +473,27 @@ def test_watching_survives_outages_and_shows_each_change_once(relay: Relay, run:
         relay.history = whole
         say(handler, 200, relay.task())
 
-    usual = says(200, relay.task())
+    usual = says(200, relay.task(), Retry_After="0")
     relay.next["/v1/tasks/"] = [usual, hangs_up, says(503), says(429, None, Retry_After="0"), usual, usual, settle]
     status, out, error = run("--json", "watch", TASK_ID)
     assert status == 0
     assert [line["status"] for line in data(out)] == [*whole, "completed"]
     assert error.count("gives no answer") == error.count("answers again") == 1
     assert "signature" not in out
+
+
+def test_watching_waits_as_the_relay_advises(relay: Relay, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("cli.watching.PACE", PACE)
+    monkeypatch.setattr("cli.watching.time", SimpleNamespace(monotonic=lambda: 0.0, sleep=waits.append))
+    open_ = relay.task() | {"status": "submitted"}
+    relay.next["/v1/tasks/"] = [
+        says(200, open_, Retry_After="40"),
+        says(200, open_, Retry_After="7200"),
+        says(200, open_),
+    ]
+    assert run("watch", TASK_ID)[0] == 0
+    assert waits == [0, 40, PACE.longest, PACE.shortest]
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.EXPIRED, Status.CANCELED])
@@ -497,6 +522,7 @@ def test_unchanged_task_is_read_ever_more_seldom() -> None:
     waits = [PACE.until_next(quiet) for quiet in (0, 5, 60, 300, 3600, 10**6)]
     assert waits == sorted(waits)
     assert (waits[0], waits[2], waits[-1]) == (PACE.shortest, 6, PACE.longest)
+    assert (PACE.until_next(60, 30), PACE.until_next(600, 30), PACE.until_next(0, 3600)) == (30, 60, PACE.longest)
     assert all(0 < PACE.after_failures(number) <= PACE.longest_outage for number in range(1, 2000))
 
 

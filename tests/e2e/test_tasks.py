@@ -251,3 +251,34 @@ def test_cancel_is_refused_for_a_task_at_a_provider_without_cancel_and_not_befor
     assert "due_at" not in record(relay, waiting_id)  # no sweep finds it
     assert relay.create_calls(waiting_id) == 1
     assert events_until(relay, waiting_id, "VideoTaskCanceled")
+
+
+def test_external_id_and_labels_go_everywhere_but_to_the_provider(alone: RelayClient, request_body: Body) -> None:
+    own = {"external_id": "Auftrag/4711 ä", "labels": {"Team": "blue + grün", "empty": ""}}
+    alone.script(request_body["prompt"], {"outcome": {"never_finish": True}})
+    task_id = alone.submit(request_body | own)["task_id"]
+    taken = alone.call("POST", "/v1/tasks", json=request_body | own | {"seed": 7})
+    assert (taken.status_code, taken.headers["location"]) == (409, f"/v1/tasks/{task_id}")
+    assert int(alone.call("GET", f"/v1/tasks/{task_id}").headers["retry-after"]) >= 5
+    alone.change_script(request_body["prompt"], {"outcome": {"never_finish": False}})
+    events = events_until(alone, task_id, "VideoTaskCompleted")
+    answer = alone.call("GET", f"/v1/tasks/{task_id}")
+    assert "retry-after" not in answer.headers
+    task = answer.json()
+    for shown in (task, *(event["detail"]["task"] for event in events)):
+        assert {name: shown[name] for name in own} == own
+    stored = alone.aws("s3").head_object(Bucket=task["videos"][0]["bucket"], Key=task["videos"][0]["key"])["Metadata"]
+    assert {name.lower(): value for name, value in stored.items()} == {
+        "external-id": "Auftrag/4711%20%C3%A4",
+        "label-team": "blue%20%2B%20gr%C3%BCn",
+    }
+    (seen,) = alone.seen_by_provider(request_body["prompt"])
+    assert "4711" not in str(seen["request"])
+    assert not own.keys() & seen["request"]["params"].keys()
+
+    def found(**query: str) -> list[str]:
+        return [one["task_id"] for one in alone.call("GET", "/v1/tasks", params=query).json()["tasks"]]
+
+    assert found(external_id="Auftrag/4711 ä") == [task_id]
+    assert found(model=request_body["model"], created_from=task["created_at"], status="completed") == [task_id]
+    assert task_id not in found(created_to=task["created_at"])

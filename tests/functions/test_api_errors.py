@@ -19,6 +19,7 @@ from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.outbound.exchange import Reply
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.begin_submission import MAX_WAITING_BODY_BYTES, WRITES_MS
+from vidu_relay.usecases.ports import clock
 
 
 def problem_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +74,29 @@ def test_answer_stays_small_however_much_is_wrong_and_counts_what_it_does_not_li
     if name == "mentions":
         assert len(problem_of(answer)["errors"]) == 100
         assert "500 more are not listed" in problem_of(answer)["detail"]
+
+
+def test_taken_external_id_is_409_and_leads_to_its_task(relay: Relay) -> None:
+    body = json.loads(sample("submit_task__two_subjects")["body"]) | {"external_id": "4711", "labels": {"a": "ä"}}
+    first = submit(relay, body)
+    task = json.loads(first["body"])
+    assert (first["statusCode"], task["external_id"], task["labels"]) == (202, "4711", {"a": "ä"})
+    answer = submit(relay, body | {"prompt": "@anna alone"})
+    shown = problem_of(answer)
+    assert (answer["statusCode"], shown["code"], shown["task_id"]) == (409, "external_id_taken", task["task_id"])
+    assert answer["headers"]["location"] == first["headers"]["location"]
+    (call,) = [request for request in relay.gateway.requests if request[0] == "POST"]
+    assert "4711" not in str(call)
+
+
+@pytest.mark.parametrize(("status", "wait"), [(Status.SUBMITTED, True), (Status.COMPLETED, False)])
+def test_open_task_says_when_to_look_again(relay: Relay, status: Status, wait: bool) -> None:
+    relay.submitted()
+    relay.store().save(replace(relay.task(), status=status, created_at=clock()))
+    answer = relay.invoke("read_tasks", sample("read_tasks__one"))
+    assert answer["statusCode"] == 200
+    assert ("retry-after" in answer["headers"]) is wait
+    assert not wait or 100 < int(answer["headers"]["retry-after"]) <= 120
 
 
 @pytest.mark.parametrize("function", ["submit_task", "accept_request", "create_upload"])

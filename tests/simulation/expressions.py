@@ -20,6 +20,7 @@ _TOKEN = re.compile(
 )
 _CLAUSE = re.compile(r"(SET|ADD|REMOVE|DELETE)\s+(.*?)\s*(?=\b(?:SET|ADD|REMOVE|DELETE)\b|$)")
 _PART = re.compile(r",\s*(?![^(]*\))")
+_BETWEEN = re.compile(r"(\w+) BETWEEN (:\w+) AND (:\w+)")
 _SIGNS = {"=": "==", "<>": "!="}
 
 
@@ -56,6 +57,7 @@ class _Operand:
 @cache
 def _compiled(expression: str) -> CodeType:
     """The expression as Python: both languages give comparisons, NOT, AND and OR the same precedence."""
+    expression = _BETWEEN.sub(r"\2 <= \1 AND \1 <= \3", expression)
     source, end = "", 0
     while expression[end:].strip():
         found = _TOKEN.match(expression, end)

@@ -150,6 +150,13 @@ def _check_owners(sim: Simulation, tasks: Rows, *, misled: bool) -> None:
         known = rows[-1].remote_id
         if known and not misled:
             _hold(sim.provider.made_for.get(known) == task_id, Invariant.ONE_OWNER, f"{known} is not its own")
+    external = {
+        item["pk"]["S"]: item["task_id"]["S"] for item in sim.items() if item["pk"]["S"].startswith("external#")
+    }
+    for item in sim.items():
+        if "external_id" in item:
+            name, task_id = f"external#{item['owner']['S']}#{item['external_id']['S']}", item["pk"]["S"]
+            _hold(task_id == f"task#{external.get(name)}", Invariant.ONE_OWNER, f"{name} is not {task_id}'s alone")
 
 
 def _check_events(sim: Simulation, tasks: Rows) -> None:

@@ -167,8 +167,8 @@ def give_a_slot_back_at_every_repetition(patch: Patch) -> None:
 def take_any_record_for_our_own(patch: Patch) -> None:
     """A failed condition passes for our own write whose reply was lost: the stamp is not compared."""
 
-    def mutated(create: Any, store: TaskStore, task: Task) -> tuple[Task, bool]:
-        create(store, task)
+    def mutated(create: Any, store: TaskStore, task: Task, **given: Any) -> tuple[Task, bool]:
+        create(store, task, **given)
         return replace(task, revision=1), True
 
     wrap(patch, TaskStore, "create", mutated)

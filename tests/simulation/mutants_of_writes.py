@@ -28,6 +28,15 @@ def drop_the_revision_condition(patch: Patch) -> None:
     wrap(patch, TaskStore, "_put", mutated)
 
 
+@mutant(schedules("one external id for two requests"), I.ONE_OWNER)
+def drop_the_condition_on_the_external_id(patch: Patch) -> None:
+    def mutated(external: Any, *given: Any) -> Any:
+        put = external(*given)
+        return {name: value for name, value in put.items() if name in ("TableName", "Item")}
+
+    wrap(patch, TaskStore, "_external", mutated)
+
+
 @mutant(scenario(overdue_and_unreadable), I.ONE_WRITE)
 def raise_the_version_at_every_write(patch: Patch) -> None:
     def mutated(save: Any, store: TaskStore, task: Task, owned: Any = ()) -> Any:

@@ -52,6 +52,24 @@ def submit_as(key: str = KEY, **fields: Any) -> Act:
     return lambda sim: sim.submit(key=key, **fields)
 
 
+def submit_named(key: str = KEY) -> Act:
+    """A request with an external id, which only one task gets; the answer to the others does not matter."""
+
+    def act(sim: HttpSimulation) -> None:
+        with suppress(InvalidRequestError):
+            sim.submit(key=key, external_id="order-4711", labels={"team": "blue"})
+
+    return act
+
+
+def record_goes(sim: HttpSimulation) -> None:
+    """A task was deleted after its retention; its external id stays."""
+    sim.account.clients["dynamodb"].put_item(
+        TableName=sim.account.table,
+        Item={"pk": {"S": f"external#{TENANT}#order-4711"}, "task_id": {"S": sim.task_id("long ago")}},
+    )
+
+
 submit, submit_other, submit_large = submit_as(), submit_as("order-2"), submit_as(payload="p" * 2000)
 
 

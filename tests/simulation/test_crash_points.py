@@ -49,6 +49,9 @@ SCENARIOS = {
     "submit": Scenario(s.nothing, s.submit),
     "submit as a probe": Scenario(s.probe_is_due, s.submit),
     "submit a large request": Scenario(s.nothing, s.submit_large, s.submit_large),
+    "submit with an external id": Scenario(s.nothing, s.submit_named(), s.submit_named()),
+    "submit with an external id whose task is gone": Scenario(s.record_goes, s.submit_named(), s.submit_named()),
+    "submit with an external id that is taken": Scenario(s.submit_named(), s.submit_named("order-2"), s.submit_named()),
     "submit images": Scenario(s.nothing, s.submit_images, s.submit_images),
     "submit images off-peak": Scenario(s.nothing, s.submit_images_off_peak, s.submit_images_off_peak),
     "check submits images off-peak": Scenario(

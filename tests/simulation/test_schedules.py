@@ -78,6 +78,10 @@ two_uploads = s.then(s.asks_by_file, lambda sim: sim.send(sim.drop(prompt="a dog
 
 SCHEDULES = {
     "the same request twice": Concurrent(s.nothing, (s.submit, s.submit)),
+    "one external id for two requests": unrepeated(s.nothing, s.submit_named(), s.submit_named("order-2")),
+    "one external id for two requests, its task is gone": unrepeated(
+        s.record_goes, s.submit_named(), s.submit_named("order-2")
+    ),
     "two requests for the last slot": Concurrent(
         s.nothing, (last_slot, s.submit_as("order-2", daily_cap=1)), again=(), cap=1
     ),

@@ -73,7 +73,8 @@ def events_of_tasks() -> list[tuple[str, documents.VideoTaskEvent]]:
     """Detail type and detail of an event in every state, of a delayed delivery, and of the largest tasks."""
     settled = [task_in(status) for status in Status if status not in (Status.ACCEPTED, Status.SUBMITTING)]
     # the event of the acceptance, and the same published again while the create call runs
-    tasks = [new_task(), submitting(), *settled, delayed()]
+    named = new_task(external_id="4711", labels={"team": "blue"})
+    tasks = [new_task(), named, submitting(), *settled, delayed()]
     found = [(event_type(task), event_detail(task)) for task in tasks]
     whole = {
         "images": ["https://me:secret@images.example/one.png?key=secret", "ni:///sha-256;abc"],

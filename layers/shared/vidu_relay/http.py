@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyLimitError, Fault, InvalidRequestError
+from vidu_relay.domain.errors import DailyLimitError, ExternalIdTakenError, Fault, InvalidRequestError
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
@@ -44,6 +44,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "malformed_body": HTTPStatus.BAD_REQUEST,
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_query": HTTPStatus.BAD_REQUEST,
+    "external_id_taken": HTTPStatus.CONFLICT,
     "submission_underway": HTTPStatus.CONFLICT,
     "task_already_settled": HTTPStatus.CONFLICT,
     "cancel_not_supported": HTTPStatus.CONFLICT,
@@ -154,6 +155,8 @@ def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
     headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
+    if isinstance(error, ExternalIdTakenError):
+        headers = {"location": f"/v1/tasks/{error.task_id}"}
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 
@@ -164,6 +167,8 @@ def problem_document(error: InvalidRequestError) -> documents.Problem:
     document = _document(STATUS_OF_CODE.get(error.code, HTTPStatus.UNPROCESSABLE_ENTITY), error.code, detail)
     if error.faults:
         document["errors"] = [_fault(fault) for fault in error.faults[:MAX_FAULTS]]
+    if isinstance(error, ExternalIdTakenError):
+        document["task_id"] = error.task_id
     return document
 
 

@@ -63,6 +63,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "request_digest": words,
     "request": requests,
     "request_key": maybe(words),
+    "external_id": maybe(words),
+    "labels": maybe(st.dictionaries(words, st.text(max_size=5), min_size=1, max_size=3)),
     "message_id": maybe(words),
     "image_versions": several(st.text(max_size=5)),
     "attempt": maybe(st.builds(Attempt, words, times, maybe(times), maybe(refusals))),

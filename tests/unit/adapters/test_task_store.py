@@ -11,7 +11,12 @@ from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, TASK_ID, new_task, submitting, task_in
 from vidu_relay.adapters.task_item import to_item
 from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, FIRST_PAUSE_SECONDS, OWNERSHIP_SECONDS, Lease, TaskStore
-from vidu_relay.domain.errors import RemoteTaskOwnedError, StaleTaskError, TransactionConflictError
+from vidu_relay.domain.errors import (
+    ExternalIdTakenError,
+    RemoteTaskOwnedError,
+    StaleTaskError,
+    TransactionConflictError,
+)
 from vidu_relay.domain.identifiers import is_remote_id, task_id_from_random
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Attempt, Task
@@ -346,3 +351,64 @@ def test_keys_that_dynamodb_left_unprocessed_are_asked_for_again_after_a_pause(
     ids = [task_id(n) for n in range(9)]
     assert set(throttled.get_many(ids)) == set(ids)
     assert pauses == [FIRST_PAUSE_SECONDS * 2**n for n in range(5)] + [1.0] * 3, "a pause that doubles to a second"
+
+
+# --- external ids
+
+
+def named(number: int = 0, external_id: str = "order-1", **changes: Any) -> Task:
+    return new_task(task_id=task_id(number), token=f"t{number}", external_id=external_id, **changes)
+
+
+def test_external_id_is_one_task_s_in_its_tenant_and_is_found_at_once(
+    store: TaskStore, dynamodb: "DynamoDBClient"
+) -> None:
+    mine, ours = store.create(named(), external_id_until=NOW)
+    assert ours
+    assert store.find_external("acme", "order-1") == store.get(mine.task_id) == mine
+    assert store.create(replace(named(), token="other")) == (mine, False), "the same task again"
+    with pytest.raises(ExternalIdTakenError) as refused:
+        store.create(named(1))
+    assert refused.value.task_id == mine.task_id
+    assert store.get(task_id(1)) is None, "nothing is written"
+    theirs = recorded(store, named(2, tenant_id="globex"))
+    assert store.find_external("globex", "order-1") == theirs
+    assert store.find_external("acme", "order-2") is None
+    item = next(i for i in dynamodb.scan(TableName=TABLE)["Items"] if i["pk"]["S"] == "external#acme#order-1")
+    assert item["expires_at"]["N"] == str(NOW)
+
+
+@pytest.mark.parametrize("left", ["gone", "of another tenant", "with another external id"])
+def test_external_id_whose_task_lacks_it_is_free(store: TaskStore, dynamodb: "DynamoDBClient", left: str) -> None:
+    """A record that was deleted; one under a reused idempotency key; one that an older release wrote without it."""
+    former = recorded(store, named())
+    if left == "gone":
+        dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": f"task#{former.task_id}"}})
+    else:
+        changed = {"tenant_id": "globex"} if left == "of another tenant" else {"external_id": None}
+        store.save(replace(former, **changed))
+    assert store.find_external("acme", "order-1") is None
+    later = recorded(store, named(1))
+    assert store.find_external("acme", "order-1") == later
+
+
+def test_lost_reply_of_a_task_with_an_external_id_is_our_own_write(dynamodb: "DynamoDBClient") -> None:
+    created, ours = TaskStore(LosesReplies(dynamodb), TABLE).create(named())  # type: ignore[arg-type]  # as above
+    assert (created, ours) == (replace(named(), revision=1), True)
+
+
+def test_creation_waits_for_other_writes_and_gives_up_in_time() -> None:
+    client, pauses = Canceled("None", "TransactionConflict"), list[float]()
+    store = TaskStore(client, TABLE, sleep=pauses.append)  # type: ignore[arg-type]  # as above
+    with pytest.raises(TransactionConflictError):
+        store.create(named())
+    assert 1 < len(client.asked) == len(pauses) < 10
+    assert 1 < sum(pauses) < 5
+
+
+def test_keys_of_a_range_of_creation_include_both_ends(store: TaskStore) -> None:
+    for number in range(5):
+        recorded(store, new_task(task_id=task_id(number), created_at=NOW + number))
+    found = store.list_keys("acme", limit=2, created=(NOW + 1, NOW + 3))
+    assert found == [(NOW + 3, task_id(3)), (NOW + 2, task_id(2))]
+    assert store.list_keys("acme", limit=9, after=found[1], created=(NOW + 1, NOW + 3)) == [(NOW + 1, task_id(1))]

@@ -105,6 +105,19 @@ def test_a_video_is_stored_byte_for_byte_in_one_put_or_in_parts_where_its_length
     assert s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
+@pytest.mark.parametrize("length", [None, MP4_FRAME + 1, MP4_FRAME + ONE_PART])
+def test_metadata_is_the_object_s_and_changes_no_byte(s3: "S3Client", length: int | None) -> None:
+    data = mp4((length or MP4_FRAME + 2 * PART_BYTES) - MP4_FRAME)
+    labels = {"external-id": "4711", "label-Team": "%C3%A4%20b"}
+    assert VideoArchive(s3, BUCKET).store(KEY, Source(data, length=length), labels) == described(data)
+    head = s3.head_object(Bucket=BUCKET, Key=KEY)
+    assert {name.lower(): value for name, value in head["Metadata"].items()} == {
+        "external-id": "4711",
+        "label-team": "%C3%A4%20b",
+    }
+    assert (head["ContentType"], held(s3)) == ("video/mp4", {KEY: data})
+
+
 def test_s3_itself_checks_the_sha_256_and_refuses_to_overwrite(s3: "S3Client") -> None:
     sent: list[Any] = []
     s3.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request.headers))

@@ -21,6 +21,7 @@ from tests.unit.builders import (
 )
 from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
+from vidu_relay.domain.notification import notification_body
 from vidu_relay.domain.representation import event_detail, event_type, represent, timestamp
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.snapshot import ProgressState, ProviderOutput, TaskError, Usage
@@ -55,6 +56,18 @@ def test_a_completed_task_reads_like_the_provider_s_own_response() -> None:
     assert shown["usage"] == {"cost": "0.4000", "discount": 0.9}
     assert shown["metadata"] == {"remote_task_id": "upstream-1", "model": MODEL}
     assert shown["error"] is None
+
+
+def test_external_id_and_labels_are_shown_where_they_were_given() -> None:
+    given = {"external_id": "4711", "labels": {"team": "blue"}}
+    plain = task_in(Status.COMPLETED)
+    task = replace(plain, external_id="4711", labels={"team": "blue"})
+    for shown in (represent(task), event_detail(task)["task"], notification_body(task, task.version - 1, sign)):
+        assert {name: shown.get(name) for name in given} == given
+    assert not given.keys() & {*represent(plain), *event_detail(plain)["task"]}
+    large = event_detail(replace(task, request={"prompt": "x", "images": ["https://a.example/" + "p" * 500] * 60}))
+    assert large["task"]["request"] == {}
+    assert large["task"].get("labels") == given["labels"], "kept in the reduced form"
 
 
 @pytest.mark.parametrize("status", Status)

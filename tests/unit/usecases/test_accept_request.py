@@ -133,6 +133,15 @@ def test_key_that_http_used_for_another_request_is_refused(sim: Simulation) -> N
     assert code_of(sim) == "idempotency_key_reused"
 
 
+def test_external_id_and_labels_come_by_file_and_event_and_a_taken_id_is_rejected(sim: Simulation) -> None:
+    file = sim.accept(sim.drop(external_id="4711", labels={"team": "blue"}))
+    assert file is not None
+    assert (file.external_id, file.labels) == ("4711", {"team": "blue"})
+    assert sim.accept(sim.event(detail={"request": sim.body(external_id="4711")})) is None
+    assert code_of(sim) == "external_id_taken"
+    assert sim.rejections()[-1]["error"]["task_id"] == file.task_id
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "café", "a\nb", 5, ["x"]])
 def test_events_key_is_held_to_the_rule_of_http(sim: Simulation, key: Any) -> None:
     sim.accept(sim.event(detail={"request": sim.body(), "idempotency_key": key}))

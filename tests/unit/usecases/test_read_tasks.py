@@ -3,24 +3,32 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.simulation.simulation import TENANT, Simulation
+from tests.simulation.simulation import MODEL, TENANT, Simulation
+from tests.unit.builders import task_in
 from tests.unit.pictures import data_uri, png
 from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
+from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.domain.states import Status
 from vidu_relay.http import json_response
 from vidu_relay.usecases import read_tasks
+from vidu_relay.usecases.advise_retry import RecentTasks
 from vidu_relay.usecases.read_tasks import TaskPage, list_tasks, read_task
 
 PNG = data_uri(png(comment=500))
 
 
 def read(sim: Simulation, task_id: str, tenant: str = TENANT) -> Any:
-    return read_task(task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos)
+    recent = RecentTasks(sim.store, sim.clock)
+    shown = read_task(task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos, recent=recent)
+    return shown.task if shown else None
 
 
 def page(sim: Simulation, tenant: str = TENANT, **query: str) -> TaskPage:
@@ -175,7 +183,8 @@ def test_misspelt_parameter_is_refused_and_not_the_unfiltered_list(sim: Simulati
     with pytest.raises(InvalidRequestError) as refused:
         page(sim, **{"limit": "5", name: "failed"})
     assert refused.value.code == "invalid_query"
-    assert refused.value.detail.endswith("known are: status, limit, cursor.")
+    names = "status, model, created_from, created_to, external_id, limit, cursor"
+    assert refused.value.detail.endswith(f"known are: {names}.")
     assert len(refused.value.detail) < 300
 
 
@@ -183,9 +192,9 @@ def cursor_of(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
 
-def summed(position: str) -> str:
+def summed(position: str, filters: str = "") -> str:
     """A cursor for any position, with the checksum that it should have."""
-    digest = hashlib.sha256(f"{TENANT}\0{position}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{TENANT}\0{filters}{position}".encode()).hexdigest()
     return cursor_of(f"{position}.{digest[:16]}")
 
 
@@ -243,3 +252,105 @@ def test_position_with_its_checksum_is_taken(sim: Simulation) -> None:
     """Else the positions above would be refused for their checksum alone."""
     submit_many(sim, 2)
     assert page(sim, cursor=summed("1." + "a" * 26)) == TaskPage([], None)
+
+
+# --- filters
+
+DAYS = {"2027-01-14T23:59:59.999Z": "a", "2027-01-15T00:00:00Z": "b", "2027-01-15T12:00:00.5Z": "c", "2027-01-16": "d"}
+"""When tasks are created, and their names below; the models of b and d are others."""
+
+
+@pytest.fixture
+def days(sim: Simulation) -> dict[str, str]:
+    """Names of the tasks by their ids."""
+    names = {}
+    for moment, name in DAYS.items():
+        at = datetime.fromisoformat(moment)
+        created_at = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+        model = MODEL if name in "ac" else "viduq2_text2video"
+        status = Status.FAILED if name == "a" else Status.SUBMITTED
+        task_id = task_id_for_key(TENANT, name)
+        task = replace(task_in(status), task_id=task_id, tenant_id=TENANT, revision=0, created_at=created_at)
+        sim.store.create(replace(task, request={**task.request, "model": model}))
+        names[task_id] = name
+    return names
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"created_from": "2027-01-15"}, "dcb"),
+        ({"created_to": "2027-01-15"}, "cba"),
+        ({"created_from": "2027-01-15", "created_to": "2027-01-15"}, "cb"),
+        ({"created_from": "2027-01-15T00:00:00Z", "created_to": "2027-01-15T12:00:00.5Z"}, "b"),
+        ({"created_from": "2027-01-15T12:00:00.500Z"}, "dc"),
+        ({"created_from": "2027-01-15T12:00:00.5000001Z"}, "dc"),
+        ({"created_from": "2027-01-15T12:00:00.501Z"}, "d"),
+        ({"created_from": "2027-01-15t13:00:00.5+01:00", "created_to": "2027-01-15T23:00:00-02:00"}, "dc"),
+        ({"created_from": "0001-01-01", "created_to": "9999-12-31"}, "dcba"),
+        ({"model": MODEL}, "ca"),
+        ({"model": MODEL, "status": "submitted"}, "c"),
+        ({"model": "viduq2_text2video", "created_to": "2027-01-15"}, "b"),
+        ({"model": MODEL, "status": "failed", "created_from": "2027-01-15"}, ""),
+    ],
+)
+@pytest.mark.parametrize("limit", ["1", "100"])
+def test_filters_together_show_what_fits_them_all_on_however_many_pages(
+    sim: Simulation, days: dict[str, str], query: dict[str, str], found: str, limit: str
+) -> None:
+    pages = walk(sim, **query, limit=limit)
+    assert "".join(days[task_id] for one in pages for task_id in one) == found
+    assert limit == "1" or len(pages) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "query"),
+    [
+        *(
+            ("invalid_date", {name: text})
+            for name in ("created_from", "created_to")
+            for text in ("", "yesterday", "2027-02-30", "2027-1-5", "20270115", "2027-01-15T12:00:00", "1800000000")
+        ),
+        *(
+            ("invalid_date", {"created_from": text})
+            for text in ("2027-01-15 12:00:00Z", "2027-01-15T12:00:00 01:00", "2027-01-15T24:01:00Z", "٢٠٢٧-01-15")
+        ),
+        ("invalid_date", {"created_from": "2027-01-16", "created_to": "2027-01-15"}),
+        ("invalid_date", {"created_from": "2027-01-15T12:00:00Z", "created_to": "2027-01-15T12:00:00Z"}),
+        ("invalid_date", {"created_to": "1969-12-31"}),
+        *(("invalid_query", {"model": text}) for text in ("", "veo3", MODEL.upper(), "x" * 5000)),
+        *(("invalid_query", {"external_id": text}) for text in ("", "x" * 129, "a\nb", "\ud800")),
+        ("invalid_query", {"external_id": "order-1", "limit": "1"}),
+    ],
+)
+def test_filter_that_cannot_be_meant_is_refused_and_the_answer_says_what_to_change(
+    sim: Simulation, code: str, query: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        page(sim, **query)
+    assert refused.value.code == code
+    assert 30 < len(refused.value.detail) < 300
+    assert not sim.effects.names, "nothing is read"
+
+
+def test_cursor_goes_on_in_its_own_filters_only(sim: Simulation, days: dict[str, str]) -> None:
+    mine = {"model": MODEL, "created_from": "2027-01-01"}
+    cursor = page(sim, **mine, limit="1").next_cursor
+    assert cursor
+    assert len(page(sim, **mine, limit="100", cursor=cursor).tasks) == 1
+    for other in ({}, {"model": MODEL}, {**mine, "created_from": "2027-01-02"}, {**mine, "status": "failed"}):
+        with pytest.raises(InvalidCursorError):
+            page(sim, **other, cursor=cursor)
+    outside = summed(f"1.{'a' * 26}", "created_from=2027-01-15\0")
+    with pytest.raises(InvalidCursorError):  # DynamoDB takes no start outside the range
+        page(sim, created_from="2027-01-15", cursor=outside)
+
+
+def test_task_is_found_by_its_external_id_by_its_tenant_only(sim: Simulation) -> None:
+    mine = sim.submit(key=None, external_id="Auftrag/4711 ä", labels={"team": "blue"})
+    submit_many(sim, 2)
+    found = page(sim, external_id="Auftrag/4711 ä")
+    assert (ids(found), found.next_cursor) == ([mine.task_id], None)
+    assert (found.tasks[0]["external_id"], found.tasks[0]["labels"]) == ("Auftrag/4711 ä", {"team": "blue"})
+    for tenant, external_id in (("globex", "Auftrag/4711 ä"), (TENANT, "auftrag/4711 ä"), (TENANT, "x")):
+        assert page(sim, tenant, external_id=external_id) == TaskPage([], None)

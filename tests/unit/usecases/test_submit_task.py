@@ -18,6 +18,7 @@ from tests.unit.pictures import data_uri, jpeg, png
 from vidu_relay.domain.errors import (
     ConfigurationError,
     DailyCapReachedError,
+    ExternalIdTakenError,
     IdempotencyConflictError,
     InvalidRequestError,
     NotCreatedError,
@@ -115,6 +116,42 @@ def test_same_key_with_another_request_is_refused_and_changes_nothing(sim: Simul
         sim.submit(prompt="a dog at sea")
     assert sim.task(first.task_id) == first
     assert len(sim.provider.calls) == 1
+
+
+@pytest.mark.parametrize("key", [None, "order-2"])
+def test_external_id_of_another_task_is_refused_and_its_slot_returned(sim: Simulation, key: str | None) -> None:
+    first = sim.submit(external_id="4711", labels={"team": "blue"}, daily_cap=2)
+    assert sim.submit(external_id="4711", labels={"team": "blue"}) == first, "the same request under its key"
+    for _ in range(3):
+        with pytest.raises(ExternalIdTakenError) as refused:
+            sim.submit(key=key, external_id="4711", daily_cap=2)
+        assert (refused.value.code, refused.value.task_id) == ("external_id_taken", first.task_id)
+    with pytest.raises(IdempotencyConflictError):  # other labels are another request
+        sim.submit(external_id="4711", labels={"team": "red"})
+    assert sim.submit(key="order-3", external_id="4712", daily_cap=2).external_id == "4712"
+    sim.submit(key=key, external_id="4711", tenant="globex")
+    assert len(sim.provider.calls) == 3
+    assert "4711" not in json.dumps([call.params for call in sim.provider.calls])
+
+
+def test_request_without_an_external_id_is_recorded_by_one_plain_write(sim: Simulation) -> None:
+    """And one with it by one transaction in its place."""
+    accepting = []
+    for more in ({}, {"labels": {"team": "blue"}}, {"external_id": "4711"}):
+        sim.effects.names.clear()
+        sim.submit(key=str(more), time_left=lambda: 0, **more)
+        accepting.append([name for name in sim.effects.names if name in WRITES[::2]])
+    assert accepting[0] == accepting[1] == ["dynamodb.put_item", *accepting[2][1:]]
+    assert accepting[2][0] == "dynamodb.transact_write_items"
+
+
+def test_external_id_outlives_its_task(sim: Simulation) -> None:
+    sim.submit(external_id="4711")
+    sim.run()
+    record, external = sim.item(f"task#{sim.task_id()}"), sim.item(f"external#{TENANT}#4711")
+    assert record
+    assert external
+    assert int(external["expires_at"]["N"]) > int(record["expires_at"]["N"])
 
 
 def test_large_request_refused_for_its_key_leaves_the_first_ones_object_alone(sim: Simulation) -> None:

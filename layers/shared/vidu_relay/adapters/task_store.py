@@ -1,11 +1,12 @@
-"""The task table: DynamoDB items of tasks and of the remote ids they own.
+"""The task table: DynamoDB items of tasks, and of the remote ids and external ids they own.
 
 One item a task, written whole under a condition on `revision`, so a change is one conditional write and the stream
 carries it. Every write also carries a random `stamp`: when DynamoDB's reply is lost and the SDK's own retry meets
 the condition, the stamp shows that the record is our own.
 
 A remote id has an item of its own, which names the task that owns it. It is written in the same transaction as the
-task that learns the id.
+task that learns the id. A task with an external id is recorded in one transaction with an item for that id, unique in
+its tenant; the item counts only while the task that it names has this external id.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.adapters.task_item import DUE_SHARDS, TASK_PREFIX, task_from_image, to_item
-from vidu_relay.domain.errors import RemoteTaskOwnedError, StaleTaskError, TransactionConflictError
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.errors import (
+    ExternalIdTakenError,
+    RemoteTaskOwnedError,
+    StaleTaskError,
+    TransactionConflictError,
+)
+from vidu_relay.domain.task import MAX_MOMENT, Task
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,6 +37,9 @@ __all__ = ["Lease", "TaskStore"]
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"
 REMOTE_PREFIX = "remote#"
+EXTERNAL_PREFIX = "external#"
+CREATE_TRIES = 6
+"""Of a transaction that meets others, or an external id whose task is gone."""
 BATCH_GET_LIMIT = 100
 FIRST_PAUSE_SECONDS = 0.05
 
@@ -68,11 +77,22 @@ class TaskStore:
         item = reply.get("Item")
         return task_from_image(item) if item else None
 
-    def create(self, task: Task) -> tuple[Task, bool]:
+    def find_external(self, tenant_id: str, external_id: str) -> Task | None:
+        """The tenant's task with this external id as it is now (consistent reads), or None."""
+        key = {"pk": {"S": f"{EXTERNAL_PREFIX}{tenant_id}#{external_id}"}}
+        item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+        task = self.get(item["task_id"]["S"]) if item else None
+        return task if task and (task.tenant_id, task.external_id) == (tenant_id, external_id) else None
+
+    def create(self, task: Task, *, external_id_until: int = 0) -> tuple[Task, bool]:
         """Record a new task; the task as recorded, and whether this call did.
 
-        If a task with this id exists already, that one is returned: compare the request digests.
+        If a task with this id exists already, that one is returned: compare the request digests. The external id, if
+        the task has one, is its own until `external_id_until` (seconds since the epoch) in the same transaction.
+        Raises `ExternalIdTakenError`, and `TransactionConflictError` where other writes did not end.
         """
+        if task.external_id is not None:
+            return self._create_named(task, external_id_until)
         put, _ = self._put(task, condition="attribute_not_exists(pk)", values={})
         try:
             self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
@@ -152,8 +172,18 @@ class TaskStore:
         current = reply["Attributes"]
         return Lease(int(current["lease"]["N"]), int(current["due_since"]["N"]), current["owner"]["S"])
 
-    def list_keys(self, tenant_id: str, *, limit: int, after: tuple[int, str] | None) -> list[tuple[int, str]]:
-        """`(created_at, task_id)` of a tenant's tasks, newest first, at most `limit`, from behind `after` on."""
+    def list_keys(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        after: tuple[int, str] | None = None,
+        created: tuple[int, int] = (0, MAX_MOMENT),
+    ) -> list[tuple[int, str]]:
+        """`(created_at, task_id)` of a tenant's tasks, newest first, at most `limit`, from behind `after` on.
+
+        `created` bounds `created_at` (ms), both ends included; `after` is within it.
+        """
         start: dict[str, Any] = {}
         if after:
             created_at, task_id = after
@@ -167,9 +197,13 @@ class TaskStore:
             reply = self._client.query(
                 TableName=self._table,
                 IndexName=OWNER_INDEX,
-                KeyConditionExpression="#owner = :owner",
+                KeyConditionExpression="#owner = :owner AND created_at BETWEEN :first AND :last",
                 ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={":owner": {"S": tenant_id}},
+                ExpressionAttributeValues={
+                    ":owner": {"S": tenant_id},
+                    ":first": {"N": str(created[0])},
+                    ":last": {"N": str(created[1])},
+                },
                 ScanIndexForward=False,
                 Limit=limit - len(found),
                 **start,
@@ -213,31 +247,68 @@ class TaskStore:
             put["ExpressionAttributeValues"] = values
         return put, stamp
 
-    def _save_owning(self, task: Task, put: dict[str, Any], stamp: str, owned: Sequence[str]) -> None:
-        """One transaction of the task and its remote ids, under a token that names this very write."""
-        ownerships = [self._ownership(task, remote_id) for remote_id in owned]
-        token = hashlib.sha256(f"{task.task_id}\0{stamp}".encode()).hexdigest()[:36]
-        writes: list[Any] = [
-            {"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}},
-            *({"Put": put} for put in ownerships),
-        ]
+    def _create_named(self, task: Task, until: int) -> tuple[Task, bool]:
+        """Record the task with its external id. An item whose task is gone, or has another one, is taken over."""
+        put, stamp = self._put(task, condition="attribute_not_exists(pk)", values={})
+        owner, pause = task.task_id, FIRST_PAUSE_SECONDS
+        for _ in range(CREATE_TRIES):
+            reasons = self._transact((put, self._external(task, owner, until)), task, f"{stamp}\0{owner}")
+            if not reasons:
+                return replace(task, revision=task.revision + 1), True
+            if reasons[0].get("Code") == "ConditionalCheckFailed":
+                recorded = task_from_image(reasons[0]["Item"])
+                return recorded, recorded.token == task.token
+            if reasons[1].get("Code") == "ConditionalCheckFailed":
+                owner = reasons[1]["Item"]["task_id"]["S"]
+                current = self.get(owner)
+                if current and (current.tenant_id, current.external_id) == (task.tenant_id, task.external_id):
+                    raise ExternalIdTakenError(owner)
+            else:
+                self._sleep(pause)
+                pause *= 2
+        raise TransactionConflictError(task.task_id)
+
+    def _transact(self, puts: Sequence[Mapping[str, Any]], task: Task, write: str) -> list[dict[str, Any]]:
+        """Put all or nothing, under a token that names this very write; why each was refused, empty on success.
+
+        Raises `ClientError` for all but conditions and conflicts.
+        """
+        token = hashlib.sha256(f"{task.task_id}\0{write}".encode()).hexdigest()[:36]
+        writes: list[Any] = [{"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}} for put in puts]
         try:
             self._client.transact_write_items(TransactItems=writes, ClientRequestToken=token)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "TransactionCanceledException":
-                raise
             reasons: list[Any] = list(error.response.get("CancellationReasons", []))
-            codes = [str(reason.get("Code")) for reason in reasons]
-            if codes and codes[0] == "ConditionalCheckFailed":
-                if _stamp_of(reasons[0].get("Item") or {}) == stamp:
-                    return  # our own write, whose reply was lost
-                raise StaleTaskError(task.task_id) from error
-            for remote_id, code in zip(owned, codes[1:], strict=False):
-                if code == "ConditionalCheckFailed":
-                    raise RemoteTaskOwnedError(remote_id) from error
-            if "TransactionConflict" in codes:
-                raise TransactionConflictError(task.task_id) from error
-            raise
+            if not {reason.get("Code") for reason in reasons} & {"ConditionalCheckFailed", "TransactionConflict"}:
+                raise
+            return reasons
+        return []
+
+    def _save_owning(self, task: Task, put: dict[str, Any], stamp: str, owned: Sequence[str]) -> None:
+        """One transaction of the task and its remote ids."""
+        reasons = self._transact((put, *(self._ownership(task, remote_id) for remote_id in owned)), task, stamp)
+        codes = [str(reason.get("Code")) for reason in reasons]
+        if codes and codes[0] == "ConditionalCheckFailed":
+            if _stamp_of(reasons[0].get("Item") or {}) == stamp:
+                return  # our own write, whose reply was lost
+            raise StaleTaskError(task.task_id)
+        for remote_id, code in zip(owned, codes[1:], strict=False):
+            if code == "ConditionalCheckFailed":
+                raise RemoteTaskOwnedError(remote_id)
+        if codes:
+            raise TransactionConflictError(task.task_id)
+
+    def _external(self, task: Task, owner: str, until: int) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "Item": {
+                "pk": {"S": f"{EXTERNAL_PREFIX}{task.tenant_id}#{task.external_id}"},
+                "task_id": {"S": task.task_id},
+                "expires_at": {"N": str(until)},
+            },
+            "ConditionExpression": "attribute_not_exists(pk) OR task_id = :owner",
+            "ExpressionAttributeValues": {":owner": {"S": owner}},
+        }
 
     def _ownership(self, task: Task, remote_id: str) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -73,18 +74,19 @@ class VideoArchive:
             return self._read_through(key, size)
         return self._video(key, size, _hex(checksum), self._look(key, size))
 
-    def store(self, key: str, stream: Stream) -> Video:
-        """Copy a stream to a key that holds nothing yet; the video as S3 has it.
+    def store(self, key: str, stream: Stream, metadata: Mapping[str, str] | None = None) -> Video:
+        """Copy a stream to a key that holds nothing yet; the video as S3 has it. `metadata` is ASCII, 2 KB at most.
 
         If the key holds an object already, that one is described and stays as it is.
         Raises `BadSourceError` if the stream is not a whole MP4 file, `DeliveryInterruptedError` on any trouble
         with S3.
         """
         proven = _Proven(stream)
+        described: Any = {"ContentType": CONTENT_TYPE, **({"Metadata": dict(metadata)} if metadata else {})}
         try:
             if stream.length:
-                return self._put(key, proven, proven, stream.length)
-            return self._put_unmeasured(key, proven)
+                return self._put(key, proven, proven, stream.length, described)
+            return self._put_unmeasured(key, proven, described)
         except ClientError as error:
             if proven.fault:
                 raise proven.fault from error
@@ -98,26 +100,26 @@ class VideoArchive:
                 raise proven.fault from error
             raise DeliveryInterruptedError("storage", type(error).__name__) from error
 
-    def _put(self, key: str, proven: _Proven, body: _Readable, length: int) -> Video:
+    def _put(self, key: str, proven: _Proven, body: _Readable, length: int, described: Any) -> Video:
         reply = self._client.put_object(
             Bucket=self._bucket,
             Key=key,
             Body=_as_file(body),
             ContentLength=length,
-            ContentType=CONTENT_TYPE,
             ChecksumAlgorithm="SHA256",
             IfNoneMatch="*",
+            **described,
         )
         return self._video(key, length, _hex(reply["ChecksumSHA256"]), proven.facts)
 
-    def _put_unmeasured(self, key: str, proven: _Proven) -> Video:
+    def _put_unmeasured(self, key: str, proven: _Proven, described: Any) -> Video:
         part = memoryview(bytearray(PART_BYTES))
         size = proven.fill(part)
         if proven.exhausted:
-            return self._put(key, proven, _Part(part[:size]), size)
+            return self._put(key, proven, _Part(part[:size]), size, described)
         target: Any = {"Bucket": self._bucket, "Key": key}
         digest, total = hashlib.sha256(), 0
-        upload = self._client.create_multipart_upload(**target, ContentType=CONTENT_TYPE, ChecksumAlgorithm="SHA256")
+        upload = self._client.create_multipart_upload(**target, **described, ChecksumAlgorithm="SHA256")
         upload_id = upload["UploadId"]
         parts: list[Any] = []
         try:

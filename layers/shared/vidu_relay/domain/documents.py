@@ -107,6 +107,8 @@ class TaskFacts(TypedDict):
     usage: TaskUsage | None
     metadata: TaskMetadata
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
+    external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
+    labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
 
 
 class Task(TaskFacts):
@@ -181,6 +183,7 @@ class Problem(TypedDict):
     detail: Annotated[str, "What to change, for people."]
     code: Annotated[str, "The reason, for programs: stable."]
     errors: NotRequired[Annotated[list[Fault], "Every fault, on validation."]]
+    task_id: NotRequired[Annotated[str, "The task that has the `external_id` already."]]
 
 
 class CallbackTaken(TypedDict):

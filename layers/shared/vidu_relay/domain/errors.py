@@ -5,6 +5,7 @@ ViduRelayError
 │   └── NoSecretValueError        the operator has not put a value into a secret yet
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
+│   ├── ExternalIdTakenError      another task of the tenant has this external id
 │   ├── InvalidCursorError        a cursor that the relay did not make
 │   └── DailyLimitError           the tenant has used up its day
 │       ├── DailyCapReachedError  its tasks
@@ -55,6 +56,7 @@ __all__ = [
     "DeliveryError",
     "DeliveryInterruptedError",
     "EventRefusedError",
+    "ExternalIdTakenError",
     "Fault",
     "IdempotencyConflictError",
     "InvalidCursorError",
@@ -112,6 +114,17 @@ class IdempotencyConflictError(InvalidRequestError):
             "idempotency_key_reused",
             "This Idempotency-Key was used with a different request. Send the same request, or use a new key.",
         )
+
+
+class ExternalIdTakenError(InvalidRequestError):
+    """Another task of the tenant has this external id: `task_id`."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            "external_id_taken",
+            f"Your task {task_id} has this external_id. Read that task, or send the request with another external_id.",
+        )
+        self.task_id = task_id
 
 
 class InvalidCursorError(InvalidRequestError):

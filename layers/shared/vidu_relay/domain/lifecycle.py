@@ -57,6 +57,8 @@ def new_task(
         request_digest=stored.digest,
         request=stored.parameters,
         request_key=stored.key,
+        external_id=stored.external_id,
+        labels=stored.labels,
         message_id=origin.message_id,
         image_versions=stored.image_versions,
         due_at=now + HANDOVER_MS,

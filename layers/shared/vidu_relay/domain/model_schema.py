@@ -17,6 +17,7 @@ from vidu_relay.domain.catalogue import (
     Parameter,
     When,
 )
+from vidu_relay.domain.client_fields import client_field_schemas
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
@@ -88,6 +89,7 @@ def request_schema(choice: Choice, *, off_peak: bool = True) -> dict[str, Any]:
             "model": {"const": choice.model.id},
             **properties,
             "callback_url": parameter_schema(Parameter(type="url")),
+            **client_field_schemas(),
         },
         "required": ["model", *(name for name, spec in offer.parameters.items() if spec.required)],
     }

@@ -9,6 +9,7 @@ __all__ = [
     "DELIVERY_GRACE_MS",
     "HANDOVER_MS",
     "LEASE_MS",
+    "MAX_INTERVAL_MS",
     "PROBE_MS",
     "SLOW_INTERVAL_MS",
     "PollingPolicy",
@@ -37,6 +38,9 @@ MAX_INTERVAL_MS = 15 * 60_000
 
 SLOW_INTERVAL_MS = 60 * 60_000
 """Interval for off-peak tasks and for tasks past their deadline."""
+
+EXTERNAL_ID_SECONDS = 90 * 86_400
+"""How long an external id stays taken at least after its task's record is gone."""
 
 OFF_PEAK_DEADLINE_MS = 48 * 3_600_000
 """The provider ends unfinished off-peak tasks after 48 h (its page, `off_peak`)."""
@@ -79,6 +83,14 @@ class PollingPolicy:
     def paused_until(self, paused_since: int) -> int:
         """Until when a task waits for the provider to accept our account again (ms)."""
         return paused_since + self.late_watch_hours * 3_600_000
+
+    def external_id_until(self, deadline_at: int) -> int:
+        """When the external id of a task with this deadline may be deleted, in *seconds* since the epoch (TTL).
+
+        The task is gone by then: all its waits together take three times `late_watch_hours`, at most 21 days. The rest
+        is for tasks that an operator reopens.
+        """
+        return self.forget_at(deadline_at) + EXTERNAL_ID_SECONDS
 
     def forget_at(self, now: int) -> int:
         """When the record of a task settled at `now` (ms) may be deleted, in *seconds* since the epoch (TTL)."""

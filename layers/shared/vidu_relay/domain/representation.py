@@ -109,7 +109,7 @@ def _is_too_large(detail: Mapping[str, Any]) -> bool:
 
 
 def _facts(task: Task) -> documents.TaskFacts:
-    return {
+    facts: documents.TaskFacts = {
         "task_id": task.task_id,
         "status": task.status.value,
         "version": task.version,
@@ -124,6 +124,11 @@ def _facts(task: Task) -> documents.TaskFacts:
         },
         "delivery": _delivery(task),
     }
+    if task.external_id:
+        facts["external_id"] = task.external_id
+    if task.labels:
+        facts["labels"] = dict(task.labels)
+    return facts
 
 
 def _output(task: Task, sign: Callable[[Video], str] | None) -> list[documents.TaskOutput]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vidu_relay.domain.client_fields import CLIENT_FIELDS
 from vidu_relay.domain.image_format import ANY_IMAGE, FILE_ENDINGS, ImageRules
 from vidu_relay.domain.image_reference import (
     DATA_SCHEME,
@@ -80,10 +81,13 @@ class Request:
 
     `image_rules` hold for the images of a request that is accepted; a stored one is not checked again.
     `provider` is asked for it; empty in a request that was read from the table or the archive: its task names it.
+    `external_id` and `labels` are the client's own (`domain.client_fields`); None where it gave none.
     """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
+    external_id: str | None = None
+    labels: Mapping[str, str] | None = None
     image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
     provider: str = field(default="", compare=False)
 
@@ -100,7 +104,8 @@ class Request:
             return reference
 
         named = _with_images(parameters, slot)
-        return cls(named, tuple(slots))
+        own: dict[str, Any] = {name: named.pop(name) or None for name in CLIENT_FIELDS if name in named}
+        return cls(named, tuple(slots), **own)
 
     @property
     def model(self) -> str:
@@ -119,8 +124,10 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Equal for requests with equal parameters, in whatever order: 128 bits of SHA-256 in base 64."""
-        canonical = json.dumps(self.parameters, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """Equal for requests with equal parameters, labels and `external_id`, in whatever order: 128 bits of SHA-256 in
+        base 64."""
+        own = {name: value for name in CLIENT_FIELDS if (value := getattr(self, name)) is not None}
+        canonical = json.dumps({**self.parameters, **own}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()
 
     def with_references(self, references: Iterable[str]) -> dict[str, Any]:

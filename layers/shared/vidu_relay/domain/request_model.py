@@ -35,6 +35,7 @@ from vidu_relay.domain.catalogue import (
     find_model,
     models,
 )
+from vidu_relay.domain.client_fields import CLIENT_FIELDS, take_client_fields
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
 from vidu_relay.domain.request import Request
@@ -258,18 +259,17 @@ def check_request(raw: Any, offering: Offering, *, folder: str | None = None) ->
         places = {fault.loc for fault in coded}
         raise _refusal((*coded, *(fault for fault in form if fault.loc not in places)))
     given = _without_empty(raw, choice.offer)
+    own, faults = take_client_fields(given)
     try:
         parsed = request_type(choice.model.id, choice.limits_of).model_validate(given, context={"folder": folder})
-    except ValidationError as error:
-        raise _invalid(
-            error, given, choice
-        ) from None  # pydantic's error repeats the input, payload and images included
-    faults = tuple(_whole_faults({name: getattr(parsed, name) for name in parsed.model_fields_set}, choice.offer))
-    if faults:
+    except ValidationError as error:  # it repeats the input, payload and images included
+        raise _refusal((*_faults_of(error, given, choice), *faults)) from None
+    values = {name: getattr(parsed, name) for name in parsed.model_fields_set}
+    if faults := (*_whole_faults(values, choice.offer), *faults):
         raise _refusal(faults)
     if given.get("off_peak") and not offering.off_peak:
         raise _refusal((Fault("off_peak", "off-peak mode is temporarily unavailable: send false, or leave it out"),))
-    request = Request.of(parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True))
+    request = Request.of({**parsed.model_dump(mode="json", exclude_unset=True, exclude_none=True), **own})
     return replace(request, provider=choice.provider, image_rules=choice.offer.images)
 
 
@@ -285,7 +285,7 @@ def _model_fault(raw: Mapping[str, Any], offering: Offering) -> Fault:
 def _without_empty(raw: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
     """The request without the optional parameters, its own and its subjects', that are null or ""."""
     required = {"model", *(name for name, spec in offer.parameters.items() if spec.required)}
-    known = {*offer.parameters, "callback_url"} - required
+    known = {*offer.parameters, "callback_url", *CLIENT_FIELDS} - required
     given = {name: value for name, value in raw.items() if value not in (None, "") or name not in known}
     if isinstance(given.get("subjects"), list):
         given["subjects"] = [
@@ -304,7 +304,7 @@ def _without_empty(raw: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
 _OPTIONAL_OF_SUBJECT = frozenset(name for name, field in Subject.model_fields.items() if not field.is_required())
 
 
-def _invalid(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> InvalidRequestError:
+def _faults_of(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> tuple[Fault, ...]:
     items = error.errors(include_url=False, include_input=False)
     # a list whose only element is wrong is not "too short" besides
     inner = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
@@ -314,7 +314,7 @@ def _invalid(error: ValidationError, raw: Mapping[str, Any], choice: Choice) -> 
         if not (item["type"] == "too_short" and item["loc"] in inner)
     ]
     # single parameters are wrong, so the rules between them were not asked: those that need no types are
-    return _refusal((*faults, *_coded_faults(raw, choice.offer)))
+    return (*faults, *_coded_faults(raw, choice.offer))
 
 
 def _refusal(faults: tuple[Fault, ...]) -> InvalidRequestError:
@@ -348,4 +348,5 @@ def _unknown(loc: tuple[int | str, ...], choice: Choice) -> str:
     )
     if having:
         return f"{choice.model.id} does not take this; models that do: {', '.join(dict.fromkeys(having))}"
-    return f"unknown parameter; known are: model, {', '.join(choice.offer.parameters)}, callback_url"
+    known = ", ".join((*choice.offer.parameters, "callback_url", *CLIENT_FIELDS))
+    return f"unknown parameter; known are: model, {known}"

@@ -12,6 +12,7 @@ from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = [
     "DELIVERY_DELAYED",
+    "MAX_MOMENT",
     "Attempt",
     "Candidate",
     "Delivery",
@@ -26,6 +27,9 @@ __all__ = [
 
 DELIVERY_DELAYED = "delivery_delayed"
 """The source of the history entry that publishes `VideoTaskDeliveryDelayed`."""
+
+MAX_MOMENT = 10**14
+"""After the creation of every task: milliseconds since the epoch, in the year 5138."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """A request as the fields of its task hold it: see `Task` for `request`, `request_key`, `request_digest`."""
+    """A request as the fields of its task hold it: see `Task`."""
 
     parameters: Mapping[str, Any]
     digest: str
     key: str | None = None
     image_versions: tuple[str, ...] = ()
+    external_id: str | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,7 @@ class Task:
       begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
     - `request_digest` distinguishes requests. `request` is the client's request with what is large replaced by a
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
+    - `external_id` and `labels` are the client's own, and stand in no request that is sent; None where it gave none.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
@@ -190,6 +197,8 @@ class Task:
     request_digest: str
     request: Mapping[str, Any]
     request_key: str | None = None
+    external_id: str | None = None
+    labels: Mapping[str, str] | None = None
     message_id: str | None = None
     image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None

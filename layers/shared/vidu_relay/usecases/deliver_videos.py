@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_archive import VideoArchive
 from vidu_relay.adapters.video_source import VideoSource
+from vidu_relay.domain.client_fields import object_metadata
 from vidu_relay.domain.delivery import Copies, links_in_order, only_first_range, record_copies, whole_copy_is_due
 from vidu_relay.domain.errors import (
     BadSourceError,
@@ -118,7 +119,7 @@ def _copy_one(task: Task, url: str, key: str, attempt: _Attempt, deps: DeliveryD
     try:
         with deps.source.open(url, deadline=deadline) as stream:
             try:
-                return deps.archive.store(key, stream)
+                return deps.archive.store(key, stream, dict(object_metadata(task.external_id, task.labels)))
             finally:
                 received = stream.received
     except DeliveryError as error:

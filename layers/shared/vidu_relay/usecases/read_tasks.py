@@ -8,31 +8,38 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
-from vidu_relay.domain.errors import InvalidCursorError, InvalidRequestError
+from vidu_relay.domain.errors import InvalidCursorError
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import LARGE_PARAMETERS
-from vidu_relay.domain.states import Status
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.task import MAX_MOMENT, Task
+from vidu_relay.domain.task_query import MAX_LIMIT, TaskQuery
+from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
 
-__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskPage", "list_tasks", "read_task"]
+__all__ = ["ShownTask", "TaskPage", "list_tasks", "read_task"]
 
-QUERY_NAMES = ("status", "limit", "cursor")
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 100
 KEYS_PER_PAGE = 500
 """A filtered page reads this many tasks at most, then returns a cursor, however few matched."""
 
 MAX_PAGE_BYTES = 5_000_000
 """Of a page's tasks: Lambda takes an answer of 6 MB. A page ends before the task that would not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTask:
+    """A task as the API shows it, and in how many seconds to look again; None once it is settled."""
+
+    task: documents.Task
+    retry_after_seconds: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,55 +51,62 @@ class TaskPage:
 
 
 def read_task(
-    task_id: str, tenant_id: str, *, store: TaskStore, requests: RequestArchive, videos: VideoLinks
-) -> documents.Task | None:
+    task_id: str,
+    tenant_id: str,
+    *,
+    store: TaskStore,
+    requests: RequestArchive,
+    videos: VideoLinks,
+    recent: RecentTasks,
+) -> ShownTask | None:
     """One task as the API shows it, with its whole request; None if this tenant has no such task."""
     task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
     if task is None or task.tenant_id != tenant_id:
         return None
-    return represent(task, sign=videos.link, request=_whole_request(task, requests))
+    shown = represent(task, sign=videos.link, request=_whole_request(task, requests))
+    return ShownTask(shown, advise_retry(task, recent))
 
 
-def list_tasks(tenant_id: str, query: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:
-    """A page of a tenant's tasks. `query` is the query string's, unchecked: `status`, `limit` and `cursor`.
+def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:
+    """A page of a tenant's tasks. `given` is the query string's, unchecked.
 
-    A page has at most `limit` tasks and `MAX_PAGE_BYTES` bytes; `next_cursor` goes on with what had no room.
-    Raises `InvalidRequestError` (`invalid_query`) for a name that is none of them, a status that does not exist or a
-    limit outside 1 to 100, and `InvalidCursorError`.
+    A page has at most `limit` tasks and `MAX_PAGE_BYTES` bytes; `next_cursor` goes on with what had no room. The task
+    with an `external_id` is read as it is now; every other page may lack what was submitted a moment ago.
+    Raises `InvalidRequestError` as `TaskQuery.read` does, and `InvalidCursorError`.
     """
-    for name in query:
-        if name not in QUERY_NAMES:
-            known = ", ".join(QUERY_NAMES)
-            raise InvalidRequestError("invalid_query", f"There is no parameter {name[:40]!r}; known are: {known}.")
-    wanted = _status(query.get("status"))
-    size = _limit(query.get("limit"))
-    after = _read_cursor(query.get("cursor"), tenant_id)
+    query = TaskQuery.read(given)
+    if query.external_id is not None:
+        found = store.find_external(tenant_id, query.external_id)
+        return TaskPage([represent(found, sign=videos.link)] if found else [], None)
+    scope = f"{tenant_id}\0{query.scope}"
+    after = _read_cursor(query, scope)
+    keys_of = partial(store.list_keys, tenant_id, created=(query.first, query.last))
     shown: list[documents.Task] = []
     size_bytes = seen = 0
     while seen < KEYS_PER_PAGE:
-        take = min(KEYS_PER_PAGE - seen, size if wanted is None else MAX_LIMIT)
-        keys = store.list_keys(tenant_id, limit=take, after=after)
+        take = min(KEYS_PER_PAGE - seen, MAX_LIMIT if query.reads_records else query.limit)
+        keys = keys_of(limit=take, after=after)
         tasks = store.get_many(task_id for _, task_id in keys)
         for created_at, task_id in keys:
             task = tasks.get(task_id)
-            if task and task.tenant_id == tenant_id and wanted in (None, task.status):
+            if task and task.tenant_id == tenant_id and query.shows(task):
                 one = represent(task, sign=videos.link)
                 size_bytes += _bytes_in_answer(one)
                 if size_bytes > MAX_PAGE_BYTES and shown:
-                    return TaskPage(shown, _cursor(after, tenant_id) if after else None)
+                    return TaskPage(shown, _cursor(after, scope) if after else None)
                 shown.append(one)
             after = (created_at, task_id)
-            if len(shown) == size:
+            if len(shown) == query.limit:
                 break
         seen += len(keys)
-        if len(shown) == size:
-            if after == keys[-1] and not store.list_keys(tenant_id, limit=1, after=after):
+        if len(shown) == query.limit:
+            if after == keys[-1] and not keys_of(limit=1, after=after):
                 after = None
             break
         if len(keys) < take:
             after = None
             break
-    return TaskPage(shown, _cursor(after, tenant_id) if after else None)
+    return TaskPage(shown, _cursor(after, scope) if after else None)
 
 
 def _bytes_in_answer(shown: Mapping[str, Any]) -> int:
@@ -108,37 +122,20 @@ def _whole_request(task: Task, requests: RequestArchive) -> dict[str, Any] | Non
     return {**task.request, **{name: whole[name] for name in LARGE_PARAMETERS if name in whole}}
 
 
-def _status(text: str | None) -> Status | None:
-    if text is None:
-        return None
-    try:
-        return Status(text)
-    except ValueError:
-        known = ", ".join(status.value for status in Status)
-        raise InvalidRequestError("invalid_query", f"There is no status {text[:40]!r}; known are: {known}.") from None
+def _cursor(after: tuple[int, str], scope: str) -> str:
+    """A position and a checksum of it and of the list it is in: `scope` names the tenant and the filters.
 
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
-        raise InvalidRequestError("invalid_query", f"limit must be a whole number from 1 to {MAX_LIMIT}.")
-    return int(text)
-
-
-def _cursor(after: tuple[int, str], tenant_id: str) -> str:
-    """A position and a checksum of it and of whose list it is in.
-
-    The checksum detects a damaged cursor and another tenant's. It is no signature: a client that computes one gets a
+    The checksum detects a damaged cursor and another list's. It is no signature: a client that computes one gets a
     position in its own list, and nothing else.
     """
     position = f"{after[0]}.{after[1]}"
-    digest = hashlib.sha256(f"{tenant_id}\0{position}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{scope}{position}".encode()).hexdigest()
     return base64.urlsafe_b64encode(f"{position}.{digest[:16]}".encode()).rstrip(b"=").decode()
 
 
-def _read_cursor(text: str | None, tenant_id: str) -> tuple[int, str] | None:
-    """Where a page begins, from a cursor that was handed out for this tenant's list."""
+def _read_cursor(query: TaskQuery, scope: str) -> tuple[int, str] | None:
+    """Where a page begins, from a cursor that was handed out for this list."""
+    text = query.cursor
     if text is None:
         return None
     try:
@@ -147,6 +144,8 @@ def _read_cursor(text: str | None, tenant_id: str) -> tuple[int, str] | None:
         position = int(created_at), task_id
     except (ValueError, binascii.Error) as error:
         raise InvalidCursorError from error
-    if _cursor(position, tenant_id) != text or not TASK_ID.fullmatch(task_id) or not 0 <= position[0] < 10**14:
+    if _cursor(position, scope) != text or not TASK_ID.fullmatch(task_id):
+        raise InvalidCursorError
+    if not query.first <= position[0] <= min(query.last, MAX_MOMENT - 1):
         raise InvalidCursorError
     return position

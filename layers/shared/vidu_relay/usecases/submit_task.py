@@ -10,7 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
-from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
+from vidu_relay.domain.errors import (
+    DailyCapReachedError,
+    ExternalIdTakenError,
+    IdempotencyConflictError,
+    InvalidRequestError,
+    StaleTaskError,
+)
 from vidu_relay.domain.identifiers import request_key, task_id_for_key, task_id_from_random
 from vidu_relay.domain.lifecycle import new_task
 from vidu_relay.domain.request import Request
@@ -56,8 +62,8 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
     The same key with the same request gives the same task, without a second record or slot of the daily cap; its images
     are not checked again, and its create call is begun only if none was. Raises, before anything is recorded,
     `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images and addresses
-    that cannot be used (`check_references`) and `DailyCapReachedError`. If a secret is not set up, a new task of an
-    HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
+    that cannot be used (`check_references`), `DailyCapReachedError` and `ExternalIdTakenError`. If a secret is not set
+    up, a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
     deps, key = acceptance.submission, origin.idempotency_key
     task_id = task_id_from_random(secrets.token_bytes(16)) if key is None else task_id_for_key(origin.tenant_id, key)
@@ -97,21 +103,24 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         return current
     parameters, whole = request.for_record()
     key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
-    stored = StoredRequest(parameters, request.digest, key, versions)
+    stored = StoredRequest(parameters, request.digest, key, versions, request.external_id, request.labels)
     store_images(request, origin.tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)
-    recorded, ours = deps.store.create(
-        new_task(
-            task_id,
-            origin,
-            stored,
-            token=secrets.token_urlsafe(9),
-            provider=request.provider,
-            now=now,
-            policy=deps.policy,
-        )
+    task = new_task(
+        task_id,
+        origin,
+        stored,
+        token=secrets.token_urlsafe(9),
+        provider=request.provider,
+        now=now,
+        policy=deps.policy,
     )
+    try:
+        recorded, ours = deps.store.create(task, external_id_until=deps.policy.external_id_until(task.deadline_at))
+    except ExternalIdTakenError:
+        _give_back(acceptance.quota, origin.tenant_id, now)
+        raise
     if not ours:  # two submits with one key at the same moment: the first one counts
         _give_back(acceptance.quota, origin.tenant_id, now)
         _check_repetition(recorded, origin, request)

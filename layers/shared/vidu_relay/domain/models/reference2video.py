@@ -18,7 +18,7 @@ SEED_MODEL = Model(
         "gateway": Offer(
             model="viduq2_pro_fast_reference2video",
             parameters={
-                "subjects": replace(SUBJECTS, required=False),
+                "subjects": replace(SUBJECTS, required=False, code="008017003"),
                 "images": Parameter(type="images", least=1, most=7, code="008017003", about="references"),
                 "prompt": p.prompt(2000),
                 "audio": p.AUDIO_OFF,
