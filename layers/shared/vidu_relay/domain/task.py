@@ -175,6 +175,8 @@ class Task:
     - `due_since` is when the sweep first found it overdue and no check has followed: every other write forgets it.
     - `lease` numbers the right to check: an execution whose number is older has lost it.
     - `delivery` is None until a copy was asked for again or failed.
+    - `reserved_usd` is what the tenant's budget counts until the bill is known, `price_basis` where that comes from
+      (`domain.price.Basis`), `credit_usd` what a credit of the provider cost at acceptance: exact decimals in text.
     """
 
     task_id: str
@@ -211,6 +213,9 @@ class Task:
     remote_model: str | None = None
     videos: tuple[Video, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    reserved_usd: str | None = None
+    price_basis: str | None = None
+    credit_usd: str | None = None
     expires_at: int | None = field(default=None)
 
     @property
