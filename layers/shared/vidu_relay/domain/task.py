@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from vidu_relay.domain.budget import NO_BUDGET, Budget
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
@@ -46,7 +48,8 @@ class HistoryEntry:
 class Origin:
     """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
 
-    `daily_cap` is how many tasks the tenant may have accepted in a day.
+    `daily_cap` is how many tasks the tenant may have accepted in a day, `budget` what they may cost, and `max_cost`
+    what this one may, in US dollars.
     """
 
     tenant_id: str
@@ -54,6 +57,8 @@ class Origin:
     idempotency_key: str | None = None
     entry_point: str = "http"
     message_id: str | None = None
+    budget: Budget = NO_BUDGET
+    max_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
