@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from cli.connection import Connection, now
 from cli.doctor.findings import TENANT as DOCTOR
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
+from vidu_relay.domain.budget import BUDGET_FIELDS, Budget, budget_fields
+from vidu_relay.domain.money import money_text, parse_money
 from vidu_relay.domain.representation import timestamp
 
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -141,6 +144,47 @@ def set_cap(relay: Relay, tenant: str, cap: str, accept_nothing: bool) -> Answer
     return Answer(text, _json(known_tenant(relay, tenant)[1]))
 
 
+@tenants.command(
+    examples=[
+        "tenants set-budget acme --daily 20 --monthly 300",
+        "tenants set-budget acme --monthly none     (no bound for the month; the day's stays)",
+    ]
+)
+@click.argument("tenant")
+@click.option("--daily", metavar="USD", help="The most for a UTC day, or `none`. 0 accepts nothing.")
+@click.option("--monthly", metavar="USD", help="The most for a UTC month, or `none`. 0 accepts nothing.")
+def set_budget(relay: Relay, tenant: str, daily: str | None, monthly: str | None) -> Answer:
+    """Set what a tenant's tasks may cost, in US dollars. What is not given stays as it is."""
+    if daily is None and monthly is None:
+        raise RefusedError("say --daily USD, --monthly USD, or both; `none` takes a bound away")
+    directory, current = known_tenant(relay, tenant)
+    budget = Budget(
+        _read_bound(daily, "--daily", current.budget.daily), _read_bound(monthly, "--monthly", current.budget.monthly)
+    )
+    directory.set_budget(tenant, budget)
+    shown = ", ".join(f"{_bound(bound)} a {period}" for bound, period in _bounds(budget))
+    text = f"The budget of {tenant} in US dollars: {shown}. It applies within 60 seconds (the authorizer's cache)."
+    return Answer(text, _json(known_tenant(relay, tenant)[1]))
+
+
+def _read_bound(text: str | None, option: str, current: Decimal | None) -> Decimal | None:
+    """The bound that an option names; `current` where it was not given. Raises `RefusedError`."""
+    if text is None:
+        return current
+    try:
+        return None if text == "none" else parse_money(text, option)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _bounds(budget: Budget) -> tuple[tuple[Decimal | None, str], tuple[Decimal | None, str]]:
+    return (budget.daily, "UTC day"), (budget.monthly, "UTC month")
+
+
+def _bound(bound: Decimal | None) -> str:
+    return "no bound" if bound is None else money_text(bound)
+
+
 def _mapping_commands(mapping: TenantMapping, example: str, means: str, check: Callable[[Relay, str], None]) -> None:
     """The commands that map a source or a bucket to a tenant, and that take it away."""
 
@@ -250,6 +294,7 @@ def _json(tenant: Tenant) -> dict[str, Any]:
         "created_at": timestamp(tenant.created_at),
         "disabled": tenant.disabled,
         "daily_cap": tenant.daily_cap,
+        **{name: budget_fields(tenant.budget).get(name) for name in BUDGET_FIELDS},
         "event_sources": list(tenant.event_sources),
         "buckets": list(tenant.buckets),
     }

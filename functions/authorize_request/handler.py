@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.tenant_directory import TenantDirectory
+from vidu_relay.domain.budget import budget_fields
 from vidu_relay.observability import logger, observed
 from vidu_relay.settings import AuthorizeRequestSettings, load
 from vidu_relay.usecases.authorize_request import authorize_request
@@ -26,4 +27,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.info("key_refused")
         return {"isAuthorized": False}
     given = {"tenant_id": caller.tenant_id, "key_id": caller.key_id, "daily_cap": str(caller.daily_cap)}
+    given |= budget_fields(caller.budget)
     return {"isAuthorized": True, "context": given}

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyLimitError, ExternalIdTakenError, Fault, InvalidRequestError
+from vidu_relay.domain.budget import Budget, read_budget
+from vidu_relay.domain.errors import ExternalIdTakenError, Fault, InvalidRequestError, LimitReachedError
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "budget_of",
     "daily_cap_of",
     "header",
     "invalid_request",
@@ -52,6 +54,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_encoding": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "budget_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "daily_uploads_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_tenant": HTTPStatus.FORBIDDEN,
     "source_not_mapped": HTTPStatus.FORBIDDEN,
@@ -78,6 +81,11 @@ def tenant_of(event: Mapping[str, Any]) -> str:
 def daily_cap_of(event: Mapping[str, Any]) -> int:
     """How many tasks the tenant may submit in a day, as the authorizer found it. Raises `KeyError`, `ValueError`."""
     return int(event["requestContext"]["authorizer"]["lambda"]["daily_cap"])
+
+
+def budget_of(event: Mapping[str, Any]) -> Budget:
+    """What the tenant may spend, as the authorizer found it. Raises `ValueError` for an amount that is none."""
+    return read_budget(event["requestContext"]["authorizer"]["lambda"])
 
 
 def read_json_body(event: Mapping[str, Any]) -> bytes:
@@ -154,7 +162,7 @@ def task_not_found() -> dict[str, Any]:
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, LimitReachedError) else {}
     if isinstance(error, ExternalIdTakenError):
         headers = {"location": f"/v1/tasks/{error.task_id}"}
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})

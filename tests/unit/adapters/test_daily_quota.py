@@ -1,6 +1,7 @@
 """The daily cap: no submit passes it, and a slot that did not count is returned. Uploads have a bound of their own."""
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,8 @@ from tests.unit.account import ENVIRONMENT
 from tests.unit.adapters.conftest import TABLE
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
-from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.budget import Budget
+from vidu_relay.domain.errors import BudgetReachedError, DailyCapReachedError, DailyUploadsReachedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -98,4 +100,73 @@ def test_counters_are_forgotten_by_themselves(quota: DailyQuota, dynamodb: "Dyna
     quota.take("acme", 5, NOON)
     (item,) = dynamodb.scan(TableName=TABLE)["Items"]
     assert item["accepted"] == {"N": "2"}
-    assert NOON // 1000 + 86_400 < int(item["expires_at"]["N"]) < NOON // 1000 + 4 * 86_400
+    assert NOON // 1000 + 86_400 < int(item["expires_at"]["N"]) < NOON // 1000 + 41 * 86_400
+
+
+def spend(quota: DailyQuota, price: str, now: int = NOON, **budget: str) -> int:
+    bounds = Budget(**{name: Decimal(amount) for name, amount in budget.items()})
+    return quota.take("acme", 1000, now, price=Decimal(price), budget=bounds)
+
+
+def refusal(quota: DailyQuota, price: str, now: int = NOON, **budget: str) -> BudgetReachedError:
+    with pytest.raises(BudgetReachedError) as caught:
+        spend(quota, price, now, **budget)
+    return caught.value
+
+
+def test_day_s_budget_is_spent_to_the_last_cent_and_no_further(quota: DailyQuota) -> None:
+    for _ in range(3):
+        spend(quota, "0.1", daily="0.3")
+    error = refusal(quota, "0.000000001", daily="0.3")
+    assert (error.code, error.retry_after_seconds) == ("budget_reached", 12 * 3600 + 1)
+    assert "0 are left of the day's budget of 0.3" in error.detail
+    spend(quota, "0.2", daily="0.5")  # a raised budget holds at once
+    spend(quota, "0.3", NOON + DAY, daily="0.3")
+    quota.take("globex", 1, NOON, price=Decimal(5))  # without a budget: the cap alone
+
+
+def test_budget_of_nothing_accepts_nothing_and_a_refusal_takes_no_slot(quota: DailyQuota) -> None:
+    refusal(quota, "0.1", daily="0")
+    refusal(quota, "0.4", daily="0.3")
+    refusal(quota, "0.4", daily="1", monthly="0.3")
+    quota.take("acme", 1, NOON)
+
+
+def test_functions_that_know_nothing_of_each_other_do_not_pass_the_budget(dynamodb: "DynamoDBClient") -> None:
+    """Each has its own memory of the month's earlier days; the day's item decides."""
+    functions = [DailyQuota(dynamodb, TABLE, once=dynamodb) for _ in range(4)]
+    spend(functions[0], "1", NOON - DAY)
+    for quota in functions[:3]:
+        spend(quota, "0.3", monthly="2")
+    for quota in functions:
+        refusal(quota, "0.3", monthly="2")
+
+
+def test_month_s_budget_counts_its_earlier_days(quota: DailyQuota) -> None:
+    for day in (14, 2, 1):
+        spend(quota, "1", NOON - day * DAY, monthly="9")
+    spend(quota, "4", NOON - 15 * DAY, daily="9")  # the month before
+    error = refusal(quota, "0.6", monthly="3.5")
+    assert "0.5 are left of the month's budget of 3.5" in error.detail
+    assert error.retry_after_seconds == 16 * 86_400 + 12 * 3600 + 1, "until the first"
+    spend(quota, "0.5", monthly="3.5")
+    assert "0 are left" in refusal(quota, "0.1", monthly="3.5").detail
+
+
+def test_task_that_is_late_for_its_day_counts_for_the_next_one(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:
+    """Once the sum of a month's earlier days was read, nothing may be added to them."""
+    late, midnight = NOON + DAY // 2 - 1, NOON + DAY // 2
+    spend(quota, "1", late, monthly="9")
+    spend(quota, "1", midnight, monthly="9")
+    assert spend(quota, "1", late, monthly="9") == midnight
+    items = dynamodb.scan(TableName=TABLE)["Items"]
+    spent = {item["pk"]["S"][-2:]: item["committed"]["N"] for item in items if "committed" in item}
+    assert spent == {"15": "1", "16": "2"}
+
+
+def test_reservation_that_is_given_back_frees_the_budget(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:
+    spend(quota, "0.3", daily="0.3")
+    quota.give_back("acme", NOON, Decimal("0.3"))
+    (item,) = dynamodb.scan(TableName=TABLE)["Items"]
+    assert Decimal(item["committed"]["N"]) == Decimal(item["taken_24"]["N"]) == 0
+    spend(quota, "0.3", daily="0.3")

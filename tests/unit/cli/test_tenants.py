@@ -81,6 +81,26 @@ def test_absurd_cap_is_refused(refused: Refused, ask: Ask, cap: str) -> None:
     assert ask("tenants", "show", "acme")["daily_cap"] is None
 
 
+def test_budget_is_set_and_taken_away_each_bound_by_itself(ask: Ask) -> None:
+    ask("tenants", "create", "acme")
+
+    def set_budget(*words: str) -> tuple[str | None, str | None]:
+        shown = ask("tenants", "set-budget", "acme", *words)
+        return shown["daily_budget_usd"], shown["monthly_budget_usd"]
+
+    assert set_budget("--daily", "20", "--monthly", "300.50") == ("20", "300.5")
+    assert set_budget("--monthly", "none") == ("20", None)
+    assert set_budget("--daily", "0") == ("0", None)
+    assert set_budget("--daily", "none") == (None, None)
+
+
+@pytest.mark.parametrize("amount", ["-1", "NaN", "1e3", "1,5", "$5", "5 EUR", "", "1234567890", "0.1234567891"])
+def test_absurd_budget_is_refused(refused: Refused, ask: Ask, amount: str) -> None:
+    ask("tenants", "create", "acme")
+    assert "plain decimal" in refused("tenants", "set-budget", "acme", f"--daily={amount}")
+    assert "--monthly" in refused("tenants", "set-budget", "acme")
+
+
 @pytest.mark.parametrize(
     ("mapping", "name", "means"),
     [("source", "acme.orders", "VideoTaskRequested"), ("bucket", "drops", "reference images")],
@@ -160,6 +180,7 @@ COMMANDS = [
         "tenants disable {}",
         "tenants enable {}",
         "tenants set-cap {} 5",
+        "tenants set-budget {} --daily 5",
         "tenants add-source {} a.b",
     ),
     *("tenants remove-source {} a.b", "tenants add-bucket {} a-b", "tenants remove-bucket {} a-b"),

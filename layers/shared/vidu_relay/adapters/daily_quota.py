@@ -1,97 +1,233 @@
-"""How many tasks and uploads a tenant may still ask for today: one item of counters a tenant and UTC day in the table.
+"""What a tenant may still ask for and spend today: one item of counters a tenant and UTC day in the table.
 
-A slot is taken before the task is recorded and returned if the record exists already. Taking is one
-conditional write, so parallel submits cannot pass the cap; a crash or an error in between leaves one slot unused until
-midnight. Uploads are counted apart, and none is given back.
-(One transaction with the record would cost twice the write units and fail under parallel submits, which all write this
-one item.)
+cap#<tenant>#<yyyy-mm-dd>   accepted: tasks; uploads: forms; committed: US dollars, reserved or billed, of the day's
+                            tasks; taken_<0 to 47>: what was reserved in each half hour; closed?: the day is over
+
+A slot and the task's price are taken before the task is recorded and returned if the record exists already. Taking is
+one conditional write, so parallel submits pass neither cap nor budget. A crash or an error in between leaves a slot
+unused until midnight, and a reservation until the half hour's reservations are compared with its tasks. Uploads are
+counted apart, and none is given back. (One transaction with the record would cost twice the write units and fail under
+parallel submits, which all write this one item.)
 """
 
 from __future__ import annotations
 
+import calendar
+import random
 import time
+from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.budget import NO_BUDGET, Budget
+from vidu_relay.domain.errors import BudgetReachedError, DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.money import NO_MONEY, money_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["DailyQuota"]
+__all__ = ["BUCKET_MS", "DAY_MS", "DailyQuota", "bucket_of", "quota_key"]
 
 DAY_MS = 86_400_000
-KEEP_DAYS = 3
+BUCKET_MS = 1_800_000
+"""Reservations are also counted by the half hour, so that those without a task can be found."""
+KEEP_DAYS = 40
+"""Longer than a month: the budget of a month is compared with the sum of its days."""
+EARLIER_SECONDS = 60.0
+"""How long the sum of a month's earlier days is kept. They change where a bill differs from its reservation."""
+TRIES = 8
+PAUSE_SECONDS = 0.05
+"""At most, before a write is tried again that met a transaction."""
 
 UPLOADS_PER_TASK = 10
 """Upload forms a day, times the daily cap: a task has 7 images at most, and some uploads are repeated."""
 
 
 class DailyQuota:
-    """The counters of accepted tasks and of uploads. `once` is a client that sends each call a single time."""
+    """The counters of tasks, money and uploads. `once` is a client that sends each call a single time."""
 
-    def __init__(self, client: DynamoDBClient, table_name: str, *, once: DynamoDBClient) -> None:
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table_name: str,
+        *,
+        once: DynamoDBClient,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._table = table_name
         self._once = once
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._earlier: dict[tuple[str, int], tuple[float, Decimal]] = {}
 
-    def take(self, tenant_id: str, cap: int, now: int) -> None:
-        """Take one of the tenant's `cap` slots of the UTC day that `now` (ms) is in.
+    def take(
+        self,
+        tenant_id: str,
+        cap: int,
+        now: int,
+        *,
+        price: Decimal = NO_MONEY,
+        budget: Budget = NO_BUDGET,
+    ) -> int:
+        """Take one of the tenant's `cap` slots of the UTC day that `now` (ms) is in, and reserve `price` of its budget.
 
-        Raises `DailyCapReachedError` if none is left.
+        The moment that counts as the task's: `now`, or the next midnight where the day was closed meanwhile. Raises
+        `DailyCapReachedError` or `BudgetReachedError` if nothing is left: then nothing was taken.
         """
-        if not self._take("accepted", tenant_id, cap, now):
+        bound, period = self._bound(tenant_id, now, budget)
+        if bound is not None and price > bound:
+            raise _over(period, bound, NO_MONEY, price, budget, now)
+        most = {"most": {"N": str(cap)}, "none": {"N": "0"}}
+        condition = f":most > :none AND (attribute_not_exists(accepted) OR accepted < :most) AND {_OPEN}"
+        if bound is not None:
+            most["room"] = {"N": money_text(bound - price)}
+            condition += " AND (attribute_not_exists(committed) OR committed <= :room)"
+        found = self._update(
+            self._client,
+            tenant_id,
+            now,
+            UpdateExpression=f"SET {_EXPIRES} ADD accepted :one, committed :price, taken_{bucket_of(now)} :price",
+            ConditionExpression=condition,
+            ExpressionAttributeValues={
+                **{f":{name}": value for name, value in most.items()},
+                ":one": {"N": "1"},
+                ":price": {"N": money_text(price)},
+                ":end": _end(now),
+            },
+        )
+        if found is None:
+            return now
+        if "closed" in found:
+            return self.take(tenant_id, cap, (now // DAY_MS + 1) * DAY_MS, price=price, budget=budget)
+        if cap <= int(found.get("accepted", {}).get("N", "0")):
             raise DailyCapReachedError(cap, _seconds_left(now))
+        raise _over(period, bound or NO_MONEY, Decimal(found["committed"]["N"]), price, budget, now)
 
     def take_upload(self, tenant_id: str, cap: int, now: int) -> None:
         """Take one of the day's uploads: `UPLOADS_PER_TASK` for each task of the tenant's daily `cap`.
 
         Raises `DailyUploadsReachedError` if none is left.
         """
-        if not self._take("uploads", tenant_id, cap * UPLOADS_PER_TASK, now):
-            raise DailyUploadsReachedError(cap * UPLOADS_PER_TASK, _seconds_left(now))
+        most = cap * UPLOADS_PER_TASK
+        found = self._update(
+            self._client,
+            tenant_id,
+            now,
+            UpdateExpression=f"SET {_EXPIRES} ADD uploads :one",
+            ConditionExpression=":most > :none AND (attribute_not_exists(uploads) OR uploads < :most)",
+            ExpressionAttributeValues={
+                ":one": {"N": "1"},
+                ":none": {"N": "0"},
+                ":most": {"N": str(most)},
+                ":end": _end(now),
+            },
+        )
+        if found is not None:
+            raise DailyUploadsReachedError(most, _seconds_left(now))
 
-    def give_back(self, tenant_id: str, now: int) -> None:
-        """Return the slot taken at `now`: the task existed already.
+    def give_back(self, tenant_id: str, now: int, price: Decimal = NO_MONEY) -> None:
+        """Return the slot and the price taken at `now`: the task existed already.
 
-        Sent once: repeated after a lost reply, it could lower the counter twice and let a task past the cap. If the
-        call itself is lost, one slot stays taken until midnight.
+        Sent once: repeated after a lost reply, it could lower the counters twice and let a task past the cap. If the
+        call itself is lost, one slot stays taken until midnight, and the price until the half hour is compared.
         """
         self._update(
             self._once,
             tenant_id,
             now,
-            UpdateExpression="ADD accepted :minus",
+            UpdateExpression=f"ADD accepted :minus, committed :back, taken_{bucket_of(now)} :back",
             ConditionExpression="accepted > :none",
-            ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
-        )
-
-    def _take(self, counter: str, tenant_id: str, most: int, now: int) -> bool:
-        return self._update(
-            self._client,
-            tenant_id,
-            now,
-            UpdateExpression="SET expires_at = if_not_exists(expires_at, :end) ADD #counter :one",
-            ConditionExpression=":most > :none AND (attribute_not_exists(#counter) OR #counter < :most)",
-            ExpressionAttributeNames={"#counter": counter},
             ExpressionAttributeValues={
-                ":one": {"N": "1"},
+                ":minus": {"N": "-1"},
+                ":back": {"N": money_text(-price)},
                 ":none": {"N": "0"},
-                ":most": {"N": str(most)},
-                ":end": {"N": str((now // DAY_MS + KEEP_DAYS) * DAY_MS // 1000)},
             },
         )
 
-    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> bool:
-        """Whether the day's item met the condition, and was changed."""
-        try:
-            client.update_item(TableName=self._table, Key=_key(tenant_id, now), **arguments)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            return False
-        return True
+    def _bound(self, tenant_id: str, now: int, budget: Budget) -> tuple[Decimal | None, str]:
+        """What the day's tasks may cost together, and whether the day's or the month's budget says so."""
+        if budget.monthly is None:
+            return budget.daily, "day"
+        left = budget.monthly - self._spent_before(tenant_id, now)
+        return (budget.daily, "day") if budget.daily is not None and budget.daily <= left else (left, "month")
+
+    def _spent_before(self, tenant_id: str, now: int) -> Decimal:
+        """What the month's earlier days have come to (consistent), at most a minute old."""
+        today = now // DAY_MS
+        read_at, spent = self._earlier.get((tenant_id, today), (None, NO_MONEY))
+        if read_at is not None and self._monotonic() - read_at < EARLIER_SECONDS:
+            return spent
+        earlier = [day * DAY_MS for day in range(today - time.gmtime(now / 1000).tm_mday + 1, today)]
+        if earlier:
+            self._close(tenant_id, earlier[-1])
+        read_at, spent = self._monotonic(), self._sum(tenant_id, earlier)
+        self._earlier = {key: value for key, value in self._earlier.items() if key[1] == today}
+        self._earlier[tenant_id, today] = read_at, spent
+        return spent
+
+    def _close(self, tenant_id: str, day: int) -> None:
+        """Let no task count for a day any more: one that is about to counts for the next."""
+        self._update(
+            self._client,
+            tenant_id,
+            day,
+            UpdateExpression=f"SET closed = :yes, {_EXPIRES}",
+            ConditionExpression=_OPEN,
+            ExpressionAttributeValues={":yes": {"BOOL": True}, ":end": _end(day)},
+        )
+
+    def _sum(self, tenant_id: str, days: list[int]) -> Decimal:
+        keys, total = [quota_key(tenant_id, day) for day in days], NO_MONEY
+        while keys:
+            asked: Any = {self._table: {"Keys": keys, "ConsistentRead": True, "ProjectionExpression": "committed"}}
+            reply = self._client.batch_get_item(RequestItems=asked)
+            for item in reply["Responses"].get(self._table, []):
+                total += Decimal(item.get("committed", {}).get("N", "0"))
+            left: Any = reply["UnprocessedKeys"]
+            keys = left[self._table]["Keys"] if self._table in left else []
+            if keys:
+                self._sleep(PAUSE_SECONDS)
+        return total
+
+    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> dict[str, Any] | None:
+        """Change the day's item: None, or the item that did not meet the condition."""
+        call: dict[str, Any] = {"TableName": self._table, "Key": quota_key(tenant_id, now), **arguments}
+        for attempt in range(1, TRIES + 1):
+            try:
+                client.update_item(**call, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    current: Any = error.response.get("Item")
+                    return current or {}
+                # a bill is being booked on this item: DynamoDB refuses every other write until that has ended
+                if code != "TransactionConflictException" or attempt == TRIES:
+                    raise
+                self._sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311 - not a secret
+            else:
+                return None
+        raise AssertionError("unreachable")
+
+
+_OPEN = "attribute_not_exists(closed)"
+_EXPIRES = "expires_at = if_not_exists(expires_at, :end)"
+
+
+def _over(
+    period: str, bound: Decimal, committed: Decimal, price: Decimal, budget: Budget, now: int
+) -> BudgetReachedError:
+    whole = budget.daily if period == "day" else budget.monthly
+    left, seconds = max(NO_MONEY, bound - committed), _seconds_left(now)
+    if period == "month":
+        today = time.gmtime(now / 1000)
+        following = (today.tm_year + today.tm_mon // 12, today.tm_mon % 12 + 1)
+        seconds = calendar.timegm((*following, 1, 0, 0, 0)) - now // 1000 + 1
+    amounts = [money_text(amount) for amount in (whole or NO_MONEY, left, price)]
+    return BudgetReachedError(period, amounts[0], amounts[1], amounts[2], seconds)
 
 
 def _seconds_left(now: int) -> int:
@@ -99,5 +235,15 @@ def _seconds_left(now: int) -> int:
     return (DAY_MS - now % DAY_MS) // 1000 + 1
 
 
-def _key(tenant_id: str, now: int) -> dict[str, Any]:
+def _end(now: int) -> dict[str, str]:
+    return {"N": str((now // DAY_MS + KEEP_DAYS) * DAY_MS // 1000)}
+
+
+def bucket_of(now: int) -> int:
+    """Which half hour of its UTC day a moment (ms) is in: 0 to 47."""
+    return now % DAY_MS // BUCKET_MS
+
+
+def quota_key(tenant_id: str, now: int) -> dict[str, Any]:
+    """The key of the item of a tenant and of the UTC day that a moment (ms) is in."""
     return {"pk": {"S": f"cap#{tenant_id}#{time.strftime('%Y-%m-%d', time.gmtime(now / 1000))}"}}

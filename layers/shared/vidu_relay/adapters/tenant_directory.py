@@ -1,6 +1,7 @@
 """Tenants, their API keys, event sources and buckets: items of the task table that the operator writes.
 
-tenant#<tenant_id>      created_at, disabled?, daily_cap?, event_sources?, buckets?, owner = #tenants,
+tenant#<tenant_id>      created_at, disabled?, daily_cap?, daily_budget_usd?, monthly_budget_usd?, event_sources?,
+                        buckets?, owner = #tenants,
                         webhook_generation?, webhook_rotated_at?: how often its webhook secret was rotated, and when
 key#<sha256 of key>     tenant_id, name, created_at, owner = keys#<tenant_id>
 source#<event source>   tenant_id: who an event of this source acts for; closed?: it no longer does;
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from vidu_relay.domain.budget import BUDGET_FIELDS, NO_BUDGET, Budget, budget_fields, read_budget
 from vidu_relay.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Tenant:
     created_at: int
     disabled: bool = False
     daily_cap: int | None = None
+    budget: Budget = NO_BUDGET
     event_sources: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
     webhook_generation: int = 1
@@ -117,6 +120,18 @@ class TenantDirectory:
         """Set a tenant's own daily cap, or take it away (None); False if there is no such tenant."""
         change = "REMOVE daily_cap" if cap is None else "SET daily_cap = :cap"
         return self._change(tenant_id, change, {} if cap is None else {":cap": {"N": str(cap)}})
+
+    def set_budget(self, tenant_id: str, budget: Budget) -> bool:
+        """Set what a tenant may spend, or take a bound away (None); False if there is no such tenant."""
+        given = budget_fields(budget)
+        removed = ", ".join(name for name in BUDGET_FIELDS if name not in given)
+        change = " ".join(
+            (
+                f"SET {', '.join(f'{name} = :{name}' for name in given)}" if given else "",
+                f"REMOVE {removed}" if removed else "",
+            )
+        )
+        return self._change(tenant_id, change.strip(), {f":{name}": {"S": text} for name, text in given.items()})
 
     def rotate_webhook_secret(self, tenant: Tenant, now: int) -> bool:
         """Go on to the tenant's next webhook secret; False if another call just did, or there is no such tenant."""
@@ -309,6 +324,7 @@ def _tenant(item: dict[str, Any]) -> Tenant:
         created_at=int(item["created_at"]["N"]),
         disabled=item.get("disabled", {}).get("BOOL", False),
         daily_cap=int(item["daily_cap"]["N"]) if "daily_cap" in item else None,
+        budget=read_budget({name: item[name]["S"] for name in BUDGET_FIELDS if name in item}),
         event_sources=tuple(sorted(item.get("event_sources", {}).get("SS", ()))),
         buckets=tuple(sorted(item.get("buckets", {}).get("SS", ()))),
         webhook_generation=int(item["webhook_generation"]["N"]) if "webhook_generation" in item else 1,

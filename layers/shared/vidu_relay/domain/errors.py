@@ -7,7 +7,7 @@ ViduRelayError
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── ExternalIdTakenError      another task of the tenant has this external id
 │   ├── InvalidCursorError        a cursor that the relay did not make
-│   └── DailyLimitError           the tenant has used up its day
+│   └── LimitReachedError         the tenant has used up its day, or its budget
 │       ├── DailyCapReachedError  its tasks
 │       └── DailyUploadsReachedError  its uploads
 ├── CallbackRefusedError          a callback that proved nothing
@@ -43,6 +43,7 @@ __all__ = [
     "AttemptUnderwayError",
     "BadImageError",
     "BadSourceError",
+    "BudgetReachedError",
     "CallbackRefusedError",
     "CancelNotSupportedError",
     "CancelRefusedError",
@@ -51,7 +52,6 @@ __all__ = [
     "CreateError",
     "CreateRejectedError",
     "DailyCapReachedError",
-    "DailyLimitError",
     "DailyUploadsReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
@@ -134,26 +134,44 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
-class DailyLimitError(InvalidRequestError):
-    """The tenant may do no more of this today (UTC). `retry_after_seconds` is the time until midnight."""
+class LimitReachedError(InvalidRequestError):
+    """The tenant may do no more of this for now. `retry_after_seconds` is the time until more is allowed for sure."""
 
     def __init__(self, code: str, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(code, f"{detail} It resets at 00:00 UTC.")
+        super().__init__(code, detail)
         self.retry_after_seconds = retry_after_seconds
 
 
-class DailyCapReachedError(DailyLimitError):
-    """The tenant may submit no more tasks today."""
+class DailyCapReachedError(LimitReachedError):
+    """The tenant may submit no more tasks today (UTC)."""
 
     def __init__(self, cap: int, retry_after_seconds: int) -> None:
-        super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached.", retry_after_seconds)
+        detail = f"The daily cap of {cap} tasks is reached. It resets at 00:00 UTC."
+        super().__init__("daily_cap_reached", detail, retry_after_seconds)
 
 
-class DailyUploadsReachedError(DailyLimitError):
-    """The tenant may upload no more images today."""
+class DailyUploadsReachedError(LimitReachedError):
+    """The tenant may upload no more images today (UTC)."""
 
     def __init__(self, most: int, retry_after_seconds: int) -> None:
-        super().__init__("daily_uploads_reached", f"The day's {most} uploads are used up.", retry_after_seconds)
+        detail = f"The day's {most} uploads are used up. It resets at 00:00 UTC."
+        super().__init__("daily_uploads_reached", detail, retry_after_seconds)
+
+
+class BudgetReachedError(LimitReachedError):
+    """The request would cost more than what is left of the tenant's budget for the day or the month (UTC).
+
+    Amounts are US dollars as text.
+    """
+
+    def __init__(self, period: str, budget: str, left: str, price: str, retry_after_seconds: int) -> None:
+        super().__init__(
+            "budget_reached",
+            f"This request reserves {price} US dollars, and {left} are left of the {period}'s budget of {budget}. "
+            f"The next {period} begins at 00:00 UTC{' on the first' if period == 'month' else ''}. Tasks that cost "
+            "less than they reserved free their rest before.",
+            retry_after_seconds,
+        )
 
 
 class CallbackRefusedError(ViduRelayError):

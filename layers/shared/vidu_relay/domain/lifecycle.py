@@ -18,6 +18,7 @@ from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
 from vidu_relay.domain.task import HistoryEntry, Origin, Output, StoredRequest, Task
 
 __all__ = [
+    "SUBMISSION_UNCONFIRMED",
     "apply_snapshot",
     "cancel_unsubmitted",
     "enter",
@@ -33,6 +34,9 @@ __all__ = [
     "take_lease",
     "without_ids",
 ]
+
+SUBMISSION_UNCONFIRMED = "submission_unconfirmed"
+"""The code of a task that expired while it was not known whether its create call had created something."""
 
 
 def new_task(
@@ -90,7 +94,7 @@ def expire(task: Task, *, now: int, source: str, policy: PollingPolicy) -> Task:
     """The deadline passed without an answer. With a remote id it is still read, slowly."""
     if task.status is Status.SUBMITTING or (task.status is Status.ACCEPTED and task.candidates):
         error = TaskError(
-            "submission_unconfirmed",
+            SUBMISSION_UNCONFIRMED,
             "The create call ended without an answer and no callback came. The provider may have made and billed "
             "this video; it is delivered if a callback still names it.",
         )

@@ -29,10 +29,14 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the task cost. `cost` is the provider's decimal string in USD, kept digit for digit; `discount` likewise."""
+    """What the task cost. `cost` is the provider's decimal string in USD, kept digit for digit; `discount` likewise.
+
+    `credits` is the bill of a provider that has no price in money.
+    """
 
     cost: str | None = None
     discount: str | None = None
+    credits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from vidu_relay.domain.budget import NO_BUDGET, Budget
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import SETTLED, Status
@@ -50,7 +52,8 @@ class HistoryEntry:
 class Origin:
     """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
 
-    `daily_cap` is how many tasks the tenant may have accepted in a day.
+    `daily_cap` is how many tasks the tenant may have accepted in a day, `budget` what they may cost, and `max_cost`
+    what this one may, in US dollars.
     """
 
     tenant_id: str
@@ -58,6 +61,8 @@ class Origin:
     idempotency_key: str | None = None
     entry_point: str = "http"
     message_id: str | None = None
+    budget: Budget = NO_BUDGET
+    max_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,8 @@ class Task:
     - `due_since` is when the sweep first found it overdue and no check has followed: every other write forgets it.
     - `lease` numbers the right to check: an execution whose number is older has lost it.
     - `delivery` is None until a copy was asked for again or failed.
+    - `reserved_usd` is what the tenant's budget counts until the bill is known, `price_basis` where that comes from
+      (`domain.price.Basis`), `credit_usd` what a credit of the provider cost at acceptance: exact decimals in text.
     """
 
     task_id: str
@@ -220,6 +227,9 @@ class Task:
     remote_model: str | None = None
     videos: tuple[Video, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
+    reserved_usd: str | None = None
+    price_basis: str | None = None
+    credit_usd: str | None = None
     expires_at: int | None = field(default=None)
 
     @property

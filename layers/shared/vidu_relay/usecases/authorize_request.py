@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vidu_relay.adapters.tenant_directory import TenantDirectory
+from vidu_relay.domain.budget import NO_BUDGET, Budget
 from vidu_relay.domain.identifiers import api_key_digest
 
 __all__ = ["Caller", "authorize_request"]
@@ -15,11 +16,12 @@ BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9_-]{20,128})")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key it is, which of its keys, and how many tasks a UTC day the tenant may have accepted."""
+    """Whose key it is, which of its keys, how many tasks a UTC day the tenant may have accepted, what it may spend."""
 
     tenant_id: str
     key_id: str
     daily_cap: int
+    budget: Budget = NO_BUDGET
 
 
 def authorize_request(
@@ -37,4 +39,4 @@ def authorize_request(
     if key is None or tenant is None or tenant.disabled:
         return None
     cap = default_daily_cap if tenant.daily_cap is None else tenant.daily_cap
-    return Caller(tenant.tenant_id, key.key_id, cap)
+    return Caller(tenant.tenant_id, key.key_id, cap, tenant.budget)
