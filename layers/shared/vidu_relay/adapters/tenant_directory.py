@@ -65,11 +65,11 @@ class Tenant:
     created_at: int
     disabled: bool = False
     daily_cap: int | None = None
-    budget: Budget = NO_BUDGET
     event_sources: tuple[str, ...] = ()
     buckets: tuple[str, ...] = ()
     webhook_generation: int = 1
     webhook_rotated_at: int | None = None
+    budget: Budget = NO_BUDGET
 
 
 class TenantDirectory:
