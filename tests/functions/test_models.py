@@ -34,7 +34,13 @@ def test_each_model_is_described_so_that_a_form_can_be_drawn(relay: Relay) -> No
         assert json.loads(relay.invoke("list_models", one(model["id"]))["body"]) == model
         Draft202012Validator.check_schema(model["request"])
         offer = models()[model["id"]].offers["gateway"]
-        assert set(model["request"]["properties"]) == {"model", *offer.parameters, "callback_url"}
+        assert set(model["request"]["properties"]) == {
+            "model",
+            *offer.parameters,
+            "callback_url",
+            "external_id",
+            "labels",
+        }
         assert (model["images"] is None) == (model["kind"] == "text2video")
         # the deployment of these tests has no off-peak mode
         assert not model["off_peak"]
