@@ -68,7 +68,7 @@ def test_unchanged_answer_is_not_sent_again(relay: Relay, name: str) -> None:
     [
         ({"model": "vidu9"}, "model", AT_GATEWAY),
         ({}, "model", AT_GATEWAY),
-        ({"model": "viduq1_img2video"}, "model", ["does not offer", *AT_GATEWAY]),
+        ({"model": "viduq1_img2video"}, "model", ["not known to have", *AT_GATEWAY]),
         ({"model": "viduq2_text2video", "style": "anime"}, "style", ["does not take", "viduq1_text2video"]),
         ({"model": "viduq2_text2video", "images": []}, "images", ["does not take", DEFAULT_MODEL]),
         ({"model": "viduq2_text2video", "colour": "red"}, "colour", ["known are", "aspect_ratio"]),
