@@ -36,13 +36,17 @@ class Work:
 def measure(sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = lambda _: None) -> dict[str, dict[int, Work]]:
     """The work by what is done and how many settled tasks there are."""
     say("counting the work beside 10 to 10,000 settled tasks")
+    level = logger.level
     logger.setLevel("ERROR")  # the relay's own code runs in this process
     found: dict[str, dict[int, Work]] = {}
-    with mock_aws():
-        account = new_account()
-        for size in sizes:
-            for what, work in work_with(account, size).items():
-                found.setdefault(what, {})[size] = work
+    try:
+        with mock_aws():
+            account = new_account()
+            for size in sizes:
+                for what, work in work_with(account, size).items():
+                    found.setdefault(what, {})[size] = work
+    finally:
+        logger.setLevel(level)
     return found
 
 

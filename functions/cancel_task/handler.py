@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay import aws
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain.errors import InvalidRequestError, ProviderUnavailableError
+from vidu_relay.domain.errors import ConfigurationError, InvalidRequestError, ProviderUnavailableError
 from vidu_relay.domain.representation import represent
-from vidu_relay.http import invalid_request, json_response, problem, task_not_found, tenant_of
+from vidu_relay.http import invalid_request, json_response, not_configured, problem, task_not_found, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import CancelTaskSettings, load, polling_policy
 from vidu_relay.usecases.cancel_task import CancelDependencies, cancel_task
@@ -43,4 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "The provider gave no clear answer, so the task may or may not be canceled. Send the cancel again.",
             headers={"retry-after": "10"},
         )
+    except ConfigurationError as error:
+        logger.error("not_configured", reason=str(error))
+        return not_configured("The task was not canceled: send the cancel again then.")
     return json_response(202, represent(task)) if task else task_not_found()

@@ -237,7 +237,7 @@ OPERATIONS: Mapping[str, Operation] = {
             {
                 404: ("task_not_found",),
                 409: ("submission_underway", "task_already_settled", "cancel_not_supported", "cancel_refused"),
-                503: ("cancel_unconfirmed",),
+                503: ("cancel_unconfirmed", "not_configured"),
             },
             *_KEYED,
             _TOO_LARGE,
@@ -249,7 +249,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Models"],
         "summary": "List the models",
         "description": "What this deployment offers: each model's parameters as JSON Schema, and how certain they are.",
-        "responses": _answers(_cached("Every model.", "ModelList"), {}, *_KEYED),
+        "responses": _answers(_cached("Every model.", "ModelList"), {503: ("not_configured",)}, *_KEYED),
     },
     "GET /v1/models/{model_id}": {
         "operationId": "readModel",
@@ -258,7 +258,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "parameters": [{"name": "model_id", "in": "path", "required": True, "schema": {"type": "string"}}],
         "responses": _answers(
             _cached("The model.", "OfferedModel"),
-            {404: ("model_not_found",)},
+            {404: ("model_not_found",), 503: ("not_configured",)},
             *_KEYED,
             {404: "A path that is none of these."},
         ),

@@ -14,6 +14,7 @@ from local.description.json_schema import COMPONENTS, Schema, nullable, object_o
 from vidu_relay.domain import documents
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.catalogue import MAX_IMAGES, MAX_IMAGES_PER_SUBJECT, Model, Offer, Parameter, models
+from vidu_relay.domain.client_fields import client_field_schemas
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, MIN_IMAGE_PIXELS, RATIO_BOUNDS
 from vidu_relay.domain.image_reference import DATA_URI_TYPES
 from vidu_relay.domain.model_schema import SUBJECT, parameter_schema
@@ -152,7 +153,7 @@ def any_request() -> Schema:
     """A request for any model: names and types alone, so that a new model changes nothing here."""
     shown = {
         name: schema if name == "model" else {**nullable(schema), "description": schema.pop("description")}
-        for name, schema in _known().items()
+        for name, schema in {**_known(), **_client_fields()}.items()
     }
     return {"description": SENT_BY_EVENT, "type": "object", "required": ["model"], "properties": shown}
 
@@ -183,6 +184,7 @@ def _form(model: Model, shared: dict[str, Schema]) -> Schema:
         "properties": {
             "model": {"type": "string", "const": model.id},
             **{name: _share(name, _taken(name, spec, name in required), shared) for name, spec in found.items()},
+            **{name: _share(name, nullable(schema), shared) for name, schema in client_field_schemas().items()},
         },
         "additionalProperties": False,
     }
@@ -234,6 +236,12 @@ def _known() -> dict[str, Schema]:
     found = _widest(offer for model in models().values() for offer in model.offers.values())
     types = {"model": {"type": "string"}, **{name: _echo(_schema(spec)) for name, spec in found.items()}}
     return {name: {**schema, "description": PARAMETERS[name]} for name, schema in types.items()}
+
+
+def _client_fields() -> dict[str, Schema]:
+    return {
+        name: {key: schema[key] for key in ("type", "description")} for name, schema in client_field_schemas().items()
+    }
 
 
 def _shown() -> dict[str, Schema]:

@@ -115,7 +115,7 @@ ALLOWED: dict[str, set[str]] = {
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"},
     "describe_api": set(),
-    "list_models": set(),
+    "list_models": {"read the provider's key"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
     "find_overdue_tasks": {"query what is due", "update an item", "start a poller"},

@@ -34,7 +34,13 @@ def test_each_model_is_described_so_that_a_form_can_be_drawn(relay: Relay) -> No
         assert json.loads(relay.invoke("list_models", one(model["id"]))["body"]) == model
         Draft202012Validator.check_schema(model["request"])
         offer = models()[model["id"]].offers["gateway"]
-        assert set(model["request"]["properties"]) == {"model", *offer.parameters, "callback_url"}
+        assert set(model["request"]["properties"]) == {
+            "model",
+            *offer.parameters,
+            "callback_url",
+            "external_id",
+            "labels",
+        }
         assert (model["images"] is None) == (model["kind"] == "text2video")
         # the deployment of these tests has no off-peak mode
         assert not model["off_peak"]
@@ -62,7 +68,7 @@ def test_unchanged_answer_is_not_sent_again(relay: Relay, name: str) -> None:
     [
         ({"model": "vidu9"}, "model", AT_GATEWAY),
         ({}, "model", AT_GATEWAY),
-        ({"model": "viduq1_img2video"}, "model", ["does not offer", *AT_GATEWAY]),
+        ({"model": "viduq1_img2video"}, "model", ["not known to have", *AT_GATEWAY]),
         ({"model": "viduq2_text2video", "style": "anime"}, "style", ["does not take", "viduq1_text2video"]),
         ({"model": "viduq2_text2video", "images": []}, "images", ["does not take", DEFAULT_MODEL]),
         ({"model": "viduq2_text2video", "colour": "red"}, "colour", ["known are", "aspect_ratio"]),

@@ -90,3 +90,16 @@ def test_model_of_another_provider_is_asked_for_there_or_not_at_all(
     relay.gateway.create = CREATED
     answer = relay.invoke("submit_task", submission("viduq3_pro_text2video", "order-2"))
     assert (answer["statusCode"], json.loads(answer["body"]).get("code"), asked) == (status, code, calls)
+
+
+def test_provider_secret_in_two_forms_is_the_operator_s_fault_and_nothing_else_s(
+    relay: Relay, asked: list[tuple[str | None, str]]
+) -> None:
+    relay.gateway.create = CREATED
+    made = json.loads(relay.invoke("submit_task", submission("viduq3_pro_text2video", "order-2"))["body"])
+    store(relay, {"api_key": "key-of-gateway", "vidu": {"key": "key-of-vidu"}})
+    canceled = sample("cancel_task__waiting") | {"pathParameters": {"task_id": made["task_id"]}}
+    for name, event in (("list_models", sample("list_models__all")), ("cancel_task", canceled)):
+        answer = relay.invoke(name, event)
+        assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (503, "not_configured")
+    assert (made["status"], asked) == ("submitted", [VIDU])

@@ -50,7 +50,7 @@ FOR_ITS_ANSWER = {
 }
 """Actions that no call takes and that change what another call answers."""
 
-CALL_NOTHING = {"DescribeApi", "ListModels"}
+CALL_NOTHING = {"DescribeApi"}
 """Functions that answer from their own code: calls that were not found are not taken for none."""
 
 WITH_A_VERSION = {name: {"s3:GetObjectVersion"} for name in ("AcceptRequest", "CheckTask", "SubmitTask")}

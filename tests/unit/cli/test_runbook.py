@@ -32,6 +32,7 @@ OTHERS = {
     "Rotate the callback key",
     "Rotate the provider key",
     "A provider outage",
+    "Change the default provider",
 }
 
 
