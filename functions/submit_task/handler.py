@@ -1,4 +1,4 @@
-"""`POST /v1/tasks` → a task, submitted to the provider."""
+"""`POST /v1/tasks` → a task, submitted to the provider; `POST /v1/estimates` → what it would cost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vidu_relay.domain.task import Origin
 from vidu_relay.http import daily_cap_of, header, invalid_request, json_response, problem, read_json_body, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
+from vidu_relay.usecases.estimate_task import estimate_task
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
 from vidu_relay.wiring import acceptance, offering
 
@@ -26,6 +27,9 @@ offered = offering(settings)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(tenant_id=tenant_of(event))
     try:
+        if event["routeKey"] == "POST /v1/estimates":
+            request = parse_request(read_json_body(event), offered)
+            return json_response(200, estimate_task(request, tenant_of(event), offered, deps))
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
         request = parse_request(read_json_body(event), offered)

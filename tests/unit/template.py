@@ -14,6 +14,7 @@ EVENTS = ROOT / "events"
 
 ROUTES = {
     "POST /v1/tasks": "submit_task",
+    "POST /v1/estimates": "submit_task",
     "POST /v1/uploads": "create_upload",
     "GET /v1/tasks": "read_tasks",
     "GET /v1/tasks/{task_id}": "read_tasks",

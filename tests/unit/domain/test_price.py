@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vidu_relay.domain.catalogue import Choice, Offering
+from vidu_relay.domain.errors import PriceListError
 from vidu_relay.domain.money import money_text, parse_money, read_money
 from vidu_relay.domain.price import (
     Basis,
@@ -17,7 +18,7 @@ from vidu_relay.domain.price import (
     combination,
     price_of,
 )
-from vidu_relay.domain.price_list import PriceListError, describe_price, list_document, read_list
+from vidu_relay.domain.price_list import describe_price, list_document, read_list
 
 TURBO, SEED = "viduq3_turbo_text2video", "viduq2_pro_fast_reference2video"
 TODAY = "2026-11-30"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.unit.template import ROOT
-from vidu_relay.domain.catalogue import Choice, Offering
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.price import Basis, PriceBook, price_of
 from vidu_relay.domain.price_list import read_list
 
@@ -43,7 +43,7 @@ def spec_of(name: str, specs: dict[str, Any], asked: dict[str, Any]) -> dict[str
 def bill(kind: str, model: str, asked: dict[str, Any]) -> int | None:
     """Credits of a video; None where no public table has them. The defaults are the simulator's."""
     specs = SIMULATED[kind][model]["parameters"]
-    values = {name: asked.get(name, spec_of(name, specs, asked).get("default")) for name in specs}
+    values: dict[str, Any] = {name: asked.get(name, spec_of(name, specs, asked).get("default")) for name in specs}
     seconds, resolution = int(values["duration"]), values["resolution"]
     extra = (10 if values.get("is_rec") else 0) + (15 if "viduq2" in model and values.get("audio") else 0)
     special = f"reference {model}" if kind == "reference2video" else ""
@@ -60,12 +60,6 @@ def bill(kind: str, model: str, asked: dict[str, Any]) -> int | None:
     return IRREGULAR.get((name, resolution, seconds), first + (usual - 1) * following + 20 * late) + extra
 
 
-def offered() -> list[tuple[str, str, Choice]]:
-    offering = Offering(("vidu",))
-    choices = [found for model_id in offering.model_ids() if (found := offering.find(model_id))]
-    return [(choice.model.kind, choice.offer.model, choice) for choice in choices]
-
-
 def random_request(draw: random.Random, specs: dict[str, Any]) -> dict[str, Any]:
     asked: dict[str, Any] = {}
     for name in ("audio", "duration", "is_rec", "off_peak", "resolution"):
@@ -79,8 +73,12 @@ def random_request(draw: random.Random, specs: dict[str, Any]) -> dict[str, Any]
 def test_a_thousand_estimates_by_the_example_list_are_the_bills() -> None:
     entries, rates = read_list(json.loads((ROOT / "docs" / "examples" / "prices-vidu.json").read_text()))
     book, draw = PriceBook(Decimal(1), entries, rates), random.Random(15)  # noqa: S311 - the same requests each time
+    listed = [
+        choice for model in sorted({entry.model for entry in entries}) if (choice := Offering(("vidu",)).find(model))
+    ]
     known, total, billed = 0, Decimal(0), Decimal(0)
-    for kind, model, choice in draw.choices(offered(), k=1000):
+    for choice in draw.choices(listed, k=1000):
+        kind, model = choice.model.kind, choice.offer.model
         asked = random_request(draw, SIMULATED[kind][model]["parameters"])
         price, credits_ = price_of(choice, asked, book, "2026-11-30"), bill(kind, model, asked)
         assert price.expected == (None if credits_ is None else credits_ * CREDIT), (kind, model, asked)

@@ -5,13 +5,16 @@ ViduRelayError
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── InvalidCursorError        a cursor that the relay did not make
-│   └── DailyLimitError           the tenant has used up its day
-│       ├── DailyCapReachedError  its tasks
-│       └── DailyUploadsReachedError  its uploads
+│   └── LimitReachedError         the tenant may do no more of this for a while
+│       ├── DailyCapReachedError  its tasks of the day
+│       ├── DailyUploadsReachedError  its uploads of the day
+│       └── HourlyLimitReachedError  its estimates of the hour
 ├── CallbackRefusedError          a callback that proved nothing
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
+├── PriceListError                the operator's price list is malformed
+├── PriceListChangedError         the price list was written in the meantime: read again
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                the record was written in the meantime: read again
 ├── TransactionConflictError      two writes met: repeat this one
@@ -49,17 +52,20 @@ __all__ = [
     "CreateError",
     "CreateRejectedError",
     "DailyCapReachedError",
-    "DailyLimitError",
     "DailyUploadsReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
     "EventRefusedError",
     "Fault",
+    "HourlyLimitReachedError",
     "IdempotencyConflictError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "LimitReachedError",
     "NotCreatedError",
     "NotificationFailedError",
+    "PriceListChangedError",
+    "PriceListError",
     "ProviderError",
     "ProviderUnavailableError",
     "RemoteTaskNotFoundError",
@@ -115,26 +121,34 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
-class DailyLimitError(InvalidRequestError):
-    """The tenant may do no more of this today (UTC). `retry_after_seconds` is the time until midnight."""
+class LimitReachedError(InvalidRequestError):
+    """The tenant may do no more of this for `retry_after_seconds`."""
 
-    def __init__(self, code: str, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(code, f"{detail} It resets at 00:00 UTC.")
+    def __init__(self, code: str, detail: str, retry_after_seconds: int, resets: str = "00:00 UTC") -> None:
+        super().__init__(code, f"{detail} It resets at {resets}.")
         self.retry_after_seconds = retry_after_seconds
 
 
-class DailyCapReachedError(DailyLimitError):
+class DailyCapReachedError(LimitReachedError):
     """The tenant may submit no more tasks today."""
 
     def __init__(self, cap: int, retry_after_seconds: int) -> None:
         super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached.", retry_after_seconds)
 
 
-class DailyUploadsReachedError(DailyLimitError):
+class DailyUploadsReachedError(LimitReachedError):
     """The tenant may upload no more images today."""
 
     def __init__(self, most: int, retry_after_seconds: int) -> None:
         super().__init__("daily_uploads_reached", f"The day's {most} uploads are used up.", retry_after_seconds)
+
+
+class HourlyLimitReachedError(LimitReachedError):
+    """The tenant may do no more of `what` in this hour (UTC)."""
+
+    def __init__(self, what: str, most: int, retry_after_seconds: int) -> None:
+        detail = f"The hour's {most} {what} are used up."
+        super().__init__("hourly_limit_reached", detail, retry_after_seconds, "the full hour")
 
 
 class CallbackRefusedError(ViduRelayError):
@@ -160,6 +174,17 @@ class EventRefusedError(ViduRelayError):
 
 class AttemptUnderwayError(ViduRelayError):
     """The create call of this task may still be running, so its remote task cannot be reconciled yet."""
+
+
+class PriceListError(ViduRelayError):
+    """The operator's price list is malformed. The message names the line and what to change."""
+
+
+class PriceListChangedError(ViduRelayError):
+    """Another command wrote the price list in the meantime."""
+
+    def __init__(self) -> None:
+        super().__init__("the price list was changed in the meantime, nothing was written: repeat the command")
 
 
 class TransitionError(ViduRelayError):

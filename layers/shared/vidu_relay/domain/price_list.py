@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from vidu_relay.domain.catalogue import PROVIDERS, Choice, Model, Parameter, find_model, models
+from vidu_relay.domain.errors import PriceListError
 from vidu_relay.domain.money import money_text, parse_money
 from vidu_relay.domain.price import PriceBook, PriceEntry, Unit, in_dollars, in_force
 
-__all__ = ["PriceListError", "describe_price", "entry_document", "list_document", "read_list"]
+__all__ = ["describe_price", "entry_document", "list_document", "read_list"]
 
 MAX_AMOUNT, MAX_CREDIT_USD = 100_000, 100
 """Far above every price: an amount is a slip of the pen, and the sum of a task stays below 10^9 dollars."""
@@ -19,10 +20,6 @@ MAX_SECONDS = 600
 MAX_NOTE_CHARACTERS = 200
 FIELDS = {"model", "provider", "when", "usd", "credits", "per", "surcharge", "since", "note"}
 PYTHON_TYPES: Mapping[str, type] = {"integer": int, "boolean": bool}
-
-
-class PriceListError(ValueError):
-    """The operator's price list is malformed. The text names the line and what to change."""
 
 
 def read_list(document: object) -> tuple[tuple[PriceEntry, ...], dict[str, Decimal]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain.errors import DailyCapReachedError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
@@ -36,6 +37,7 @@ class Acceptance:
     archive: RequestArchive
     images: ReferenceCheck
     poller: TaskPoller
+    prices: PriceBooks
     submission: SubmissionDependencies
 
 
