@@ -14,6 +14,7 @@ from cli.download import get
 from cli.environment import env
 from cli.failures import failures
 from cli.keys import keys
+from cli.prices import prices
 from cli.provider import provider
 from cli.queues import queues
 from cli.submission import submit
@@ -67,7 +68,7 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (submit, watch, get, list_, cancel)
-for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, task, queues, failures):
+for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures):
     relay.add_command(command)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "combination",
     "in_dollars",
     "in_force",
+    "parameters_of",
     "price_of",
     "resolved",
 ]
@@ -120,6 +121,16 @@ def combination(choice: Choice, parameters: Mapping[str, Any]) -> str:
     values = resolved(choice, parameters)
     shown = (f"{name}={_text(values[name])}" for name in PRICED if name in values)
     return "|".join((choice.provider, choice.model.id, *shown))
+
+
+def parameters_of(choice: Choice, name: str) -> dict[str, Any]:
+    """The parameters that a `combination` of this model names."""
+    found: dict[str, Any] = {}
+    for part in name.split("|")[2:]:
+        key, _, text = part.partition("=")
+        kind = choice.offer.parameters[key].type if key in choice.offer.parameters else "text"
+        found[key] = int(text) if kind == "integer" else text == "true" if kind == "boolean" else text
+    return found
 
 
 def price_of(choice: Choice, parameters: Mapping[str, Any], book: PriceBook, today: str) -> Price:
