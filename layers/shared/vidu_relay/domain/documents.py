@@ -215,7 +215,7 @@ class Estimate(TypedDict):
         str,
         {"enum": ["list", "learned", "unknown"]},
         "`list`: the operator's price list. `learned`: the median of what the provider billed within 30 days for the "
-        "same model, duration, resolution, audio and off-peak mode. `unknown`: only `reserved_usd` is a number.",
+        "same model and parameters that matter. `unknown`: only `reserved_usd` is a number.",
     ]
     request: CreateCall
 
