@@ -15,7 +15,7 @@ from vidu_relay.domain.price import PriceBook, PriceEntry, Unit, in_dollars, in_
 __all__ = ["describe_price", "entry_document", "list_document", "read_list"]
 
 MAX_AMOUNT, MAX_CREDIT_USD = 100_000, 100
-"""Far above every price: an amount is a slip of the pen, and the sum of a task stays below 10^9 dollars."""
+"""Far above every price, so that a typing error is refused; what a task adds up to stays below 10^9 dollars."""
 MAX_SECONDS = 600
 MAX_NOTE_CHARACTERS = 200
 FIELDS = {"model", "provider", "when", "usd", "credits", "per", "surcharge", "since", "note"}
