@@ -61,6 +61,8 @@ def learn(dynamodb: "DynamoDBClient", model: str = TURBO, **amounts: str) -> Non
 
 def test_list_is_written_once_for_each_version(lists: PriceLists) -> None:
     assert lists.read() == StoredList({}, 0)
+    with pytest.raises(PriceListChangedError):
+        lists.write(LIST, seen=3, now=1)
     assert lists.write(LIST, seen=0, now=1) == 1
     for late in (0, 7):
         with pytest.raises(PriceListChangedError):

@@ -33,7 +33,9 @@ def test_line_is_added_replaced_and_removed_and_its_effect_is_shown(relay: Run, 
     changes = ask(*SET, "--usd", "0.06,0.05", "--per", "duration", "--when", "off_peak=false")["changes"]
     assert [change[0] for change in changes] == ["-", "+", "v"]
     ask(*SET, "--usd", "0.01", "--surcharge", "--when", "audio=true", "--note", "guessed")
-    assert lists.read().version == 3
+    announced = ask(*SET[:-1], "2099-01-01", "--usd", "9", "--when", "off_peak=false")["changes"]
+    assert [change[0] for change in announced] == ["+"], "what holds until then stays"
+    assert lists.read().version == 4
     assert [line.split()[0] for line in relay("prices", "list")[1].splitlines()] == ["MODEL", TURBO, TURBO]
     assert "no such line" in relay("prices", "remove", TURBO, "--when", "audio=false")[2]
     assert len(ask("prices", "remove", TURBO, "--when", "audio=true")["changes"]) == 1
