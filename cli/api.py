@@ -28,12 +28,12 @@ CHUNK_BYTES = 64 * 1024
 TASK = frozenset(
     {"task_id", "status", "version", "created_at", "updated_at", "error", "usage", "output", "videos", "history"}
 )
+ESTIMATE = frozenset({"model", "provider", "usd", "reserved_usd", "basis", "request"})
 FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
 MODELS = frozenset({"models"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
-DAILY_CAP = "daily_cap_reached"
 MAX_WAIT_SECONDS = 600
 """A longer `Retry-After` is cut to this."""
 NEEDS_KEY = (
@@ -76,6 +76,10 @@ class Api:
         """Submit a request, the JSON body of `POST /v1/tasks`; its task."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         return self._call("POST", "/v1/tasks", TASK, data=request, headers=headers)
+
+    def estimate(self, request: bytes) -> dict[str, Any]:
+        """What a request would send to the provider and cost: the answer of `POST /v1/estimates`."""
+        return self._call("POST", "/v1/estimates", ESTIMATE, data=request, headers={"Content-Type": "application/json"})
 
     def task(self, task_id: str) -> dict[str, Any]:
         """The task as it stands."""
@@ -238,11 +242,8 @@ def _chunks(reply: requests.Response) -> Iterator[bytes]:
 
 
 def _is_throttled(reply: requests.Response) -> bool:
-    """Whether a 429 is API Gateway's. The daily cap's is final for today, and says so."""
-    if reply.status_code != requests.codes.too_many_requests:
-        return False
-    answer = _json(reply)
-    return not (isinstance(answer, dict) and answer.get("code") == DAILY_CAP)
+    """Whether a 429 is API Gateway's. The relay's own is final for the day or the hour, and says so."""
+    return reply.status_code == requests.codes.too_many_requests and not _is_problem(_json(reply))
 
 
 def _json(reply: requests.Response) -> Any:

@@ -15,6 +15,7 @@ from cli.environment import env
 from cli.failures import failures
 from cli.keys import keys
 from cli.models import models
+from cli.prices import prices
 from cli.provider import provider
 from cli.queues import queues
 from cli.submission import submit
@@ -68,7 +69,7 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (models, submit, watch, get, list_, cancel)
-for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, task, queues, failures):
+for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures):
     relay.add_command(command)
 
 

@@ -51,8 +51,15 @@ ADDRESSES = ("https://", "http://", S3_SCHEME)
     help="The same key and request are the same task (default: a random one, shown on standard error).",
 )
 @click.option("--watch", "watches", is_flag=True, help="Continue like `watch`, with its exit status.")
+@click.option("--dry-run", is_flag=True, help="Check the request and show what would be sent and its price; no task.")
 def submit(
-    relay: Relay, file: str | None, model: str | None, idempotency_key: str | None, watches: bool, **options: Any
+    relay: Relay,
+    file: str | None,
+    model: str | None,
+    idempotency_key: str | None,
+    watches: bool,
+    dry_run: bool,
+    **options: Any,
 ) -> int:
     """Submit a task, from a FILE with the body of POST /v1/tasks (-: standard input) or from options.
 
@@ -63,10 +70,12 @@ def submit(
         raise RefusedError(f"the file is the whole request: put {given} into it, or give options only")
     body = _read_file(file) if file is not None else None
     request = {} if file is not None else _request(relay, model or DEFAULT_MODEL, options)
-    if idempotency_key is None:
+    if idempotency_key is None and not dry_run:
         relay.screen.remark(f"idempotency key: {key}")
     again = relay.again(*_words(file, request, key))
     sent = body if body is not None else json.dumps(request).encode()
+    if dry_run:
+        return _show_estimate(relay, sent, again)
     try:
         task = with_retries(lambda: relay.api.submit(sent, key), "submitting under the same key", relay.screen)
     except NoAnswerError as error:
@@ -83,6 +92,18 @@ def submit(
     if watches:
         return follow(relay, [task_id], answered=True)
     relay.screen.remark(f"To watch it:\n  {relay.again('watch', task_id)}")
+    return 0
+
+
+def _show_estimate(relay: Relay, request: bytes, again: str) -> int:
+    """Print what a request would send and cost, and the command that submits it."""
+    found = with_retries(lambda: relay.api.estimate(request), "asking for the estimate", relay.screen)
+    basis = {"list": "by the price list", "learned": "by what such tasks were billed lately"}.get(found["basis"])
+    price = f"{found['usd']} USD, {basis}" if basis else "an unknown price"
+    call = f"{found['request']['path']} {json.dumps(found['request']['body'], indent=1, ensure_ascii=False)}"
+    counted = f"A budget counts {found['reserved_usd']} USD until the bill is known."
+    relay.screen.line(f"{found['provider']} would be sent {call}\nfor {price}. {counted}", found)
+    relay.screen.remark(f"Nothing was submitted. To submit it:\n  {again}")
     return 0
 
 

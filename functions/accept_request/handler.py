@@ -13,7 +13,7 @@ from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.observability import observed
 from vidu_relay.settings import AcceptRequestSettings, load
 from vidu_relay.usecases.accept_request import AcceptRequestDependencies, accept_request
-from vidu_relay.wiring import acceptance, offering
+from vidu_relay.wiring import acceptance
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -26,7 +26,6 @@ deps = AcceptRequestDependencies(
     bus=EventBus(aws.client("events"), settings.event_bus_name),
     describe=problem_document,
     default_daily_cap=settings.daily_task_cap,
-    offering=offering(settings),
     max_file_bytes=MAX_BODY_BYTES,
 )
 

@@ -1,4 +1,4 @@
-"""`POST /v1/tasks` → a task, submitted to the provider."""
+"""`POST /v1/tasks` → a task, submitted to the provider; `POST /v1/estimates` → what it would cost."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Origin
 from vidu_relay.http import (
+    budget_of,
     daily_cap_of,
     header,
     invalid_request,
     json_response,
+    max_cost_of,
     not_configured,
     read_json_body,
     tenant_of,
 )
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
+from vidu_relay.usecases.estimate_task import estimate_task
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
-from vidu_relay.wiring import acceptance, offering
+from vidu_relay.wiring import acceptance
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 settings = load(SubmitTaskSettings)
 deps = acceptance(settings)
-offered = offering(settings)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     logger.append_keys(tenant_id=tenant_of(event))
     try:
+        if event["routeKey"] == "POST /v1/estimates":
+            request = parse_request(read_json_body(event), deps.offering)
+            return json_response(200, estimate_task(request, tenant_of(event), deps))
         key = header(event, "idempotency-key")
         check_idempotency_key(key)
-        request = parse_request(read_json_body(event), offered)
-        origin = Origin(tenant_of(event), daily_cap_of(event), key)
+        request = parse_request(read_json_body(event), deps.offering)
+        budget, most = budget_of(event), max_cost_of(event)
+        origin = Origin(tenant_of(event), daily_cap_of(event), key, budget=budget, max_cost=most)
         task = submit_task(request, origin, deps, time_left=context.get_remaining_time_in_millis)
     except InvalidRequestError as error:
         count(Metric.DAILY_CAP_REACHED if isinstance(error, DailyCapReachedError) else Metric.REQUEST_REFUSED)

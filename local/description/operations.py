@@ -16,6 +16,7 @@ from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.http import MAX_BODY_BYTES
+from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -108,6 +109,15 @@ _BODY_PROBLEMS: Mapping[int, tuple[str, ...]] = {
     413: ("body_too_large",),
     415: ("unsupported_encoding",),
 }
+_REQUEST_PROBLEMS = (
+    "validation_error",
+    "008017001",
+    "008017002",
+    "008017003",
+    "invalid_image",
+    "invalid_callback_url",
+    "off_peak_too_large",
+)
 _KEYED = (_UNREADABLE, _KEY_REFUSED, _GATEWAY)
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -146,19 +156,27 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             {
                 **_BODY_PROBLEMS,
-                409: ("external_id_taken",),
-                422: (
-                    "validation_error",
-                    "008017001",
-                    "008017002",
-                    "008017003",
-                    "invalid_image",
-                    "invalid_callback_url",
-                    "off_peak_too_large",
-                    "invalid_idempotency_key",
-                    "idempotency_key_reused",
-                ),
+                422: (*_REQUEST_PROBLEMS, "invalid_idempotency_key", "idempotency_key_reused"),
                 429: ("daily_cap_reached",),
+                503: ("not_configured",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
+        ),
+    },
+    "POST /v1/estimates": {
+        "operationId": "estimateTask",
+        "tags": ["Tasks"],
+        "summary": "What a task would cost",
+        "description": "Takes the body of `POST /v1/tasks` and checks all of it, images included. Nothing is recorded, "
+        f"and the provider is not called. A tenant has {HOURLY_ESTIMATES} estimates an hour.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("VideoRequest")}}},
+        "responses": _answers(
+            _response(200, "What would be sent, and its price.", {JSON: ref("Estimate")}),
+            {
+                **_BODY_PROBLEMS,
+                422: _REQUEST_PROBLEMS,
+                429: ("hourly_limit_reached",),
                 503: ("not_configured",),
             },
             *_KEYED,

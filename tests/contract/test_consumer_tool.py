@@ -35,6 +35,17 @@ TASK_ID = "a" * 26
 VIDEO = bytes(range(256)) * 2000
 AT = "2026-11-23T02:01:12.000Z"
 
+ROUTES = ("/v1/tasks", "/v1/tasks/", "/v1/estimates", "/video", "/form")
+ESTIMATE = {
+    "model": "m",
+    "provider": "vidu",
+    "off_peak": False,
+    "usd": "0.275",
+    "reserved_usd": "0.275",
+    "basis": "list",
+    "request": {"path": "/ent/v2/text2video", "body": {"prompt": "a fox"}},
+}
+
 Body = dict[str, Any]
 Answer = Callable[[BaseHTTPRequestHandler], None]
 Run = Callable[..., tuple[int, str, str]]
@@ -51,7 +62,7 @@ class Relay:
         self.uploads: list[bytes] = []
         self.reads = 0
         self.ranges: list[str | None] = []
-        self.next: dict[str, list[Answer]] = {route: [] for route in ("/v1/tasks", "/v1/tasks/", "/video", "/form")}
+        self.next: dict[str, list[Answer]] = {route: [] for route in ROUTES}
         self.keys: set[str | None] = set()
         self.asked: list[str] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -97,6 +108,8 @@ class Relay:
                 if self.path == "/v1/uploads":
                     uri = f"s3://inbox/uploads/acme/{len(relay.uploads)}.png"
                     return say(self, 201, {"url": f"{relay.url}/form", "fields": {"key": "k"}, "uri": uri})
+                if self.path == "/v1/estimates":
+                    return relay._answer(self, "/v1/estimates", lambda handler: say(handler, 200, ESTIMATE))
                 if self.path != "/v1/tasks":
                     return relay._answer(self, "/v1/tasks/", lambda handler: say(handler, 202, relay.task()))
                 relay.submitted.append((self.headers["Idempotency-Key"], json.loads(body)))
@@ -361,6 +374,24 @@ def test_refusal_shows_every_fault_and_is_not_repeated(relay: Relay, run: Run, m
     assert "HTTP 422, validation_error" in error
     assert "  duration: must be 1 to 8?[2J\n  seed: must be a number" in error
     assert [request for _, request in relay.submitted] == [{"duration": 99}]
+
+
+def test_dry_run_shows_what_would_be_sent_and_paid_and_submits_nothing(relay: Relay, run: Run) -> None:
+    options = ("submit", "--prompt", "a fox", "--image", "https://a/b.png", "--dry-run")
+    relay.next["/v1/estimates"] = [hangs_up]
+    status, out, error = run(*options)
+    assert (status, relay.submitted, relay.asked) == (0, [], ["/v1/estimates"] * 2)
+    assert out.startswith(
+        'vidu would be sent /ent/v2/text2video {\n "prompt": "a fox"\n}\nfor 0.275 USD, by the price list.'
+    )
+    assert data(run("--json", *options)[1]) == [ESTIMATE]
+    unknown = {**ESTIMATE, "usd": None, "basis": "unknown", "reserved_usd": "1"}
+    relay.next["/v1/estimates"] = [lambda handler: say(handler, 200, unknown)]
+    assert "for an unknown price. A budget counts 1 USD" in run(*options)[1]
+    relay.next["/v1/estimates"] = [says(429, {"code": "hourly_limit_reached", "detail": "Later."})]
+    assert "hourly_limit_reached: Later." in run(*options)[2]
+    assert main(shlex.split(error.splitlines()[-1])[1:]) == 0
+    assert [request["prompt"] for _, request in relay.submitted] == ["a fox"]
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "daily_cap_reached"), (503, "not_configured")])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,24 @@ def test_file_is_submitted_watched_and_fetched_byte_for_byte(
     assert (status, "task_already_settled" in error) == (1, True)
     repeated = run("--json", "submit", "-", "--idempotency-key", submitted["idempotency_key"], stdin=file.read_text())
     assert json.loads(repeated[1])["task_id"] == submitted["task_id"]
+
+
+def test_dry_run_says_what_the_provider_then_bills_and_leaves_no_task(
+    relay: RelayClient, run: Run, request_body: Body
+) -> None:
+    text = json.dumps(request_body)
+    status, _, error = run("prices", "set", request_body["model"], "--usd", "0.045", "--when", "duration=1")
+    assert status == 0, error
+    status, out, error = run("--json", "submit", "-", "--dry-run", stdin=text)
+    assert status == 0, error
+    estimate = json.loads(out)
+    assert (estimate["usd"], estimate["basis"], estimate["provider"]) == ("0.045", "list", "gateway")
+    assert relay.seen_by_provider(request_body["prompt"]) == []
+    listed = relay.call("GET", "/v1/tasks").json()["tasks"]
+    assert request_body["prompt"] not in [task["request"]["prompt"] for task in listed]
+
+    task = relay.wait(relay.submit(request_body)["task_id"], "completed")
+    assert Decimal(task["usage"]["cost"]) == Decimal(estimate["usd"])
 
 
 def test_image_files_are_uploaded_and_reach_the_provider(

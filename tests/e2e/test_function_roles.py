@@ -108,7 +108,7 @@ SUBMITS = {*CHANGES_TASKS, "update an item", "read the provider's key", "read th
 READS_IMAGES = {"get a request", "get an upload", "get a drop"}
 ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
-    "submit_task": {*SUBMITS, *READS_IMAGES, "put a request", "start a poller"},
+    "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "start a poller"},
     "create_upload": {"update an item", "put an upload"},
     "accept_request": {*SUBMITS, *READS_IMAGES, "put a request", "put a rejection", "list the inbox"}
     | {"publish as the relay", "take a request", "start a poller"},

@@ -175,7 +175,7 @@ def environment(account: Account) -> dict[str, str]:
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",
         "check_interval_seconds": "10", "task_deadline_seconds": "7200", "late_watch_hours": "72",
         "retain_tasks_days": "30", "off_peak_available": "false", "allow_unlisted_models": "false",
-        "offered_models": "", "probe_image_urls": "false", "video_hosts": "",
+        "offered_models": "", "assumed_task_usd": "1", "probe_image_urls": "false", "video_hosts": "",
         "trusted_origins": "", "max_video_bytes": "2147483648",
     }  # fmt: skip
     return {name.upper(): value for name, value in values.items()}

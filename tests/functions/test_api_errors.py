@@ -99,6 +99,21 @@ def test_open_task_says_when_to_look_again(relay: Relay, status: Status, wait: b
     assert not wait or 100 < int(answer["headers"]["retry-after"]) <= 120
 
 
+def test_estimate_is_refused_with_the_same_problems_and_after_an_hours_estimates_says_when_to_return(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = sample("submit_task__estimate")
+    for body, status, code in (("{", 400, "malformed_json"), ('{"model": "sora"}', 422, "validation_error")):
+        answer = relay.invoke("submit_task", {**event, "body": body})
+        assert (answer["statusCode"], problem_of(answer)["code"]) == (status, code)
+    monkeypatch.setattr("vidu_relay.usecases.estimate_task.HOURLY_ESTIMATES", 1)
+    assert relay.invoke("submit_task", event)["statusCode"] == 200
+    answer = relay.invoke("submit_task", event)
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (429, "hourly_limit_reached")
+    assert 1 <= int(answer["headers"]["retry-after"]) <= 3601
+    assert relay.gateway.requests == []
+
+
 @pytest.mark.parametrize("function", ["submit_task", "accept_request", "create_upload"])
 def test_quota_slot_is_given_back_by_a_client_that_sends_once(relay: Relay, function: str) -> None:
     module = relay.load(function)

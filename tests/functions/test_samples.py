@@ -102,6 +102,7 @@ CASES = {
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),
     "submit_task__audio_without_subjects": Case(False, http(422, status=422, code="008017001")),
+    "submit_task__estimate": Case(True, http(200, usd=None, reserved_usd="1", basis="unknown")),
     "submit_task__malformed_json": Case(False, http(400, status=400, code="malformed_json")),
     "submit_task__no_body": Case(False, http(400, status=400, code="malformed_json")),
     "submit_task__prompt_too_long": Case(False, http(422, code="validation_error")),

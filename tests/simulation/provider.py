@@ -100,6 +100,11 @@ class SimulatedProvider:
     def ready(self) -> None:
         self._key()
 
+    def describe_create(self, model: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        return GatewayProvider(lambda: ("https://provider.example.com", self._key()), lambda _: False).describe_create(
+            model, params
+        )
+
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         made: ProviderSnapshot = self._effects.perform(
             "provider.create", lambda: self._create(CreateCall(model, params, callback_url, tag))

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,6 +18,7 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
@@ -169,7 +171,13 @@ class WiredRelay:
             clock=clock,
         )
         self.acceptance = Acceptance(
-            quota=self.quota, archive=self.requests, images=self.images, poller=self.poller, submission=self.submission
+            quota=self.quota,
+            archive=self.requests,
+            images=self.images,
+            poller=self.poller,
+            offering=OFFERING,
+            prices=PriceBooks(c["dynamodb"], account.table, Decimal("1.5"), seconds=seconds),
+            submission=self.submission,
         )
         self.intake = AcceptRequestDependencies(
             acceptance=self.acceptance,
@@ -178,7 +186,6 @@ class WiredRelay:
             bus=self.bus,
             describe=problem_document,
             default_daily_cap=1000,
-            offering=OFFERING,
             max_file_bytes=MAX_BODY_BYTES,
         )
         self.callbacks = CallbackDependencies(

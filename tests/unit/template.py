@@ -14,6 +14,7 @@ EVENTS = ROOT / "events"
 
 ROUTES = {
     "POST /v1/tasks": "submit_task",
+    "POST /v1/estimates": "submit_task",
     "POST /v1/uploads": "create_upload",
     "GET /v1/models": "list_models",
     "GET /v1/models/{model_id}": "list_models",

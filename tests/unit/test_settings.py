@@ -1,6 +1,7 @@
 """What a function reads from its environment, and what it says when that cannot be read."""
 
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,8 +12,22 @@ from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.settings import DeliverVideosSettings, SubmitTaskSettings, load, polling_policy, variables
 
 CLASSES = [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")]
-TEXT: dict[object, str] = {int: "7", bool: "true", str: "text", str | None: "text", tuple[str, ...]: "a, b"}
-VALUE: dict[object, object] = {int: 7, bool: True, str: "text", str | None: "text", tuple[str, ...]: ("a", "b")}
+TEXT: dict[object, str] = {
+    int: "7",
+    bool: "true",
+    str: "text",
+    str | None: "text",
+    tuple[str, ...]: "a, b",
+    Decimal: "0.5",
+}
+VALUE: dict[object, object] = {
+    int: 7,
+    bool: True,
+    str: "text",
+    str | None: "text",
+    tuple[str, ...]: ("a", "b"),
+    Decimal: Decimal("0.5"),
+}
 
 
 def environment(kind: type) -> dict[str, str]:
@@ -38,6 +53,12 @@ def test_everything_missing_is_named_at_once(kind: type) -> None:
 def test_number_that_is_none_is_named(text: str) -> None:
     with pytest.raises(ConfigurationError, match="FIRST_CHECK_SECONDS"):
         load(SubmitTaskSettings, {**environment(SubmitTaskSettings), "FIRST_CHECK_SECONDS": text})
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "NaN", "1 USD"])
+def test_amount_that_is_none_or_nothing_is_named(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="ASSUMED_TASK_USD"):
+        load(SubmitTaskSettings, {**environment(SubmitTaskSettings), "ASSUMED_TASK_USD": text})
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), (" TRUE ", True), ("false", False)])

@@ -6,11 +6,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.budget import Budget, read_budget
 from vidu_relay.domain.errors import ExternalIdTakenError, Fault, InvalidRequestError, LimitReachedError
+from vidu_relay.domain.money import parse_money
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
@@ -22,6 +24,7 @@ __all__ = [
     "header",
     "invalid_request",
     "json_response",
+    "max_cost_of",
     "not_configured",
     "problem",
     "problem_document",
@@ -56,6 +59,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "budget_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "daily_uploads_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "hourly_limit_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_tenant": HTTPStatus.FORBIDDEN,
     "source_not_mapped": HTTPStatus.FORBIDDEN,
     "tenant_mismatch": HTTPStatus.FORBIDDEN,
@@ -86,6 +90,15 @@ def daily_cap_of(event: Mapping[str, Any]) -> int:
 def budget_of(event: Mapping[str, Any]) -> Budget:
     """What the tenant may spend, as the authorizer found it. Raises `ValueError` for an amount that is none."""
     return read_budget(event["requestContext"]["authorizer"]["lambda"])
+
+
+def max_cost_of(event: Mapping[str, Any]) -> Decimal | None:
+    """What the client lets the task cost at most, by the header `Max-Cost-USD`. Raises `InvalidRequestError`."""
+    text = header(event, "max-cost-usd")
+    try:
+        return None if text is None else parse_money(text, "Max-Cost-USD")
+    except ValueError as error:
+        raise InvalidRequestError("invalid_max_cost", f"{error}.") from error
 
 
 def read_json_body(event: Mapping[str, Any]) -> bytes:

@@ -8,9 +8,11 @@ took six milliseconds of it, and pydantic takes more than the functions that do 
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from decimal import Decimal
 from typing import TypeVar, get_type_hints
 
 from vidu_relay.domain.errors import ConfigurationError
+from vidu_relay.domain.money import read_money
 from vidu_relay.domain.polling import PollingPolicy
 
 __all__ = [
@@ -85,6 +87,7 @@ class AcceptanceSettings(SubmissionSettings, OfferingSettings):
     state_machine_arn: str
     probe_image_urls: bool
     trusted_origins: tuple[str, ...]
+    assumed_task_usd: Decimal
 
 
 class AuthorizeRequestSettings:
@@ -172,8 +175,8 @@ def variables(settings: type) -> dict[str, object]:
 def load(settings: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Read the variables of one settings class.
 
-    Numbers are decimal integers, flags `true` or `false`, lists comma-separated (empty for none). Texts are not empty,
-    unless their type allows None.
+    Numbers are decimal integers, amounts US dollars, flags `true` or `false`, lists comma-separated (empty for
+    none). Texts are not empty, unless their type allows None.
     Raises `ConfigurationError` naming every variable that is missing or unreadable.
     """
     source = os.environ if environ is None else environ
@@ -205,6 +208,11 @@ def _read(kind: object, text: str) -> object:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"must be true or false, not {text!r}")
         return text.lower() == "true"
+    if kind is Decimal:
+        amount = read_money(text)
+        if not amount:
+            raise ValueError(f"must be an amount above 0, not {text!r}")
+        return amount
     if kind in (str, str | None):
         if kind is str and not text:
             raise ValueError("is empty")

@@ -92,6 +92,7 @@ def keys_for(token: str, secret: Secret) -> CallbackKeys:
 def acceptance(settings: AcceptanceSettings) -> Acceptance:
     """What an entry point needs to accept requests."""
     from vidu_relay.adapters.daily_quota import DailyQuota
+    from vidu_relay.adapters.price_book import PriceBooks
     from vidu_relay.adapters.request_archive import RequestArchive
     from vidu_relay.usecases.submit_task import Acceptance
 
@@ -101,6 +102,8 @@ def acceptance(settings: AcceptanceSettings) -> Acceptance:
         archive=RequestArchive(aws.lazy_s3(), settings.inbox_bucket),
         images=reference_check(settings, deps.images),
         poller=TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn),
+        offering=offering(settings),
+        prices=PriceBooks(aws.client("dynamodb"), settings.table_name, settings.assumed_task_usd),
         submission=deps,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vidu_relay.domain.catalogue import Choice, Offering
+from vidu_relay.domain.errors import PriceListError
 from vidu_relay.domain.money import money_text, parse_money, read_money
 from vidu_relay.domain.price import (
     Basis,
@@ -15,10 +16,9 @@ from vidu_relay.domain.price import (
     Price,
     PriceBook,
     combination,
-    entry_document,
     price_of,
-    read_entries,
 )
+from vidu_relay.domain.price_list import describe_price, list_document, read_list
 
 TURBO, SEED = "viduq3_turbo_text2video", "viduq2_pro_fast_reference2video"
 TODAY = "2026-11-30"
@@ -32,11 +32,12 @@ def choice(model: str = TURBO, provider: str = "vidu") -> Choice:
 
 
 def line(**changes: Any) -> dict[str, Any]:
-    return {"model": TURBO, "usd": "0.5", "per": "video", "since": "2026-01-01"} | changes
+    unit = {} if "credits" in changes else {"usd": "0.5"}
+    return {"model": TURBO, **unit, "per": "video", "since": "2026-01-01"} | changes
 
 
 def book(*lines: dict[str, Any], rate: str | None = "0.005", **learned: str) -> PriceBook:
-    entries, rates = read_entries({"prices": list(lines), "credit_usd": {"vidu": rate} if rate else {}})
+    entries, rates = read_list({"prices": list(lines), "credit_usd": {"vidu": rate} if rate else {}})
     known = {name: LearnedPrice(Decimal(text) / 2, Decimal(text), 3) for name, text in learned.items()}
     return PriceBook(ASSUMED, entries, rates, known)
 
@@ -54,17 +55,24 @@ def book(*lines: dict[str, Any], rate: str | None = "0.005", **learned: str) -> 
         ([line(usd="0.3"), line(usd="0.1", since="2026-12-01")], {}, "0.3"),
         ([line(usd="0.1", when={"audio": True}), line(usd="0.2", when={"duration": 5})], {}, "0.2"),
         ([line(usd="0.1"), line(usd="0.9", provider="gateway")], {}, "0.1"),
-        ([{**line(credits="11", per="second"), "usd": None}], {}, "0.275"),
+        ([line(credits="11", per="second")], {}, "0.275"),
+        ([line(credits=["1", "3", "7"], per="duration")], {"duration": 3}, "0.035"),
+        ([line(), line(usd="0.1", surcharge=True, when={"audio": True})], {}, "0.6"),
+        ([line(), line(usd="0.1", surcharge=True, when={"audio": True})], {"audio": False}, "0.5"),
+        ([line(), line(usd="0.1", per="second", surcharge=True), line(usd="1", surcharge=True,
+                                                                      when={"resolution": "720p"})], {}, "2"),
+        ([line(credits="100000", per="second")], {"duration": 16}, "8000"),
+        ([line(credits="0.000000001")], {}, "0.000000001"),
     ],
     ids=[
         "for each video", "for each second", "of a longer one", "most specific", "general", "default", "later",
-        "not yet", "dearest of equals", "other provider", "credits",
+        "not yet", "dearest of equals", "other provider", "credits", "by duration", "surcharge",
+        "surcharge of others", "two surcharges", "large", "rounded up",
     ],
 )  # fmt: skip
 def test_list_decides(lines: list[dict[str, Any]], parameters: dict[str, Any], expected: str) -> None:
-    clean = [{name: value for name, value in each.items() if value is not None} for each in lines]
     amount = Decimal(expected)
-    assert price_of(choice(), parameters, book(*clean), TODAY) == Price(amount, amount, Basis.LIST)
+    assert price_of(choice(), parameters, book(*lines), TODAY) == Price(amount, amount, Basis.LIST)
 
 
 def test_unlisted_price_is_learned_from_bills_of_the_same_combination() -> None:
@@ -81,16 +89,29 @@ def test_unlisted_price_is_learned_from_bills_of_the_same_combination() -> None:
         ([], None, ASSUMED),
         ([line(usd="0.1", per="second", when={"resolution": "1080p"})], None, Decimal("1.6")),
         ([line(usd="0.1", when={"resolution": "540p"}), line(usd="0.2", when={"duration": 9})], None, Decimal("0.2")),
-        ([{**line(credits="11"), "usd": None}], None, ASSUMED),
+        ([line(credits="11")], None, ASSUMED),
         ([line(model=SEED, usd="9")], None, ASSUMED),
+        ([line(), line(credits="11", when={"duration": 5})], None, Decimal("0.5")),
+        ([line(), line(credits="11", surcharge=True)], None, Decimal("0.5")),
+        ([line(usd=["1", "4", "2"], per="duration")], None, Decimal(4)),
+        ([line(surcharge=True, when={"audio": False}), line(when={"resolution": "540p"})], None, Decimal(1)),
     ],
-    ids=["nothing known", "longest video", "dearest", "credits without a price", "another model"],
+    ids=[
+        "nothing known",
+        "longest video",
+        "dearest",
+        "credits without a price",
+        "another model",
+        "what decides has no price",
+        "surcharge without a price",
+        "duration beyond the list",
+        "with surcharges",
+    ],
 )
 def test_unknown_price_is_reserved_as_the_dearest_known_one(
     lines: list[dict[str, Any]], rate: str | None, reserved: Decimal
 ) -> None:
-    clean = [{name: value for name, value in each.items() if value is not None} for each in lines]
-    assert price_of(choice(), {}, book(*clean, rate=rate), TODAY) == Price(None, reserved, Basis.UNKNOWN)
+    assert price_of(choice(), {}, book(*lines, rate=rate), TODAY) == Price(None, reserved, Basis.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +126,19 @@ def test_unknown_price_is_reserved_as_the_dearest_known_one(
         ({"prices": [line(when={"subjects": 1})]}, "when"),
         ({"prices": [line(when={"duration": 5.5})]}, "when"),
         ({"prices": [line(per="month")]}, "per"),
-        ({"prices": [line(credits="1")]}, "either"),
+        ({"prices": [line(credits="1", usd="1")]}, "either"),
+        ({"prices": [line(model="viduq3_turbo_text")]}, "did you mean viduq3_turbo_text2video"),
+        ({"prices": [line(when={"resolution": "4K"})]}, "one of 540p, 720p, 1080p"),
+        ({"prices": [line(when={"audio": 1})]}, "audio"),
+        ({"prices": [line(when={"duration": 17})]}, "duration"),
+        ({"prices": [line(surcharge="yes")]}, "surcharge"),
+        ({"prices": [line(note="a\nb")]}, "one line"),
+        ({"prices": [line(per="duration")]}, "list of amounts"),
+        ({"prices": [line(usd=["1"])]}, "plain decimal"),
+        ({"prices": [line(), line(usd="2")]}, "prices.1: is for the same"),
+        ({"prices": [line(usd="100000.1")]}, "at most 100000"),
+        ({"credit_usd": {"vidu": "0"}}, "more than 0"),
+        ({"credit_usd": {"runway": "1"}}, "no provider"),
         ({"prices": [line(since="tomorrow")]}, "date"),
         ({"credit_usd": {"vidu": 0.005}}, "plain decimal"),
         *[({"prices": [line(usd=bad)]}, "plain decimal") for bad in
@@ -113,15 +146,34 @@ def test_unknown_price_is_reserved_as_the_dearest_known_one(
     ],
 )  # fmt: skip
 def test_malformed_list_says_what_to_change(document: object, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        read_entries(document)
+    with pytest.raises(PriceListError, match=words):
+        read_list(document)
 
 
-def test_entry_is_written_as_it_is_read() -> None:
-    lines = [line(when={"audio": False}, provider="vidu"), {**line(credits="7.5", per="second")}]
-    del lines[1]["usd"]
-    entries, _ = read_entries({"prices": lines})
-    assert [entry_document(entry) for entry in entries] == lines
+def test_list_is_written_as_it_is_read() -> None:
+    lines = [
+        line(when={"audio": False}, provider="vidu", note="of the page"),
+        line(credits="7.5", per="second", surcharge=True),
+        line(credits=["1", "2"], per="duration"),
+    ]
+    document = {"credit_usd": {"vidu": "0.005"}, "prices": lines}
+    assert list_document(*read_list(document)) == document
+
+
+def test_model_s_price_is_described_by_what_is_in_force_and_what_was_billed() -> None:
+    assert describe_price(choice(), book(line(since="2027-01-01"), line(model=SEED)), TODAY) is None
+    name = combination(choice(), {})
+    known = book(line(since="2025-01-01"), line(usd="3"), **{name: "0.4", f"{name}|x": "1"})
+    described = describe_price(choice(), known, TODAY)
+    assert described == {
+        "list": [{"when": {}, "usd": "3", "per": "video", "surcharge": False, "since": "2026-01-01"}],
+        "learned": {"from_usd": "0.2", "to_usd": "1", "tasks": 6},
+    }
+    (shown,) = (describe_price(choice(), book(line(credits=["1", "2"], per="duration")), TODAY) or {})["list"]
+    assert shown["usd"] == ["0.005", "0.01"]
+    without = describe_price(choice(), book(line(credits="1"), rate=None), TODAY)
+    assert without
+    assert (without["list"][0]["usd"], without["learned"]) == (None, None)
 
 
 @pytest.mark.parametrize(

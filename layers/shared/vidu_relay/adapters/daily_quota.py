@@ -2,12 +2,13 @@
 
 cap#<tenant>#<yyyy-mm-dd>   accepted: tasks; uploads: forms; committed: US dollars, reserved or billed, of the day's
                             tasks; taken_<0 to 47>: what was reserved in each half hour; closed?: the day is over
+hour#<tenant>#<yyyy-mm-ddThh>   a counter of each thing that is bounded by the hour
 
 A slot and the task's price are taken before the task is recorded and returned if the record exists already. Taking is
 one conditional write, so parallel submits pass neither cap nor budget. A crash or an error in between leaves a slot
-unused until midnight, and a reservation until the half hour's reservations are compared with its tasks. Uploads are
-counted apart, and none is given back. (One transaction with the record would cost twice the write units and fail under
-parallel submits, which all write this one item.)
+unused until midnight, and a reservation until the half hour's reservations are compared with its tasks. Other things
+are counted apart, and none is given back. (One transaction with the record would cost twice the write units and fail
+under parallel submits, which all write this one item.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.domain.budget import NO_BUDGET, Budget
-from vidu_relay.domain.errors import BudgetReachedError, DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.errors import (
+    BudgetReachedError,
+    DailyCapReachedError,
+    DailyUploadsReachedError,
+    HourlyLimitReachedError,
+)
 from vidu_relay.domain.money import NO_MONEY, money_text
 
 if TYPE_CHECKING:
@@ -30,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BUCKET_MS", "DAY_MS", "DailyQuota", "bucket_of", "quota_key"]
 
-DAY_MS = 86_400_000
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
+DAY, HOUR = ("cap#", "%Y-%m-%d"), ("hour#", "%Y-%m-%dT%H")
+"""Prefix of an item of counters, and how its key names the period."""
 BUCKET_MS = 1_800_000
 """Reservations are also counted by the half hour, so that those without a task can be found."""
 KEEP_DAYS = 40
@@ -88,8 +96,7 @@ class DailyQuota:
             condition += " AND (attribute_not_exists(committed) OR committed <= :room)"
         found = self._update(
             self._client,
-            tenant_id,
-            now,
+            quota_key(tenant_id, now),
             UpdateExpression=f"SET {_EXPIRES} ADD accepted :one, committed :price, taken_{bucket_of(now)} :price",
             ConditionExpression=condition,
             ExpressionAttributeValues={
@@ -113,21 +120,16 @@ class DailyQuota:
         Raises `DailyUploadsReachedError` if none is left.
         """
         most = cap * UPLOADS_PER_TASK
-        found = self._update(
-            self._client,
-            tenant_id,
-            now,
-            UpdateExpression=f"SET {_EXPIRES} ADD uploads :one",
-            ConditionExpression=":most > :none AND (attribute_not_exists(uploads) OR uploads < :most)",
-            ExpressionAttributeValues={
-                ":one": {"N": "1"},
-                ":none": {"N": "0"},
-                ":most": {"N": str(most)},
-                ":end": _end(now),
-            },
-        )
-        if found is not None:
+        if self._count("uploads", quota_key(tenant_id, now), most, now) is not None:
             raise DailyUploadsReachedError(most, _seconds_left(now))
+
+    def take_hourly(self, what: str, tenant_id: str, most: int, now: int) -> None:
+        """Take one of the tenant's `most` in the UTC hour that `now` is in; `what` names them and their counter.
+
+        Raises `HourlyLimitReachedError` if none is left.
+        """
+        if self._count(what, quota_key(tenant_id, now, HOUR), most, now) is not None:
+            raise HourlyLimitReachedError(what, most, (HOUR_MS - now % HOUR_MS) // 1000 + 1)
 
     def give_back(self, tenant_id: str, now: int, price: Decimal = NO_MONEY) -> None:
         """Return the slot and the price taken at `now`: the task existed already.
@@ -137,14 +139,29 @@ class DailyQuota:
         """
         self._update(
             self._once,
-            tenant_id,
-            now,
+            quota_key(tenant_id, now),
             UpdateExpression=f"ADD accepted :minus, committed :back, taken_{bucket_of(now)} :back",
             ConditionExpression="accepted > :none",
             ExpressionAttributeValues={
                 ":minus": {"N": "-1"},
                 ":back": {"N": money_text(-price)},
                 ":none": {"N": "0"},
+            },
+        )
+
+    def _count(self, counter: str, key: dict[str, Any], most: int, now: int) -> dict[str, Any] | None:
+        """Raise a counter that may have `most`: None, or the item of a counter that has them."""
+        return self._update(
+            self._client,
+            key,
+            UpdateExpression=f"SET {_EXPIRES} ADD #counter :one",
+            ConditionExpression=":most > :none AND (attribute_not_exists(#counter) OR #counter < :most)",
+            ExpressionAttributeNames={"#counter": counter},
+            ExpressionAttributeValues={
+                ":one": {"N": "1"},
+                ":none": {"N": "0"},
+                ":most": {"N": str(most)},
+                ":end": _end(now),
             },
         )
 
@@ -173,8 +190,7 @@ class DailyQuota:
         """Let no task count for a day any more: one that is about to counts for the next."""
         self._update(
             self._client,
-            tenant_id,
-            day,
+            quota_key(tenant_id, day),
             UpdateExpression=f"SET closed = :yes, {_EXPIRES}",
             ConditionExpression=_OPEN,
             ExpressionAttributeValues={":yes": {"BOOL": True}, ":end": _end(day)},
@@ -193,9 +209,9 @@ class DailyQuota:
                 self._sleep(PAUSE_SECONDS)
         return total
 
-    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> dict[str, Any] | None:
-        """Change the day's item: None, or the item that did not meet the condition."""
-        call: dict[str, Any] = {"TableName": self._table, "Key": quota_key(tenant_id, now), **arguments}
+    def _update(self, client: DynamoDBClient, key: dict[str, Any], **arguments: Any) -> dict[str, Any] | None:
+        """Change an item of counters: None, or the item that did not meet the condition."""
+        call: dict[str, Any] = {"TableName": self._table, "Key": key, **arguments}
         for attempt in range(1, TRIES + 1):
             try:
                 client.update_item(**call, ReturnValuesOnConditionCheckFailure="ALL_OLD")
@@ -244,6 +260,7 @@ def bucket_of(now: int) -> int:
     return now % DAY_MS // BUCKET_MS
 
 
-def quota_key(tenant_id: str, now: int) -> dict[str, Any]:
-    """The key of the item of a tenant and of the UTC day that a moment (ms) is in."""
-    return {"pk": {"S": f"cap#{tenant_id}#{time.strftime('%Y-%m-%d', time.gmtime(now / 1000))}"}}
+def quota_key(tenant_id: str, now: int, period: tuple[str, str] = DAY) -> dict[str, Any]:
+    """The key of a tenant's counters of the UTC day, or hour, that a moment (ms) is in."""
+    prefix, form = period
+    return {"pk": {"S": f"{prefix}{tenant_id}#{time.strftime(form, time.gmtime(now / 1000))}"}}

@@ -46,6 +46,11 @@ class GatewayProvider:
         self.ready = self._calls.ready
         self.refresh_key = self._calls.refresh_key
 
+    def describe_create(self, model: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Path and body of the call that creates a task, without the callback's address."""
+        offer = entry.offers.get(self.name) if (entry := find_model(model)) else None
+        return "/generation", {"model": offer.model if offer else model, "input": [{"params": dict(params)}]}
+
     def create(
         self,
         model: str,
@@ -59,12 +64,8 @@ class GatewayProvider:
         Raises a `CreateError` as `outbound.create_replies.created_task` does; `NotCreatedError` if no byte was sent,
         `CreateAmbiguousError` if no whole reply came.
         """
-        offer = entry.offers.get(self.name) if (entry := find_model(model)) else None
-        body = {
-            "model": offer.model if offer else model,
-            "input": [{"params": {**params, "callback_url": callback_url}}],
-        }
-        reply = self._calls.create("/generation", body)
+        path, body = self.describe_create(model, {**params, "callback_url": callback_url})
+        reply = self._calls.create(path, body)
         content, remote_id = created_task(reply, CREATE_REPLIES)
         return _known(content, remote_id, clock_offset_ms(reply.headers))
 

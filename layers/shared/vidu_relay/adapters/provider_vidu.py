@@ -60,6 +60,11 @@ class ViduProvider:
         self.ready = self._calls.ready
         self.refresh_key = self._calls.refresh_key
 
+    def describe_create(self, model: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Path and body of the call that creates a task, without the callback's address and a tag of ours."""
+        path, name = _endpoint(model)
+        return f"/ent/v2/{path}", {**_renamed(params), "model": name}
+
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot:
         """Create a task, once. `tag` is sent as `payload`, which replies repeat, unless the client gave its own.
 
@@ -68,9 +73,8 @@ class ViduProvider:
         was created then.
         """
         payload = params.get("payload") or tag
-        path, name = _endpoint(model)
-        body = {**_renamed(params), "payload": payload, "model": name, "callback_url": callback_url}
-        reply = self._calls.create(f"/ent/v2/{path}", body)
+        path, body = self.describe_create(model, params)
+        reply = self._calls.create(path, {**body, "payload": payload, "callback_url": callback_url})
         content, remote_id = created_task(reply, CREATE_REPLIES)
         return _known(content, remote_id, clock_offset_ms(reply.headers))
 

@@ -12,10 +12,10 @@ from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "ImageLimits", "ModelEvidence",
-    "ModelList", "NotificationFailure", "OfferedModel", "Problem", "Rejection", "Task", "TaskDelivery", "TaskError",
-    "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest",
-    "Video", "VideoTaskEvent",
+    "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "ImageLimits",
+    "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem", "Rejection", "Task", "TaskDelivery",
+    "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload",
+    "UploadRequest", "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -192,6 +192,10 @@ class CallbackTaken(TypedDict):
     status: Literal["ok"]
 
 
+Amount = Annotated[str, {"pattern": "^[0-9]+([.][0-9]+)?$", "examples": ["0.275"]}]
+"""US dollars, exact."""
+
+
 class ModelEvidence(TypedDict):
     level: Annotated[
         str,
@@ -226,6 +230,35 @@ class OfferedModel(TypedDict):
 
 class ModelList(TypedDict):
     models: list[OfferedModel]
+
+
+class CreateCall(TypedDict):
+    """What the provider would be sent, without the address of its callback."""
+
+    path: Annotated[str, "Behind the provider's base address."]
+    body: Annotated[
+        dict[str, Any],
+        "The JSON body. Images stand as the request names them, embedded ones by their hash (RFC 6920).",
+    ]
+
+
+class Estimate(TypedDict):
+    """What a request would cost. Nothing was recorded, and the provider was not called."""
+
+    model: str
+    provider: Annotated[str, "Who would be asked."]
+    off_peak: bool
+    usd: Annotated[Amount | None, "US dollars. Null where no price is known."]
+    reserved_usd: Annotated[
+        Amount, "What a budget counts until the bill is known: more than `usd` where bills differ, and never nothing."
+    ]
+    basis: Annotated[
+        str,
+        {"enum": ["list", "learned", "unknown"]},
+        "`list`: the operator's price list. `learned`: the median of what the provider billed within 30 days for the "
+        "same model and parameters that matter. `unknown`: only `reserved_usd` is a number.",
+    ]
+    request: CreateCall
 
 
 class UploadRequest(TypedDict):

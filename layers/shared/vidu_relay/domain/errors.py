@@ -7,13 +7,18 @@ ViduRelayError
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── ExternalIdTakenError      another task of the tenant has this external id
 │   ├── InvalidCursorError        a cursor that the relay did not make
-│   └── LimitReachedError         the tenant has used up its day, or its budget
-│       ├── DailyCapReachedError  its tasks
-│       └── DailyUploadsReachedError  its uploads
+│   ├── MaxCostExceededError      it would cost more than its client lets it
+│   └── LimitReachedError         the tenant may do no more of this for now
+│       ├── BudgetReachedError    it would cost more than what is left of its budget
+│       ├── DailyCapReachedError  its tasks of the day
+│       ├── DailyUploadsReachedError  its uploads of the day
+│       └── HourlyLimitReachedError  its estimates of the hour
 ├── CallbackRefusedError          a callback that proved nothing
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
+├── PriceListError                the operator's price list is malformed
+├── PriceListChangedError         the price list was written in the meantime: read again
 ├── TransitionError               a state change the table does not allow
 ├── StaleTaskError                the record was written in the meantime: read again
 ├── TransactionConflictError      two writes met: repeat this one
@@ -58,12 +63,17 @@ __all__ = [
     "EventRefusedError",
     "ExternalIdTakenError",
     "Fault",
+    "HourlyLimitReachedError",
     "IdempotencyConflictError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "LimitReachedError",
+    "MaxCostExceededError",
     "NoSecretValueError",
     "NotCreatedError",
     "NotificationFailedError",
+    "PriceListChangedError",
+    "PriceListError",
     "ProviderError",
     "ProviderUnavailableError",
     "RemoteTaskNotFoundError",
@@ -174,6 +184,24 @@ class BudgetReachedError(LimitReachedError):
         )
 
 
+class MaxCostExceededError(InvalidRequestError):
+    """The request costs more than its client lets it. Amounts are US dollars as text."""
+
+    def __init__(self, reserved: str, most: str, *, known: bool) -> None:
+        costs = (
+            f"costs {reserved} US dollars" if known else f"has no known price, and {reserved} US dollars are assumed"
+        )
+        super().__init__("max_cost_exceeded", f"This request {costs}: more than Max-Cost-USD allows, {most}.")
+
+
+class HourlyLimitReachedError(LimitReachedError):
+    """The tenant may do no more of `what` in this hour (UTC)."""
+
+    def __init__(self, what: str, most: int, retry_after_seconds: int) -> None:
+        detail = f"The hour's {most} {what} are used up. It resets at the full hour."
+        super().__init__("hourly_limit_reached", detail, retry_after_seconds)
+
+
 class CallbackRefusedError(ViduRelayError):
     """A callback is not accepted. `reason` is for our metrics only and never leaves the service."""
 
@@ -197,6 +225,17 @@ class EventRefusedError(ViduRelayError):
 
 class AttemptUnderwayError(ViduRelayError):
     """The create call of this task may still be running, so its remote task cannot be reconciled yet."""
+
+
+class PriceListError(ViduRelayError):
+    """The operator's price list is malformed. The message names the line and what to change."""
+
+
+class PriceListChangedError(ViduRelayError):
+    """Another command wrote the price list in the meantime."""
+
+    def __init__(self) -> None:
+        super().__init__("the price list was changed in the meantime, nothing was written: repeat the command")
 
 
 class TransitionError(ViduRelayError):

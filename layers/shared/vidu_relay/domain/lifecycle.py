@@ -8,14 +8,19 @@ the store writes every other result in one conditional write. The create call ha
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.errors import TransitionError
 from vidu_relay.domain.identifiers import link_digest
+from vidu_relay.domain.money import money_text
 from vidu_relay.domain.polling import DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS, SLOW_INTERVAL_MS, PollingPolicy
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status, can_transition
 from vidu_relay.domain.task import HistoryEntry, Origin, Output, StoredRequest, Task
+
+if TYPE_CHECKING:
+    from vidu_relay.domain.price import Price
 
 __all__ = [
     "SUBMISSION_UNCONFIRMED",
@@ -40,9 +45,21 @@ SUBMISSION_UNCONFIRMED = "submission_unconfirmed"
 
 
 def new_task(
-    task_id: str, origin: Origin, stored: StoredRequest, *, token: str, provider: str, now: int, policy: PollingPolicy
+    task_id: str,
+    origin: Origin,
+    stored: StoredRequest,
+    *,
+    token: str,
+    provider: str,
+    now: int,
+    policy: PollingPolicy,
+    price: Price | None = None,
+    credit_usd: Decimal | None = None,
 ) -> Task:
-    """An accepted task. Its entry point goes on to `submission.begin_attempt`; if it dies before, a check does."""
+    """An accepted task. Its entry point goes on to `submission.begin_attempt`; if it dies before, a check does.
+
+    `price` is what was reserved for it, `credit_usd` what a credit of its provider costs.
+    """
     second = now // 1000
     return Task(
         task_id=task_id,
@@ -67,6 +84,9 @@ def new_task(
         image_versions=stored.image_versions,
         due_at=now + HANDOVER_MS,
         history=(HistoryEntry(now, Status.ACCEPTED, origin.entry_point),),
+        reserved_usd=money_text(price.reserved) if price else None,
+        price_basis=price.basis.value if price else None,
+        credit_usd=money_text(credit_usd) if credit_usd is not None else None,
     )
 
 

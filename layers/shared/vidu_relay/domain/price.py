@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal, localcontext
 from enum import StrEnum
 from typing import Any, Literal
 
 from vidu_relay.domain.catalogue import Choice, Parameter
-from vidu_relay.domain.money import money_text, parse_money
+from vidu_relay.domain.money import MAX_DIGITS, NO_MONEY
 
 __all__ = [
     "Basis",
@@ -17,22 +18,24 @@ __all__ = [
     "Price",
     "PriceBook",
     "PriceEntry",
-    "PriceListError",
+    "Unit",
     "combination",
-    "entry_document",
+    "in_dollars",
+    "in_force",
+    "parameters_of",
     "price_of",
-    "read_entries",
     "resolved",
+    "utc_date",
 ]
 
 PRICED = ("audio", "duration", "is_rec", "off_peak", "resolution")
 """Parameters on which providers' prices depend (platform.vidu.com/docs/pricing)."""
 
-Per = Literal["video", "second"]
-
-
-class PriceListError(ValueError):
-    """The operator's price list is malformed. The text names the line and what to change."""
+Per = Literal["video", "second", "duration"]
+Unit = Literal["usd", "credits"]
+PLACES = MAX_DIGITS // 2
+EXACT_DIGITS = 60
+"""More than the product of an amount, the price of a credit and a number of seconds can have."""
 
 
 class Basis(StrEnum):
@@ -49,23 +52,27 @@ class PriceEntry:
 
     - It holds for requests for `model` at `provider` (None: at any) whose parameters, defaults included, have the
       values of `when`.
-    - Either `usd` or `credits` is set, for each video or for each second of it (`per`). Credits become dollars by
-      `PriceBook.credit_usd`.
-    - `since` is the UTC date, `YYYY-MM-DD`, from which on it holds. A later entry with the same `when` replaces it.
+    - `amounts` are in `unit`; credits become dollars by `PriceBook.credit_usd`. There is one for each video or for each
+      second of it, or, `per` duration, one for each whole number of seconds from 1 on.
+    - A `surcharge` is added to the price that another entry gives.
+    - `since` is the UTC date, `YYYY-MM-DD`, from which on it holds. A later entry for the same requests replaces it.
+    - `note` is for people.
     """
 
     model: str
     per: Per
     since: str
-    usd: Decimal | None = None
-    credits: Decimal | None = None
+    unit: Unit
+    amounts: tuple[Decimal, ...]
     provider: str | None = None
     when: Mapping[str, Any] = field(default_factory=dict)
+    surcharge: bool = False
+    note: str = ""
 
     @property
     def applies_to(self) -> tuple[Any, ...]:
         """Equal for entries of which the later one replaces the other."""
-        return self.model, self.provider, tuple(sorted(self.when.items()))
+        return self.model, self.provider or "", self.surcharge, tuple(sorted(self.when.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,11 @@ class Price:
     basis: Basis
 
 
+def utc_date(now: int) -> str:
+    """The UTC date of a moment (ms), `YYYY-MM-DD`."""
+    return time.strftime("%Y-%m-%d", time.gmtime(now / 1000))
+
+
 def resolved(choice: Choice, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the provider takes: what was given, else the default. A parameter without both is left out."""
     values = {name: _value(spec, parameters.get(name)) for name, spec in choice.offer.parameters.items()}
@@ -118,35 +130,33 @@ def combination(choice: Choice, parameters: Mapping[str, Any]) -> str:
     return "|".join((choice.provider, choice.model.id, *shown))
 
 
+def parameters_of(choice: Choice, name: str) -> dict[str, Any]:
+    """The parameters that a `combination` of this model names."""
+    found: dict[str, Any] = {}
+    for part in name.split("|")[2:]:
+        key, _, text = part.partition("=")
+        kind = choice.offer.parameters[key].type if key in choice.offer.parameters else "text"
+        found[key] = int(text) if kind == "integer" else text == "true" if kind == "boolean" else text
+    return found
+
+
 def price_of(choice: Choice, parameters: Mapping[str, Any], book: PriceBook, today: str) -> Price:
     """The price of a request on a UTC date (`YYYY-MM-DD`).
 
-    The most specific entry of the list that holds decides, the dearest of equally specific ones; else what was billed
-    for the same combination: the median is expected, the highest reserved. Otherwise the dearest price that is known of
-    the model is reserved, else `PriceBook.assumed`.
+    The most specific entry of the list that holds decides, the dearest of equally specific ones, and every surcharge
+    that holds is added; else what was billed for the same combination: the median is expected, the highest reserved.
+    Otherwise the dearest price that is known of the model is reserved, else `PriceBook.assumed`.
     """
-    values = resolved(choice, parameters)
-    listed = [(len(entry.when), price) for entry, price in _listed(choice, values, book, today)]
-    if listed:
-        expected = max(listed)[1]
-        return Price(expected, expected, Basis.LIST)
+    listed = _listed(choice, resolved(choice, parameters), book, today)
+    if listed is not None:
+        return Price(listed, listed, Basis.LIST)
     learned = book.learned.get(combination(choice, parameters))
     if learned:
-        return Price(learned.median, learned.highest, Basis.LEARNED)
+        return Price(learned.median, max(learned.median, learned.highest), Basis.LEARNED)
     return Price(None, _dearest(choice, book, today), Basis.UNKNOWN)
 
 
-def _listed(
-    choice: Choice, values: Mapping[str, Any], book: PriceBook, today: str
-) -> Iterable[tuple[PriceEntry, Decimal]]:
-    for entry in _in_force(choice, book, today):
-        if all(_same(values.get(name), wanted) for name, wanted in entry.when.items()):
-            price = _amount(entry, choice, values.get("duration"), book)
-            if price is not None:
-                yield entry, price
-
-
-def _in_force(choice: Choice, book: PriceBook, today: str) -> Sequence[PriceEntry]:
+def in_force(choice: Choice, book: PriceBook, today: str) -> Sequence[PriceEntry]:
     """The entries for a model at its provider that hold on a date, without those that a later one replaced."""
     latest: dict[tuple[Any, ...], PriceEntry] = {}
     for entry in sorted(book.entries, key=lambda each: each.since):
@@ -155,100 +165,68 @@ def _in_force(choice: Choice, book: PriceBook, today: str) -> Sequence[PriceEntr
     return tuple(latest.values())
 
 
+def in_dollars(entry: PriceEntry, provider: str, book: PriceBook) -> tuple[Decimal, ...] | None:
+    """An entry's amounts in US dollars, not rounded; None where a credit of the provider has no price."""
+    rate = Decimal(1) if entry.unit == "usd" else book.credit_usd.get(provider)
+    with localcontext(prec=EXACT_DIGITS):
+        return None if rate is None else tuple(amount * rate for amount in entry.amounts)
+
+
+def _listed(choice: Choice, values: Mapping[str, Any], book: PriceBook, today: str) -> Decimal | None:
+    """The price by the list; None where no entry holds, or an amount that decides is not known."""
+    holding = [
+        entry
+        for entry in in_force(choice, book, today)
+        if all(_same(values.get(name), wanted) for name, wanted in entry.when.items())
+    ]
+    specific = max((len(entry.when) for entry in holding if not entry.surcharge), default=None)
+    first = [
+        _amount(entry, choice, values.get("duration"), book)
+        for entry in holding
+        if not entry.surcharge and len(entry.when) == specific
+    ]
+    more = [_amount(entry, choice, values.get("duration"), book) for entry in holding if entry.surcharge]
+    known = [amount for amount in first if amount is not None]
+    added = [amount for amount in more if amount is not None]
+    if not first or len(known) + len(added) < len(first) + len(more):
+        return None
+    return _rounded_up(max(known), *added)
+
+
 def _amount(entry: PriceEntry, choice: Choice, seconds: int | None, book: PriceBook) -> Decimal | None:
     """What an entry makes of a video of so many seconds; None where a number is missing."""
-    amount = entry.usd
-    if entry.credits is not None:
-        rate = book.credit_usd.get(choice.provider)
-        amount = None if rate is None else entry.credits * rate
-    if amount is None or entry.per == "video":
-        return amount
-    return None if seconds is None else amount * seconds
+    amounts = in_dollars(entry, choice.provider, book)
+    if amounts is None or entry.per == "video":
+        return amounts[0] if amounts else None
+    if seconds is None or seconds < 1:
+        return None
+    if entry.per == "duration":
+        return amounts[seconds - 1] if seconds <= len(amounts) else None
+    with localcontext(prec=EXACT_DIGITS):
+        return amounts[0] * seconds
 
 
 def _dearest(choice: Choice, book: PriceBook, today: str) -> Decimal:
-    """The dearest known price of a model; what is assumed where none is known."""
+    """The dearest known price of a model, with all surcharges; what is assumed where none is known."""
     spec = choice.offer.parameters.get("duration")
-    longest = max((value for value in spec.choices if isinstance(value, int)), default=spec.most) if spec else None
-    known = [
-        price
-        for entry in _in_force(choice, book, today)
-        if (price := _amount(entry, choice, entry.when.get("duration", longest), book)) is not None
-    ]
+    longest = max((value for value in spec.choices if isinstance(value, int)), default=spec.most or 0) if spec else 0
+    known: list[Decimal] = []
+    added: list[Decimal] = []
+    for entry in in_force(choice, book, today):
+        lengths = [entry.when["duration"]] if "duration" in entry.when else [None, *range(1, longest + 1)]
+        amounts = [amount for each in lengths if (amount := _amount(entry, choice, each, book)) is not None]
+        (added if entry.surcharge else known).extend([max(amounts)] if amounts else [])
     prefix = f"{choice.provider}|{choice.model.id}|"
-    known += [learned.highest for name, learned in book.learned.items() if name.startswith(prefix)]
-    return max(known, default=book.assumed)
+    learned = [price.highest for name, price in book.learned.items() if name.startswith(prefix)]
+    listed = [_rounded_up(max(known), *added)] if known else []
+    return max([*listed, *learned], default=book.assumed)
 
 
-def read_entries(document: object) -> tuple[tuple[PriceEntry, ...], dict[str, Decimal]]:
-    """A price list as the operator writes it, and the price of a credit for each provider.
-
-    `{"credit_usd": {"vidu": "0.005"}, "prices": [{"model", "provider"?, "when"?, "usd" or "credits", "per", "since"}]}`
-    with amounts in text. Raises `PriceListError`, and `ValueError` for an amount; a currency is always US dollars.
-    """
-    if not isinstance(document, dict) or set(document) - {"prices", "credit_usd"}:
-        raise PriceListError('a price list is {"prices": […], "credit_usd": {…}}')
-    rates, lines = document.get("credit_usd", {}), document.get("prices", [])
-    if not isinstance(rates, dict) or not isinstance(lines, list):
-        raise PriceListError("`prices` must be a list and `credit_usd` an object")
-    credit_usd = {str(name): parse_money(rate, f"credit_usd of {name}") for name, rate in rates.items()}
-    return tuple(_entry(line, f"prices.{number}") for number, line in enumerate(lines)), credit_usd
-
-
-_FIELDS = {"model", "provider", "when", "usd", "credits", "per", "since"}
-
-
-def _entry(line: object, place: str) -> PriceEntry:
-    from datetime import date
-
-    from vidu_relay.domain.catalogue import PROVIDERS, find_model
-
-    if not isinstance(line, dict):
-        raise PriceListError(f"{place}: must be an object")
-    if unknown := sorted(set(line) - _FIELDS):
-        hint = ": prices are in US dollars (`usd`)" if "currency" in unknown else ""
-        raise PriceListError(f"{place}: unknown field {', '.join(map(repr, unknown))}{hint}")
-    model = find_model(line["model"]) if isinstance(line.get("model"), str) else None
-    if model is None:
-        raise PriceListError(f"{place}: `model` must be the id of a model of the catalogue")
-    provider, when = line.get("provider"), line.get("when", {})
-    if provider is not None and provider not in PROVIDERS:
-        raise PriceListError(f"{place}: `provider` must be one of {', '.join(PROVIDERS)}")
-    taken = {name: spec for each in model.offers.values() for name, spec in each.parameters.items()}
-    if not isinstance(when, dict) or set(when) - set(taken):
-        raise PriceListError(f"{place}: `when` must be an object of the model's parameters")
-    if any(type(value) not in (str, int, bool) for value in when.values()):
-        raise PriceListError(f"{place}: `when` holds text, whole numbers, true and false")
-    if line.get("per") not in ("video", "second"):
-        raise PriceListError(f"{place}: `per` must be video or second")
-    if ("usd" in line) == ("credits" in line):
-        raise PriceListError(f"{place}: either `usd` or `credits` must be given")
-    try:
-        since = date.fromisoformat(str(line.get("since"))).isoformat()
-    except ValueError:
-        raise PriceListError(f"{place}: `since` must be a date, such as 2026-12-01") from None
-    return PriceEntry(
-        model=model.id,
-        provider=provider,
-        when=when,
-        per=line["per"],
-        since=since,
-        usd=parse_money(line["usd"], f"{place}: `usd`") if "usd" in line else None,
-        credits=parse_money(line["credits"], f"{place}: `credits`") if "credits" in line else None,
-    )
-
-
-def entry_document(entry: PriceEntry) -> dict[str, Any]:
-    """An entry as the operator writes it: `read_entries` gives it back."""
-    amounts = (("usd", entry.usd), ("credits", entry.credits))
-    return {
-        "model": entry.model,
-        **({"provider": entry.provider} if entry.provider else {}),
-        **({"when": dict(entry.when)} if entry.when else {}),
-        **{name: money_text(amount) for name, amount in amounts if amount is not None},
-        "per": entry.per,
-        "since": entry.since,
-    }
+def _rounded_up(*amounts: Decimal) -> Decimal:
+    """The sum, with as many places as `money.read_money` reads back."""
+    with localcontext(prec=EXACT_DIGITS):
+        total = sum(amounts, NO_MONEY)
+        return total if total == round(total, PLACES) else total.quantize(Decimal(1).scaleb(-PLACES), ROUND_UP)
 
 
 def _value(spec: Parameter, given: Any) -> Any:

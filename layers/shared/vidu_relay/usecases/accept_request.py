@@ -40,7 +40,6 @@ class AcceptRequestDependencies:
     bus: EventBus
     describe: Callable[[InvalidRequestError], Mapping[str, Any]]
     default_daily_cap: int
-    offering: Offering
     max_file_bytes: int
 
 
@@ -75,8 +74,8 @@ def accept_request(
         if closed is not None:
             raise closed
         cap = deps.default_daily_cap if tenant.daily_cap is None else tenant.daily_cap
-        origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id)
-        return submit_task(read(deps.offering), origin, deps.acceptance, time_left=time_left)
+        origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id, tenant.budget)
+        return submit_task(read(deps.acceptance.offering), origin, deps.acceptance, time_left=time_left)
     except InvalidRequestError as error:
         _reject(asked, tenant, error, deps)
         return None

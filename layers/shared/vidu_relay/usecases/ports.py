@@ -15,13 +15,16 @@ __all__ = ["Clock", "Provider", "Providers", "clock", "spread"]
 class Provider(Protocol):
     """A video provider. See `adapters.provider_vidu` for what its methods raise.
 
-    `tag` comes back with every `read` where the provider echoes something of ours. `read_callback` never raises;
-    `refresh_key` reads the secret again and says whether the key has changed.
+    `tag` comes back with every `read` where the provider echoes something of ours. `describe_create` gives path and
+    body of a create call and calls nothing. `read_callback` never raises; `refresh_key` reads the secret again and
+    says whether the key has changed.
     """
 
     name: str
 
     def ready(self) -> None: ...
+
+    def describe_create(self, model: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]: ...
 
     def create(self, model: str, params: Mapping[str, Any], callback_url: str, *, tag: str) -> ProviderSnapshot: ...
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from decimal import Decimal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.errors import (
+    BudgetReachedError,
     DailyCapReachedError,
     ExternalIdTakenError,
     IdempotencyConflictError,
@@ -26,6 +30,7 @@ from vidu_relay.observability import logger
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies, TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.check_references import ReferenceCheck, check_references
+from vidu_relay.usecases.price_request import check_max_cost, price_request
 from vidu_relay.usecases.resolve_image_links import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
@@ -42,6 +47,8 @@ class Acceptance:
     archive: RequestArchive
     images: ReferenceCheck
     poller: TaskPoller
+    offering: Offering
+    prices: PriceBooks
     submission: SubmissionDependencies
 
 
@@ -62,7 +69,8 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
     The same key with the same request gives the same task, without a second record or slot of the daily cap; its images
     are not checked again, and its create call is begun only if none was. Raises, before anything is recorded,
     `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images and addresses
-    that cannot be used (`check_references`), `DailyCapReachedError` and `ExternalIdTakenError`. If a secret is not set
+    that cannot be used (`check_references`), `DailyCapReachedError`, `BudgetReachedError`,
+    `MaxCostExceededError` and `ExternalIdTakenError`. If a secret is not set
     up, a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
     """
     deps, key = acceptance.submission, origin.idempotency_key
@@ -89,13 +97,16 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
 
 
 def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptance) -> Task:
-    """Check the images, take a slot of the daily cap and record the task; the task as recorded."""
+    """Check images and price, take a slot of the cap, reserve the price and record the task; the task as recorded."""
     deps, now = acceptance.submission, acceptance.submission.clock()
     versions = check_references(request, origin.tenant_id, acceptance.images)
+    priced = price_request(request, acceptance.offering, acceptance.prices, now)
+    check_max_cost(priced.price, origin.max_cost)
+    reserved = priced.price.reserved
     try:
-        acceptance.quota.take(origin.tenant_id, origin.daily_cap, now)
-    except DailyCapReachedError:
-        # the last slot may just have gone to this very request, sent twice at the same moment
+        now = acceptance.quota.take(origin.tenant_id, origin.daily_cap, now, price=reserved, budget=origin.budget)
+    except (DailyCapReachedError, BudgetReachedError):
+        # what was left may just have gone to this very request, sent twice at the same moment
         current = deps.store.get(task_id)
         if current is None:
             raise
@@ -115,14 +126,16 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         provider=request.provider,
         now=now,
         policy=deps.policy,
+        price=priced.price,
+        credit_usd=priced.credit_usd,
     )
     try:
         recorded, ours = deps.store.create(task, external_id_until=deps.policy.external_id_until(task.deadline_at))
     except ExternalIdTakenError:
-        _give_back(acceptance.quota, origin.tenant_id, now)
+        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
         raise
     if not ours:  # two submits with one key at the same moment: the first one counts
-        _give_back(acceptance.quota, origin.tenant_id, now)
+        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
         _check_repetition(recorded, origin, request)
     return recorded
 
@@ -137,11 +150,12 @@ def _hand_over(task: Task, acceptance: Acceptance) -> Task:
         return task
 
 
-def _give_back(quota: DailyQuota, tenant_id: str, now: int) -> None:
+def _give_back(quota: DailyQuota, tenant_id: str, now: int, reserved: Decimal) -> None:
     try:
-        quota.give_back(tenant_id, now)
+        quota.give_back(tenant_id, now, reserved)
     except (ClientError, BotoCoreError):
-        logger.warning("slot_not_given_back")  # one slot fewer until midnight; the answer is right all the same
+        # one slot fewer until midnight, and less of the budget for half an hour; the answer is right all the same
+        logger.warning("slot_not_given_back")
 
 
 def _check_repetition(current: Task, origin: Origin, request: Request) -> None:
