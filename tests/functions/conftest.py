@@ -166,6 +166,7 @@ def environment(account: Account) -> dict[str, str]:
     """Every variable of every settings class, as the template would set it."""
     values = {
         "table_name": account.table, "daily_task_cap": "1000", "inbox_bucket": account.inbox,
+        "ledger_table": account.ledger,
         "videos_bucket": account.videos, "provider_name": "gateway",
         "provider_base_url": "https://provider.example.com/model/v1", "provider_secret_arn": account.provider_secret,
         "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyLimitError, Fault, InvalidRequestError
+from vidu_relay.domain.errors import DailyLimitError, DeliveryUnderwayError, Fault, InvalidRequestError
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
@@ -45,6 +45,8 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "invalid_query": HTTPStatus.BAD_REQUEST,
     "submission_underway": HTTPStatus.CONFLICT,
     "task_already_settled": HTTPStatus.CONFLICT,
+    "task_not_settled": HTTPStatus.CONFLICT,
+    "delivery_underway": HTTPStatus.CONFLICT,
     "cancel_not_supported": HTTPStatus.CONFLICT,
     "cancel_refused": HTTPStatus.CONFLICT,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -141,7 +143,9 @@ def task_not_found() -> dict[str, Any]:
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
+    headers = {}
+    if isinstance(error, DailyLimitError | DeliveryUnderwayError):
+        headers["retry-after"] = str(error.retry_after_seconds)
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 

@@ -5,10 +5,12 @@ ViduRelayError
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── InvalidCursorError        a cursor that the relay did not make
+│   ├── DeliveryUnderwayError     too early to delete: a video may still be copied
 │   └── DailyLimitError           the tenant has used up its day
 │       ├── DailyCapReachedError  its tasks
 │       └── DailyUploadsReachedError  its uploads
 ├── CallbackRefusedError          a callback that proved nothing
+├── DeletionIncompleteError       S3 kept objects: delete again
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
@@ -51,8 +53,10 @@ __all__ = [
     "DailyCapReachedError",
     "DailyLimitError",
     "DailyUploadsReachedError",
+    "DeletionIncompleteError",
     "DeliveryError",
     "DeliveryInterruptedError",
+    "DeliveryUnderwayError",
     "EventRefusedError",
     "Fault",
     "IdempotencyConflictError",
@@ -115,6 +119,14 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
+class DeliveryUnderwayError(InvalidRequestError):
+    """The task's content cannot be deleted before `retry_after_seconds`: a copy may still be under way."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("delivery_underway", "A copy of the task's videos may still be under way. Try again later.")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class DailyLimitError(InvalidRequestError):
     """The tenant may do no more of this today (UTC). `retry_after_seconds` is the time until midnight."""
 
@@ -143,6 +155,10 @@ class CallbackRefusedError(ViduRelayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DeletionIncompleteError(ViduRelayError):
+    """S3 did not delete every object that it was asked to. The same deletion may be repeated."""
 
 
 class BadImageError(ViduRelayError):
