@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cache
 from types import CodeType
 from typing import Any
@@ -33,7 +34,7 @@ class _Operand:
         if not isinstance(other, _Operand) or self.attribute is None or other.attribute is None:
             return False
         ((kind, a),), ((other_kind, b),) = self.attribute.items(), other.attribute.items()
-        return kind == other_kind and compare(*((int(a), int(b)) if kind == "N" else (a, b)))
+        return kind == other_kind and compare(*((Decimal(a), Decimal(b)) if kind == "N" else (a, b)))
 
     def __eq__(self, other: object) -> bool:
         return self._compare(other, operator.eq)
@@ -113,6 +114,6 @@ def updated(update: str, item: Item, names: Mapping[str, str], values: Item) -> 
 
 def _changed(clause: str, current: Mapping[str, Any] | None, by: Mapping[str, Any]) -> dict[str, Any]:
     if "N" in by:
-        return {"N": str(int((current or {"N": "0"})["N"]) + int(by["N"]))}
+        return {"N": str(Decimal((current or {"N": "0"})["N"]) + Decimal(by["N"]))}
     before = set((current or {"SS": []})["SS"])
     return {"SS": sorted(before | set(by["SS"]) if clause == "ADD" else before - set(by["SS"]))}
