@@ -137,6 +137,10 @@ class Relay:
         self.gateway.create = Reply(429, {}, b"")
         assert self.play("submit_task__idempotency_key")["statusCode"] == 202
 
+    def canceled(self) -> None:
+        self.waiting()
+        assert self.play("cancel_task__waiting")["statusCode"] == 202
+
     def generated(self) -> None:
         self.submitted()
         self.gateway.status = "completed"
@@ -175,8 +179,8 @@ def environment(account: Account) -> dict[str, str]:
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",
         "check_interval_seconds": "10", "task_deadline_seconds": "7200", "late_watch_hours": "72",
-        "retain_tasks_days": "30", "off_peak_available": "false", "offered_models": "", "probe_image_urls": "false", "video_hosts": "",
-        "trusted_origins": "", "max_video_bytes": "2147483648",
+        "retain_tasks_days": "30", "off_peak_available": "false", "offered_models": "",
+        "probe_image_urls": "false", "video_hosts": "", "trusted_origins": "", "max_video_bytes": "2147483648",
     }  # fmt: skip
     return {name.upper(): value for name, value in values.items()}
 
