@@ -30,6 +30,7 @@ TASK = frozenset(
 )
 FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
+USAGE = frozenset({"from", "to", "group_by", "groups", "total"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 DAILY_CAP = "daily_cap_reached"
@@ -85,6 +86,10 @@ class Api:
     def tasks(self, **query: str | int | None) -> dict[str, Any]:
         """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query`: status, limit, cursor."""
         return self._call("GET", "/v1/tasks", PAGE, params=query)
+
+    def usage(self, **query: str) -> dict[str, Any]:
+        """What the tenant's tasks cost. `query`: from, to, group_by."""
+        return self._call("GET", "/v1/usage", USAGE, params=query)
 
     def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
         checked(task_id, TASK_ID, TASK_RULE)
