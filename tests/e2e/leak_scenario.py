@@ -20,7 +20,17 @@ from vidu_relay.domain.identifiers import task_id_for_key
 
 MODEL = "viduq2_pro_fast_reference2video"
 PLACES = {
-    *("records", "inbox", "videos bucket", "failures bucket", "events", "dead-letter queue", "other queues", "logs"),
+    *(
+        "records",
+        "ledger",
+        "inbox",
+        "videos bucket",
+        "failures bucket",
+        "events",
+        "dead-letter queue",
+        "other queues",
+        "logs",
+    ),
     *("executions", "metrics", "stack", "answers to its tenant", "refusals", "answers to strangers"),
 }
 
