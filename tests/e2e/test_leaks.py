@@ -89,8 +89,8 @@ def gather(run: Run, found: dict[str, str]) -> None:
         name = group["logGroupName"]
         for event in listed(relay, "logs", "filter_log_events", "events", logGroupName=name):
             keep("logs", event["message"])
-    for place, table in (("records", relay.stack.table), ("ledger", found["LedgerTable"])):
-        for item in listed(relay, "dynamodb", "scan", "Items", TableName=table):
+    for place, name in (("records", relay.stack.table), ("ledger", found["LedgerTable"])):
+        for item in listed(relay, "dynamodb", "scan", "Items", TableName=name):
             keep(place, item)
     for place in ("inbox", "videos bucket", "failures bucket"):
         bucket = found[place.removesuffix(" bucket").capitalize() + "Bucket"]
