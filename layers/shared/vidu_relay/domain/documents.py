@@ -124,7 +124,7 @@ class TaskFacts(TypedDict):
         TaskError | None, "Why it failed, expired or was canceled by us. The provider's codes as they come."
     ]
     usage: TaskUsage | None
-    billing: TaskBilling
+    billing: NotRequired[Annotated[TaskBilling, "Whether it is paid for. Only events of version 1.0.0 lack it."]]
     metadata: TaskMetadata
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
     content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
