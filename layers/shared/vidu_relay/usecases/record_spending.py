@@ -23,8 +23,8 @@ from vidu_relay.usecases.set_aside import record_key, sequence_number, set_aside
 
 __all__ = ["record_spending"]
 
-INVALID = "ValidationException"
-"""DynamoDB's code for a call that it would refuse each time."""
+INVALID = frozenset({"ValidationException", "ValidationError"})
+"""DynamoDB's codes for a call, or a part of a transaction, that it would refuse each time."""
 
 
 def record_spending(
@@ -37,8 +37,8 @@ def record_spending(
     for record in records:
         try:
             row = _row(record["dynamodb"], clock())
-            if row is not None and ledger.record(row):
-                logger.info("spending_recorded", task_id=row.task_id, tenant_id=row.tenant_id, state=row.state.value)
+            if row is not None:
+                ledger.record(row)
         except Exception as error:  # noqa: BLE001 - one bad record must not stop those behind it
             if _may_succeed_later(error):
                 logger.exception("spending_not_recorded", sequence_number=sequence_number(record))
@@ -66,5 +66,6 @@ def _row(change: Mapping[str, Any], now: int) -> LedgerRow | None:
 
 def _may_succeed_later(error: Exception) -> bool:
     if isinstance(error, ClientError):
-        return error.response["Error"]["Code"] != INVALID
+        reasons: Any = error.response.get("CancellationReasons", [])
+        return INVALID.isdisjoint((error.response["Error"]["Code"], *(reason.get("Code") for reason in reasons)))
     return isinstance(error, BotoCoreError | TransactionConflictError) and not isinstance(error, ParamValidationError)
