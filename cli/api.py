@@ -31,6 +31,7 @@ TASK = frozenset(
 FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
 MODELS = frozenset({"models"})
+USAGE = frozenset({"from", "to", "group_by", "groups", "total"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 DAILY_CAP = "daily_cap_reached"
@@ -93,6 +94,10 @@ class Api:
         """The models that the relay offers, as `GET /v1/models` describes them."""
         found: list[dict[str, Any]] = self._call("GET", "/v1/models", MODELS)["models"]
         return found
+
+    def usage(self, **query: str) -> dict[str, Any]:
+        """What the tenant's tasks cost. `query`: from, to, group_by."""
+        return self._call("GET", "/v1/usage", USAGE, params=query)
 
     def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
         checked(task_id, TASK_ID, TASK_RULE)

@@ -20,6 +20,7 @@ __all__ = [
     "CancelTaskSettings",
     "CheckTaskSettings",
     "CreateUploadSettings",
+    "DeleteTaskSettings",
     "DeliverVideosSettings",
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
@@ -30,6 +31,7 @@ __all__ = [
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "RecordSpendingSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -95,6 +97,7 @@ class AuthorizeRequestSettings:
 class ReadTasksSettings:
     table_name: str
     inbox_bucket: str
+    ledger_table: str
 
 
 class ListModelsSettings(OfferingSettings):
@@ -118,6 +121,12 @@ class AcceptRequestSettings(AcceptanceSettings):
 class CancelTaskSettings(ProviderSettings, TimingSettings):
     table_name: str
     state_machine_arn: str
+
+
+class DeleteTaskSettings:
+    table_name: str
+    inbox_bucket: str
+    videos_bucket: str
 
 
 class ReceiveCallbackSettings(ProviderSettings, CallbackSettings, TimingSettings):
@@ -154,6 +163,12 @@ class NotifyClientSettings:
 
 class PublishEventsSettings:
     event_bus_name: str
+    failures_bucket: str
+
+
+class RecordSpendingSettings:
+    table_name: str
+    ledger_table: str
     failures_bucket: str
 
 

@@ -12,6 +12,7 @@ from vidu_relay.domain.catalogue import Choice, Parameter
 from vidu_relay.domain.money import money_text, parse_money
 
 __all__ = [
+    "PRICED",
     "Basis",
     "LearnedPrice",
     "Price",
