@@ -63,6 +63,10 @@ class Bill:
         return sorted(listed, key=lambda row: -row[2])
 
 
+LEDGER_UNITS: Mapping[str, int] = {"PutItem": 1, "TransactWriteItems": 4}
+"""Write units of a row, which is smaller than 1 KB, and of a row with the day's counter in a transaction."""
+
+
 class Counter:
     """Reads the emulator's meter and the table's stream around a piece of work on so many tasks.
 
@@ -128,6 +132,8 @@ class Counter:
                 bill.add("log GB", API_LOG_BYTES * call["count"] / 1e9)
             elif "assumed-role" in call["caller"] and (sweeps or call["operation"] != "Query"):
                 add_call(bill, call["service"], call["operation"], call["count"])
+                if "RecordSpending" in call["caller"]:  # the ledger has no stream
+                    bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS.get(call["operation"], 0))
 
     def _events(self) -> list[str]:
         """The events on the bus since the last call."""

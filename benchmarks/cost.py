@@ -72,6 +72,8 @@ WAITING_SECONDS: Mapping[str, float] = {
     "accept_request": PROVIDER_CREATE_SECONDS + 5 * AWS_CALL_SECONDS,
     "cancel_task": 2 * PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,
     "create_upload": AWS_CALL_SECONDS,
+    "delete_task": 8 * AWS_CALL_SECONDS,
+    "record_spending": 2 * AWS_CALL_SECONDS,
     "describe_api": 0.0,
     "list_models": AWS_CALL_SECONDS,
     "submit_task": PROVIDER_CREATE_SECONDS + 4 * AWS_CALL_SECONDS,

@@ -32,6 +32,7 @@ ESTIMATE = frozenset({"model", "provider", "usd", "reserved_usd", "basis", "requ
 FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
 MODELS = frozenset({"models"})
+USAGE = frozenset({"from", "to", "group_by", "groups", "total"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 MAX_WAIT_SECONDS = 600
@@ -97,6 +98,10 @@ class Api:
         """The models that the relay offers, as `GET /v1/models` describes them."""
         found: list[dict[str, Any]] = self._call("GET", "/v1/models", MODELS)["models"]
         return found
+
+    def usage(self, **query: str) -> dict[str, Any]:
+        """What the tenant's tasks cost. `query`: from, to, group_by."""
+        return self._call("GET", "/v1/usage", USAGE, params=query)
 
     def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
         checked(task_id, TASK_ID, TASK_RULE)

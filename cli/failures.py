@@ -1,6 +1,7 @@
-"""`relay failures`: stream records that could not be published.
+"""`relay failures`: stream records that could not be published, or recorded in the ledger.
 
-`publish_events` put them into the failures bucket one by one, or Lambda did, in batches that it gave up on.
+`publish_events` and `record_spending` put them into the failures bucket one by one, or Lambda did, in batches that it
+gave up on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from vidu_relay.domain.representation import timestamp
 
 @click.group(cls=Group)
 def failures() -> None:
-    """Stream records that could not be published."""
+    """Stream records that could not be published, or recorded in the ledger."""
 
 
 @failures.command("list", examples=["failures list"])
@@ -29,7 +30,7 @@ def list_all(relay: Relay) -> Answer:
     shown: list[dict[str, Any]] = []
     for found in _objects(s3, bucket):
         try:
-            tasks = sorted({_task_id(record) for record in _records(relay, s3, bucket, found["Key"])})
+            tasks = sorted({_task_id(record) for record in _records(relay, s3, bucket, found["Key"])[0]})
         except RefusedError:
             tasks = []
         at = timestamp(int(found["LastModified"].timestamp() * 1000))
@@ -44,7 +45,7 @@ def list_all(relay: Relay) -> Answer:
 )
 @click.argument("key", required=False)
 def republish(relay: Relay, key: str | None) -> Answer:
-    """Publish the records of one object, or of all, again, and remove each object whose records are published.
+    """Process the records of one object, or of all, again, and remove each object whose records are done.
 
     After an interruption, repeat it: events are published again under the same event ids.
     """
@@ -54,8 +55,8 @@ def republish(relay: Relay, key: str | None) -> Answer:
     left: list[dict[str, str]] = []
     for each in keys:
         try:
-            records = _records(relay, s3, bucket, each)
-            failed = publish_again(records, relay.connection)
+            records, consumer = _records(relay, s3, bucket, each)
+            failed = publish_again(records, relay.connection, consumer)
         except RefusedError as error:
             if key:
                 raise
@@ -63,15 +64,15 @@ def republish(relay: Relay, key: str | None) -> Answer:
             continue
         published += len(records) - len(failed)
         if failed:
-            left.append({"key": each, "reason": f"records {', '.join(failed)} could not be published"})
+            left.append({"key": each, "reason": f"records {', '.join(failed)} could not be processed"})
         else:
             s3.delete_object(Bucket=bucket, Key=each)
     removed = len(keys) - len(left)
-    lines = [f"{published} records handed to publish_events again; {removed} objects removed, {len(left)} left."]
+    lines = [f"{published} records processed again; {removed} objects removed, {len(left)} left."]
     lines += [f"  {failure['key']}: {failure['reason']}" for failure in left]
     if left:
         repeat = relay.again("failures", "republish")
-        lines.append(f"See `sam logs --name PublishEvents` for the reason; fix it, then run `{repeat}`.")
+        lines.append(f"See `sam logs --name PublishEvents` or RecordSpending; fix it, then run `{repeat}`.")
     return Answer("\n".join(lines), {"published": published, "removed": removed, "left": left})
 
 
@@ -80,8 +81,10 @@ def _objects(s3: Any, bucket: str) -> Iterator[dict[str, Any]]:
         yield from page.get("Contents", [])
 
 
-def _records(relay: Relay, s3: Any, bucket: str, key: str) -> list[dict[str, Any]]:
-    """The stream records in an object. Raises `RefusedError` if there is no such object, or no records in it.
+def _records(relay: Relay, s3: Any, bucket: str, key: str) -> tuple[list[dict[str, Any]], str]:
+    """The stream records in an object, and the function that could not process them.
+
+    Raises `RefusedError` if there is no such object, or no records in it.
 
     The field `payload` is an event with them, as text.
     """
@@ -98,8 +101,10 @@ def _records(relay: Relay, s3: Any, bucket: str, key: str) -> list[dict[str, Any
         raise RefusedError(f"{key!r} holds no stream records: nothing can be published from it") from error
     if not numbered:
         raise RefusedError(f"{key!r} holds records without a number: nothing can be published from it")
+    arn = str(document.get("requestContext", {}).get("functionArn", ""))
+    spending = key.startswith("record_spending/") or "RecordSpending" in arn  # as CloudFormation names the function
     found: list[dict[str, Any]] = records
-    return found
+    return found, "RecordSpending" if spending else "PublishEvents"
 
 
 def _task_id(record: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from cli.tailing import tail
 from cli.tasks import task
 from cli.tenant_tasks import cancel, list_
 from cli.tenants import tenants
+from cli.usage import usage
 from cli.watching import watch
 from cli.webhooks import webhooks
 
@@ -69,7 +70,7 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (models, submit, watch, get, list_, cancel)
-for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures):
+for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage):
     relay.add_command(command)
 
 

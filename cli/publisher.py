@@ -1,4 +1,8 @@
-"""Events published again, by the deployed `publish_events`: the bus refuses the source vidu-relay from others."""
+"""Stream records handed again to the deployed function that could not process them.
+
+Events go through `publish_events`, as the bus refuses the source vidu-relay from others, bills through
+`record_spending`.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,15 @@ _ONCE = Config(read_timeout=60, retries={"total_max_attempts": 1})
 _LARGEST_CALL_BYTES = 6 * 1024 * 1024
 
 
-def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) -> list[str]:
-    """Hand stream records to `publish_events`, all of them; the sequence numbers of those it could not publish.
+def publish_again(
+    records: Sequence[Mapping[str, Any]], connection: Connection, consumer: str = "PublishEvents"
+) -> list[str]:
+    """Hand stream records to a function, all of them; the sequence numbers of those it could not process.
 
-    A record that cannot be published does not keep back those behind it, and the function does not set it aside: the
-    caller still has it. Raises `RefusedError` if the function itself fails.
+    `consumer` names it in the template. A record that cannot be processed does not keep back those behind it, and the
+    function does not set it aside: the caller still has it. Raises `RefusedError` if the function itself fails.
     """
-    function = connection.resource("PublishEvents")
+    function = connection.resource(consumer)
     client = connection.client("lambda", _ONCE)
     left, failed = list(records), []
     while left:
@@ -31,7 +37,7 @@ def publish_again(records: Sequence[Mapping[str, Any]], connection: Connection) 
         result = json.loads(reply["Payload"].read() or b"null")
         if "FunctionError" in reply or not isinstance(result, dict):
             reason = result.get("errorMessage") if isinstance(result, dict) else result
-            raise RefusedError(f"{function} failed ({reason}): see its log, `sam logs --name PublishEvents`")
+            raise RefusedError(f"{function} failed ({reason}): see its log, `sam logs --name {consumer}`")
         numbers = [str(record["dynamodb"]["SequenceNumber"]) for record in left[:handed]]
         faults = [str(fault["itemIdentifier"]) for fault in result.get("batchItemFailures", [])]
         if not faults:

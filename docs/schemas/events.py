@@ -23,6 +23,19 @@ class TaskError(_Model):
 class TaskUsage(_Model):
     cost: str | None
     discount: float | None
+    credits: str | None = None
+
+
+class BillingEvidence(_Model):
+    source: str
+    at: datetime
+
+
+class TaskBilling(_Model):
+    state: str
+    reserved_usd: str | None
+    cost_usd: str | None
+    evidence: BillingEvidence
 
 
 class TaskMetadata(_Model):
@@ -96,10 +109,12 @@ class EventTask(_Model):
     updated_at: datetime
     error: TaskError | None
     usage: TaskUsage | None
+    billing: TaskBilling | None = None
     metadata: TaskMetadata
     delivery: TaskDelivery | None
     external_id: str | None = None
     labels: dict[str, object] | None = None
+    content_deleted_at: datetime | None = None
     request: TaskRequest
     output: list[TaskOutput]
     videos: list[Video]

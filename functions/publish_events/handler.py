@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 settings = load(PublishEventsSettings)
 bus = EventBus(aws.client("events"), settings.event_bus_name)
-failures = FailuresBucket(aws.lazy_s3(), settings.failures_bucket)
+failures = FailuresBucket(aws.lazy_s3(), settings.failures_bucket, "publish_events")
 
 
 @observed

@@ -1,10 +1,11 @@
-"""`GET /v1/tasks` and `GET /v1/tasks/{task_id}` → the tenant's own tasks."""
+"""`GET /v1/tasks`, `GET /v1/tasks/{task_id}` and `GET /v1/usage` → the tenant's own tasks, and what they cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
+from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
@@ -14,6 +15,7 @@ from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
 from vidu_relay.usecases.advise_retry import RecentTasks
 from vidu_relay.usecases.read_tasks import list_tasks, read_task
+from vidu_relay.usecases.read_usage import read_usage
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,6 +24,7 @@ settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
 recent = RecentTasks(store)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
+ledger = Ledger(aws.client("dynamodb"), settings.ledger_table)
 videos = VideoLinks(aws.client("s3"))
 
 
@@ -35,8 +38,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             return task_not_found()
         wait = found.retry_after_seconds
         return json_response(200, found.task, {} if wait is None else {"retry-after": str(wait)})
+    query = event.get("queryStringParameters") or {}
     try:
-        page = list_tasks(tenant_id, event.get("queryStringParameters") or {}, store=store, videos=videos)
+        if event.get("routeKey") == "GET /v1/usage":
+            return json_response(200, read_usage(tenant_id, query, ledger))
+        page = list_tasks(tenant_id, query, store=store, videos=videos)
     except InvalidRequestError as error:
         return invalid_request(error)
     return json_response(200, {"tasks": page.tasks, "next_cursor": page.next_cursor})

@@ -28,8 +28,11 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
             "AbortMultipartUpload",
             "CompleteMultipartUpload",
             "CreateMultipartUpload",
+            "DeleteObjects",
             "GetObject",
             "HeadObject",
+            "ListObjectVersions",
+            "ListObjectsV2",
             "PutObject",
             "UploadPart",
         }

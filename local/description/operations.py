@@ -15,6 +15,7 @@ from vidu_relay.domain.client_fields import client_field_schemas
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
+from vidu_relay.domain.usage import MAX_DAYS, Grouping
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
@@ -239,6 +240,50 @@ OPERATIONS: Mapping[str, Operation] = {
             {404: ("task_not_found",)},
             *_KEYED,
             {404: "A path that is none of these."},
+        ),
+    },
+    "DELETE /v1/tasks/{task_id}": {
+        "operationId": "deleteTask",
+        "tags": ["Tasks"],
+        "summary": "Delete a task's content",
+        "description": "Removes request, images and videos of a settled task, and keeps ids, states, sizes and what it "
+        "cost. Safe to repeat; repeat it after a fault.",
+        "parameters": [_TASK_ID],
+        "responses": _answers(
+            _response(204, "The content is gone.", {}),
+            {
+                404: ("task_not_found",),
+                409: ("task_not_settled", "delivery_underway"),
+                503: ("deletion_incomplete",),
+            },
+            *_KEYED,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "GET /v1/usage": {
+        "operationId": "readUsage",
+        "tags": ["Tasks"],
+        "summary": "Read what your tasks cost",
+        "description": "By the UTC day of creation. A change of a bill takes a minute to appear.",
+        "parameters": [
+            {
+                "name": "from",
+                "in": "query",
+                "description": "First day; 29 days before `to` by default, at most 400 days ago.",
+                "schema": {"type": "string", "format": "date"},
+            },
+            {
+                "name": "to",
+                "in": "query",
+                "description": f"Last day; today by default. At most {MAX_DAYS} days at once.",
+                "schema": {"type": "string", "format": "date"},
+            },
+            {"name": "group_by", "in": "query", "schema": {"type": "string", "enum": list(map(str, Grouping))}},
+        ],
+        "responses": _answers(
+            _response(200, "Sums of each group, and of all.", {JSON: ref("Usage")}),
+            {400: ("invalid_query",), 422: ("period_too_large",)},
+            *_KEYED,
         ),
     },
     "POST /v1/tasks/{task_id}/cancel": {

@@ -77,6 +77,12 @@ REQUEST_EXAMPLE = {
 }
 
 TASK_EXAMPLE: documents.Task = {
+    "billing": {
+        "state": "settled",
+        "reserved_usd": "0.2345",
+        "cost_usd": "0.2345",
+        "evidence": {"source": "callback", "at": "2026-11-30T09:14:02.113Z"},
+    },
     "task_id": TASK_ID_SCHEMA["examples"][0],
     "status": Status.COMPLETED.value,
     "version": 1795424404,

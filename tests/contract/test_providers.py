@@ -23,7 +23,7 @@ from vidu_relay.domain.errors import (
     ProviderUnavailableError,
     RemoteTaskNotFoundError,
 )
-from vidu_relay.domain.snapshot import ProgressState
+from vidu_relay.domain.snapshot import ProgressState, Usage
 from vidu_relay.outbound import provider_calls
 
 PARAMS = {"prompt": "@1 dances", "subjects": [{"id": "1", "images": ["https://example.com/cat.png"]}], "duration": 1}
@@ -104,7 +104,7 @@ def test_a_task_is_created_with_our_callback_url_and_read_to_its_video(
         assert snapshot.upstream_id not in (None, remote_id)
         assert snapshot.usage is not None
     else:
-        assert (snapshot.created_at, snapshot.tag, snapshot.usage) == (None, TAG, None)
+        assert (snapshot.created_at, snapshot.tag, snapshot.usage) == (None, TAG, Usage(credits="4"))
 
 
 AMBIGUOUS: dict[str, dict[str, Any]] = {
@@ -346,11 +346,13 @@ def test_a_task_goes_through_the_upstream_s_states(simulator: Simulator, vidu: V
     held: dict[str, Any] = {"generation_seconds": 3600, "outcome": {"never_finish": True}, "callbacks": {"drop": True}}
     simulator.script(held)
     made = vidu.create(MODEL, PARAMS, CALLBACK, tag=TAG)
-    seen = [made.state]
+    seen = [(made.state, made.usage)]
     for sooner in ({"generation_seconds": 0}, {"outcome": {"never_finish": False}}):
         simulator.patch(made.remote_id, sooner)
-        seen.append(vidu.read(made.remote_id).state)
-    assert seen == [ProgressState.PENDING, ProgressState.PROCESSING, ProgressState.SUCCEEDED]
+        read = vidu.read(made.remote_id)
+        seen.append((read.state, read.usage))
+    states = (ProgressState.PENDING, ProgressState.PROCESSING, ProgressState.SUCCEEDED)
+    assert seen == [*((state, None) for state in states[:2]), (states[2], Usage(credits="4"))]
     assert made.created_at is not None
 
 

@@ -20,8 +20,8 @@ from vidu_relay.domain.identifiers import task_id_for_key
 
 MODEL = "viduq2_pro_fast_reference2video"
 PLACES = {
-    *("records", "inbox", "videos bucket", "failures bucket", "events", "dead-letter queue", "other queues", "logs"),
-    *("executions", "metrics", "stack", "answers to its tenant", "refusals", "answers to strangers"),
+    *("records", "ledger", "inbox", "videos bucket", "failures bucket", "events", "dead-letter queue", "other queues"),
+    *("logs", "executions", "metrics", "stack", "answers to its tenant", "refusals", "answers to strangers"),
 }
 
 Body = dict[str, Any]

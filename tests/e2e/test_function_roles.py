@@ -22,6 +22,7 @@ PK: Arguments = {"pk": {"S": "probe#role"}}
 ITEM = {"TableName": "{TaskTable}", "Key": PK}
 PUT = {"TableName": "{TaskTable}", "Item": PK, "ConditionExpression": "attribute_exists(nothing)"}
 UPDATE = {**ITEM, "UpdateExpression": "SET x = :pk", "ConditionExpression": "attribute_exists(nothing)"}
+LEDGER: Arguments = {"TableName": "{LedgerTable}", "Key": {"pk": {"S": "probe"}, "sk": {"S": "role"}}}
 KEY = {"ExpressionAttributeValues": {":pk": {"S": "probe#role"}}}
 DELIVERY = json.dumps({"task_id": "a" * 26})
 
@@ -49,6 +50,10 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "scan the table": ("dynamodb", "scan", {"TableName": "{TaskTable}", "Limit": 1}),
     "scan an index": ("dynamodb", "scan", {"TableName": "{TaskTable}", "IndexName": "by_owner", "Limit": 1}),
     "query the table": ("dynamodb", "query", query("pk")),
+    "query the ledger": ("dynamodb", "query", {**query("pk"), "TableName": "{LedgerTable}"}),
+    "get a row": ("dynamodb", "get_item", LEDGER),
+    "put a row": ("dynamodb", "put_item", {**PUT, "TableName": "{LedgerTable}", "Item": LEDGER["Key"]}),
+    "delete a row": ("dynamodb", "delete_item", LEDGER),
     "query the owners": ("dynamodb", "query", query("owner", IndexName="by_owner")),
     "query what is due": ("dynamodb", "query", query("due_shard", IndexName="due")),
     "delete the table": ("dynamodb", "delete_table", {"TableName": "{TaskTable}"}),
@@ -60,6 +65,8 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "put a drop": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/role.txt"}),
     "put a rejection": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe.json"}),
     "delete a request": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
+    "delete a version": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/a", "VersionId": "1"}),
+    "list versions": ("s3", "list_object_versions", {"Bucket": "{InboxBucket}", "MaxKeys": 1}),
     "list the inbox": ("s3", "list_objects_v2", {"Bucket": "{InboxBucket}", "MaxKeys": 1}),
     "get a video": ("s3", "get_object", {"Bucket": "{VideosBucket}", "Key": "videos/probe/none.mp4"}),
     "put a video": ("s3", "put_object", {"Bucket": "{VideosBucket}", "Key": "videos/probe/role.mp4"}),
@@ -113,7 +120,12 @@ ALLOWED: dict[str, set[str]] = {
     "accept_request": {*SUBMITS, *READS_IMAGES, "put a request", "put a rejection", "list the inbox"}
     | {"publish as the relay", "take a request", "start a poller"},
     "cancel_task": CALLS_PROVIDER,
-    "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"},
+    "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
+    | {"query the ledger"},
+    "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
+    | {"list the inbox", "delete a video", "list the videos"},
+    "record_spending": {"get items", "update an item", "get a row", "put a row"}
+    | {"put a failed record", "list failed records"},
     "describe_api": set(),
     "list_models": {"read the provider's key"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},

@@ -89,8 +89,9 @@ def gather(run: Run, found: dict[str, str]) -> None:
         name = group["logGroupName"]
         for event in listed(relay, "logs", "filter_log_events", "events", logGroupName=name):
             keep("logs", event["message"])
-    for item in listed(relay, "dynamodb", "scan", "Items", TableName=relay.stack.table):
-        keep("records", item)
+    for place, name in (("records", relay.stack.table), ("ledger", found["LedgerTable"])):
+        for item in listed(relay, "dynamodb", "scan", "Items", TableName=name):
+            keep(place, item)
     for place in ("inbox", "videos bucket", "failures bucket"):
         bucket = found[place.removesuffix(" bucket").capitalize() + "Bucket"]
         for one in relay.aws("s3").list_object_versions(Bucket=bucket).get("Versions", []):

@@ -137,6 +137,10 @@ class Relay:
         self.gateway.create = Reply(429, {}, b"")
         assert self.play("submit_task__idempotency_key")["statusCode"] == 202
 
+    def canceled(self) -> None:
+        self.waiting()
+        assert self.play("cancel_task__waiting")["statusCode"] == 202
+
     def generated(self) -> None:
         self.submitted()
         self.gateway.status = "completed"
@@ -166,6 +170,7 @@ def environment(account: Account) -> dict[str, str]:
     """Every variable of every settings class, as the template would set it."""
     values = {
         "table_name": account.table, "daily_task_cap": "1000", "inbox_bucket": account.inbox,
+        "ledger_table": account.ledger,
         "videos_bucket": account.videos, "provider_name": "gateway",
         "provider_base_url": "https://provider.example.com/model/v1", "provider_secret_arn": account.provider_secret,
         "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",

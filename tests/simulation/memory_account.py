@@ -40,6 +40,11 @@ class _Client:
         raise NotImplementedError(f"the account in memory has no {type(self).__name__}.{name}")
 
 
+def _id(key: Any) -> str:
+    """What names an item: its key, or the item itself, of either table."""
+    return "#".join(key[name]["S"] for name in ("pk", "sk") if name in key)
+
+
 class _DynamoDB(_Client):
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
@@ -47,17 +52,17 @@ class _DynamoDB(_Client):
         """Of the transactions that took effect."""
 
     def get_item(self, *, TableName: str, Key: Any, ConsistentRead: bool = False) -> dict[str, Any]:
-        found = self.items.get(Key["pk"]["S"])
+        found = self.items.get(_id(Key))
         return {} if found is None else {"Item": dict(found)}
 
     def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:
         ((table, wanted),) = RequestItems.items()
-        found = [self.items.get(key["pk"]["S"]) for key in wanted["Keys"]]
+        found = [self.items.get(_id(key)) for key in wanted["Keys"]]
         return {"Responses": {table: [dict(item) for item in found if item]}, "UnprocessedKeys": {}}
 
     def put_item(self, *, TableName: str, Item: Any, **options: Any) -> dict[str, Any]:
-        self._check(Item["pk"]["S"], "PutItem", options)
-        self.items[Item["pk"]["S"]] = dict(Item)
+        self._check(_id(Item), "PutItem", options)
+        self.items[_id(Item)] = dict(Item)
         return {}
 
     def update_item(self, *, TableName: str, Key: Any, **options: Any) -> dict[str, Any]:
@@ -72,7 +77,7 @@ class _DynamoDB(_Client):
         for write in TransactItems:
             ((_, one),) = write.items()
             try:
-                self._check((one.get("Item") or one["Key"])["pk"]["S"], "TransactWriteItems", one)
+                self._check(_id(one.get("Item") or one["Key"]), "TransactWriteItems", one)
                 reasons.append({"Code": "None"})
             except ClientError as error:
                 shown = {"Item": error.response["Item"]} if "Item" in error.response else {}  # type: ignore[typeddict-item]  # DynamoDB adds it
@@ -81,7 +86,7 @@ class _DynamoDB(_Client):
             raise _error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
         for write in TransactItems:
             if "Put" in write:
-                self.items[write["Put"]["Item"]["pk"]["S"]] = dict(write["Put"]["Item"])
+                self.items[_id(write["Put"]["Item"])] = dict(write["Put"]["Item"])
             else:
                 self._update(write["Update"]["Key"], write["Update"])
         self.tokens.update([ClientRequestToken] if ClientRequestToken else [])

@@ -149,7 +149,7 @@ class WiredRelay:
         self.queue = DeliveryQueue(c["sqs"], account.queue_url)
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.bus = EventBus(c["events"], account.bus)
-        self.failures = FailuresBucket(c["s3"], account.failures)
+        self.failures = FailuresBucket(c["s3"], account.failures, "publish_events")
         self.backend = Backend(effects, lambda: len(self.stream))
         self.notifications = MessageQueue(effects, clock)
         self.images = ReferenceCheck(

@@ -59,6 +59,7 @@ class Account:
     videos: str = "relay-videos"
     bus: str = "relay-events"
     failures: str = "relay-failures"
+    ledger: str = "ledger"
 
 
 def clients() -> dict[str, Any]:
@@ -96,6 +97,8 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         notifications_dead_url=_CLIENTS["sqs"].create_queue(QueueName="notifications-dead")["QueueUrl"],
     )
     _CLIENTS["dynamodb"].create_table(TableName=account.table, **table)
+    rows = {name: value for name, value in properties("LedgerTable").items() if name in TABLE_FIELDS}
+    _CLIENTS["dynamodb"].create_table(TableName=account.ledger, **rows)
     for bucket in (account.inbox, account.videos, account.failures):
         buckets.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     _CLIENTS["events"].create_event_bus(Name=account.bus)
@@ -104,7 +107,8 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
 
 def empty(account: Account) -> None:
     """Throw away what is left in the account; a hundred times quicker than a new one."""
-    dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[account.table].items.clear()
+    for name in (account.table, account.ledger):
+        dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[name].items.clear()
     for bucket in (account.inbox, account.videos, account.failures):
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()

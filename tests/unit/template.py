@@ -20,6 +20,8 @@ ROUTES = {
     "GET /v1/models/{model_id}": "list_models",
     "GET /v1/tasks": "read_tasks",
     "GET /v1/tasks/{task_id}": "read_tasks",
+    "DELETE /v1/tasks/{task_id}": "delete_task",
+    "GET /v1/usage": "read_tasks",
     "POST /v1/tasks/{task_id}/cancel": "cancel_task",
     "POST /v1/callbacks/{task_id}": "receive_callback",
     "GET /v1/openapi.json": "describe_api",

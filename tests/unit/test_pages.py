@@ -7,6 +7,7 @@ import pytest
 from local.description.events import SENT
 from tests.documents import ROOT, blocks, table
 from tests.unit.template import TEMPLATE, of_type, properties
+from vidu_relay.domain.billing import BillingState
 from vidu_relay.domain.states import Status
 
 USAGE, CONFIGURATION, MONEY, WEBHOOKS = (f"docs/{name}.md" for name in ("usage", "configuration", "money", "webhooks"))
@@ -33,6 +34,8 @@ def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
     said = set(re.findall(r"`([a-z_]+)`", " ".join([*rows, *(cells[0] for cells in rows.values())])))
     codes = set(table("docs/reference.md", "## Codes of tasks"))
     assert said - {status.value for status in Status} - codes == {"usage"}
+    bills = re.findall(r"`([a-z]+)`", " ".join(cells[1] for cells in rows.values()))
+    assert set(bills) == {state.value for state in BillingState}
     ordinary = {Status.SUBMITTED, Status.PROCESSING, Status.GENERATED, Status.COMPLETED}
     assert {status.value for status in set(Status) - ordinary} <= said
 

@@ -55,6 +55,7 @@ def _matches_one(choice: Any, value: Any) -> bool:
 
 def stream_filter() -> Any:
     (one,) = properties("PublishEventsSource")["FilterCriteria"]["Filters"]
+    assert properties("RecordSpendingSource")["FilterCriteria"]["Filters"] == [one]
     return json.loads(one["Pattern"])
 
 
@@ -101,7 +102,7 @@ def test_sample_callbacks_are_signed_as_they_say(case: str, genuine: bool) -> No
     assert SAMPLE_KEYS.verify(event["pathParameters"]["task_id"], token) is genuine
 
 
-@pytest.mark.parametrize("name", samples_of("publish_events"))
+@pytest.mark.parametrize("name", samples_of("publish_events", "record_spending"))
 def test_sample_stream_records_pass_the_filter(name: str) -> None:
     for record in sample(name)["Records"]:
         assert matches(stream_filter(), record)

@@ -13,6 +13,7 @@ OURS = {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}
 TAKES_NO_RESOURCE = {
     ("PollTaskRole", "logs"): "log delivery of Step Functions is granted to the account, not to a log group",
     ("PublishEventsRole", "dynamodb"): "ListStreams, with which Lambda looks for the stream",
+    ("RecordSpendingRole", "dynamodb"): "the same",
 }
 
 
@@ -70,7 +71,8 @@ def test_function_logs_to_the_functions_group_only_and_takes_back_nothing_record
     actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
     assert logs == [{"Effect": "Allow", "Action": actions, "Resource": [get_att("FunctionLogs", "Arn")]}]
     taken = {action for statement in statements(f"{name}Role") for action in statement["Action"]}
-    assert not {action for action in taken if action.startswith(("dynamodb:Delete", "s3:Delete", "dynamodb:Scan"))}
+    deletes = {action for action in taken if action.startswith(("dynamodb:Delete", "s3:Delete", "dynamodb:Scan"))}
+    assert deletes == ({"s3:DeleteObject", "s3:DeleteObjectVersion"} if name == "DeleteTask" else set())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,8 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
     variable: str, bucket: str, linkers: set[str]
 ) -> None:
     objects = f"${{{bucket}.Arn}}/"
-    assert granted("s3:GetObject", objects) | granted("s3:PutObject", objects) == readers(variable) | linkers
+    users = [granted(f"s3:{action}Object", objects) for action in ("Get", "Put", "Delete")]
+    assert set().union(*users) == readers(variable) | linkers
     assert not granted("s3:PutObject", objects) & linkers
 
 
@@ -106,6 +109,8 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
     [
         ("AuthorizeRequestRole", {"dynamodb:GetItem": ["key#*", "tenant#*"]}),
         ("CreateUploadRole", {"dynamodb:UpdateItem": ["cap#*"]}),
+        ("DeleteTaskRole", {"dynamodb:GetItem": ["task#*"]}),
+        ("RecordSpendingRole", {"dynamodb:BatchGetItem": ["cap#*", "spend#*"]}),
         (
             "NotifyClientRole",
             {"dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"], "dynamodb:UpdateItem": ["webhook#*"]},
@@ -115,13 +120,16 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
 def test_who_needs_few_items_of_the_table_sees_and_changes_no_others(role: str, keys: dict[str, list[str]]) -> None:
     found = [s for s in statements(role) if s["Resource"] == [get_att("TaskTable", "Arn")]]
     assert {s["Action"][0]: s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in found} == keys
-    assert all(len(statement["Action"]) == 1 for statement in found)
+    assert all(
+        len(statement["Action"]) == (2 if role in ("DeleteTaskRole", "RecordSpendingRole") else 1)
+        for statement in found
+    )
 
 
 def test_action_without_a_resource_is_granted_on_all() -> None:
     """Else the statement grants nothing."""
     found = [s for role in ROLES for s in statements(role) if "dynamodb:ListStreams" in s["Action"]]
-    assert found == [{"Effect": "Allow", "Action": ["dynamodb:ListStreams"], "Resource": ["*"]}]
+    assert found == [{"Effect": "Allow", "Action": ["dynamodb:ListStreams"], "Resource": ["*"]}] * 2
 
 
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::SQS::Queue"])

@@ -11,7 +11,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.budget import Budget, read_budget
-from vidu_relay.domain.errors import ExternalIdTakenError, Fault, InvalidRequestError, LimitReachedError
+from vidu_relay.domain.errors import (
+    DeliveryUnderwayError,
+    ExternalIdTakenError,
+    Fault,
+    InvalidRequestError,
+    LimitReachedError,
+)
 from vidu_relay.domain.money import parse_money
 
 if TYPE_CHECKING:
@@ -52,6 +58,8 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "external_id_taken": HTTPStatus.CONFLICT,
     "submission_underway": HTTPStatus.CONFLICT,
     "task_already_settled": HTTPStatus.CONFLICT,
+    "task_not_settled": HTTPStatus.CONFLICT,
+    "delivery_underway": HTTPStatus.CONFLICT,
     "cancel_not_supported": HTTPStatus.CONFLICT,
     "cancel_refused": HTTPStatus.CONFLICT,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -175,9 +183,11 @@ def task_not_found() -> dict[str, Any]:
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, LimitReachedError) else {}
+    headers = {}
+    if isinstance(error, LimitReachedError | DeliveryUnderwayError):
+        headers["retry-after"] = str(error.retry_after_seconds)
     if isinstance(error, ExternalIdTakenError):
-        headers = {"location": f"/v1/tasks/{error.task_id}"}
+        headers["location"] = f"/v1/tasks/{error.task_id}"
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 

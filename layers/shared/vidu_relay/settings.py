@@ -22,6 +22,7 @@ __all__ = [
     "CancelTaskSettings",
     "CheckTaskSettings",
     "CreateUploadSettings",
+    "DeleteTaskSettings",
     "DeliverVideosSettings",
     "DescribeApiSettings",
     "FindOverdueTasksSettings",
@@ -32,6 +33,7 @@ __all__ = [
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "RecordSpendingSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -98,6 +100,7 @@ class AuthorizeRequestSettings:
 class ReadTasksSettings:
     table_name: str
     inbox_bucket: str
+    ledger_table: str
 
 
 class ListModelsSettings(OfferingSettings):
@@ -121,6 +124,12 @@ class AcceptRequestSettings(AcceptanceSettings):
 class CancelTaskSettings(ProviderSettings, TimingSettings):
     table_name: str
     state_machine_arn: str
+
+
+class DeleteTaskSettings:
+    table_name: str
+    inbox_bucket: str
+    videos_bucket: str
 
 
 class ReceiveCallbackSettings(ProviderSettings, CallbackSettings, TimingSettings):
@@ -157,6 +166,12 @@ class NotifyClientSettings:
 
 class PublishEventsSettings:
     event_bus_name: str
+    failures_bucket: str
+
+
+class RecordSpendingSettings:
+    table_name: str
+    ledger_table: str
     failures_bucket: str
 
 

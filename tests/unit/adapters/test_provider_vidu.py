@@ -8,7 +8,7 @@ from tests.unit.builders import NOW
 from tests.unit.outbound.replies import Wire, reply
 from vidu_relay.adapters.provider_vidu import ViduProvider, read_snapshot
 from vidu_relay.domain.errors import CancelRefusedError, CreateRejectedError, ProviderUnavailableError
-from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError
+from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot, TaskError, Usage
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
 
 URL = "https://cdn.example/v.mp4?Signature=a%2Bb"
@@ -164,10 +164,27 @@ def test_only_the_video_that_was_ordered_is_a_video() -> None:
         {"id": "2", "url": "", "cover_url": f"{URL}c", "watermarked_url": f"{URL}w"},
         {"id": "3", "url": f"{URL}3"},
     ]
-    snapshot = read_snapshot({"state": "success", "creations": creations, "credits": 4}, ID)
+    snapshot = read_snapshot({"state": "success", "creations": creations}, ID)
     assert snapshot.video_urls == (URL, f"{URL}3")
     assert [output.task_id for output in snapshot.outputs] == [ID]
-    assert snapshot.usage is None, "credits are no price"
+
+
+@pytest.mark.parametrize(
+    ("reply", "billed"),
+    [
+        ({"state": "success", "creations": [{"url": URL}], "credits": 4}, "4"),
+        ({"state": "success", "creations": [{"url": URL}], "credits": "4.50"}, "4.50"),
+        ({"state": "success", "creations": [{"url": URL}]}, None),
+        ({"state": "success", "credits": 4}, None),  # without a video it is no end
+        ({"state": "processing", "credits": 4}, None),
+        ({"state": "failed", "err_code": "CreationPolicyViolation", "credits": 4}, "0"),
+        ({"state": "failed", "err_code": "UserCancelled", "credits": 4}, None),
+        ({"state": "failed", "err_code": "UserCancelled", "credits": 0}, "0"),
+        ({"state": "canceled"}, None),
+    ],
+)
+def test_bill_is_in_credits_and_only_what_a_document_says(reply: dict[str, Any], billed: str | None) -> None:
+    assert read_snapshot(reply, ID).usage == (Usage(credits=billed) if billed is not None else None)
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,12 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "credit_usd": maybe(words),
     "error": maybe(errors),
     "outputs": several(st.builds(Output, maybe(words), maybe(words), several(words))),
-    "usage": maybe(st.builds(Usage, maybe(words), maybe(words))),
+    "usage": maybe(st.builds(Usage, maybe(words), maybe(words), maybe(words))),
     "upstream_id": maybe(words),
     "remote_model": maybe(words),
     "videos": several(videos),
     "history": several(st.builds(HistoryEntry, times, st.sampled_from(Status), sources)),
+    "content_deleted_at": maybe(times),
     "expires_at": maybe(times),
 }
 tasks = st.builds(Task, **FIELDS)

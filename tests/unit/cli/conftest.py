@@ -128,6 +128,7 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
         sqs = account.clients["sqs"]
         resources = {
             "TaskTable": account.table,
+            "LedgerTable": account.ledger,
             "InboxBucket": account.inbox,
             "VideosBucket": account.videos,
             "FailuresBucket": account.failures,

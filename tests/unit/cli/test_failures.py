@@ -17,11 +17,11 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The numbers of published records; the publisher cannot publish number 666, and fails at 500."""
     numbers: list[Any] = []
 
-    def publish(records: list[Any], _: object) -> list[str]:
+    def publish(records: list[Any], _: object, consumer: str) -> list[str]:
         given = [record["dynamodb"]["SequenceNumber"] for record in records]
         if "500" in given:
             raise RefusedError("publish-events failed")
-        numbers.extend(number for number in given if number != "666")
+        numbers.extend(f"{number}{'$' * (consumer == 'RecordSpending')}" for number in given if number != "666")
         return [number for number in given if number == "666"]
 
     monkeypatch.setattr("cli.failures.publish_again", publish)
@@ -57,10 +57,21 @@ def test_objects_are_removed_once_all_their_records_are_published(
     answer = ask("failures", "republish")
     assert (answer["published"], answer["removed"]) == (5, 2)
     reasons = {left["key"]: left["reason"] for left in answer["left"]}
-    assert reasons == {"b": "records 666 could not be published", "c": "publish-events failed"}
+    assert reasons == {"b": "records 666 could not be processed", "c": "publish-events failed"}
     assert published == ["6", "1", "2", "3", "4", "5"]
     assert [failure["key"] for failure in ask("failures", "list")["failures"]] == ["b", "c"]
     assert "failures list" in refused("failures", "republish", "e")
+
+
+def test_record_goes_back_to_the_function_that_could_not_process_it(
+    ask: Ask, deployment: Deployment, published: list[Any]
+) -> None:
+    arn = "arn:aws:lambda:eu-central-1:123456789012:function:vidu-relay-RecordSpending-1A2B:$LATEST"
+    put(deployment, "record_spending/1.json", numbered("1"))
+    put(deployment, "aws/lambda/2", {**numbered("2"), "requestContext": {"functionArn": arn}})
+    put(deployment, "publish_events/3.json", numbered("3"))
+    assert ask("failures", "republish")["left"] == []
+    assert sorted(published) == ["1$", "2$", "3"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Failures:
 
 
 def publish(records: Sequence[Mapping[str, Any]], client: Bus, failures: Failures | None = None) -> str | None:
-    bucket = FailuresBucket(failures or Failures(), "relay-failures")  # type: ignore[arg-type]
+    bucket = FailuresBucket(failures or Failures(), "relay-failures", "publish_events")  # type: ignore[arg-type]
     return publish_events(records, EventBus(client, "relay-events"), bucket)  # type: ignore[arg-type]
 
 

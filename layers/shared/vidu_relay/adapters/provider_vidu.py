@@ -15,7 +15,7 @@ from vidu_relay.adapters.provider_words import ACCOUNT_CODES, CANCELED_WORDS, RE
 from vidu_relay.domain.catalogue import find_model
 from vidu_relay.domain.errors import CancelRefusedError, ProviderUnavailableError
 from vidu_relay.domain.identifiers import is_remote_id
-from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot
+from vidu_relay.domain.snapshot import CallbackReport, ProgressState, ProviderSnapshot, Usage
 from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.observability import warn_once
 from vidu_relay.outbound import task_replies
@@ -144,7 +144,7 @@ def _known(content: Mapping[str, Any], remote_id: str, offset_ms: int | None) ->
 def read_snapshot(content: Mapping[str, Any], remote_id: str) -> ProviderSnapshot:
     """A task as the upstream API describes it, in our terms. Never raises: what cannot be read is absent or unknown.
 
-    `credits` are no money: a task of this provider states no cost.
+    `credits` of a task that succeeded are its bill.
     """
     return _read(content, remote_id)[0]
 
@@ -161,9 +161,24 @@ def _read(content: Mapping[str, Any], remote_id: str) -> tuple[ProviderSnapshot,
         state=state,
         outputs=outputs,
         error=task_failure(content) if state is ProgressState.FAILED else None,
+        usage=_usage(content, state, has_video=has_video),
         model=short_text(content.get("model")),
         created_at=milliseconds(content.get("created_at")),
         tag=payload if payload and payload.startswith(TAG_PREFIX) else None,
         named_ids=named_ids(content),
     )
     return snapshot, unknown_word
+
+
+def _usage(content: Mapping[str, Any], state: ProgressState, *, has_video: bool) -> Usage | None:
+    """The bill in credits; None where the reply does not show it, as before the end.
+
+    Failed tasks are not charged (platform.vidu.com/docs/pricing), whatever price the reply repeats. No document says
+    so of canceled tasks: only a stated 0 counts.
+    """
+    if state is ProgressState.FAILED:
+        return Usage(credits="0")
+    billed = short_text(content.get("credits"))
+    if state is ProgressState.SUCCEEDED and has_video:
+        return Usage(credits=billed) if billed is not None else None
+    return Usage(credits="0") if state is ProgressState.CANCELED and billed == "0" else None

@@ -155,6 +155,8 @@ def expire_delivery(task: Task, *, now: int, policy: PollingPolicy) -> Task:
 
 def reopen(task: Task, *, now: int) -> Task:
     """The operator asks for the copy: a fresh start, also for a task that expired with `video_unavailable`."""
+    if task.content_deleted_at is not None:
+        return task
     if task.status is Status.EXPIRED and task.error is not None and task.error.code == "video_unavailable":
         back = replace(enter(task, Status.GENERATED, now, "operator"), error=None, expires_at=None)
     elif task.status is Status.GENERATED:

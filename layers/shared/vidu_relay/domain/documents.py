@@ -6,16 +6,18 @@ is returned. No function imports this module when it runs: import it under `TYPE
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
 
+from vidu_relay.domain.billing import BillingState
 from vidu_relay.domain.catalogue import Kind
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "ImageLimits",
-    "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem", "Rejection", "Task", "TaskDelivery",
-    "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload",
-    "UploadRequest", "Video", "VideoTaskEvent",
+    "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
+    "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
+    "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput",
+    "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video",
+    "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -53,6 +55,25 @@ Output = Annotated[list[TaskOutput], "What the provider made, once it has."]
 class TaskUsage(TypedDict):
     cost: Annotated[str | None, "US dollars, an exact decimal as the provider states it."]
     discount: float | None
+    credits: NotRequired[Annotated[str, "The bill of a provider that states credits."]]
+
+
+class BillingEvidence(TypedDict):
+    source: Annotated[str, "The cause of the change that it was learned from, as `history` names it."]
+    at: Moment
+
+
+class TaskBilling(TypedDict):
+    state: Annotated[
+        str,
+        {"enum": [state.value for state in BillingState]},
+        "`none`: nothing was created at the provider, and nothing will be. `reserved`: the bill is still to come. "
+        "`uncertain`: it is not known whether the provider billed the task. `settled`: the provider's books are closed "
+        "for it.",
+    ]
+    reserved_usd: Annotated[str | None, "What a budget counts until the bill is known. US dollars, an exact decimal."]
+    cost_usd: Annotated[str | None, "The bill, once settled; null where the provider stated none."]
+    evidence: BillingEvidence
 
 
 class TaskMetadata(TypedDict):
@@ -105,10 +126,12 @@ class TaskFacts(TypedDict):
         TaskError | None, "Why it failed, expired or was canceled by us. The provider's codes as they come."
     ]
     usage: TaskUsage | None
+    billing: NotRequired[Annotated[TaskBilling, "Whether it is paid for. Only events of version 1.0.0 lack it."]]
     metadata: TaskMetadata
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
     external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
     labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
+    content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
 
 
 class Task(TaskFacts):
@@ -164,6 +187,34 @@ class TaskPage(TypedDict):
         str | None,
         "Where the next page begins; null after the last. A page may be short, even empty, and still have a next one.",
     ]
+
+
+class UsageSum(TypedDict):
+    """Sums over tasks. Amounts are US dollars, exact decimals; together they are what budgets count."""
+
+    tasks: int
+    billing: Annotated[dict[str, int], "Tasks by the state of their `billing`."]
+    cost_usd: Annotated[str, "Bills that are known."]
+    reserved_usd: Annotated[str, "Reserved for bills still to come."]
+    uncertain_usd: Annotated[str, "Reserved for tasks of which it is not known whether they were billed."]
+    unstated_usd: Annotated[str, "Reserved for billed tasks whose price the provider did not state."]
+
+
+class UsageGroup(UsageSum):
+    group: Annotated[str, "A UTC day, a model, or a status: `open` before `generated`."]
+
+
+Usage = TypedDict(
+    "Usage",
+    {
+        "from": Annotated[str, {"format": "date"}, "First UTC day of creation."],
+        "to": Annotated[str, {"format": "date"}, "Last UTC day of creation."],
+        "group_by": Annotated[str, {"enum": ["day", "model", "status"]}],
+        "groups": list[UsageGroup],
+        "total": UsageSum,
+    },
+)
+"""What the tenant's tasks of a period cost."""
 
 
 class Fault(TypedDict):

@@ -7,6 +7,7 @@ ViduRelayError
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── ExternalIdTakenError      another task of the tenant has this external id
 │   ├── InvalidCursorError        a cursor that the relay did not make
+│   ├── DeliveryUnderwayError     too early to delete: a video may still be copied
 │   ├── MaxCostExceededError      it would cost more than its client lets it
 │   └── LimitReachedError         the tenant may do no more of this for now
 │       ├── BudgetReachedError    it would cost more than what is left of its budget
@@ -14,6 +15,7 @@ ViduRelayError
 │       ├── DailyUploadsReachedError  its uploads of the day
 │       └── HourlyLimitReachedError  its estimates of the hour
 ├── CallbackRefusedError          a callback that proved nothing
+├── DeletionIncompleteError       S3 kept objects: delete again
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
 ├── AttemptUnderwayError          too early to say: the create call has not ended
@@ -58,8 +60,10 @@ __all__ = [
     "CreateRejectedError",
     "DailyCapReachedError",
     "DailyUploadsReachedError",
+    "DeletionIncompleteError",
     "DeliveryError",
     "DeliveryInterruptedError",
+    "DeliveryUnderwayError",
     "EventRefusedError",
     "ExternalIdTakenError",
     "Fault",
@@ -144,6 +148,14 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
+class DeliveryUnderwayError(InvalidRequestError):
+    """The task's content cannot be deleted before `retry_after_seconds`: a copy may still be under way."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("delivery_underway", "A copy of the task's videos may still be under way. Try again later.")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class LimitReachedError(InvalidRequestError):
     """The tenant may do no more of this for now. `retry_after_seconds` is the time until more is allowed for sure."""
 
@@ -208,6 +220,10 @@ class CallbackRefusedError(ViduRelayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DeletionIncompleteError(ViduRelayError):
+    """S3 did not delete every object that it was asked to. The same deletion may be repeated."""
 
 
 class BadImageError(ViduRelayError):

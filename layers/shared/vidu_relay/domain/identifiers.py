@@ -12,9 +12,11 @@ __all__ = [
     "api_key_digest",
     "is_remote_id",
     "link_digest",
+    "request_folder",
     "request_key",
     "task_id_for_key",
     "task_id_from_random",
+    "video_folder",
     "video_key",
 ]
 
@@ -59,13 +61,23 @@ def is_remote_id(text: str) -> bool:
 
 def request_key(tenant_id: str, task_id: str, digest: str) -> str:
     """Where a request too large for the record lives in the inbox bucket. Another request never overwrites it."""
-    return f"tasks/{tenant_id}/{task_id}/{digest}.json"
+    return f"{request_folder(tenant_id, task_id)}{digest}.json"
+
+
+def request_folder(tenant_id: str, task_id: str) -> str:
+    """Below which everything that the relay keeps of a task lies in the inbox bucket."""
+    return f"tasks/{tenant_id}/{task_id}/"
 
 
 def video_key(tenant_id: str, task_id: str, created_at: int, number: int) -> str:
     """`videos/<tenant>/<yyyy>/<mm>/<dd>/<task_id>/<n>.mp4`, by the UTC date of creation (`created_at` in ms)."""
+    return f"{video_folder(tenant_id, task_id, created_at)}{number}.mp4"
+
+
+def video_folder(tenant_id: str, task_id: str, created_at: int) -> str:
+    """Below which a task's videos lie in the videos bucket."""
     day = time.strftime("%Y/%m/%d", time.gmtime(created_at / 1000))
-    return f"videos/{tenant_id}/{day}/{task_id}/{number}.mp4"
+    return f"videos/{tenant_id}/{day}/{task_id}/"
 
 
 def _base32(data: bytes) -> str:

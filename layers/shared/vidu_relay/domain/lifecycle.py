@@ -164,10 +164,13 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
     - success without a video is not an end: the task is read again;
     - failure → `failed`, unless it is not conclusive, or the task is already expired (its clients were notified);
     - canceled → `canceled`, unless the task is already expired;
-    - running → `processing`; everything else, unknown words included, changes nothing.
+    - running → `processing`; everything else, unknown words included, changes nothing;
+    - of an expired task whose content is deleted only the bill is taken: no late video is delivered.
     """
     if task.status not in (Status.ACCEPTED, Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING, Status.EXPIRED):
         return task
+    if task.content_deleted_at is not None:
+        return _billed(task, snapshot)
     if snapshot.state is ProgressState.SUCCEEDED and snapshot.video_urls:
         return _generated(task, snapshot, now, source)
     if snapshot.state is ProgressState.FAILED:
@@ -175,11 +178,11 @@ def apply_snapshot(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
             return task
         error = snapshot.error or TaskError("provider_failed", "The provider reports a failure without a reason.")
         if task.status is Status.EXPIRED:
-            return stop_polling(task)
+            return _billed(task, snapshot)
         return settle(replace(_ended(task, snapshot), error=error), Status.FAILED, now, source, policy)
     if snapshot.state is ProgressState.CANCELED:
         if task.status is Status.EXPIRED:
-            return stop_polling(task)
+            return _billed(task, snapshot)
         return settle(_ended(task, snapshot), Status.CANCELED, now, source, policy)
     if snapshot.state is ProgressState.PROCESSING and can_transition(task.status, Status.PROCESSING):
         return replace(enter(task, Status.PROCESSING, now, source), **remote_fields(task, snapshot))
@@ -190,14 +193,28 @@ def _ended(task: Task, snapshot: ProviderSnapshot) -> Task:
     return replace(task, usage=snapshot.usage or task.usage, **remote_fields(task, snapshot))
 
 
+def _billed(task: Task, snapshot: ProviderSnapshot) -> Task:
+    """What an end at the provider says of the bill; the same task if it says nothing new."""
+    ended = snapshot.state in (ProgressState.FAILED, ProgressState.CANCELED) and snapshot.conclusive
+    if not ended and not snapshot.video_urls:
+        return task
+    usage, outputs = snapshot.usage or task.usage, _outputs(snapshot) if snapshot.video_urls else task.outputs
+    billed = replace(task, usage=usage, outputs=outputs, due_at=None)
+    return task if billed == task else billed
+
+
+def _outputs(snapshot: ProviderSnapshot) -> tuple[Output, ...]:
+    return tuple(
+        Output(o.task_id, o.task_status, tuple(link_digest(url) for url in o.video_urls)) for o in snapshot.outputs
+    )
+
+
 def _generated(task: Task, snapshot: ProviderSnapshot, now: int, source: str) -> Task:
     moved = enter(task, Status.GENERATED, now, source)
     return replace(
         moved,
         **remote_fields(task, snapshot),
-        outputs=tuple(
-            Output(o.task_id, o.task_status, tuple(link_digest(url) for url in o.video_urls)) for o in snapshot.outputs
-        ),
+        outputs=_outputs(snapshot),
         usage=snapshot.usage,
         error=None,
         delivery=None,

@@ -13,6 +13,7 @@ from vidu_relay.domain.catalogue import Choice, Parameter
 from vidu_relay.domain.money import MAX_DIGITS, NO_MONEY
 
 __all__ = [
+    "PRICED",
     "Basis",
     "LearnedPrice",
     "Price",

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from vidu_relay.domain.billing import billing_of
 from vidu_relay.domain.image_reference import NAME_SCHEME
+from vidu_relay.domain.money import money_text
 from vidu_relay.domain.request import Request
-from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPE_DELIVERY_DELAYED, EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
 
@@ -46,8 +48,10 @@ def represent(
     """The task as the API returns it: a superset of the provider page's response.
 
     `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `request` is the
-    whole request where the record holds it only in part.
+    whole request where the record holds it only in part. A task whose content is deleted has no links.
     """
+    if task.content_deleted_at is not None:
+        sign = None
     return {
         **_facts(task),
         "request": dict(task.request if request is None else request),
@@ -117,7 +121,8 @@ def _facts(task: Task) -> documents.TaskFacts:
         "created_at": timestamp(task.created_at),
         "updated_at": timestamp(task.updated_at),
         "error": _error(task.error),
-        "usage": {"cost": task.usage.cost, "discount": _number(task.usage.discount)} if task.usage else None,
+        "usage": _usage(task.usage),
+        "billing": _billing(task),
         "metadata": {
             "remote_task_id": task.upstream_id or task.remote_id,
             "model": task.remote_model or task.request.get("model"),
@@ -128,7 +133,29 @@ def _facts(task: Task) -> documents.TaskFacts:
         facts["external_id"] = task.external_id
     if task.labels:
         facts["labels"] = dict(task.labels)
+    if task.content_deleted_at is not None:
+        facts["content_deleted_at"] = timestamp(task.content_deleted_at)
     return facts
+
+
+def _usage(usage: Usage | None) -> documents.TaskUsage | None:
+    if usage is None:
+        return None
+    shown: documents.TaskUsage = {"cost": usage.cost, "discount": _number(usage.discount)}
+    if usage.credits is not None:
+        shown["credits"] = usage.credits
+    return shown
+
+
+def _billing(task: Task) -> documents.TaskBilling:
+    billing = billing_of(task)
+    reserved, cost = billing.reserved, billing.cost
+    return {
+        "state": billing.state.value,
+        "reserved_usd": None if reserved is None else money_text(reserved),
+        "cost_usd": None if cost is None else money_text(cost),
+        "evidence": {"source": billing.evidence.source, "at": timestamp(billing.evidence.at)},
+    }
 
 
 def _output(task: Task, sign: Callable[[Video], str] | None) -> list[documents.TaskOutput]:

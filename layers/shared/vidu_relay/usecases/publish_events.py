@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.metrics import MetricUnit
-from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
@@ -22,6 +21,7 @@ from vidu_relay.domain.representation import event_detail, event_type
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, gauge, logger
+from vidu_relay.usecases.set_aside import record_key, sequence_number, set_aside
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
@@ -49,8 +49,10 @@ def publish_events(records: Sequence[Mapping[str, Any]], bus: EventBus, failures
         try:
             change = _change(record, bus)
         except Exception as error:  # noqa: BLE001 - one bad record must not stop those behind it
-            logger.exception("record_unreadable", sequence_number=_number(record), record_key=_key(record))
-            stopped = _publish(waiting, bus, failures) or _set_aside(record, type(error).__name__, failures)
+            logger.exception(
+                "record_unreadable", sequence_number=sequence_number(record), record_key=record_key(record)
+            )
+            stopped = _publish(waiting, bus, failures) or set_aside(record, type(error).__name__, failures)
             if stopped is not None:
                 return stopped
             waiting = []
@@ -69,7 +71,7 @@ def _publish(changes: Sequence[_Change], bus: EventBus, failures: FailuresBucket
     for index, code in result.bad.items():
         task = changes[index].task
         logger.error("event_refused_for_good", code=code, task_id=task.task_id, tenant_id=task.tenant_id)
-        stopped = _set_aside(changes[index].record, code, failures)
+        stopped = set_aside(changes[index].record, code, failures)
         if stopped is not None:
             return stopped
     if result.stopped_at is None:
@@ -78,25 +80,11 @@ def _publish(changes: Sequence[_Change], bus: EventBus, failures: FailuresBucket
     logger.error(
         "event_refused",
         code=result.reason,
-        sequence_number=_number(refused.record),
+        sequence_number=sequence_number(refused.record),
         task_id=refused.task.task_id,
         tenant_id=refused.task.tenant_id,
     )
-    return _number(refused.record)
-
-
-def _set_aside(record: Mapping[str, Any], reason: str, failures: FailuresBucket | None) -> str | None:
-    """Put a record that cannot be published into the failures bucket; None if it is there, else its sequence number."""
-    if failures is None:
-        return _number(record)
-    try:
-        key = failures.keep(record, reason)
-    except (ClientError, BotoCoreError):
-        logger.exception("record_not_set_aside", sequence_number=_number(record))
-        return _number(record)
-    count(Metric.RECORDS_SET_ASIDE)
-    logger.error("record_set_aside", sequence_number=_number(record), reason=reason, failure_key=key)
-    return None
+    return sequence_number(refused.record)
 
 
 def _change(record: Mapping[str, Any], bus: EventBus) -> _Change | None:
@@ -113,14 +101,6 @@ def _changed_task(change: Mapping[str, Any]) -> Task | None:
     if image is None or image["version"] == change.get("OldImage", {}).get("version"):
         return None
     return task_from_image(image)
-
-
-def _number(record: Mapping[str, Any]) -> str:
-    return str(record["dynamodb"]["SequenceNumber"])
-
-
-def _key(record: Mapping[str, Any]) -> Any:
-    return record["dynamodb"].get("Keys", {}).get("pk", {}).get("S")
 
 
 def _observe(change: _Change) -> None:
