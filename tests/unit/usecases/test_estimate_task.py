@@ -1,6 +1,5 @@
 """An estimate checks what a submission checks, says what would be sent and paid, and makes nothing."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +9,7 @@ from tests.simulation.simulation import MODEL, TENANT, Simulation
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters.price_book import PriceLists
 from vidu_relay.domain import documents
-from vidu_relay.domain.catalogue import Offering
-from vidu_relay.domain.errors import ConfigurationError, HourlyLimitReachedError, InvalidRequestError
+from vidu_relay.domain.errors import HourlyLimitReachedError, InvalidRequestError
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES, estimate_task
 
 COUNTER = f"hour#{TENANT}#2026-11-23T09"
@@ -93,8 +91,3 @@ def test_estimates_of_an_hour_are_bounded_and_the_next_hour_has_its_own(sim: Sim
     sim.clock.advance(raised.value.retry_after_seconds)
     estimate(sim)
     sim.quota.take(TENANT, 1, sim.clock())  # the day's tasks are counted apart
-
-
-def test_model_whose_provider_lost_its_key_is_not_guessed(sim: Simulation) -> None:
-    with pytest.raises(ConfigurationError):
-        estimate_task(sim.request(), TENANT, replace(sim.acceptance, offering=Offering(("vidu",))))

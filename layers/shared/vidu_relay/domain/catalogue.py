@@ -35,6 +35,7 @@ __all__ = [
     "Offering",
     "Parameter",
     "When",
+    "choice_at",
     "find_model",
     "known_ids",
     "models",
@@ -273,6 +274,11 @@ class Choice:
         return self.model.offers[self.limits_of]
 
 
+def choice_at(model: Model, provider: str) -> Choice:
+    """The model asked for at this provider: by another provider's limits where this one does not list it."""
+    return Choice(model, provider, provider if provider in model.offers else next(iter(model.offers)))
+
+
 @dataclass(frozen=True, slots=True)
 class Offering:
     """Which models a deployment offers, and where.
@@ -297,8 +303,8 @@ class Offering:
             return None
         for provider in self._asked():
             if provider in model.offers:
-                return Choice(model, provider, provider)
-        return Choice(model, self.providers[0], next(iter(model.offers))) if self.unlisted else None
+                return choice_at(model, provider)
+        return choice_at(model, self.providers[0]) if self.unlisted else None
 
     def why_not(self, model: Model) -> str:
         """Why the deployment does not offer this model, for the client to pass on."""

@@ -23,7 +23,7 @@ def estimate_task(request: Request, tenant_id: str, acceptance: Acceptance) -> d
     """The estimate of a request that `parse_request` has read.
 
     It writes the hour's counter and nothing else, and calls no provider. Raises `HourlyLimitReachedError`, and
-    `InvalidRequestError` as `check_references` does; `ConfigurationError` if the model's provider lost its key since.
+    `InvalidRequestError` as `check_references` does.
     """
     deps = acceptance.submission
     now = deps.clock()
@@ -32,7 +32,7 @@ def estimate_task(request: Request, tenant_id: str, acceptance: Acceptance) -> d
     path, body = deps.providers(request.provider).describe_create(
         request.model, request.sent(slot.reference for slot in request.slots)
     )
-    price = price_request(request, acceptance.offering, acceptance.prices, now).price
+    price = price_request(request, acceptance.prices, now).price
     return {
         "model": request.model,
         "provider": request.provider,

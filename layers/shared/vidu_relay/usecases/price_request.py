@@ -1,4 +1,4 @@
-"""The price of a request that was read a moment ago, by what is known now."""
+"""The price of a request, by what is known now."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from vidu_relay.adapters.price_book import PriceBooks
-from vidu_relay.domain.catalogue import Offering
-from vidu_relay.domain.errors import ConfigurationError, MaxCostExceededError
+from vidu_relay.domain.catalogue import choice_at, models
+from vidu_relay.domain.errors import MaxCostExceededError
 from vidu_relay.domain.money import money_text
 from vidu_relay.domain.price import Basis, Price, price_of, utc_date
 from vidu_relay.domain.request import Request
@@ -23,11 +23,9 @@ class PricedRequest:
     credit_usd: Decimal | None
 
 
-def price_request(request: Request, offering: Offering, prices: PriceBooks, now: int) -> PricedRequest:
-    """The price on the UTC date of `now` (ms). Raises `ConfigurationError` if the provider lost its key since."""
-    choice = offering.find(request.model)
-    if choice is None:
-        raise ConfigurationError(f"no provider has a key for {request.model}")
+def price_request(request: Request, prices: PriceBooks, now: int) -> PricedRequest:
+    """The price, at the provider that the request is for, on the UTC date of `now` (ms)."""
+    choice = choice_at(models()[request.model], request.provider)
     book = prices.read(choice)
     return PricedRequest(
         price_of(choice, request.parameters, book, utc_date(now)), book.credit_usd.get(choice.provider)

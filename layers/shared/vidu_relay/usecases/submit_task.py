@@ -100,7 +100,7 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
     """Check images and price, take a slot of the cap, reserve the price and record the task; the task as recorded."""
     deps, now = acceptance.submission, acceptance.submission.clock()
     versions = check_references(request, origin.tenant_id, acceptance.images)
-    priced = price_request(request, acceptance.offering, acceptance.prices, now)
+    priced = price_request(request, acceptance.prices, now)
     check_max_cost(priced.price, origin.max_cost)
     reserved = priced.price.reserved
     try:
