@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from local.chaos.oracle import Invariant, ViolationError
@@ -20,6 +21,7 @@ from tests.unit.builders import OFFERING
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.tenant_directory import TenantMapping
+from vidu_relay.domain.budget import NO_BUDGET, Budget
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
@@ -94,13 +96,15 @@ class Simulation(WiredRelay):
         tenant: str = TENANT,
         daily_cap: int = 1000,
         time_left: Callable[[], int] | None = None,
+        budget: Budget = NO_BUDGET,
+        max_cost: Decimal | None = None,
         **fields: Any,
     ) -> Task:
         if tenant != TENANT:
             self.tenants.create_tenant(tenant, 1)
         return submit_task(
             self.request(**{**self.hook(), **fields}),
-            Origin(tenant, daily_cap, key),
+            Origin(tenant, daily_cap, key, budget=budget, max_cost=max_cost),
             self.acceptance,
             time_left=time_left or (lambda: self.time_left),
         )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.simulation.provider import NOON
 from tests.simulation.simulation import EVENT_SOURCE, TENANT, Simulation
 from tests.unit.pictures import png
 from vidu_relay.adapters.tenant_directory import TenantMapping
+from vidu_relay.domain.budget import Budget
 from vidu_relay.domain.errors import ConfigurationError, EventRefusedError, NotCreatedError
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.states import Status
@@ -185,6 +187,14 @@ def test_disabled_tenant_is_refused(sim: Simulation, entry: str) -> None:
     (detail,) = sim.rejections()
     assert (detail["tenant_id"], detail["error"]["code"]) == (TENANT, "tenant_disabled")
     assert tasks(sim) == []
+
+
+@EntryPoints
+def test_budget_holds_at_every_entry_point(sim: Simulation, entry: str) -> None:
+    sim.tenants.set_budget(TENANT, Budget(daily=Decimal("1.5")))  # what a task of an unknown price counts as
+    sim.submit(key="first")
+    assert sim.accept(ask(sim, entry)) is None
+    assert (code_of(sim), sim.rejections()[0]["error"]["status"]) == ("budget_reached", 429)
 
 
 @EntryPoints

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -15,12 +16,17 @@ from tests.simulation.provider import NOON, LostReplyError
 from tests.simulation.simulation import KEY, MODEL, PUBLIC_URL, TENANT, Simulation
 from tests.unit.builders import changes
 from tests.unit.pictures import data_uri, jpeg, png
+from vidu_relay.adapters.price_book import PriceLists
+from vidu_relay.domain.budget import Budget
 from vidu_relay.domain.errors import (
+    BudgetReachedError,
     ConfigurationError,
+    CreateAmbiguousError,
     DailyCapReachedError,
     ExternalIdTakenError,
     IdempotencyConflictError,
     InvalidRequestError,
+    MaxCostExceededError,
     NotCreatedError,
     ProviderError,
 )
@@ -350,3 +356,69 @@ def test_remote_id_that_another_task_owns_is_not_taken_over(sim: Simulation) -> 
     owner = sim.item("remote#gateway#gen-7")
     assert owner is not None
     assert owner["task_id"] == {"S": first.task_id}
+
+
+PRICES = {
+    "prices": [{"model": MODEL, "usd": "0.04", "per": "second", "since": "2026-01-01"}],
+    "credit_usd": {"vidu": "0.005"},
+}
+
+
+def listed(sim: Simulation) -> None:
+    PriceLists(sim.account.clients["dynamodb"], sim.account.table).write(PRICES, seen=0, now=1)
+
+
+def counters(sim: Simulation) -> dict[str, Decimal]:
+    """The day's money, without the zeros."""
+    items = sim.account.clients["dynamodb"].scan(TableName=sim.account.table)["Items"]
+    (day,) = (item for item in items if item["pk"]["S"].startswith("cap#"))
+    found = {name: Decimal(value["N"]) for name, value in day.items() if name[:5] in ("commi", "taken")}
+    return {name: amount for name, amount in found.items() if amount}
+
+
+def test_price_is_reserved_before_the_create_call_and_recorded(sim: Simulation) -> None:
+    listed(sim)
+    sim.provider.create_faults = [CreateAmbiguousError("no reply")]
+    task = sim.submit(duration=6, budget=Budget(daily=Decimal("0.24")))
+    assert (task.reserved_usd, task.price_basis, task.credit_usd) == ("0.24", "list", None)
+    assert counters(sim) == {"committed": Decimal("0.24"), "taken_18": Decimal("0.24")}
+    with pytest.raises(BudgetReachedError):
+        sim.submit(key="other", duration=1, budget=Budget(daily=Decimal("0.24")))
+    assert len(sim.provider.calls) == 1
+
+
+def test_unknown_price_is_never_nothing(sim: Simulation) -> None:
+    task = sim.submit()
+    assert (task.reserved_usd, task.price_basis) == ("1.5", "unknown")
+    with pytest.raises(BudgetReachedError):
+        sim.submit(key="other", budget=Budget(monthly=Decimal("2.9")))
+
+
+def test_repetition_reserves_nothing_more_even_where_nothing_is_left(sim: Simulation) -> None:
+    budget = Budget(daily=Decimal("1.5"))
+    task = sim.submit(budget=budget)
+    assert sim.submit(budget=budget, max_cost=Decimal(0)).task_id == task.task_id
+    assert counters(sim) == {"committed": Decimal("1.5"), "taken_18": Decimal("1.5")}
+
+
+def test_what_is_not_recorded_gives_its_price_back(sim: Simulation) -> None:
+    sim.submit(external_id="order-1")
+    with pytest.raises(ExternalIdTakenError):
+        sim.submit(key="other", external_id="order-1")
+    assert counters(sim) == {"committed": Decimal("1.5"), "taken_18": Decimal("1.5")}
+
+
+@pytest.mark.parametrize(("most", "allowed"), [("0.2", True), ("0.199999999", False), ("0", False)])
+def test_task_may_not_cost_more_than_its_client_says(sim: Simulation, most: str, allowed: bool) -> None:
+    listed(sim)
+    if allowed:
+        assert sim.submit(max_cost=Decimal(most)).status is Status.SUBMITTED
+        return
+    with pytest.raises(MaxCostExceededError, match=r"costs 0\.2 US dollars"):
+        sim.submit(max_cost=Decimal(most))
+    assert sim.provider.calls == []
+
+
+def test_unknown_price_counts_with_what_is_assumed(sim: Simulation) -> None:
+    with pytest.raises(MaxCostExceededError, match="no known price"):
+        sim.submit(max_cost=Decimal("1.4"))
