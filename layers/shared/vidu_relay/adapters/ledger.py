@@ -112,7 +112,7 @@ class Ledger:
         return True
 
     def _additions(self, row: LedgerRow, difference: Decimal) -> Iterator[Any]:
-        """The difference for each counter that exists: one that is gone counts nothing any more."""
+        """The difference for each counter that exists."""
         if not difference:
             return
         names = (f"cap#{row.tenant_id}#{row.day}", f"spend#{row.tenant_id}#{row.day[:7]}")
