@@ -18,6 +18,7 @@ OTHERWISE_NAMED = {
     "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
+    "lambda:Invoke": "lambda:InvokeFunction",
     "dynamodb:TransactWriteItems": "dynamodb:PutItem",  # a transaction is granted by what it holds: puts alone
 }
 """Operations that are granted under another action."""

@@ -40,11 +40,13 @@ OWNERSHIP_SECONDS = 90 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to check a task: its number, since when the task has been due (ms), and whose task it is."""
+    """The right to check a task: its number, and the task as it was when the lease was taken."""
 
     number: int
     due_since: int
+    """Since when the task has been due, in ms."""
     tenant_id: str
+    polled_slowly: bool
 
 
 class TaskStore:
@@ -149,8 +151,8 @@ class TaskStore:
             if _is_condition_failure(error) or _is_conflict(error):
                 return None
             raise
-        current = reply["Attributes"]
-        return Lease(int(current["lease"]["N"]), int(current["due_since"]["N"]), current["owner"]["S"])
+        task = task_from_image(reply["Attributes"])
+        return Lease(task.lease, task.due_since or seen_due_at, task.tenant_id, task.polled_slowly)
 
     def list_keys(self, tenant_id: str, *, limit: int, after: tuple[int, str] | None) -> list[tuple[int, str]]:
         """`(created_at, task_id)` of a tenant's tasks, newest first, at most `limit`, from behind `after` on."""
