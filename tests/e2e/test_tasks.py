@@ -114,7 +114,7 @@ def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url
 
 
 @pytest.mark.parametrize("off_peak", [False, True])
-def test_lost_callbacks_are_made_good_by_sweep_and_checks(
+def test_lost_callbacks_are_made_good_by_sweep_and_poller(
     relay: RelayClient, request_body: Body, off_peak: bool
 ) -> None:
     relay.script(request_body["prompt"], {"callbacks": {"drop": True}})

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.bill import NOTIFIED, Bill, add_call, is_measurement, is_queued, write_units
 from benchmarks.cost import Costs, naive, standing, targets
 from benchmarks.prices import PRICES
-from tests.unit.template import of_type
+from tests.unit.template import TEMPLATE, of_type
 
 
 def item(size: int, **keys: str) -> dict[str, Any]:
@@ -130,10 +130,12 @@ def test_alarms_and_secrets_of_the_template_are_found() -> None:
     assert standing().units["alarm metric"] >= 17
 
 
-def test_dashboard_is_free_only_as_long_as_it_refers_to_at_most_50_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert standing().units["dashboard"] == 0
-    monkeypatch.setattr("benchmarks.cost.FREE_DASHBOARD_METRICS", 5)
-    assert standing().units["dashboard"] == 1
+@pytest.mark.parametrize(("wanted", "dashboards"), [("false", 0), ("true", 1)])
+def test_dashboard_is_paid_for_where_the_stack_has_one(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, dashboards: int
+) -> None:
+    monkeypatch.setitem(TEMPLATE["Parameters"]["CreateDashboard"], "Default", wanted)
+    assert standing().units["dashboard"] == dashboards
 
 
 def _bill(what: str, units: float) -> Bill:
