@@ -274,6 +274,11 @@ def attach_a_remote_task_without_owning_it(patch: Patch) -> None:
     wrap(patch, TaskStore, "save", lambda save, store, task, _=(): save(store, task))
 
 
+@mutant(scenario(named_in_another_spelling, again=both), I.ONE_OWNER, I.PROVEN_STATE)
+def learn_an_id_without_owning_it(patch: Patch) -> None:
+    patch.setattr(TaskStore, "own", lambda *_: None)
+
+
 @mutant(
     scenario(
         then(creates(CreateBehaviour.TIMED_OUT), submit, finish, unreadable(calls_back_for_first)), named=("gen-1",)

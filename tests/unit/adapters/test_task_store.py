@@ -174,6 +174,21 @@ def test_a_record_that_moved_on_is_stale_whichever_task_owns_the_ids(store: Task
             store.save(replace(seen, checks=2), ids)
 
 
+def test_an_id_can_be_owned_before_the_task_is_written_and_again(store: TaskStore, dynamodb: "DynamoDBClient") -> None:
+    mine, yours = recorded(store, new_task()), new_task(task_id=task_id(1))
+    store.own(mine, ("r-1",))
+    store.own(mine, ("r-1", "alias"))
+    with pytest.raises(RemoteTaskOwnedError) as refused:
+        store.own(yours, ("r-2", "alias"))
+    assert refused.value.remote_id == "alias"
+    store.save(replace(mine, remote_id="r-1"), ("r-1",))  # as a candidate that is reconciled later
+    assert owners(dynamodb) == {
+        "remote#gateway#r-1": TASK_ID,
+        "remote#gateway#alias": TASK_ID,
+        "remote#gateway#r-2": task_id(1),
+    }
+
+
 class Canceled:
     """A client whose transaction is canceled for these reasons."""
 

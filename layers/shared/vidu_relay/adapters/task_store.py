@@ -4,8 +4,8 @@ One item a task, written whole under a condition on `revision`, so a change is o
 carries it. Every write also carries a random `stamp`: when DynamoDB's reply is lost and the SDK's own retry meets
 the condition, the stamp shows that the record is our own.
 
-A remote id has an item of its own, which names the task that owns it. It is written in the same transaction as the
-task that learns the id.
+A remote id has an item of its own, which names the task that owns it. It is written before the task that learns the id,
+or in one transaction with a task of which it is not certain until then that it is the owner.
 """
 
 from __future__ import annotations
@@ -111,6 +111,23 @@ class TaskStore:
             if current is None or _stamp_of(current) != stamp:  # else our own write, whose reply was lost
                 raise StaleTaskError(task.task_id) from error
         return replace(task, revision=task.revision + 1)
+
+    def own(self, task: Task, remote_ids: Iterable[str]) -> None:
+        """Make remote ids the task's own, one after the other, once and for all; those that are its own stay so.
+
+        For ids that the provider named for this very task: they are its own even if the task is not written after.
+        Raises `RemoteTaskOwnedError` for the first that belongs to another task, and `TransactionConflictError` as
+        `save` does.
+        """
+        for remote_id in remote_ids:
+            try:
+                self._client.put_item(**self._ownership(task, remote_id))
+            except ClientError as error:
+                if _is_conflict(error):
+                    raise TransactionConflictError(task.task_id) from error
+                if _is_condition_failure(error):
+                    raise RemoteTaskOwnedError(remote_id) from error
+                raise
 
     def find_due(self, before: int) -> Iterator[tuple[str, int]]:
         """Ids and `due_at` of tasks due at or before a moment (ms), each shard oldest first."""
