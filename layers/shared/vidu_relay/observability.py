@@ -45,8 +45,8 @@ class Metric(StrEnum):
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
     READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
     PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls refused for the account
-    POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
-    POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
+    POLLERS_STARTED = "PollersStarted"  # executions of poll_task and single checks that sweeps started
+    POLLERS_NOT_STARTED = "PollersNotStarted"  # those that could not be started
     OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # age of the longest overdue task, measured by each sweep
     CHECK_READ_FAILED = "CheckReadFailed"  # checks whose read failed
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
