@@ -188,6 +188,8 @@ def add_call(bill: Bill, service: str, operation: str, count: float) -> None:
         bill.add("SQS request", 3 * count if operation == "SendMessage" else count)  # Lambda receives and deletes it
     elif service == "secretsmanager":
         bill.add("Secrets Manager call", count)
+    elif operation == "TransactWriteItems":
+        raise ValueError("the stream does not show what is written in a transaction, and costs twice as much")
     elif service == "dynamodb" and operation in ("GetItem", "BatchGetItem"):
         bill.add("DynamoDB read unit", count)
     elif service == "dynamodb" and operation == "Query":
@@ -203,23 +205,12 @@ def is_measurement(record: Mapping[str, Any]) -> bool:
 def write_units(change: Mapping[str, Any]) -> int:
     """Write units of one change (DynamoDB developer guide: the larger image by the kilobyte, each index likewise).
 
-    In a transaction an item takes twice its units: an id of the remote task is written together with its owner.
+    In a transaction an item would take twice its units: no path that is measured here writes one.
     """
     old, new = change.get("OldImage"), change.get("NewImage")
     units = math.ceil(max(item_bytes(image) for image in (old, new) if image) / 1024)
-    if _remote_ids(new) - _remote_ids(old):
-        units *= 2
     for keys in INDEXES:
         before, after = ([image[key] for key in keys] if image and keys[0] in image else None for image in (old, new))
         if before != after:
             units += (before is not None) + (after is not None)
     return units
-
-
-def _remote_ids(image: Mapping[str, Any] | None) -> set[str]:
-    """The ids of the remote task that a task's image holds, or the one that an owner's item is named after."""
-    item: Mapping[str, Any] = image or {}
-    aliases = [alias["S"] for alias in item.get("aliases", {}).get("L", [])]
-    ids = {item[name]["S"] for name in ("remote_id", "upstream_id") if name in item}
-    pk = item.get("pk", {}).get("S", "")
-    return {*ids, *aliases, *([pk] if pk.startswith("remote#") else [])}

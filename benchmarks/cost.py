@@ -8,7 +8,6 @@ assumed: see the constants.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from local.stack import LocalStack
 from tests.unit.template import FUNCTIONS, TEMPLATE, of_type, properties
 
 __all__ = [
-    "FREE_DASHBOARD_METRICS",
     "METRICS_ON_GOOD_DAYS",
     "VIDEO_BYTES",
     "WAITING_SECONDS",
@@ -62,11 +60,8 @@ have one, so that a queue cannot take a new account's ten executions.
 """
 LAPSED = 0.02
 """Share of the tasks whose callbacks are lost, in what tasks that go well are computed to cost."""
-FREE_DASHBOARD_METRICS = 50
-"""So many may a dashboard refer to that is one of the account's first three, which are free (aws.amazon.com/cloudwatch/
-pricing: "3 Custom Dashboards referencing up to 50 metrics each per month"). No other free tier is counted."""
-METRICS_ON_GOOD_DAYS = 8
-"""Five events of a good task, TaskSeconds, SpendUSD, EventsPublished, as if each were written in every hour."""
+METRICS_ON_GOOD_DAYS = 7
+"""Five events of a good task, TaskSeconds and SpendUSD, as if each were written in every hour."""
 WAITING_SECONDS: Mapping[str, float] = {
     "authorize_request": AWS_CALL_SECONDS,
     "accept_request": PROVIDER_CREATE_SECONDS + 5 * AWS_CALL_SECONDS,
@@ -222,8 +217,10 @@ def _lapsed(costs: Costs) -> float:
 
 
 def _idle(costs: Costs) -> Bill:
-    """A month without a task. It stores nothing: table, backups, buckets and archive are empty."""
-    return costs.standing.plus(costs.sweeps, 1).plus(costs.polling, 1)
+    """A month without a task. It stores nothing but its log: table, backups, buckets and archive are empty."""
+    bill = costs.standing.plus(costs.sweeps, 1).plus(costs.polling, 1)
+    bill.add("log storage GB", bill.units.get("log GB", 0.0))
+    return bill
 
 
 def _videos(costs: Costs) -> Bill:
@@ -242,16 +239,15 @@ def _videos(costs: Costs) -> Bill:
 
 
 def standing() -> Bill:
-    """What the stack costs in a month while nothing happens, besides sweeps and polls."""
+    """What the stack costs in a month while nothing happens, besides sweeps and polls; with the template's defaults."""
     bill = Bill("secrets, alarms and dashboard in a month")
     bill.add("secret", len(of_type("AWS::SecretsManager::Secret")))
     for alarm in of_type("AWS::CloudWatch::Alarm").values():
         metrics = alarm["Properties"].get("Metrics", [{"MetricStat": {}}])
         bill.add("alarm metric", sum("MetricStat" in metric for metric in metrics))
-    for dashboard in of_type("AWS::CloudWatch::Dashboard").values():
-        body = json.loads(dashboard["Properties"]["DashboardBody"]["Fn::Sub"])
-        shown = [line for widget in body["widgets"] for line in widget["properties"].get("metrics", [])]
-        bill.add("dashboard", sum(isinstance(line[0], str) for line in shown) > FREE_DASHBOARD_METRICS)
+    wanted = TEMPLATE["Parameters"]["CreateDashboard"]["Default"] == "true"
+    bill.add("dashboard", wanted * len(of_type("AWS::CloudWatch::Dashboard")))
+    bill.add("custom metric", 0)  # a sweep that finds nothing writes none
     return bill
 
 

@@ -38,7 +38,7 @@ PRICES: dict[str, tuple[float, str]] = {
     "DynamoDB storage GB": (0.25, "aws.amazon.com/dynamodb/pricing/on-demand"),
     "DynamoDB continuous backup GB": (0.20, "aws.amazon.com/dynamodb/pricing/on-demand, point-in-time recovery"),
     "log storage GB": (0.03, "aws.amazon.com/cloudwatch/pricing, archived logs, before compression"),
-    "dashboard": (3.00, "aws.amazon.com/cloudwatch/pricing, beyond three of up to 50 metrics each"),
+    "dashboard": (3.00, "aws.amazon.com/cloudwatch/pricing, without the three that are free"),
     "secret": (0.40, "aws.amazon.com/secrets-manager/pricing"),
     "alarm metric": (0.10, "aws.amazon.com/cloudwatch/pricing, standard resolution, for each metric an alarm reads"),
     "custom metric": (

@@ -51,34 +51,33 @@ def finish_without_callbacks(relay: RelayClient, tasks: int) -> None:
 
 
 def check(relay: RelayClient, *task_ids: str) -> None:
-    """Make each task overdue, and sweep; until its execution has ended or waits."""
+    """Make each task overdue, and sweep; until a check has recorded when the next one is due."""
     for task_id in task_ids:
         _check(relay, task_id)
 
 
 def _check(relay: RelayClient, task_id: str) -> None:
-    relay.aws("dynamodb").update_item(
-        TableName=relay.stack.table,
-        Key={"pk": {"S": f"task#{task_id}"}},
-        UpdateExpression="SET due_at = :now",
-        ExpressionAttributeValues={":now": {"N": OVERDUE}},
+    dynamodb, which = relay.aws("dynamodb"), _record(relay, task_id)
+    dynamodb.update_item(
+        **which, UpdateExpression="SET due_at = :now", ExpressionAttributeValues={":now": {"N": OVERDUE}}
     )
     relay.sweep()
-    states, machine = relay.aws("stepfunctions"), relay.stack.state_machine_arn
 
     def has_checked() -> bool:
-        newest = [e for e in states.list_executions(stateMachineArn=machine)["executions"] if task_id in e["name"]]
-        events = states.get_execution_history(executionArn=newest[0]["executionArn"])["events"] if newest else []
-        return any(event["type"] in ("WaitStateEntered", "ExecutionSucceeded") for event in events)
+        item = dynamodb.get_item(**which, ConsistentRead=True)["Item"]
+        return "due_since" not in item and item.get("due_at") != {"N": OVERDUE}
 
     _wait(has_checked, f"task {task_id} is not checked")
 
 
 def _complete(relay: RelayClient, task_id: str) -> None:
     """Until the record says so. Read by the operator, so that no client's request is counted."""
-    which = {"TableName": relay.stack.table, "Key": {"pk": {"S": f"task#{task_id}"}}, "ConsistentRead": True}
-    dynamodb = relay.aws("dynamodb")
+    dynamodb, which = relay.aws("dynamodb"), {**_record(relay, task_id), "ConsistentRead": True}
     _wait(lambda: dynamodb.get_item(**which)["Item"]["status"]["S"] == "completed", f"task {task_id} is not completed")
+
+
+def _record(relay: RelayClient, task_id: str) -> dict[str, Any]:
+    return {"TableName": relay.stack.table, "Key": {"pk": {"S": f"task#{task_id}"}}}
 
 
 def _wait(is_so: Callable[[], bool], otherwise: str) -> None:

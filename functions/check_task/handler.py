@@ -1,4 +1,7 @@
-"""One step of the `poll_task` state machine: `{"task_id", "lease"}` → `{"settled", "wait_seconds"}`."""
+"""One check of an overdue task: `{"task_id", "lease"}` → `{"settled", "wait_seconds"}`.
+
+A step of the `poll_task` state machine, or invoked by the sweep, which takes no answer.
+"""
 
 from __future__ import annotations
 

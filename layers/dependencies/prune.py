@@ -23,6 +23,7 @@ from typing import Any
 OPERATIONS: Mapping[str, frozenset[str]] = {
     "dynamodb": frozenset({"BatchGetItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"}),
     "events": frozenset({"PutEvents"}),
+    "lambda": frozenset({"Invoke"}),
     "s3": frozenset(
         {
             "AbortMultipartUpload",

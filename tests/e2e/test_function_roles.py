@@ -24,6 +24,7 @@ PUT = {"TableName": "{TaskTable}", "Item": PK, "ConditionExpression": "attribute
 UPDATE = {**ITEM, "UpdateExpression": "SET x = :pk", "ConditionExpression": "attribute_exists(nothing)"}
 LEDGER: Arguments = {"TableName": "{LedgerTable}", "Key": {"pk": {"S": "probe"}, "sk": {"S": "role"}}}
 KEY = {"ExpressionAttributeValues": {":pk": {"S": "probe#role"}}}
+UNKNOWN_TASK = b'{"task_id": "probe", "lease": 0}'
 DELIVERY = json.dumps({"task_id": "a" * 26})
 
 
@@ -97,6 +98,7 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "start a poller": ("stepfunctions", "start_execution", {"stateMachineArn": "{machine}", "input": '{"lease": 0}'}),
     "list pollers": ("stepfunctions", "list_executions", {"stateMachineArn": "{machine}"}),
     "call a function": ("lambda", "invoke", {"FunctionName": "{DescribeApi}", "Payload": b"{}"}),
+    "have a task checked": ("lambda", "invoke", {"FunctionName": "{CheckTask}", "Payload": UNKNOWN_TASK}),
     "change a function": ("lambda", "update_function_configuration", {"FunctionName": "{DescribeApi}", "Timeout": 1}),
     "read the log": ("logs", "filter_log_events", {"logGroupName": "{FunctionLogs}"}),
     "write another log": ("logs", "create_log_stream", {"logGroupName": "{ApiLogs}", "logStreamName": "probe"}),
@@ -130,7 +132,7 @@ ALLOWED: dict[str, set[str]] = {
     "list_models": {"read the provider's key"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
-    "find_overdue_tasks": {"query what is due", "update an item", "start a poller"},
+    "find_overdue_tasks": {"query what is due", "update an item", "start a poller", "have a task checked"},
     "deliver_videos": {*CHANGES_TASKS, "get a video", "put a video", "list the videos"}
     | {"read the provider's key", "take a delivery"},
     "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}

@@ -1,6 +1,7 @@
 """The main job on the deployed stack: what a client asks for, what it gets, what the bus carries."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -11,7 +12,7 @@ import requests
 
 from local.chaos.backends import Backends
 from local.client import RelayClient
-from tests.e2e.attempts import record
+from tests.e2e.attempts import listed, record
 from tests.e2e.sweeps import make_overdue, without_sweeps
 from tests.e2e.tenants import client_of_new_tenant, quota_slots_taken
 from tests.e2e.waiting import events_until, wait_until
@@ -112,10 +113,24 @@ def test_the_provider_gets_exactly_what_the_client_gave_and_our_own_callback_url
     assert sum(len(name) + len(str(value)) for name, value in record(relay, task_id).items()) < 2048
 
 
-def test_lost_callbacks_are_made_good_by_sweep_and_poller(relay: RelayClient, request_body: Body) -> None:
+@pytest.mark.parametrize("off_peak", [False, True])
+def test_lost_callbacks_are_made_good_by_sweep_and_poller(
+    relay: RelayClient, request_body: Body, off_peak: bool
+) -> None:
     relay.script(request_body["prompt"], {"callbacks": {"drop": True}})
-    task = relay.wait(relay.submit(request_body)["task_id"], "completed", meanwhile=relay.sweep)
+    task_id = relay.submit({**request_body, "off_peak": off_peak})["task_id"]
 
+    def next_minute() -> None:
+        due_at = int(record(relay, task_id).get("due_at", {"N": "0"})["N"])
+        if due_at > (time.time() + 1800) * 1000:  # a slow poll is made sooner
+            make_overdue(relay, task_id)
+        relay.sweep()
+
+    task = relay.wait(task_id, "completed", meanwhile=next_minute)
+
+    machine = {"stateMachineArn": relay.stack.state_machine_arn}
+    names = [one["name"] for one in listed(relay, "stepfunctions", "list_executions", "executions", **machine)]
+    assert any(name.startswith(f"{task_id}-") for name in names) is not off_peak
     assert "check" in [entry["source"] for entry in task["history"]]
     assert [video["sha256"] for video in task["videos"]] == digests(relay, request_body["prompt"])
 

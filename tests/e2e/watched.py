@@ -14,7 +14,7 @@ from tests.event_schemas import faults_of
 from vidu_relay.adapters.event_bus import SOURCE
 
 GENERATION_SECONDS = 1.0
-PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1"}
+PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1", "OffPeakAvailable": "true"}
 
 VALIDATED: Counter[str] = Counter()
 """Events of this run that were held to their schema, by detail type."""

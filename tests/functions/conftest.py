@@ -175,6 +175,7 @@ def environment(account: Account) -> dict[str, str]:
         "provider_base_url": "https://provider.example.com/model/v1", "provider_secret_arn": account.provider_secret,
         "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",
         "callback_signature": "off", "state_machine_arn": account.state_machine_arn,
+        "check_function": account.check_function,
         "deliveries_queue_url": account.queue_url, "event_bus_name": account.bus, "failures_bucket": account.failures,
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",

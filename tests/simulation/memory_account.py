@@ -17,7 +17,15 @@ import boto3
 from botocore.exceptions import ClientError, HTTPClientError
 
 from tests.simulation.expressions import holds, updated
-from tests.unit.account import CALLBACK_SECRET, PROVIDER_KEY, REGION, SERVICES, WEBHOOK_MASTER, Account
+from tests.unit.account import (
+    CALLBACK_SECRET,
+    CHECK_FUNCTION,
+    PROVIDER_KEY,
+    REGION,
+    SERVICES,
+    WEBHOOK_MASTER,
+    Account,
+)
 from tests.unit.template import properties
 
 INBOX, POLLER = "relay-inbox", "poll_task"
@@ -312,6 +320,15 @@ class _StepFunctions(_Client):
         return {"input": self.inputs[executionArn]}
 
 
+class _Lambda(_Client):
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
+        if InvocationType != "Event":
+            raise NotImplementedError(InvocationType)
+        if FunctionName != CHECK_FUNCTION:
+            raise _error("ResourceNotFoundException", "Invoke")
+        return {"StatusCode": 202}
+
+
 class _Events(_Client):
     def __init__(self) -> None:
         self.refusing: Callable[[dict[str, Any]], bool] = lambda _: False
@@ -342,6 +359,6 @@ class _SecretsManager(_Client):
 
 def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
-    services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Events(), _SecretsManager())
+    services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Lambda(), _Events(), _SecretsManager())
     urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead")
     return Account(dict(zip(SERVICES, services, strict=True)), *urls, inbox=INBOX)

@@ -14,11 +14,13 @@ from tests.simulation.scenarios import (
     shows,
     submit,
     submit_as,
+    submit_off_peak,
     then,
     throttled,
     unreadable,
 )
 from vidu_relay.adapters import daily_quota, provider_gateway, video_archive
+from vidu_relay.adapters.check_function import CheckFunction
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import delivery, lifecycle, submission
@@ -233,9 +235,28 @@ def expired_is_the_end(patch: Patch) -> None:
     wrap(patch, lifecycle, "apply_snapshot", mutated)
 
 
+@mutant(scenario(submit_off_peak, again=()), I.SETTLED)
+def never_make_a_slow_check(patch: Patch) -> None:
+    patch.setattr(CheckFunction, "start", lambda *_: None)
+
+
+@mutant(scenario(then(submit_off_peak, until(4000)), again=()), I.ALWAYS_DUE)
+def forget_the_next_slow_poll(patch: Patch) -> None:
+    patch.setattr(lifecycle, "leave_until", lambda task, _: lifecycle.stop_polling(task))
+
+
 @mutant(schedules("reported end and check"), I.ONE_POLLER)
 def ignore_the_lease(patch: Patch) -> None:
     """An execution goes on without the lease."""
+    _without_a_lease(patch)
+
+
+@mutant(schedules("slow check beyond its lease, and sweep"), I.ONE_POLLER)
+def ignore_the_lease_of_a_slow_check(patch: Patch) -> None:
+    _without_a_lease(patch)
+
+
+def _without_a_lease(patch: Patch) -> None:
     original = check_task.check_task
 
     def mutated(task_id: str, lease: int, *, deps: Any, **given: Any) -> check_task.NextStep:
@@ -251,6 +272,11 @@ def ignore_the_lease(patch: Patch) -> None:
 @mutant(schedules("two tasks attach the same ids"), I.ONE_OWNER)
 def attach_a_remote_task_without_owning_it(patch: Patch) -> None:
     wrap(patch, TaskStore, "save", lambda save, store, task, _=(): save(store, task))
+
+
+@mutant(scenario(named_in_another_spelling, again=both), I.ONE_OWNER, I.PROVEN_STATE)
+def learn_an_id_without_owning_it(patch: Patch) -> None:
+    patch.setattr(TaskStore, "own", lambda *_: None)
 
 
 @mutant(

@@ -71,6 +71,7 @@ def record_goes(sim: HttpSimulation) -> None:
 
 
 submit, submit_other, submit_large = submit_as(), submit_as("order-2"), submit_as(payload="p" * 2000)
+submit_off_peak = submit_as(off_peak=True)
 
 
 def submit_images(sim: HttpSimulation, *, off_peak: bool | None = None) -> None:
@@ -175,8 +176,8 @@ def wait(seconds: float) -> Act:
 
 
 def check(sim: HttpSimulation) -> None:
-    """By the execution that the sweep started."""
-    sim.check(sim.running[0].task_id, sim.running[0].lease)
+    """As the sweep had it made last."""
+    sim.check(sim.running[-1].task_id, sim.running[-1].lease)
 
 
 def deliver(sim: HttpSimulation) -> None:
@@ -223,6 +224,8 @@ generated = then(submit, finish, call_back)
 completed = then(hooked, generated, deliver, publish)
 processing = then(hooked, submit, shows(ProgressState.PROCESSING), call_back, publish, finish)
 past_deadline = then(overdue, wait(7200), sweep)
+off_peak = then(submit_off_peak, wait(3700))
+late = then(past_deadline, check, wait(3700))
 two_unconfirmed = then(creates(CreateBehaviour.TIMED_OUT, CreateBehaviour.BUSY), submit, submit_other)
 
 

@@ -198,7 +198,7 @@ class Simulation(WiredRelay):
         return int(item.get("lease", {"N": "0"})["N"]) if item else None
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
-        return find_overdue_tasks(self.store, self.poller, time_is_up=time_is_up, clock=self.clock)
+        return find_overdue_tasks(self.store, self.poller, self.checker, time_is_up=time_is_up, clock=self.clock)
 
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
         return deliver_videos(task_id, self.delivery, again=again, deadline=FAR)
@@ -276,13 +276,13 @@ class Simulation(WiredRelay):
             self.dead_letters.extend([] if done else [message.task_id])
 
     def step(self, execution: Execution) -> None:
-        """One round of the state machine: check, then end, wait, or retry an error twice."""
+        """One round of the state machine: check, then end, wait, or retry an error twice; or a single check."""
         steps: list[NextStep] = []
         wake_at = None
         if not self.survive(lambda: steps.append(self.check(execution.task_id, execution.lease))):
             execution.errors += 1
-            wake_at = self.clock.now + 5000 if execution.errors <= 2 else None
-        elif not steps[0].settled:
+            wake_at = self.clock.now + 5000 if execution.errors <= 2 and not execution.single else None
+        elif not steps[0].settled and not execution.single:
             execution.errors = 0
             wake_at = self.clock.now + steps[0].wait_seconds * 1000
         if wake_at is not None:
@@ -334,3 +334,8 @@ class Simulation(WiredRelay):
             self._names.add(reply["executionArn"])
             given = json.loads(arguments["input"])
             self.running.append(Execution(given["task_id"], given["lease"], self.clock.now))
+
+    def _invoked(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
+        """Each call is a check: one whose reply is lost is made twice."""
+        given = json.loads(arguments["Payload"])
+        self.running.append(Execution(given["task_id"], given["lease"], self.clock.now, single=True))

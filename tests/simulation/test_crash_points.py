@@ -67,6 +67,15 @@ SCENARIOS = {
     "cancel what is done": Scenario(s.finished, s.cancel, provider=HttpVidu),
     "cancel not shown yet": Scenario(s.then(s.submit, _cancel_shown_late), s.cancel, provider=HttpVidu),
     "sweep": Scenario(s.finished, s.sweep),
+    "sweep what is polled slowly": Scenario(s.then(s.off_peak, s.finish), s.sweep, s.submit_off_peak),
+    "sweep after a check that Lambda dropped": Scenario(
+        s.then(s.off_peak, s.sweep, lambda sim: sim.running.clear(), s.wait(125)), s.sweep, s.submit_off_peak
+    ),
+    "check off-peak": Scenario(s.then(s.off_peak, s.sweep), s.check, s.submit_off_peak),
+    "check off-peak finds the end": Scenario(s.then(s.off_peak, s.finish, s.sweep), s.check, s.submit_off_peak),
+    "check off-peak expires": Scenario(s.then(s.off_peak, s.wait(172_800), s.sweep), s.check, s.submit_off_peak),
+    "check late": Scenario(s.then(s.late, s.sweep), s.check),
+    "check late finds the end": Scenario(s.then(s.late, s.finish, s.sweep), s.check),
     "check submits": Scenario(s.then(_throttled(s.submit_large), s.swept), s.check, s.submit_large),
     "check reads a candidate before it submits": Scenario(denied_and_named, s.check),
     "check reads a candidate before it submits, by its tag": Scenario(denied_and_named, s.check, provider=HttpVidu),
@@ -203,6 +212,7 @@ def test_every_outside_call_is_made_to_fail() -> None:
         "dynamodb.query",
         "dynamodb.transact_write_items",
         "dynamodb.update_item",
+        "lambda.invoke",
         "events.put_events",
         "provider.cancel",
         "provider.create",

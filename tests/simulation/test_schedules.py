@@ -108,6 +108,16 @@ SCHEDULES = {
     "callback and check reconcile": Concurrent(candidate_found, (s.call_back, s.check)),
     "two tasks attach the same ids": Concurrent(s.two_unconfirmed, both_named, (s.submit, s.submit_other), misled=True),
     "two tasks attach the same ids, by tags": vidu(s.two_unconfirmed, *both_named, again=(s.submit, s.submit_other)),
+    "off-peak check made twice": Concurrent(
+        s.then(s.off_peak, s.finish, s.sweep), (s.check, s.check), (s.submit_off_peak,)
+    ),
+    "off-peak check and callback": Concurrent(
+        s.then(s.off_peak, s.finish, s.sweep), (s.check, s.call_back), (s.submit_off_peak,)
+    ),
+    "off-peak check and reported end": Concurrent(
+        s.then(s.off_peak, s.sweep), (s.check, s.report_end), (s.submit_off_peak,)
+    ),
+    "slow check beyond its lease, and sweep": Concurrent(s.then(s.late, s.sweep, s.wait(125)), (s.check, s.sweep)),
     "expiry and a late callback": Concurrent(s.past_deadline, (s.check, s.finish_late)),
     "expiry of an unconfirmed create and its callback": Concurrent(
         s.then(s.unconfirmed, s.wait(7200), s.sweep), (s.check, s.call_back)

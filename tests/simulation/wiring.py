@@ -13,6 +13,7 @@ from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import Account
 from tests.unit.builders import OFFERING
+from vidu_relay.adapters.check_function import CheckFunction
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
@@ -63,12 +64,13 @@ FAR_MS = 10**9
 
 @dataclass(slots=True)
 class Execution:
-    """An execution of `poll_task` under way: `wake_at` is when its wait ends."""
+    """An execution of `poll_task` under way, or a single check: `wake_at` is when its wait ends."""
 
     task_id: str
     lease: int
     wake_at: int
     errors: int = 0
+    single: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +99,7 @@ class WiredRelay:
     _queued: Listener
     _started: Listener
     """An execution was started."""
+    _invoked: Listener
 
     def __init__(self, account: Account, provider: type[SimulatedProvider]) -> None:
         self.account = account
@@ -123,6 +126,7 @@ class WiredRelay:
             "events": self._on_bus,
             "sqs": self._queued,
             "stepfunctions": self._started,
+            "lambda": self._invoked,
         }
         c = {name: observed(client, name, effects, listeners.get(name)) for name, client in account.clients.items()}
         seconds: Callable[[], float] = lambda: clock.now / 1000  # noqa: E731 - secrets age in simulated time
@@ -148,6 +152,7 @@ class WiredRelay:
         self.videos = VideoLinks(c["s3"])
         self.queue = DeliveryQueue(c["sqs"], account.queue_url)
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
+        self.checker = CheckFunction(c["lambda"], account.check_function)
         self.bus = EventBus(c["events"], account.bus)
         self.failures = FailuresBucket(c["s3"], account.failures, "publish_events")
         self.backend = Backend(effects, lambda: len(self.stream))

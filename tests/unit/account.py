@@ -17,6 +17,7 @@ from tests.unit.template import ROOT, properties
 
 __all__ = [
     "CALLBACK_SECRET",
+    "CHECK_FUNCTION",
     "ENVIRONMENT",
     "PROVIDER_KEY",
     "REGION",
@@ -38,7 +39,8 @@ ENVIRONMENT = {
 PROVIDER_KEY = "provider-key-of-the-tests"
 WEBHOOK_MASTER = {"master": "sample-webhook-master-0123456789abcdefghijklmnopqr"}
 CALLBACK_SECRET = {"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"}
-SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "events", "secretsmanager")
+SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "lambda", "events", "secretsmanager")
+CHECK_FUNCTION = "check-task"
 TABLE_FIELDS = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 
 
@@ -60,6 +62,7 @@ class Account:
     bus: str = "relay-events"
     failures: str = "relay-failures"
     ledger: str = "ledger"
+    check_function: str = CHECK_FUNCTION
 
 
 def clients() -> dict[str, Any]:

@@ -181,8 +181,7 @@ def exchanges(client: Any, name: str, arguments: Mapping[str, Any], operation: O
         sent.clear()
         try:
             answer = getattr(client, xform_name(name))(**arguments)
-            if "Body" in answer:
-                answer["Body"] = answer["Body"].read()
+            answer |= {name: answer[name].read() for name in ("Body", "Payload") if name in answer}
         except ClientError as error:
             answer = {"raised": [one.__name__ for one in type(error).__mro__], "text": str(error), **error.response}
         found.append({"sent": list(sent), "answer": answer})

@@ -13,6 +13,8 @@ MACHINE = properties("PollTask")
 TEXT = (ROOT / MACHINE["DefinitionUri"]).read_text()
 DEFINITION: dict[str, Any] = json.loads(TEXT)
 STATES: dict[str, Any] = DEFINITION["States"]
+LOOP: dict[str, Any] = STATES["Poll"]["ItemProcessor"]
+CHECKS = (STATES["Check"], LOOP["States"]["Check again"])
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:check-task"
 
 
@@ -40,40 +42,49 @@ def test_cfn_lint_finds_nothing_in_the_definition() -> None:
     assert [f"{match.rule.id} {match.message}" for match in matches] == []
 
 
-def test_every_state_is_reached_and_the_end_as_well() -> None:
-    reached, ahead = set(), {DEFINITION["StartAt"]}
+@pytest.mark.parametrize("machine", [DEFINITION, LOOP], ids=["machine", "loop"])
+def test_every_state_is_reached_and_the_end_as_well(machine: dict[str, Any]) -> None:
+    states, reached, ahead = machine["States"], set(), {machine["StartAt"]}
     while ahead:
         name = ahead.pop()
         reached.add(name)
-        state = STATES[name]
+        state = states[name]
         choices = [choice["Next"] for choice in state.get("Choices", [])]
         ahead |= {n for n in (state.get("Next"), state.get("Default"), *choices) if n} - reached
-    assert reached == set(STATES)
-    assert [name for name, state in STATES.items() if state["Type"] == "Succeed"] == ["Done"]
+    assert reached == set(states)
+    ends = [name for name, state in states.items() if state["Type"] == "Succeed" or state.get("End")]
+    assert ends == ["Poll" if machine is DEFINITION else "Done"]
 
 
-def test_one_more_check_costs_three_transitions() -> None:
-    # Each is billed: the check, the question whether it is over, the wait.
-    round_trip = ["Check", STATES["Check"]["Next"], STATES["Settled?"]["Default"], STATES["Wait"]["Next"]]
-    assert round_trip == ["Check", "Settled?", "Wait", "Check"]
+def test_first_check_that_settles_costs_two_transitions_and_one_more_check_three() -> None:
+    # Each is billed: the check and the Map of no item; then the wait, the check, the question whether it is over.
+    assert (DEFINITION["StartAt"], STATES["Check"]["Next"], STATES["Poll"]["End"]) == ("Check", "Poll", True)
+    assert STATES["Poll"]["Items"] == "{% $states.input.settled ? [] : [$states.input] %}"
+    inside = LOOP["States"]
+    round_trip = [LOOP["StartAt"], inside["Wait"]["Next"], inside["Check again"]["Next"], inside["Settled?"]["Default"]]
+    assert round_trip == ["Wait", "Check again", "Settled?", "Wait"]
 
 
-def test_the_check_is_called_with_the_task_and_the_lease() -> None:
-    payload = STATES["Check"]["Arguments"]["Payload"]
+@pytest.mark.parametrize("check", CHECKS, ids=["first", "again"])
+def test_the_check_is_called_with_the_task_and_the_lease(check: dict[str, Any]) -> None:
     # Taken from the execution's own input, so the loop cannot lose or change it.
-    assert payload == {
+    assert check["Arguments"]["Payload"] == {
         name: f"{{% $states.context.Execution.Input.{name} %}}"
         for name in json.loads((EVENTS / "check_task__overdue.json").read_text())
     }
+    # Longer than the function may run: the function's own time-out comes first and is the one that is seen.
+    assert check["TimeoutSeconds"] > properties("CheckTask")["Timeout"]
 
 
 def test_ordinary_waiting_is_no_error() -> None:
-    assert "Catch" not in STATES["Check"]
-    assert STATES["Settled?"]["Choices"] == [{"Condition": "{% $states.input.settled %}", "Next": "Done"}]
-    assert STATES["Wait"]["Seconds"] == "{% $states.input.wait_seconds %}"
+    assert not [state for state in (*STATES.values(), *LOOP["States"].values()) if "Catch" in state]
+    assert LOOP["States"]["Settled?"]["Choices"] == [{"Condition": "{% $states.input.settled %}", "Next": "Done"}]
+    assert LOOP["States"]["Wait"]["Seconds"] == "{% $states.input.wait_seconds %}"
 
 
-@pytest.mark.parametrize("retry", STATES["Check"]["Retry"], ids=lambda retry: retry["ErrorEquals"][0])
+@pytest.mark.parametrize(
+    "retry", [*STATES["Check"]["Retry"], *STATES["Poll"]["Retry"]], ids=lambda retry: retry["ErrorEquals"][0]
+)
 def test_retries_are_few_and_back_off(retry: dict[str, Any]) -> None:
     assert 1 <= retry["MaxAttempts"] <= 5
     assert retry["BackoffRate"] >= 2
@@ -81,10 +92,9 @@ def test_retries_are_few_and_back_off(retry: dict[str, Any]) -> None:
 
 
 def test_any_failure_is_retried_before_the_execution_gives_up() -> None:
-    last = STATES["Check"]["Retry"][-1]
-    assert last["ErrorEquals"] == ["States.ALL"]  # must stand alone and last, or Step Functions refuses it
-    # Longer than the function may run: the function's own time-out comes first and is the one that is seen.
-    assert STATES["Check"]["TimeoutSeconds"] > properties("CheckTask")["Timeout"]
+    for state in STATES.values():
+        # must stand alone and last, or Step Functions refuses it
+        assert state["Retry"][-1]["ErrorEquals"] == ["States.ALL"]
 
 
 def test_the_machine_is_standard_and_logs_errors() -> None:

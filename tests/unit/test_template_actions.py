@@ -21,6 +21,7 @@ OTHERWISE_NAMED = {
     "s3:CreateMultipartUpload": "s3:PutObject",
     "s3:UploadPart": "s3:PutObject",
     "s3:CompleteMultipartUpload": "s3:PutObject",
+    "lambda:Invoke": "lambda:InvokeFunction",
     "dynamodb:TransactWriteItems": "dynamodb:PutItem",  # a transaction is granted by what it holds: puts, but for
 }
 """Operations that are granted under another action."""

@@ -10,7 +10,7 @@ from vidu_relay import settings
 from vidu_relay.adapters.client_webhook import TOTAL_SECONDS
 from vidu_relay.adapters.webhook_origins import FIRST_BLOCK_MS, LONGEST_BLOCK_MS, PROBE_MS, REST_FACTOR, SLOW_MS
 from vidu_relay.domain.notification import GIVE_UP_MS, gives_up, retry_seconds, waiting_seconds
-from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDOVER_MS, LEASE_MS
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.begin_submission import WRITES_MS
 from vidu_relay.usecases.check_references import ALL_SECONDS
@@ -156,3 +156,6 @@ def test_a_sweep_ends_before_the_next_begins() -> None:
     # A retry would run beside the next minute's sweep.
     assert properties("FindOverdueTasks")["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
     assert properties("SweepSchedule")["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    # Nor is a check retried, or begun late, beside the one that the next lease is for.
+    lease = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": LEASE_MS // 1000}
+    assert properties("CheckTask")["EventInvokeConfig"] == lease

@@ -16,7 +16,7 @@ __all__ = ["Handler", "Metric", "count", "gauge", "logger", "metrics", "observed
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
-logger = Logger(use_rfc3339=True)
+logger = Logger(use_rfc3339=True, location=None)  # a line is found by its message
 metrics = Metrics()
 
 MAX_WARNED = 100
@@ -45,8 +45,8 @@ class Metric(StrEnum):
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
     READ_SHOWS_ANOTHER_TASK = "ReadShowsAnotherTask"  # reads that the provider answered with another task
     PROVIDER_ACCOUNT_REFUSED = "ProviderAccountRefused"  # create calls refused for the account
-    POLLERS_STARTED = "PollersStarted"  # executions of poll_task started
-    POLLERS_NOT_STARTED = "PollersNotStarted"  # executions of poll_task that could not be started
+    POLLERS_STARTED = "PollersStarted"  # executions of poll_task and single checks that sweeps started
+    POLLERS_NOT_STARTED = "PollersNotStarted"  # those that could not be started
     OLDEST_OVERDUE_SECONDS = "OldestOverdueSeconds"  # age of the longest overdue task, measured by each sweep
     CHECK_READ_FAILED = "CheckReadFailed"  # checks whose read failed
     DELIVERY_ASKED_AGAIN = "DeliveryAskedAgain"  # deliveries asked for again by a check
@@ -56,7 +56,6 @@ class Metric(StrEnum):
     NOTIFICATIONS_SENT = "NotificationsSent"  # webhooks that clients answered with 2xx
     NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # failed webhook calls
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # webhooks that are not tried again
-    EVENTS_PUBLISHED = "EventsPublished"  # events put on the bus
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
     SPEND_USD = "SpendUSD"  # what the provider states a task cost, once for each task

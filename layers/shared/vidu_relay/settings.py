@@ -145,6 +145,7 @@ class CheckTaskSettings(SubmissionSettings):
 class FindOverdueTasksSettings:
     table_name: str
     state_machine_arn: str
+    check_function: str
 
 
 class DeliverVideosSettings(ProviderSettings, TimingSettings):

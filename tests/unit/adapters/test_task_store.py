@@ -179,6 +179,21 @@ def test_a_record_that_moved_on_is_stale_whichever_task_owns_the_ids(store: Task
             store.save(replace(seen, checks=2), ids)
 
 
+def test_an_id_can_be_owned_before_the_task_is_written_and_again(store: TaskStore, dynamodb: "DynamoDBClient") -> None:
+    mine, yours = recorded(store, new_task()), new_task(task_id=task_id(1))
+    store.own(mine, ("r-1",))
+    store.own(mine, ("r-1", "alias"))
+    with pytest.raises(RemoteTaskOwnedError) as refused:
+        store.own(yours, ("r-2", "alias"))
+    assert refused.value.remote_id == "alias"
+    store.save(replace(mine, remote_id="r-1"), ("r-1",))  # as a candidate that is reconciled later
+    assert owners(dynamodb) == {
+        "remote#gateway#r-1": TASK_ID,
+        "remote#gateway#alias": TASK_ID,
+        "remote#gateway#r-2": task_id(1),
+    }
+
+
 class Canceled:
     """A client whose transaction is canceled for these reasons."""
 
@@ -247,10 +262,16 @@ def test_an_id_stays_its_task_s_longer_than_any_late_video_is_waited_for(
 # --- leases
 
 
+def lease_of(task: Task, number: int) -> Lease:
+    """After so many were taken, and no check followed."""
+    assert task.due_at is not None
+    return Lease(task.lease + number, task.due_at, task.tenant_id, task.polled_slowly)
+
+
 def test_only_one_of_two_sweeps_takes_the_lease(store: TaskStore) -> None:
     task = recorded(store, new_task())
     assert task.due_at is not None
-    assert store.take_lease(TASK_ID, task.due_at, NOW + 5) == Lease(task.lease + 1, task.due_at, task.tenant_id)
+    assert store.take_lease(TASK_ID, task.due_at, NOW + 5) == lease_of(task, 1)
     assert store.take_lease(TASK_ID, task.due_at, NOW + 6) is None
     current = store.get(TASK_ID)
     assert current is not None
@@ -258,7 +279,7 @@ def test_only_one_of_two_sweeps_takes_the_lease(store: TaskStore) -> None:
     with pytest.raises(StaleTaskError):  # who read before the lease was taken
         store.save(replace(task, checks=1))
     # still due since the first time: no check has written the record
-    assert store.take_lease(TASK_ID, NOW + 5, NOW + 9) == Lease(task.lease + 2, task.due_at, task.tenant_id)
+    assert store.take_lease(TASK_ID, NOW + 5, NOW + 9) == lease_of(task, 2)
 
 
 def test_a_write_of_the_record_ends_the_time_it_was_overdue(store: TaskStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.bill import NOTIFIED, Bill, add_call, is_measurement, is_queued, write_units
 from benchmarks.cost import Costs, naive, standing, targets
 from benchmarks.prices import PRICES
-from tests.unit.template import of_type
+from tests.unit.template import TEMPLATE, of_type
 
 
 def item(size: int, **keys: str) -> dict[str, Any]:
@@ -33,15 +33,10 @@ OWNED = {"owner": "acme", "created_at": "7"}
         ({"OldImage": item(100, **DUE), "NewImage": item(200, **DUE)}, 1),
         ({"OldImage": item(100, **DUE), "NewImage": item(100, **{**DUE, "due_at": "6"})}, 3),
         ({"OldImage": item(100, **DUE), "NewImage": item(100)}, 2),
-        ({"NewImage": item(100, pk="remote#gateway#gen-1")}, 2),
-        ({"OldImage": item(100), "NewImage": item(100, remote_id="gen-1")}, 2),
-        ({"OldImage": item(100, remote_id="gen-1"), "NewImage": item(1025, remote_id="gen-1", upstream_id="8")}, 4),
-        ({"OldImage": item(100, remote_id="gen-1"), "NewImage": item(100, remote_id="gen-1")}, 1),
     ],
     ids=[
         "a kilobyte", "a byte more", "the larger image counts", "into an index", "into two indexes",
         "keys that stay cost nothing", "a key that changes is taken out and put in", "out of an index",
-        "an owner in its transaction", "an id learned in it", "another id", "an id that was known",
     ],
 )  # fmt: skip
 def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], units: int) -> None:
@@ -130,10 +125,12 @@ def test_alarms_and_secrets_of_the_template_are_found() -> None:
     assert standing().units["alarm metric"] >= 17
 
 
-def test_dashboard_is_free_only_as_long_as_it_refers_to_at_most_50_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert standing().units["dashboard"] == 0
-    monkeypatch.setattr("benchmarks.cost.FREE_DASHBOARD_METRICS", 5)
-    assert standing().units["dashboard"] == 1
+@pytest.mark.parametrize(("wanted", "dashboards"), [("false", 0), ("true", 1)])
+def test_dashboard_is_paid_for_where_the_stack_has_one(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, dashboards: int
+) -> None:
+    monkeypatch.setitem(TEMPLATE["Parameters"]["CreateDashboard"], "Default", wanted)
+    assert standing().units["dashboard"] == dashboards
 
 
 def _bill(what: str, units: float) -> Bill:

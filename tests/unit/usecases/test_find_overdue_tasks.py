@@ -49,6 +49,20 @@ def test_overdue_tasks_of_every_shard_get_a_lease_and_an_execution(sim: Simulati
         assert sim.task(task_id).due_at == NOON + 125_000 + 120_000
 
 
+@pytest.mark.parametrize("off_peak", [True, False], ids=["off-peak", "late"])
+def test_slow_polls_are_single_checks_an_hour_apart(sim: Simulation, off_peak: bool) -> None:
+    task = sim.submit(off_peak=off_peak)
+    begin = sim.clock() if off_peak else task.deadline_at + 60_000
+    sim.run(until=begin)
+    before, reads = sim.executions(), len(sim.provider.reads)
+    sim.run(until=begin + 12 * 3_600_000 + 600_000)
+    assert (sim.executions(), len(sim.provider.reads)) == (before, reads + 12)
+    sim.provider.finish("gen-1")
+    sim.run()
+    assert sim.task(task.task_id).status is Status.COMPLETED
+    assert sim.executions() == before
+
+
 def test_next_sweep_leaves_a_fresh_lease_alone_and_takes_a_lapsed_one(sim: Simulation) -> None:
     (task_id,) = overdue(sim, 1)
     sim.sweep()
@@ -96,6 +110,23 @@ def test_under_overload_every_shard_comes_first_once_in_a_while(sim: Simulation)
     assert {shards[task_id] for task_id, _ in sim.executions()} == set(shards.values())
 
 
+@pytest.mark.parametrize(("off_peak", "call"), [(False, "stepfunctions.start_execution"), (True, "lambda.invoke")])
+def test_what_does_not_start_holds_up_no_other_task_and_is_started_later(
+    sim: Simulation, off_peak: bool, call: str
+) -> None:
+    for number in range(5):
+        sim.submit(key=f"order-{number}", off_peak=off_peak)
+    sim.clock.advance(3605)
+    starts = iter([None, None, Fault.REFUSED])
+    sim.effects.gate = lambda name: next(starts, None) if name == call else None
+    result = sim.sweep()
+    assert (result.started, result.failed) == (4, 1)
+    sim.effects.disarm()
+    sim.running.clear()  # none of the checks that were started comes to anything
+    sim.clock.advance(121)
+    assert sim.sweep().started == 5
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.REPLY_LOST])
 def test_lease_that_cannot_be_taken_holds_up_no_other_task(sim: Simulation, fault: Fault) -> None:
     overdue(sim, 30)
@@ -125,14 +156,3 @@ def test_task_created_again_gets_executions_of_its_own(sim: Simulation) -> None:
     assert len(sim.executions()) == len(before) + 1
     sim.run(until=sim.clock())
     assert sim.task(task_id).status is Status.COMPLETED
-
-
-def test_execution_that_does_not_start_holds_up_no_other_task_and_is_started_later(sim: Simulation) -> None:
-    overdue(sim, 5)
-    starts = iter([None, None, Fault.REFUSED])
-    sim.effects.gate = lambda name: next(starts, None) if name == "stepfunctions.start_execution" else None
-    result = sim.sweep()
-    assert (result.started, result.failed) == (4, 1)
-    sim.effects.disarm()
-    sim.clock.advance(121)
-    assert sim.sweep().started == 5

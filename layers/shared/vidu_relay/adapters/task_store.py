@@ -4,9 +4,10 @@ One item a task, written whole under a condition on `revision`, so a change is o
 carries it. Every write also carries a random `stamp`: when DynamoDB's reply is lost and the SDK's own retry meets
 the condition, the stamp shows that the record is our own.
 
-A remote id has an item of its own, which names the task that owns it. It is written in the same transaction as the
-task that learns the id. A task with an external id is recorded in one transaction with an item for that id, unique in
-its tenant; the item counts only while the task that it names has this external id.
+A remote id has an item of its own, which names the task that owns it. It is written before the task that learns the id,
+or in one transaction with a task of which it is not certain until then that it is the owner. A
+task with an external id is recorded in one transaction with an item for that id, unique in its tenant; the item counts
+only while the task that it names has this external id.
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ OWNERSHIP_SECONDS = 90 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to check a task: its number, since when the task has been due (ms), and whose task it is."""
+    """The right to check a task: its number, and the task as it was when the lease was taken."""
 
     number: int
     due_since: int
+    """Since when the task has been due, in ms."""
     tenant_id: str
+    polled_slowly: bool
 
 
 class TaskStore:
@@ -130,6 +133,23 @@ class TaskStore:
                 raise StaleTaskError(task.task_id) from error
         return replace(task, revision=task.revision + 1)
 
+    def own(self, task: Task, remote_ids: Iterable[str]) -> None:
+        """Make remote ids the task's own, one after the other, once and for all; those that are its own stay so.
+
+        For ids that the provider named for this very task: they are its own even if the task is not written after.
+        Raises `RemoteTaskOwnedError` for the first that belongs to another task, and `TransactionConflictError` as
+        `save` does.
+        """
+        for remote_id in remote_ids:
+            try:
+                self._client.put_item(**self._ownership(task, remote_id))
+            except ClientError as error:
+                if _is_conflict(error):
+                    raise TransactionConflictError(task.task_id) from error
+                if _is_condition_failure(error):
+                    raise RemoteTaskOwnedError(remote_id) from error
+                raise
+
     def find_due(self, before: int) -> Iterator[tuple[str, int]]:
         """Ids and `due_at` of tasks due at or before a moment (ms), each shard oldest first."""
         first = before // 60_000  # another shard each minute, so that under overload none always comes last
@@ -169,8 +189,8 @@ class TaskStore:
             if _is_condition_failure(error) or _is_conflict(error):
                 return None
             raise
-        current = reply["Attributes"]
-        return Lease(int(current["lease"]["N"]), int(current["due_since"]["N"]), current["owner"]["S"])
+        task = task_from_image(reply["Attributes"])
+        return Lease(task.lease, task.due_since or seen_due_at, task.tenant_id, task.polled_slowly)
 
     def list_keys(
         self,

@@ -65,10 +65,8 @@ class PollingPolicy:
         """When the wait for an answer ends (ms)."""
         return created_at + (OFF_PEAK_DEADLINE_MS if off_peak else self.task_deadline_seconds * 1000)
 
-    def backoff_ms(self, tries: int, jitter: float, *, off_peak: bool = False) -> int:
+    def backoff_ms(self, tries: int, jitter: float) -> int:
         """The wait after `tries` unsuccessful tries: doubling to 15 min, spread over ±20 % by `jitter` in [0, 1)."""
-        if off_peak:
-            return SLOW_INTERVAL_MS
         base = min(self.check_interval_seconds * 1000 * 2 ** min(tries, 20), MAX_INTERVAL_MS)
         return max(1000, int(base * (0.8 + 0.4 * jitter)))
 

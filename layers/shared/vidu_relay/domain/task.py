@@ -274,6 +274,12 @@ class Task:
         return bool(self.request.get("off_peak"))
 
     @property
+    def polled_slowly(self) -> bool:
+        """Whether its polls are an hour apart: past its deadline, or off-peak and known to the provider."""
+        waits = self.off_peak and self.status in (Status.SUBMITTED, Status.PROCESSING)
+        return waits or self.status is Status.EXPIRED
+
+    @property
     def settled(self) -> bool:
         """Whether a client need not wait any longer."""
         return self.status in SETTLED

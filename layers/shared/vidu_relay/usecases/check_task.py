@@ -31,7 +31,7 @@ SOURCE = "check"
 class NextStep:
     """What the state machine does next: end, or wait and check again.
 
-    An execution also ends where the task still needs a check, but not soon: the sweep starts one at its `due_at`.
+    An execution also ends where the task still needs a check, but not soon: the sweep has one made at its `due_at`.
     """
 
     settled: bool
@@ -163,16 +163,15 @@ def _read(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:
             return END
         task = read
     now = deps.clock()
-    if task.status is Status.EXPIRED:
-        late_until = deps.policy.late_until(task.deadline_at)
-        if now >= late_until:
-            return _stop_polling(task, lease, deps)
-        return _leave_until(task, lease, deps, min(now + SLOW_INTERVAL_MS, late_until))
-    if now >= task.deadline_at:
-        _expire(task, lease, deps)
+    late = task.status is Status.EXPIRED
+    until = deps.policy.late_until(task.deadline_at) if late else task.deadline_at
+    if now >= until:
+        (_stop_polling if late else _expire)(task, lease, deps)
         return END
-    wait = deps.policy.backoff_ms(task.checks, spread(), off_peak=task.off_peak)
-    return _poll_again(task, lease, deps, min(now + wait, task.deadline_at))
+    if task.polled_slowly:
+        return _leave_until(task, lease, deps, min(now + SLOW_INTERVAL_MS, until))
+    wait = deps.policy.backoff_ms(task.checks, spread())
+    return _poll_again(task, lease, deps, min(now + wait, until))
 
 
 def _look_for_remote_task(task: Task, lease: int, deps: SubmissionDependencies) -> NextStep:

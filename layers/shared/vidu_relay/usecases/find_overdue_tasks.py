@@ -1,4 +1,4 @@
-"""The sweep: find overdue tasks, take their leases, start their pollers."""
+"""The sweep: find overdue tasks, take their leases, and have each checked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from vidu_relay.adapters.check_function import CheckFunction
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.polling import LEASE_MS
@@ -26,11 +27,17 @@ class SweepResult:
 
 
 def find_overdue_tasks(
-    store: TaskStore, poller: TaskPoller, *, time_is_up: Callable[[], bool], clock: Clock = clock
+    store: TaskStore,
+    poller: TaskPoller,
+    checker: CheckFunction,
+    *,
+    time_is_up: Callable[[], bool],
+    clock: Clock = clock,
 ) -> SweepResult:
     """One sweep over the due index; tasks that do not fit into the time are left to the next.
 
-    A task that fails is counted and does not delay the others: it is found again, at the latest when its lease lapses.
+    A task that is polled slowly gets a single check, every other one an execution, which polls on. A task that fails
+    is counted and does not delay the others: it is found again, at the latest when its lease lapses.
     """
     started = failed = oldest = 0
     for task_id, due_at in store.find_due(clock()):
@@ -41,7 +48,10 @@ def find_overdue_tasks(
             lease = store.take_lease(task_id, due_at, now + LEASE_MS)
             if lease is not None:
                 oldest = max(oldest, now - lease.due_since)
-                poller.start(task_id, lease.number)
+                if lease.polled_slowly:
+                    checker.start(task_id, lease.number)
+                else:
+                    poller.start(task_id, lease.number)
                 started += 1
         except (ClientError, BotoCoreError):
             logger.exception("poller_not_started", task_id=task_id, tenant_id=lease.tenant_id if lease else None)

@@ -67,7 +67,6 @@ def _publish(changes: Sequence[_Change], bus: EventBus, failures: FailuresBucket
     for index, change in enumerate(changes[: result.stopped_at]):
         if index not in result.bad:
             _observe(change)
-    count(Metric.EVENTS_PUBLISHED, len(changes[: result.stopped_at]) - len(result.bad))
     for index, code in result.bad.items():
         task = changes[index].task
         logger.error("event_refused_for_good", code=code, task_id=task.task_id, tenant_id=task.tenant_id)

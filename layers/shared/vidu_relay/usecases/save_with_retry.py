@@ -21,10 +21,10 @@ CONFLICT_PAUSE_SECONDS = 0.05
 def save_with_retry(store: TaskStore, task: Task, change: Callable[[Task], Task], *, all_or_none: bool = False) -> Task:
     """Apply a pure change and write it; when the record has moved on, apply it to what it is now.
 
-    Remote ids that the change adds become the task's own in the same write. One that is another task's is left out and
-    counted, unless it is the id that the task would be read by, or `all_or_none`: then `RemoteTaskOwnedError` is
-    raised. A change that returns the task it was given is not written. Raises `StaleTaskError` if the record is gone or
-    changes at each try.
+    Remote ids that the change adds become the task's own before. One that is another task's is left out and counted,
+    unless it is the id that the task would be read by: then `RemoteTaskOwnedError` is raised. With `all_or_none`, for
+    ids that may be another task's, they become its own in the same transaction or not at all. A change that returns the
+    task it was given is not written. Raises `StaleTaskError` if the record is gone or changes at each try.
     """
     refused: tuple[str, ...] = ()
     for tries in range(MAX_TRIES):
@@ -35,7 +35,10 @@ def save_with_retry(store: TaskStore, task: Task, change: Callable[[Task], Task]
             changed = without_ids(changed, refused)
         learned = tuple(name for name in changed.remote_ids if name not in task.remote_ids)
         try:
-            return store.save(changed, learned)
+            if all_or_none:
+                return store.save(changed, learned)
+            store.own(task, learned)
+            return store.save(changed)
         except RemoteTaskOwnedError as error:
             if all_or_none or error.remote_id == changed.remote_id:
                 raise
