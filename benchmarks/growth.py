@@ -36,7 +36,7 @@ class Work:
 def measure(sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = lambda _: None) -> dict[str, dict[int, Work]]:
     """The work by what is done and how many settled tasks there are."""
     say("counting the work beside 10 to 10,000 settled tasks")
-    level = logger.level
+    level = logger.log_level
     logger.setLevel("ERROR")  # the relay's own code runs in this process
     found: dict[str, dict[int, Work]] = {}
     try:
