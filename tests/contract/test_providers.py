@@ -12,6 +12,7 @@ from tests.contract.socket_server import SocketServer, says
 from vidu_relay.adapters.provider_gateway import GatewayProvider
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
+from vidu_relay.domain.catalogue import models
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     CancelNotSupportedError,
@@ -422,6 +423,21 @@ def test_the_gateway_cancels_nothing_and_makes_no_call(simulator: Simulator, gat
     with pytest.raises(CancelNotSupportedError):
         gateway.cancel(remote_id)
     assert len(simulator.requests()) == calls
+
+
+@pytest.mark.parametrize("name", ["gateway", "vidu"])
+def test_the_catalogue_says_where_a_task_can_be_canceled(simulator: Simulator, name: str, request: Any) -> None:
+    simulator.script({"callbacks": {"drop": True}})
+    provider: AnyProvider = request.getfixturevalue(name)
+    remote_id = create(provider)
+    can = True
+    try:
+        provider.cancel(remote_id)
+    except CancelNotSupportedError:
+        can = False
+    except CancelRefusedError:  # it works on the task already
+        pass
+    assert {model.offers[name].cancel for model in models().values() if name in model.offers} == {can}
 
 
 @pytest.mark.parametrize("name", ["gateway", "vidu"])

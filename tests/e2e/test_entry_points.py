@@ -123,8 +123,13 @@ def test_each_content_of_a_file_is_one_task(relay: RelayClient, request_body: Bo
     ("name", "content", "status", "code"),
     [
         ("bad.json", '{"model": 1}'.encode("utf-16"), 400, "malformed_json"),
-        ("invalid.json", b'{"prompt": ""}', 422, "008017002"),
-        ("outside.json", b'{"images": ["../other/fox.png"]}', 422, "validation_error"),
+        ("invalid.json", b'{"model": "viduq2_pro_fast_reference2video", "prompt": ""}', 422, "008017002"),
+        (
+            "outside.json",
+            b'{"model": "viduq2_pro_fast_reference2video", "images": ["../other/fox.png"]}',
+            422,
+            "validation_error",
+        ),
         ("large.json", b" " * (4 * 1024 * 1024 + 1), 413, "body_too_large"),
     ],
 )

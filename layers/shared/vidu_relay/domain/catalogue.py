@@ -158,6 +158,7 @@ class Offer:
     """A model at one provider: what the provider calls it, what it takes there, and how that is known.
 
     - `path` is the last part of the create call's path, where a provider has several.
+    - `cancel`: whether the provider has a call that cancels its tasks.
     - `evidence`, `source` (an address) and `read_on` (a date) say how certain the limits are.
     - `unseen`: parameters that the source does not show and that are sent all the same.
     """
@@ -167,6 +168,7 @@ class Offer:
     rules: tuple[When | Either, ...] = ()
     images: ImageRules = ANY_IMAGE
     path: str = ""
+    cancel: bool = False
     evidence: Evidence
     source: str
     read_on: str

@@ -257,6 +257,7 @@ class ModelEvidence(TypedDict):
     ]
     source: str
     date: Annotated[str, {"format": "date"}]
+    unseen: Annotated[list[str], "Parameters that are sent although the source does not show them."]
 
 
 class ImageLimits(TypedDict):
@@ -273,6 +274,7 @@ class OfferedModel(TypedDict):
     provider: Annotated[str, "Who is asked."]
     listed: Annotated[bool, "False: this provider does not list the model, and the limits are another's."]
     audio: Annotated[bool, "Whether videos can have sound."]
+    cancel: Annotated[bool, "Whether a submitted task can be canceled at the provider."]
     off_peak: Annotated[bool, "Whether it has an off-peak mode that the operator has switched on."]
     images: Annotated[ImageLimits | None, "Null where the model takes none."]
     price: Annotated[dict[str, Any] | None, "Null where it is not known."]

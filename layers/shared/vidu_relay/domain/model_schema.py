@@ -59,6 +59,7 @@ def describe_model(model_id: str, offering: Offering) -> documents.OfferedModel 
         "listed": choice.provider == choice.limits_of,
         "audio": offer.audio,
         "off_peak": offer.off_peak and offering.off_peak,
+        "cancel": offer.cancel,
         "images": {
             "min_pixels": offer.images.least_pixels,
             "max_ratio": offer.images.ratio,
@@ -67,7 +68,12 @@ def describe_model(model_id: str, offering: Offering) -> documents.OfferedModel 
         if shown
         else None,
         "price": None,
-        "evidence": {"level": offer.evidence, "source": offer.source, "date": offer.read_on},
+        "evidence": {
+            "level": offer.evidence,
+            "source": offer.source,
+            "date": offer.read_on,
+            "unseen": list(offer.unseen),
+        },
         "note": choice.model.note,
         "request": request_schema(choice, off_peak=offering.off_peak),
     }

@@ -12,6 +12,7 @@ def _at_vidu(
     return Offer(
         model=model,
         path="img2video",
+        cancel=True,
         parameters={
             "images": p.frames(1),
             "prompt": p.prompt(5000, required=False),
@@ -59,6 +60,7 @@ MODELS = (
                 },
                 rules=(p.EIGHT_IS_720P,),
                 evidence="core of page",
+                unseen=("callback_url",),
                 source="https://doc.vtrix.ai/docs/api/vidu/vidu20-img2video",
                 read_on="2026-11-29",
             ),

@@ -74,6 +74,7 @@ def _at_gateway(slug: str, seconds: Parameter, ratio: Parameter, **more: Paramet
         },
         images=IMAGES,
         evidence="core of page",
+        unseen=("callback_url",),
         source=f"https://doc.vtrix.ai/docs/api/vidu/{slug.replace('_', '-')}",
         read_on="2026-11-29",
     )
@@ -86,6 +87,7 @@ def _at_vidu(
     return Offer(
         model=model,
         path="reference2video",
+        cancel=True,
         parameters={
             "subjects": SUBJECTS,
             "auto_subjects": p.FALSE,

@@ -22,6 +22,7 @@ def _at_gateway(model: str, most: int, seconds: Parameter, **more: Parameter) ->
         },
         images=IMAGES,
         evidence="core of page",
+        unseen=("callback_url",),
         source=f"https://doc.vtrix.ai/docs/api/vidu/{model.replace('_', '-')}",
         read_on="2026-11-29",
     )
@@ -33,6 +34,7 @@ def _at_vidu(
     return Offer(
         model=model,
         path="start-end2video",
+        cancel=True,
         parameters={
             "images": p.frames(2),
             "prompt": p.prompt(5000, required=False),

@@ -11,6 +11,7 @@ def _at_gateway(model: str, most: int, **more: Parameter) -> Offer:
         model=model,
         parameters={"prompt": p.prompt(most), **more},
         evidence="core of page",
+        unseen=("callback_url",),
         source=f"https://doc.vtrix.ai/docs/api/vidu/{model.replace('_', '-')}",
         read_on="2026-11-29",
     )
@@ -20,6 +21,7 @@ def _at_vidu(model: str, seconds: Parameter, resolution: Parameter, ratio: Param
     return Offer(
         model=model,
         path="text2video",
+        cancel=True,
         parameters={
             "prompt": p.prompt(5000),
             "style": p.STYLE,
