@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vidu_relay import aws
+from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.domain.errors import ConfigurationError
 from vidu_relay.domain.model_schema import describe_model, describe_models
+from vidu_relay.domain.money import NO_MONEY
+from vidu_relay.domain.price import utc_date
+from vidu_relay.domain.price_list import describe_price
 from vidu_relay.http import header, json_response, not_configured, problem
 from vidu_relay.observability import logger, observed
 from vidu_relay.settings import ListModelsSettings, load
+from vidu_relay.usecases.ports import clock
 from vidu_relay.wiring import offering
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 
 settings = load(ListModelsSettings)
 offered = offering(settings)
+books = PriceBooks(aws.client("dynamodb"), settings.table_name, NO_MONEY)
 
 
 @observed
@@ -31,10 +39,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _models(event: dict[str, Any], model_id: str | None) -> dict[str, Any]:
+    ids = offered.model_ids() if model_id is None else [model_id]
+    book = books.read(*(choice for each in ids if (choice := offered.find(each))))
+    price = partial(describe_price, book=book, today=utc_date(clock()))
     if model_id is None:
-        shown: documents.ModelList = {"models": describe_models(offered)}
+        shown: documents.ModelList = {"models": describe_models(offered, price)}
         return _cached(event, shown)
-    found = describe_model(model_id, offered)
+    found = describe_model(model_id, offered, price)
     if found is None:
         known = ", ".join(offered.model_ids())
         return problem(404, "model_not_found", f"This deployment offers no such model; it has {known}.")

@@ -110,7 +110,7 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
         ("AuthorizeRequestRole", {"dynamodb:GetItem": ["key#*", "tenant#*"]}),
         ("CreateUploadRole", {"dynamodb:UpdateItem": ["cap#*"]}),
         ("DeleteTaskRole", {"dynamodb:GetItem": ["task#*"]}),
-        ("RecordSpendingRole", {"dynamodb:BatchGetItem": ["cap#*", "spend#*"]}),
+        ("RecordSpendingRole", {"dynamodb:GetItem": ["cap#*"]}),
         (
             "NotifyClientRole",
             {"dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"], "dynamodb:UpdateItem": ["webhook#*"]},

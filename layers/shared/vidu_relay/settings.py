@@ -106,6 +106,8 @@ class ReadTasksSettings:
 class ListModelsSettings(OfferingSettings):
     """`GET /v1/models`."""
 
+    table_name: str
+
 
 class SubmitTaskSettings(AcceptanceSettings):
     pass

@@ -1,9 +1,9 @@
-"""The ledger table: rows of tasks by UTC day and tenant, and the counters of the task table that follow them.
+"""The ledger table: rows of tasks by UTC day and tenant, and the counter of the task table that follows them.
 
 `pk` is the day of creation and `sk` is `<tenant>#<task_id>`. Amounts are text, digit for digit. A row is only replaced
 by a later state of its task. Where the amount that budgets count differs from the row before, the row and the tenant's
-counters (`committed` of `cap#<tenant>#<day>` and `spend#<tenant>#<month>`, those that exist) change in one transaction:
-each difference is counted once, however often and in whatever order records come.
+counter of the day (`committed` of `cap#<tenant>#<day>`) change in one transaction: each difference is counted once,
+however often and in whatever order records come.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Ledger:
         return None
 
     def _settle(self, row: LedgerRow, before: Mapping[str, Any]) -> bool:
-        """Write the row over the one before, and add the difference to the counters; False if one of them has moved."""
+        """Write the row over the one before, and add the difference to the counter; False if one of them has moved."""
         counted = Decimal(before["counted"]["S"]) if before else row.first_counted
         if before:
             version, revision = _state_of(before)
@@ -112,28 +112,21 @@ class Ledger:
         return True
 
     def _additions(self, row: LedgerRow, difference: Decimal) -> Iterator[Any]:
-        """The difference for each counter that exists."""
+        """The difference for the counter of the task's day, if it still exists."""
+        key: Any = {"pk": {"S": f"cap#{row.tenant_id}#{row.day}"}}
         if not difference:
             return
-        names = (f"cap#{row.tenant_id}#{row.day}", f"spend#{row.tenant_id}#{row.day[:7]}")
-        keys: list[Any] = [{"pk": {"S": name}} for name in names]
-        wanted: Any = {self._counters: {"Keys": keys, "ConsistentRead": True}}
-        found: list[Any] = []
-        while wanted:
-            reply = self._client.batch_get_item(RequestItems=wanted)
-            found += reply["Responses"].get(self._counters, [])
-            wanted = reply["UnprocessedKeys"]
-        for item in found:
-            if "committed" in item:
-                yield {
-                    "Update": {
-                        "TableName": self._counters,
-                        "Key": {"pk": item["pk"]},
-                        "UpdateExpression": "ADD committed :difference",
-                        "ConditionExpression": "attribute_exists(committed)",
-                        "ExpressionAttributeValues": {":difference": {"N": money_text(difference)}},
-                    }
+        reply = self._client.get_item(TableName=self._counters, Key=key, ConsistentRead=True)
+        if "committed" in reply.get("Item", {}):
+            yield {
+                "Update": {
+                    "TableName": self._counters,
+                    "Key": key,
+                    "UpdateExpression": "ADD committed :difference",
+                    "ConditionExpression": "attribute_exists(committed)",
+                    "ExpressionAttributeValues": {":difference": {"N": money_text(difference)}},
                 }
+            }
 
     def _write(self, row: LedgerRow, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
         put: dict[str, Any] = {"TableName": self._table, "Item": row_item(row), "ConditionExpression": condition}

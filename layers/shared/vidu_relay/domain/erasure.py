@@ -36,11 +36,12 @@ def begin_deletion(task: Task, *, now: int) -> Task:
 def without_content(task: Task) -> Task:
     """The task without what its client or the provider wrote; the same task if nothing is left of it.
 
-    States, ids, amounts, and the sizes of its videos stay, and of the request the model and what prices depend on.
+    States, ids (`external_id` too), amounts, and the sizes of its videos stay, and of the request the model and what
+    prices depend on.
     """
     request = {name: value for name, value in task.request.items() if name in KEPT_PARAMETERS}
     error = task.error
     if error is not None and task.status is Status.FAILED:  # the provider's words, which may quote the prompt
         error = replace(error, message="")
-    stripped = replace(task, request=request, request_key=None, image_versions=(), error=error)
+    stripped = replace(task, request=request, request_key=None, image_versions=(), labels=None, error=error)
     return task if stripped == task else stripped

@@ -55,6 +55,8 @@ class LedgerRow:
     evidence_at: int
     prompt: str | None
     expires_at: int
+    external_id: str | None = None
+    labels: Mapping[str, str] | None = None
 
     @property
     def day(self) -> str:
@@ -93,6 +95,8 @@ def ledger_row(task: Task, now: int) -> LedgerRow:
         evidence_at=billing.evidence.at,
         prompt=prompt if task.content_deleted_at is None else None,
         expires_at=(task.expires_at or task.deadline_at // 1000) + KEEP_SECONDS,
+        external_id=task.external_id,
+        labels=task.labels,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.catalogue import (
@@ -39,12 +39,16 @@ SUBJECT: dict[str, Any] = {
 """A subject that the prompt can mention as `@id`."""
 
 
-def describe_models(offering: Offering) -> list[documents.OfferedModel]:
+PriceOf = Callable[[Choice], dict[str, Any] | None]
+"""What is known of the price of a model (`domain.price_list.describe_price`)."""
+
+
+def describe_models(offering: Offering, price: PriceOf = lambda _: None) -> list[documents.OfferedModel]:
     """Every model that the deployment offers."""
-    return [found for model_id in offering.model_ids() if (found := describe_model(model_id, offering))]
+    return [found for model_id in offering.model_ids() if (found := describe_model(model_id, offering, price))]
 
 
-def describe_model(model_id: str, offering: Offering) -> documents.OfferedModel | None:
+def describe_model(model_id: str, offering: Offering, price: PriceOf = lambda _: None) -> documents.OfferedModel | None:
     """One model as `GET /v1/models` shows it; None where the deployment does not offer it."""
     choice = offering.find(model_id)
     if choice is None:
@@ -67,7 +71,7 @@ def describe_model(model_id: str, offering: Offering) -> documents.OfferedModel 
         }
         if shown
         else None,
-        "price": None,
+        "price": price(choice),
         "evidence": {
             "level": offer.evidence,
             "source": offer.source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -158,7 +159,9 @@ _COLUMNS: Mapping[str, Callable[[LedgerRow], str | int | None]] = {
     "x_BillingState": lambda row: row.state.value,
     "x_CountedCost": lambda row: money_text(row.counted),
     "x_Credits": lambda row: row.credits,
+    "x_ExternalId": lambda row: row.external_id,
     "x_Kind": lambda row: row.kind,
+    "x_Labels": lambda row: json.dumps(row.labels, ensure_ascii=False, sort_keys=True) if row.labels else None,
     "x_Parameters": lambda row: ";".join(f"{name}={row.parameters[name]}" for name in sorted(row.parameters)),
     "x_PriceBasis": lambda row: row.price_basis,
     "x_ReservedCost": lambda row: None if row.reserved is None else money_text(row.reserved),
