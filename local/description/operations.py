@@ -145,7 +145,15 @@ OPERATIONS: Mapping[str, Operation] = {
                     "pattern": "^[ -~]+$",
                 },
                 "example": "order-4711",
-            }
+            },
+            {
+                "name": "Max-Cost-USD",
+                "in": "header",
+                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price counts "
+                "with what is reserved for it.",
+                "schema": {"type": "string", "pattern": "^[0-9]{1,9}([.][0-9]{1,9})?$"},
+                "example": "0.25",
+            },
         ],
         "requestBody": {"required": True, "content": {JSON: {"schema": ref("VideoRequest")}}},
         "responses": _answers(
@@ -157,8 +165,14 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             {
                 **_BODY_PROBLEMS,
-                422: (*_REQUEST_PROBLEMS, "invalid_idempotency_key", "idempotency_key_reused"),
-                429: ("daily_cap_reached",),
+                422: (
+                    *_REQUEST_PROBLEMS,
+                    "invalid_idempotency_key",
+                    "idempotency_key_reused",
+                    "invalid_max_cost",
+                    "max_cost_exceeded",
+                ),
+                429: ("daily_cap_reached", "budget_reached"),
                 503: ("not_configured",),
             },
             *_KEYED,
