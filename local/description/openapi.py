@@ -39,8 +39,8 @@ WEBHOOKS: dict[str, Any] = {
             "operationId": "taskChanged",
             "summary": "What the relay sends to your own callback_url",
             "description": "On `processing`, after the fifth failed copy of a video, and at the end, at least once for "
-            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried again for a "
-            "day; a later change has a higher `version`.",
+            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried for 72 "
+            "hours, at most 15 times; a later change has a higher `version`.",
             "security": [],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}

@@ -1,10 +1,11 @@
 """Of which versions a client is notified, in what words, and when it is tried again."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY, TASK_ID, copied, copy_failed, done, new_task, submitting, task_in, video
+from vidu_relay.adapters.notification_queue import LONGEST_SECONDS
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
@@ -89,21 +90,31 @@ def test_a_notification_is_named_after_its_task_and_version() -> None:
 @given(
     age=st.integers(-(10**6), 10**9), jitter=st.floats(0, 1, exclude_max=True), requested=st.none() | st.floats(0, 1e6)
 )
-def test_no_wait_is_shorter_than_a_few_seconds_or_longer_than_six_hours(
+def test_no_wait_is_shorter_than_asked_for_or_longer_than_a_queue_hides_a_message(
     age: int, jitter: float, requested: float | None
 ) -> None:
     wait = retry_seconds(NOW, NOW + age, jitter=jitter, requested=requested)
-    assert 4 <= wait <= 6 * 3600
+    assert 5 <= wait <= LONGEST_SECONDS
     assert wait >= min(requested or 0, 6 * 3600) - 1
 
 
-def test_a_client_is_waited_for_as_long_as_it_was_tried() -> None:
-    assert [retry_seconds(NOW, NOW + s * 1000, jitter=0.5, requested=None) for s in (0, 60, 3600, 10**6)] == [
-        5,
-        60,
-        3600,
-        3 * 3600,
-    ]
+@given(jitter=st.floats(0, 1, exclude_max=True), requested=st.sampled_from([None, 0.0, 3600.0, 1e6]))
+@example(jitter=0.0, requested=None)
+def test_client_that_never_answers_is_tried_for_72_hours_in_at_most_15_tries(
+    jitter: float, requested: float | None
+) -> None:
+    now, tries = NOW, 1
+    while not gives_up(NOW, now, receives=tries):
+        now += 1000 * retry_seconds(NOW, now, jitter=jitter, requested=requested)
+        tries += 1
+    assert now - NOW >= 72 * 3_600_000
+    assert (8 if requested else 12) <= tries <= 15
+
+
+def test_waits_grow_with_the_time_that_a_client_was_tried() -> None:
+    ages = (0, 60, 3600, 10**6)
+    waits = [retry_seconds(NOW, NOW + age * 1000, jitter=0, requested=None) for age in ages]
+    assert waits == [5, 180, 3 * 3600, 10 * 3600]
 
 
 @given(wait=st.integers(0, 10**7), age=st.integers(0, 10**9), jitter=st.floats(0, 1, exclude_max=True))
@@ -112,7 +123,7 @@ def test_a_message_that_waits_for_its_server_is_never_early(wait: int, age: int,
     assert wait / 1000 <= seconds <= wait / 1000 + max(wait / 4000, 1800) + 2
 
 
-def test_a_client_is_given_up_after_a_day_and_several_tries() -> None:
+def test_a_client_is_given_up_after_three_days_and_several_tries() -> None:
     assert gives_up(NOW, NOW + GIVE_UP_MS, receives=MIN_RECEIVES)
     assert not gives_up(NOW, NOW + GIVE_UP_MS - 1, receives=99)
     assert not gives_up(NOW, NOW + 10 * GIVE_UP_MS, receives=MIN_RECEIVES - 1)

@@ -40,12 +40,14 @@ NOTIFIED = frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status
 EVENT_TYPE_NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
 """Published when a notification has failed and is not tried again."""
 
-GIVE_UP_MS = 24 * 3_600_000
+GIVE_UP_MS = 72 * 3_600_000
 """How long a notification is tried, at least."""
 MIN_RECEIVES = 6
 """A message that waited in the queue all that time is still tried."""
 FIRST_RETRY_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 3 * 3600.0
+RETRY_FACTOR = 3
+"""Times the age of a notification that the next try is away: with the two numbers beside it, 15 tries in 72 hours."""
+LONGEST_RETRY_SECONDS = 10 * 3600.0
 LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
 """The most that a client's `Retry-After` can ask for."""
 LONGEST_SPREAD_SECONDS = 1800.0
@@ -110,13 +112,14 @@ def notification_body(task: Task, version: int, sign: Callable[[Video], str]) ->
 
 
 def retry_seconds(sent_at: int, now: int, *, jitter: float, requested: float | None) -> int:
-    """How long to wait after a try that failed: as long as it has been tried already, 5 seconds to 3 hours.
+    """How long to wait after a try that failed: three times as long as it has been tried, 5 seconds to 10 hours.
 
-    `jitter` in [0, 1) makes that a quarter less or more. The wait is at least `requested`, the client's
+    `jitter` in [0, 1) adds up to a sixth: never less, or there would be more than 15 tries, and never more than
+    the 11 hours and 40 minutes for which the queue hides a message. The wait is at least `requested`, the client's
     `Retry-After`, of which up to 6 hours count.
     """
     age = max(0.0, (now - sent_at) / 1000)
-    own = min(max(age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (0.75 + jitter / 2)
+    own = min(max(RETRY_FACTOR * age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (1 + jitter / 6)
     return round(max(own, min(requested or 0.0, LONGEST_RETRY_AFTER_SECONDS)))
 
 
@@ -132,7 +135,7 @@ def waiting_seconds(sent_at: int, now: int, *, wait_ms: int, jitter: float) -> i
 
 
 def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
-    """Whether a message is not tried again: a day after the change, and after several receipts."""
+    """Whether a message is not tried again: 72 hours after the change, and after several receipts."""
     return now - sent_at >= GIVE_UP_MS and receives >= MIN_RECEIVES
 
 

@@ -67,14 +67,14 @@ class _Try:
     turn: Turn
 
 
-NO_TURN = TaskError("no_turn", "The tenant's servers answer slowly: this message got no further turn within a day.")
+NO_TURN = TaskError("no_turn", "The tenant's servers answer slowly: this message got no further turn within 72 hours.")
 """Why a message was given up that waited, where the last call of its origin was answered."""
 
 
 def notify_client(message: Received, deps: NotificationDependencies) -> bool:
     """Process one message; False if it was put back and must not be reported as done.
 
-    It is tried again for a day, at growing intervals, as the ration of its origin and tenant allows. Then it goes to
+    It is tried for 72 hours, at most 15 times, as the ration of its origin and tenant allows. Then it goes to
     the dead-letter queue, and an event is published. A message that cannot be read goes there at once. Raises
     `ConfigurationError`, `EventRefusedError` and what AWS raises: then SQS delivers the message again.
     """
@@ -131,7 +131,7 @@ def _signed(task: Task, asked: Notification, deps: NotificationDependencies) -> 
 
 
 def _wait(this: _Try, now: int, deps: NotificationDependencies) -> bool:
-    """Put back a message whose origin or tenant has to rest, or give it up after its day."""
+    """Put back a message whose origin or tenant has to rest, or give it up after its 72 hours."""
     if gives_up(this.message.sent_at, now, receives=this.message.receives):
         return _give_up(this, this.turn.fault or NO_TURN, now, deps)
     deps.queue.put_back(
