@@ -80,7 +80,8 @@ WAITING_SECONDS: Mapping[str, float] = {
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
     "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
-    "notify_client": CLIENT_SECONDS + 4 * AWS_CALL_SECONDS,
+    "notify_client": CLIENT_SECONDS + 5 * AWS_CALL_SECONDS,
+    "send_webhook": CLIENT_SECONDS + 3 * AWS_CALL_SECONDS,
 }
 """Waiting that the local stack does not show, by function: the provider and AWS answer at once there."""
 

@@ -1,10 +1,11 @@
-"""`GET /v1/tasks` and `GET /v1/tasks/{task_id}` → the tenant's own tasks."""
+"""`GET /v1/tasks`, `GET /v1/tasks/{task_id}` and `…/notifications` → the tenant's own tasks and their webhooks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
@@ -12,7 +13,7 @@ from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.http import invalid_request, json_response, task_not_found, tenant_of
 from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
-from vidu_relay.usecases.read_tasks import list_tasks, read_task
+from vidu_relay.usecases.read_tasks import list_notifications, list_tasks, read_task
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,12 +22,16 @@ settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 videos = VideoLinks(aws.client("s3"))
+log = NotificationLog(aws.client("dynamodb"), settings.table_name)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     task_id = (event.get("pathParameters") or {}).get("task_id")
+    if task_id is not None and event["routeKey"].endswith("/notifications"):
+        found = list_notifications(task_id, tenant_id, store=store, log=log)
+        return json_response(200, found) if found else task_not_found()
     if task_id is not None:
         task = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos)
         return json_response(200, task) if task else task_not_found()

@@ -228,7 +228,7 @@ def _check_images(sim: Simulation) -> None:
 
 
 def _check_receipts(sim: Simulation, tasks: Rows) -> None:
-    """A notification is done once the client answered 2xx or 410, or after three days of tries; what fails is published."""
+    """A notification is done after 2xx, 410, or three days of tries; what fails is published."""
     published = {detail["event_id"].removesuffix(":notification") for kind, detail in sim.published if kind == GIVEN_UP}
     for receipt in sim.backend.receipts:
         asked = json.loads(receipt.message.body)

@@ -16,6 +16,7 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
@@ -132,9 +133,8 @@ class WiredRelay:
             Item={"pk": {"S": f"tenant#{TENANT}"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}},
         )
         self.store = TaskStore(c["dynamodb"], account.table)
-        self.quota = DailyQuota(
-            c["dynamodb"], account.table, once=observed(account.clients["dynamodb"], "single_try", effects)
-        )
+        self.single_try = observed(account.clients["dynamodb"], "single_try", effects)
+        self.quota = DailyQuota(c["dynamodb"], account.table, once=self.single_try)
         self.provider = provider(clock, effects, key)
         self.source = SimulatedSource(effects)
         self.requests = RequestArchive(c["s3"], account.inbox)
@@ -198,7 +198,9 @@ class WiredRelay:
             origins=WebhookOrigins(c["dynamodb"], account.table),
             queue=self.notifications,
             bus=self.bus,
+            log=NotificationLog(self.single_try, account.table),
             master=Secret(c["secretsmanager"], account.webhook_secret, seconds).get,
+            policy=POLICY,
             clock=clock,
             jitter=lambda: 0.5,
         )

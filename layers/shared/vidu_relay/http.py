@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.errors import DailyLimitError, Fault, InvalidRequestError
+from vidu_relay.domain.errors import Fault, InvalidRequestError, LimitReachedError
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents
@@ -43,6 +43,8 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "malformed_body": HTTPStatus.BAD_REQUEST,
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_query": HTTPStatus.BAD_REQUEST,
+    "notification_not_found": HTTPStatus.NOT_FOUND,
+    "no_callback_url": HTTPStatus.CONFLICT,
     "submission_underway": HTTPStatus.CONFLICT,
     "task_already_settled": HTTPStatus.CONFLICT,
     "cancel_not_supported": HTTPStatus.CONFLICT,
@@ -51,6 +53,7 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "unsupported_encoding": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "daily_cap_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "daily_uploads_reached": HTTPStatus.TOO_MANY_REQUESTS,
+    "hourly_limit_reached": HTTPStatus.TOO_MANY_REQUESTS,
     "unknown_tenant": HTTPStatus.FORBIDDEN,
     "source_not_mapped": HTTPStatus.FORBIDDEN,
     "tenant_mismatch": HTTPStatus.FORBIDDEN,
@@ -141,7 +144,7 @@ def task_not_found() -> dict[str, Any]:
 def invalid_request(error: InvalidRequestError) -> dict[str, Any]:
     """The answer to a refused request."""
     document = problem_document(error)
-    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, DailyLimitError) else {}
+    headers = {"retry-after": str(error.retry_after_seconds)} if isinstance(error, LimitReachedError) else {}
     return json_response(document["status"], document, {"content-type": "application/problem+json", **headers})
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "SendWebhookSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -130,12 +131,19 @@ class DeliverVideosSettings(ProviderSettings, TimingSettings):
     max_video_bytes: int
 
 
-class NotifyClientSettings:
+class NotifyClientSettings(TimingSettings):
     table_name: str
     event_bus_name: str
     webhook_secret_arn: str
     notifications_queue_url: str
     notifications_dead_letters_url: str
+    trusted_origins: tuple[str, ...]
+
+
+class SendWebhookSettings:
+    table_name: str
+    webhook_secret_arn: str
+    notifications_queue_url: str
     trusted_origins: tuple[str, ...]
 
 

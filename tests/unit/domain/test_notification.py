@@ -10,11 +10,14 @@ from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
     MIN_RECEIVES,
+    NotificationRecord,
+    answer_text,
     failure_detail,
     gives_up,
     is_notified,
     latest_notified,
     notification_body,
+    represent_notification,
     retry_seconds,
     status_of,
     waiting_seconds,
@@ -133,3 +136,33 @@ def test_a_late_video_is_notified_after_the_expiry_was() -> None:
     late = lifecycle.apply_snapshot(task_in(Status.EXPIRED), done(), now=NOW + 10, source="callback", policy=POLICY)
     assert latest_notified(late) == late.version - 1
     assert latest_notified(copied(late)) == late.version + 1
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        (b"", ""),
+        ("müde 🦊".encode(), "müde 🦊"),
+        (b"two\r\nlines\tand a tab", "two  lines and a tab"),
+        (b"\x1b[2J\x1b]0;owned\x07", "\ufffd[2J\ufffd]0;owned\ufffd"),
+        ("\u202eabc\u2028\u200b\x85".encode(), "\ufffdabc\ufffd\ufffd\ufffd"),
+        (b"\x89PNG\x00\xff\xfe", "\ufffdPNG\ufffd\ufffd\ufffd"),
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),  # half a surrogate pair
+        ("cut ü".encode()[:-1], "cut "),
+    ],
+    ids=["empty", "text", "lines", "escapes", "directions", "binary", "surrogate", "cut"],
+)
+def test_foreign_answer_is_one_line_of_valid_and_printable_text(start: bytes, text: str) -> None:
+    assert answer_text(start) == text
+
+
+@given(st.binary(max_size=256))
+def test_no_answer_becomes_text_that_cannot_be_stored_or_shown(start: bytes) -> None:
+    text = answer_text(start)
+    assert len(text.encode()) <= 3 * 256
+    assert all(character.isprintable() or character == "\ufffd" for character in text)
+
+
+def test_a_notification_of_a_version_that_was_never_reached_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="has no version"):
+        represent_notification(new_task(), FIRST + 9, NotificationRecord((), delivered=False, next_at=None))

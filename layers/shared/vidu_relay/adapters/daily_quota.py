@@ -1,8 +1,9 @@
-"""How many tasks and uploads a tenant may still ask for today: one item of counters a tenant and UTC day in the table.
+"""How many tasks and uploads a tenant may still ask for today: one item of counters a tenant and UTC day in the table,
+and one an hour for what is bounded by the hour.
 
 A slot is taken before the task is recorded and returned if the record exists already. Taking is one
 conditional write, so parallel submits cannot pass the cap; a crash or an error in between leaves one slot unused until
-midnight. Uploads are counted apart, and none is given back.
+midnight. Other things are counted apart, and none is given back.
 (One transaction with the record would cost twice the write units and fail under parallel submits, which all write this
 one item.)
 """
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.errors import DailyCapReachedError, DailyUploadsReachedError, HourlyLimitReachedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 __all__ = ["DailyQuota"]
 
-DAY_MS = 86_400_000
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 KEEP_DAYS = 3
 
 UPLOADS_PER_TASK = 10
@@ -52,6 +53,14 @@ class DailyQuota:
         if not self._take("uploads", tenant_id, cap * UPLOADS_PER_TASK, now):
             raise DailyUploadsReachedError(cap * UPLOADS_PER_TASK, _seconds_left(now))
 
+    def take_hourly(self, what: str, tenant_id: str, most: int, now: int) -> None:
+        """Take one of the tenant's `most` in the UTC hour that `now` is in; `what` names them and their counter.
+
+        Raises `HourlyLimitReachedError` if none is left.
+        """
+        if not self._take(what, tenant_id, most, now, "%Y-%m-%dT%H"):
+            raise HourlyLimitReachedError(what, most, (HOUR_MS - now % HOUR_MS) // 1000 + 1)
+
     def give_back(self, tenant_id: str, now: int) -> None:
         """Return the slot taken at `now`: the task existed already.
 
@@ -60,18 +69,16 @@ class DailyQuota:
         """
         self._update(
             self._once,
-            tenant_id,
-            now,
+            _key(tenant_id, now),
             UpdateExpression="ADD accepted :minus",
             ConditionExpression="accepted > :none",
             ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
         )
 
-    def _take(self, counter: str, tenant_id: str, most: int, now: int) -> bool:
+    def _take(self, counter: str, tenant_id: str, most: int, now: int, period: str = "%Y-%m-%d") -> bool:
         return self._update(
             self._client,
-            tenant_id,
-            now,
+            _key(tenant_id, now, period),
             UpdateExpression="SET expires_at = if_not_exists(expires_at, :end) ADD #counter :one",
             ConditionExpression=":most > :none AND (attribute_not_exists(#counter) OR #counter < :most)",
             ExpressionAttributeNames={"#counter": counter},
@@ -83,10 +90,10 @@ class DailyQuota:
             },
         )
 
-    def _update(self, client: DynamoDBClient, tenant_id: str, now: int, **arguments: Any) -> bool:
-        """Whether the day's item met the condition, and was changed."""
+    def _update(self, client: DynamoDBClient, key: dict[str, Any], **arguments: Any) -> bool:
+        """Whether the item of counters met the condition, and was changed."""
         try:
-            client.update_item(TableName=self._table, Key=_key(tenant_id, now), **arguments)
+            client.update_item(TableName=self._table, Key=key, **arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
@@ -99,5 +106,6 @@ def _seconds_left(now: int) -> int:
     return (DAY_MS - now % DAY_MS) // 1000 + 1
 
 
-def _key(tenant_id: str, now: int) -> dict[str, Any]:
-    return {"pk": {"S": f"cap#{tenant_id}#{time.strftime('%Y-%m-%d', time.gmtime(now / 1000))}"}}
+def _key(tenant_id: str, now: int, period: str = "%Y-%m-%d") -> dict[str, Any]:
+    """The counters of a day, or of another period that `time.strftime` names."""
+    return {"pk": {"S": f"cap#{tenant_id}#{time.strftime(period, time.gmtime(now / 1000))}"}}

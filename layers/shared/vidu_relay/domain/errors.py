@@ -5,9 +5,10 @@ ViduRelayError
 ├── InvalidRequestError           the client must change its request
 │   ├── IdempotencyConflictError  same key, another request
 │   ├── InvalidCursorError        a cursor that the relay did not make
-│   └── DailyLimitError           the tenant has used up its day
-│       ├── DailyCapReachedError  its tasks
-│       └── DailyUploadsReachedError  its uploads
+│   └── LimitReachedError         the tenant may do no more of this for a while
+│       ├── DailyCapReachedError  its tasks of the day
+│       ├── DailyUploadsReachedError  its uploads of the day
+│       └── HourlyLimitReachedError  its replays or test messages of the hour
 ├── CallbackRefusedError          a callback that proved nothing
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
@@ -49,15 +50,16 @@ __all__ = [
     "CreateError",
     "CreateRejectedError",
     "DailyCapReachedError",
-    "DailyLimitError",
     "DailyUploadsReachedError",
     "DeliveryError",
     "DeliveryInterruptedError",
     "EventRefusedError",
     "Fault",
+    "HourlyLimitReachedError",
     "IdempotencyConflictError",
     "InvalidCursorError",
     "InvalidRequestError",
+    "LimitReachedError",
     "NotCreatedError",
     "NotificationFailedError",
     "ProviderError",
@@ -115,26 +117,34 @@ class InvalidCursorError(InvalidRequestError):
         super().__init__("invalid_cursor", "The cursor is not valid here. Start again without a cursor.")
 
 
-class DailyLimitError(InvalidRequestError):
-    """The tenant may do no more of this today (UTC). `retry_after_seconds` is the time until midnight."""
+class LimitReachedError(InvalidRequestError):
+    """The tenant may do no more of this for `retry_after_seconds`."""
 
-    def __init__(self, code: str, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(code, f"{detail} It resets at 00:00 UTC.")
+    def __init__(self, code: str, detail: str, retry_after_seconds: int, resets: str = "00:00 UTC") -> None:
+        super().__init__(code, f"{detail} It resets at {resets}.")
         self.retry_after_seconds = retry_after_seconds
 
 
-class DailyCapReachedError(DailyLimitError):
+class DailyCapReachedError(LimitReachedError):
     """The tenant may submit no more tasks today."""
 
     def __init__(self, cap: int, retry_after_seconds: int) -> None:
         super().__init__("daily_cap_reached", f"The daily cap of {cap} tasks is reached.", retry_after_seconds)
 
 
-class DailyUploadsReachedError(DailyLimitError):
+class DailyUploadsReachedError(LimitReachedError):
     """The tenant may upload no more images today."""
 
     def __init__(self, most: int, retry_after_seconds: int) -> None:
         super().__init__("daily_uploads_reached", f"The day's {most} uploads are used up.", retry_after_seconds)
+
+
+class HourlyLimitReachedError(LimitReachedError):
+    """The tenant may do no more of `what` in this hour (UTC)."""
+
+    def __init__(self, what: str, most: int, retry_after_seconds: int) -> None:
+        detail = f"The hour's {most} {what} are used up."
+        super().__init__("hourly_limit_reached", detail, retry_after_seconds, "the full hour")
 
 
 class CallbackRefusedError(ViduRelayError):
@@ -263,7 +273,8 @@ class CancelRefusedError(ProviderError):
 class NotificationFailedError(ViduRelayError):
     """A client's endpoint did not take a notification. `code` is stable for programs.
 
-    `waited`: its host timed out or was not reached. `final`: the client wants no more tries.
+    `waited`: its host timed out or was not reached. `final`: the client wants no more tries. `status` is HTTP's where
+    a whole answer came, `answer` the beginning of its body as text that can be shown.
     """
 
     def __init__(
@@ -274,11 +285,15 @@ class NotificationFailedError(ViduRelayError):
         waited: bool = False,
         final: bool = False,
         retry_after_seconds: float | None = None,
+        status: int | None = None,
+        answer: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.waited = waited
+        self.status = status
+        self.answer = answer
         self.final = final
         self.retry_after_seconds = retry_after_seconds
 

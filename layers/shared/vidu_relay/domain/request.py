@@ -25,7 +25,7 @@ from vidu_relay.domain.image_reference import (
     read_s3_uri,
 )
 
-__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "ImageSlot", "Request", "body_bytes"]
+__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "MAX_URL_BYTES", "ImageSlot", "Request", "body_bytes"]
 
 IMAGE_PATHS = (("images", "*"), ("subjects", "*", "images", "*"))
 """Where reference images stand in the parameters, in the order of a task's `image_versions`; `*` is each member."""
@@ -36,6 +36,9 @@ INLINE_CHARACTERS = 256
 """Of `payload` and `meta_data` in a record."""
 MAX_RECORD_BYTES = 16_384
 """Of a request in a record, as JSON: each write of the record pays for them."""
+
+MAX_URL_BYTES = 2048
+"""Ours, in UTF-8: the page gives none; what servers and browsers take in common."""
 
 NOT_SENT = frozenset({"model", "callback_url"})
 """`model` has its own field in a create body; the provider calls back the relay, not the client."""

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
-from vidu_relay.domain.request import Request
+from vidu_relay.domain.request import MAX_URL_BYTES, Request
 from vidu_relay.domain.strict_json import form_faults, read_json
 
 __all__ = [
@@ -47,7 +47,6 @@ MAX_IMAGES = 7
 MAX_IMAGES_PER_SUBJECT = 3
 MAX_PROMPT_CHARACTERS = 2000
 MAX_PAYLOAD_CHARACTERS = 1_048_576
-MAX_URL_BYTES = 2048  # ours, in UTF-8: the page gives none; what servers and browsers take in common
 MAX_SUBJECT_ID_CHARACTERS = 100  # ours
 MAX_VOICE_ID_CHARACTERS = 200  # ours
 MAX_META_DATA_CHARACTERS = 65_536  # ours
