@@ -30,9 +30,10 @@ TASK = frozenset(
 )
 FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
+NOTIFICATIONS, REPLAY = frozenset({"notifications"}), frozenset({"webhook_id"})
+ATTEMPT = frozenset({"webhook_id", "status", "fault", "latency_ms", "answer"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
-DAILY_CAP = "daily_cap_reached"
 MAX_WAIT_SECONDS = 600
 """A longer `Retry-After` is cut to this."""
 NEEDS_KEY = (
@@ -86,10 +87,23 @@ class Api:
         """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query`: status, limit, cursor."""
         return self._call("GET", "/v1/tasks", PAGE, params=query)
 
-    def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
+    def notifications(self, task_id: str) -> list[dict[str, Any]]:
+        """The notifications of a task that were attempted, and their attempts."""
+        found: list[dict[str, Any]] = self._of_task("GET", task_id, "/notifications", NOTIFICATIONS)["notifications"]
+        return found
+
+    def replay(self, task_id: str, version: int) -> dict[str, Any]:
+        """Send a notification again; its `webhook_id`."""
+        return self._of_task("POST", task_id, f"/notifications/{version}/replay", REPLAY)
+
+    def send_test(self, url: str) -> dict[str, Any]:
+        """Send a test message to an address; what came of it."""
+        return self._call("POST", "/v1/webhooks/test", ATTEMPT, json={"callback_url": url})
+
+    def _of_task(self, method: str, task_id: str, route: str = "", fields: frozenset[str] = TASK) -> dict[str, Any]:
         checked(task_id, TASK_ID, TASK_RULE)
         try:
-            return self._call(method, f"/v1/tasks/{task_id}{route}", TASK)
+            return self._call(method, f"/v1/tasks/{task_id}{route}", fields)
         except ApiRefusedError as error:
             raise ApiRefusedError(f"{task_id}: {error}", error.status) from error
 
@@ -229,11 +243,8 @@ def _chunks(reply: requests.Response) -> Iterator[bytes]:
 
 
 def _is_throttled(reply: requests.Response) -> bool:
-    """Whether a 429 is API Gateway's. The daily cap's is final for today, and says so."""
-    if reply.status_code != requests.codes.too_many_requests:
-        return False
-    answer = _json(reply)
-    return not (isinstance(answer, dict) and answer.get("code") == DAILY_CAP)
+    """Whether a 429 is API Gateway's. The relay's own is final for the day or the hour, and says so."""
+    return reply.status_code == requests.codes.too_many_requests and not _is_problem(_json(reply))
 
 
 def _json(reply: requests.Response) -> Any:

@@ -57,7 +57,8 @@ class Relay:
         """The deployment, as an operator reaches it: with AWS credentials. Raises `ConnectionFailedError`."""
         if self._place() == "api_url":
             raise click.UsageError(
-                "this command needs --stack or --local: --api-url serves submit, watch, get, list, cancel"
+                "this command needs --stack or --local: --api-url serves submit, watch, get, list, cancel "
+                "and webhooks attempts, replay, test"
             )
         if self.stack_file:
             return connect_local(self.stack_file)

@@ -30,6 +30,7 @@ API_KEY = {
 TAGS = {
     "Tasks": "Submit, read, list.",
     "Uploads": "Reference images that are not on the web.",
+    "Webhooks": "How they went, again, and a test.",
     "Description": "Needs no key.",
     "Provider": "What the provider calls.",
 }
@@ -55,7 +56,7 @@ WEBHOOKS: dict[str, Any] = {
                 "content": {"application/json": {"schema": ref("Task")}},
             },
             "responses": {
-                "2XX": {"description": "Taken. Any answer counts by its status; its body is dropped, up to 64 KB."},
+                "2XX": {"description": "Taken. Any answer counts by its status; 256 bytes of its body are kept."},
                 "410": {"description": "Wanted no more: not tried again."},
                 "default": {"description": "Tried again later; `Retry-After` is honoured up to 6 hours."},
             },

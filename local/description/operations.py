@@ -15,6 +15,7 @@ from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases.read_tasks import DEFAULT_LIMIT, MAX_LIMIT
+from vidu_relay.usecases.send_webhook import HOURLY_REPLAYS, HOURLY_TESTS
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -25,6 +26,7 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 _TASK_ID: Schema = {"name": "task_id", "in": "path", "required": True, "schema": TASK_ID_SCHEMA}
+_VERSION: Schema = {**_TASK_ID, "name": "version", "schema": {"type": "integer", "format": "int64", "minimum": 1}}
 _KEY_REFUSED = {
     401: "No API key. Send `Authorization: Bearer <key>`.",
     403: "A key that is unknown or revoked, or whose tenant is disabled.",
@@ -206,6 +208,57 @@ OPERATIONS: Mapping[str, Operation] = {
             *_KEYED,
             _TOO_LARGE,
             {404: "A path that is none of these."},
+        ),
+    },
+    "GET /v1/tasks/{task_id}/notifications": {
+        "operationId": "listNotifications",
+        "tags": ["Webhooks"],
+        "summary": "See how a task's webhooks went",
+        "description": "Each notification of the task that was attempted, with its attempts. They are kept as long as "
+        "the task.",
+        "parameters": [_TASK_ID],
+        "responses": _answers(
+            _response(200, "Empty without a `callback_url`.", {JSON: ref("TaskNotifications")}),
+            {404: ("task_not_found",)},
+            *_KEYED,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/tasks/{task_id}/notifications/{version}/replay": {
+        "operationId": "replayNotification",
+        "tags": ["Webhooks"],
+        "summary": "Send a webhook again",
+        "description": "Under the same `webhook-id`, signed by the present secret, and retried as the first time. "
+        f"At most {HOURLY_REPLAYS} an hour.",
+        "parameters": [_TASK_ID, _VERSION],
+        "responses": _answers(
+            _response(202, "Queued.", {JSON: ref("ReplayTaken")}),
+            {
+                404: ("task_not_found", "notification_not_found"),
+                409: ("no_callback_url",),
+                429: ("hourly_limit_reached",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/webhooks/test": {
+        "operationId": "testWebhook",
+        "tags": ["Webhooks"],
+        "summary": "Test an address",
+        "description": "Sends one signed message of type `webhook.test` to an address that a `callback_url` may have, "
+        f"and says what came of it; nothing is retried. At most {HOURLY_TESTS} an hour.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("WebhookTestRequest")}}},
+        "responses": _answers(
+            _response(200, "What came of it, good or bad.", {JSON: ref("WebhookTest")}),
+            {
+                **_BODY_PROBLEMS,
+                422: ("validation_error", "invalid_callback_url"),
+                429: ("hourly_limit_reached",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
         ),
     },
     "POST /v1/uploads": {

@@ -106,6 +106,7 @@ EXAMPLES = {
     "VideoRequest": REQUEST_EXAMPLE,
     "Task": TASK_EXAMPLE,
     "UploadRequest": {"content_type": "image/png"},
+    "WebhookTestRequest": {"callback_url": "https://example.com/hook"},
 }
 
 ECHOED = frozenset({"type", "description", "properties", "items", "anyOf", "additionalProperties", "required"})

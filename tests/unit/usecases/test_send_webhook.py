@@ -110,8 +110,7 @@ def test_replays_in_parallel_do_not_pass_the_hours_bound_which_is_the_tenants_ow
         try:
             return str(replay()["webhook_id"])
         except HourlyLimitReachedError as error:
-            assert 0 < error.retry_after_seconds <= 3601
-            return error.code
+            return error.code if 0 < error.retry_after_seconds <= 3601 else "waits too long"
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(one, range(HOURLY_REPLAYS + 10)))
@@ -163,8 +162,10 @@ def test_test_messages_of_an_hour_are_bounded_before_any_name_is_looked_up(
 
 @pytest.mark.parametrize(
     "url",
-    "http://example.com/ https://example.com:22/ https://10.0.0.1/ https://u:p@example.com/ https://[::1]/ "
-    "https://inward.example.com/ https://example.com/\r\nX:y ftp://example.com/ https://".split(" "),
+    [
+        *("http://example.com/", "https://example.com:22/", "https://10.0.0.1/", "https://u:p@example.com/"),
+        *("https://[::1]/", "https://inward.example.com/", "https://example.com/\r\nX: y", "ftp://example.com/"),
+    ],
 )
 def test_address_that_webhooks_may_not_call_is_refused_and_counted(
     sim: Simulation, deps: SendingDependencies, url: str
