@@ -41,6 +41,7 @@ from vidu_relay.usecases.check_references import ReferenceCheck
 from vidu_relay.usecases.deliver_videos import DeliveryDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.receive_callback import CallbackDependencies
+from vidu_relay.usecases.send_webhook import SendingDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
 
@@ -203,6 +204,15 @@ class WiredRelay:
             policy=POLICY,
             clock=clock,
             jitter=lambda: 0.5,
+        )
+        self.sending = SendingDependencies(
+            store=self.store,
+            tenants=directory,
+            quota=self.quota,
+            queue=self.notifications,
+            webhook=self.backend,
+            master=self.notification.master,
+            clock=clock,
         )
         self.delivery = DeliveryDependencies(
             store=self.store,

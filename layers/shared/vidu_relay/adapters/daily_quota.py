@@ -24,6 +24,8 @@ __all__ = ["DailyQuota"]
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 KEEP_DAYS = 3
+DAY, HOUR = ("cap", "%Y-%m-%d"), ("hour", "%Y-%m-%dT%H")
+"""Prefix of the item of counters, and how its key names the period."""
 
 UPLOADS_PER_TASK = 10
 """Upload forms a day, times the daily cap: a task has 7 images at most, and some uploads are repeated."""
@@ -58,7 +60,7 @@ class DailyQuota:
 
         Raises `HourlyLimitReachedError` if none is left.
         """
-        if not self._take(what, tenant_id, most, now, "%Y-%m-%dT%H"):
+        if not self._take(what, tenant_id, most, now, HOUR):
             raise HourlyLimitReachedError(what, most, (HOUR_MS - now % HOUR_MS) // 1000 + 1)
 
     def give_back(self, tenant_id: str, now: int) -> None:
@@ -75,7 +77,7 @@ class DailyQuota:
             ExpressionAttributeValues={":minus": {"N": "-1"}, ":none": {"N": "0"}},
         )
 
-    def _take(self, counter: str, tenant_id: str, most: int, now: int, period: str = "%Y-%m-%d") -> bool:
+    def _take(self, counter: str, tenant_id: str, most: int, now: int, period: tuple[str, str] = DAY) -> bool:
         return self._update(
             self._client,
             _key(tenant_id, now, period),
@@ -106,6 +108,6 @@ def _seconds_left(now: int) -> int:
     return (DAY_MS - now % DAY_MS) // 1000 + 1
 
 
-def _key(tenant_id: str, now: int, period: str = "%Y-%m-%d") -> dict[str, Any]:
-    """The counters of a day, or of another period that `time.strftime` names."""
-    return {"pk": {"S": f"cap#{tenant_id}#{time.strftime(period, time.gmtime(now / 1000))}"}}
+def _key(tenant_id: str, now: int, period: tuple[str, str] = DAY) -> dict[str, Any]:
+    prefix, form = period
+    return {"pk": {"S": f"{prefix}#{tenant_id}#{time.strftime(form, time.gmtime(now / 1000))}"}}
