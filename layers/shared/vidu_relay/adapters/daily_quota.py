@@ -24,7 +24,7 @@ __all__ = ["DailyQuota"]
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 KEEP_DAYS = 3
-DAY, HOUR = ("cap", "%Y-%m-%d"), ("hour", "%Y-%m-%dT%H")
+DAY, HOUR = ("cap#", "%Y-%m-%d"), ("hour#", "%Y-%m-%dT%H")
 """Prefix of the item of counters, and how its key names the period."""
 
 UPLOADS_PER_TASK = 10
@@ -110,4 +110,4 @@ def _seconds_left(now: int) -> int:
 
 def _key(tenant_id: str, now: int, period: tuple[str, str] = DAY) -> dict[str, Any]:
     prefix, form = period
-    return {"pk": {"S": f"{prefix}#{tenant_id}#{time.strftime(form, time.gmtime(now / 1000))}"}}
+    return {"pk": {"S": f"{prefix}{tenant_id}#{time.strftime(form, time.gmtime(now / 1000))}"}}
