@@ -86,6 +86,8 @@ class Counter:
         self._stream["ShardId"] = streams.describe_stream(**self._stream)["StreamDescription"]["Shards"][0]["ShardId"]
         self.writes = 0.0
         """Writes to the table for each task of the last bill."""
+        self.attempt_units = 0.0
+        """Of these, the write units of the records of webhook attempts, for 1,000 tasks."""
         self.largest = 0
         """Bytes of the largest item the last bill's work wrote."""
 
@@ -104,6 +106,8 @@ class Counter:
         self._add_calls(used, reading["calls"], sweeps=sweeps)
         used.add("DynamoDB write unit", sum(map(write_units, records)))
         self.writes = len(records) / self._tasks
+        attempts = [r for r in records if r["Keys"]["pk"]["S"].startswith("notification#")]
+        self.attempt_units = sum(map(write_units, attempts)) * 1000 / self._tasks
         self.largest = max((item_bytes(record["NewImage"]) for record in records), default=0)
         for event in self._events():
             used.add("EventBridge event", 1)

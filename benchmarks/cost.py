@@ -78,7 +78,8 @@ WAITING_SECONDS: Mapping[str, float] = {
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
     "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
-    "notify_client": CLIENT_SECONDS + 4 * AWS_CALL_SECONDS,
+    "notify_client": CLIENT_SECONDS + 5 * AWS_CALL_SECONDS,
+    "send_webhook": CLIENT_SECONDS + 3 * AWS_CALL_SECONDS,
 }
 """Waiting that the local stack does not show, by function: the provider and AWS answer at once there."""
 
@@ -89,6 +90,7 @@ class Costs:
 
     healthy: Bill
     notified: Bill
+    attempts: Bill
     reading: Bill
     lost: Bill
     off_peak: Bill
@@ -129,6 +131,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
         "... and its client is notified by webhook, twice",
         lambda: finish(relay, prompts("notified"), callback_url=f"{backend}/notified"),
     )
+    attempts = Bill("of this, the record of the attempts", {"DynamoDB write unit": counter.attempt_units})
     task_id = relay.submit(request(relay, "is read"))["task_id"]
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
@@ -144,6 +147,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     return Costs(
         healthy=healthy,
         notified=notified,
+        attempts=attempts,
         reading=reading,
         lost=lost,
         off_peak=off_peak.plus(idle_check, OFF_PEAK_HOURS, f"an off-peak task that takes {OFF_PEAK_HOURS} hours"),
@@ -168,7 +172,7 @@ def report(costs: Costs) -> list[str]:
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    for bill in (costs.healthy, whole, costs.notified, costs.lost, costs.off_peak, costs.naive):
+    for bill in (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
     lines += ["", "| units of 1,000 tasks that go well | units | US$ |", "|---|---|---|"]

@@ -59,8 +59,8 @@ class Relay:
         """The deployment, as an operator reaches it: with AWS credentials. Raises `ConnectionFailedError`."""
         if self._place() == "api_url":
             raise click.UsageError(
-                "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel and "
-                "usage"
+                "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel, "
+                "usage, webhooks attempts, replay and test"
             )
         if self.stack_file:
             return connect_local(self.stack_file)

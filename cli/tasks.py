@@ -159,10 +159,9 @@ def notify(relay: Relay, task: Task) -> Answer:
     NotificationQueue(
         connection.client("sqs"),
         connection.resource("NotificationsQueue"),
-        connection.resource("NotificationsDeadLetters"),
-    ).ask(Notification(task.task_id, version), task.tenant_id)
+    ).ask(Notification(task.task_id, version, replay=True), task.tenant_id)
     return Answer(
-        f"The webhook about version {version} of task {task.task_id} is queued. If it fails, it is retried for a day.",
+        f"The webhook about version {version} of task {task.task_id} is queued. If it fails, it is tried for 72 hours.",
         {"task_id": task.task_id, "status": task.status.value, "asked": True, "version": version},
     )
 

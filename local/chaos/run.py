@@ -256,7 +256,8 @@ class Run:
 
     def _unsettled(self) -> list[str]:
         """The tasks that have not ended, and those that expired although the provider made their videos."""
-        records, submitted = self._observer.records(), list(self.submitted)
+        submitted = list(self.submitted)  # first: a task that comes in meanwhile is not in the records
+        records = self._observer.records()
         waiting = [one.task_id for one in submitted if records[one.task_id]["status"] not in ENDS]
         expired = [one for one in submitted if records[one.task_id]["status"] == "expired"]
         if expired:

@@ -18,6 +18,7 @@ from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.domain.usage import MAX_DAYS, Grouping
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES
+from vidu_relay.usecases.send_webhook import HOURLY_REPLAYS, HOURLY_TESTS
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -28,6 +29,7 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 _TASK_ID: Schema = {"name": "task_id", "in": "path", "required": True, "schema": TASK_ID_SCHEMA}
+_VERSION: Schema = {**_TASK_ID, "name": "version", "schema": {"type": "integer", "format": "int64", "minimum": 1}}
 _KEY_REFUSED = {
     401: "No API key. Send `Authorization: Bearer <key>`.",
     403: "A key that is unknown or revoked, or whose tenant is disabled.",
@@ -149,8 +151,8 @@ OPERATIONS: Mapping[str, Operation] = {
             {
                 "name": "Max-Cost-USD",
                 "in": "header",
-                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price counts "
-                "with what is reserved for it.",
+                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price "
+                "counts with what is reserved for it.",
                 "schema": {"type": "string", "pattern": "^[0-9]{1,9}([.][0-9]{1,9})?$"},
                 "example": "0.25",
             },
@@ -165,6 +167,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             {
                 **_BODY_PROBLEMS,
+                409: ("external_id_taken",),
                 422: (
                     *_REQUEST_PROBLEMS,
                     "invalid_idempotency_key",
@@ -338,6 +341,57 @@ OPERATIONS: Mapping[str, Operation] = {
             {404: ("model_not_found",), 503: ("not_configured",)},
             *_KEYED,
             {404: "A path that is none of these."},
+        ),
+    },
+    "GET /v1/tasks/{task_id}/notifications": {
+        "operationId": "listNotifications",
+        "tags": ["Webhooks"],
+        "summary": "See how a task's webhooks went",
+        "description": "Each notification of the task that was attempted, with its attempts. They are kept as long as "
+        "the task.",
+        "parameters": [_TASK_ID],
+        "responses": _answers(
+            _response(200, "Empty without a `callback_url`.", {JSON: ref("TaskNotifications")}),
+            {404: ("task_not_found",)},
+            *_KEYED,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/tasks/{task_id}/notifications/{version}/replay": {
+        "operationId": "replayNotification",
+        "tags": ["Webhooks"],
+        "summary": "Send a webhook again",
+        "description": "Under the same `webhook-id`, signed by the present secret, and retried as the first time. "
+        f"At most {HOURLY_REPLAYS} an hour.",
+        "parameters": [_TASK_ID, _VERSION],
+        "responses": _answers(
+            _response(202, "Queued.", {JSON: ref("ReplayTaken")}),
+            {
+                404: ("task_not_found", "notification_not_found"),
+                409: ("no_callback_url",),
+                429: ("hourly_limit_reached",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
+            {404: "A path that is none of these."},
+        ),
+    },
+    "POST /v1/webhooks/test": {
+        "operationId": "testWebhook",
+        "tags": ["Webhooks"],
+        "summary": "Test an address",
+        "description": "Sends one signed message of type `webhook.test` to an address that a `callback_url` may have, "
+        f"and says what came of it; nothing is retried. At most {HOURLY_TESTS} an hour.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("WebhookTestRequest")}}},
+        "responses": _answers(
+            _response(200, "What came of it, good or bad.", {JSON: ref("WebhookTest")}),
+            {
+                **_BODY_PROBLEMS,
+                422: ("validation_error", "invalid_callback_url"),
+                429: ("hourly_limit_reached",),
+            },
+            *_KEYED,
+            _TOO_LARGE,
         ),
     },
     "POST /v1/uploads": {

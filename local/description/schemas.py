@@ -121,6 +121,7 @@ EXAMPLES = {
     "VideoRequest": REQUEST_EXAMPLE,
     "Task": TASK_EXAMPLE,
     "UploadRequest": {"content_type": "image/png"},
+    "WebhookTestRequest": {"callback_url": "https://example.com/hook"},
 }
 
 CALLBACK_URL = Parameter(type="url")

@@ -435,6 +435,30 @@ def test_task_is_canceled_or_the_refusal_is_shown(relay: Relay, run: Run) -> Non
         assert run("cancel", TASK_ID) == (1, "", f"relay: {TASK_ID}: HTTP {http_status}, {code}: No.\n")
 
 
+def test_attempts_of_webhooks_are_shown_without_control_characters_and_repeated(relay: Relay, run: Run) -> None:
+    attempt = {"at": AT, "status": 503, "fault": None, "latency_ms": 12, "answer": "busy\x1b[2J"}
+    silent = {**attempt, "status": None, "fault": "timeout", "answer": ""}
+    one = {"version": 7, "status": "completed", "state": "retrying", "next_try_at": AT, "attempts": [attempt, silent]}
+    relay.next["/v1/tasks/"] = [says(200, {"notifications": [one]}), says(200, {"notifications": []})]
+    status, out, _ = run("webhooks", "attempts", TASK_ID)
+    assert (status, out.splitlines()[0]) == (0, f"Version 7, completed: retrying, not before {AT}")
+    assert [line.split()[1:] for line in out.splitlines()[2:]] == [["HTTP", "503", "12", "busy?[2J"], ["timeout", "12"]]
+    assert run("webhooks", "attempts", TASK_ID)[1] == "No webhook of this task was attempted.\n"
+
+    refused = says(429, {"code": "hourly_limit_reached", "detail": "Used up."}, Retry_After="60")
+    relay.next["/v1/tasks/"] = [says(202, {"webhook_id": f"{TASK_ID}:7"}), refused]
+    assert f"webhooks attempts {TASK_ID}" in run("webhooks", "replay", TASK_ID, "7")[1]
+    assert run("webhooks", "replay", TASK_ID, "7")[::2] == (
+        1,
+        f"relay: {TASK_ID}: HTTP 429, hourly_limit_reached: Used up.\n",
+    )
+    assert relay.asked[-2:] == [f"/v1/tasks/{TASK_ID}/notifications/7/replay"] * 2
+
+    relay.next["/v1/tasks/"] = [says(200, {**attempt, "webhook_id": "test:1"})]
+    assert run("webhooks", "test", "https://example.com/hook")[:2] == (0, "HTTP 503 after 12 ms: busy?[2J\n")
+    assert relay.asked[-1] == "/v1/webhooks/test"
+
+
 def test_proxy_of_the_environment_is_used_for_an_address_and_not_for_this_machine(
     relay: Relay, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -137,6 +137,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"read the provider's key", "take a delivery"},
     "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}
     | {"take a notification", "give up a notification", "read the webhook keys"},
+    "send_webhook": {"get an item", "update an item", "read the webhook keys", "ask for a notification"},
     "publish_events": {"publish as the relay", "put a failed record", "list failed records"},
 }
 """What each role may do of the list, besides writing its own log."""

@@ -126,6 +126,22 @@ def test_quota_slot_is_given_back_by_a_client_that_sends_once(relay: Relay, func
     assert quota._once.meta.config.retries["total_max_attempts"] == 1
 
 
+def test_attempt_is_recorded_by_a_client_that_sends_once(relay: Relay) -> None:
+    """Repeated, it could stand twice in the record, and take the time in which the message must be reported as done."""
+    log = relay.load("notify_client").deps.log
+    assert log._client.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_test_message_beyond_the_hours_bound_is_429_and_says_until_when(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidu_relay.usecases.send_webhook.HOURLY_TESTS", 0)
+    answer = relay.play("send_webhook__test")
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (429, "hourly_limit_reached")
+    assert 0 < int(answer["headers"]["retry-after"]) <= 3_601
+    assert relay.webhook.received == []
+
+
 def test_upload_beyond_the_days_bound_is_429_and_says_until_when(relay: Relay) -> None:
     event = sample("create_upload__png")
     event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = "0"

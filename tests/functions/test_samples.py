@@ -93,6 +93,11 @@ CASES = {
     "publish_events__unreadable": Case(False, PUBLISHED),
     "read_tasks__list": Case(True, http(200, tasks=[], next_cursor=None), Relay.submitted),
     "read_tasks__list_bad_cursor": Case(False, http(400, title="Bad Request", code="invalid_cursor")),
+    "read_tasks__notifications": Case(
+        True,
+        lambda a: [one["state"] for one in json.loads(a["body"])["notifications"]] == ["delivered"],
+        Relay.notified,
+    ),
     "read_tasks__one": Case(True, http(200, task_id=TASK_ID, status="submitted"), Relay.submitted),
     "read_tasks__usage": Case(True, http(200, group_by="model", groups=[])),
     "read_tasks__usage_bad_period": Case(False, http(400, title="Bad Request", code="invalid_query")),
@@ -104,6 +109,12 @@ CASES = {
     "receive_callback__unreadable_body": Case(False, http(200, status="ok"), Relay.submitted),
     "receive_callback__forged_token": Case(False, REFUSED, Relay.submitted),
     "receive_callback__no_token": Case(False, REFUSED, Relay.submitted),
+    "send_webhook__replay": Case(True, http(202, webhook_id=f"{TASK_ID}:1795424402"), Relay.processing_with_callback),
+    "send_webhook__unknown_version": Case(
+        False, http(404, code="notification_not_found"), Relay.processing_with_callback
+    ),
+    "send_webhook__test": Case(True, http(200, status=204, fault=None, answer="thanks")),
+    "send_webhook__test_no_address": Case(False, http(422, code="validation_error")),
     "submit_task__two_subjects": Case(True, http(202, status="submitted", delivery=None)),
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),
@@ -187,6 +198,7 @@ WITHOUT_A_TASK = {
     "delivery_of_unknown_task",  # names the id, which is no tenant's
     "notification_of_unknown_task",  # likewise
     "notification_unreadable",  # names nothing
+    "webhook_tested",  # about none
     "record_unreadable",  # names the record
     "record_set_aside",  # likewise
 }

@@ -235,7 +235,7 @@ def _check_images(sim: Simulation) -> None:
 
 
 def _check_receipts(sim: Simulation, tasks: Rows) -> None:
-    """A notification is done once the client answered 2xx or 410, or after a day of tries; what fails is published."""
+    """A notification is done after 2xx, 410, or three days of tries; what fails is published."""
     published = {detail["event_id"].removesuffix(":notification") for kind, detail in sim.published if kind == GIVEN_UP}
     for receipt in sim.backend.receipts:
         asked = json.loads(receipt.message.body)
@@ -245,7 +245,7 @@ def _check_receipts(sim: Simulation, tasks: Rows) -> None:
             untried = receipt.done and receipt.receives == 1 and was == "processing"
             _hold(not untried, Invariant.NOTIFIED, f"{name} was dropped untried")
         elif receipt.done is not None:
-            exhausted = receipt.receives >= 6 and receipt.at - receipt.message.sent_at >= DAY_MS - STEP_MS
+            exhausted = receipt.receives >= 6 and receipt.at - receipt.message.sent_at >= 3 * DAY_MS - STEP_MS
             taken = receipt.got is not None and 200 <= receipt.got < 300
             over = taken or receipt.got == 410
             right = over or exhausted if receipt.done else not over

@@ -13,8 +13,10 @@ from tests.simulation.simulation import KEY, TENANT, Simulation
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters import video_archive
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.notification import latest_notified
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.snapshot import ProgressState, TaskError
+from vidu_relay.usecases.send_webhook import replay_notification
 
 
 class HttpSimulation(Simulation):
@@ -186,6 +188,12 @@ def deliver(sim: HttpSimulation) -> None:
 
 def deliver_again(sim: HttpSimulation) -> None:
     sim.deliver(sim.task_id(), again=True)
+
+
+def replay(sim: HttpSimulation) -> None:
+    """The client asks for its latest notification again."""
+    version = latest_notified(sim.task(sim.task_id()))
+    replay_notification(sim.task_id(), str(version), TENANT, sim.sending)
 
 
 def backend(*behaviours: BackendBehaviour) -> Act:

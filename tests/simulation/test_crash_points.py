@@ -104,6 +104,7 @@ SCENARIOS = {
     "notify a backend that is silent": Scenario(
         s.then(s.completed, s.backend(BackendBehaviour.SILENT)), s.notify, s.nothing
     ),
+    "replay a notification": Scenario(s.then(s.completed, s.notify), s.then(s.replay, s.notify), s.nothing),
     "file": _by_queue(s.asks_by_file),
     "file received again": Scenario(s.record_and_die, s.receive(), s.receive()),
     "check submits what a file left": Scenario(s.then(s.record_and_die, s.swept), s.check, s.receive()),

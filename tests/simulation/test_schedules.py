@@ -145,6 +145,11 @@ SCHEDULES = {
         s.then(s.completed, s.backend(BackendBehaviour.GONE, BackendBehaviour.GONE)), s.notify, notify_again
     ),
     "a notification received twice after a cool-down": unrepeated(silent_before, s.notify, notify_again),
+    "a replay while the first message is retried": unrepeated(
+        s.then(s.completed, s.backend(BackendBehaviour.BUSY), s.notify, s.wait(5)),
+        notify_again,
+        s.then(s.replay, s.notify),
+    ),
     "a notification while the task ends": unrepeated(s.processing, s.notify, generate_and_deliver),
     "a notification while another is published": unrepeated(s.processing, s.notify, generate_and_deliver, s.publish),
     "cancel and check submit": unrepeated(accepted_and_swept, cancel, s.check),

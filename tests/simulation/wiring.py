@@ -19,6 +19,7 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -45,6 +46,7 @@ from vidu_relay.usecases.deliver_videos import DeliveryDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
+from vidu_relay.usecases.send_webhook import SendingDependencies
 from vidu_relay.usecases.submit_task import Acceptance
 from vidu_relay.wiring import keys_for
 
@@ -140,9 +142,8 @@ class WiredRelay:
             Item={"pk": {"S": f"tenant#{TENANT}"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}},
         )
         self.store = TaskStore(c["dynamodb"], account.table)
-        self.quota = DailyQuota(
-            c["dynamodb"], account.table, once=observed(account.clients["dynamodb"], "single_try", effects)
-        )
+        self.single_try = observed(account.clients["dynamodb"], "single_try", effects)
+        self.quota = DailyQuota(c["dynamodb"], account.table, once=self.single_try)
         self.provider = provider(clock, effects, lambda: accounts.account(provider.name)[1])
         self.beside: dict[str, SimulatedProvider] = {}
         """Other providers by name."""
@@ -215,9 +216,20 @@ class WiredRelay:
             origins=WebhookOrigins(c["dynamodb"], account.table),
             queue=self.notifications,
             bus=self.bus,
+            log=NotificationLog(self.single_try, account.table),
             master=Secret(c["secretsmanager"], account.webhook_secret, seconds).get,
+            policy=POLICY,
             clock=clock,
             jitter=lambda: 0.5,
+        )
+        self.sending = SendingDependencies(
+            store=self.store,
+            tenants=directory,
+            quota=self.quota,
+            queue=self.notifications,
+            webhook=self.backend,
+            master=self.notification.master,
+            clock=clock,
         )
         self.delivery = DeliveryDependencies(
             store=self.store,

@@ -115,7 +115,7 @@ def test_no_client_is_notified_twice_at_once_and_every_try_ends_in_time() -> Non
     assert properties("NotifyClientSource")["BatchSize"] == 1
 
 
-def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
+def test_three_days_of_tries_fit_into_what_the_queue_allows() -> None:
     """Each time the function is given a message it tries, or the origin cools down: it must be the one to give up."""
     queue, now, receives = properties("NotificationsQueue"), 0, 0
     while not gives_up(0, now, receives=receives):
@@ -129,7 +129,7 @@ def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_day_of_waiting_for_slow_servers_fits_into_what_the_queue_allows(seed: int) -> None:
+def test_three_days_of_waiting_for_slow_servers_fit_into_what_the_queue_allows(seed: int) -> None:
     """A message that waits behind a server which has just become slow comes back often at first, and seldom later."""
     chance, now, receives = random.Random(seed), 0, 0  # noqa: S311 - guards nothing
     while not gives_up(0, now, receives=receives):

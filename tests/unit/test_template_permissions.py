@@ -113,8 +113,12 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
         ("RecordSpendingRole", {"dynamodb:GetItem": ["cap#*"]}),
         (
             "NotifyClientRole",
-            {"dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"], "dynamodb:UpdateItem": ["webhook#*"]},
+            {
+                "dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"],
+                "dynamodb:UpdateItem": ["webhook#*", "notification#*"],
+            },
         ),
+        ("SendWebhookRole", {"dynamodb:GetItem": ["task#*", "tenant#*"], "dynamodb:UpdateItem": ["hour#*"]}),
     ],
 )
 def test_who_needs_few_items_of_the_table_sees_and_changes_no_others(role: str, keys: dict[str, list[str]]) -> None:

@@ -40,6 +40,7 @@ class Metric(StrEnum):
     CALLBACK_REFUSED_ADDRESS = "CallbackRefusedAddress"  # of these, by the token in the address
     CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a valid token for a deleted task
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
+    CALLBACK_TOO_EARLY = "CallbackTooEarly"  # callbacks to be sent again: the create call has not ended
     READ_BACK_FAILED = "ReadBackFailed"  # failed reads after a callback or a cancel
     UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing

@@ -34,6 +34,7 @@ __all__ = [
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
     "RecordSpendingSettings",
+    "SendWebhookSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -158,12 +159,19 @@ class DeliverVideosSettings(ProviderSettings, TimingSettings):
     max_video_bytes: int
 
 
-class NotifyClientSettings:
+class NotifyClientSettings(TimingSettings):
     table_name: str
     event_bus_name: str
     webhook_secret_arn: str
     notifications_queue_url: str
     notifications_dead_letters_url: str
+    trusted_origins: tuple[str, ...]
+
+
+class SendWebhookSettings:
+    table_name: str
+    webhook_secret_arn: str
+    notifications_queue_url: str
     trusted_origins: tuple[str, ...]
 
 

@@ -191,7 +191,7 @@ def test_latest_change_is_sent_again_if_there_is_one_and_an_address(
     task = recorded(deployment, replace(task, request={**task.request, **({"callback_url": url} if url else {})}))
     assert ask("task", "notify", TASK_ID)["asked"] is asked
     sent = queued(deployment, deployment.account.notifications_url)
-    assert sent == ([{"task_id": TASK_ID, "version": task.version}] if asked else [])
+    assert sent == ([{"task_id": TASK_ID, "version": task.version, "replay": True}] if asked else [])
 
 
 @pytest.mark.parametrize("command", ["show", "check", "deliver", "notify", "publish"])

@@ -15,9 +15,10 @@ from vidu_relay.domain.states import Status
 __all__ = [
     "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
     "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
-    "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput",
-    "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video",
-    "VideoTaskEvent",
+    "Rejection", "ReplayTaken", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata",
+    "TaskNotification", "TaskNotifications", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload",
+    "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video", "VideoTaskEvent", "WebhookAttempt", "WebhookTest",
+    "WebhookTestRequest",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -329,6 +330,55 @@ class Upload(TypedDict):
     fields: Annotated[dict[str, str], "The form's fields; the image goes last, as `file`."]
     uri: Annotated[str, {"pattern": "^s3://"}, "What to write into `images` afterwards."]
     expires_at: Annotated[Moment, "Until when the form is taken."]
+
+
+class WebhookAttempt(TypedDict):
+    """One call of a `callback_url`."""
+
+    at: Annotated[Moment, "When it began."]
+    status: Annotated[int | None, "HTTP's. Null where no whole answer came."]
+    fault: Annotated[str | None, "Why no whole answer came: a code of notifications."]
+    latency_ms: Annotated[int, {"minimum": 0}]
+    answer: Annotated[
+        str,
+        "The first 256 bytes of the answer as text; U+FFFD stands for what is no UTF-8 or is not printed. It is your "
+        "server's: treat it as foreign text.",
+    ]
+
+
+class TaskNotification(TypedDict):
+    """One change of a task that its client is notified of, and how that went."""
+
+    version: Version
+    webhook_id: Annotated[str, "The same at every attempt."]
+    status: Annotated[State, "The state that the webhook is about."]
+    state: Literal["delivered", "retrying", "gave_up"]
+    next_try_at: Annotated[Moment | None, "Not before; later where your servers answer slowly."]
+    attempts: Annotated[list[WebhookAttempt], "Oldest first; of many the latest."]
+
+
+class TaskNotifications(TypedDict):
+    """The notifications of a task that were attempted."""
+
+    notifications: list[TaskNotification]
+
+
+class ReplayTaken(TypedDict):
+    """The webhook is queued again."""
+
+    webhook_id: Annotated[str, "That of the attempts before."]
+
+
+class WebhookTestRequest(TypedDict):
+    """Where to send a test message."""
+
+    callback_url: Annotated[str, {"format": "uri"}, "As in a task's request."]
+
+
+class WebhookTest(WebhookAttempt):
+    """What came of a test message."""
+
+    webhook_id: str
 
 
 class VideoTaskEvent(TypedDict):
