@@ -367,7 +367,7 @@ class LowBalance(TypedDict):
     """At the pace of the last 24 hours a provider's balance runs out within a day."""
 
     event_id: Annotated[str, {"pattern": "^.+:balance:[0-9]+$"}, "The same until the balance lasts for longer again."]
-    tenant_id: Annotated[None, "It is no tenant's."]
+    tenant_id: Annotated[str | None, "Null: it is no tenant's."]
     provider: str
     credits: Annotated[str, "Left, in the provider's unit."]
     spent_24h: Annotated[str, "By tasks of the last 24 hours, in the same unit."]
