@@ -51,7 +51,7 @@ __all__ = ["BooksDependencies", "ProviderBooks", "compare_books", "new_spending"
 HOUR_MS = 3_600_000
 SETTLE_MS = 900_000
 """What is younger is left to the next run: its record may still be on the way."""
-FIRST_MS = 24 * HOUR_MS
+FIRST_MS = 6 * HOUR_MS
 """How far back the first run looks."""
 LONGEST_MS = 6 * HOUR_MS
 """The period that one run lists."""
@@ -145,10 +145,11 @@ class _Run:
         last = min(self.spending.now - SETTLE_MS, self.books["creates_to"] + LONGEST_MS)
         known = {entry["remote_id"]: entry for entry in self.books["unclaimed"]}
         listed = iter(self.provider.list_tasks(first, last))
-        while page := list(islice(listed, 100)):
+        while True:
             if self.time_is_up():
-                self.books["unclaimed_left"] = len(known)
                 return
+            if not (page := list(islice(listed, 100))):
+                break
             owned = self.deps.results.owners(self.provider.name, (task.remote_id for task in page))
             for task in page:
                 if task.remote_id not in owned:
