@@ -126,7 +126,7 @@ def counted_in(before: Any, row: LedgerRow) -> Decimal:
     return Decimal(before["counted"]["S"]) if before else row.first_counted
 
 
-def overwrite(record: Any, book: Any, row: LedgerRow) -> bool:
+def overwrite(record: Any, book: Any, row: LedgerRow, **_: Any) -> bool:
     """Whichever state the row is at."""
     before = book._client.get_item(TableName="ledger", Key=key_of(row)).get("Item", {})
     return bool(book._settle(row, before))
@@ -160,7 +160,7 @@ def test_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(original, property):
         mutated = property(mutated)
     elif place is Ledger:
-        mutated = partialmethod(lambda book, *given: MUTANTS[name][2](original, book, *given))
+        mutated = partialmethod(lambda book, *given, **named: MUTANTS[name][2](original, book, *given, **named))
     monkeypatch.setattr(place, attribute, mutated)
     with pytest.raises(AssertionError):
         laws()

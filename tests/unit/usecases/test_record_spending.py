@@ -20,10 +20,11 @@ class Ledger:
         self.error: Exception | None = error
         self.rows = 0
 
-    def record(self, _: Any) -> None:
+    def record(self, _: Any, *, settles: bool) -> None:
         error, self.error = self.error, None
         if error:
             raise error
+        assert not settles, "a new record differs from nothing"
         self.rows += 1
 
 

@@ -42,13 +42,14 @@ class Ledger:
         self._table = table_name
         self._counters = counters
 
-    def record(self, row: LedgerRow) -> bool:
+    def record(self, row: LedgerRow, *, settles: bool = False) -> bool:
         """Write a row over an older one of its task, and settle the difference; whether it was written.
 
-        False if the row stands at this state of the task or at a later one. Raises `TransactionConflictError` if other
-        writes came first at each try: the same call may be repeated.
+        False if the row stands at this state of the task or at a later one. `settles` says that a difference is likely:
+        then the row is read first, which costs a fifth of a write that fails. Raises `TransactionConflictError` if
+        other writes came first at each try: the same call may be repeated.
         """
-        current = self._put(row)
+        current = self._read(row) if settles else self._put(row)
         for _ in range(MAX_TRIES):
             if current is None:
                 return True
@@ -56,7 +57,7 @@ class Ledger:
                 return False
             if self._settle(row, current):
                 return True
-            current = self._client.get_item(TableName=self._table, Key=_key(row), ConsistentRead=True).get("Item", {})
+            current = self._read(row)
         raise TransactionConflictError(row.task_id)
 
     def rows(self, tenant_id: str | None, day: str) -> Iterator[LedgerRow]:
@@ -69,6 +70,10 @@ class Ledger:
         )
         for page in pages:
             yield from map(row_from_item, page["Items"])
+
+    def _read(self, row: LedgerRow) -> Mapping[str, Any]:
+        """The row of the same task; empty for none."""
+        return self._client.get_item(TableName=self._table, Key=_key(row), ConsistentRead=True).get("Item", {})
 
     def _put(self, row: LedgerRow) -> Mapping[str, Any] | None:
         """Write the row if nothing is to be settled. None once it is written, else the row before: empty for none."""
@@ -107,7 +112,7 @@ class Ledger:
         return True
 
     def _additions(self, row: LedgerRow, difference: Decimal) -> Iterator[Any]:
-        """The difference for each counter that exists: one that is gone counts nothing any more."""
+        """The difference for each counter that exists."""
         if not difference:
             return
         names = (f"cap#{row.tenant_id}#{row.day}", f"spend#{row.tenant_id}#{row.day[:7]}")

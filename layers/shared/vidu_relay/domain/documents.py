@@ -201,7 +201,9 @@ class UsageSum(TypedDict):
 
 
 class UsageGroup(UsageSum):
-    group: Annotated[str, "A UTC day, a model, or a status: `open` before `generated`."]
+    group: Annotated[
+        str, "A UTC day, a model, or a status: `open` before the provider's end, `completed` from `generated` on."
+    ]
 
 
 Usage = TypedDict(

@@ -21,7 +21,7 @@ KEEP_SECONDS = 400 * 86_400
 """How long a row outlives the record of its task."""
 PROMPT_CHARACTERS = 200
 OPEN = "open"
-"""The status of a task before `generated`: a row is not written at each state on the way."""
+"""The status of a task before its end at the provider: a row is not written at each state on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,10 @@ def _facts(task: Task, now: int) -> tuple[Any, ...]:
 
 
 def _status(task: Task) -> str:
-    return task.status.value if task.status in SETTLED or task.status is Status.GENERATED else OPEN
+    """`completed` from `generated` on: the copy of the videos changes no bill."""
+    if task.status is Status.GENERATED:
+        return Status.COMPLETED.value
+    return task.status.value if task.status in SETTLED else OPEN
 
 
 def _billing(task: Task, now: int) -> Billing:

@@ -189,7 +189,7 @@ class Task:
     - `delivery` is None until a copy was asked for again or failed.
     - `reserved_usd` is what the tenant's budget counts until the bill is known, `price_basis` where that comes from
       (`domain.price.Basis`), `credit_usd` what a credit of the provider cost at acceptance: exact decimals in text.
-    - `content_deleted_at` is when the tenant deleted the task's content: no video of it is copied any more.
+    - `content_deleted_at` is when the tenant deleted the task's content: no video is copied from then on.
     """
 
     task_id: str

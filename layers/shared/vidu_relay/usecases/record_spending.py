@@ -16,7 +16,7 @@ from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.domain.errors import TransactionConflictError
-from vidu_relay.domain.ledger import LedgerRow, bill_changed, ledger_row
+from vidu_relay.domain.ledger import bill_changed, ledger_row
 from vidu_relay.observability import logger
 from vidu_relay.usecases.ports import Clock, clock
 from vidu_relay.usecases.set_aside import record_key, sequence_number, set_aside
@@ -36,9 +36,7 @@ def record_spending(
     """
     for record in records:
         try:
-            row = _row(record["dynamodb"], clock())
-            if row is not None:
-                ledger.record(row)
+            _record(record["dynamodb"], ledger, clock())
         except Exception as error:  # noqa: BLE001 - one bad record must not stop those behind it
             if _may_succeed_later(error):
                 logger.exception("spending_not_recorded", sequence_number=sequence_number(record))
@@ -50,18 +48,18 @@ def record_spending(
     return None
 
 
-def _row(change: Mapping[str, Any], now: int) -> LedgerRow | None:
-    """The row after a change of what a task costs; None after any other change. Raises what an unreadable image raises.
+def _record(change: Mapping[str, Any], ledger: Ledger, now: int) -> None:
+    """Write the row after a change of what a task costs. Raises what an unreadable image and the ledger raise.
 
     A record that the operator's tool makes has no image of before: its row is written if it is later.
     """
-    image, before = change.get("NewImage"), change.get("OldImage")
+    image, old = change.get("NewImage"), change.get("OldImage")
     if image is None:
-        return None
-    task = task_from_image(image)
-    if not bill_changed(task_from_image(before) if before else None, task, now):
-        return None
-    return ledger_row(task, now)
+        return
+    task, before = task_from_image(image), task_from_image(old) if old else None
+    if bill_changed(before, task, now):
+        row = ledger_row(task, now)
+        ledger.record(row, settles=before is not None and ledger_row(before, now).counted != row.counted)
 
 
 def _may_succeed_later(error: Exception) -> bool:
