@@ -14,7 +14,7 @@ from vidu_relay.adapters.event_bus import Event
 from vidu_relay.adapters.provider_vidu import ViduProvider
 from vidu_relay.adapters.provider_vidu_books import ViduBooks
 from vidu_relay.adapters.task_store import TaskStore
-from vidu_relay.domain import submission
+from vidu_relay.domain import lifecycle, submission
 from vidu_relay.domain.billing import BillingState
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.domain.ledger import LedgerRow, ledger_row
@@ -104,18 +104,21 @@ def unclaimed(books: Books) -> list[tuple[str, str, str | None, list[str]]]:
     return [(each["remote_id"], each["why"], each["task_id"], each["matches"]) for each in books["unclaimed"]]
 
 
-def test_lost_create_becomes_a_candidate_of_the_task_that_its_tag_names(world: World) -> None:
+@pytest.mark.parametrize("expired", [False, True])
+def test_lost_create_becomes_a_candidate_of_the_task_that_its_tag_names(world: World, expired: bool) -> None:
     _, known = world.submit(lost=False)
     task, remote_id = world.submit()
+    if expired:
+        task = world.store.save(lifecycle.expire(task, now=clock(), source="check", policy=POLICY))
     assert unclaimed(world.books()) == [(remote_id, "candidate", task.task_id, [])]
     found = world.store.get(task.task_id)
     assert found is not None
     assert (found.candidate_ids, found.remote_id, found.status) == ((remote_id,), None, task.status)
     assert found.due_at is not None
     assert found.due_at <= clock() + HOUR, "the check that proves it is due"
-    proven = submission.record_created(
-        found, world.provider.read(remote_id), now=clock(), source="check", policy=POLICY
-    )
+    read = world.provider.read(remote_id)
+    assert submission.match_candidate(found, read) is submission.Match.OURS
+    proven = submission.record_created(found, read, now=clock(), source="check", policy=POLICY)
     world.store.save(proven, (remote_id,))
     assert unclaimed(world.books()) == []
     assert known not in str(world.results.read("vidu"))
@@ -184,6 +187,18 @@ def test_bill_that_differs_is_an_event_once_and_changes_no_record(world: World, 
     assert [each["billed_credits"] for each in books["differences"]] == ["7"]
     assert len(world.books(*rows)["differences"]) == len(world.bus.events) == 1
     assert world.store.get(task.task_id) == task
+
+
+def test_bills_that_one_run_has_no_room_for_are_compared_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [settled(world, world.submit(lost=False)[0], evidence_at=clock() + number) for number in range(3)]
+    monkeypatch.setattr(usecase, "MAX_READS", 2)
+    monkeypatch.setattr(usecase, "BILLS_AT_ONCE", 1)
+    assert [(books["bills_compared"], books["bills_left"]) for books in (world.books(*rows), world.books(*rows))] == [
+        (2, 1),
+        (1, 0),
+    ]
 
 
 def test_difference_that_could_not_be_published_is_published_by_the_next_run(world: World) -> None:

@@ -60,6 +60,7 @@ KEEP_MS = 7 * 24 * HOUR_MS
 """How long an unclaimed task is shown."""
 MAX_READS = 100
 MAX_BILLS = 1_000
+BILLS_AT_ONCE = 50
 MAX_SHOWN = 200
 
 
@@ -166,23 +167,32 @@ class _Run:
         """Compare the bills that settled since the latest run with what the provider shows."""
         due = sorted(self.spending.billed)
         batch = [each for each in due if each[0] <= due[min(len(due), MAX_BILLS) - 1][0]]
-        tasks = self.deps.store.get_many(task_id for _, task_id in batch)
+        compared = 0
+        for start in range(0, len(batch), BILLS_AT_ONCE):
+            part = batch[start : start + BILLS_AT_ONCE]
+            done = 0 if self.time_is_up() else self._compare_some(part)
+            compared += done
+            if done < len(part):
+                break
+        self.books["bills_compared"], self.books["bills_left"] = compared, len(due) - compared
+        if compared == len(due):
+            self.books["bills_to"] = self.spending.bills_to
+
+    def _compare_some(self, part: Sequence[tuple[int, str]]) -> int:
+        """Compare bills in their order; how many there was room for."""
+        tasks = self.deps.store.get_many(task_id for _, task_id in part)
         ids = [task.remote_id for task in tasks.values() if task.remote_id]
         listed = self.provider.find_tasks(ids) if ids else {}
-        compared = 0
-        for at, task_id in batch:
+        for done, (at, task_id) in enumerate(part):
             task = tasks.get(task_id)
             if task is not None and task.remote_id is not None:
                 known = listed.get(task.remote_id)
                 billed = known.credits if known else None
                 if billed is None and not self._may_read():
-                    break
+                    return done
                 self._compare(task, self._billed(task.remote_id) if billed is None else billed)
-            compared += 1
             self.books["bills_to"] = at
-        self.books["bills_compared"], self.books["bills_left"] = compared, len(due) - compared
-        if compared == len(due):
-            self.books["bills_to"] = self.spending.bills_to
+        return len(part)
 
     def weigh_balance(self) -> None:
         """Compare what is left with what the last 24 hours cost."""
