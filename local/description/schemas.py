@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
+from typing import is_typeddict
 
 from local.description.json_schema import COMPONENTS, Schema, nullable, object_of, ref, schema_of
-from vidu_relay.domain import documents
+from vidu_relay.domain import documents, model_documents, webhook_documents
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.catalogue import MAX_IMAGES, MAX_IMAGES_PER_SUBJECT, Model, Offer, Parameter, models
 from vidu_relay.domain.client_fields import client_field_schemas
@@ -138,10 +139,12 @@ VIDEO_REQUEST = (
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, closed but for API Gateway's own."""
+    pages = (documents, model_documents, webhook_documents)
+    types = {name: kind for page in pages for name in page.__all__ if is_typeddict(kind := getattr(page, name))}
     every = {
         **_requests(),
         "Subject": _subject(),
-        **{name: object_of(getattr(documents, name)) for name in documents.__all__},
+        **{name: object_of(types[name]) for name in sorted(types)},
         "GatewayMessage": {
             "description": "What API Gateway answers itself, before or in place of the relay.",
             "type": "object",

@@ -46,7 +46,7 @@ def missing(released: Any, today: Any, path: str = "") -> list[str]:
         return [fault for part in parts for fault in part]
     if isinstance(released, list) and isinstance(today, list) and len(released) == len(today):
         return [fault for old, new in zip(released, today, strict=True) for fault in missing(old, new, f"{path}[]")]
-    free = ".message." in f"{path}." or path.startswith("table.cap#") and path.endswith(".expires_at.N")
+    free = ".message." in f"{path}." or (path.startswith("table.cap#") and path.endswith(".expires_at.N"))
     same = type(released) is type(today) if free else released == today
     return [] if same else [f"{path}: {released!r}, today {today!r}"]
 

@@ -16,7 +16,7 @@ from vidu_relay.domain.states import EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import documents, webhook_documents
 
 __all__ = [
     "EVENT_TYPE_NOTIFICATION_FAILED",
@@ -107,7 +107,7 @@ def answer_text(start: bytes) -> str:
     return "".join(c if c.isprintable() else " " if c in "\r\n\t" else "\ufffd" for c in text)
 
 
-def attempt_facts(attempt: NotificationAttempt) -> documents.WebhookAttempt:
+def attempt_facts(attempt: NotificationAttempt) -> webhook_documents.WebhookAttempt:
     """An attempt as the API shows it."""
     return {
         "at": timestamp(attempt.at),
@@ -118,7 +118,7 @@ def attempt_facts(attempt: NotificationAttempt) -> documents.WebhookAttempt:
     }
 
 
-def represent_notification(task: Task, version: int, record: NotificationRecord) -> documents.TaskNotification:
+def represent_notification(task: Task, version: int, record: NotificationRecord) -> webhook_documents.TaskNotification:
     """A notification as the API shows it. The version must be one that was reached."""
     status = status_of(task, version)
     if status is None:
@@ -218,7 +218,7 @@ def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
 
 def failure_detail(
     task: Task, version: int, url_origin: str, attempts: int, error: TaskError
-) -> documents.NotificationFailure:
+) -> webhook_documents.NotificationFailure:
     """The detail of `VideoTaskNotificationFailed`. `url_origin` is the address without path and query."""
     return {
         "event_id": f"{webhook_id(task.task_id, version)}:notification",

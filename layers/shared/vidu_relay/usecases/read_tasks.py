@@ -25,7 +25,7 @@ from vidu_relay.domain.task_query import MAX_LIMIT, TaskQuery
 from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import documents, webhook_documents
 
 __all__ = ["ShownTask", "TaskPage", "list_notifications", "list_tasks", "read_task"]
 
@@ -71,7 +71,7 @@ def read_task(
 
 def list_notifications(
     task_id: str, tenant_id: str, *, store: TaskStore, log: NotificationLog
-) -> documents.TaskNotifications | None:
+) -> webhook_documents.TaskNotifications | None:
     """What became of a task's notifications, as far as they were attempted; None if this tenant has no such task."""
     task = _own_task(task_id, tenant_id, store)
     if task is None:

@@ -30,7 +30,7 @@ from vidu_relay.usecases.ports import Clock, clock
 from vidu_relay.usecases.sign_webhook import Master, sign_webhook
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import webhook_documents
 
 __all__ = ["HOURLY_REPLAYS", "HOURLY_TESTS", "TEST_TYPE", "SendingDependencies", "replay_notification", "send_test"]
 
@@ -58,7 +58,7 @@ class SendingDependencies:
 
 def replay_notification(
     task_id: str, version: str, tenant_id: str, deps: SendingDependencies
-) -> documents.ReplayTaken | None:
+) -> webhook_documents.ReplayTaken | None:
     """Queue a notification again, under the same `webhook-id`; None if this tenant has no such task.
 
     It is sent as every other: signed by the tenant's secrets of that moment, rationed, retried. Raises
@@ -78,7 +78,7 @@ def replay_notification(
     return {"webhook_id": webhook_id(task_id, number)}
 
 
-def send_test(body: bytes, tenant_id: str, deps: SendingDependencies) -> documents.WebhookTest:
+def send_test(body: bytes, tenant_id: str, deps: SendingDependencies) -> webhook_documents.WebhookTest:
     """Send one signed test message to the address in a body `{"callback_url": …}`, and say what came of it.
 
     The message is small and the same for every address; the address passes the guard of all webhooks, and nothing is
