@@ -11,8 +11,8 @@ from vidu_relay.adapters.notification_queue import NotificationQueue
 from vidu_relay.adapters.secret_store import Secret
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
-from vidu_relay.domain.errors import InvalidRequestError
-from vidu_relay.http import invalid_request, json_response, read_json_body, task_not_found, tenant_of
+from vidu_relay.domain.errors import ConfigurationError, InvalidRequestError
+from vidu_relay.http import invalid_request, json_response, not_configured, read_json_body, task_not_found, tenant_of
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.settings import SendWebhookSettings, load
@@ -46,4 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         count(Metric.REQUEST_REFUSED)
         logger.info("request_refused", code=error.code)
         return invalid_request(error)
+    except ConfigurationError as error:
+        logger.error("not_configured", reason=str(error))
+        return not_configured("No message was sent.")
     return json_response(202, taken) if taken else task_not_found()

@@ -319,6 +319,7 @@ OPERATIONS: Mapping[str, Operation] = {
                 **BODY_PROBLEMS,
                 422: ("validation_error", "invalid_callback_url"),
                 429: ("hourly_limit_reached",),
+                503: ("not_configured",),
             },
             *KEYED,
             TOO_LARGE,

@@ -330,6 +330,14 @@ def test_without_a_provider_key_a_client_gets_503_and_a_file_waits(relay: Relay)
     assert relay.gateway.requests == []
 
 
+def test_without_a_webhook_secret_a_test_message_is_answered_503(relay: Relay) -> None:
+    secrets = relay.account.clients["secretsmanager"]
+    relay.account = replace(relay.account, webhook_secret=secrets.create_secret(Name="e", SecretString="{}")["ARN"])
+    answer = relay.play("send_webhook__test")
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "not_configured")
+    assert relay.webhook.received == []
+
+
 def test_missing_variable_stops_a_function_at_its_start(relay: Relay) -> None:
     sys.modules.pop("functions.submit_task.handler", None)
     with pytest.raises(ConfigurationError, match="TABLE_NAME is not set"):

@@ -37,6 +37,38 @@ def test_end_without_another_attempt_takes_the_next_one_away(dynamodb: Any) -> N
     assert log.find(ASKED.task_id, [7])[7] == NotificationRecord((attempt(1),), delivered=False, next_at=None)
 
 
+def test_an_end_and_a_second_worker_that_makes_room_drop_no_attempt(dynamodb: Any) -> None:
+    """Both workers find the record full; the second one drops after the first has written."""
+
+    class Raced(NotificationLog):
+        def _update(self, key: Any, change: str, *rest: Any) -> bool:
+            if change.startswith("REMOVE attempts"):
+                assert log.record(ASKED, attempt(100), expires_at=99)
+            return super()._update(key, change, *rest)
+
+    log = NotificationLog(dynamodb, TABLE)
+    for at in range(MOST_ATTEMPTS):
+        log.record(ASKED, attempt(at), expires_at=99)
+    log.record(ASKED, None, expires_at=99)
+    assert len(log.find(ASKED.task_id, [7])[7].attempts) == MOST_ATTEMPTS
+    assert Raced(dynamodb, TABLE).record(ASKED, attempt(101), expires_at=99)
+    kept = [one.at for one in log.find(ASKED.task_id, [7])[7].attempts]
+    assert kept == [*range(DROPPED_AT_ONCE, MOST_ATTEMPTS), 100, 101]
+
+
+def test_what_is_erased_stays_so_though_an_attempt_was_under_way(dynamodb: Any) -> None:
+    log, other = NotificationLog(dynamodb, TABLE), Notification(ASKED.task_id, 8)
+    log.record(ASKED, attempt(1, answer="secret"), expires_at=50)
+    log.erase(ASKED.task_id, [7, 8], 99)
+    for late in (ASKED, other):
+        assert not log.record(late, attempt(2, answer="secret"), delivered_at=3, expires_at=200)
+        assert not log.record(late, None, expires_at=200)
+    assert log.find(ASKED.task_id, [7, 8]) == {}
+    items = dynamodb.scan(TableName=TABLE)["Items"]
+    assert [item["expires_at"] for item in items] == [{"N": "99"}] * 2
+    assert "secret" not in str(items)
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

@@ -5,11 +5,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY, TASK_ID, copied, copy_failed, done, new_task, submitting, task_in, video
+from tests.unit.test_description import conforms
 from vidu_relay.adapters.notification_queue import LONGEST_SECONDS
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
     MIN_RECEIVES,
+    NotificationAttempt,
     NotificationRecord,
     answer_text,
     failure_detail,
@@ -161,6 +163,17 @@ def test_no_answer_becomes_text_that_cannot_be_stored_or_shown(start: bytes) -> 
     text = answer_text(start)
     assert len(text.encode()) <= 3 * 256
     assert all(character.isprintable() or character == "\ufffd" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "next_at", "state"),
+    [(True, None, "delivered"), (False, 5, "retrying"), (True, 5, "retrying"), (False, None, "gave_up")],
+)
+def test_each_state_of_a_notification_fits_its_schema(delivered: bool, next_at: int | None, state: str) -> None:
+    record = NotificationRecord((NotificationAttempt(1, 2, 503),), delivered, next_at)
+    one = represent_notification(new_task(), FIRST, record)
+    assert (one["state"], one["next_try_at"] is None) == (state, next_at is None)
+    conforms(one, "TaskNotification")
 
 
 def test_a_notification_of_a_version_that_was_never_reached_is_not_shown() -> None:

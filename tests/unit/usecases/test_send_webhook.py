@@ -187,6 +187,7 @@ def test_address_that_webhooks_may_not_call_is_refused_and_counted(
         (b"[]", "validation_error"),
         (b"{}", "validation_error"),
         (b'{"callback_url": 7}', "validation_error"),
+        (b'{"callback_url": "https://a.example/", "callback_url": "https://b.example/"}', "validation_error"),
         (b'{"callback_url": "https://example.com/", "body": "x"}', "validation_error"),
         (json.dumps({"callback_url": "https://example.com/" + "x" * 2048}).encode(), "validation_error"),
     ],

@@ -1,6 +1,6 @@
 """What became of each notification, for the tenant to read: one item of the task table for each.
 
-notification#<task_id>#<version>    attempts, delivered_at?, next_at?, expires_at
+notification#<task_id>#<version>    attempts, delivered_at?, next_at?, erased?, expires_at
 
 `attempts` has at most `MOST_ATTEMPTS`, the latest. Times are in milliseconds, `expires_at` in seconds. Nothing in the
 relay acts on these items: a lost one changes no notification.
@@ -60,32 +60,40 @@ class NotificationLog:
                 values[f":{name}"] = moment
                 sets.append(f"{name} = :{name}")
         change = f"SET {', '.join(sets)}" + ("" if next_at is not None else " REMOVE next_at")
-        key = _key(notification.task_id, notification.version)
+        key, open_ = _key(notification.task_id, notification.version), "attribute_not_exists(erased)"
+        room = f"{open_} AND (attribute_not_exists(attempts) OR size(attempts) < :most)"
+        full = "attribute_exists(attempts) AND size(attempts) >= :most"  # still: another worker may have made room
         try:
-            if not self._update(key, change, values):
-                oldest = ", ".join(f"attempts[{number}]" for number in range(DROPPED_AT_ONCE))
-                self._update(key, f"REMOVE {oldest}", {}, bounded=False)
-                return self._update(key, change, values)
+            if attempt is None:
+                return self._update(key, change, open_, values)
+            values[":most"] = MOST_ATTEMPTS
+            if self._update(key, change, room, values):
+                return True
+            oldest = ", ".join(f"attempts[{number}]" for number in range(DROPPED_AT_ONCE))
+            self._update(key, f"REMOVE {oldest}", full, {":most": MOST_ATTEMPTS})
+            return self._update(key, change, room, values)
         except (ClientError, BotoCoreError):
             return False
-        return True
+
+    def erase(self, task_id: str, versions: Iterable[int], expires_at: int) -> None:
+        """Remove what was answered to a task's notifications; an attempt that is under way is not recorded any more."""
+        change = "SET erased = :yes, expires_at = :end REMOVE attempts, delivered_at, next_at"
+        for version in versions:
+            self._update(_key(task_id, version), change, None, {":yes": True, ":end": expires_at})
 
     def find(self, task_id: str, versions: Iterable[int]) -> dict[int, NotificationRecord]:
-        """The records of a task's notifications, by version; those that were not attempted have none."""
+        """The records of a task's notifications, by version; those not attempted, and those erased, have none."""
         found: dict[int, NotificationRecord] = {}
         for version in versions:
             item = self._client.get_item(TableName=self._table, Key=_key(task_id, version)).get("Item")
-            if item:
+            if item and "erased" not in item:
                 found[version] = _record({name: _deserialize(value) for name, value in item.items()})
         return found
 
-    def _update(self, key: Any, change: str, values: Mapping[str, Any], *, bounded: bool = True) -> bool:
-        """Whether it is written: False if there is no room for an attempt."""
-        arguments: dict[str, Any] = {}
-        if bounded:
-            arguments["ConditionExpression"] = "attribute_not_exists(attempts) OR size(attempts) < :most"
-            values = {**values, ":most": MOST_ATTEMPTS}
-            arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
+    def _update(self, key: Any, change: str, condition: str | None, values: Mapping[str, Any]) -> bool:
+        """Whether the condition held and the change is written."""
+        arguments: Any = {"ConditionExpression": condition} if condition else {}
+        arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
         try:
             self._client.update_item(TableName=self._table, Key=key, UpdateExpression=change, **arguments)
         except ClientError as error:

@@ -123,13 +123,12 @@ def represent_notification(task: Task, version: int, record: NotificationRecord)
     status = status_of(task, version)
     if status is None:
         raise ValueError(f"the task has no version {version}")
-    waiting = record.next_at is not None and not record.delivered
     return {
         "version": version,
         "webhook_id": webhook_id(task.task_id, version),
         "status": status.value,
-        "state": "delivered" if record.delivered else "retrying" if waiting else "gave_up",
-        "next_try_at": timestamp(record.next_at) if waiting and record.next_at is not None else None,
+        "state": "retrying" if record.next_at is not None else "delivered" if record.delivered else "gave_up",
+        "next_try_at": timestamp(record.next_at) if record.next_at is not None else None,
         "attempts": [attempt_facts(attempt) for attempt in record.attempts],
     }
 

@@ -31,7 +31,9 @@ class TaskNotification(TypedDict):
     version: Version
     webhook_id: Annotated[str, "The same at every attempt."]
     status: Annotated[State, "The state that the webhook is about."]
-    state: Literal["delivered", "retrying", "gave_up"]
+    state: Annotated[
+        Literal["delivered", "retrying", "gave_up"], "`retrying` also where it was delivered and a replay of it failed."
+    ]
     next_try_at: Annotated[Moment | None, "Not before; later where your servers answer slowly."]
     attempts: Annotated[list[WebhookAttempt], "Oldest first; of many the latest."]
 

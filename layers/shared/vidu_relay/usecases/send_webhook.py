@@ -24,7 +24,7 @@ from vidu_relay.domain.notification import (
     webhook_id,
 )
 from vidu_relay.domain.representation import timestamp
-from vidu_relay.domain.strict_json import read_json
+from vidu_relay.domain.strict_json import form_faults, read_json
 from vidu_relay.observability import logger
 from vidu_relay.usecases.ports import Clock, clock
 from vidu_relay.usecases.sign_webhook import Master, sign_webhook
@@ -83,7 +83,7 @@ def send_test(body: bytes, tenant_id: str, deps: SendingDependencies) -> webhook
 
     The message is small and the same for every address; the address passes the guard of all webhooks, and nothing is
     looked up before the hour's count is taken. Raises `InvalidRequestError` (`malformed_json`, `validation_error`,
-    `invalid_callback_url`) and `HourlyLimitReachedError`.
+    `invalid_callback_url`), `HourlyLimitReachedError`, and `ConfigurationError` without a master key.
     """
     url = _address(body)
     began = deps.clock()
@@ -110,8 +110,9 @@ def _address(body: bytes) -> str:
     content = read_json(body)
     faults = [Fault("", "must be a JSON object")]
     if isinstance(content, dict):
+        faults = list(form_faults(content))
         unknown = (name for name in content if name != "callback_url")
-        faults = [Fault(name[:100], "unknown field; known is: callback_url") for name in unknown]
+        faults += [Fault(name[:100], "unknown field; known is: callback_url") for name in unknown]
         url = content.get("callback_url")
         if not isinstance(url, str) or not url:
             faults.append(_fault("must be an https URL"))
