@@ -213,7 +213,9 @@ def test_request_that_passed_no_authorizer_is_never_served(relay: Relay, name: s
     assert relay.gateway.requests == []
 
 
-def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) -> None:
+def test_callback_during_the_create_call_gets_503_and_retry_after(
+    relay: Relay, capsys: pytest.CaptureFixture[str]
+) -> None:
     class DiedError(BaseException):
         pass
 
@@ -224,6 +226,7 @@ def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) 
     answer = relay.play("receive_callback__success")
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "30")
     assert problem_of(answer)["code"] == "try_again"
+    assert '"CallbackTooEarly":' in capsys.readouterr().out  # `FunctionErrorsAlarm` leaves it out
 
 
 def test_cancel_without_a_clear_answer_is_503_and_can_be_repeated(
