@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from local.chaos.oracle import ENDS, Invariant, ViolationError, check_quota, check_task
 from tests.simulation.observation import GIVEN_UP, Rows, is_failure, is_success, observe, records, shown_by
 from tests.simulation.simulation import Simulation
+from tests.simulation.spending import find_wrong_spending
 
 MAY_FOLLOW = {
     "accepted": {"submitting", "submitted", "processing", "generated", "failed", "expired", "canceled"},
@@ -61,6 +62,7 @@ def check_invariants(
     for task in observe(sim, tasks, described=described):
         _raise_first(check_task(task))
     _check_quota(sim, len(tasks), lost_slots, cap)
+    _raise_first(find_wrong_spending(sim, lost_slots))
     _check_canceled(sim, tasks)
     _check_requests(sim)
     _check_images(sim)

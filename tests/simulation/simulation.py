@@ -35,6 +35,7 @@ from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tas
 from vidu_relay.usecases.notify_client import notify_client
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, receive_callback
+from vidu_relay.usecases.record_spending import record_spending
 from vidu_relay.usecases.submit_task import submit_task
 
 __all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "Simulation"]
@@ -67,6 +68,10 @@ class Simulation(WiredRelay):
         self.deliveries: list[Queued] = []
         self.position = 0
         """Up to where the stream has been published."""
+        self.booked = 0
+        """Up to where it has been recorded in the ledger."""
+        self.budget = NO_BUDGET
+        """The tenant's, as its latest request had it."""
         self._requests: list[Request] = []
         self._names: set[str] = set()
         super().__init__(account or memory_account(), provider)
@@ -102,6 +107,7 @@ class Simulation(WiredRelay):
     ) -> Task:
         if tenant != TENANT:
             self.tenants.create_tenant(tenant, 1)
+        self.budget = budget
         return submit_task(
             self.request(**{**self.hook(), **fields}),
             Origin(tenant, daily_cap, key, budget=budget, max_cost=max_cost),
@@ -214,6 +220,13 @@ class Simulation(WiredRelay):
         self.position += published
         return failed
 
+    def book(self, since: int | None = None) -> str | None:
+        """Hand the stream's new records, or again all since a position, to the ledger in one batch."""
+        records = self.stream[self.booked if since is None else since :]
+        failed = record_spending(records, self.ledger, self.failures, self.clock)
+        self.booked = len(self.stream) if failed is None else int(failed) - 1
+        return failed
+
     def notify(self, message: Message | None = None) -> bool:
         """The queue hands a notification over, by default the first that is visible; whether it is done."""
         message = message or self.notifications.first()
@@ -255,6 +268,8 @@ class Simulation(WiredRelay):
                 self.receive(self._requests[0])
             elif self.position < len(self.stream):
                 self.survive(self.publish)
+            elif self.booked < len(self.stream):
+                self.survive(self.book)
             elif self.deliveries:
                 self.receive_delivery(self.deliveries[0])
             elif ready:

@@ -19,6 +19,7 @@ from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
@@ -51,6 +52,9 @@ from vidu_relay.wiring import keys_for
 TENANT = "acme"
 KEY = "order-1"
 PUBLIC_URL = "https://relay.example.com"
+LEDGER = "ledger"
+PRICE = Decimal("1.5")
+"""What is reserved for a task: its price is unknown, and there is no other task of its model."""
 POLICY = PollingPolicy(
     first_check_seconds=120,
     check_interval_seconds=10,
@@ -120,6 +124,8 @@ class WiredRelay:
         """What every host name resolves to."""
         self.time_left = FAR_MS
         """How long the functions may still run, in ms."""
+        self.committed: list[Decimal] = []
+        """The counter of the tenant's day after each write of it."""
         self._images: dict[str, Mapping[str, Any]] = {}
         listeners = {
             "dynamodb": self._changed,
@@ -154,6 +160,7 @@ class WiredRelay:
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.checker = CheckFunction(c["lambda"], account.check_function)
         self.bus = EventBus(c["events"], account.bus)
+        self.ledger = Ledger(c["dynamodb"], LEDGER, account.table)
         self.failures = FailuresBucket(c["s3"], account.failures, "publish_events")
         self.backend = Backend(effects, lambda: len(self.stream))
         self.notifications = MessageQueue(effects, clock)
@@ -181,7 +188,7 @@ class WiredRelay:
             images=self.images,
             poller=self.poller,
             offering=OFFERING,
-            prices=PriceBooks(c["dynamodb"], account.table, Decimal("1.5"), seconds=seconds),
+            prices=PriceBooks(c["dynamodb"], account.table, PRICE, seconds=seconds),
             submission=self.submission,
         )
         self.intake = AcceptRequestDependencies(
@@ -243,9 +250,10 @@ class WiredRelay:
         found: dict[str, Any] | None = reply.get("Item")
         return found
 
-    def items(self) -> list[dict[str, Any]]:
+    def items(self, *, ledger: bool = False) -> list[dict[str, Any]]:
+        """Everything in the table of tasks, or in the ledger's, whose items have a `sk`."""
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
-        return found
+        return [item for item in found if ("sk" in item) is ledger]
 
     def forget(self, task_id: str) -> None:
         """The record is deleted, as TTL does; the names of executions stay taken."""
@@ -294,7 +302,7 @@ class WiredRelay:
     def _changed(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """The table's stream, filtered as the template filters it."""
         if operation == "transact_write_items":
-            written = [write["Put"]["Item"] for write in arguments["TransactItems"]]
+            written = [write["Put"]["Item"] for write in arguments["TransactItems"] if "Put" in write]
         elif operation == "put_item":
             written = [arguments["Item"]]
         elif operation == "update_item":
@@ -304,6 +312,8 @@ class WiredRelay:
             return
         for after in written:
             pk = after["pk"]["S"]
+            if pk.startswith("cap#"):
+                self.committed.append(Decimal(after.get("committed", {"N": "0"})["N"]))
             before = self._images.get(pk)
             if not pk.startswith("task#") or before == after:
                 continue
