@@ -68,6 +68,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "cancel_task": 2 * PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,
     "create_upload": AWS_CALL_SECONDS,
     "delete_task": 8 * AWS_CALL_SECONDS,
+    "reconcile_spending": 20 * AWS_CALL_SECONDS,
     "record_spending": 2 * AWS_CALL_SECONDS,
     "describe_api": 0.0,
     "list_models": AWS_CALL_SECONDS,

@@ -18,6 +18,7 @@ from cli.models import models
 from cli.prices import prices
 from cli.provider import provider
 from cli.queues import queues
+from cli.reconcile import reconcile
 from cli.submission import submit
 from cli.tailing import tail
 from cli.tasks import task
@@ -70,7 +71,8 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (models, submit, watch, get, list_, cancel)
-for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage):
+OPERATORS = (env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage, reconcile)
+for command in (*CLIENTS, *OPERATORS):
     relay.add_command(command)
 
 

@@ -128,6 +128,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"list the inbox", "delete a video", "list the videos"},
     "record_spending": {"get items", "update an item", "get a row", "put a row"}
     | {"put a failed record", "list failed records"},
+    "reconcile_spending": {*CHANGES_TASKS, "get items", "update an item", "query the owners", "query the ledger"}
+    | {"read the provider's key", "publish as the relay"},
     "describe_api": set(),
     "list_models": {"read the provider's key"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},

@@ -97,6 +97,8 @@ CASES = {
     "read_tasks__usage": Case(True, http(200, group_by="model", groups=[])),
     "read_tasks__usage_bad_period": Case(False, http(400, title="Bad Request", code="invalid_query")),
     "read_tasks__unknown_task": Case(False, http(404, title="Not Found", code="task_not_found"), Relay.submitted),
+    "reconcile_spending__half_hour": Case(True, lambda a: a["reservations"]["left"] == 0, Relay.submitted),
+    "reconcile_spending__unexpected_input": Case(False, lambda a: a["reservations"]["left"] == 0, Relay.submitted),
     "record_spending__accepted": Case(True, PUBLISHED),
     "record_spending__unreadable": Case(False, PUBLISHED),
     "receive_callback__success": Case(True, http(200, status="ok"), Relay.submitted),
@@ -181,6 +183,7 @@ def test_unreadable_sample_is_set_aside_and_the_operators_tool_gets_it_back_as_f
 WITHOUT_A_TASK = {
     "key_refused",  # no tenant is known
     "sweep_done",  # about all of them
+    "spending_reconciled",  # likewise
     "request_rejected",  # no task came of it
     "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it

@@ -222,6 +222,7 @@ def test_messages_of_both_rules_are_whole_events() -> None:
 
 
 def test_the_schedule_sends_what_the_sweeps_sample_holds() -> None:
+    assert sample("reconcile_spending__half_hour") == json.loads(properties("ReconcileSchedule")["Target"]["Input"])
     assert sample("find_overdue_tasks__minute") == json.loads(properties("SweepSchedule")["Target"]["Input"])
 
 

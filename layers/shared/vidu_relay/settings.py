@@ -33,6 +33,7 @@ __all__ = [
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "ReconcileSpendingSettings",
     "RecordSpendingSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
@@ -170,6 +171,13 @@ class NotifyClientSettings:
 class PublishEventsSettings:
     event_bus_name: str
     failures_bucket: str
+
+
+class ReconcileSpendingSettings(ProviderSettings):
+    table_name: str
+    ledger_table: str
+    inbox_bucket: str
+    event_bus_name: str
 
 
 class RecordSpendingSettings:

@@ -13,8 +13,9 @@ from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
-    "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
+    "BillDifference", "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask",
+    "Fault", "HistoryEntry", "ImageLimits", "LowBalance", "ModelEvidence", "ModelList", "NotificationFailure",
+    "OfferedModel", "Problem",
     "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput",
     "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video",
     "VideoTaskEvent",
@@ -384,3 +385,28 @@ EventEnvelope = TypedDict(
     },
 )
 """What EventBridge puts around a detail."""
+
+
+class BillDifference(TypedDict):
+    """The provider's books show another bill for a task than its record. The record is not changed by it."""
+
+    event_id: Annotated[
+        str, {"pattern": f"^{TASK_ID.pattern}:bill:.+$"}, "The same however often the difference comes."
+    ]
+    tenant_id: TenantId
+    task_id: TaskId
+    provider: str
+    remote_task_id: Annotated[str | None, "The provider's id."]
+    recorded_credits: str
+    billed_credits: str
+
+
+class LowBalance(TypedDict):
+    """At the pace of the last 24 hours a provider's balance runs out within a day."""
+
+    event_id: Annotated[str, {"pattern": "^.+:balance:[0-9]+$"}, "The same until the balance lasts for longer again."]
+    tenant_id: Annotated[str | None, "Null: it is no tenant's."]
+    provider: str
+    credits: Annotated[str, "Left, in the provider's unit."]
+    spent_24h: Annotated[str, "By tasks of the last 24 hours, in the same unit."]
+    hours_left: Annotated[int, {"minimum": 0}]
