@@ -26,8 +26,9 @@ def booked(sim: Simulation) -> dict[str, Booked]:
 def bill(sim: Simulation, remote_id: str | None) -> Decimal | None:
     """What the provider's books say of a remote task; None where they name no amount."""
     found = sim.provider.remote.get(remote_id or "")
-    stated = sim.provider.name == "gateway" and found is not None and found.usage is not None
-    return Decimal(found.usage.cost) if stated else None
+    if found is None or sim.provider.name == "vidu":  # which charges no failed task, and states no credits here
+        return NO_MONEY if found and found.state == "failed" else None
+    return Decimal(found.usage.cost) if found.usage and found.usage.cost else None
 
 
 def find_wrong_spending(sim: Simulation, lost_slots: int | None) -> Iterator[ViolationError]:
@@ -47,8 +48,10 @@ def find_wrong_spending(sim: Simulation, lost_slots: int | None) -> Iterator[Vio
     for tenant, amount in counted.items():
         days = [item for item in sim.items() if item["pk"]["S"].startswith(f"cap#{tenant}#")]
         committed = sum((_amount(day, "committed") or NO_MONEY for day in days), NO_MONEY)
-        most = None if lost_slots is None else amount + lost_slots * PRICE
+        most = None if lost_slots is None else amount + lost_slots * PRICE - sum(sim.freed)
         yield from check_spending(amount, committed, most)
+    if min(sim.freed, default=NO_MONEY) < 0:
+        yield ViolationError(Invariant.SPENDING, f"a comparison found too little: {sim.freed}")
     if sim.budget.daily is not None and max(sim.committed, default=NO_MONEY) > sim.budget.daily:
         yield ViolationError(Invariant.SPENDING, f"{max(sim.committed)} was counted, of {sim.budget.daily}")
 

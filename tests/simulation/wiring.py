@@ -14,7 +14,7 @@ from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import Account
 from tests.unit.builders import OFFERING
 from vidu_relay.adapters.check_function import CheckFunction
-from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
@@ -24,6 +24,7 @@ from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
+from vidu_relay.adapters.reservations import Reservations
 from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
@@ -47,6 +48,7 @@ from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
 from vidu_relay.usecases.submit_task import Acceptance
+from vidu_relay.usecases.verify_reservations import SETTLE_MS, ReservationDependencies
 from vidu_relay.wiring import keys_for
 
 TENANT = "acme"
@@ -126,6 +128,10 @@ class WiredRelay:
         """How long the functions may still run, in ms."""
         self.committed: list[Decimal] = []
         """The counter of the tenant's day after each write of it."""
+        self.freed: list[Decimal] = []
+        """What comparisons have given back to budgets, in US dollars."""
+        self.compare_at: int | None = None
+        """When the half hour of the latest reservation is compared with its tasks."""
         self._images: dict[str, Mapping[str, Any]] = {}
         listeners = {
             "dynamodb": self._changed,
@@ -161,6 +167,9 @@ class WiredRelay:
         self.checker = CheckFunction(c["lambda"], account.check_function)
         self.bus = EventBus(c["events"], account.bus)
         self.ledger = Ledger(c["dynamodb"], LEDGER, account.table)
+        self.comparison = ReservationDependencies(
+            directory, Reservations(c["dynamodb"], account.table), self.store, self.ledger, clock
+        )
         self.failures = FailuresBucket(c["s3"], account.failures, "publish_events")
         self.backend = Backend(effects, lambda: len(self.stream))
         self.notifications = MessageQueue(effects, clock)
@@ -308,6 +317,10 @@ class WiredRelay:
         elif operation == "update_item":
             key = {"TableName": arguments["TableName"], "Key": arguments["Key"]}
             written = [self.account.clients["dynamodb"].get_item(**key)["Item"]]
+            if "accepted" in arguments["UpdateExpression"]:
+                self.compare_at = (self.clock.now // BUCKET_MS + 1) * BUCKET_MS + SETTLE_MS
+            elif "verified" in arguments["UpdateExpression"]:
+                self.freed.append(-Decimal(arguments["ExpressionAttributeValues"][":difference"]["N"]))
         else:
             return
         for after in written:
