@@ -165,6 +165,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ),
             {
                 **_BODY_PROBLEMS,
+                409: ("external_id_taken",),
                 422: (
                     *_REQUEST_PROBLEMS,
                     "invalid_idempotency_key",

@@ -22,7 +22,7 @@ from vidu_relay.domain.errors import InvalidRequestError
 event = {{"body": sys.stdin.buffer.read().decode()}}
 began = time.perf_counter()
 try:
-    module.parse_request(module.read_json_body(event), module.offered)
+    module.parse_request(module.read_json_body(event), module.deps.offering)
     outcome = "accepted"
 except InvalidRequestError as error:
     outcome = error.code
