@@ -92,6 +92,10 @@ class Api:
         """Cancel a task; the task as it stands then."""
         return self._of_task("POST", task_id, "/cancel")
 
+    def delete(self, task_id: str) -> None:
+        """Delete a settled task's content."""
+        self._of_task("DELETE", task_id, fields=frozenset())
+
     def tasks(self, **query: str | int | None) -> dict[str, Any]:
         """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query` is the query string's."""
         return self._call("GET", "/v1/tasks", PAGE, params=query)
@@ -150,7 +154,7 @@ class Api:
     ) -> dict[str, Any]:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
-            answer = _json(reply)
+            answer = {} if reply.status_code == requests.codes.no_content else _json(reply)
             self.advised_wait = _retry_after(reply)
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)

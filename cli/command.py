@@ -60,7 +60,7 @@ class Relay:
         if self._place() == "api_url":
             raise click.UsageError(
                 "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel, "
-                "usage, webhooks attempts, replay and test"
+                "delete, usage, webhooks attempts, replay and test"
             )
         if self.stack_file:
             return connect_local(self.stack_file)
@@ -108,7 +108,8 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         "--local-file": {"type": file, "help": "A local stack, by the file that it has written."},
         "--api-url": {
             "metavar": "URL",
-            "help": "The stack's output ApiUrl, no AWS credentials: models, submit, watch, get, list, cancel, usage.",
+            "help": "The stack's output ApiUrl, no AWS credentials: models, submit, watch, get, list, cancel, delete, "
+            "usage.",
         },
         "--api-key-file": {"type": file, "help": KEY_HELP},
         "--region": {"help": "AWS region of the stack (default: as the AWS configuration says)."},

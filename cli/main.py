@@ -22,7 +22,7 @@ from cli.reconcile import reconcile
 from cli.submission import submit
 from cli.tailing import tail
 from cli.tasks import task
-from cli.tenant_tasks import cancel, list_
+from cli.tenant_tasks import cancel, delete_tasks, list_
 from cli.tenants import tenants
 from cli.usage import usage
 from cli.watching import watch
@@ -46,7 +46,7 @@ Completion of commands and options: eval "$(_RELAY_COMPLETE=bash_source relay)",
 
 @click.group("relay", cls=Group, examples=EXAMPLES, epilog=EPILOG)
 def relay() -> None:
-    """Use a Vidu Relay: models, submit, watch, get, list, cancel. Operate it: the other commands."""
+    """Use a Vidu Relay: models, submit, watch, get, list, cancel, delete. Operate it: the other commands."""
 
 
 @relay.group("schemas")
@@ -70,7 +70,7 @@ def delete(relay: Relay) -> Answer:
     return schemas.delete(relay.connection)
 
 
-CLIENTS = (models, submit, watch, get, list_, cancel)
+CLIENTS = (models, submit, watch, get, list_, cancel, delete_tasks)
 OPERATORS = (env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage, reconcile)
 for command in (*CLIENTS, *OPERATORS):
     relay.add_command(command)

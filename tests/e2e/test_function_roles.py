@@ -119,8 +119,8 @@ ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
     "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "start a poller"},
     "create_upload": {"update an item", "put an upload"},
-    "accept_request": {*SUBMITS, *READS_IMAGES, "put a request", "put a rejection", "list the inbox"}
-    | {"get items", "publish as the relay", "take a request", "start a poller"},
+    "accept_request": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "put a rejection", "list the inbox"}
+    | {"publish as the relay", "take a request", "start a poller"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
     | {"query the ledger"},
@@ -131,7 +131,7 @@ ALLOWED: dict[str, set[str]] = {
     "reconcile_spending": {*CHANGES_TASKS, "get items", "update an item", "query the owners", "query the ledger"}
     | {"read the provider's key", "publish as the relay"},
     "describe_api": set(),
-    "list_models": {"get items", "read the provider's key"},
+    "list_models": {"read the provider's key", "get items"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
     "find_overdue_tasks": {"query what is due", "update an item", "start a poller", "have a task checked"},

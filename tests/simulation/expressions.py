@@ -16,7 +16,8 @@ from typing import Any
 Item = Mapping[str, Mapping[str, Any]]
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<word>AND|OR|NOT)\b|(?P<call>attribute_exists|attribute_not_exists|if_not_exists|list_append|size)\b"
+    r"\s*(?:(?P<word>AND|OR|NOT)\b"
+    r"|(?P<call>attribute_exists|attribute_not_exists|begins_with|if_not_exists|list_append|size)\b"
     r"|(?P<name>[:#]?[A-Za-z_]\w*)|(?P<sign><=|>=|<>|[=<>(),]))"
 )
 _CLAUSE = re.compile(r"(SET|ADD|REMOVE|DELETE)\s+(.*?)\s*(?=\b(?:SET|ADD|REMOVE|DELETE)\b|$)")
@@ -81,6 +82,7 @@ def _evaluate(expression: str, item: Item, names: Mapping[str, str], values: Ite
 
     given = {
         "operand": operand,
+        "begins_with": lambda one, start: one.attribute["S"].startswith(start.attribute["S"]),
         "attribute_exists": lambda one: one.attribute is not None,
         "attribute_not_exists": lambda one: one.attribute is None,
         "if_not_exists": lambda one, other: other if one.attribute is None else one,

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from local.chaos.oracle import ENDS, Invariant, ViolationError, check_quota, check_task
 from tests.simulation.observation import GIVEN_UP, Rows, is_failure, is_success, observe, records, shown_by
 from tests.simulation.simulation import Simulation
+from tests.simulation.spending import find_wrong_spending
+from tests.simulation.wiring import PRICE
 
 MAY_FOLLOW = {
     "accepted": {"submitting", "submitted", "processing", "generated", "failed", "expired", "canceled"},
@@ -61,6 +63,7 @@ def check_invariants(
     for task in observe(sim, tasks, described=described):
         _raise_first(check_task(task))
     _check_quota(sim, len(tasks), lost_slots, cap)
+    _raise_first(find_wrong_spending(sim, lost_slots))
     _check_canceled(sim, tasks)
     _check_requests(sim)
     _check_images(sim)
@@ -86,6 +89,7 @@ def check_at_rest(
     `named`: the remote ids that a truthful callback named and had answered 200, after the provider decided.
     """
     check_invariants(sim, misled=misled, lost_slots=lost_slots, cap=cap, described=described)
+    _raise_first(find_wrong_spending(sim, int(sum(sim.freed) / PRICE)))
     tasks, named = records(sim), frozenset(named)
     for task in observe(sim, tasks, described=described, rest=(misled, named)):
         _raise_first(check_task(task))

@@ -14,7 +14,10 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.simulation.effects import Effects, Fault, ProcessDeathError, observed
+from tests.simulation.extent import Statistics
 from tests.simulation.memory_account import memory_account
+from tests.simulation.scenarios import HttpSimulation, reserve_and_die
+from tests.simulation.wiring import PRICE
 from tests.unit.builders import new_task
 from vidu_relay.adapters import reservations
 from vidu_relay.adapters.daily_quota import BUCKET_MS, DAY_MS, DailyQuota, quota_key
@@ -140,6 +143,19 @@ def laws() -> None:
 
 def test_counter_is_never_too_low_and_right_in_the_end() -> None:
     laws()
+
+
+@pytest.mark.parametrize("minute", (0, 7, 14, 21, 29))
+def test_reservation_of_a_killed_submission_is_freed_in_time(minute: int, statistics: Statistics) -> None:
+    sim = HttpSimulation()
+    sim.clock.now = killed_at = START + minute * MINUTE
+    reserve_and_die(sim)
+    assert sim.committed == [PRICE]
+    sim.run()
+    held = (sim.clock.now - killed_at) // MINUTE
+    assert (sim.committed, sim.freed, held) == ([PRICE, 0], [PRICE], 35 - minute)
+    statistics.add("reservations of killed submissions", 1)
+    statistics.add("minutes that these were held, in sum", held)
 
 
 def correct(self: Any, day: Any, bucket: int, reserved: Decimal, *, condition: str = "", change: str = "") -> bool:
