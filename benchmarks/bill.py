@@ -136,10 +136,10 @@ class Counter:
                 bill.add("log GB", API_LOG_BYTES * call["count"] / 1e9)
             elif "ReconcileSpending" in call["caller"]:
                 continue  # twice an hour, whatever is measured
+            elif "RecordSpending" in call["caller"] and call["operation"] in LEDGER_UNITS:  # the ledger has no stream
+                bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS[call["operation"]])
             elif "assumed-role" in call["caller"] and (sweeps or call["operation"] != "Query"):
                 add_call(bill, call["service"], call["operation"], call["count"])
-                if "RecordSpending" in call["caller"]:  # the ledger has no stream
-                    bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS.get(call["operation"], 0))
 
     def _events(self) -> list[str]:
         """The events on the bus since the last call."""

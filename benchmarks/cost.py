@@ -22,6 +22,8 @@ from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack
 from tests.unit.template import FUNCTIONS, TEMPLATE, of_type, properties
+from vidu_relay.adapters.price_book import PriceLists
+from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 __all__ = [
     "METRICS_ON_GOOD_DAYS",
@@ -62,6 +64,8 @@ LAPSED = 0.02
 """Share of the tasks whose callbacks are lost, in what tasks that go well are computed to cost."""
 METRICS_ON_GOOD_DAYS = 7
 """Five events of a good task, TaskSeconds and SpendUSD, as if each were written in every hour."""
+PRICES_SET = {"prices": [{"model": DEFAULT_MODEL, "usd": "0.0450", "per": "video", "since": "2026-01-01"}]}
+"""What the simulator bills: an operator's list, or what was learned, has it in the long run, and nothing is settled."""
 WAITING_SECONDS: Mapping[str, float] = {
     "authorize_request": AWS_CALL_SECONDS,
     "accept_request": PROVIDER_CREATE_SECONDS + 5 * AWS_CALL_SECONDS,
@@ -124,6 +128,8 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     def prompts(word: str = "") -> list[str]:
         return [f"{word} {number}" for number in range(TASKS)]
 
+    prices = PriceLists(relay.aws("dynamodb"), relay.stack.table)
+    prices.write(PRICES_SET, seen=prices.read().version, now=1)
     finish(relay, ["warms up"])
     finish_without_callbacks(relay, 1)
     healthy = counter.bill("a task that goes well", lambda: finish(relay, prompts()))

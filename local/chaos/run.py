@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from local.chaos.backends import Backends
 from local.chaos.expectation import Evidence, Submitted, kept_back, owed, possible_ends
-from local.chaos.faults import MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
+from local.chaos.faults import AwsFault, Phase, Plan, Times
 from local.chaos.observer import Observer
 from local.chaos.oracle import ENDS, End
 from local.chaos.switch import FaultSwitch
@@ -30,7 +30,7 @@ from local.client import RelayClient
 from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack
 
-__all__ = ["ChaosError", "Run", "parameters"]
+__all__ = ["ChaosError", "Run"]
 
 CLIENTS = 8
 TRIES = 30
@@ -46,20 +46,6 @@ CREDIT_USD = "0.005"
 
 class ChaosError(Exception):
     """The run itself could not go on: nothing is said about the relay."""
-
-
-def parameters(times: Times, tasks: int, provider: str, backends: Backends) -> dict[str, str]:
-    """The template's parameters for a run."""
-    return {
-        "ProviderName": provider,
-        "AllowUnlistedModels": str(provider != "gateway").lower(),
-        "FirstCheckSeconds": str(times.first_check),
-        "CheckIntervalSeconds": str(times.check_interval),
-        "TaskDeadlineSeconds": str(times.deadline),
-        "MaxVideoBytes": str(MAX_VIDEO_BYTES),
-        "DailyTaskCap": str(10 * tasks + 1000),
-        "TrustedOrigins": ",".join(backends.origins.values()),
-    }
 
 
 class Run:

@@ -210,6 +210,8 @@ def _share(name: str, schema: Schema, shared: dict[str, Schema]) -> Schema:
 def _taken(name: str, spec: Parameter, required: bool) -> Schema:
     """A parameter as a client may send it: null is the same as leaving an optional one out."""
     schema = _schema(spec)
+    if spec.type == "url" and not required:
+        schema["format"] = "uri-reference"  # "" is none
     default = {} if spec.default is None else {"default": schema.pop("default")}
     return {**(schema if required else nullable(schema)), **default, "description": PARAMETERS[name]}
 
