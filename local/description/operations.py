@@ -21,37 +21,20 @@ from local.description.answers import (
     response,
 )
 from local.description.json_schema import Schema, ref
-from local.description.schemas import TASK_ID_SCHEMA
-from vidu_relay.domain.client_fields import client_field_schemas
+from local.description.request_parameters import LIST_PARAMETERS, SUBMIT_PARAMETERS, TASK_ID, VERSION
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
-from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.domain.usage import MAX_DAYS, Grouping
 from vidu_relay.http import MAX_BODY_BYTES
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES
 from vidu_relay.usecases.send_webhook import HOURLY_REPLAYS, HOURLY_TESTS
-from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
 __all__ = ["OPERATIONS", "Operation"]
 
-_TASK_ID: Schema = {"name": "task_id", "in": "path", "required": True, "schema": TASK_ID_SCHEMA}
-_VERSION: Schema = {**_TASK_ID, "name": "version", "schema": {"type": "integer", "format": "int64", "minimum": 1}}
 _LOOK_AGAIN: Schema = {
     "description": "Seconds after which to read an open task again, by what such tasks of yours took lately.",
     "schema": {"type": "integer", "minimum": 5},
 }
-_CREATED = [
-    {
-        "name": name,
-        "in": "query",
-        "description": f"{meaning} RFC 3339, or a date: the whole day in UTC.",
-        "schema": {"type": "string"},
-    }
-    for name, meaning in (
-        ("created_from", "Only tasks created at this moment or later."),
-        ("created_to", "Only tasks created before this moment."),
-    )
-]
 
 OPERATIONS: Mapping[str, Operation] = {
     "POST /v1/tasks": {
@@ -63,30 +46,7 @@ OPERATIONS: Mapping[str, Operation] = {
         f"answered. `{Status.ACCEPTED}`: the relay submits it after this answer, at once where the body for the "
         "provider has more than 1 MB, later where the provider is busy or refuses the operator's account. Bodies of up "
         f"to {MAX_BODY_BYTES // 1024**2} MB are accepted. Either `subjects` or `images` must be given.",
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "description": "Yours to choose, for each task you want. The same key with the same request gives the "
-                "same task, without a second call to the provider. The same parameters in another order are the "
-                "same request; a default that is written out is another one.",
-                "schema": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": MAX_KEY_CHARACTERS,
-                    "pattern": "^[ -~]+$",
-                },
-                "example": "order-4711",
-            },
-            {
-                "name": "Max-Cost-USD",
-                "in": "header",
-                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price "
-                "counts with what is reserved for it.",
-                "schema": {"type": "string", "pattern": "^[0-9]{1,9}([.][0-9]{1,9})?$"},
-                "example": "0.25",
-            },
-        ],
+        "parameters": SUBMIT_PARAMETERS,
         "requestBody": {"required": True, "content": {JSON: {"schema": ref("VideoRequest")}}},
         "responses": answers(
             response(
@@ -137,39 +97,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "summary": "List your tasks",
         "description": "Newest first, a page at a time. Following `next_cursor` shows each task that was there at the "
         "beginning exactly once, whatever is submitted meanwhile. A new task may take a moment to appear.",
-        "parameters": [
-            {
-                "name": "status",
-                "in": "query",
-                "description": "Only tasks that are in this state when the page is read.",
-                "schema": {"type": "string", "enum": [status.value for status in Status]},
-            },
-            {
-                "name": "model",
-                "in": "query",
-                "description": "Only tasks of this model.",
-                "schema": {"type": "string"},
-            },
-            *_CREATED,
-            {
-                "name": "external_id",
-                "in": "query",
-                "description": "The one task with this `external_id`, as it is now; without any other parameter.",
-                "schema": client_field_schemas()["external_id"],
-            },
-            {
-                "name": "limit",
-                "in": "query",
-                "description": "Tasks of a page.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
-            },
-            {
-                "name": "cursor",
-                "in": "query",
-                "description": "`next_cursor` of the page before, with the same filters.",
-                "schema": {"type": "string"},
-            },
-        ],
+        "parameters": LIST_PARAMETERS,
         "responses": answers(
             response(200, "A page.", {JSON: ref("TaskPage")}),
             {400: ("invalid_query", "invalid_cursor"), 422: ("invalid_date",)},
@@ -181,7 +109,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "tags": ["Tasks"],
         "summary": "Read a task",
         "description": "With its whole request, and links to our copies of its videos.",
-        "parameters": [_TASK_ID],
+        "parameters": [TASK_ID],
         "responses": answers(
             response(200, "The task.", {JSON: ref("Task")}, {"Retry-After": _LOOK_AGAIN}),
             {404: ("task_not_found",)},
@@ -195,7 +123,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "summary": "Delete a task's content",
         "description": "Removes request, images and videos of a settled task, and keeps ids, states, sizes and what it "
         "cost. Safe to repeat; repeat it after a fault.",
-        "parameters": [_TASK_ID],
+        "parameters": [TASK_ID],
         "responses": answers(
             response(204, "The content is gone.", {}),
             {
@@ -241,7 +169,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "there, if the provider can; the relay then reads what became of it, and the answer may still be `processing`. "
         "A task that expired while the provider still works on it is canceled there and stays `expired`. A task that "
         "is done stays done.",
-        "parameters": [_TASK_ID],
+        "parameters": [TASK_ID],
         "responses": answers(
             response(202, "The task as it stands.", {JSON: ref("Task")}),
             {
@@ -279,7 +207,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "summary": "See how a task's webhooks went",
         "description": "Each notification of the task that was attempted, with its attempts. They are kept as long as "
         "the task.",
-        "parameters": [_TASK_ID],
+        "parameters": [TASK_ID],
         "responses": answers(
             response(200, "Empty without a `callback_url`.", {JSON: ref("TaskNotifications")}),
             {404: ("task_not_found",)},
@@ -293,7 +221,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "summary": "Send a webhook again",
         "description": "Under the same `webhook-id`, signed by the present secret, and retried as the first time. "
         f"At most {HOURLY_REPLAYS} an hour.",
-        "parameters": [_TASK_ID, _VERSION],
+        "parameters": [TASK_ID, VERSION],
         "responses": answers(
             response(202, "Queued.", {JSON: ref("ReplayTaken")}),
             {
@@ -347,7 +275,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "nothing in the body is believed: the relay reads the task from the provider.",
         "security": [],
         "parameters": [
-            _TASK_ID,
+            TASK_ID,
             {
                 "name": "token",
                 "in": "query",
