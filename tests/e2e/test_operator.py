@@ -285,7 +285,9 @@ def test_record_that_can_never_be_published_is_kept_for_the_operator_and_holds_u
 ) -> None:
     poison = uuid.uuid4().hex.translate(str.maketrans("0189", "abcd"))[:26]
     key = {"pk": {"S": f"task#{poison}"}}
-    relay.aws("dynamodb").put_item(TableName=relay.stack.table, Item={**key, "version": {"N": "1"}})
+    relay.aws("dynamodb").put_item(
+        TableName=relay.stack.table, Item={**key, "version": {"N": "1"}, "status": {"S": "failed"}}
+    )
     try:
         task_id = relay.submit(request_body)["task_id"]
         wait_until(lambda: bool(relay.new_events(task_id)), "the events of the task behind it")

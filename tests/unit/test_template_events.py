@@ -55,8 +55,15 @@ def _matches_one(choice: Any, value: Any) -> bool:
 
 def stream_filter() -> Any:
     (one,) = properties("PublishEventsSource")["FilterCriteria"]["Filters"]
-    assert properties("RecordSpendingSource")["FilterCriteria"]["Filters"] == [one]
     return json.loads(one["Pattern"])
+
+
+def test_ledger_sees_what_events_see_but_for_a_task_at_work_with_the_provider() -> None:
+    (one,) = properties("RecordSpendingSource")["FilterCriteria"]["Filters"]
+    pattern = json.loads(one["Pattern"])
+    status = pattern["dynamodb"].pop("NewImage")["status"]["S"]
+    assert pattern == stream_filter()
+    assert set(Status) - set(status) == {Status.SUBMITTED, Status.PROCESSING}
 
 
 def at(path: str, event: Any) -> Any:
