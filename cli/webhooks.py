@@ -1,4 +1,4 @@
-"""`relay webhooks`: the secret that signs a tenant's webhooks."""
+"""`relay webhooks`: the secret that signs a tenant's webhooks, and the hosts where webhooks fail."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 
 import click
 
-from cli.answer import Answer, RefusedError
+from cli.answer import Answer, RefusedError, printable, table
 from cli.command import Group, Relay
+from cli.connection import now
 from cli.tenants import known_tenant
+from cli.webhook_log import failing_hosts
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
 from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
@@ -16,7 +18,20 @@ from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
 
 @click.group(cls=Group)
 def webhooks() -> None:
-    """What a tenant's receiver verifies notifications with."""
+    """What a tenant's receiver verifies notifications with, and where webhooks fail."""
+
+
+@webhooks.command(examples=["webhooks failing", "webhooks failing --hours 72"])
+@click.option("--hours", type=click.IntRange(1, 24 * 14), default=24, show_default=True, help="Failures since then.")
+def failing(relay: Relay, hours: int) -> Answer:
+    """List the hosts whose webhooks failed, by the log, the most failures first."""
+    found = failing_hosts(relay.connection, now() - hours * 3_600_000)
+    rows = [("HOST", "FAILED", "GIVEN UP", "LAST", "CODE", "TENANTS")]
+    for one in found:
+        counts = (str(one["failed"]), str(one["given_up"]))
+        rows.append((one["host"], *counts, one["last_at"], one["last_code"], ", ".join(one["tenants"])))
+    text = table(rows) if found else f"No webhook failed within {hours} hours."
+    return Answer(printable(text), {"hours": hours, "hosts": found})
 
 
 @webhooks.command(examples=["webhooks secret acme"])

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import requests
 
-from local.chaos.switch import FaultSwitch
+from cli.fault_switch import FaultSwitch
 from local.client import RelayClient, TooSlowError
 from local.errors import LocalStackError
 from local.programs import ROOT
