@@ -83,8 +83,8 @@ class Console(ThreadingHTTPServer):
     def __init__(self, port: int, endpoints: Endpoints) -> None:
         self.endpoints, self.gate = endpoints, Gate()
         self.files = {
-            "/" if file.name == "index.html" else f"/{file.name}": (TYPES[file.suffix], file.read_bytes())
-            for file in STATIC.iterdir()
+            f"/{file.relative_to(STATIC).as_posix()}".replace("/index.html", "/"): (TYPES[file.suffix], file.read_bytes())
+            for file in STATIC.rglob("*")
             if file.suffix in TYPES
         }
         super().__init__(("127.0.0.1", port), _Handler)
