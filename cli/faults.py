@@ -47,18 +47,18 @@ LEVERS: Mapping[str, _Lever] = {
     ),
     "kill-function": _Lever(
         "callbacks are lost, and check_task is killed while it reads the provider",
-        "Step Functions starts it again",
+        "the poller starts it again",
         {**NO_CALLBACKS, "poll": {"flap": {"kind": "hang", "seconds": 3}}},
         "check_task",
     ),
     "break-video": _Lever(
         "the first download of the video is cut short",
-        "deliver_videos finds no whole video and copies it again",
+        "the relay sees that the video is not whole, and copies it again",
         {"videos": {"fault": {"kind": "truncate", "times": 1}}},
     ),
     "sick-cdn": _Lever(
         "the provider's file server answers 503 three times",
-        "deliver_videos waits longer each time and copies it again",
+        "the relay waits longer each time, and copies it again",
         {"videos": {"fault": {"kind": "status", "status": 503, "times": 3}}},
     ),
 }

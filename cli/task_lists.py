@@ -20,6 +20,8 @@ __all__ = ["task"]
 
 OVERDUE_SHOWN = 100
 """The longest overdue tasks that `task overdue` shows."""
+SWEEP_MS = 60_000
+"""How often the sweep runs: a check that is overdue for less is about to start."""
 UNCOPIED_MS = 3_600_000
 """How long a video may wait to be copied: the alarm `oldest-generated` has the same bound."""
 
@@ -47,7 +49,7 @@ def _short(task: Task, at: int) -> dict[str, Any]:
     wrong = None
     if task.paused_since is not None:
         wrong = f"waits {span(at - task.paused_since)} for the provider's account"
-    elif since < at:
+    elif at - since > SWEEP_MS:
         wrong = f"check overdue for {span(at - since)}"
     elif task.status is Status.GENERATED and at - (task.generated_at or at) > UNCOPIED_MS:
         wrong = f"video not copied for {span(at - (task.generated_at or at))}"

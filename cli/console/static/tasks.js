@@ -31,18 +31,20 @@ const Overdue = ({ of, about }) => html`<${Section} title="Overdue tasks" of=${o
 
 export function Tasks(about) {
   const [limit, setLimit] = useState("50"), [filter, setFilter] = useState("");
-  const overdue = useRead("task overdue", {}, 15), newest = useRead("task list", { limit }, 15);
+  const of = useRead("task list", { limit }, 15), overdue = useRead("task overdue", {}, 15);
   const fits = (one) => Object.values(one).some((value) => String(value ?? "").toLowerCase().includes(filter.toLowerCase()));
-  const order = (tasks) => [...tasks].sort((a, b) => (b.wrong ? 1 : 0) - (a.wrong ? 1 : 0));
+  const late = new Map((overdue.data?.tasks ?? []).map((one) => [one.task_id, { ...one, wrong: `check overdue for ${one.overdue_seconds} s` }]));
+  const all = (tasks) => [...new Map([...late.values(), ...tasks].map((one) => [one.task_id, { ...late.get(one.task_id), ...one, wrong: one.wrong ?? late.get(one.task_id)?.wrong }])).values()];
+  const order = (tasks) => all(tasks).sort((a, b) => (b.wrong ? 1 : 0) - (a.wrong ? 1 : 0));
   return html`<h1>Tasks</h1><${Find} />
-    ${overdue.data?.overdue > 0 && html`<${Overdue} of=${overdue} about=${about} />`}
-    <${Section} title="All tenants, stuck first" of=${newest} actions=${html`
-      <input aria-label="Filter" placeholder="Filter: tenant, state, model…" value=${filter} onInput=${(e) => setFilter(e.target.value)} />
-      <select aria-label="How many" value=${limit} onChange=${(e) => setLimit(e.target.value)}>${["50", "200", "500"].map((one) => html`<option>${one}</option>`)}</select>`}>
-      ${(data) => html`<${Table} columns=${["Task", "Tenant", "State", "Age", "Model", "US$", "Wrong"]} empty="No tasks."
+    <${Section} title="All tenants, stuck first" of=${of} actions=${html`
+      <input aria-label="Filter" placeholder="Tenant, state, model…" value=${filter} onInput=${(e) => setFilter(e.target.value)} />
+      <select aria-label="How many" value=${limit} onChange=${(e) => setLimit(e.target.value)}>${["50", "200", "500"].map((one) => html`<option value=${one}>newest ${one}</option>`)}</select>`}>
+      ${(data) => html`<${Table} columns=${["Task", "Tenant", "State", "Age", "Model", "US$", "Wrong", ""]} empty="No tasks."
         rows=${order(data.tasks).filter(fits).map((one) => [html`<${TaskLink} id=${one.task_id} />`, one.tenant_id,
-          html`<${Pill} word=${one.status} />`, html`<${Ago} at=${one.created_at} />`, one.model, one.cost ?? "",
-          one.wrong ? html`<span class="wrong">${one.wrong}</span>` : one.error ?? ""])} />`}<//>`;
+          html`<${Pill} word=${one.status} />`, one.created_at && html`<${Ago} at=${one.created_at} />`, one.model, one.cost,
+          one.wrong ? html`<span class="wrong">${one.wrong}</span>` : one.error,
+          one.wrong && html`<${Action} path="task check" label="Check now" values=${{ task_id: one.task_id }} ...${about} done=${of.reload} />`])} />`}<//>`;
 }
 
 function Find() {
@@ -71,7 +73,6 @@ export function Task(about, id) {
         ["Delivery error", task.delivery_error && `${task.delivery_error.code}: ${task.delivery_error.message}`],
         ["Webhook", task.webhook && (Object.entries(task.webhook).map(([name, value]) => `${name} ${value}`).join("; ") || "not sent yet")],
         ["Cost", task.usage?.cost && `US$ ${task.usage.cost}`],
-        ["Videos", task.videos.map((one) => html`<div class="mono">s3://${one.bucket}/${one.key}, ${one.size.toLocaleString()} bytes</div>`)],
-      ]} /><h3>History</h3><ol class="timeline">${task.history.map((one) => html`<li><${Pill} word=${one.status} />
+      ]} />${task.videos.map((one) => html`<p class="mono">s3://${one.bucket}/${one.key}, ${one.size.toLocaleString()} bytes</p>`)}<h3>History</h3><ol class="timeline">${task.history.map((one) => html`<li><${Pill} word=${one.status} />
         <span>by ${one.source}</span> <span class="muted">+${one.seconds_since_creation.toFixed(1)} s</span> <time class="muted">${one.at}</time></li>`)}</ol>`}<//>`;
 }
