@@ -83,7 +83,10 @@ class Console(ThreadingHTTPServer):
     def __init__(self, port: int, endpoints: Endpoints) -> None:
         self.endpoints, self.gate = endpoints, Gate()
         self.files = {
-            f"/{file.relative_to(STATIC).as_posix()}".replace("/index.html", "/"): (TYPES[file.suffix], file.read_bytes())
+            f"/{file.relative_to(STATIC).as_posix()}".replace("/index.html", "/"): (
+                TYPES[file.suffix],
+                file.read_bytes(),
+            )
             for file in STATIC.rglob("*")
             if file.suffix in TYPES
         }
@@ -138,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Origin")
         if given not in (None, origin) or (given is None and self.command != "GET"):
             raise _RefusedRequestError(HTTPStatus.FORBIDDEN, "the request comes from another site")
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if self.path.startswith("/api/") and self.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             raise _RefusedRequestError(HTTPStatus.FORBIDDEN, "the request comes from another site")
 
     def _check_token(self) -> None:
