@@ -32,18 +32,18 @@ def last_webhook(task: Task, connection: Connection) -> dict[str, str]:
 
 
 def failing_hosts(connection: Connection, since: int) -> list[dict[str, Any]]:
-    """Origins whose webhooks failed since a moment (ms), the most failures first: `host`, `failed` and `given_up`
+    """Origins whose webhooks failed since a moment (ms), the most failures first: `host`, `failed_tries` and `given_up`
     (how often), `tenants`, and code and time of the last failure."""
     found: dict[str, dict[str, Any]] = {}
     for line in _lines(connection, since, " ".join(f"?{word}" for word in FAILED)):
         if line.get("message") not in FAILED:
             continue
         host, tenant = str(line.get("origin")), str(line.get("tenant_id"))
-        one = found.setdefault(host, {"host": host, "failed": 0, "given_up": 0, "tenants": []})
-        one["failed" if line["message"] == FAILED[0] else "given_up"] += 1
+        one = found.setdefault(host, {"host": host, "failed_tries": 0, "given_up": 0, "tenants": []})
+        one["failed_tries" if line["message"] == FAILED[0] else "given_up"] += 1
         one["tenants"] = sorted({*one["tenants"], tenant})
         one |= {"last_code": str(line.get("code")), "last_at": str(line.get("timestamp"))}
-    return sorted(found.values(), key=lambda one: (-one["failed"] - one["given_up"], one["host"]))
+    return sorted(found.values(), key=lambda one: (-one["failed_tries"] - one["given_up"], one["host"]))
 
 
 def _lines(connection: Connection, since: int, pattern: str) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def failing(relay: Relay, hours: int) -> Answer:
     found = failing_hosts(relay.connection, now() - hours * 3_600_000)
     rows = [("HOST", "FAILED", "GIVEN UP", "LAST", "CODE", "TENANTS")]
     for one in found:
-        counts = (str(one["failed"]), str(one["given_up"]))
+        counts = (str(one["failed_tries"]), str(one["given_up"]))
         rows.append((one["host"], *counts, one["last_at"], one["last_code"], ", ".join(one["tenants"])))
     text = table(rows) if found else f"No webhook failed within {hours} hours."
     return Answer(printable(text), {"hours": hours, "hosts": found})

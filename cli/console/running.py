@@ -38,7 +38,7 @@ def console(relay: Relay, port: int, no_browser: bool) -> int:
             relay.screen.line(f"The operator's console: {link}", {"link": link})
             relay.screen.remark("The link works once. Enter prints another one; Ctrl-C ends the console.")
             if not no_browser:
-                _open(link, Path(folder))
+                open_link(link, Path(folder))
             for _ in sys.stdin if sys.stdin.isatty() else ():
                 print(server.link(), flush=True)
             serving.join()
@@ -50,7 +50,7 @@ def console(relay: Relay, port: int, no_browser: bool) -> int:
     return 0
 
 
-def _open(link: str, folder: Path) -> None:
+def open_link(link: str, folder: Path) -> None:
     """Open the link by a page that only its owner can read: other programs see a browser's command line."""
     page = folder / "console.html"
     page.touch(mode=0o600)

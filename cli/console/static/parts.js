@@ -51,7 +51,7 @@ export function CommandLine({ text }) {
 // Rows as a table; on a narrow screen each row is a list of its cells.
 export function Table({ columns, rows, empty }) {
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
-  return html`<table><thead><tr>${columns.map((one) => html`<th scope="col">${one}</th>`)}</tr></thead>
+  return html`<table><thead><tr>${columns.map((one) => html`<th scope="col">${one || html`<span class="hidden">Actions</span>`}</th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr>${row.map((cell, i) => html`<td data-label=${columns[i]}>${cell}</td>`)}</tr>`)}</tbody>
   </table>`;
 }

@@ -35,6 +35,6 @@ export function Webhooks() {
       <select aria-label="Within" value=${hours} onChange=${(e) => set(e.target.value)}>${[["1", "1 hour"], ["24", "1 day"], ["72", "3 days"], ["336", "14 days"]]
         .map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select>`}>
     ${(data) => html`<${Table} columns=${["Host", "Failed tries", "Given up", "Last", "Code", "Tenants"]} empty="No webhook failed in this time."
-      rows=${data.hosts.map((one) => [one.host, one.failed, one.given_up, html`<${Ago} at=${one.last_at} />`, one.last_code, one.tenants.join(", ")])} />`}<//>
+      rows=${data.hosts.map((one) => [one.host, one.failed_tries, one.given_up, html`<${Ago} at=${one.last_at} />`, one.last_code, one.tenants.join(", ")])} />`}<//>
     <${What} section="notifications-dead-letters" />`;
 }
