@@ -115,7 +115,7 @@ function Dialog({ path, values, ask, label, danger, commands, close }) {
       setStep({ name: "done", ...(await act(path, given, step.confirm, (line) => setLog((before) => [...before, line]))) });
     } catch (error) { setStep({ name: "done", command: step.command, failed: error.message }); }
   };
-  useEffect(() => { box.current.showModal(); if (!fields.length) request(); return () => opener.current?.focus(); }, []);
+  useEffect(() => { box.current.showModal(); if (!fields.length) request(); return () => { box.current.close(); opener.current?.focus(); }; }, []);
   const leave = () => close(step.name === "done");
   const title = `dialog-${path.replaceAll(" ", "-")}`;
   const submit = (event) => { event.preventDefault(); request(); };
