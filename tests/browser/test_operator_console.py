@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from cli.console.running import open_link
+from cli.fault_switch import FaultSwitch
 from local.client import RelayClient
 from local.programs import ROOT
 from local.stack import LocalStack
@@ -102,9 +103,9 @@ def go(page: Page, name: str) -> None:
     page.locator("main h1").wait_for()
 
 
-def run(page: Page, button: str, number: int = 0) -> str:
+def run(page: Page, button: Any) -> str:
     """Press a button of the page and confirm it; the command line that was shown."""
-    page.get_by_role("main").get_by_role("button", name=button, exact=True).nth(number).click()
+    button.click()
     line = str(page.locator("dialog .command code").inner_text())
     page.get_by_role("button", name="Run it").click()
     page.get_by_role("button", name="Close").wait_for()
@@ -168,7 +169,7 @@ def test_change_asks_first_shows_its_command_and_can_be_left_by_keyboard(page: P
     page.get_by_text(f"Tenant {tenant} created.").wait_for()
     page.get_by_role("button", name="Close").click()
     page.get_by_role("link", name=tenant).click()
-    assert run(page, "Disable").endswith(f"tenants disable {tenant}")
+    assert run(page, page.get_by_role("button", name="Disable")).endswith(f"tenants disable {tenant}")
     page.get_by_role("button", name="Close").click()
     page.get_by_text("disabled", exact=True).wait_for()
 
@@ -194,16 +195,35 @@ def test_refused_command_says_why(page: Page) -> None:
     page.get_by_text(f"there is no task {'a' * 26}").wait_for()
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_relay_recovers_from_each_fault_while_a_person_watches(page: Page, relay: RelayClient, number: int) -> None:
+def killed(relay: RelayClient) -> list[str]:
+    stack = relay.stack
+    return [one["how"] for one in FaultSwitch(stack.aws_endpoint_url, stack.aws_ca_bundle or "", stack.region).given()]
+
+
+@pytest.mark.parametrize(
+    ("fault", "happened"),
+    [
+        ("lose callback", lambda seen, _: {one["kind"] for one in seen["callbacks"]} == {"dropped"}),
+        ("lose reply", lambda seen, _: seen["creates"] == 1 and seen["script"]["create"]["lose_reply"]),
+        ("kill function", lambda _, relay: killed(relay) == ["kill"]),
+        ("break video", lambda seen, _: len(seen["downloads"]) > 1),
+        ("sick CDN", lambda seen, _: len(seen["downloads"]) > 3),
+    ],
+)
+def test_relay_recovers_from_each_fault_while_a_person_watches(
+    page: Page, relay: RelayClient, fault: str, happened: Callable[[Any, RelayClient], bool]
+) -> None:
     go(page, "faults")
-    assert " faults inject --submit " in run(page, "Try it with a task", number)
+    lever = page.locator("article", has=page.get_by_role("heading", name=fault))
+    assert " faults inject --submit " in run(page, lever.get_by_role("button", name="Try it with a task"))
     found = re.search(r"task show ([a-z2-7]{26})", page.locator("dialog .answer").inner_text())
     assert found
     page.get_by_role("button", name="Close").click()
     go(page, f"task/{found[1]}")
     relay.wait(found[1], "completed", meanwhile=relay.sweep)
     page.locator("dd").get_by_text("completed").wait_for()
+    (seen,) = relay.seen_by_provider(f"in the snow, {fault.lower().replace(' ', '-')} ")
+    assert happened(seen, relay)
 
 
 def test_doctor_shows_its_checks_as_they_come(page: Page) -> None:
