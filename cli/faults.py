@@ -24,7 +24,7 @@ MODEL = "viduq2_text2video"
 
 
 @dataclass(frozen=True, slots=True)
-class _Lever:
+class _Fault:
     """A fault: what happens, how the relay recovers, the simulator's script for one task, and the function to kill."""
 
     happens: str
@@ -34,29 +34,29 @@ class _Lever:
 
 
 NO_CALLBACKS = {"callbacks": {"drop": True}}
-LEVERS: Mapping[str, _Lever] = {
-    "lose-callback": _Lever(
+FAULTS: Mapping[str, _Fault] = {
+    "lose-callback": _Fault(
         "the provider's callbacks of the task are lost",
         "the sweep starts the poller, which reads the provider",
         NO_CALLBACKS,
     ),
-    "lose-reply": _Lever(
+    "lose-reply": _Fault(
         "the provider creates the task, and the reply is lost",
         "a callback or the poller proves the task's id; the create call is not repeated",
         {"create": {"lose_reply": {"how": "reset"}}},
     ),
-    "kill-function": _Lever(
+    "kill-function": _Fault(
         "callbacks are lost, and check_task is killed while it reads the provider",
         "the poller starts it again",
         {**NO_CALLBACKS, "poll": {"flap": {"kind": "hang", "seconds": 3}}},
         "check_task",
     ),
-    "break-video": _Lever(
+    "break-video": _Fault(
         "the first download of the video is cut short",
         "the relay sees that the video is not whole, and copies it again",
         {"videos": {"fault": {"kind": "truncate", "times": 1}}},
     ),
-    "sick-cdn": _Lever(
+    "sick-cdn": _Fault(
         "the provider's file server answers 503 three times",
         "the relay waits longer each time, and copies it again",
         {"videos": {"fault": {"kind": "status", "status": 503, "times": 3}}},
@@ -75,7 +75,7 @@ def list_all(relay: Relay) -> Answer:
     stack = _local(relay)
     scripts = [one for one in _simulator(stack, "GET", "scripts") if one["left"] != 0]
     kills = [one for one in _switch(stack).active() if one["limit"] is None or one["given"] < one["limit"]]
-    shown = [{"fault": name, "happens": one.happens, "recovers": one.recovers} for name, one in LEVERS.items()]
+    shown = [{"fault": name, "happens": one.happens, "recovers": one.recovers} for name, one in FAULTS.items()]
     rows = [("FAULT", "WHAT HAPPENS", "HOW THE RELAY RECOVERS"), *(tuple(one.values()) for one in shown)]
     waiting = {"scripts": scripts, "functions": kills}
     text = f"{table(rows)}\nWaiting: {len(scripts)} scripts of the simulator, {len(kills)} faults of functions."
@@ -83,20 +83,20 @@ def list_all(relay: Relay) -> Answer:
 
 
 @faults.command(examples=["faults inject lose-callback", "faults inject sick-cdn --submit"])
-@click.argument("fault", type=click.Choice(list(LEVERS)))
+@click.argument("fault", type=click.Choice(list(FAULTS)))
 @click.option("--submit", is_flag=True, help="Also submit a task that meets it; otherwise the next task does.")
 def inject(relay: Relay, fault: str, submit: bool) -> Answer:
     """Have a fault happen to one task of the local stack."""
-    stack, lever = _local(relay), LEVERS[fault]
+    stack, chosen = _local(relay), FAULTS[fault]
     prompt = f"A fox in the snow, {fault} {secrets.token_hex(3)}"
     match = {"prompt_contains": prompt} if submit else {}
-    _simulator(stack, "POST", "scripts", {"match": match, "times": 1, "script": lever.script})
-    if lever.kill:
-        order = {"at": stack["functions"][lever.kill], "how": "kill", "limit": 1, "within_seconds": 1.0}
+    _simulator(stack, "POST", "scripts", {"match": match, "times": 1, "script": chosen.script})
+    if chosen.kill:
+        order = {"at": stack["functions"][chosen.kill], "how": "kill", "limit": 1, "within_seconds": 1.0}
         _switch(stack).order([order], random.randrange(1 << 30))  # noqa: S311 - chooses a moment, protects nothing
     task_id = _submit(relay, prompt) if submit else None
     meets = f"Task {task_id} meets it" if task_id else "The next task meets it"
-    text = f"{lever.happens[0].upper()}{lever.happens[1:]}. {meets}. To recover, {lever.recovers}."
+    text = f"{chosen.happens[0].upper()}{chosen.happens[1:]}. {meets}. To recover, {chosen.recovers}."
     if task_id:
         text += f"\nTo see it: {relay.again('task', 'show', task_id)}"
     return Answer(text, {"fault": fault, "task_id": task_id})

@@ -92,7 +92,7 @@ def page(browser: Any, links: Callable[[], str]) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: faults.append(f"dialog {dialog.message}"))
     page.goto(links())
-    page.get_by_text("Alarms that ring").first.wait_for()
+    page.get_by_text("Raised alarms").first.wait_for()
     yield page
     context.close()
     assert faults == []
@@ -128,7 +128,7 @@ def test_a_link_works_once_and_a_reload_ends_the_page(page: Page, links: Callabl
     link = links()
     other = page.context.new_page()
     other.goto(link)
-    other.get_by_text("Alarms that ring").first.wait_for()
+    other.get_by_text("Raised alarms").first.wait_for()
     assert other.url == link.partition("#")[0]
     assert other.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
     other.reload()
@@ -145,7 +145,7 @@ def test_link_opens_from_the_file_that_starts_the_browser(
     assert (tmp_path / "console.html").stat().st_mode & 0o077 == 0
     other = page.context.new_page()
     other.goto(opened[0])
-    other.get_by_text("Alarms that ring").first.wait_for()
+    other.get_by_text("Raised alarms").first.wait_for()
     other.close()
 
 
@@ -214,8 +214,8 @@ def test_relay_recovers_from_each_fault_while_a_person_watches(
     page: Page, relay: RelayClient, fault: str, happened: Callable[[Any, RelayClient], bool]
 ) -> None:
     go(page, "faults")
-    lever = page.locator("article", has=page.get_by_role("heading", name=fault))
-    assert " faults inject --submit " in run(page, lever.get_by_role("button", name="Try it with a task"))
+    card = page.locator("article", has=page.get_by_role("heading", name=fault))
+    assert " faults inject --submit " in run(page, card.get_by_role("button", name="Try it with a task"))
     found = re.search(r"task show ([a-z2-7]{26})", page.locator("dialog .answer").inner_text())
     assert found
     page.get_by_role("button", name="Close").click()

@@ -9,7 +9,7 @@ import { Now, Task, Tasks } from "./tasks.js";
 import { render } from "./vendor/htm-preact-3.1.1.js";
 
 const PAGES = {
-  now: ["Now", Now], tasks: ["Tasks", Tasks], queues: ["Dead letters", Queues], failures: ["Failures", Failures],
+  now: ["Now", Now], tasks: ["Tasks", Tasks], queues: ["DLQs", Queues], failures: ["Failures", Failures],
   webhooks: ["Webhooks", Webhooks], tenants: ["Tenants", Tenants], prices: ["Prices", Prices], usage: ["Usage", Usage],
   doctor: ["Doctor", Doctor], faults: ["Faults", Faults], commands: ["Commands", Commands],
 };

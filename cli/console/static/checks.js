@@ -13,8 +13,8 @@ export function Faults(about) {
   const inject = (one, values, label) => html`<${Action} path="faults inject" label=${label} values=${{ fault: one.fault, ...values }} ...${about}
     done=${() => { of.reload(); newest.reload(); }} />`;
   return html`<h1>Faults</h1><p>Make something go wrong on this local stack, and watch the relay recover.</p>
-    <${Section} title="Levers" of=${of} actions=${html`<${Action} path="faults end" label="Take back what waits" ...${about} done=${of.reload} />`}>
-      ${(data) => html`<div class="levers">${data.faults.map((one) => html`<article><h3>${one.fault.replace("-", " ").replace("cdn", "CDN")}</h3>
+    <${Section} title="Faults to inject" of=${of} actions=${html`<${Action} path="faults end" label="Take back what waits" ...${about} done=${of.reload} />`}>
+      ${(data) => html`<div class="faults">${data.faults.map((one) => html`<article><h3>${one.fault.replace("-", " ").replace("cdn", "CDN")}</h3>
         <p>${one.happens}.</p><p class="muted">${one.recovers}.</p>
         <div class="actions">${inject(one, { submit: true }, "Try it with a task")}${inject(one, {}, "For the next task")}</div></article>`)}</div>
         <p class="muted">Faults that wait for a task: ${data.waiting.scripts.length + data.waiting.functions.length}.</p>`}<//>

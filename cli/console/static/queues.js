@@ -1,11 +1,11 @@
-// What waits for an operator: dead letters, failed publications, failing webhooks.
+// What waits for an operator: DLQ messages, failed publications, failing webhooks.
 
 import { Ago, Action, html, Runbook, Section, Table, TaskLink, useRead, useState } from "./parts.js";
 
 export function Queues(about) {
   const of = useRead("queues list", {}, 15);
   const [seen, see] = useState(null);
-  return html`<h1>Dead letters</h1><${Section} title="Queues" of=${of}>${(data) => html`<${Table} columns=${["Queue", "Waiting", "In flight", ""]}
+  return html`<h1>Dead-letter queues</h1><${Section} title="Queues" of=${of}>${(data) => html`<${Table} columns=${["Queue", "Waiting", "In flight", ""]}
       empty="No queues." rows=${data.queues.map((one) => [one.name, one.depth, one.in_flight, html`<div class="actions">
         <button aria-pressed=${seen === one.name} onClick=${() => see(seen === one.name ? null : one.name)}>Peek</button>
         <${Action} path="queues redrive" label="Redrive" values=${{ queue: one.name }} ask=${["discard_unreadable"]} ...${about} done=${of.reload} /></div>`])} />`}<//>

@@ -7,9 +7,9 @@ export function Now(about) {
   const queues = useRead("queues list", {}, 30), failures = useRead("failures list", {}, 30);
   const waiting = queues.data?.queues.reduce((sum, one) => sum + one.depth + one.in_flight, 0);
   const tiles = [
-    ["Alarms that ring", alarms.data?.alarms.length, "#/now", alarms],
+    ["Raised alarms", alarms.data?.alarms.length, "#/now", alarms],
     ["Overdue tasks", overdue.data?.overdue, "#/tasks", overdue],
-    ["Dead letters", waiting, "#/queues", queues],
+    ["DLQ messages", waiting, "#/queues", queues],
     ["Failed publications", failures.data?.failures.length, "#/failures", failures],
   ];
   return html`<h1>Now</h1>
@@ -19,10 +19,10 @@ export function Now(about) {
     <${Overdue} of=${overdue} about=${about} />`;
 }
 
-const Alarms = ({ of }) => html`<${Section} title="Alarms that ring" of=${of}>${(data) => data.alarms.length
+const Alarms = ({ of }) => html`<${Section} title="Raised alarms" of=${of}>${(data) => data.alarms.length
   ? data.alarms.map((one) => html`<article class="alarm"><h3><${Pill} word="ALARM" tone="bad" /> ${one.alarm}
       <small><${Ago} at=${one.since} /></small></h3><p class="muted">${one.reason}</p><${Runbook} text=${one.text} /></article>`)
-  : html`<p class="empty">No alarm rings.</p>`}<//>`;
+  : html`<p class="empty">No alarm is raised.</p>`}<//>`;
 
 const Overdue = ({ of, about }) => html`<${Section} title="Overdue tasks" of=${of}>${(data) => html`<${Table}
   columns=${["Task", "Tenant", "State", "Overdue", ""]} empty="No task is overdue."

@@ -31,7 +31,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, list[An
     return file, calls, switch
 
 
-@pytest.mark.parametrize("fault", faults.LEVERS)
+@pytest.mark.parametrize("fault", faults.FAULTS)
 def test_fault_is_a_script_for_one_task_that_the_simulator_knows(
     sent: tuple[Path, list[Any], _Switch], fault: str
 ) -> None:

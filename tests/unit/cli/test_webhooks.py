@@ -84,7 +84,8 @@ class _Log:
         return self
 
     def paginate(self, **arguments: object) -> list[dict[str, list[dict[str, str]]]]:
-        assert arguments["filterPattern"] == "?notification_failed ?notification_given_up"
+        failed, given_up = (f'($.message = "notification_{word}")' for word in ("failed", "given_up"))
+        assert arguments["filterPattern"] == f"{{ {failed} || {given_up} }}"
         return [{"events": self._events}, {"events": []}]
 
 
