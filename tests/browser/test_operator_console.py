@@ -11,6 +11,7 @@ import sys
 import uuid
 import webbrowser
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,21 @@ def test_each_page_reads_its_commands_and_fits_a_phone(page: Page) -> None:
             page.set_viewport_size({"width": width, "height": 780})
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_axe_finds_nothing(page: Page, relay: RelayClient) -> None:
+    axe = files(pytest.importorskip("axe_playwright_python", reason="no axe-core: it comes with requirements/dev.txt"))
+    page.evaluate(axe.joinpath("axe.min.js").read_text())
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for name in (*PAGES, f"task/{'a' * 26}"):
+            go(page, name)
+            sync_api.expect(page.get_by_text("Reading…")).to_have_count(0)
+            found = page.evaluate("axe.run()")["violations"]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == [], name
+    go(page, "prices")
+    page.get_by_role("button", name="Set a price").click()
+    assert page.evaluate("axe.run()")["violations"] == []
 
 
 def test_a_link_works_once_and_a_reload_ends_the_page(page: Page, links: Callable[[], str]) -> None:

@@ -20,8 +20,7 @@ export function Now(about) {
 }
 
 const Alarms = ({ of }) => html`<${Section} title="Raised alarms" of=${of}>${(data) => data.alarms.length
-  ? data.alarms.map((one) => html`<article class="alarm"><h3><${Pill} word="ALARM" tone="bad" /> ${one.alarm}
-      <small><${Ago} at=${one.since} /></small></h3><p class="muted">${one.reason}</p><${Runbook} text=${one.text} /></article>`)
+  ? data.alarms.map((one) => html`<article class="alarm"><h3><${Pill} word="ALARM" tone="bad" /> ${one.alarm} <small><${Ago} at=${one.since} /></small></h3><p class="muted">${one.reason}</p><${Runbook} text=${one.text} /></article>`)
   : html`<p class="empty">No alarm is raised.</p>`}<//>`;
 
 const Overdue = ({ of, about }) => html`<${Section} title="Overdue tasks" of=${of}>${(data) => html`<${Table}
