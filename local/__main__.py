@@ -70,7 +70,7 @@ def _introduce(stack: LocalStack, description: Stack, *, simulated: bool) -> Non
         "AWS": f"{description.aws_endpoint_url} (certificate authority: {description.aws_ca_bundle})",
         "Everything": STACK_FILE,
         "Logs": stack.logs,
-        "Operator": f"cli/relay --local console{', with faults to inject' if simulated else ''}",
+        "Operator": "cli/relay --local console",
         "Webhooks": "a callback_url may name any port of this machine: http://127.0.0.1:8000/",
         "Try it": f"cli/relay --local submit --prompt 'a fox in the snow' --image {image} --watch",
     }

@@ -86,8 +86,11 @@ def main(*, keep: bool) -> int:
 
 def _keep(stack: LocalStack, description: Stack) -> None:
     """Show where the stack's consoles are until a signal stops it."""
-    rows = {"Console": shlex.quote(description.console_url), "API key": description.api_key}
-    rows["Operator"] = "cli/relay --local console, with faults to inject"
+    rows = {
+        "Console": shlex.quote(description.console_url),
+        "API key": description.api_key,
+        "Operator": "cli/relay --local console",
+    }
     with contextlib.suppress(StopRequestedError), described(description, WORK_DIR):
         print("\nThe stack stays up. Ctrl-C stops it.")
         for name, text in rows.items():
