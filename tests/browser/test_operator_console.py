@@ -86,7 +86,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, links: Callable[[], str]) -> Iterator[Page]:
     """The console, opened by a link of its own. At the end nothing was wrong on the browser's console."""
-    context = browser.new_context(viewport={"width": 1280, "height": 850})
+    context = browser.new_context(viewport={"width": 1280, "height": 850}, reduced_motion="reduce")
     context.set_default_timeout(60_000)
     page, faults = context.new_page(), list[str]()
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
@@ -181,9 +181,10 @@ def test_change_asks_first_shows_its_command_and_can_be_left_by_keyboard(page: P
     page.get_by_role("button", name="New tenant").click()
     page.get_by_label("tenant", exact=True).fill(tenant)
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Run it").click()
+    sync_api.expect(page.get_by_role("button", name="Run it")).to_be_focused()
+    page.keyboard.press("Enter")
     page.get_by_text(f"Tenant {tenant} created.").wait_for()
-    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("Enter")
     page.get_by_role("link", name=tenant).click()
     assert run(page, page.get_by_role("button", name="Disable")).endswith(f"tenants disable {tenant}")
     page.get_by_role("button", name="Close").click()

@@ -92,13 +92,19 @@ const Words = ({ text }) => text.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").split(/
   word.startsWith("**") ? html`<strong>${word.slice(2, -2)}</strong>` : word.startsWith("`") ? html`<code>${word.slice(1, -1)}</code>` : word);
 
 // A button that runs a command: it asks for what is left open, shows the exact command line, and runs it when confirmed.
-export function Action({ path, values = {}, ask = [], label, danger, commands, done }) {
-  const [open, set] = useState(false);
-  return html`<button class=${danger ? "danger" : ""} onClick=${() => set(true)}>${label}</button>
-    ${open && html`<${Dialog} ...${{ path, values, ask, label, danger, commands }} close=${(ran) => { set(false); ran && done?.(); }} />`}`;
+export function Action({ label, danger, ...more }) {
+  return html`<button class=${danger ? "danger" : ""} onClick=${() => showDialog({ label, danger, ...more })}>${label}</button>`;
 }
 
-function Dialog({ path, values, ask, label, danger, commands, close }) {
+// The dialog stands beside the page, which may lose the button meanwhile: a task that is overdue no more, for example.
+let showDialog;
+export function Dialogs() {
+  const [shown, set] = useState(null);
+  showDialog = set;
+  return shown && html`<${Dialog} ...${shown} close=${(ran) => { set(null); ran && shown.done?.(); }} />`;
+}
+
+function Dialog({ path, values = {}, ask = [], label, danger, commands, close }) {
   const command = commands.find((one) => one.path === path);
   const fields = command.takes.filter((one) => ask.includes(one.name) || (ask === "all" && !(one.name in values)));
   const [given, setGiven] = useState(values);
@@ -116,6 +122,10 @@ function Dialog({ path, values, ask, label, danger, commands, close }) {
     } catch (error) { setStep({ name: "done", command: step.command, failed: error.message }); }
   };
   useEffect(() => { box.current.showModal(); if (!fields.length) request(); return () => { box.current.close(); opener.current?.focus(); }; }, []);
+  useEffect(() => {
+    const first = { confirm: danger ? ".quiet" : ".main", done: ".main" }[step.name];
+    if (first) box.current.querySelector(`footer ${first}`).focus();
+  }, [step.name]);
   const leave = () => close(step.name === "done");
   const title = `dialog-${path.replaceAll(" ", "-")}`;
   const submit = (event) => { event.preventDefault(); request(); };
@@ -133,7 +143,7 @@ function Dialog({ path, values, ask, label, danger, commands, close }) {
     ${step.name === "run" && html`<p class="muted" role="status">Running…</p>`}
     ${step.name === "done" && html`${step.failed ? html`<p class="fault" role="alert">${step.failed}</p>`
       : step.text && html`<pre class="answer" role="status">${step.text}</pre>`}
-      <footer><button class="main" autofocus onClick=${leave}>Close</button></footer>`}
+      <footer><button class="main" onClick=${leave}>Close</button></footer>`}
   </dialog>`;
 }
 

@@ -8,13 +8,12 @@ export function Queues(about) {
   return html`<h1>Dead-letter queues</h1><${Section} title="Queues" of=${of}>${(data) => html`<${Table} columns=${["Queue", "Waiting", "In flight", ""]}
       empty="No queues." rows=${data.queues.map((one) => [one.name, one.depth, one.in_flight, html`<div class="actions">
         <button aria-pressed=${seen === one.name} onClick=${() => see(seen === one.name ? null : one.name)}>Peek</button>
-        <${Action} path="queues redrive" label="Redrive" values=${{ queue: one.name }} ask=${["discard_unreadable"]} ...${about} done=${of.reload} /></div>`])} />`}<//>
+        <${Action} path="queues redrive" label="Redrive" values=${{ queue: one.name }} ask=${["discard_unreadable"]} ...${about} done=${() => { of.reload(); see(null); }} /></div>`])} />`}<//>
     ${seen && html`<${Peek} key=${seen} queue=${seen} /><${What} key=${`what-${seen}`} section=${seen} />`}`;
 }
 
 const Peek = ({ queue }) => html`<${Section} title=${`Messages of ${queue}`} of=${useRead("queues peek", { queue })}>
-  ${(data) => data.messages.length ? html`<ul class="messages">${data.messages.map((one) => html`<li><p><strong>${one.about}</strong>
-      <small><${Ago} at=${one.sent_at} /></small></p><pre>${one.body}</pre></li>`)}</ul>` : html`<p class="empty">The queue is empty.</p>`}<//>`;
+  ${(data) => data.messages.length ? html`<ul class="messages">${data.messages.map((one) => html`<li><p><strong>${one.about}</strong> <small><${Ago} at=${one.sent_at} /></small></p><pre>${one.body}</pre></li>`)}</ul>` : html`<p class="empty">The queue is empty.</p>`}<//>`;
 
 const What = ({ section }) => html`<${Section} title="What the runbook says" of=${useRead("alarms", { section })}>
   ${(data) => html`<${Runbook} text=${data.text} />`}<//>`;
