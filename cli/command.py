@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+FAULTS = (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError)
+"""What a command that is refused or failed raises; the message is for the person who called it."""
 PLACES = ("stack", "local", "local_file", "api_url")
 """The options that say which relay is meant."""
 KEY_HELP = (
@@ -159,7 +161,7 @@ class Command(click.Command):
                 print(f"relay: {error.strerror or error}", file=sys.stderr)
         except NoAnswerError as error:
             print(f"relay: {relay.api.url} gives no answer ({error}): try again", file=sys.stderr)
-        except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
+        except FAULTS as error:
             print(f"relay: {error}", file=sys.stderr)
         return 1
 

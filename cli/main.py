@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import click
 
+from cli.alarms import alarms
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
+from cli.console.running import console
 from cli.doctor.running import doctor
 from cli.download import get
 from cli.environment import env
 from cli.failures import failures
+from cli.faults import faults
 from cli.keys import keys
 from cli.models import models
 from cli.prices import prices
@@ -21,7 +24,7 @@ from cli.queues import queues
 from cli.reconcile import reconcile
 from cli.submission import submit
 from cli.tailing import tail
-from cli.tasks import task
+from cli.task_lists import task
 from cli.tenant_tasks import cancel, delete_tasks, list_
 from cli.tenants import tenants
 from cli.usage import usage
@@ -71,8 +74,22 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (models, submit, watch, get, list_, cancel, delete_tasks)
-OPERATORS = (env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage, reconcile)
-for command in (*CLIENTS, *OPERATORS):
+OPERATORS = (
+    tenants,
+    keys,
+    webhooks,
+    provider,
+    prices,
+    task,
+    queues,
+    failures,
+    alarms,
+    usage,
+    reconcile,
+    console,
+    faults,
+)
+for command in (*CLIENTS, env, tail, doctor, *OPERATORS):
     relay.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`relay webhooks`: the secret that signs a tenant's webhooks; and, by the HTTP API, what became of them."""
+"""`relay webhooks`: the secret that signs a tenant's webhooks, what became of them, and the hosts where they fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import click
 
 from cli.answer import Answer, RefusedError, printable, table
 from cli.command import Group, Relay
+from cli.connection import now
 from cli.tenants import known_tenant
+from cli.webhook_log import failing_hosts
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
 from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
@@ -57,6 +59,19 @@ def send_test(relay: Relay, url: str) -> Answer:
 
 def _outcome(attempt: Mapping[str, Any]) -> str:
     return str(attempt["fault"] or f"HTTP {attempt['status']}")
+
+
+@webhooks.command(examples=["webhooks failing", "webhooks failing --hours 72"])
+@click.option("--hours", type=click.IntRange(1, 24 * 14), default=24, show_default=True, help="Failures since then.")
+def failing(relay: Relay, hours: int) -> Answer:
+    """List the hosts whose webhooks failed, by the log, the most failures first."""
+    found = failing_hosts(relay.connection, now() - hours * 3_600_000)
+    rows = [("HOST", "FAILED", "GIVEN UP", "LAST", "CODE", "TENANTS")]
+    for one in found:
+        counts = (str(one["failed_tries"]), str(one["given_up"]))
+        rows.append((one["host"], *counts, one["last_at"], one["last_code"], ", ".join(one["tenants"])))
+    text = table(rows) if found else f"No webhook failed within {hours} hours."
+    return Answer(printable(text), {"hours": hours, "hosts": found})
 
 
 @webhooks.command(examples=["webhooks secret acme"])

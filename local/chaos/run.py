@@ -20,12 +20,12 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
+from cli.fault_switch import FaultSwitch
 from local.chaos.backends import Backends
 from local.chaos.expectation import Evidence, Submitted, kept_back, owed, possible_ends
 from local.chaos.faults import AwsFault, Phase, Plan, Times
 from local.chaos.observer import Observer
 from local.chaos.oracle import ENDS, End
-from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack

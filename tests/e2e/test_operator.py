@@ -164,6 +164,11 @@ def test_task_is_shown_without_its_secrets_and_with_its_webhook_errors(
     shown = tool("task", "show", task["task_id"])
     text = run("task", "show", task["task_id"])[1]
 
+    (host,) = (one for one in tool("webhooks", "failing")["hosts"] if one["host"] == backends.origins["410"])
+    assert (relay.stack.tenant_id in host["tenants"], host["given_up"] > 0) == (True, True)
+    (listed,) = (one for one in tool("task", "list")["tasks"] if one["task_id"] == task["task_id"])
+    assert (listed["status"], listed["wrong"], listed["cost"]) == ("completed", None, task["usage"]["cost"])
+
     assert [(entry["status"], entry["source"]) for entry in shown["history"]] == [
         (entry["status"], entry["source"]) for entry in task["history"]
     ]
