@@ -20,6 +20,7 @@ from cli.watching import EXIT_STATUS
 from local.client import RelayClient
 from local.programs import ROOT
 from local.simulator.images import image
+from tests.e2e.waiting import wait_until
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
 
 Body = dict[str, Any]
@@ -136,10 +137,16 @@ def test_dry_run_says_what_the_provider_then_bills_and_leaves_no_task(
     text = json.dumps(request_body)
     status, _, error = run("prices", "set", request_body["model"], "--usd", "0.045", "--when", "duration=1")
     assert status == 0, error
-    status, out, error = run("--json", "submit", "-", "--dry-run", stdin=text)
-    assert status == 0, error
-    estimate = json.loads(out)
-    assert (estimate["usd"], estimate["basis"], estimate["provider"]) == ("0.045", "list", "gateway")
+
+    def listed_price() -> Body | None:
+        """The estimate, once the function has forgotten the prices that it read before."""
+        status, out, error = run("--json", "submit", "-", "--dry-run", stdin=text)
+        assert status == 0, error
+        found: Body = json.loads(out)
+        return found if found["basis"] == "list" else None
+
+    estimate = wait_until(listed_price, "the price of the list")
+    assert (estimate["usd"], estimate["provider"]) == ("0.045", "gateway")
     assert relay.seen_by_provider(request_body["prompt"]) == []
     listed = relay.call("GET", "/v1/tasks").json()["tasks"]
     assert request_body["prompt"] not in [task["request"]["prompt"] for task in listed]
