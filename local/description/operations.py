@@ -80,9 +80,11 @@ def _answers(
     return dict(answers)
 
 
-def _cached(description: str, name: str) -> tuple[str, Operation]:
-    tag: Schema = {"description": "Send it as `If-None-Match`: 304 if nothing changed.", "schema": {"type": "string"}}
-    return _response(200, description, {JSON: ref(name)}, {"ETag": tag})
+_TAG: Schema = {"description": "Send it as `If-None-Match`: 304 if nothing changed.", "schema": {"type": "string"}}
+
+
+def _cached(description: str, name: str, **headers: Schema) -> tuple[str, Operation]:
+    return _response(200, description, {JSON: ref(name)}, {**headers, "ETag": _TAG})
 
 
 _RETRY_AFTER: Schema = {
@@ -238,7 +240,7 @@ OPERATIONS: Mapping[str, Operation] = {
             },
         ],
         "responses": _answers(
-            _response(200, "A page.", {JSON: ref("TaskPage")}),
+            _cached("A page. After 304 the links of an earlier answer may have ended.", "TaskPage"),
             {400: ("invalid_query", "invalid_cursor"), 422: ("invalid_date",)},
             *_KEYED,
         ),
@@ -250,7 +252,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "description": "With its whole request, and links to our copies of its videos.",
         "parameters": [_TASK_ID],
         "responses": _answers(
-            _response(200, "The task.", {JSON: ref("Task")}, {"Retry-After": _LOOK_AGAIN}),
+            _cached(
+                "The task. After 304 the links of an earlier answer may have ended.",
+                "Task",
+                **{"Retry-After": _LOOK_AGAIN},
+            ),
             {404: ("task_not_found",)},
             *_KEYED,
             {404: "A path that is none of these."},
@@ -387,6 +393,44 @@ OPERATIONS: Mapping[str, Operation] = {
         "summary": "This document",
         "security": [],
         "responses": _answers(_response(200, "OpenAPI 3.1.", {JSON: {"type": "object"}}), {}, _UNREADABLE, _GATEWAY),
+    },
+    "GET /v1/console": {
+        "operationId": "openConsole",
+        "tags": ["Description"],
+        "summary": "A console for browsers",
+        "description": "Pages that show your tasks and what they cost, and submit them. They ask for an API key, and "
+        "keep it in that tab alone.",
+        "security": [],
+        "responses": _answers(
+            _response(200, "HTML.", {"text/html": {"type": "string"}}, {"ETag": _TAG}), {}, _UNREADABLE, _GATEWAY
+        ),
+    },
+    "GET /v1/console/{file}": {
+        "operationId": "readConsoleFile",
+        "tags": ["Description"],
+        "summary": "A file of the console",
+        "security": [],
+        "parameters": [
+            {
+                "name": "file",
+                "in": "path",
+                "required": True,
+                "description": "As the page names it. It may have slashes.",
+                "schema": {"type": "string"},
+            }
+        ],
+        "responses": _answers(
+            _response(
+                200,
+                "A file that stays the same.",
+                {kind: {"type": "string"} for kind in ("text/html", "text/css", "text/javascript", "image/svg+xml")},
+                {"ETag": _TAG},
+            ),
+            {404: ("file_not_found",)},
+            _UNREADABLE,
+            _GATEWAY,
+            {404: "A path that is none of these."},
+        ),
     },
     "GET /v1/docs": {
         "operationId": "readDescription",

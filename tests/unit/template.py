@@ -26,6 +26,8 @@ ROUTES = {
     "POST /v1/callbacks/{task_id}": "receive_callback",
     "GET /v1/openapi.json": "describe_api",
     "GET /v1/docs": "describe_api",
+    "GET /v1/console": "serve_console",
+    "GET /v1/console/{file+}": "serve_console",
 }
 """The published routes, and the folder of the function behind each."""
 

@@ -34,6 +34,7 @@ __all__ = [
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
     "RecordSpendingSettings",
+    "ServeConsoleSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -180,6 +181,13 @@ class RecordSpendingSettings:
 
 class DescribeApiSettings:
     public_base_url: str
+
+
+class ServeConsoleSettings:
+    """Where the buckets are: `https://` and the host."""
+
+    inbox_origin: str
+    videos_origin: str
 
 
 S = TypeVar("S")

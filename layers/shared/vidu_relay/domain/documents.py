@@ -16,8 +16,8 @@ __all__ = [
     "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
     "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
     "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput",
-    "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video",
-    "VideoTaskEvent",
+    "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday",
+    "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -40,6 +40,9 @@ class TaskResult(TypedDict):
         Annotated[
             str, {"format": "uri"}, "Our copy, for at most 15 minutes. Read the task again for more. Not in events."
         ]
+    ]
+    download_url: NotRequired[
+        Annotated[str, {"format": "uri"}, "The same, as a file to save. Only where one task is read."]
     ]
 
 
@@ -142,6 +145,13 @@ class Task(TaskFacts):
         "The parameters as they were given. Embedded images are shown by their hash (RFC 6920: `ni:///sha-256;…`), "
         "never as bytes.",
     ]
+    image_links: NotRequired[
+        Annotated[
+            dict[str, str],
+            "Links to those of your images that the relay keeps, by how `request` names them, for at most 15 minutes. "
+            "Only where one task is read.",
+        ]
+    ]
     output: Output
     videos: Annotated[
         list[Video],
@@ -206,6 +216,17 @@ class UsageGroup(UsageSum):
     ]
 
 
+class UsageToday(TypedDict):
+    """What the tenant has had since 00:00 UTC, and what it may have. Amounts are US dollars, exact decimals."""
+
+    tasks: Annotated[int, "Accepted."]
+    daily_task_cap: int
+    committed_usd: Annotated[str, "Reserved or billed for the day's tasks."]
+    daily_budget_usd: Annotated[str | None, "Null for no bound."]
+    month_committed_usd: Annotated[str, "Reserved or billed for the month's tasks."]
+    monthly_budget_usd: Annotated[str | None, "Null for no bound."]
+
+
 Usage = TypedDict(
     "Usage",
     {
@@ -214,6 +235,7 @@ Usage = TypedDict(
         "group_by": Annotated[str, {"enum": ["day", "model", "status"]}],
         "groups": list[UsageGroup],
         "total": UsageSum,
+        "today": NotRequired[Annotated[UsageToday, "Today against cap and budget, whatever the period."]],
     },
 )
 """What the tenant's tasks of a period cost."""
