@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
+TALKS_TO_THIS_MACHINE = frozenset({"browser", "contract", "e2e", "local"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("sample", "all"),
         default="sample",
         help="how much tests/simulation explores, and whether property tests draw other examples in each run",
+    )
+    parser.addoption(
+        "--screenshots", action="store_true", help="write the screenshots of tests/browser into docs/images"
     )
 
 

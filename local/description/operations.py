@@ -151,8 +151,8 @@ OPERATIONS: Mapping[str, Operation] = {
             {
                 "name": "Max-Cost-USD",
                 "in": "header",
-                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price counts "
-                "with what is reserved for it.",
+                "description": "Refuse the request if it reserves more than so many US dollars. An unknown price "
+                "counts with what is reserved for it.",
                 "schema": {"type": "string", "pattern": "^[0-9]{1,9}([.][0-9]{1,9})?$"},
                 "example": "0.25",
             },

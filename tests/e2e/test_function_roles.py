@@ -123,12 +123,13 @@ ALLOWED: dict[str, set[str]] = {
     | {"publish as the relay", "take a request", "start a poller"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
-    | {"query the ledger"},
+    | {"query the ledger", "get an upload", "get a drop"},
     "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
     | {"list the inbox", "delete a video", "list the videos"},
     "record_spending": {"get items", "update an item", "get a row", "put a row"}
     | {"put a failed record", "list failed records"},
     "describe_api": set(),
+    "serve_console": set(),
     "list_models": {"read the provider's key"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},

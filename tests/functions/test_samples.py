@@ -104,6 +104,8 @@ CASES = {
     "receive_callback__unreadable_body": Case(False, http(200, status="ok"), Relay.submitted),
     "receive_callback__forged_token": Case(False, REFUSED, Relay.submitted),
     "receive_callback__no_token": Case(False, REFUSED, Relay.submitted),
+    "serve_console__page": Case(True, lambda a: a["body"].startswith("<!doctype html>")),
+    "serve_console__unknown_file": Case(False, lambda a: json.loads(a["body"])["code"] == "file_not_found"),
     "submit_task__two_subjects": Case(True, http(202, status="submitted", delivery=None)),
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),

@@ -8,7 +8,7 @@ import { Tasks } from './tasks.js';
 import { Usage } from './usage.js';
 import { render, useEffect, useState } from './vendor/htm-preact-3.1.1.js';
 
-const PAGES = [['tasks', 'Tasks'], ['create', 'Make one'], ['usage', 'Spend and usage']];
+const PAGES = [['tasks', 'Tasks'], ['create', 'Make one'], ['usage', 'Spend']];
 
 // `#/tasks?status=failed` is {name: 'tasks', rest: '', query}.
 function readRoute() {

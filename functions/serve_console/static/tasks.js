@@ -3,7 +3,7 @@
 import { call } from './api.js';
 import { Age, Heading, html, Notice, State, useNow, usePoll } from './parts.js';
 import { TaskList } from './task_list.js';
-import { useMemo, useState } from './vendor/htm-preact-3.1.1.js';
+import { useEffect, useMemo, useState } from './vendor/htm-preact-3.1.1.js';
 import { costOf, STATES, stuck, title } from './words.js';
 
 const FILTERS = ['status', 'model', 'created_from', 'created_to', 'external_id'];
@@ -79,6 +79,7 @@ export function Tasks({ query }) {
     setLoading(false);
   };
   const tasks = shown.list === list ? shown.tasks : null;
+  useEffect(() => { if (tasks) performance.mark('first-list'); }, [Boolean(tasks)]);
   const reasons = new Map((tasks ?? []).map((task) => [task, stuck(task, now)]).filter(([, reason]) => reason));
   return html`
     <div class="top"><${Heading} page="Tasks">Tasks<//><a class="button primary" href="#/create">Make one</a></div>
