@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
@@ -22,6 +22,7 @@ GET_ONE = "no Chromium on the PATH: install one (Debian: apt-get install chromiu
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 MOST_BYTES = 200_000
+TIMEOUT_MS = 60_000
 
 OpenPage = Callable[..., Page]
 
@@ -31,6 +32,7 @@ def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(GET_ONE)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         # the sandbox cannot be set up by root, as which pipelines run; all pages are ours
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -71,17 +73,10 @@ def open_page(browser: Browser, stack: Stack) -> Iterator[OpenPage]:
             context = browser.new_context(ignore_https_errors=True, **{"viewport": WIDE, **options})
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
-        page.on(
-            "console",
-            lambda said: (
-                said.type in ("error", "warning")
-                and not (expected and expected in said.text)
-                and faults.append(said.text)
-            ),
-        )
+        page.on("console", lambda said: faults.extend(faults_in(said, expected)))
         if api:
             page.route("**/v1/{tasks,models,usage,estimates,uploads}**", api)
         page.goto(f"{stack.api_url}/v1/console#/{place}")
@@ -95,6 +90,12 @@ def open_page(browser: Browser, stack: Stack) -> Iterator[OpenPage]:
     for context in contexts:
         context.close()
     assert faults == []
+
+
+def faults_in(said: ConsoleMessage, expected: str) -> list[str]:
+    """The error or warning in a line of the browser's console, unless it has the expected text."""
+    is_fault = said.type in ("error", "warning") and not (expected and expected in said.text)
+    return [said.text] if is_fault else []
 
 
 @pytest.fixture

@@ -108,12 +108,14 @@ function Video({ video, seen, number, renew }) {
     const { currentTime } = player.current;
     const playing = !player.current.paused;
     try {
-      setSource((await renewed()).url);
+      const { url } = await renewed();
       const resume = () => {
         player.current.currentTime = currentTime;
         if (playing) player.current.play().catch(() => setFault('Press play to go on.'));
       };
       player.current.addEventListener('loadedmetadata', resume, { once: true });
+      if (url === source) player.current.load(); // signed in the same second
+      else setSource(url);
     } catch (error) {
       setFault(error.message);
     }

@@ -1,7 +1,7 @@
 // The loaded pages of the list of tasks, kept current with two calls a round however many pages there are.
 //
-// A cursor is a place in the list, so a later page stays what it is while new tasks come. Tasks that new ones push off
-// the first page go into a page between, whose start follows the first page's end.
+// A cursor is a place in the list and always the same for that place. So later pages stay as they are while new tasks
+// come, and a page between closes the gap from the first page's end to where the later ones begin.
 
 const FIRST = 50;
 const MOST = 100;
@@ -25,46 +25,43 @@ export class TaskList {
 
   // Whether something changed. The first page is read, and of the others the one whose turn it is.
   async refresh(signal) {
-    const before = this.pages[0];
-    const first = await this.read({ ...before, cursor: null, limit: FIRST }, signal);
-    const others = this.pages.slice(1);
-    if (before && first !== before && others.length) this.keepPushed(before, first, others);
-    this.pages = [first, ...others];
-    let changed = first !== before;
-    if (others.length) {
-      this.turn = (this.turn % others.length) + 1;
-      const old = this.pages[this.turn];
-      this.pages[this.turn] = await this.read(old, signal);
-      changed ||= this.pages[this.turn] !== old;
+    const before = this.pages;
+    const first = await this.read({ ...before[0], cursor: null, limit: FIRST }, before[0], signal);
+    let others = before.slice(1);
+    let turn = others.length ? (this.turn % others.length) + 1 : 0;
+    if (others.length && first.next !== others[0].cursor) {
+      const [between, ...later] = others[0].between ? others : [{ tasks: [] }, ...others];
+      const tasks = [...before[0].tasks, ...between.tasks];
+      others = [{ between: true, cursor: first.next, limit: Math.min(MOST, tasks.length), tasks, next: null }, ...later];
+      turn = 1;
     }
-    return changed;
+    const pages = [first, ...others];
+    if (turn) pages[turn] = await this.read(pages[turn], pages[turn], signal);
+    this.turn = turn;
+    this.pages = turn ? this.closeGap(pages, turn) : pages;
+    return pages.length !== before.length || pages.some((page, at) => page !== before[at]);
   }
 
-  async more(signal) {
-    const page = await this.read({ cursor: this.pages.at(-1).next, limit: MOST }, signal);
-    this.pages.push(page);
+  async more() {
+    const page = await this.read({ cursor: this.pages.at(-1).next, limit: MOST });
+    this.pages = [...this.pages, page];
   }
 
-  keepPushed(before, first, others) {
-    const last = first.tasks.at(-1)?.created_at ?? '';
-    const ids = new Set(first.tasks.map((task) => task.task_id));
-    const pushed = before.tasks.filter((task) => task.created_at <= last && !ids.has(task.task_id));
-    if (!pushed.length && !others[0].between) return;
-    let between = others[0].between ? others.shift() : { between: true, tasks: [], next: null };
-    if (between.tasks.length + pushed.length > MOST) {
-      others.unshift({ ...between, between: false });
-      between = { between: true, tasks: [], next: null };
-    }
-    const tasks = [...pushed, ...between.tasks];
-    if (tasks.length) others.unshift({ ...between, tasks, cursor: first.next, limit: tasks.length, tag: undefined });
+  // Where a page ends before the next one begins, the next round reads what is between.
+  closeGap(pages, at) {
+    const [page, next] = pages.slice(at, at + 2);
+    if (!next || page.next === next.cursor || page.next === null) return pages;
+    if (page.tasks.at(-1)?.created_at <= next.tasks[0]?.created_at) return pages;
+    const between = { between: true, cursor: page.next, limit: MOST, tasks: [], next: null };
+    return [...pages.slice(0, at), { ...page, between: false }, between, ...pages.slice(at + 1)];
   }
 
-  // The page as it is now, or the same object if nothing changed.
-  async read(page, signal) {
+  // The page as it is now, or `known` if nothing changed.
+  async read(page, known, signal) {
     const query = new URLSearchParams({ ...this.filters, ...(!this.filters.external_id && { limit: page.limit }) });
     if (page.cursor) query.set('cursor', page.cursor);
     const answer = await this.call(`tasks?${query}`, { tag: page.tag, signal });
-    if (answer.status === 304) return this.pages.find((known) => known.tag === page.tag && known.cursor === page.cursor) ?? page;
+    if (answer.status === 304) return known;
     const { tasks, next_cursor: next } = answer.data;
     return { cursor: page.cursor, limit: page.limit, between: page.between, tag: answer.tag, tasks, next };
   }
