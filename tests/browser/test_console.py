@@ -163,7 +163,7 @@ def test_expired_link_is_renewed_where_the_player_stands(open_page: OpenPage, re
     page.wait_for_function("() => !player.seeking")
     page.evaluate("() => { player.onloadedmetadata = () => { window.loadedAgain = true } }")
     page.evaluate("() => { player.dispatchEvent(new Event('error')) }")
-    page.wait_for_function("() => loadedAgain && player.currentTime === 2")
+    page.wait_for_function("() => window.loadedAgain && player.currentTime === 2")
     assert page.evaluate("() => player.isConnected && player.error === null")
 
 
