@@ -13,8 +13,8 @@ import { dollars, span, submitCommand } from './words.js';
 
 const DRAFT = 'vidu-relay-draft';
 const FIRST = ['duration', 'resolution', 'aspect_ratio', 'style', 'movement_amplitude', 'audio', 'bgm'];
-const ESTIMATE_MS = 900;
-const BASIS = { list: 'by the price list', learned: 'as billed lately', unknown: 'price not known' };
+const ESTIMATE_MS = 1200;
+const BASIS = { list: 'by the price list', learned: 'as billed lately', unknown: '' };
 
 const newDraft = (kept = {}) => ({ model: '', values: {}, references: 'subjects', ...kept, key: crypto.randomUUID(), sent: '' });
 
@@ -143,7 +143,7 @@ function Price({ estimate, ready }) {
   if (!ready) return html`<p class="small">Fill in the form to see the price.</p>`;
   if (estimate.data) {
     const { usd, reserved_usd: reserved, basis } = estimate.data;
-    return html`<p class="amount" role="status">${usd === null ? `up to ${dollars(reserved)}` : dollars(usd)} <span class="small">${BASIS[basis]}</span></p>
+    return html`<p class="amount" role="status">${usd === null ? 'Not known' : dollars(usd)} <span class="small">${BASIS[basis]}</span></p>
       ${usd !== reserved && html`<p class="small">Your budget counts ${dollars(reserved)} until the bill is known.</p>`}`;
   }
   if (estimate.text) return html`<p role="status">${estimate.text}</p>`;

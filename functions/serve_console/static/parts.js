@@ -62,7 +62,12 @@ export function usePoll(load, dependencies) {
 export function Copy({ text, label = 'Copy' }) {
   const [said, setSaid] = useState('');
   const copy = async () => {
-    await navigator.clipboard.writeText(text).then(() => setSaid('Copied'), () => setSaid('Select and copy it'));
+    try {
+      await navigator.clipboard.writeText(text);
+      setSaid('Copied');
+    } catch {
+      setSaid('Select and copy it'); // the browser lets no page write there
+    }
     setTimeout(() => setSaid(''), 2000);
   };
   return html`<button type="button" class="quiet" onClick=${copy} aria-live="polite">${said || label}</button>`;

@@ -15,7 +15,7 @@ export const OPEN = new Set(['accepted', 'submitting', 'submitted', 'processing'
 
 export const SOURCES = {
   http: 'your request over HTTP',
-  file: 'your file in S3',
+  s3: 'your file in S3',
   event: 'your event',
   create: 'the provider’s answer to the create call',
   callback: 'a callback, then a read of the task at the provider',
@@ -67,7 +67,7 @@ export function costOf(task) {
 export function stuck(task, now) {
   const since = now - Date.parse(task.updated_at);
   const slow = task.request?.off_peak ? DAY : 20 * MINUTE;
-  if (task.status === 'expired') return `Gave up waiting: ${task.error?.code ?? 'no answer'}`;
+  if (task.status === 'expired' && since < 3 * DAY) return `Gave up waiting: ${task.error?.code ?? 'no answer'}`;
   if (task.status === 'generated' && task.delivery?.last_error) {
     return `The copy of the video failed ${task.delivery.attempts}×: ${task.delivery.last_error.code}`;
   }
