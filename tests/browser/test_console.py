@@ -184,6 +184,7 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     task = submit(relay, "waits for its cancel")
     page = open_page(f"task/{task['task_id']}")
     page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert relay.task(task["task_id"])["status"] == "accepted"
