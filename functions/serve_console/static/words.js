@@ -77,7 +77,7 @@ export function stuck(task, now) {
   return '';
 }
 
-export const title = (task) => task.request?.prompt || task.external_id || 'Without a prompt';
+export const title = (task) => (task.content_deleted_at ? 'Content deleted' : task.request?.prompt || task.external_id || 'Without a prompt');
 
 const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 

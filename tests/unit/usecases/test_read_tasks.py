@@ -379,4 +379,6 @@ def test_task_links_its_own_images_and_no_others(sim: Simulation) -> None:
     sim.store.create(replace(task, request=request, revision=0))
     shown = read(sim, task.task_id)
     assert list(shown["image_links"]) == own
-    assert all(urlsplit(link).path.endswith(name.partition(f"{inbox}/")[2]) for name, link in shown["image_links"].items())
+    assert all(
+        urlsplit(link).path.endswith(name.partition(f"{inbox}/")[2]) for name, link in shown["image_links"].items()
+    )
