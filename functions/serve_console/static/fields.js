@@ -45,11 +45,11 @@ export function Prompt({ value, spec, subjects, onChange, faults }) {
     onChange(text);
   };
   const take = (id) => {
-    const at = area.current.selectionStart;
-    const before = `${value.slice(0, at).replace(/@[^\s@]*$/u, '')}@${id} `;
-    onChange(before + value.slice(at).replace(/^ /, ''));
+    const { selectionStart: at, value: text } = area.current;
+    const start = text.slice(0, at).replace(/@[^\s@]*$/u, '').length;
+    area.current.setRangeText(`@${id} `, start, text[at] === ' ' ? at + 1 : at, 'end'); // the next letter goes behind it
+    onChange(area.current.value);
     setTyped(null);
-    requestAnimationFrame(() => { area.current.focus(); area.current.setSelectionRange(before.length, before.length); });
   };
   const key = (event) => {
     if (!offers.length) return;
