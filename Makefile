@@ -64,7 +64,7 @@ chaos: setup ## Run the chaos test on the whole stack, a few minutes [TASKS=] [S
 # On two cores. End-to-end tests mostly wait, so three stacks run side by side.
 test: lint ## Run every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions tests/simulation tests/contract tests/local
-	$(BIN)/python -m pytest -n 3 --dist loadfile tests/e2e
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/e2e tests/browser
 
 unit: setup ## Run the tests of units and functions alone, about a minute
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/functions

@@ -75,6 +75,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "reconcile_spending": 20 * AWS_CALL_SECONDS,
     "record_spending": 2 * AWS_CALL_SECONDS,
     "describe_api": 0.0,
+    "serve_console": 0.0,
     "list_models": AWS_CALL_SECONDS,
     "submit_task": PROVIDER_CREATE_SECONDS + 4 * AWS_CALL_SECONDS,
     "receive_callback": PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,

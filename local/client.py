@@ -33,7 +33,7 @@ class RelayClient:
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.verify = stack.aws_ca_bundle or True
-        self._key = stack.api_key if api_key is None else api_key
+        self.key = stack.api_key if api_key is None else api_key
         self._aws: dict[str, Any] = {}
         self._events: dict[str, list[dict[str, Any]]] = {}
 
@@ -49,7 +49,7 @@ class RelayClient:
 
     def call(self, method: str, path: str, **arguments: Any) -> requests.Response:
         """An API call with the key. `arguments` are those of `requests`; the time-out is 120 s by default."""
-        headers = {"Authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
         return self._http.request(method, self.stack.api_url + path, headers=headers, **{"timeout": 120, **arguments})
 
     def submit(self, request: Mapping[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:

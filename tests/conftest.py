@@ -22,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sample",
         help="how much tests/simulation explores, and whether property tests draw other examples in each run",
     )
+    parser.addoption(
+        "--screenshots", action="store_true", help="write the screenshots of tests/browser into docs/images"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

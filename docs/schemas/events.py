@@ -80,6 +80,7 @@ class TaskRequest(_Model):
 
 class TaskResult(_Model):
     type: str
+    download_url: str | None = None
 
 
 class TaskOutput(_Model):

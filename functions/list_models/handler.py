@@ -13,7 +13,7 @@ from vidu_relay.domain.model_schema import describe_model, describe_models
 from vidu_relay.domain.money import NO_MONEY
 from vidu_relay.domain.price import utc_date
 from vidu_relay.domain.price_list import describe_price
-from vidu_relay.http import header, json_response, not_configured, problem
+from vidu_relay.http import entity_tags, json_response, not_configured, problem
 from vidu_relay.observability import logger, observed
 from vidu_relay.settings import ListModelsSettings, load
 from vidu_relay.usecases.ports import clock
@@ -57,6 +57,6 @@ def _cached(event: dict[str, Any], shown: model_documents.ModelList | model_docu
     answer = json_response(200, shown, {"cache-control": "private, max-age=300"})
     tag = f'"{hashlib.sha256(answer["body"].encode()).hexdigest()[:32]}"'
     answer["headers"]["etag"] = tag
-    if tag in [one.strip().removeprefix("W/") for one in (header(event, "if-none-match") or "").split(",")]:
+    if tag in entity_tags(event):
         answer |= {"statusCode": 304, "body": ""}
     return answer

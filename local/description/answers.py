@@ -14,6 +14,7 @@ __all__ = [
     "JSON",
     "KEYED",
     "REQUEST_PROBLEMS",
+    "TAG",
     "TOO_LARGE",
     "UNREADABLE",
     "Operation",
@@ -80,10 +81,12 @@ def answers(
     return dict(every)
 
 
-def cached(description: str, name: str) -> tuple[str, Operation]:
+TAG: Schema = {"description": "Send it as `If-None-Match`: 304 if nothing changed.", "schema": {"type": "string"}}
+
+
+def cached(description: str, name: str, **headers: Schema) -> tuple[str, Operation]:
     """A good answer with an `ETag`, of the schema `name`."""
-    tag: Schema = {"description": "Send it as `If-None-Match`: 304 if nothing changed.", "schema": {"type": "string"}}
-    return response(200, description, {JSON: ref(name)}, {"ETag": tag})
+    return response(200, description, {JSON: ref(name)}, {**headers, "ETag": TAG})
 
 
 _RETRY_AFTER: Schema = {

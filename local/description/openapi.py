@@ -27,12 +27,24 @@ API_KEY = {
     "scheme": "bearer",
     "description": "An API key of your tenant, from the operator. A revoked one works for another 60 seconds at most.",
 }
+MEANINGS = {
+    "accepted": "Certainly nothing was created: the relay makes the create call (again).",
+    "submitting": "The create call runs, or its outcome is unknown: the relay makes no second one.",
+    "submitted": "The provider has the task.",
+    "processing": "The provider works on it.",
+    "generated": "The provider is done; the relay copies the videos into your bucket.",
+    "completed": "Every video is in your bucket.",
+    "failed": "The provider refused the task or could not do it: see `error`.",
+    "expired": "The task did not end in time: see `error`. A late video changes it to `generated`.",
+    "canceled": "By you, at the provider, or before submission because the operator disabled the tenant.",
+}
+"""What each state of a task means."""
 TAGS = {
     "Tasks": "Submit, read, list.",
     "Models": "What tasks can ask for.",
     "Uploads": "Reference images that are not on the web.",
     "Webhooks": "How they went, again, and a test.",
-    "Description": "Needs no key.",
+    "Description": "Needs no key. `GET /v1/console` is a page for browsers.",
     "Provider": "What the provider calls.",
 }
 WEBHOOKS: dict[str, Any] = {
@@ -77,6 +89,7 @@ def describe() -> dict[str, Any]:
         "info": INFO,
         "servers": [SERVER],
         "security": [{"apiKey": []}],
+        "x-states": MEANINGS,
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "webhooks": WEBHOOKS,

@@ -9,18 +9,17 @@ from collections.abc import Mapping
 
 from local.description.answers import (
     BODY_PROBLEMS,
-    GATEWAY,
     JSON,
     KEYED,
     REQUEST_PROBLEMS,
     TOO_LARGE,
-    UNREADABLE,
     Operation,
     answers,
     cached,
     response,
 )
 from local.description.json_schema import Schema, ref
+from local.description.open_operations import OPEN_OPERATIONS
 from local.description.request_parameters import LIST_PARAMETERS, SUBMIT_PARAMETERS, TASK_ID, VERSION
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
@@ -99,7 +98,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "beginning exactly once, whatever is submitted meanwhile. A new task may take a moment to appear.",
         "parameters": LIST_PARAMETERS,
         "responses": answers(
-            response(200, "A page.", {JSON: ref("TaskPage")}),
+            cached("A page. After 304 the links of an earlier answer may have ended.", "TaskPage"),
             {400: ("invalid_query", "invalid_cursor"), 422: ("invalid_date",)},
             *KEYED,
         ),
@@ -111,7 +110,11 @@ OPERATIONS: Mapping[str, Operation] = {
         "description": "With its whole request, and links to our copies of its videos.",
         "parameters": [TASK_ID],
         "responses": answers(
-            response(200, "The task.", {JSON: ref("Task")}, {"Retry-After": _LOOK_AGAIN}),
+            cached(
+                "The task. After 304 the links of an earlier answer may have ended.",
+                "Task",
+                **{"Retry-After": _LOOK_AGAIN},
+            ),
             {404: ("task_not_found",)},
             *KEYED,
             {404: "A path that is none of these."},
@@ -267,48 +270,6 @@ OPERATIONS: Mapping[str, Operation] = {
             TOO_LARGE,
         ),
     },
-    "POST /v1/callbacks/{task_id}": {
-        "operationId": "receiveCallback",
-        "tags": ["Provider"],
-        "summary": "For the provider: something happened to a task",
-        "description": "Not for clients. The token in the address says that the caller was given it for this task; "
-        "nothing in the body is believed: the relay reads the task from the provider.",
-        "security": [],
-        "parameters": [
-            TASK_ID,
-            {
-                "name": "token",
-                "in": "query",
-                "required": True,
-                "description": "From the address that the relay gave to the provider.",
-                "schema": {"type": "string"},
-            },
-        ],
-        "requestBody": {"description": "Anything.", "content": {JSON: {"schema": {}}}},
-        "responses": answers(
-            response(200, "Understood.", {JSON: ref("CallbackTaken")}),
-            {403: ("callback_refused",), 503: ("try_again",)},
-            UNREADABLE,
-            {404: "A path that is none of these."},
-            TOO_LARGE,
-            GATEWAY,
-        ),
-    },
-    "GET /v1/openapi.json": {
-        "operationId": "describeApi",
-        "tags": ["Description"],
-        "summary": "This document",
-        "security": [],
-        "responses": answers(response(200, "OpenAPI 3.1.", {JSON: {"type": "object"}}), {}, UNREADABLE, GATEWAY),
-    },
-    "GET /v1/docs": {
-        "operationId": "readDescription",
-        "tags": ["Description"],
-        "summary": "This document as a page",
-        "security": [],
-        "responses": answers(
-            response(200, "HTML without scripts.", {"text/html": {"type": "string"}}), {}, UNREADABLE, GATEWAY
-        ),
-    },
+    **OPEN_OPERATIONS,
 }
 """The operations by route key, as API Gateway writes it."""

@@ -123,7 +123,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"publish as the relay", "take a request", "start a poller"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
-    | {"query the ledger"},
+    | {"query the ledger", "get an upload", "get a drop"},
     "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
     | {"list the inbox", "delete a video", "list the videos", "update an item"},
     "record_spending": {"get an item", "update an item", "get a row", "put a row"}
@@ -131,6 +131,7 @@ ALLOWED: dict[str, set[str]] = {
     "reconcile_spending": {*CHANGES_TASKS, "get items", "update an item", "query the owners", "query the ledger"}
     | {"read the provider's key", "publish as the relay"},
     "describe_api": set(),
+    "serve_console": set(),
     "list_models": {"read the provider's key", "get items"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},

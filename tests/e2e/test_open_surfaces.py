@@ -45,7 +45,7 @@ def test_unknown_route_is_answered_404_and_nothing_else(relay: RelayClient) -> N
 
 
 def test_no_page_of_another_origin_may_read_an_answer(relay: RelayClient) -> None:
-    """No CORS: a key in a browser is not what this API is for."""
+    """No CORS: the console has the API's own origin, and no other page is to use a key."""
     asked = [("origin", "https://evil.example"), ("access-control-request-method", "POST")]
     for path in ("/v1/tasks", f"/v1/tasks/{MISSING}", f"/v1/callbacks/{MISSING}", "/v1/docs"):
         preflight = send(relay.stack, "OPTIONS", path, headers=[*asked, ("access-control-request-headers", "x")])

@@ -188,6 +188,7 @@ def environment(account: Account) -> dict[str, str]:
         "retain_tasks_days": "30", "off_peak_available": "false", "allow_unlisted_models": "false",
         "offered_models": "", "assumed_task_usd": "1", "probe_image_urls": "false", "video_hosts": "",
         "trusted_origins": "", "max_video_bytes": "2147483648",
+        "inbox_origin": "https://inbox.example.com", "videos_origin": "https://videos.example.com",
     }  # fmt: skip
     return {name.upper(): value for name, value in values.items()}
 

@@ -131,6 +131,6 @@ def test_function_folders_hold_a_handler_and_nothing_else() -> None:
     found = sorted(
         str(path.relative_to(ROOT / "functions"))
         for path in (ROOT / "functions").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "static"} & set(path.parts)
     )
     assert found == sorted(f"{folder}/handler.py" for folder in FUNCTIONS)

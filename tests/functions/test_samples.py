@@ -117,6 +117,8 @@ CASES = {
     ),
     "send_webhook__test": Case(True, http(200, status=204, fault=None, answer="thanks")),
     "send_webhook__test_no_address": Case(False, http(422, code="validation_error")),
+    "serve_console__page": Case(True, lambda a: a["body"].startswith("<!doctype html>")),
+    "serve_console__unknown_file": Case(False, lambda a: json.loads(a["body"])["code"] == "file_not_found"),
     "submit_task__two_subjects": Case(True, http(202, status="submitted", delivery=None)),
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),

@@ -29,8 +29,14 @@ ROUTES = {
     "POST /v1/callbacks/{task_id}": "receive_callback",
     "GET /v1/openapi.json": "describe_api",
     "GET /v1/docs": "describe_api",
+    "GET /v1/console": "serve_console",
+    "GET /v1/console/{file+}": "serve_console",
 }
 """The published routes, and the folder of the function behind each."""
+WITHOUT_A_KEY = {
+    "POST /v1/callbacks/{task_id}",
+    *(route for route, folder in ROUTES.items() if folder in ("describe_api", "serve_console")),
+}
 
 
 class _Loader(yaml.SafeLoader):

@@ -58,7 +58,7 @@ FOR_ITS_ANSWER = {
 }
 """Actions that no call takes and that change what another call answers."""
 
-CALL_NOTHING = {"DescribeApi"}
+CALL_NOTHING = {"DescribeApi", "ServeConsole"}
 """Functions that answer from their own code: calls that were not found are not taken for none."""
 
 WITH_A_VERSION = {

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.template import FUNCTIONS, ROUTES, get_att, of_type, properties
-
-WITHOUT_A_KEY = {"POST /v1/callbacks/{task_id}", "GET /v1/openapi.json", "GET /v1/docs"}
+from tests.unit.template import FUNCTIONS, ROUTES, WITHOUT_A_KEY, get_att, of_type, properties
 
 _found: dict[str, dict[str, Any]] = {
     route["Properties"]["RouteKey"]: route["Properties"] for route in of_type("AWS::ApiGatewayV2::Route").values()

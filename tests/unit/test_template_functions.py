@@ -33,7 +33,7 @@ def test_every_folder_is_a_function_with_a_handler_and_a_role_of_its_own() -> No
     assert {path.name for path in folders} == set(FUNCTIONS)
     for folder in folders:
         name = "".join(word.capitalize() for word in folder.name.split("_"))
-        assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["handler.py"]
+        assert [path.name for path in folder.iterdir() if path.name not in ("__pycache__", "static")] == ["handler.py"]
         assert FUNCTIONS[folder.name] == name
         assert properties(name)["Role"] == get_att(f"{name}Role", "Arn")
         assert not {"Runtime", "Architectures", "Handler", "Layers", "LoggingConfig"} & set(properties(name))

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "budget_of",
     "daily_cap_of",
+    "entity_tags",
     "header",
     "invalid_request",
     "json_response",
@@ -82,6 +83,11 @@ def header(event: Mapping[str, Any], name: str) -> str | None:
     """A request header, by its lower-case name."""
     value = (event.get("headers") or {}).get(name)
     return value if isinstance(value, str) else None
+
+
+def entity_tags(event: Mapping[str, Any]) -> list[str]:
+    """The tags in the client's `If-None-Match`: where one of them is the answer's, it is 304 without a body."""
+    return [one.strip().removeprefix("W/") for one in (header(event, "if-none-match") or "").split(",")]
 
 
 def tenant_of(event: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,10 @@ def render(document: Mapping[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{escape(info['title'])} API</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(info['title'])} API</h1>{_text(info['description'])}",
-        f'<p>At <code>{escape(_server(document))}</code> · <a href="openapi.json">OpenAPI document</a></p>',
+        f"<p>At <code>{escape(_server(document))}</code></p>",
+        '<p><a href="openapi.json">OpenAPI document</a> · <a href="console">Console for browsers</a></p>',
         "<nav>",
+        _link("states", "States"),
         *(_link(tag["name"], tag["name"]) for tag in document["tags"]),
         _link("webhooks", "Webhooks"),
         _link("schemas", "Schemas"),
@@ -79,13 +81,16 @@ def render(document: Mapping[str, Any]) -> str:
             _text(f"`Authorization: Bearer <key>`. {scheme['description']}")
             for scheme in document["components"]["securitySchemes"].values()
         ),
+        '<h2 id="states">States of a task</h2><table>',
+        *(f"<tr><td><code>{escape(name)}</code></td><td>{_text(text)}</td></tr>" for name, text in _states(document)),
+        "</table>",
     ]
     for tag in document["tags"]:
         parts += [f'<h2 id="{escape(tag["name"])}">{escape(tag["name"])}</h2>', _text(tag["description"])]
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 if tag["name"] in operation["tags"]:
-                    parts += _operation(method, path, operation)
+                    parts += _operation(method, path, operation, _example(method, path, operation, schemas))
     parts.append('<h2 id="webhooks">Webhooks</h2>')
     for operations in document["webhooks"].values():
         for method, operation in operations.items():
@@ -98,7 +103,31 @@ def render(document: Mapping[str, Any]) -> str:
     return "".join([*parts, "</body></html>\n"])
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
+def _states(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    states: Mapping[str, str] = document["x-states"]
+    return states.items()
+
+
+def _example(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
+    """A call for a shell that has `$API` and `$KEY`: parameters and body by their examples."""
+    if "Provider" in operation["tags"]:
+        return ""
+    headers = [] if operation.get("security") == [] else ['-H "Authorization: Bearer $KEY"']
+    for parameter in operation.get("parameters", ()):
+        name, examples = parameter["name"], parameter["schema"].get("examples")
+        if parameter["in"] == "path" and examples:
+            path = path.replace(f"{{{name}}}", examples[0])
+        elif parameter["in"] == "header":
+            headers.append(f"-H '{name}: {parameter['example']}'")
+    for kind, body in operation.get("requestBody", {}).get("content", {}).items():
+        named = schemas[body["schema"]["$ref"].rpartition("/")[2]]
+        data = json.dumps(named["examples"][0], indent=2, ensure_ascii=False)
+        headers += [f"-H 'Content-Type: {kind}'", f"-d '{data}'"]
+    verb = "" if method == "get" else f"-X {method.upper()} "
+    return " \\\n  ".join([f'curl -sS {verb}"$API{path}"', *headers])
+
+
+def _operation(method: str, path: str, operation: Mapping[str, Any], example: str = "") -> Iterator[str]:
     yield f'<article id="{escape(operation["operationId"])}">'
     if operation.get("security") == [] and path.startswith("/"):
         yield '<span class="open">no key</span>'
@@ -123,7 +152,10 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
             for name, header in answer.get("headers", {}).items()
         )
         yield f"<tr><td>{escape(status)}</td><td>{bodies}</td><td>{_text(answer['description'])}{headers}</td></tr>"
-    yield "</table></article>"
+    yield "</table>"
+    if example:
+        yield f"<details><summary>Example</summary><pre><code>{escape(example)}</code></pre></details>"
+    yield "</article>"
 
 
 def _schema(schema: Mapping[str, Any]) -> Iterator[str]:

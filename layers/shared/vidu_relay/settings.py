@@ -36,6 +36,7 @@ __all__ = [
     "ReconcileSpendingSettings",
     "RecordSpendingSettings",
     "SendWebhookSettings",
+    "ServeConsoleSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -196,6 +197,13 @@ class RecordSpendingSettings:
 
 class DescribeApiSettings:
     public_base_url: str
+
+
+class ServeConsoleSettings:
+    """Where the buckets are: `https://` and the host."""
+
+    inbox_origin: str
+    videos_origin: str
 
 
 S = TypeVar("S")

@@ -1,12 +1,14 @@
-"""S3: the sizes of chunks and parts, checksums, and the version in events."""
+"""S3: the sizes of chunks and parts, checksums, the version in events, and the host of a bucket."""
 
 import json
 import re
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 from ministack import app
 from ministack.services import eventbridge, s3
+from ministack.services.cloudformation import provisioners
 
 from local.emulator.patches import replaces
 from local.emulator.settings import Settings
@@ -21,6 +23,7 @@ def apply(settings: Settings) -> None:
     part_sizes()
     checksums()
     version_in_events()
+    host_of_bucket(settings)
 
 
 def chunk_sizes() -> None:
@@ -108,3 +111,11 @@ def version_in_events() -> None:
             detail["object"]["version-id"] = version_id
             event = {**event, "Detail": json.dumps(detail)}
         original(event, *rest)
+
+
+def host_of_bucket(settings: Settings) -> None:
+    """``RegionalDomainName`` is the host in signed links (``AWS::S3::Bucket``, return values): here the emulator's."""
+
+    @replaces(provisioners, "_s3_attrs")
+    def attributes(original: Any, name: str) -> dict[str, str]:
+        return {**original(name), "RegionalDomainName": urlsplit(settings.endpoint_url).netloc}

@@ -354,3 +354,31 @@ def test_task_is_found_by_its_external_id_by_its_tenant_only(sim: Simulation) ->
     assert (found.tasks[0]["external_id"], found.tasks[0]["labels"]) == ("Auftrag/4711 ä", {"team": "blue"})
     for tenant, external_id in (("globex", "Auftrag/4711 ä"), (TENANT, "auftrag/4711 ä"), (TENANT, "x")):
         assert page(sim, tenant, external_id=external_id) == TaskPage([], None)
+
+
+def test_tag_of_a_page_is_of_its_tasks_and_their_revisions(sim: Simulation) -> None:
+    first, second = submit_many(sim, 2)
+    whole, part = page(sim), page(sim, limit="1")
+    again = list_tasks(TENANT, {}, store=sim.store, videos=sim.videos, known=[whole.tag])
+    assert (again.unchanged, again.tasks, again.tag) == (True, [], whole.tag)
+    task = sim.store.get(second)
+    assert task
+    sim.store.save(task)
+    assert page(sim).tag not in (whole.tag, part.tag)
+    assert page(sim, limit="1").tag == part.tag
+    assert first in ids(part)
+
+
+def test_task_links_its_own_images_and_no_others(sim: Simulation) -> None:
+    inbox = sim.requests.bucket
+    own = [f"s3://{inbox}/{folder}/{TENANT}/fox.png" for folder in ("uploads", "requests")]
+    others = [f"s3://{inbox}/uploads/globex/fox.png", "s3://their-bucket/fox.png", "https://cdn.example.com/fox.png"]
+    task = replace(task_in(Status.COMPLETED), tenant_id=TENANT)
+    request = {**task.request, "images": [*own, *others]}
+    request.pop("subjects", None)
+    sim.store.create(replace(task, request=request, revision=0))
+    shown = read(sim, task.task_id)
+    assert list(shown["image_links"]) == own
+    assert all(
+        urlsplit(link).path.endswith(name.partition(f"{inbox}/")[2]) for name, link in shown["image_links"].items()
+    )

@@ -132,6 +132,13 @@ class DailyQuota:
         if self._count(what, quota_key(tenant_id, now, HOUR), most, now) is not None:
             raise HourlyLimitReachedError(what, most, (HOUR_MS - now % HOUR_MS) // 1000 + 1)
 
+    def read(self, tenant_id: str, now: int) -> tuple[int, Decimal, Decimal]:
+        """Of the UTC day that `now` (ms) is in: its tasks, what they have come to, and what the month has come to."""
+        reply = self._client.get_item(TableName=self._table, Key=quota_key(tenant_id, now))
+        found = reply.get("Item", {})
+        today = Decimal(found.get("committed", {}).get("N", "0"))
+        return int(found.get("accepted", {}).get("N", "0")), today, today + self._sum(tenant_id, _earlier_days(now))
+
     def give_back(self, tenant_id: str, now: int, price: Decimal = NO_MONEY) -> None:
         """Return the slot and the price taken at `now`: the task existed already.
 
@@ -181,7 +188,7 @@ class DailyQuota:
         read_at, spent = self._earlier.get((tenant_id, today), (None, NO_MONEY))
         if read_at is not None and self._monotonic() - read_at < EARLIER_SECONDS:
             return spent
-        earlier = [day * DAY_MS for day in range(today - time.gmtime(now / 1000).tm_mday + 1, today)]
+        earlier = _earlier_days(now)
         if earlier:
             self._close(tenant_id, earlier[-1])
         read_at, spent = self._monotonic(), self._sum(tenant_id, earlier)
@@ -247,6 +254,12 @@ def _over(
         seconds = calendar.timegm((*following, 1, 0, 0, 0)) - now // 1000 + 1
     amounts = [money_text(amount) for amount in (whole or NO_MONEY, left, price)]
     return BudgetReachedError(period, amounts[0], amounts[1], amounts[2], seconds)
+
+
+def _earlier_days(now: int) -> list[int]:
+    """A moment in each day of the month before the one that `now` is in."""
+    today = now // DAY_MS
+    return [day * DAY_MS for day in range(today - time.gmtime(now / 1000).tm_mday + 1, today)]
 
 
 def _seconds_left(now: int) -> int:

@@ -22,12 +22,12 @@ class RequestArchive:
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
-        self._bucket = bucket
+        self.bucket = bucket
 
     def put(self, key: str, request: Mapping[str, Any]) -> None:
         """Store a request."""
         body = json.dumps(dict(request), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
 
     def request_of(self, task: Task) -> Request:
         """A task's whole request. Raises `ClientError` (`NoSuchKey`) if the object beside the record is gone."""
@@ -44,6 +44,6 @@ class RequestArchive:
 
     def get(self, key: str) -> dict[str, Any]:
         """A stored request, whole. Raises `ClientError` (`NoSuchKey`) if it is gone."""
-        body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         content: dict[str, Any] = json.loads(body)
         return content

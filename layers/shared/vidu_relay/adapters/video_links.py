@@ -1,12 +1,13 @@
-"""Links to our copies of videos. Apart from the archive, which loads what a copy takes."""
+"""Links to our copies of videos, and to a client's images. Apart from the archive, which loads what a copy takes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from vidu_relay.domain.image_reference import S3Object
     from vidu_relay.domain.task import Video
 
 __all__ = ["LINK_SECONDS", "VideoLinks"]
@@ -15,13 +16,26 @@ LINK_SECONDS = 900
 
 
 class VideoLinks:
-    """Signs links with the function's own credentials, which must be allowed to read the videos."""
+    """Signs links with the function's own credentials, which must be allowed to read what they lead to.
+
+    Each is good for at most 15 minutes.
+    """
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
     def link(self, video: Video) -> str:
-        """A link to the video, good for at most 15 minutes."""
-        return self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": video.bucket, "Key": video.key}, ExpiresIn=LINK_SECONDS
-        )
+        """A link to the video."""
+        return self._sign({"Bucket": video.bucket, "Key": video.key})
+
+    def download(self, video: Video, name: str) -> str:
+        """A link under which browsers save the video as a file of this name."""
+        disposition = f'attachment; filename="{name}"'
+        return self._sign({"Bucket": video.bucket, "Key": video.key, "ResponseContentDisposition": disposition})
+
+    def image(self, image: S3Object) -> str:
+        """A link to an image of a request."""
+        return self._sign({"Bucket": image.bucket, "Key": image.key})
+
+    def _sign(self, target: Any) -> str:
+        return self._client.generate_presigned_url("get_object", Params=target, ExpiresIn=LINK_SECONDS)

@@ -16,7 +16,7 @@ __all__ = [
     "BillDifference", "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry",
     "LowBalance", "Moment", "Problem", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery", "TaskError",
     "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId", "Upload",
-    "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Version", "Video", "VideoTaskEvent",
+    "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday", "Version", "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -39,6 +39,9 @@ class TaskResult(TypedDict):
         Annotated[
             str, {"format": "uri"}, "Our copy, for at most 15 minutes. Read the task again for more. Not in events."
         ]
+    ]
+    download_url: NotRequired[
+        Annotated[str, {"format": "uri"}, "The same, as a file to save. Only where one task is read."]
     ]
 
 
@@ -141,6 +144,13 @@ class Task(TaskFacts):
         "The parameters as they were given. Embedded images are shown by their hash (RFC 6920: `ni:///sha-256;…`), "
         "never as bytes.",
     ]
+    image_links: NotRequired[
+        Annotated[
+            dict[str, str],
+            "Links to those of your images that the relay keeps, by how `request` names them, for at most 15 minutes. "
+            "Only where one task is read.",
+        ]
+    ]
     output: Output
     videos: Annotated[
         list[Video],
@@ -205,6 +215,17 @@ class UsageGroup(UsageSum):
     ]
 
 
+class UsageToday(TypedDict):
+    """What the tenant has had since 00:00 UTC, and what it may have. Amounts are US dollars, exact decimals."""
+
+    tasks: Annotated[int, "Accepted."]
+    daily_task_cap: int
+    committed_usd: Annotated[str, "Reserved or billed for the day's tasks."]
+    daily_budget_usd: Annotated[str | None, "Null for no bound."]
+    month_committed_usd: Annotated[str, "Reserved or billed for the month's tasks."]
+    monthly_budget_usd: Annotated[str | None, "Null for no bound."]
+
+
 Usage = TypedDict(
     "Usage",
     {
@@ -213,6 +234,7 @@ Usage = TypedDict(
         "group_by": Annotated[str, {"enum": ["day", "model", "status"]}],
         "groups": list[UsageGroup],
         "total": UsageSum,
+        "today": NotRequired[Annotated[UsageToday, "Today against cap and budget, whatever the period."]],
     },
 )
 """What the tenant's tasks of a period cost."""

@@ -43,19 +43,22 @@ def represent(
     task: Task,
     *,
     sign: Callable[[Video], str] | None = None,
+    download: Callable[[Video, str], str] | None = None,
     request: Mapping[str, Any] | None = None,
 ) -> documents.Task:
     """The task as the API returns it: a superset of the provider page's response.
 
-    `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `request` is the
-    whole request where the record holds it only in part. A task whose content is deleted has no links.
+    `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `download` gives one
+    under which it is saved by a file name. `request` is the whole request where the record holds it only in part. A
+    task whose content is deleted has no links.
     """
     if task.content_deleted_at is not None:
-        sign = None
+        sign = download = None
+    facts = _facts(task)
     return {
-        **_facts(task),
+        **facts,  # type: ignore[typeddict-item]  # which never have `image_links`
         "request": dict(task.request if request is None else request),
-        "output": _output(task, sign),
+        "output": _output(task, sign, download),
         "videos": [_video(video) for video in task.videos],
         "history": [
             {"at": timestamp(entry.at), "status": entry.status.value, "source": entry.source} for entry in task.history
@@ -88,7 +91,7 @@ def event_detail(task: Task) -> documents.VideoTaskEvent:
     shown: documents.EventTask = {
         **_facts(task),
         "request": request,
-        "output": _output(task, None),
+        "output": _output(task),
         "videos": [_video(video) for video in task.videos],
         "videos_total": len(task.videos),
     }
@@ -158,7 +161,9 @@ def _billing(task: Task) -> documents.TaskBilling:
     }
 
 
-def _output(task: Task, sign: Callable[[Video], str] | None) -> list[documents.TaskOutput]:
+def _output(
+    task: Task, sign: Callable[[Video], str] | None = None, download: Callable[[Video, str], str] | None = None
+) -> list[documents.TaskOutput]:
     videos = {video.number: video for video in task.videos}
     number = 0
     shown: list[documents.TaskOutput] = []
@@ -167,7 +172,12 @@ def _output(task: Task, sign: Callable[[Video], str] | None) -> list[documents.T
         for _ in output.links:
             number += 1
             video = videos.get(number)
-            results.append({"type": "video", "url": sign(video)} if sign and video else {"type": "video"})
+            result: documents.TaskResult = {"type": "video"}
+            if sign and video:
+                result["url"] = sign(video)
+            if download and video:
+                result["download_url"] = download(video, f"{task.task_id}-{number}.mp4")
+            results.append(result)
         shown.append({"task_id": output.task_id, "task_status": output.task_status or "done", "results": results})
     return shown
 

@@ -6,8 +6,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from vidu_relay.domain.errors import InvalidCursorError
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import notified_versions, represent_notification
 from vidu_relay.domain.representation import represent
-from vidu_relay.domain.request import LARGE_PARAMETERS
+from vidu_relay.domain.request import LARGE_PARAMETERS, Request
 from vidu_relay.domain.task import MAX_MOMENT, Task
 from vidu_relay.domain.task_query import MAX_LIMIT, TaskQuery
 from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
@@ -32,24 +32,36 @@ __all__ = ["ShownTask", "TaskPage", "list_notifications", "list_tasks", "read_ta
 KEYS_PER_PAGE = 500
 """A filtered page reads this many tasks at most, then returns a cursor, however few matched."""
 
+LINK_BYTES = 4096
+"""More than a signed link takes: it carries the session token of the function's role."""
+
 MAX_PAGE_BYTES = 5_000_000
 """Of a page's tasks: Lambda takes an answer of 6 MB. A page ends before the task that would not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownTask:
-    """A task as the API shows it, and in how many seconds to look again; None once it is settled."""
+    """A task as the API shows it, and in how many seconds to look again; None once it is settled.
 
-    task: documents.Task
+    `tag` changes with the record; `task` is None for a client that has this state of it.
+    """
+
+    task: documents.Task | None
     retry_after_seconds: int | None
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """Tasks as the API shows them, newest first; `next_cursor` is None after the last."""
+    """Tasks as the API shows them, newest first; `next_cursor` is None after the last.
+
+    `tag` changes with the records; `tasks` are left out if the page is `unchanged` for a client.
+    """
 
     tasks: list[documents.Task]
     next_cursor: str | None
+    tag: str = field(default="", compare=False)
+    unchanged: bool = False
 
 
 def read_task(
@@ -60,13 +72,23 @@ def read_task(
     requests: RequestArchive,
     videos: VideoLinks,
     recent: RecentTasks,
+    known: Container[str] = (),
 ) -> ShownTask | None:
-    """One task as the API shows it, with its whole request; None if this tenant has no such task."""
+    """One task as the API shows it, with its whole request; None if this tenant has no such task.
+
+    `known` has the tags of what the client has.
+    """
     task = _own_task(task_id, tenant_id, store)
     if task is None:
         return None
-    shown = represent(task, sign=videos.link, request=_whole_request(task, requests))
-    return ShownTask(shown, advise_retry(task, recent))
+    wait, tag = advise_retry(task, recent), _tag([task])
+    if tag in known:
+        return ShownTask(None, wait, tag)
+    whole = _whole_request(task, requests)
+    shown = represent(task, sign=videos.link, download=videos.download, request=whole)
+    if links := _image_links(task, whole, requests.bucket, videos):
+        shown["image_links"] = links
+    return ShownTask(shown, wait, tag)
 
 
 def list_notifications(
@@ -85,8 +107,15 @@ def _own_task(task_id: str, tenant_id: str, store: TaskStore) -> Task | None:
     return task if task is not None and task.tenant_id == tenant_id else None
 
 
-def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:
-    """A page of a tenant's tasks. `given` is the query string's, unchecked.
+def list_tasks(
+    tenant_id: str,
+    given: Mapping[str, str],
+    *,
+    store: TaskStore,
+    videos: VideoLinks,
+    known: Container[str] = (),
+) -> TaskPage:
+    """A page of a tenant's tasks. `given` is the query string's, unchecked; `known` the tags of what the client has.
 
     A page has at most `limit` tasks and `MAX_PAGE_BYTES` bytes; `next_cursor` goes on with what had no room. The task
     with an `external_id` is read as it is now; every other page may lack what was submitted a moment ago.
@@ -95,11 +124,11 @@ def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, vi
     query = TaskQuery.read(given)
     if query.external_id is not None:
         found = store.find_external(tenant_id, query.external_id)
-        return TaskPage([represent(found, sign=videos.link)] if found else [], None)
+        return _page([found] if found else [], None, videos, known)
     scope = f"{tenant_id}\0{query.scope}"
     after = _read_cursor(query, scope)
     keys_of = partial(store.list_keys, tenant_id, created=(query.first, query.last))
-    shown: list[documents.Task] = []
+    shown: list[Task] = []
     size_bytes = seen = 0
     while seen < KEYS_PER_PAGE:
         take = min(KEYS_PER_PAGE - seen, MAX_LIMIT if query.reads_records else query.limit)
@@ -108,11 +137,10 @@ def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, vi
         for created_at, task_id in keys:
             task = tasks.get(task_id)
             if task and task.tenant_id == tenant_id and query.shows(task):
-                one = represent(task, sign=videos.link)
-                size_bytes += _bytes_in_answer(one)
+                size_bytes += _bytes_in_answer(represent(task)) + LINK_BYTES * len(task.videos)
                 if size_bytes > MAX_PAGE_BYTES and shown:
-                    return TaskPage(shown, _cursor(after, scope) if after else None)
-                shown.append(one)
+                    return _page(shown, _cursor(after, scope) if after else None, videos, known)
+                shown.append(task)
             after = (created_at, task_id)
             if len(shown) == query.limit:
                 break
@@ -124,7 +152,34 @@ def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, vi
         if len(keys) < take:
             after = None
             break
-    return TaskPage(shown, _cursor(after, scope) if after else None)
+    return _page(shown, _cursor(after, scope) if after else None, videos, known)
+
+
+def _page(tasks: list[Task], cursor: str | None, videos: VideoLinks, known: Container[str]) -> TaskPage:
+    tag = _tag(tasks, cursor or "")
+    if tag in known:
+        return TaskPage([], cursor, tag, unchanged=True)
+    return TaskPage([represent(task, sign=videos.link) for task in tasks], cursor, tag)
+
+
+def _tag(tasks: list[Task], *more: str) -> str:
+    """An entity tag of the ids and revisions of tasks: links in an answer end sooner than it changes."""
+    states = [f"{task.task_id}.{task.revision}" for task in tasks]
+    return f'"{hashlib.sha256(" ".join([*states, *more]).encode()).hexdigest()[:32]}"'
+
+
+def _image_links(task: Task, whole: Mapping[str, Any] | None, inbox: str, videos: VideoLinks) -> dict[str, str]:
+    """Links to the images in the inbox bucket that are the tenant's own, by how the request names them."""
+    if task.content_deleted_at is not None:
+        return {}
+    folders = tuple(f"{folder}/{task.tenant_id}/" for folder in ("uploads", "requests", "tasks"))
+    slots = Request.of(task.request if whole is None else whole).slots
+    images = {slot.reference: slot.object(inbox, task.tenant_id, task.task_id) for slot in slots}
+    return {
+        reference: videos.image(image)
+        for reference, image in images.items()
+        if image and image.bucket == inbox and image.key.startswith(folders)
+    }
 
 
 def _bytes_in_answer(shown: Mapping[str, Any]) -> int:
