@@ -234,7 +234,9 @@ class _S3(_Client):
     def generate_presigned_url(self, operation: str, *, Params: Any, ExpiresIn: int) -> str:
         version = f"versionId={Params['VersionId']}&" if "VersionId" in Params else ""
         signed = f"X-Amz-Expires={ExpiresIn}&X-Amz-Signature=s"
-        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{version}{signed}"
+        named = quote(Params.get("ResponseContentDisposition", ""))
+        saved = f"response-content-disposition={named}&" if named else ""
+        return f"https://{Params['Bucket']}.s3.amazonaws.com/{quote(Params['Key'])}?{version}{saved}{signed}"
 
     def generate_presigned_post(self, bucket: str, key: str, **options: Any) -> dict[str, Any]:
         return dict(_signer().generate_presigned_post(bucket, key, **options))

@@ -101,6 +101,10 @@ def test_finished_video_is_linked_in_our_bucket_for_a_quarter_of_an_hour(sim: Si
     query = parse_qs(url.query)
     lifetime = int(query["X-Amz-Expires"][0]) if "X-Amz-Expires" in query else 0
     assert 0 <= lifetime <= 900
+    saved = urlsplit(result["download_url"])
+    disposition = parse_qs(saved.query)["response-content-disposition"]
+    assert (saved.path, disposition) == (url.path, [f'attachment; filename="{task.task_id}-1.mp4"'])
+    assert "download_url" not in page(sim).tasks[0]["output"][0]["results"][0]
     assert "cdn.example.com" not in json.dumps(shown)
     assert shown["videos"][0]["size"] == len(sim.source.video("https://cdn.example.com/gen-1.mp4"))
 

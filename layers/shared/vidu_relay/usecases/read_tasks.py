@@ -145,12 +145,10 @@ def list_tasks(
             if len(shown) == query.limit:
                 break
         seen += len(keys)
-        if len(shown) == query.limit:
-            if after == keys[-1] and not keys_of(limit=1, after=after):
-                after = None
-            break
-        if len(keys) < take:
-            after = None
+        full = len(shown) == query.limit
+        more = bool(keys_of(limit=1, after=after)) if full and after == keys[-1] else full or len(keys) == take
+        if full or not more:
+            after = after if more else None
             break
     return _page(shown, _cursor(after, scope) if after else None, videos, known)
 
