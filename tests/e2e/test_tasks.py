@@ -53,7 +53,12 @@ def test_called_back_task_ends_as_the_providers_very_bytes_in_s3(relay: RelayCli
     assert (video["duration_seconds"], video["width"], video["height"]) == (1.0, 1280, 720)
     stored = relay.aws("s3").head_object(Bucket=video["bucket"], Key=video["key"])
     assert (stored["ContentLength"], stored["ContentType"]) == (video["size"], "video/mp4")
-    assert relay.download(task)[4:8] == b"ftyp"
+    played = relay.download(task)
+    saved = requests.get(
+        task["output"][0]["results"][0]["download_url"], verify=relay.stack.aws_ca_bundle or True, timeout=30
+    )
+    assert (saved.content, played[4:8]) == (played, b"ftyp")
+    assert saved.headers["Content-Disposition"] == f'attachment; filename="{task["task_id"]}-1.mp4"'
     assert (task["request"], task["usage"]["cost"]) == (request_body, "0.0450")
     history = [(entry["source"], entry["status"]) for entry in task["history"]]
     assert history[:2] == [("http", "accepted"), ("create", "submitted")]
