@@ -27,6 +27,8 @@ from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 __all__ = [
     "METRICS_ON_GOOD_DAYS",
+    "PAGE_POLL_SECONDS",
+    "PAGE_TASKS",
     "VIDEO_BYTES",
     "WAITING_SECONDS",
     "measure",
@@ -54,6 +56,9 @@ COLD_START_SECONDS = 0.6
 CLIENT_READS = 2
 """How often a client reads its task. A client that listens to events reads none."""
 OFF_PEAK_HOURS = 12
+PAGE_TASKS = 50
+PAGE_POLL_SECONDS = 5
+"""What an open page of the console reads, and how often (`FIRST` of `task_list.js`, `POLL_SECONDS` of `tasks.js`)."""
 POLLS_OF_A_QUEUE = 5
 """Lambda keeps five long polls of 20 s on each queue, busy or not.
 
@@ -98,6 +103,7 @@ class Costs:
     notified: Bill
     attempts: Bill
     reading: Bill
+    page_polls: Bill
     lost: Bill
     off_peak: Bill
     naive: Bill
@@ -142,6 +148,8 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     attempts = Bill("of this, the record of the attempts", {"DynamoDB write unit": counter.attempt_units})
     task_id = relay.submit(request(relay, "is read"))["task_id"]
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
+    page_polls = counter.bill("an open page of the console asks, nothing has changed", lambda: _poll_list(relay))
+    page_polls.add("DynamoDB read unit", 1000 * (PAGE_TASKS / 2 - 1))  # the meter counts a batch as one whole unit
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
     off_peak = counter.bill("an off-peak task", lambda: finish(relay, prompts("off-peak"), off_peak=True))
     relay.script("takes long", {"generation_seconds": 3600})
@@ -157,6 +165,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
         notified=notified,
         attempts=attempts,
         reading=reading,
+        page_polls=page_polls,
         lost=lost,
         off_peak=off_peak.plus(idle_check, OFF_PEAK_HOURS, f"an off-peak task that takes {OFF_PEAK_HOURS} hours"),
         naive=naive(),
@@ -169,6 +178,14 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     )
 
 
+def _poll_list(relay: RelayClient) -> None:
+    """Read the newest tasks again and again, as the console does."""
+    path, tag = f"/v1/tasks?limit={PAGE_TASKS}", ""
+    for _ in range(TASKS):
+        reply = relay.call("GET", path, headers={"If-None-Match": tag} if tag else {})
+        tag = reply.headers["ETag"]
+
+
 def report(costs: Costs) -> list[str]:
     """The tables, as Markdown."""
     lines = [
@@ -176,11 +193,12 @@ def report(costs: Costs) -> list[str]:
         "",
         f"A task that goes well: {costs.writes_per_task:.1f} table writes, largest item {costs.record_bytes} bytes.",
         "",
-        "| path, 1,000 tasks | US$ | dearest parts |",
+        "| path, 1,000 times | US$ | dearest parts |",
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    for bill in (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive):
+    tasks = (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive)
+    for bill in (*tasks, costs.page_polls):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
     lines += ["", "| units of 1,000 tasks that go well | units | US$ |", "|---|---|---|"]
@@ -210,7 +228,8 @@ def report(costs: Costs) -> list[str]:
 def targets(costs: Costs) -> list[Row]:
     """What has a target, for 1,000 tasks at 100,000 a month. Sweeps and polls are part of all that is counted."""
     overhead = (costs.sweeps.dollars + costs.polling.dollars) / TARGET_MONTH * 1000
-    found = [
+    hour = 3600 / PAGE_POLL_SECONDS / 1000
+    found: list[tuple[str, float, float | None]] = [
         ("1,000 tasks that go well, with sweeps and polls", costs.healthy.dollars + overhead + _lapsed(costs), 0.050),
         ("1,000 tasks with lost callbacks, with sweeps and polls", costs.lost.dollars + overhead, 0.10),
         (
@@ -219,6 +238,8 @@ def targets(costs: Costs) -> list[Row]:
             0.13,
         ),
         ("an idle stack, a month", _idle(costs).dollars, 5.50),
+        ("an open page of the console, an hour", costs.page_polls.dollars * hour, 0.01),
+        ("100,000 polls by open pages", costs.page_polls.dollars * 100, None),
     ]
     return [row(what, [dollars], "US$", at_most=target) for what, dollars, target in found]
 

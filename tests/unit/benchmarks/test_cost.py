@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from benchmarks.bill import NOTIFIED, Bill, add_call, is_measurement, is_queued, write_units
-from benchmarks.cost import Costs, naive, standing, targets
+from benchmarks.cost import PAGE_POLL_SECONDS, PAGE_TASKS, Costs, naive, standing, targets
 from benchmarks.prices import PRICES
-from tests.unit.template import TEMPLATE, of_type
+from tests.unit.template import ROOT, TEMPLATE, of_type
 
 
 def item(size: int, **keys: str) -> dict[str, Any]:
@@ -76,6 +76,12 @@ def test_tasks_whose_callbacks_are_lost_are_not_charged_as_healthy_ones_besides(
     whole, *_ = targets(costs)
 
     assert whole.middle == pytest.approx(980 * costs.healthy.dollars / 1000 + 20 * costs.lost.dollars / 1000)
+
+
+def test_open_pages_poll_as_the_console_does() -> None:
+    static = ROOT / "functions" / "serve_console" / "static"
+    assert f"const POLL_SECONDS = {PAGE_POLL_SECONDS};" in (static / "tasks.js").read_text()
+    assert f"const FIRST = {PAGE_TASKS};" in (static / "task_list.js").read_text()
 
 
 def test_a_bill_is_the_sum_of_its_units() -> None:
