@@ -148,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_token(self) -> None:
         if not self.server.gate.admits(self.headers.get("Authorization", "")):
-            raise _RefusedRequestError(HTTPStatus.UNAUTHORIZED, "this page belongs to a console that has ended: open the link that the terminal shows")
+            ended = "this page belongs to a console that has ended: open the link that the terminal shows"
+            raise _RefusedRequestError(HTTPStatus.UNAUTHORIZED, ended)
 
     def _get(self, path: str, query: str) -> None:
         if path in self.server.files:
