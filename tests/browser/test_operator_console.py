@@ -34,11 +34,11 @@ Shot = Callable[[Page, str], None]
 @contextmanager
 def console(stack_file: Path) -> Iterator[Link]:
     """A console in a terminal, and what gives a link of its own from it, as Enter there does."""
-    command = [sys.executable, "-m", "cli", "--local-file", str(stack_file), "console", "--no-browser"]
+    command = [sys.executable, "-m", "cli", "--local-file", stack_file.name, "console", "--no-browser"]
     leader, follower = os.openpty()
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'shared'}", "RELAY_PROGRAM": "cli/relay"}
     with subprocess.Popen(  # noqa: S603 - ours
-        command, cwd=ROOT, env=environment, stdin=follower, stdout=subprocess.PIPE, text=True
+        command, cwd=stack_file.parent, env=environment, stdin=follower, stdout=subprocess.PIPE, text=True
     ) as tool:
         output = tool.stdout
         assert output
@@ -90,13 +90,12 @@ def page(browser: Browser, links: Link) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def night(relay: RelayClient) -> str:
-    """Something to show on each page, with hostile text where others can put it; a completed task's id."""
+    """An alarm, a DLQ message, a failure and a task, with hostile text where others can put it; the task's id."""
     resources = relay.resources()
     relay.aws("s3").put_object(Bucket=resources["FailuresBucket"], Key=f"publish_events/{HOSTILE}", Body=b"{}")
     relay.aws("sqs").send_message(QueueUrl=resources["DeliveriesDeadLetters"], MessageBody=HOSTILE)
-    relay.aws("cloudwatch").set_alarm_state(
-        AlarmName=f"{relay.stack.stack_name}-deliveries-dead-letters", StateValue="ALARM", StateReason=HOSTILE
-    )
+    alarm, reason = f"{relay.stack.stack_name}-deliveries-dead-letters", "1 datapoint was greater than the threshold"
+    relay.aws("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
     return submit(relay, f"A fox {HOSTILE}")
 
 
@@ -198,7 +197,6 @@ def test_change_asks_first_shows_its_command_and_can_be_left_by_keyboard(page: P
 
 def test_alarm_leads_to_its_queue_and_hostile_text_is_shown_as_text(page: Page, night: str) -> None:
     alarm = page.get_by_role("article").filter(has_text="deliveries-dead-letters")
-    alarm.get_by_text(HOSTILE).wait_for()
     alarm.get_by_text("Delivery messages were received").wait_for()
     alarm.get_by_role("link", name="Open the DLQs").click()
     page.get_by_role("button", name="Peek").first.click()
@@ -227,10 +225,11 @@ def no_sweep(relay: RelayClient) -> Iterator[None]:
 
 
 def test_stuck_task_is_on_the_first_page_and_fixed_in_three_clicks(
-    page: Page, relay: RelayClient, no_sweep: None, screenshot: Shot
+    page: Page, relay: RelayClient, night: str, no_sweep: None, screenshot: Shot
 ) -> None:
     task_id = submit(relay, f"A fox without a callback {uuid.uuid4().hex}", {"callbacks": {"drop": True}})
     row = page.get_by_role("row").filter(has_text=task_id[:10])
+    page.get_by_text("1 datapoint").wait_for()
     row.get_by_text("check overdue for").wait_for()
     screenshot(page, "operator")
     assert run(page, row.get_by_role("button", name="Check now")).endswith(f" task check {task_id}")
