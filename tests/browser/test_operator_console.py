@@ -59,9 +59,9 @@ def console(stack_file: Path) -> Iterator[Link]:
 
 
 @contextmanager
-def opened(browser: Browser, link: str, expected: str = "") -> Iterator[Page]:
+def opened(browser: Browser, link: str, expected: str = "", size: Any = WIDE) -> Iterator[Page]:
     """The console, opened by its link. At the end no page showed a fault but those in `expected`."""
-    context, faults = browser.new_context(viewport=WIDE, reduced_motion="reduce"), list[str]()
+    context, faults = browser.new_context(viewport=size, reduced_motion="reduce"), list[str]()
     context.set_default_timeout(TIMEOUT_MS)
     context.on("console", lambda said: faults.extend(faults_in(said, expected)))
     context.on("weberror", lambda error: faults.append(str(error.error)))
@@ -246,6 +246,19 @@ def test_overdue_tasks_page_says_what_to_do(page: Page, relay: RelayClient, no_s
     page.get_by_role("button", name="Close").click()
     page.locator("dd").get_by_text("completed").wait_for()
     expect(page.locator(".advice, button.main")).to_have_count(0)
+
+
+def test_slow_command_is_not_read_again_before_it_has_answered(page: Page) -> None:
+    asked: list[str] = []
+    page.clock.install()
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/api/commands/task/list?*", lambda _: None)  # is never answered
+    page.evaluate("location.hash = '#/faults'")
+    page.get_by_role("heading", name="Sick CDN").wait_for()
+    page.clock.run_for(20_000)
+    with page.expect_response("**/api/commands/faults/list"):
+        page.get_by_role("button", name="Reload Faults to inject").click()
+    assert [url.endswith("/task/list?limit=10") for url in asked].count(True) == 1
 
 
 def killed(relay: RelayClient) -> list[str]:

@@ -5,14 +5,15 @@ import { act, read } from "./calls.js";
 
 export { html, useEffect, useRef, useState };
 
-// Read a command now, again after an action, and every `seconds` while the page is seen.
+// Read a command now, again after an action, and every `seconds` while the page is seen and no answer is awaited.
 export function useRead(path, values = {}, seconds = 0) {
   const [state, set] = useState({ busy: true });
   const key = JSON.stringify([path, values]);
   const load = useRef();
   useEffect(() => {
-    let over = false;
+    let over = false, awaited = 0;
     load.current = async () => {
+      awaited += 1;
       set((before) => ({ ...before, busy: true }));
       try {
         const answer = await read(path, values);
@@ -20,10 +21,11 @@ export function useRead(path, values = {}, seconds = 0) {
       } catch (error) {
         if (!over) set((before) => ({ data: before.data, command: before.command, failed: error.message, at: Date.now() }));
       }
+      awaited -= 1;
     };
     set({ busy: true });
     load.current();
-    const again = seconds && setInterval(() => document.hidden || load.current(), seconds * 1000);
+    const again = seconds && setInterval(() => document.hidden || awaited || load.current(), seconds * 1000);
     return () => { over = true; clearInterval(again); };
   }, [key, seconds]);
   return { ...state, reload: () => load.current() };
