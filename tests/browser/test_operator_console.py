@@ -1,5 +1,6 @@
 """The operator's console in a real browser, on the local stack: its pages, changes that ask first, and recovery."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from cli.console.running import open_link
 from cli.fault_switch import FaultSwitch
@@ -246,6 +247,25 @@ def test_overdue_tasks_page_says_what_to_do(page: Page, relay: RelayClient, no_s
     page.get_by_role("button", name="Close").click()
     page.locator("dd").get_by_text("completed").wait_for()
     expect(page.locator(".advice, button.main")).to_have_count(0)
+
+
+ADVICE: list[tuple[dict[str, Any], str]] = [
+    ({"waits_for_account_since": "2026-11-30T03:00:00Z"}, "The alarm is also raised if a secret is unusable"),
+    ({"status": "submitting"}, "The reply to its create call is missing"),
+    ({"delivery_error": {"code": HOSTILE, "message": HOSTILE}, "videos": []}, "Its video is not copied yet"),
+]
+
+
+@pytest.mark.parametrize(("found", "says"), ADVICE)
+def test_page_of_a_task_says_why_it_waits(page: Page, night: str, found: dict[str, Any], says: str) -> None:
+    def answer(route: Route) -> None:
+        shown = route.fetch().json()
+        route.fulfill(body=json.dumps({**shown, "data": {**shown["data"], **found}}) + "\n")
+
+    page.route("**/api/commands/task/show?*", answer)
+    go(page, f"task/{night}")
+    page.get_by_text(says).wait_for()
+    expect(page.locator("main img, main script")).to_have_count(0)
 
 
 def test_slow_command_is_not_read_again_before_it_has_answered(page: Page) -> None:
