@@ -20,19 +20,31 @@ from cli.screen import Screen
 READS = frozenset(
     {
         "alarms", "failures list", "faults list", "keys list", "prices export", "prices list", "queues list",
-        "queues peek", "task list", "task overdue", "task show", "tenants list", "tenants show", "usage",
+        "queues peek", "reconcile", "task list", "task overdue", "task show", "tenants list", "tenants show", "usage",
         "webhooks failing",
     }
 )  # fmt: skip
-"""Commands that change nothing, and show no secret. Every other one asks first."""
+"""Commands that change nothing without an option of `ACTING`, and show no secret."""
+ACTING = frozenset({"now"})
+CHANGES = frozenset(
+    {
+        "doctor", "failures republish", "faults end", "faults inject", "keys create", "keys revoke", "prices credit",
+        "prices remove", "prices set", "queues redrive", "schemas delete", "schemas publish", "task check",
+        "task deliver", "task notify", "task publish", "tenants add-bucket", "tenants add-source", "tenants create",
+        "tenants disable", "tenants enable", "tenants remove-bucket", "tenants remove-source", "tenants set-budget",
+        "tenants set-cap", "webhooks rotate", "webhooks secret",
+    }
+)  # fmt: skip
+"""Commands that ask first."""
 ELSEWHERE = frozenset(
     {
-        *("models", "submit", "watch", "get", "list", "cancel"),  # a tenant's, with an API key
-        *("env", "tail", "console"),  # for a terminal
-        *("provider set-key", "prices import"),  # they read a secret, or a file, of the terminal
+        "cancel", "delete", "get", "list", "models", "submit", "watch",  # a client's, with an API key
+        "webhooks attempts", "webhooks replay", "webhooks test",
+        "console", "env", "tail",  # for a terminal
+        "prices import", "provider set-key",  # they read a file, or a secret, of the terminal
     }
-)
-"""Commands that the console does not have."""
+)  # fmt: skip
+"""Commands that the console does not have: like one that is on no list."""
 
 Line = Mapping[str, Any]
 
@@ -50,7 +62,7 @@ class Endpoints:
 
     def __init__(self, tool: click.Group, relay: Relay) -> None:
         self._options = relay.options
-        self._commands = {path: command for path, command in _commands(tool) if path not in ELSEWHERE}
+        self._commands = {path: command for path, command in _commands(tool) if path in READS | CHANGES}
         self._secret = secrets.token_bytes(32)
         self._connecting = threading.Lock()
         self._connection: Connection | None = relay.connection
@@ -69,6 +81,10 @@ class Endpoints:
             if local or not path.startswith("faults ")
         ]
         return {"stack": self._options.get("stack") or "local stack", "local": local, "commands": commands}
+
+    def only_reads(self, path: str, values: Mapping[str, Any]) -> bool:
+        """Whether the command changes nothing with these values, so that it need not ask first."""
+        return path in READS and not ACTING & values.keys()
 
     def command_line(self, path: str, values: Mapping[str, Any]) -> tuple[str, str]:
         """The command line, and what confirms it. Raises `UnknownCommandError`, `WrongUsageError`."""
@@ -124,8 +140,8 @@ class Endpoints:
             given = values.get(name)
             flag = isinstance(parameter, click.Option) and parameter.is_flag
             each = given if isinstance(given, list) else [] if given in (None, "", False) else [given]
-            if not all(one in (True, "true") if flag else isinstance(one, str) for one in each):
-                raise WrongUsageError(f"{name} must be {'true' if flag else 'text'}")
+            if not all(one in (True, "true") if flag else isinstance(one, str) and one.isprintable() for one in each):
+                raise WrongUsageError(f"{name} must be {'true' if flag else 'text of printable characters'}")
             if isinstance(parameter, click.Argument):
                 arguments += each
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 import sys
 import threading
@@ -17,9 +18,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from cli.console.endpoints import READS, Endpoints, UnknownCommandError, WrongUsageError
+from cli.console.endpoints import Endpoints, UnknownCommandError, WrongUsageError
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {
@@ -31,6 +32,7 @@ TYPES = {
 """Files of other types, such as licences, are not served."""
 COMMANDS = "/api/commands/"
 MAX_BODY_BYTES = 64 * 1024
+LENGTH = re.compile("[0-9]{1,9}")
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -124,8 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self, answer: Callable[[str, str], None]) -> None:
         try:
             self._check_origin()
-            url = urlsplit(self.path)
-            answer(url.path, url.query)
+            path, _, query = self.path.partition("?")
+            answer(path, query)
         except _RefusedRequestError as error:
             self._send(error.status, {"error": str(error)})
         except UnknownCommandError:
@@ -146,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_token(self) -> None:
         if not self.server.gate.admits(self.headers.get("Authorization", "")):
-            raise _RefusedRequestError(HTTPStatus.UNAUTHORIZED, "the page has no token of this console")
+            ended = "this page belongs to a console that has ended: open the link that the terminal shows"
+            raise _RefusedRequestError(HTTPStatus.UNAUTHORIZED, ended)
 
     def _get(self, path: str, query: str) -> None:
         if path in self.server.files:
@@ -157,8 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._check_token()
         if path == "/api/about":
             self._send(HTTPStatus.OK, self.server.endpoints.about())
-        elif (command := _command(path)) in READS:
-            self._run(command, _values(query))
+        elif self.server.endpoints.only_reads(command := _command(path), values := _values(query)):
+            self._run(command, values)
         else:
             raise _RefusedRequestError(HTTPStatus.NOT_FOUND, "there is nothing to read here")
 
@@ -194,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> dict[str, Any]:
         """The body, a JSON object."""
         length = self.headers.get("Content-Length", "")
-        if not (length.isdecimal() and int(length) <= MAX_BODY_BYTES):
+        if not (LENGTH.fullmatch(length) and int(length) <= MAX_BODY_BYTES):
             raise _RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
         if self.headers.get_content_type() != "application/json":
             raise _RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be JSON")
@@ -245,4 +248,4 @@ def _known(token: object, known: set[str]) -> str | None:
 
 
 def _same(given: object, wanted: str) -> bool:
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), wanted.encode())
+    return isinstance(given, str) and given.isascii() and hmac.compare_digest(given, wanted)

@@ -113,7 +113,7 @@ def test_requests_from_elsewhere_are_refused(page: Page, method: str) -> None:
 def test_nothing_changes_without_the_confirmation_of_its_own_command_line(page: Page) -> None:
     assert page.send("POST", DISABLE, {"values": {"tenant": "acme"}}, Origin=None)[0] == 403
     other = page.send("POST", "/api/commands/tenants/enable", {"values": {"tenant": "acme"}})[1]["confirm"]
-    for given in (None, "", True, other, 7):
+    for given in (None, "", True, other, 7, "\ud800"):
         status, answer, _ = page.send("POST", DISABLE, {"values": {"tenant": "acme"}, "confirm": given})
         assert (status, answer["command"].endswith("tenants disable acme"), "text" in answer) == (200, True, False)
     assert page.send("GET", f"{DISABLE}?tenant=acme")[0] == 404
@@ -126,6 +126,7 @@ def test_what_is_not_there_or_unreadable_is_refused(page: Page) -> None:
     nothing = (
         "/../server.py", "/%2e%2e/server.py", "/vendor/../../server.py", "//etc/passwd", "/index.html/", "/server.py",
         "/vendor/LICENSE-htm.txt", "/vendor/", "/api/commands/", "/api/commands/tail", "/api/commands/env", "/api",
+        "http://[", "/api/commands/reconcile?now=true",
     )  # fmt: skip
     cases: list[tuple[str, str, Any, int]] = [
         *(("GET", path, None, 404) for path in nothing),
@@ -137,6 +138,7 @@ def test_what_is_not_there_or_unreadable_is_refused(page: Page) -> None:
         ("POST", DISABLE, b"[" * 50_000, 400),
         ("POST", DISABLE, [], 400),
         ("POST", DISABLE, {"values": []}, 400),
+        ("POST", DISABLE, {"values": {"tenant": "\ud800"}}, 400),
         ("POST", DISABLE, b" " * (MAX_BODY_BYTES + 1), 413),
         ("PUT", "/", None, 501),
         ("OPTIONS", DISABLE, None, 501),
@@ -145,10 +147,11 @@ def test_what_is_not_there_or_unreadable_is_refused(page: Page) -> None:
         assert page.send(method, path, body)[0] == status, path
 
 
-def test_body_of_another_type_or_without_a_length_is_refused(page: Page) -> None:
+def test_body_of_another_type_or_without_a_usable_length_is_refused(page: Page) -> None:
     body = {"values": {"tenant": "acme"}}
     assert page.send("POST", DISABLE, body, Content_Type="text/plain")[0] == 415
-    assert page.send("POST", DISABLE, body, Content_Length=None)[0] == 413
+    for length in (None, "-1", "+2", "9" * 5000):
+        assert page.send("POST", DISABLE, body, Content_Length=length)[0] == 413
 
 
 def test_refused_command_says_why_and_hostile_text_comes_as_it_is(page: Page) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import http.server
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -167,7 +169,11 @@ def test_webhooks_reach_this_machine_and_a_restarted_stack_says_that_it_is_empty
     empty = "It starts empty: address, API key and webhook secret are new"
     with make_local(free_port, "Ready", provider_url="", keep=True) as (process, work_dir, printed):
         assert empty not in printed
-        relay = RelayClient(Stack(**json.loads((work_dir / "stack.json").read_text())))
+        stack = Stack(**json.loads((work_dir / "stack.json").read_text()))
+        relay = RelayClient(stack)
+        for name, text in (("Console", shlex.quote(stack.console_url)), ("API key", stack.api_key)):
+            assert re.search(rf"^  {name} +{re.escape(text)}$", printed, re.MULTILINE)
+        assert re.search("^  Operator +cli/relay --local console$", printed, re.MULTILINE)
         tool = [
             str(ROOT / "cli" / "relay"),
             f"--local-file={work_dir}/stack.json",

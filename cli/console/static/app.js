@@ -3,7 +3,7 @@
 import { about, enter } from "./calls.js";
 import { Commands, Doctor, Faults } from "./checks.js";
 import { Prices, Tenant, Tenants, Usage } from "./money.js";
-import { Dialogs, html, useEffect, useState } from "./parts.js";
+import { Dialogs, html, useEffect, useRef, useState } from "./parts.js";
 import { Failures, Queues, Webhooks } from "./queues.js";
 import { Now, Task, Tasks } from "./tasks.js";
 import { render } from "./vendor/htm-preact-3.1.1.js";
@@ -24,17 +24,22 @@ function route() {
 
 function Console({ known }) {
   const [at, go] = useState(route);
+  const main = useRef();
   useEffect(() => {
-    const moved = () => { go(route()); scrollTo(0, 0); };
+    const moved = () => { go({ ...route(), moved: true }); scrollTo(0, 0); };
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
   }, []);
-  useEffect(() => { document.title = `${PAGES[at.page][0]} · ${known.stack}`; }, [at]);
+  useEffect(() => {
+    document.title = `${PAGES[at.page][0]} · ${known.stack}`;
+    document.querySelector("nav [aria-current]").scrollIntoView({ block: "nearest", inline: "center" });
+    if (at.moved && document.activeElement === document.body) main.current.focus({ preventScroll: true }); // the link was on the page before
+  }, [at]);
   const shown = Object.entries(PAGES).filter(([name]) => known.local || name !== "faults");
-  return html`<a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); document.querySelector("main").focus(); }}>Skip to the page</a>
+  return html`<a class="skip" href="#main" onClick=${(e) => { e.preventDefault(); main.current.focus(); }}>Skip to the page</a>
     <header class="top"><div class="brand"><img src="icon.svg" alt="" width="28" height="28" /><div><strong>Operator's console</strong><small>${known.stack}</small></div></div>
       <nav aria-label="Pages">${shown.map(([name, [title]]) => html`<a href=${`#/${name}`} aria-current=${at.page === name ? "page" : null}>${title}</a>`)}</nav></header>
-    <main id="main" tabindex="-1" key=${`${at.page}/${at.id ?? ""}`}><${Shown} of=${at.show} about=${known} id=${at.id} /></main><${Dialogs} />`;
+    <main id="main" ref=${main} tabindex="-1" key=${`${at.page}/${at.id ?? ""}`}><${Shown} of=${at.show} about=${known} id=${at.id} /></main><${Dialogs} />`;
 }
 
 const Shown = ({ of, about, id }) => of({ commands: about.commands }, id);

@@ -16,7 +16,7 @@ export function Faults(about) {
     <${Section} title="Faults to inject" of=${of} actions=${html`<${Action} path="faults end" label="Take back what waits" ...${about} done=${of.reload} />`}>
       ${(data) => html`<div class="faults">${data.faults.map((one) => html`<article><h3>${one.fault.replace("-", " ").replace("cdn", "CDN")}</h3>
         <p>${one.happens}.</p><p class="muted">${one.recovers}.</p>
-        <div class="actions">${inject(one, { submit: true }, "Try it with a task")}${inject(one, {}, "For the next task")}</div></article>`)}</div>
+        <div class="actions">${inject(one, { submit: true }, "Try it now")}${inject(one, {}, "For the next task")}</div></article>`)}</div>
         <p class="muted">Faults that wait for a task: ${data.waiting.scripts.length + data.waiting.functions.length}.</p>`}<//>
     <${Section} title="Newest tasks" of=${newest}>${(data) => html`<${Table} columns=${["Task", "State", "Wrong"]} empty="No tasks yet."
       rows=${data.tasks.map((one) => [html`<a class="mono" href=${`#/task/${one.task_id}`}>${one.task_id}</a>`, html`<${Pill} word=${one.status} />`, one.wrong ?? one.error ?? ""])} />`}<//>`;

@@ -1,6 +1,6 @@
 // Tenants with their keys, caps and budgets; prices; usage.
 
-import { Ago, Action, Facts, html, Pill, Section, Table, useRead, useState } from "./parts.js";
+import { Ago, Action, Facts, html, Pill, Section, Table, TaskLink, useRead, useState } from "./parts.js";
 
 const bound = (amount) => (amount === null || amount === undefined ? "none" : `US$ ${amount}`);
 
@@ -53,18 +53,45 @@ export function Prices(about) {
         when(one.parameters), one.median_usd, one.highest_usd, one.tasks, one.list_usd ?? ""])} />`}<//>`}`;
 }
 
-export function Usage() {
+export function Usage(about) {
+  const books = useRead("reconcile");
   const [group, set] = useState("day"), of = useRead("usage", { group_by: group });
   return html`<h1>Usage</h1><${Section} title="All tenants, 30 days" of=${of} actions=${html`
       <select aria-label="By" value=${group} onChange=${(e) => set(e.target.value)}>${["day", "model", "status"].map((one) => html`<option value=${one}>by ${one}</option>`)}</select>`}>
-    ${(data) => html`<${Chart} data=${data} /><${Table} columns=${[group, "Tasks", "Cost", "Reserved", "Uncertain", "Unstated"]} empty="No tasks in these 30 days."
+    ${(data) => html`<${Chart} data=${data} /><${Table} columns=${["Group", "Tasks", "Cost", "Reserved", "Uncertain", "Unstated"]} empty="No tasks in these 30 days."
       rows=${[...data.groups, { ...data.total, group: "total" }].filter((one) => one.tasks).map((one) =>
-        [one.group, one.tasks, one.cost_usd, one.reserved_usd, one.uncertain_usd, one.unstated_usd])} />`}<//>`;
+        [one.group, one.tasks, one.cost_usd, one.reserved_usd, one.uncertain_usd, one.unstated_usd])} />`}<//>
+    <${Section} title="The providers' books" of=${books} actions=${html`
+      <${Action} path="reconcile" label="Compare now" values=${{ now: true }} ...${about} done=${books.reload} />`}>
+      ${(data) => data.results.length ? data.results.map((one) => html`<${Books} of=${one} />`) : html`<p class="empty">No comparison yet.</p>`}<//>`;
+}
+
+function Books({ of: { provider, at, fault, books } }) {
+  const when = (moment) => new Date(moment).toISOString();
+  return html`<h3>${provider} <small><${Ago} at=${when(at)} /></small></h3>${fault && html`<p class="fault">Not read: ${fault}</p>`}
+    ${books ? html`<${Facts} rows=${[["Credits left", books.credits ?? "unknown"], ["Spent in 24 hours", `${books.spent_24h} credits`],
+      ["They last for", books.hours_left === null ? null : `${books.hours_left} hours`], ["Compared up to", when(books.bills_to)]]} />
+      ${books.differences.length > 0 && html`<${Table} columns=${["Task", "Tenant", "Billed", "Recorded"]} rows=${books.differences.map((one) =>
+        [html`<${TaskLink} id=${one.task_id} />`, one.tenant_id, one.billed_credits, one.recorded_credits])} />`}
+      ${books.unclaimed.length > 0 && html`<${Table} columns=${["Unclaimed", "Created", "Model", "Credits", "Task"]} rows=${books.unclaimed.map((one) =>
+        [html`<span class="mono">${one.remote_id}</span>`, one.created_at && html`<${Ago} at=${when(one.created_at)} />`, one.model, one.credits,
+          one.task_id && html`<${TaskLink} id=${one.task_id} />`])} />`}` : html`<p class="muted">This provider shows no books.</p>`}`;
+}
+
+// A group for each day, also for those without tasks.
+function days({ from, to, groups }) {
+  const known = new Map(groups.map((one) => [one.group, one])), all = [];
+  for (let at = Date.parse(from); at <= Date.parse(to); at += 86_400_000) {
+    const group = new Date(at).toISOString().slice(0, 10);
+    all.push(known.get(group) ?? { group, cost_usd: 0, reserved_usd: 0, uncertain_usd: 0, unstated_usd: 0 });
+  }
+  return all;
 }
 
 // Bars of what is billed and, above it, reserved. A table or a sentence beside it says the same in words.
 function Chart({ data }) {
-  const groups = data.groups, cost = (one) => Number(one.cost_usd), reserved = (one) => Number(one.reserved_usd) + Number(one.uncertain_usd) + Number(one.unstated_usd);
+  const groups = data.group_by === "day" ? days(data) : data.groups;
+  const cost = (one) => Number(one.cost_usd), reserved = (one) => Number(one.reserved_usd) + Number(one.uncertain_usd) + Number(one.unstated_usd);
   const most = Math.max(...groups.map((one) => cost(one) + reserved(one)), 0);
   const words = `US$ ${data.total.cost_usd} billed and ${data.total.reserved_usd} reserved for ${data.total.tasks} tasks, ${data.from} to ${data.to}`;
   if (!most) return html`<p>${words}</p>`;

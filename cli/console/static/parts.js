@@ -3,16 +3,17 @@
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact-3.1.1.js";
 import { act, read } from "./calls.js";
 
-export { html, useEffect, useState };
+export { html, useEffect, useRef, useState };
 
-// Read a command now, again after an action, and every `seconds` while the page is seen.
+// Read a command now, again after an action, and every `seconds` while the page is seen and no answer is awaited.
 export function useRead(path, values = {}, seconds = 0) {
   const [state, set] = useState({ busy: true });
   const key = JSON.stringify([path, values]);
   const load = useRef();
   useEffect(() => {
-    let over = false;
+    let over = false, awaited = 0;
     load.current = async () => {
+      awaited += 1;
       set((before) => ({ ...before, busy: true }));
       try {
         const answer = await read(path, values);
@@ -20,10 +21,11 @@ export function useRead(path, values = {}, seconds = 0) {
       } catch (error) {
         if (!over) set((before) => ({ data: before.data, command: before.command, failed: error.message, at: Date.now() }));
       }
+      awaited -= 1;
     };
     set({ busy: true });
     load.current();
-    const again = seconds && setInterval(() => document.hidden || load.current(), seconds * 1000);
+    const again = seconds && setInterval(() => document.hidden || awaited || load.current(), seconds * 1000);
     return () => { over = true; clearInterval(again); };
   }, [key, seconds]);
   return { ...state, reload: () => load.current() };
@@ -37,7 +39,7 @@ export function Section({ title, of, actions, children }) {
         ${of.busy ? "Reading…" : "Reload"}</button></div></header>
     ${of.failed && html`<p class="fault" role="alert">${of.failed}</p>`}
     ${of.data ? children(of.data) : !of.failed && html`<p class="muted">Reading…</p>`}
-    ${of.command && html`<${CommandLine} text=${of.command} />`}
+    ${[of.command].flat().filter(Boolean).map((one) => html`<${CommandLine} text=${one} />`)}
   </section>`;
 }
 
@@ -63,11 +65,14 @@ const TONES = {
 export const Pill = ({ word, tone }) => html`<span class=${`pill ${tone ?? TONES[word] ?? "still"}`}>${word}</span>`;
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+export function span(seconds) {
+  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS.at(-1);
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
 export function Ago({ at }) {
   const seconds = Math.max(0, (Date.now() - Date.parse(at)) / 1000);
   if (Number.isNaN(seconds)) return "";
-  const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS.at(-1);
-  return html`<time datetime=${at} title=${at}>${Math.floor(seconds / size)} ${unit} ago</time>`;
+  return html`<time datetime=${at} title=${at}>${span(seconds)} ago</time>`;
 }
 
 export const TaskLink = ({ id }) => html`<a class="mono" href=${`#/task/${id}`} title=${id}>${id.slice(0, 10)}…</a>`;
@@ -82,6 +87,9 @@ export function Runbook({ text }) {
     : part.split(/\n{2,}/).filter((one) => one.trim()).map((one) => html`<${Paragraph} text=${one.trim()} />`))}</div>`;
 }
 
+export const What = ({ section }) => html`<${Section} title="What the runbook says" of=${useRead("alarms", { section })}>
+  ${(data) => html`<${Runbook} text=${data.text} />`}<//>`;
+
 function Paragraph({ text }) {
   if (text.startsWith("## ")) return html`<h3>${text.slice(3)}</h3>`;
   if (text.startsWith("- ")) return html`<ul>${text.slice(2).split(/\n- /).map((one) => html`<li><${Words} text=${one} /></li>`)}</ul>`;
@@ -92,16 +100,17 @@ const Words = ({ text }) => text.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").split(/
   word.startsWith("**") ? html`<strong>${word.slice(2, -2)}</strong>` : word.startsWith("`") ? html`<code>${word.slice(1, -1)}</code>` : word);
 
 // A button that runs a command: it asks for what is left open, shows the exact command line, and runs it when confirmed.
-export function Action({ label, danger, ...more }) {
-  return html`<button class=${danger ? "danger" : ""} onClick=${() => showDialog({ label, danger, ...more })}>${label}</button>`;
+export function Action({ label, danger, main, ...more }) {
+  return html`<button class=${danger ? "danger" : main ? "main" : ""} onClick=${() => showDialog({ label, danger, ...more })}>${label}</button>`;
 }
 
 // The dialog stands beside the page, which may lose the button meanwhile: a task that is overdue no more, for example.
 let showDialog;
+const SETTLE_MS = 3000; // an action starts what ends a little later
 export function Dialogs() {
   const [shown, set] = useState(null);
   showDialog = set;
-  return shown && html`<${Dialog} ...${shown} close=${(ran) => { set(null); ran && shown.done?.(); }} />`;
+  return shown && html`<${Dialog} ...${shown} close=${(ran) => { set(null); if (ran && shown.done) { shown.done(); setTimeout(shown.done, SETTLE_MS); } }} />`;
 }
 
 function Dialog({ path, values = {}, ask = [], label, danger, commands, close }) {
@@ -157,8 +166,14 @@ function Field({ of, value, set }) {
   if (of.kind === "flag")
     return html`<label class="check"><input type="checkbox" checked=${!!value} onChange=${(e) => set(e.target.checked)} />
       <span>${of.label} ${hint}</span></label>`;
+  if (of.kind === "choice" && of.several) {
+    const chosen = value ?? [];
+    const choose = (one, on) => set(on ? [...chosen, one] : chosen.filter((other) => other !== one));
+    return html`<fieldset><legend>${of.label}</legend>${of.choices.map((one) => html`<label class="check">
+      <input type="checkbox" checked=${chosen.includes(one)} onChange=${(e) => choose(one, e.target.checked)} /><span>${one}</span></label>`)}</fieldset>`;
+  }
   const typed = (text) => set(of.several ? text.split("\n").map((one) => one.trim()).filter(Boolean) : text);
-  const input = of.kind === "choice" && !of.several
+  const input = of.kind === "choice"
     ? html`<select value=${value ?? ""} onChange=${(e) => set(e.target.value)} required=${of.required}>
         <option value=""></option>${of.choices.map((one) => html`<option>${one}</option>`)}</select>`
     : of.several ? html`<textarea rows="2" placeholder="one a line" onInput=${(e) => typed(e.target.value)}></textarea>`

@@ -1,22 +1,24 @@
 // What waits for an operator: DLQ messages, failed publications, failing webhooks.
 
-import { Ago, Action, html, Runbook, Section, Table, TaskLink, useRead, useState } from "./parts.js";
+import { Ago, Action, html, Section, Table, TaskLink, useEffect, useRead, useState, What } from "./parts.js";
 
 export function Queues(about) {
   const of = useRead("queues list", {}, 15);
   const [seen, see] = useState(null);
   return html`<h1>Dead-letter queues</h1><${Section} title="Queues" of=${of}>${(data) => html`<${Table} columns=${["Queue", "Waiting", "In flight", ""]}
-      empty="No queues." rows=${data.queues.map((one) => [one.name, one.depth, one.in_flight, html`<div class="actions">
+      empty="No queues." rows=${data.queues.map((one) => [one.name, one.depth ? html`<strong class="wrong">${one.depth}</strong>` : 0, one.in_flight, html`<div class="actions">
         <button aria-pressed=${seen === one.name} onClick=${() => see(seen === one.name ? null : one.name)}>Peek</button>
         <${Action} path="queues redrive" label="Redrive" values=${{ queue: one.name }} ask=${["discard_unreadable"]} ...${about} done=${() => { of.reload(); see(null); }} /></div>`])} />`}<//>
     ${seen && html`<${Peek} key=${seen} queue=${seen} /><${What} key=${`what-${seen}`} section=${seen} />`}`;
 }
 
-const Peek = ({ queue }) => html`<${Section} title=${`Messages of ${queue}`} of=${useRead("queues peek", { queue })}>
-  ${(data) => data.messages.length ? html`<ul class="messages">${data.messages.map((one) => html`<li><p><strong>${one.about}</strong> <small><${Ago} at=${one.sent_at} /></small></p><pre>${one.body}</pre></li>`)}</ul>` : html`<p class="empty">The queue is empty.</p>`}<//>`;
+function Peek({ queue }) {
+  useEffect(() => document.querySelector("main section:nth-of-type(2)").scrollIntoView(), []);
+  return html`<${Section} title=${`Messages of ${queue}`} of=${useRead("queues peek", { queue })}>
+  ${(data) => data.messages.length ? html`<ul class="messages">${data.messages.map((one) => html`<li><p><strong><${WithTasks} text=${one.about} /></strong> <small><${Ago} at=${one.sent_at} /></small></p><pre>${one.body}</pre></li>`)}</ul>` : html`<p class="empty">The queue is empty.</p>`}<//>`;
+}
 
-const What = ({ section }) => html`<${Section} title="What the runbook says" of=${useRead("alarms", { section })}>
-  ${(data) => html`<${Runbook} text=${data.text} />`}<//>`;
+const WithTasks = ({ text }) => text.split(/\b([a-z2-7]{26})\b/).map((part, i) => (i % 2 ? html`<${TaskLink} id=${part} />` : part));
 
 export function Failures(about) {
   const of = useRead("failures list", {}, 30);
