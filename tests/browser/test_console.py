@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -18,9 +20,45 @@ from tests.e2e.tenants import client_of_new_tenant
 from tests.unit.pictures import png
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> ${7*7} {{7*7}} \u202ejavascript:alert(3)"
+SHOWN = HOSTILE.replace("\u202e", "\ufffd")
 MODEL = "viduq2_pro_fast_reference2video"
-PLACES = ("tasks", "create", "usage")
+PLACES = ("tasks", "create", "usage", "webhooks")
 NO_ANSWER = "net::ERR_"
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A client's server that answers each webhook with `status` and `text`, and keeps its `webhook-id`."""
+
+    url: str
+    status = 204
+    text = ""
+    ids: ClassVar[list[str]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.ids.append(self.headers["webhook-id"])
+        body = self.text.encode()
+        self.send_response(self.status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[type[Hook]]:
+    class Own(Hook):
+        ids: ClassVar[list[str]] = []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Own) as server:
+        Own.url = f"http://127.0.0.1:{server.server_port}/hook"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield Own
+        server.shutdown()
+        thread.join()
 
 
 def submit(relay: RelayClient, prompt: str, script: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -104,7 +142,7 @@ def test_list_shows_what_is_new_what_is_stuck_and_what_was_asked_for(
     row(page, "a new one of the list").wait_for()
     page.reload()
     row(page, "a new one of the list").wait_for()
-    shown = page.evaluate("() => performance.getEntriesByName('first-list')[0].startTime")
+    shown = page.wait_for_function("() => performance.getEntriesByName('first-list')[0]?.startTime").json_value()
     record_property("explored", ("milliseconds from the load of the console to its first list", round(shown)))
 
 
@@ -197,29 +235,44 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     assert relay.task(task["task_id"])["content_deleted_at"]
 
 
-def test_webhook_attempts_are_shown_as_text_and_repeated(open_page: OpenPage, relay: RelayClient) -> None:
-    task = submit(relay, "with a webhook", callback_url=f"{relay.image('hook')}")
-    attempt = {"at": "2026-11-30T09:00:00Z", "status": 500, "fault": None, "latency_ms": 12, "answer": HOSTILE}
-    one = {
-        "version": task["version"], "webhook_id": f"{task['task_id']}:1", "status": "completed", "state": "gave_up",
-        "next_try_at": None, "attempts": [attempt],
-    }  # fmt: skip
-    replayed: list[str] = []
-
-    def api(route: Route) -> None:
-        if route.request.url.endswith("/replay"):
-            replayed.append(route.request.url)
-            route.fulfill(status=202, json={"webhook_id": one["webhook_id"]})
-        elif route.request.url.endswith("/notifications"):
-            route.fulfill(json={"notifications": [one]})
-        else:
-            route.continue_()
-
-    page = open_page(f"task/{task['task_id']}", api=api)
-    expect(page.locator(".attempts pre")).to_have_text(HOSTILE)
+def test_webhook_attempts_are_shown_as_text_and_repeated_after_a_question(
+    open_page: OpenPage, relay: RelayClient, hook: type[Hook]
+) -> None:
+    hook.status, hook.text = 410, HOSTILE
+    task = completed(relay, "with a webhook", callback_url=hook.url)
+    page = open_page(f"task/{task['task_id']}")
+    end = page.locator(".subject", has=page.locator(".state.completed"))
+    expect(end.locator(".attempts pre")).to_have_text(SHOWN)
+    expect(end).to_contain_text("Given up")
+    expect(end).to_contain_text("HTTP 410")
+    before = list(hook.ids)
+    end.get_by_role("button").click()
+    page.get_by_role("button", name="Not now").click()
+    hook.status, hook.text = 204, ""
+    end.get_by_role("button").click()
+    assert hook.ids == before
     page.get_by_role("button", name="Send it again").click()
     expect(page.get_by_text("is queued again")).to_be_visible()
-    assert [url.rpartition("/notifications/")[2] for url in replayed] == [f"{task['version']}/replay"]
+    expect(end).to_contain_text("Delivered")
+    expect(end.locator(".attempts li")).to_have_count(2)
+    assert hook.ids == [*before, f"{task['task_id']}:{task['version']}"]
+
+
+def test_address_is_tested_and_its_answer_shown(open_page: OpenPage, hook: type[Hook]) -> None:
+    page = open_page("webhooks", expected="422")
+    address, send = page.get_by_label("Address of your server"), page.get_by_role("button", name="Send a test message")
+    address.fill(hook.url)
+    send.click()
+    expect(page.get_by_text("Your server took it.")).to_be_visible()
+    hook.status, hook.text = 418, HOSTILE
+    send.click()
+    expect(page.get_by_text("Your server did not take it.")).to_be_visible()
+    expect(page.locator(".subject pre")).to_have_text(SHOWN)
+    expect(page.locator(".subject code")).to_have_text(hook.ids[-1])
+    expect(page.locator(".command pre")).to_contain_text(f"webhooks test '{hook.url}'")
+    address.fill("https://169.254.169.254/latest")
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("The callback address cannot be used.")
 
 
 def test_video_is_made_by_the_form_once_whatever_is_lost(open_page: OpenPage, relay: RelayClient) -> None:
@@ -339,6 +392,11 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     now = datetime.now(UTC)
     tasks = [fake_task(number, now) for number in range(1000, 0, -1)]
     asked: list[str] = []
+    held: list[Route] = []
+
+    def hold_a_poll(route: Route) -> None:
+        held.append(route)
+        page.unroute("**/v1/tasks?**", hold_a_poll)
 
     def api(route: Route) -> None:
         query = dict(re.findall(r"(\w+)=([^&]+)", route.request.url))
@@ -357,6 +415,12 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     page = open_page(api=api)
     more = page.get_by_role("button", name="Load older tasks")
     expect(page.get_by_text("50 tasks loaded")).to_be_visible()
+    with page.expect_request("**/v1/tasks?**"):
+        page.route("**/v1/tasks?**", hold_a_poll)
+    more.click()
+    page.wait_for_timeout(500)
+    held[0].fallback()
+    expect(page.get_by_text("150 tasks loaded")).to_be_visible()
     while more.count():
         before = page.locator("a.row").count()
         more.click()
@@ -394,7 +458,7 @@ def test_axe_finds_nothing_and_every_page_fits(
     page = open_page(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     for place in (*PLACES, f"task/{task['task_id']}"):
         page.evaluate("(place) => { location.hash = `#/${place}` }", place)
-        page.locator(".rows, .sticky, .meters, .timeline").first.wait_for()
+        page.locator(".rows, .sticky, .meters, .timeline, #hook").first.wait_for()
         page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
         assert axe_faults(page) == [], place
         assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport["width"], place
