@@ -93,8 +93,12 @@ def open_page(browser: Browser, stack: Stack) -> Iterator[OpenPage]:
 
 
 def faults_in(said: ConsoleMessage, expected: str) -> list[str]:
-    """The error or warning in a line of the browser's console, unless it has the expected text."""
-    is_fault = said.type in ("error", "warning") and not (expected and expected in said.text)
+    """The error or warning in a line of the browser's console, unless it has the expected text.
+
+    A browser asks for the icon of a page without one by itself.
+    """
+    is_icon = said.location["url"].endswith("/favicon.ico")
+    is_fault = said.type in ("error", "warning") and not is_icon and not (expected and expected in said.text)
     return [said.text] if is_fault else []
 
 

@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from local.client import RelayClient
 from local.stack import Stack
 from tests.browser.conftest import NARROW, WIDE, OpenPage, axe_faults
+from tests.e2e.attempts import operate
 from tests.e2e.tenants import client_of_new_tenant
 from tests.unit.pictures import png
 
@@ -225,6 +226,7 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
     assert relay.task(task["task_id"])["status"] == "accepted"
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the task").click()
@@ -351,10 +353,28 @@ def test_spend_is_what_the_api_says(open_page: OpenPage, relay: RelayClient) -> 
     assert page.locator("tbody tr").count() >= 1
 
 
-def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(open_page: OpenPage, stack: Stack) -> None:
+def test_spend_of_more_tasks_than_one_answer_has_is_shown_for_fewer_days(open_page: OpenPage) -> None:
+    week = (datetime.now(UTC) - timedelta(days=6)).date().isoformat()
+
+    def refuse_long_periods(route: Route) -> None:
+        if "/v1/usage" not in route.request.url or f"from={week}" in route.request.url:
+            return route.continue_()
+        return route.fulfill(status=422, json={"code": "period_too_large", "detail": "Too many tasks."})
+
+    page = open_page("usage", api=refuse_long_periods, expected="422")
+    expect(page.get_by_role("heading", name="Seven days", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(
+    open_page: OpenPage, relay: RelayClient, stack: Stack
+) -> None:
+    revoked = operate(relay, "keys", "create", "--tenant", stack.tenant_id)
+    operate(relay, "keys", "revoke", "--tenant", stack.tenant_id, revoked["key_id"])
+    sent = {"authorization": f"Bearer {revoked['api_key']}"}  # the answer for the page's own key is cached for a minute
     page = open_page("usage", expected="403")
     page.locator(".meters").wait_for()
-    page.route("**/v1/tasks?**", lambda route: route.fulfill(status=403, json={"message": "Forbidden"}))
+    page.route("**/v1/tasks?**", lambda route: route.continue_(headers={**route.request.headers, **sent}))
     page.get_by_role("link", name="Tasks").click()
     expect(page.get_by_role("alert")).to_contain_text("unknown or revoked")
     page.unroute("**/v1/tasks?**")
@@ -363,12 +383,14 @@ def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(open_page: Ope
     page.locator(".foot").wait_for()
 
 
-@pytest.mark.parametrize("how", ["restart", "offline"])
+@pytest.mark.parametrize("how", ["restart", "overload", "offline"])
 def test_console_waits_for_a_relay_that_does_not_answer(open_page: OpenPage, relay: RelayClient, how: str) -> None:
     page = open_page(expected="Failed to load resource")
     page.locator(".foot").wait_for()
     if how == "offline":
         page.context.set_offline(offline=True)
+    elif how == "restart":
+        page.route("**/v1/tasks?**", lambda route: route.abort("connectionrefused"))
     else:
         page.route("**/v1/tasks?**", lambda route: route.fulfill(status=503, body=""))
     expect(page.get_by_text("The relay does not answer.")).to_be_visible()
@@ -401,7 +423,7 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     def api(route: Route) -> None:
         query = dict(re.findall(r"(\w+)=([^&]+)", route.request.url))
         if "/v1/tasks?" not in route.request.url or query["limit"] == "1":
-            return route.continue_()
+            return route.fallback()
         asked.append(route.request.url)
         after = query.get("cursor")
         start = next((at + 1 for at, one in enumerate(tasks) if one["task_id"] == after), 0)
@@ -412,7 +434,7 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
             return route.fulfill(status=304, headers={"etag": tag})
         return route.fulfill(json={"tasks": page, "next_cursor": following}, headers={"etag": tag})
 
-    page = open_page(api=api)
+    page = open_page(api=api, expected="404")
     more = page.get_by_role("button", name="Load older tasks")
     expect(page.get_by_text("50 tasks loaded")).to_be_visible()
     with page.expect_request("**/v1/tasks?**"):
@@ -435,6 +457,10 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     shown = [int(text.removeprefix("number ")) for text in page.locator("a.row b").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
     assert set(range(1, len(tasks) + 1)) - set(shown) == set()
+    row(page, "number 500").click()
+    page.get_by_role("alert").wait_for()
+    page.go_back()
+    expect(row(page, "number 500")).to_be_in_viewport()
 
 
 def test_two_tabs_have_keys_of_their_own_and_show_the_same(open_page: OpenPage, relay: RelayClient) -> None:
@@ -466,6 +492,14 @@ def test_axe_finds_nothing_and_every_page_fits(
         assert page.evaluate(moving) == 0
     page.get_by_role("button", name="Log out").click()
     assert axe_faults(page) == []
+    page.get_by_role("link", name="The API’s page").click()
+    page.get_by_text("States of a task").wait_for()
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert axe_faults(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport["width"]
+    assert page.locator("#submitTask details").inner_text().count("curl") == 1
+    page.get_by_role("link", name="Console for browsers").click()
+    page.get_by_label("API key").wait_for()
 
 
 def test_keyboard_alone_reaches_a_task_and_back(open_page: OpenPage, relay: RelayClient) -> None:
@@ -514,7 +548,7 @@ def test_pictures_for_the_documents(
     page.locator("video").wait_for()
     page.wait_for_function("() => document.querySelector('video').readyState >= 2")
     screenshot(page, "task")
-    page.get_by_role("link", name="Make one").click()
+    page.get_by_role("link", name="New video").click()
     page.get_by_label("Prompt").fill("@fox walks through a paper city")
     page.get_by_role("button", name="Add a subject").click()
     page.get_by_label("Name", exact=True).fill("fox")

@@ -9,7 +9,7 @@ import { Usage } from './usage.js';
 import { WebhookTest } from './webhooks.js';
 import { render, useEffect, useState } from './vendor/htm-preact-3.1.1.js';
 
-const PAGES = [['tasks', 'Tasks'], ['create', 'Make one'], ['usage', 'Spend'], ['webhooks', 'Webhooks']];
+const PAGES = [['tasks', 'Tasks'], ['create', 'New video'], ['usage', 'Spend'], ['webhooks', 'Webhooks']];
 
 // `#/tasks?status=failed` is {name: 'tasks', rest: '', query}.
 function readRoute() {

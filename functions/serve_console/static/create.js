@@ -39,7 +39,7 @@ export function Create() {
       throw error;
     }
   }, []);
-  return html`<${Heading} page="Make one">Make one<//>
+  return html`<${Heading} page="New video">New video<//>
     ${fault && html`<${Notice}>${fault}<//>`}
     ${models ? html`<${Form} models=${models} />` : !fault && html`<p class="waiting" role="status">Loading the models …</p>`}`;
 }

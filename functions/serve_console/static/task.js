@@ -4,7 +4,7 @@ import { apiUrl, call } from './api.js';
 import { Age, Confirm, Copy, Heading, html, Notice, State, useNow, usePoll } from './parts.js';
 import { useEffect, useRef, useState } from './vendor/htm-preact-3.1.1.js';
 import { Webhooks } from './webhooks.js';
-import { advice, BILLING, commands, dollars, moment, OPEN, size, SOURCES, span, STATES, stuck, title } from './words.js';
+import { advice, BILLING, commands, dollars, moment, OPEN, size, SOURCES, span, STATES, stuck, title, took } from './words.js';
 
 const LINK_MS = 14 * 60_000; // a link is good for at most 15 minutes
 
@@ -72,18 +72,20 @@ export function Task({ id }) {
     ${task.error && html`<${Notice}><b>${task.error.code}</b>: ${task.error.message}<//>`}
     ${reason && html`<${Notice} kind="stuck"><b>${reason}.</b> ${advice(task)}<//>`}
     ${deleted && html`<${Notice} kind="said">Its content was deleted on ${moment(task.content_deleted_at)}.<//>`}
-    <div class="columns">
+    <div class="columns life">
       <div>
         ${!deleted && task.videos.map((video, number) => html`<${Video} key=${video.key} video=${video} seen=${seen} number=${number} renew=${() => read()} />`)}
+      </div>
+      <div class="aside">
+        <${Timeline} task=${task} now=${now} />
+        <${Bill} task=${task} />
+      </div>
+      <div>
         <${Request} task=${task} renew=${() => read()} />
         ${task.request.callback_url && html`<${Webhooks} id=${id} path=${path} version=${task.version} url=${task.request.callback_url} />`}
         <section class="card"><h2>On the command line</h2>
           ${commands(task, apiUrl).map(([label, text]) => html`<div class="command"><h3>${label}</h3><pre tabindex="0">${text}</pre><${Copy} text=${text} /></div>`)}
         </section>
-      </div>
-      <div>
-        <${Timeline} task=${task} now=${now} />
-        <${Bill} task=${task} />
       </div>
     </div>
     ${asked === 'cancel' && html`<${Confirm} heading="Cancel this task?" action="Cancel the task" onAnswer=${(yes) => (yes ? act('cancel') : setAsked(null))}>
@@ -144,7 +146,7 @@ function Timeline({ task, now }) {
     <ol class="timeline">${history.map((entry, at) => html`<li class=${entry.status}>
       <${State} status=${entry.status} />
       <span>by ${SOURCES[entry.source] ?? entry.source}</span>
-      <span class="small"><time datetime=${entry.at}>${moment(entry.at)}</time>${at > 0 ? ` · after ${span(Date.parse(entry.at) - Date.parse(history[at - 1].at))}` : ''}</span>
+      <span class="small"><time datetime=${entry.at}>${moment(entry.at)}</time>${at > 0 ? ` · after ${took(Date.parse(entry.at) - Date.parse(history[at - 1].at))}` : ''}</span>
     </li>`)}
     ${OPEN.has(task.status) && html`<li class="now"><span class="small">for ${span(now - Date.parse(history.at(-1).at))}</span></li>`}</ol>
     <dl class="pairs"><dt>Provider’s id</dt><dd>${task.metadata.remote_task_id ? html`<code>${task.metadata.remote_task_id}</code>` : 'none yet'}</dd>

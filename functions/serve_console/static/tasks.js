@@ -42,12 +42,13 @@ function Filters({ filters, models }) {
     </select></label>`;
   const day = (name, label) => html`<label>${label}
     <input type="date" value=${filters[name] ?? ''} onChange=${(event) => set(name, event.target.value)} /></label>`;
-  return html`<form class="filters" role="search" aria-label="Filters" onSubmit=${(event) => event.preventDefault()}>
+  const active = Object.keys(filters).length;
+  return html`<details open=${active > 0 || matchMedia('(min-width: 40rem)').matches}><summary class="narrow">Filters</summary><form class="filters" role="search" aria-label="Filters" onSubmit=${(event) => event.preventDefault()}>
     ${choice('status', 'State', Object.keys(STATES))} ${choice('model', 'Model', models)}
-    ${day('created_from', 'From')} ${day('created_to', 'To')}
+    ${day('created_from', 'From (UTC)')} ${day('created_to', 'To (UTC)')}
     <label>Your id<input type="search" maxlength="128" value=${filters.external_id ?? ''} onChange=${(event) => set('external_id', event.target.value.trim())} /></label>
-    ${Object.keys(filters).length > 0 && html`<a href="#/tasks">Clear</a>`}
-  </form>`;
+    ${active > 0 && html`<a href="#/tasks">Clear</a>`}
+  </form></details>`;
 }
 
 // The list that was left, and how far it was scrolled: the way back from a task leads to the same place.
@@ -89,7 +90,7 @@ export function Tasks({ query }) {
   useLayoutEffect(() => () => Object.assign(left, { scope, list, y: scrollY }), [list]);
   const reasons = new Map((tasks ?? []).map((task) => [task, stuck(task, now)]).filter(([, reason]) => reason));
   return html`
-    <div class="top"><${Heading} page="Tasks">Tasks<//><a class="button primary" href="#/create">Make one</a></div>
+    <div class="top"><${Heading} page="Tasks">Tasks<//><a class="button primary" href="#/create">New video</a></div>
     <${Filters} filters=${filters} models=${models} />
     ${fault && html`<${Notice}>${fault}<//>`}
     ${!tasks && !fault && html`<p class="waiting" role="status">Loading …</p>`}

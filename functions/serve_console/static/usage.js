@@ -63,7 +63,8 @@ function Chart({ usage, label }) {
   const days = daysOf(usage);
   const most = Math.max(...days.map(([, sum]) => (sum ? total(sum) : 0)));
   const top = niceTop(most);
-  const [left, width, height] = [64, 720, 200];
+  const narrow = matchMedia('(max-width: 40rem)').matches;
+  const [left, width, height] = narrow ? [48, 360, 170] : [52, 720, 160];
   const step = (width - left) / days.length;
   const y = (amount) => height - (amount / top) * height;
   return html`<section class="card"><div class="top"><h2>${label}</h2><p class="legend small"><i class="billed"></i>billed <i class="rest"></i>reserved or uncertain</p></div>
@@ -75,7 +76,7 @@ function Chart({ usage, label }) {
         return html`<g><title>${`${day}: ${rounded(all)}, ${sum?.tasks ?? 0} tasks`}</title><rect x=${left + at * step} y="-14" width=${step} height=${height + 14} class="hit" />
           <rect x=${left + at * step + step * 0.15} y=${y(billed)} width=${step * 0.7} height=${height - y(billed)} class="billed" />
           <rect x=${left + at * step + step * 0.15} y=${y(all)} width=${step * 0.7} height=${y(billed) - y(all)} class="rest" />
-          ${at % 7 === days.length % 7 - 1 && html`<text x=${at === days.length - 1 ? width : left + (at + 0.5) * step} y=${height + 24} text-anchor=${at === days.length - 1 ? 'end' : 'middle'}>${day.slice(5)}</text>`}</g>`;
+          ${(days.length - 1 - at) % (narrow ? 10 : 7) === 0 && html`<text x=${at === days.length - 1 && days.length > 1 ? width : left + (at + 0.5) * step} y=${height + 24} text-anchor=${at === days.length - 1 && days.length > 1 ? 'end' : 'middle'}>${day.slice(5)}</text>`}</g>`;
       })}
     </svg>
     <details><summary>As a table</summary><div class="scroll" tabindex="0" role="region" aria-label=${`${label} as a table`}><table><thead><tr><th>Day</th><th>Tasks</th>${PARTS.map(([, label]) => html`<th>${label}</th>`)}</tr></thead>

@@ -7,6 +7,8 @@ import { moment, OUTCOMES, relayCommand, span, WEBHOOK_FAULTS } from './words.js
 
 const REPLAY_MS = 60_000; // how long a replay that was asked for is looked for every few seconds
 
+const TONES = { delivered: 'good', retrying: 'warn', gave_up: 'bad' };
+
 const taken = ({ status }) => status >= 200 && status < 300;
 
 const refusal = (error) => `${error.message}${error.retryAfter ? ` Try again in ${span(error.retryAfter * 1000)}.` : ''}`;
@@ -52,8 +54,9 @@ export function Webhooks({ id, path, version, url }) {
     ${!found && !fault && html`<p class="waiting" role="status">Loading …</p>`}
     ${found?.length === 0 && html`<p>None was tried yet.</p>`}
     ${found?.map((one) => html`<div class="subject" key=${one.version}>
-      <div class="facts"><h3><${State} status=${one.status} /></h3> <b class=${`grow ${one.state}`}>${OUTCOMES[one.state]}${one.next_try_at ? `, next not before ${moment(one.next_try_at)}` : ''}</b>
-        <button type="button" aria-label=${`Send the webhook about ${one.status} again`} onClick=${() => setAsked(one)}>Send again</button></div>
+      <div class="facts"><h3><${State} status=${one.status} /></h3>
+        <div class="grow"><b class=${TONES[one.state]}>${OUTCOMES[one.state]}</b>${one.next_try_at && html` <span class="small">not before ${moment(one.next_try_at)}</span>`}</div>
+        <button type="button" aria-label=${`Send again: ${one.status}`} onClick=${() => setAsked(one)}>Send again</button></div>
       <ol class="attempts">${one.attempts.map((attempt) => html`<li><${Attempt} attempt=${attempt} /></li>`)}</ol></div>`)}
     ${asked && html`<${Confirm} heading=${`Send the webhook about ${asked.status} again?`} action="Send it again" keep="Not now" kind="primary" onAnswer=${(yes) => { setAsked(null); if (yes) replay(asked); }}>
       <p>Your server gets the same <code>webhook-id</code> once more, signed with your current secret. The same as a command:</p>

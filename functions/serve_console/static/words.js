@@ -34,7 +34,7 @@ export const BILLING = {
 };
 
 // Of a webhook: the states of a notification, and why no whole answer came.
-export const OUTCOMES = { delivered: 'Delivered', retrying: 'Tried again', gave_up: 'Given up' };
+export const OUTCOMES = { delivered: 'Delivered', retrying: 'Will be tried again', gave_up: 'Given up' };
 export const WEBHOOK_FAULTS = {
   address_refused: 'The address is not public',
   unreachable: 'No connection: wrong name, or nothing listens',
@@ -55,6 +55,8 @@ export function span(ms) {
   if (ms < DAY) return `${Math.floor(ms / HOUR)} h ${Math.floor((ms % HOUR) / MINUTE)} min`;
   return `${Math.floor(ms / DAY)} d`;
 }
+
+export const took = (ms) => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(ms));
 
 export const moment = (text) => new Date(text).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
