@@ -247,17 +247,17 @@ def test_webhook_attempts_are_shown_as_text_and_repeated_after_a_question(
     expect(end.locator(".attempts pre")).to_have_text(SHOWN)
     expect(end).to_contain_text("Given up")
     expect(end).to_contain_text("HTTP 410")
-    before = list(hook.ids)
+    name = f"{task['task_id']}:{task['version']}"
     end.get_by_role("button").click()
     page.get_by_role("button", name="Not now").click()
     hook.status, hook.text = 204, ""
     end.get_by_role("button").click()
-    assert hook.ids == before
+    assert hook.ids.count(name) == 1
     page.get_by_role("button", name="Send it again").click()
     expect(page.get_by_text("is queued again")).to_be_visible()
     expect(end).to_contain_text("Delivered")
     expect(end.locator(".attempts li")).to_have_count(2)
-    assert hook.ids == [*before, f"{task['task_id']}:{task['version']}"]
+    assert hook.ids.count(name) == 2
 
 
 def test_address_is_tested_and_its_answer_shown(open_page: OpenPage, hook: type[Hook]) -> None:
@@ -340,7 +340,9 @@ def test_form_follows_the_model_and_shows_a_refusal_at_its_field(open_page: Open
     page.get_by_label("Prompt").fill("a refusal at its field")
     page.locator("details summary", has_text="More options").click()
     page.get_by_label("Callback url").fill("http://192.168.0.1/hook")
+    page.locator("details summary", has_text="More options").click()
     expect(page.locator("#field-callback_url-hint .fault")).to_be_visible()
+    expect(page.get_by_text("see the field")).to_be_visible()
 
 
 def test_spend_is_what_the_api_says(open_page: OpenPage, relay: RelayClient) -> None:

@@ -51,7 +51,7 @@ export function Task({ id }) {
   };
 
   if (!seen) {
-    return html`<p><a href="#/tasks">← Tasks</a></p><${Heading} page="Task">Task<//>
+    return html`<p><a href="#/tasks">← Tasks</a></p><div class="top"><${Heading} page="Task"><span class="clamp">Task</span><//></div>
       ${fault ? html`<${Notice}>${fault}<//>` : html`<p class="waiting" role="status">Loading …</p>`}`;
   }
   const { task } = seen;

@@ -5,7 +5,7 @@ import { Confirm, Copy, Heading, html, Notice, State, usePoll } from './parts.js
 import { useRef, useState } from './vendor/htm-preact-3.1.1.js';
 import { moment, OUTCOMES, relayCommand, span, WEBHOOK_FAULTS } from './words.js';
 
-const REPLAY_MS = 60_000; // how long a replay that was asked for is looked for every few seconds
+const SOON_MS = 60_000; // how long an attempt that is due, or that was asked for, is looked for every few seconds
 
 const TONES = { delivered: 'good', retrying: 'warn', gave_up: 'bad' };
 
@@ -24,13 +24,15 @@ export function Webhooks({ id, path, version, url }) {
   const [said, setSaid] = useState('');
   const [fault, setFault] = useState('');
   const [asked, setAsked] = useState(null);
-  const replayed = useRef(0);
+  const due = useRef({ version: 0, at: 0, replay: false });
   const readNow = usePoll(async (signal) => {
+    if (due.current.version !== version) due.current = { version, at: Date.now(), replay: false };
     try {
       const { notifications } = (await call(`${path}/notifications`, { signal })).data;
       setFound(notifications.toReversed());
       setFault('');
-      if (Date.now() - replayed.current < REPLAY_MS) return 3;
+      const isDue = due.current.replay || !notifications.some((one) => one.version === version);
+      if (isDue && Date.now() - due.current.at < SOON_MS) return 3;
       return notifications.some((one) => one.state === 'retrying') ? 15 : 60;
     } catch (error) {
       if (error.name !== 'AbortError' && !error.isOutage) setFault(error.message);
@@ -40,7 +42,7 @@ export function Webhooks({ id, path, version, url }) {
   const replay = async (one) => {
     try {
       await call(`${path}/notifications/${one.version}/replay`, { method: 'POST' });
-      replayed.current = Date.now();
+      due.current = { version, at: Date.now(), replay: true };
       setSaid(`The webhook about ${one.status} is queued again.`);
     } catch (error) {
       setSaid(refusal(error));
