@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -14,13 +16,50 @@ from playwright.sync_api import Locator, Page, Route, expect
 from local.client import RelayClient
 from local.stack import Stack
 from tests.browser.conftest import NARROW, WIDE, OpenPage, axe_faults
+from tests.e2e.attempts import operate
 from tests.e2e.tenants import client_of_new_tenant
 from tests.unit.pictures import png
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> ${7*7} {{7*7}} \u202ejavascript:alert(3)"
+SHOWN = HOSTILE.replace("\u202e", "\ufffd")
 MODEL = "viduq2_pro_fast_reference2video"
-PLACES = ("tasks", "create", "usage")
+PLACES = ("tasks", "create", "usage", "webhooks")
 NO_ANSWER = "net::ERR_"
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A client's server that answers each webhook with `status` and `text`, and keeps its `webhook-id`."""
+
+    url: str
+    status = 204
+    text = ""
+    ids: ClassVar[list[str]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.ids.append(self.headers["webhook-id"])
+        body = self.text.encode()
+        self.send_response(self.status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[type[Hook]]:
+    class Own(Hook):
+        ids: ClassVar[list[str]] = []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Own) as server:
+        Own.url = f"http://127.0.0.1:{server.server_port}/hook"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield Own
+        server.shutdown()
+        thread.join()
 
 
 def submit(relay: RelayClient, prompt: str, script: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -104,7 +143,7 @@ def test_list_shows_what_is_new_what_is_stuck_and_what_was_asked_for(
     row(page, "a new one of the list").wait_for()
     page.reload()
     row(page, "a new one of the list").wait_for()
-    shown = page.evaluate("() => performance.getEntriesByName('first-list')[0].startTime")
+    shown = page.wait_for_function("() => performance.getEntriesByName('first-list')[0]?.startTime").json_value()
     record_property("explored", ("milliseconds from the load of the console to its first list", round(shown)))
 
 
@@ -187,6 +226,7 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
     assert relay.task(task["task_id"])["status"] == "accepted"
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the task").click()
@@ -197,29 +237,44 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     assert relay.task(task["task_id"])["content_deleted_at"]
 
 
-def test_webhook_attempts_are_shown_as_text_and_repeated(open_page: OpenPage, relay: RelayClient) -> None:
-    task = submit(relay, "with a webhook", callback_url=f"{relay.image('hook')}")
-    attempt = {"at": "2026-11-30T09:00:00Z", "status": 500, "fault": None, "latency_ms": 12, "answer": HOSTILE}
-    one = {
-        "version": task["version"], "webhook_id": f"{task['task_id']}:1", "status": "completed", "state": "gave_up",
-        "next_try_at": None, "attempts": [attempt],
-    }  # fmt: skip
-    replayed: list[str] = []
-
-    def api(route: Route) -> None:
-        if route.request.url.endswith("/replay"):
-            replayed.append(route.request.url)
-            route.fulfill(status=202, json={"webhook_id": one["webhook_id"]})
-        elif route.request.url.endswith("/notifications"):
-            route.fulfill(json={"notifications": [one]})
-        else:
-            route.continue_()
-
-    page = open_page(f"task/{task['task_id']}", api=api)
-    expect(page.locator(".attempts pre")).to_have_text(HOSTILE)
+def test_webhook_attempts_are_shown_as_text_and_repeated_after_a_question(
+    open_page: OpenPage, relay: RelayClient, hook: type[Hook]
+) -> None:
+    hook.status, hook.text = 410, HOSTILE
+    task = completed(relay, "with a webhook", callback_url=hook.url)
+    page = open_page(f"task/{task['task_id']}")
+    end = page.locator(".subject", has=page.locator(".state.completed"))
+    expect(end.locator(".attempts pre")).to_have_text(SHOWN)
+    expect(end).to_contain_text("Given up")
+    expect(end).to_contain_text("HTTP 410")
+    name = f"{task['task_id']}:{task['version']}"
+    end.get_by_role("button").click()
+    page.get_by_role("button", name="Not now").click()
+    hook.status, hook.text = 204, ""
+    end.get_by_role("button").click()
+    assert hook.ids.count(name) == 1
     page.get_by_role("button", name="Send it again").click()
     expect(page.get_by_text("is queued again")).to_be_visible()
-    assert [url.rpartition("/notifications/")[2] for url in replayed] == [f"{task['version']}/replay"]
+    expect(end).to_contain_text("Delivered")
+    expect(end.locator(".attempts li")).to_have_count(2)
+    assert hook.ids.count(name) == 2
+
+
+def test_address_is_tested_and_its_answer_shown(open_page: OpenPage, hook: type[Hook]) -> None:
+    page = open_page("webhooks", expected="422")
+    address, send = page.get_by_label("Address of your server"), page.get_by_role("button", name="Send a test message")
+    address.fill(hook.url)
+    send.click()
+    expect(page.get_by_text("Your server took it.")).to_be_visible()
+    hook.status, hook.text = 418, HOSTILE
+    send.click()
+    expect(page.get_by_text("Your server did not take it.")).to_be_visible()
+    expect(page.locator(".subject pre")).to_have_text(SHOWN)
+    expect(page.locator(".subject code")).to_have_text(hook.ids[-1])
+    expect(page.locator(".command pre")).to_contain_text(f"webhooks test '{hook.url}'")
+    address.fill("https://169.254.169.254/latest")
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("The callback address cannot be used.")
 
 
 def test_video_is_made_by_the_form_once_whatever_is_lost(open_page: OpenPage, relay: RelayClient) -> None:
@@ -285,7 +340,9 @@ def test_form_follows_the_model_and_shows_a_refusal_at_its_field(open_page: Open
     page.get_by_label("Prompt").fill("a refusal at its field")
     page.locator("details summary", has_text="More options").click()
     page.get_by_label("Callback url").fill("http://192.168.0.1/hook")
+    page.locator("details summary", has_text="More options").click()
     expect(page.locator("#field-callback_url-hint .fault")).to_be_visible()
+    expect(page.get_by_text("see the field")).to_be_visible()
 
 
 def test_spend_is_what_the_api_says(open_page: OpenPage, relay: RelayClient) -> None:
@@ -298,10 +355,28 @@ def test_spend_is_what_the_api_says(open_page: OpenPage, relay: RelayClient) -> 
     assert page.locator("tbody tr").count() >= 1
 
 
-def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(open_page: OpenPage, stack: Stack) -> None:
+def test_spend_of_more_tasks_than_one_answer_has_is_shown_for_fewer_days(open_page: OpenPage) -> None:
+    week = (datetime.now(UTC) - timedelta(days=6)).date().isoformat()
+
+    def refuse_long_periods(route: Route) -> None:
+        if "/v1/usage" not in route.request.url or f"from={week}" in route.request.url:
+            return route.continue_()
+        return route.fulfill(status=422, json={"code": "period_too_large", "detail": "Too many tasks."})
+
+    page = open_page("usage", api=refuse_long_periods, expected="422")
+    expect(page.get_by_role("heading", name="Seven days", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(
+    open_page: OpenPage, relay: RelayClient, stack: Stack
+) -> None:
+    revoked = operate(relay, "keys", "create", "--tenant", stack.tenant_id)
+    operate(relay, "keys", "revoke", "--tenant", stack.tenant_id, revoked["key_id"])
+    sent = {"authorization": f"Bearer {revoked['api_key']}"}  # the answer for the page's own key is cached for a minute
     page = open_page("usage", expected="403")
     page.locator(".meters").wait_for()
-    page.route("**/v1/tasks?**", lambda route: route.fulfill(status=403, json={"message": "Forbidden"}))
+    page.route("**/v1/tasks?**", lambda route: route.continue_(headers={**route.request.headers, **sent}))
     page.get_by_role("link", name="Tasks").click()
     expect(page.get_by_role("alert")).to_contain_text("unknown or revoked")
     page.unroute("**/v1/tasks?**")
@@ -310,12 +385,14 @@ def test_key_revoked_in_mid_session_ends_it_and_a_new_one_goes_on(open_page: Ope
     page.locator(".foot").wait_for()
 
 
-@pytest.mark.parametrize("how", ["restart", "offline"])
+@pytest.mark.parametrize("how", ["restart", "overload", "offline"])
 def test_console_waits_for_a_relay_that_does_not_answer(open_page: OpenPage, relay: RelayClient, how: str) -> None:
     page = open_page(expected="Failed to load resource")
     page.locator(".foot").wait_for()
     if how == "offline":
         page.context.set_offline(offline=True)
+    elif how == "restart":
+        page.route("**/v1/tasks?**", lambda route: route.abort("connectionrefused"))
     else:
         page.route("**/v1/tasks?**", lambda route: route.fulfill(status=503, body=""))
     expect(page.get_by_text("The relay does not answer.")).to_be_visible()
@@ -339,11 +416,16 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     now = datetime.now(UTC)
     tasks = [fake_task(number, now) for number in range(1000, 0, -1)]
     asked: list[str] = []
+    held: list[Route] = []
+
+    def hold_a_poll(route: Route) -> None:
+        held.append(route)
+        page.unroute("**/v1/tasks?**", hold_a_poll)
 
     def api(route: Route) -> None:
         query = dict(re.findall(r"(\w+)=([^&]+)", route.request.url))
         if "/v1/tasks?" not in route.request.url or query["limit"] == "1":
-            return route.continue_()
+            return route.fallback()
         asked.append(route.request.url)
         after = query.get("cursor")
         start = next((at + 1 for at, one in enumerate(tasks) if one["task_id"] == after), 0)
@@ -354,9 +436,15 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
             return route.fulfill(status=304, headers={"etag": tag})
         return route.fulfill(json={"tasks": page, "next_cursor": following}, headers={"etag": tag})
 
-    page = open_page(api=api)
+    page = open_page(api=api, expected="404")
     more = page.get_by_role("button", name="Load older tasks")
     expect(page.get_by_text("50 tasks loaded")).to_be_visible()
+    with page.expect_request("**/v1/tasks?**"):
+        page.route("**/v1/tasks?**", hold_a_poll)
+    more.click()
+    page.wait_for_timeout(500)
+    held[0].fallback()
+    expect(page.get_by_text("150 tasks loaded")).to_be_visible()
     while more.count():
         before = page.locator("a.row").count()
         more.click()
@@ -371,6 +459,10 @@ def test_a_thousand_tasks_stay_complete_with_two_calls_a_round(open_page: OpenPa
     shown = [int(text.removeprefix("number ")) for text in page.locator("a.row b").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
     assert set(range(1, len(tasks) + 1)) - set(shown) == set()
+    row(page, "number 500").click()
+    page.get_by_role("alert").wait_for()
+    page.go_back()
+    expect(row(page, "number 500")).to_be_in_viewport()
 
 
 def test_two_tabs_have_keys_of_their_own_and_show_the_same(open_page: OpenPage, relay: RelayClient) -> None:
@@ -388,20 +480,34 @@ def test_two_tabs_have_keys_of_their_own_and_show_the_same(open_page: OpenPage, 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_axe_finds_nothing_and_every_page_fits(
-    open_page: OpenPage, relay: RelayClient, viewport: dict[str, int], scheme: str
+    open_page: OpenPage, relay: RelayClient, hook: type[Hook], viewport: dict[str, int], scheme: str
 ) -> None:
-    task = completed(relay, "a task for axe", callback_url=None)
+    task = completed(relay, "a task for axe", callback_url=hook.url)
     page = open_page(viewport=viewport, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     for place in (*PLACES, f"task/{task['task_id']}"):
         page.evaluate("(place) => { location.hash = `#/${place}` }", place)
-        page.locator(".rows, .sticky, .meters, .timeline").first.wait_for()
+        page.locator(".rows, .sticky, .meters, .timeline, #hook").first.wait_for()
         page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        if place == "create":
+            page.get_by_role("button", name="Add a subject").click()
+            page.locator(".drop").wait_for()
         assert axe_faults(page) == [], place
         assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport["width"], place
         moving = "() => document.getAnimations().filter((one) => one.playState === 'running').length"
         assert page.evaluate(moving) == 0
+    page.get_by_role("button", name="Send again").last.click()
+    assert axe_faults(page) == []
+    page.get_by_role("button", name="Not now").click()
     page.get_by_role("button", name="Log out").click()
     assert axe_faults(page) == []
+    page.get_by_role("link", name="The API’s page").click()
+    page.get_by_text("States of a task").wait_for()
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    assert axe_faults(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport["width"]
+    assert page.locator("#submitTask details").inner_text().count("curl") == 1
+    page.get_by_role("link", name="Console for browsers").click()
+    page.get_by_label("API key").wait_for()
 
 
 def test_keyboard_alone_reaches_a_task_and_back(open_page: OpenPage, relay: RelayClient) -> None:
@@ -440,7 +546,8 @@ def test_pictures_for_the_documents(
     submit(owner, "A prompt that the provider refuses", refused)
     images = {"fox": relay.image("fox.png"), "robot": relay.image("robot.jpg")}
     subjects = [{"id": name, "images": [image]} for name, image in images.items()]
-    completed(owner, "@fox and @robot eating hotpot together", subjects=subjects, duration=2, external_id="order-4711")
+    wanted = {"subjects": subjects, "duration": 2, "seed": 1, "external_id": "order-4711"}
+    completed(owner, "@fox and @robot eating hotpot together", **wanted)
     owner.wait(broken["task_id"], "generated", meanwhile=owner.sweep)
     submit(owner, "A lighthouse at dusk, slow pan", {"generation_seconds": 600})
     page = open_page(key=owner.key, viewport={"width": 1100, "height": 680})
@@ -450,13 +557,4 @@ def test_pictures_for_the_documents(
     page.locator("video").wait_for()
     page.wait_for_function("() => document.querySelector('video').readyState >= 2")
     screenshot(page, "task")
-    page.get_by_role("link", name="Make one").click()
-    page.get_by_label("Prompt").fill("@fox walks through a paper city")
-    page.get_by_role("button", name="Add a subject").click()
-    page.get_by_label("Name", exact=True).fill("fox")
-    page.get_by_label("Duration").fill("2")
-    drop(page, ".drop", "fox.png", requests.get(images["fox"], timeout=60).content)
-    expect(page.locator(".sticky .amount")).to_be_visible()
-    page.evaluate("() => scrollTo(0, 0)")
-    screenshot(page, "create")
     owner.close()

@@ -43,7 +43,7 @@ def names_in(path: str) -> set[str]:
 
 @pytest.mark.parametrize(("row", "said"), [(row, said) for section in ROWS.values() for row, said in section.items()])
 def test_every_row_is_proven_through_the_simulator_by_a_test_that_exists(row: str, said: str) -> None:
-    proof = re.fullmatch(r"`(?:(tests/(?:contract|e2e)/\w+\.py)::)?(\w+)`", said.rpartition(" ")[2])
+    proof = re.fullmatch(r"`(?:(tests/(?:browser|contract|e2e)/\w+\.py)::)?(\w+)`", said.rpartition(" ")[2])
     assert proof, row
     assert proof[2] in names_in(proof[1] or "tests/contract/test_provider_page.py")
 

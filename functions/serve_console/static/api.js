@@ -2,6 +2,7 @@
 
 const BASE = new URL('./', document.baseURI);
 const KEY = 'vidu-relay-key';
+const TIMEOUT_MS = 40_000; // API Gateway answers within 30 s
 
 export const apiUrl = BASE.href.replace(/\/v1\/$/, '');
 
@@ -51,11 +52,12 @@ export async function call(path, { method = 'GET', body, headers = {}, tag, sign
   const sent = { ...headers, authorization: `Bearer ${key}` };
   if (body !== undefined) sent['content-type'] = 'application/json';
   if (tag) sent['if-none-match'] = tag;
+  const stop = AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])]);
   let answer;
   let text;
   try {
     answer = await fetch(new URL(path, BASE), {
-      method, headers: sent, signal, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
+      method, headers: sent, signal: stop, cache: 'no-store', body: body === undefined ? undefined : JSON.stringify(body),
     });
     text = await answer.text();
   } catch (error) {

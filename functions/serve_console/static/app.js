@@ -6,9 +6,10 @@ import { Create } from './create.js';
 import { Task } from './task.js';
 import { Tasks } from './tasks.js';
 import { Usage } from './usage.js';
+import { WebhookTest } from './webhooks.js';
 import { render, useEffect, useState } from './vendor/htm-preact-3.1.1.js';
 
-const PAGES = [['tasks', 'Tasks'], ['create', 'Make one'], ['usage', 'Spend']];
+const PAGES = [['tasks', 'Tasks'], ['create', 'New video'], ['usage', 'Spend'], ['webhooks', 'Webhooks']];
 
 // `#/tasks?status=failed` is {name: 'tasks', rest: '', query}.
 function readRoute() {
@@ -51,6 +52,7 @@ function Page({ route }) {
   if (route.name === 'task') return html`<${Task} key=${route.rest} id=${route.rest} />`;
   if (route.name === 'create') return html`<${Create} />`;
   if (route.name === 'usage') return html`<${Usage} />`;
+  if (route.name === 'webhooks') return html`<${WebhookTest} />`;
   return html`<${Tasks} query=${route.query} />`;
 }
 

@@ -16,6 +16,8 @@ const FIRST = ['duration', 'resolution', 'aspect_ratio', 'style', 'movement_ampl
 const ESTIMATE_MS = 1200;
 const BASIS = { list: 'by the price list', learned: 'as billed lately', unknown: '' };
 
+const refusal = (error) => (error.faults.length ? 'The relay does not accept this: see the field.' : error.message);
+
 const newDraft = (kept = {}) => ({ model: '', values: {}, references: 'subjects', ...kept, key: crypto.randomUUID(), sent: '' });
 
 function loadDraft() {
@@ -39,7 +41,7 @@ export function Create() {
       throw error;
     }
   }, []);
-  return html`<${Heading} page="Make one">Make one<//>
+  return html`<${Heading} page="New video">New video<//>
     ${fault && html`<${Notice}>${fault}<//>`}
     ${models ? html`<${Form} models=${models} />` : !fault && html`<p class="waiting" role="status">Loading the models …</p>`}`;
 }
@@ -63,6 +65,7 @@ function Form({ models }) {
   const elsewhere = [...(answer.tried ? local : []), ...refused].filter(({ loc }) => !(loc.split('.')[0] in properties));
   const either = properties.images && properties.subjects;
   const names = Object.keys(properties).filter((name) => !['model', 'prompt', 'images', 'subjects'].includes(name));
+  const more = names.filter((name) => !FIRST.includes(name));
   const subjects = properties.subjects && (!either || draft.references === 'subjects') ? (draft.values.subjects ?? []).map(({ id }) => id).filter(Boolean) : [];
   const field = (name) => html`<${Field} key=${name} name=${name} spec=${properties[name]} value=${draft.values[name]} faults=${at(name)} onChange=${(value) => set(name, value)} />`;
 
@@ -84,7 +87,7 @@ function Form({ models }) {
     } catch (error) {
       setBusy(false);
       if (error.code === 'idempotency_key_reused') setDraft((old) => ({ ...old, key: crypto.randomUUID(), sent: '' }));
-      const text = error.isOutage ? 'No answer came. Perhaps the task was recorded: press the button again, and the same task is found or made.' : error.message;
+      const text = error.isOutage ? 'No answer came. Perhaps the task was recorded: press the button again, and the same task is found or made.' : refusal(error);
       setAnswer({ json, tried: true, faults: error.faults, text: error.retryAfter ? `${text} Try again in ${span(error.retryAfter * 1000)}.` : text });
     }
   };
@@ -107,7 +110,7 @@ function Form({ models }) {
       </section>`}
       <section class="card"><h2>Settings</h2>
         <div class="fields">${FIRST.filter((name) => names.includes(name)).map(field)}</div>
-        <details><summary>More options</summary><div class="fields">${names.filter((name) => !FIRST.includes(name)).map(field)}</div></details>
+        <details open=${more.some((name) => at(name).length > 0)}><summary>More options</summary><div class="fields">${more.map(field)}</div></details>
       </section>
     </div>
     <div class="sticky"><section class="card"><h2>Price</h2>
@@ -162,7 +165,7 @@ function useEstimate(json, ready) {
         setFound({ json, data });
       } catch (error) {
         if (error.name === 'AbortError') return;
-        const text = error.code === 'hourly_limit_reached' ? 'The price is not asked for any more this hour. The task can be made all the same.' : error.message;
+        const text = error.code === 'hourly_limit_reached' ? 'The price is not asked for any more this hour. The task can be made all the same.' : refusal(error);
         setFound({ json, faults: error.faults, text });
       }
     }, ESTIMATE_MS);

@@ -65,7 +65,7 @@ export function Images({ label, images, most, limits, onChange, onBusy }) {
       ${previews.has(image.uri) ? html`<img src=${previews.get(image.uri)} alt=${image.name} />` : html`<code class="named">${image.name}</code>`}
       <button type="button" class="quiet" aria-label=${`Remove ${image.name}`} onClick=${() => onChange((old) => old.filter((_, number) => number !== at))}>Remove</button></li>`)}</ul>`}
     ${images.length < most && html`<label class=${`drop ${over ? 'over' : ''}`} onDragOver=${(event) => { event.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)} onDrop=${drop}>
-      <input type="file" class="unseen" multiple accept=${TYPES.join()} onChange=${(event) => { add(event.target.files); event.target.value = ''; }} />
+      <input type="file" class="unseen" aria-label=${`Drop images here or choose files: ${label}`} multiple accept=${TYPES.join()} onChange=${(event) => { add(event.target.files); event.target.value = ''; }} />
       <span role="status">${busy ? `Uploading ${busy} …` : html`<b>Drop images here</b> or choose files`}</span></label>
     <div class="address"><input type="text" inputmode="url" aria-label=${`Address of an image for ${label}`} placeholder="or an address: https://…" value=${address} onInput=${(event) => setAddress(event.target.value)}
         onKeyDown=${(event) => { if (event.key === 'Enter') { event.preventDefault(); addAddress(); } }} />

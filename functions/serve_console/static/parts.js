@@ -73,16 +73,20 @@ export function Copy({ text, label = 'Copy' }) {
   return html`<button type="button" class="quiet" onClick=${copy} aria-live="polite">${said || label}</button>`;
 }
 
-// A question before what cannot be taken back. `onAnswer(true)` if it is to be done.
-export function Confirm({ heading, action, onAnswer, children }) {
+// A question before an action. `onAnswer(true)` if it is to be done.
+export function Confirm({ heading, action, keep = 'Keep it', kind = 'danger', onAnswer, children }) {
   const dialog = useRef();
-  useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => {
+    const { current } = dialog;
+    current.showModal();
+    return () => current.close(); // gives the focus back
+  }, []);
   return html`<dialog ref=${dialog} aria-labelledby="question" onCancel=${(event) => { event.preventDefault(); onAnswer(false); }}>
     <h2 id="question">${heading}</h2>
     ${children}
     <p class="buttons">
-      <button type="button" onClick=${() => onAnswer(false)}>Keep it</button>
-      <button type="button" class="danger" onClick=${() => onAnswer(true)}>${action}</button>
+      <button type="button" onClick=${() => onAnswer(false)}>${keep}</button>
+      <button type="button" class=${kind} onClick=${() => onAnswer(true)}>${action}</button>
     </p>
   </dialog>`;
 }

@@ -3,7 +3,8 @@
 import { apiUrl, call } from './api.js';
 import { Age, Confirm, Copy, Heading, html, Notice, State, useNow, usePoll } from './parts.js';
 import { useEffect, useRef, useState } from './vendor/htm-preact-3.1.1.js';
-import { advice, BILLING, commands, dollars, moment, OPEN, size, SOURCES, span, STATES, stuck, title } from './words.js';
+import { Webhooks } from './webhooks.js';
+import { advice, BILLING, commands, dollars, moment, OPEN, size, SOURCES, span, STATES, stuck, title, took } from './words.js';
 
 const LINK_MS = 14 * 60_000; // a link is good for at most 15 minutes
 
@@ -50,7 +51,7 @@ export function Task({ id }) {
   };
 
   if (!seen) {
-    return html`<p><a href="#/tasks">← Tasks</a></p><${Heading} page="Task">Task<//>
+    return html`<p><a href="#/tasks">← Tasks</a></p><div class="top"><${Heading} page="Task"><span class="clamp">Task</span><//></div>
       ${fault ? html`<${Notice}>${fault}<//>` : html`<p class="waiting" role="status">Loading …</p>`}`;
   }
   const { task } = seen;
@@ -71,18 +72,20 @@ export function Task({ id }) {
     ${task.error && html`<${Notice}><b>${task.error.code}</b>: ${task.error.message}<//>`}
     ${reason && html`<${Notice} kind="stuck"><b>${reason}.</b> ${advice(task)}<//>`}
     ${deleted && html`<${Notice} kind="said">Its content was deleted on ${moment(task.content_deleted_at)}.<//>`}
-    <div class="columns">
+    <div class="columns life">
       <div>
         ${!deleted && task.videos.map((video, number) => html`<${Video} key=${video.key} video=${video} seen=${seen} number=${number} renew=${() => read()} />`)}
+      </div>
+      <div class="aside">
+        <${Timeline} task=${task} now=${now} />
+        <${Bill} task=${task} />
+      </div>
+      <div>
         <${Request} task=${task} renew=${() => read()} />
-        ${task.request.callback_url && html`<${Webhooks} path=${path} version=${task.version} />`}
+        ${task.request.callback_url && html`<${Webhooks} id=${id} path=${path} version=${task.version} url=${task.request.callback_url} />`}
         <section class="card"><h2>On the command line</h2>
           ${commands(task, apiUrl).map(([label, text]) => html`<div class="command"><h3>${label}</h3><pre tabindex="0">${text}</pre><${Copy} text=${text} /></div>`)}
         </section>
-      </div>
-      <div>
-        <${Timeline} task=${task} now=${now} />
-        <${Bill} task=${task} />
       </div>
     </div>
     ${asked === 'cancel' && html`<${Confirm} heading="Cancel this task?" action="Cancel the task" onAnswer=${(yes) => (yes ? act('cancel') : setAsked(null))}>
@@ -143,7 +146,7 @@ function Timeline({ task, now }) {
     <ol class="timeline">${history.map((entry, at) => html`<li class=${entry.status}>
       <${State} status=${entry.status} />
       <span>by ${SOURCES[entry.source] ?? entry.source}</span>
-      <span class="small"><time datetime=${entry.at}>${moment(entry.at)}</time>${at > 0 ? ` · after ${span(Date.parse(entry.at) - Date.parse(history[at - 1].at))}` : ''}</span>
+      <span class="small"><time datetime=${entry.at}>${moment(entry.at)}</time>${at > 0 ? ` · after ${took(Date.parse(entry.at) - Date.parse(history[at - 1].at))}` : ''}</span>
     </li>`)}
     ${OPEN.has(task.status) && html`<li class="now"><span class="small">for ${span(now - Date.parse(history.at(-1).at))}</span></li>`}</ol>
     <dl class="pairs"><dt>Provider’s id</dt><dd>${task.metadata.remote_task_id ? html`<code>${task.metadata.remote_task_id}</code>` : 'none yet'}</dd>
@@ -185,40 +188,5 @@ function Request({ task, renew }) {
     <dl class="pairs">${Object.entries({ ...others, external_id: task.external_id, ...task.labels && { labels: task.labels } })
       .filter(([, value]) => value !== undefined && value !== null)
       .map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === 'string' ? value : JSON.stringify(value)}</dd>`)}</dl>
-  </section>`;
-}
-
-// Shown where this deployment keeps the attempts.
-function Webhooks({ path, version }) {
-  const [found, setFound] = useState(null);
-  const [said, setSaid] = useState('');
-  const readNow = usePoll(async (signal) => {
-    try {
-      const { notifications } = (await call(`${path}/notifications`, { signal })).data;
-      setFound(notifications);
-      return notifications.some((one) => one.state === 'retrying') ? 15 : 60;
-    } catch (error) {
-      if (error.status === 404) return null;
-      throw error;
-    }
-  }, [path, version]);
-  const replay = async (one) => {
-    try {
-      await call(`${path}/notifications/${one.version}/replay`, { method: 'POST' });
-      setSaid(`The webhook about ${one.status} is queued again.`);
-    } catch (error) {
-      setSaid(error.message);
-    }
-    readNow();
-  };
-  if (!found) return null;
-  return html`<section class="card"><h2>Webhooks</h2>
-    ${said && html`<${Notice} kind="said">${said}<//>`}
-    ${found.length === 0 && html`<p>None was tried yet.</p>`}
-    ${found.map((one) => html`<div class="subject" key=${one.version}><h3><${State} status=${one.status} /> ${one.state.replace('_', ' ')} <span class="small">${one.webhook_id}</span></h3>
-      <ol class="attempts">${one.attempts.map((attempt) => html`<li><time datetime=${attempt.at}>${moment(attempt.at)}</time>: <b>${attempt.status ?? attempt.fault}</b>, ${attempt.latency_ms} ms
-        ${attempt.answer && html`<pre tabindex="0">${attempt.answer}</pre>`}</li>`)}</ol>
-      ${one.next_try_at && html`<p class="small">Next try ${moment(one.next_try_at)}</p>`}
-      <button type="button" onClick=${() => replay(one)}>Send it again</button></div>`)}
   </section>`;
 }

@@ -12,6 +12,7 @@ export class TaskList {
     this.filters = filters;
     this.pages = [];
     this.turn = 0;
+    this.running = Promise.resolve();
   }
 
   get tasks() {
@@ -23,8 +24,19 @@ export class TaskList {
     return Boolean(this.pages.at(-1)?.next);
   }
 
+  // Steps run one after the other: each starts from the pages that the one before left.
+  inTurn(step) {
+    const done = this.running.then(step);
+    this.running = done.catch(() => {}); // the step's caller gets its fault
+    return done;
+  }
+
   // Whether something changed. The first page is read, and of the others the one whose turn it is.
-  async refresh(signal) {
+  refresh(signal) {
+    return this.inTurn(() => this.readAgain(signal));
+  }
+
+  async readAgain(signal) {
     const before = this.pages;
     const first = await this.read({ ...before[0], cursor: null, limit: FIRST }, before[0], signal);
     let others = before.slice(1);
@@ -42,9 +54,11 @@ export class TaskList {
     return pages.length !== before.length || pages.some((page, at) => page !== before[at]);
   }
 
-  async more() {
-    const page = await this.read({ cursor: this.pages.at(-1).next, limit: MOST });
-    this.pages = [...this.pages, page];
+  more() {
+    return this.inTurn(async () => {
+      const page = await this.read({ cursor: this.pages.at(-1).next, limit: MOST });
+      this.pages = [...this.pages, page];
+    });
   }
 
   // Where a page ends before the next one begins, the next round reads what is between.

@@ -1,9 +1,9 @@
 // The page of tasks: newest first, what needs a look on top, filters in the address.
 
-import { call } from './api.js';
+import { call, session } from './api.js';
 import { Age, Heading, html, Notice, State, useNow, usePoll } from './parts.js';
 import { TaskList } from './task_list.js';
-import { useEffect, useMemo, useState } from './vendor/htm-preact-3.1.1.js';
+import { useEffect, useLayoutEffect, useMemo, useState } from './vendor/htm-preact-3.1.1.js';
 import { costOf, STATES, stuck, title } from './words.js';
 
 const FILTERS = ['status', 'model', 'created_from', 'created_to', 'external_id'];
@@ -42,18 +42,22 @@ function Filters({ filters, models }) {
     </select></label>`;
   const day = (name, label) => html`<label>${label}
     <input type="date" value=${filters[name] ?? ''} onChange=${(event) => set(name, event.target.value)} /></label>`;
-  return html`<form class="filters" role="search" aria-label="Filters" onSubmit=${(event) => event.preventDefault()}>
+  const active = Object.keys(filters).length;
+  return html`<details open=${active > 0 || matchMedia('(min-width: 40rem)').matches}><summary class="narrow">Filters</summary><form class="filters" role="search" aria-label="Filters" onSubmit=${(event) => event.preventDefault()}>
     ${choice('status', 'State', Object.keys(STATES))} ${choice('model', 'Model', models)}
-    ${day('created_from', 'From')} ${day('created_to', 'To')}
+    ${day('created_from', 'From (UTC)')} ${day('created_to', 'To (UTC)')}
     <label>Your id<input type="search" maxlength="128" value=${filters.external_id ?? ''} onChange=${(event) => set('external_id', event.target.value.trim())} /></label>
-    ${Object.keys(filters).length > 0 && html`<a href="#/tasks">Clear</a>`}
-  </form>`;
+    ${active > 0 && html`<a href="#/tasks">Clear</a>`}
+  </form></details>`;
 }
+
+// The list that was left, and how far it was scrolled: the way back from a task leads to the same place.
+const left = { scope: '', list: null, y: 0 };
 
 export function Tasks({ query }) {
   const filters = filtersOf(query);
-  const scope = JSON.stringify(filters);
-  const list = useMemo(() => new TaskList(call, filters), [scope]);
+  const scope = JSON.stringify([session.get().key, filters]);
+  const list = useMemo(() => (left.scope === scope ? left.list : new TaskList(call, filters)), [scope]);
   const [shown, setShown] = useState({});
   const [models, setModels] = useState([]);
   const [fault, setFault] = useState('');
@@ -61,7 +65,8 @@ export function Tasks({ query }) {
   const now = useNow();
   usePoll(async (signal) => {
     try {
-      if (await list.refresh(signal)) setShown({ list, tasks: list.tasks });
+      const changed = await list.refresh(signal);
+      setShown((old) => (changed || old.list !== list ? { list, tasks: list.tasks } : old));
       setFault('');
     } catch (error) {
       if (error.name !== 'AbortError' && !error.isOutage) setFault(error.message);
@@ -78,11 +83,14 @@ export function Tasks({ query }) {
     await list.more().then(() => setShown({ list, tasks: list.tasks }), (error) => setFault(error.message));
     setLoading(false);
   };
-  const tasks = shown.list === list ? shown.tasks : null;
+  const known = list.pages.length ? list.tasks : null;
+  const tasks = shown.list === list ? shown.tasks : known;
   useEffect(() => { if (tasks) performance.mark('first-list'); }, [Boolean(tasks)]);
+  useEffect(() => { if (left.list === list) scrollTo(0, left.y); }, [list]);
+  useLayoutEffect(() => () => Object.assign(left, { scope, list, y: scrollY }), [list]);
   const reasons = new Map((tasks ?? []).map((task) => [task, stuck(task, now)]).filter(([, reason]) => reason));
   return html`
-    <div class="top"><${Heading} page="Tasks">Tasks<//><a class="button primary" href="#/create">Make one</a></div>
+    <div class="top"><${Heading} page="Tasks">Tasks<//><a class="button primary" href="#/create">New video</a></div>
     <${Filters} filters=${filters} models=${models} />
     ${fault && html`<${Notice}>${fault}<//>`}
     ${!tasks && !fault && html`<p class="waiting" role="status">Loading …</p>`}

@@ -33,6 +33,17 @@ export const BILLING = {
   settled: 'The provider’s bill is known.',
 };
 
+// Of a webhook: the states of a notification, and why no whole answer came.
+export const OUTCOMES = { delivered: 'Delivered', retrying: 'Will be tried again', gave_up: 'Given up' };
+export const WEBHOOK_FAULTS = {
+  address_refused: 'The address is not public',
+  unreachable: 'No connection: wrong name, or nothing listens',
+  certificate: 'The certificate is not valid for the host',
+  timeout: 'No whole answer in time',
+  answer_broken: 'The connection broke off, or the answer is no HTTP',
+  answer_too_large: 'The answer is too large',
+};
+
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -44,6 +55,8 @@ export function span(ms) {
   if (ms < DAY) return `${Math.floor(ms / HOUR)} h ${Math.floor((ms % HOUR) / MINUTE)} min`;
   return `${Math.floor(ms / DAY)} d`;
 }
+
+export const took = (ms) => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(ms));
 
 export const moment = (text) => new Date(text).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
@@ -81,22 +94,26 @@ export const title = (task) => (task.content_deleted_at ? 'Content deleted' : ta
 
 const quote = (text) => `'${String(text).replaceAll("'", "'\\''")}'`;
 
+export const relayCommand = (apiUrl, ...words) => ['relay', '--api-url', quote(apiUrl), ...words.map((word) => (/^[\w-]+$/.test(word) ? word : quote(word)))].join(' ');
+
 export function commands(task, apiUrl) {
-  const relay = `relay --api-url ${quote(apiUrl)}`;
+  const relay = (...words) => relayCommand(apiUrl, ...words);
   const { callback_url: _, ...request } = task.request ?? {};
   const same = { ...request, ...(task.labels && { labels: task.labels }) };
+  const [isOpen, isDeleted] = [OPEN.has(task.status), Boolean(task.content_deleted_at)];
   return [
-    ['Follow it', `${relay} watch ${task.task_id}`],
-    ['Download the video', `${relay} get ${task.task_id} --output ${task.task_id}.mp4`],
-    ['Cancel it', `${relay} cancel ${task.task_id}`],
+    isOpen && ['Follow it', relay('watch', task.task_id)],
+    task.videos.length > 0 && !isDeleted && ['Download the video', `${relay('get', task.task_id)} --output ${task.task_id}.mp4`],
+    isOpen && ['Cancel it', relay('cancel', task.task_id)],
     ['Read it without the tool', `curl -sS ${quote(`${apiUrl}/v1/tasks/${task.task_id}`)} -H "Authorization: Bearer $RELAY_API_KEY"`],
-    ['Make the same once more', submitCommand(same, apiUrl)],
-  ];
+    !isDeleted && ['Make the same once more', submitCommand(same, apiUrl)],
+    !isOpen && !isDeleted && ['Delete its content', relay('delete', task.task_id)],
+  ].filter(Boolean);
 }
 
 // JSON has no line of its own that reads JSON: the quoted word ends the text, and the shell expands nothing in it.
 export const submitCommand = (request, apiUrl) =>
-  `relay --api-url ${quote(apiUrl)} submit - --watch <<'JSON'\n${JSON.stringify(request, null, 2)}\nJSON`;
+  `${relayCommand(apiUrl, 'submit')} - --watch <<'JSON'\n${JSON.stringify(request, null, 2)}\nJSON`;
 
 // What the reader of a stuck task can do about it.
 export function advice(task) {

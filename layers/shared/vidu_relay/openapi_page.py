@@ -17,8 +17,9 @@ OPENAPI = Path(__file__).with_name("openapi.json")
 """The document. `make schemas` writes it, which a test checks."""
 
 STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881;--accent:#3b6fd4}
-*{box-sizing:border-box}
+:root{color-scheme:light dark;--line:#8884;--soft:#8881;--accent:#2f5fc4}
+@media(prefers-color-scheme:dark){:root{--accent:#8ab4ff}}
+*{box-sizing:border-box}html{background:Canvas;color:CanvasText}
 body{margin:0 auto;max-width:64rem;padding:2rem 1.25rem 6rem;font:16px/1.55 system-ui,sans-serif}
 h1{margin:0 0 .25rem;font-size:2rem}h2{margin:3rem 0 .5rem;font-size:1.4rem}
 h3{margin:0;font-size:1.05rem;font-weight:600}
@@ -26,7 +27,8 @@ nav{display:flex;flex-wrap:wrap;gap:.25rem 1rem;margin:1rem 0}a{color:var(--acce
 code,pre{font:.875em/1.5 ui-monospace,monospace}code{background:var(--soft);border-radius:4px;padding:.1em .3em}
 pre{background:var(--soft);border-radius:8px;overflow:auto;padding:1rem}pre code{background:none;padding:0}
 article{border:1px solid var(--line);border-radius:10px;margin:1rem 0;padding:1rem 1.25rem}
-.route{font:1rem ui-monospace,monospace;margin:0 0 .4rem}.method{color:var(--accent);font-weight:700}
+.route{font:1rem ui-monospace,monospace;margin:0 0 .4rem;overflow-wrap:anywhere}
+.method{color:var(--accent);font-weight:700}
 .open{border:1px solid var(--line);border-radius:99px;float:right;font-size:.75rem;padding:.05rem .6rem}
 table{border-collapse:collapse;margin:.75rem 0;width:100%}
 th,td{border-top:1px solid var(--line);padding:.4rem .6rem .4rem 0;text-align:left;vertical-align:top}
@@ -66,14 +68,14 @@ def render(document: Mapping[str, Any]) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{escape(info['title'])} API</title><style>{STYLE}</style></head><body>",
+        f"<title>{escape(info['title'])} API</title><style>{STYLE}</style></head><body><main>",
         f"<h1>{escape(info['title'])} API</h1>{_text(info['description'])}",
         f"<p>At <code>{escape(_server(document))}</code></p>",
         '<p><a href="openapi.json">OpenAPI document</a> · <a href="console">Console for browsers</a></p>',
         "<nav>",
         _link("states", "States"),
         *(_link(tag["name"], tag["name"]) for tag in document["tags"]),
-        _link("webhooks", "Webhooks"),
+        _link("webhooks", "Calls to your server"),
         _link("schemas", "Schemas"),
         "</nav>",
         "<h2>Keys</h2>",
@@ -91,7 +93,7 @@ def render(document: Mapping[str, Any]) -> str:
             for method, operation in operations.items():
                 if tag["name"] in operation["tags"]:
                     parts += _operation(method, path, operation, _example(method, path, operation, schemas))
-    parts.append('<h2 id="webhooks">Webhooks</h2>')
+    parts.append('<h2 id="webhooks">Calls to your server</h2>')
     for operations in document["webhooks"].values():
         for method, operation in operations.items():
             parts += _operation(method, "your callback_url", operation)
@@ -100,7 +102,7 @@ def render(document: Mapping[str, Any]) -> str:
         parts.append(f'<article id="schema-{escape(name)}"><h3>{escape(name)}</h3>')
         parts += _schema(schema)
         parts.append("</article>")
-    return "".join([*parts, "</body></html>\n"])
+    return "".join([*parts, "</main></body></html>\n"])
 
 
 def _states(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -134,7 +136,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], example: st
     yield f'<p class="route"><span class="method">{method.upper()}</span> {escape(path)}</p>'
     yield f"<h3>{escape(operation['summary'])}</h3>{_text(operation.get('description', ''))}"
     if operation.get("parameters"):
-        yield "<table><tr><th>parameter</th><th>in</th><th></th></tr>"
+        yield "<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>"
         for parameter in operation["parameters"]:
             required = "" if parameter.get("required") else "optional"
             yield (
@@ -144,7 +146,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], example: st
         yield "</table>"
     for kind, body in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<p>Body: {escape(kind)}, {_type(body['schema'])}</p>"
-    yield "<table><tr><th>status</th><th>body</th><th></th></tr>"
+    yield "<table><tr><th>status</th><th>body</th><th>meaning</th></tr>"
     for status, answer in operation["responses"].items():
         bodies = "<br>".join(_type(body["schema"]) for body in answer.get("content", {}).values())
         headers = "".join(
@@ -154,7 +156,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], example: st
         yield f"<tr><td>{escape(status)}</td><td>{bodies}</td><td>{_text(answer['description'])}{headers}</td></tr>"
     yield "</table>"
     if example:
-        yield f"<details><summary>Example</summary><pre><code>{escape(example)}</code></pre></details>"
+        yield f"<details><summary>Example</summary><pre tabindex='0'><code>{escape(example)}</code></pre></details>"
     yield "</article>"
 
 
@@ -166,11 +168,11 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"<p>{_type(schema)}</p>{_limits(schema)}"
     for example in schema.get("examples", ()):
         shown = escape(json.dumps(example, indent=2, ensure_ascii=False))
-        yield f"<details><summary>Example</summary><pre><code>{shown}</code></pre></details>"
+        yield f"<details><summary>Example</summary><pre tabindex='0'><code>{shown}</code></pre></details>"
 
 
 def _properties(schema: Mapping[str, Any]) -> Iterator[str]:
-    yield "<table><tr><th>field</th><th>type</th><th></th></tr>"
+    yield "<table><tr><th>field</th><th>type</th><th>meaning</th></tr>"
     for name, property_ in schema["properties"].items():
         optional = "" if name in schema.get("required", ()) else "optional"
         inner = "".join(_properties(part)) if (part := _inner(property_)) else ""

@@ -108,12 +108,7 @@ def _own_task(task_id: str, tenant_id: str, store: TaskStore) -> Task | None:
 
 
 def list_tasks(
-    tenant_id: str,
-    given: Mapping[str, str],
-    *,
-    store: TaskStore,
-    videos: VideoLinks,
-    known: Container[str] = (),
+    tenant_id: str, given: Mapping[str, str], *, store: TaskStore, videos: VideoLinks, known: Container[str] = ()
 ) -> TaskPage:
     """A page of a tenant's tasks. `given` is the query string's, unchecked; `known` the tags of what the client has.
 
