@@ -22,6 +22,7 @@ from tests.unit.account import (
     CHECK_FUNCTION,
     PROVIDER_KEY,
     REGION,
+    SWEEP_FUNCTION,
     SERVICES,
     WEBHOOK_MASTER,
     Account,
@@ -129,8 +130,9 @@ class _DynamoDB(_Client):
             and holds(KeyConditionExpression, item, names, values)
         ]
 
-        def place(item: Any) -> tuple[int, str]:
-            return int(item[wanted[-1]]["N"]), item["pk"]["S"]
+        def place(item: Any) -> tuple[Any, str]:
+            ((kind, value),) = item[wanted[-1]].items()
+            return int(value) if kind == "N" else value, item["pk"]["S"]
 
         found.sort(key=place, reverse=not ScanIndexForward)
         if ExclusiveStartKey:
@@ -324,7 +326,7 @@ class _Lambda(_Client):
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         if InvocationType != "Event":
             raise NotImplementedError(InvocationType)
-        if FunctionName != CHECK_FUNCTION:
+        if FunctionName not in (CHECK_FUNCTION, SWEEP_FUNCTION):
             raise _error("ResourceNotFoundException", "Invoke")
         return {"StatusCode": 202}
 

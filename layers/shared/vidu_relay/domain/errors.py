@@ -300,6 +300,10 @@ class NotCreatedError(CreateError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ThrottledError(NotCreatedError):
+    """The provider runs as much for us as it takes (HTTP 429)."""
+
+
 class AccountRefusedError(NotCreatedError):
     """The provider refuses our account: key, permission or balance (HTTP 401, 402, 403 and balance codes).
 

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.admission import queued_until
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
@@ -79,12 +80,16 @@ def _submit(
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
     over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
+    if task.waits:
+        over_at = queued_until(task, deps.policy)
     if now >= over_at:
         _expire(task, lease, deps)
         return END
     if task.candidates:
         wait = deps.policy.backoff_ms(task.checks, spread())
         return _poll_again(task, lease, deps, min(now + wait, over_at))
+    if task.waits:
+        return _leave_until(task, lease, deps, min(now + SLOW_INTERVAL_MS, over_at))
     after = begin_submission(
         task,
         archive.request_of(task),
@@ -93,7 +98,7 @@ def _submit(
         lease=lease,
     )
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
-    if tried and after.paused_since is None:
+    if tried and after.paused_since is None and not after.waits:
         return _next_poll(after, deps)
     return END  # under way again, or left to the sweep at its `due_at`
 

@@ -1,0 +1,126 @@
+"""The queue in front of a provider: which task waits, how many may run there at once. Pure functions.
+
+A slot is the id of a task that the queue let go on. It is held while the task's record shows that the provider may work
+on it, so a slot cannot be lost: the records decide, at each dispatch again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from vidu_relay.domain.polling import LEASE_MS, SLOW_INTERVAL_MS, PollingPolicy
+from vidu_relay.domain.states import Status
+from vidu_relay.domain.task import Task
+
+__all__ = ["QueueState", "admit", "count_slots", "queued_until", "wait_for_turn"]
+
+ADMITTING_MS = 60_000
+"""How long a slot is held for a task that a dispatch has chosen and not yet let go on: longer than a sweep may run."""
+
+CREATES_BEFORE_GROWTH = 50
+"""So many create calls succeed before one more task is tried than the provider is known to take."""
+
+AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What dispatches remember of a provider's queue. `revision` counts the writes.
+
+    - `slots`: the tasks in flight, by id, and when (ms) each was chosen; `confirmed`: those the provider has taken.
+    - `limit`: how many slots there are.
+    - `proven`: how many tasks the provider is known to take at once; 0 before its first 429.
+    - `credit`: create calls that succeeded since `limit` last changed, while every slot was held.
+    - `refused_at`: the moment of the last 429 that is counted. `turn`: the tenant that was served last.
+    """
+
+    slots: Mapping[str, int] = field(default_factory=dict)
+    confirmed: tuple[str, ...] = ()
+    limit: int = 1
+    proven: int = 0
+    credit: int = 0
+    refused_at: int = 0
+    turn: str = ""
+    revision: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many tasks may be let go on."""
+        return max(0, self.limit - len(self.slots))
+
+
+def queued_until(task: Task, policy: PollingPolicy) -> int:
+    """Until when a task waits in the queue (ms)."""
+    return max(task.deadline_at, policy.paused_until(task.created_at))
+
+
+def wait_for_turn(task: Task, *, now: int, policy: PollingPolicy) -> Task:
+    """An `accepted` task waits in the queue; the same task in any other state. An hourly check looks after it."""
+    if task.status is not Status.ACCEPTED:
+        return task
+    waiting = replace(task, queued_at=now, admitted_at=None, paused_since=None, checks=0)
+    return replace(waiting, due_at=min(now + SLOW_INTERVAL_MS, queued_until(waiting, policy)))
+
+
+def admit(task: Task, *, now: int, policy: PollingPolicy) -> Task:
+    """It is the task's turn: the caller takes its lease and has it checked. The same task if it does not wait.
+
+    Its deadline stood still meanwhile, but not beyond `queued_until`.
+    """
+    if not task.waits or task.queued_at is None:
+        return task
+    moved = min(task.deadline_at + now - task.queued_at, queued_until(task, policy))
+    return replace(
+        task,
+        queued_at=None,
+        admitted_at=now,
+        deadline_at=max(task.deadline_at, moved),
+        lease=task.lease + 1,
+        due_at=now + LEASE_MS,
+    )
+
+
+def count_slots(
+    state: QueueState, tasks: Mapping[str, Task], *, refused_at: int | None, ceiling: int, now: int
+) -> QueueState:
+    """The state by the present records of its slots: those that are over are free, and `limit` follows the provider.
+
+    A 429 since the last dispatch (`refused_at`) halves `limit`, however many calls it refused. Each create call that
+    succeeded while every slot was held adds one up to `proven`, or before any 429; beyond, `CREATES_BEFORE_GROWTH` do.
+    """
+    known = tuple(task_id for task_id in state.slots if (task := tasks.get(task_id)) and task.remote_id is not None)
+    slots = {
+        task_id: chosen_at
+        for task_id, chosen_at in state.slots.items()
+        if (task := tasks.get(task_id)) and _holds(task, chosen_at, now)
+    }
+    running = sum(tasks[task_id].status in AT_PROVIDER for task_id in slots)
+    fresh = len(set(known) - set(state.confirmed)) if len(state.slots) >= state.limit else 0
+    limit, proven, credit = state.limit, state.proven, state.credit
+    if refused_at is not None and refused_at > state.refused_at:
+        limit, proven, credit = max(1, limit // 2), max(1, running, proven - 1), 0
+    elif proven:
+        proven = max(proven, running)
+    for _ in range(fresh):
+        credit = credit + 1 if proven and limit >= proven else CREATES_BEFORE_GROWTH
+        if credit >= CREATES_BEFORE_GROWTH:
+            limit, credit = limit + 1, 0
+    return replace(
+        state,
+        slots=slots,
+        confirmed=tuple(task_id for task_id in known if task_id in slots),
+        limit=min(limit, ceiling),
+        proven=proven,
+        credit=credit,
+        refused_at=max(state.refused_at, refused_at or 0),
+    )
+
+
+def _holds(task: Task, chosen_at: int, now: int) -> bool:
+    """Whether the provider may work on the task, or is about to be asked to."""
+    if task.waits:  # chosen, and not yet let go on; one that has waited since came back
+        return (task.queued_at or 0) <= chosen_at and now < chosen_at + ADMITTING_MS
+    if task.status is Status.ACCEPTED:
+        return task.admitted_at is not None and task.paused_since is None
+    return task.status in AT_PROVIDER or (task.status is Status.SUBMITTING and not task.attempt_is_over(now))
