@@ -6,7 +6,7 @@ pause#<provider>    paused_since?, probe_at?, code, message: while create calls 
                     succeeded_at?: when a create call last succeeded, noted while the item lives
                     expires_at: an hour after the last refusal, or after the flag was last raised
                     queued_at?: when the flag was last raised; while it is set, tasks wait in the queue
-                    refused_at?: the last 429 to a task from the queue; hold_until?: nothing is let go on before
+                    refused_at?: the last 429; hold_until?: nothing is let go on before
                     held?, held_tenants?: the operator lets nothing go on, or nothing of these tenants
 """
 
@@ -129,13 +129,11 @@ class ProviderPauses:
             provider, "SET succeeded_at = :now REMOVE paused_since, tenant_id", "attribute_exists(pk)", {":now": now}
         )
 
-    def raise_flag(self, provider: str, *, now: int, hold_until: int = 0, admitted: bool = False) -> None:
-        """Tasks wait in the queue from now on, and until `hold_until` none is let go on.
-
-        `admitted`: the queue had let a task go on that the provider refused by 429.
-        """
-        values = {"queued_at": now, **({"hold_until": hold_until} if hold_until else {})}
-        values |= {"refused_at": now} if admitted else {}
+    def raise_flag(self, provider: str, *, now: int, hold_until: int | None = None) -> None:
+        """Tasks wait in the queue from now on. After a 429, none is let go on before `hold_until`."""
+        values = {"queued_at": now}
+        if hold_until is not None:
+            values |= {"hold_until": hold_until, "refused_at": now}
         self._hold(provider, now, "".join(f", {name} = :{name}" for name in values), values)
 
     def lower_flag(self, provider: str, pause: Pause) -> None:

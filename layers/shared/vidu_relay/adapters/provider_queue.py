@@ -1,6 +1,6 @@
 """The queue in front of each provider: the sparse index of tasks that wait, and what dispatches remember.
 
-queue#<provider>    slots (id → moment), confirmed, limit, proven, credit, refused_at, turn, revision
+queue#<provider>    slots (id → moment), confirmed, limit, proven, credit, refused_at, opened_at, turn, revision
                     expires_at: 30 days after the last dispatch
 
 The index `waiting` has the keys of tasks that wait, by provider and `task_item.place_of`; it may lag behind the table.
@@ -62,7 +62,7 @@ class ProviderQueue:
 
     def save(self, provider: str, state: QueueState) -> bool:
         """Write the state over the one that it came from; whether no other dispatch was faster."""
-        plain = {name: getattr(state, name) for name in ("limit", "proven", "credit", "refused_at", "turn")}
+        plain = {name: getattr(state, name) for name in ("limit", "proven", "credit", "refused_at", "opened_at", "turn")}
         plain |= {"slots": dict(state.slots), "confirmed": list(state.confirmed), "revision": state.revision + 1}
         plain["expires_at"] = int(time.time()) + KEEP_SECONDS
         try:

@@ -6,7 +6,7 @@ on it, so a slot cannot be lost: the records decide, at each dispatch again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vidu_relay.domain.polling import LEASE_MS, SLOW_INTERVAL_MS, PollingPolicy
@@ -21,6 +21,9 @@ ADMITTING_MS = 60_000
 CREATES_BEFORE_GROWTH = 50
 """So many create calls succeed before one more task is tried than the provider is known to take."""
 
+OPENING_MS = 60_000
+"""A function that submits a task and read that none waits has ended by then."""
+
 AT_PROVIDER = frozenset({Status.SUBMITTED, Status.PROCESSING})
 
 
@@ -33,6 +36,7 @@ class QueueState:
     - `proven`: how many tasks the provider is known to take at once; 0 before its first 429.
     - `credit`: create calls that succeeded since `limit` last changed, while every slot was held.
     - `refused_at`: the moment of the last 429 that is counted. `turn`: the tenant that was served last.
+    - `opened_at`: when the first dispatch found tasks waiting; 0 while none wait.
     """
 
     slots: Mapping[str, int] = field(default_factory=dict)
@@ -41,6 +45,7 @@ class QueueState:
     proven: int = 0
     credit: int = 0
     refused_at: int = 0
+    opened_at: int = 0
     turn: str = ""
     revision: int = 0
 
@@ -48,6 +53,17 @@ class QueueState:
     def free(self) -> int:
         """How many tasks may be let go on."""
         return max(0, self.limit - len(self.slots))
+
+    def opening(self, now: int) -> bool:
+        """Whether tasks may be in flight that were submitted before others had to wait, and hold no slot yet."""
+        return now < (self.opened_at or now) + OPENING_MS
+
+    def with_running(self, tasks: Iterable[Task], now: int) -> QueueState:
+        """The state with a slot for each of these tasks that has none and that the provider works on."""
+        running = {
+            task.task_id: now for task in tasks if task.status in AT_PROVIDER and task.task_id not in self.slots
+        }
+        return replace(self, slots={**self.slots, **running}, confirmed=(*self.confirmed, *running))
 
 
 def queued_until(task: Task, policy: PollingPolicy) -> int:
@@ -99,7 +115,8 @@ def count_slots(
     fresh = len(set(known) - set(state.confirmed)) if len(state.slots) >= state.limit else 0
     limit, proven, credit = state.limit, state.proven, state.credit
     if refused_at is not None and refused_at > state.refused_at:
-        limit, proven, credit = max(1, limit // 2), max(1, running, proven - 1), 0
+        limit = max(1, (limit if proven else max(limit, running)) // 2)
+        proven, credit = max(1, running, proven - 1), 0
     elif proven:
         proven = max(proven, running)
     for _ in range(fresh):
@@ -120,7 +137,7 @@ def count_slots(
 def _holds(task: Task, chosen_at: int, now: int) -> bool:
     """Whether the provider may work on the task, or is about to be asked to."""
     if task.waits:  # chosen, and not yet let go on; one that has waited since came back
-        return (task.queued_at or 0) <= chosen_at and now < chosen_at + ADMITTING_MS
+        return (task.queued_at or 0) < chosen_at and now < chosen_at + ADMITTING_MS
     if task.status is Status.ACCEPTED:
         return task.admitted_at is not None and task.paused_since is None
     return task.status in AT_PROVIDER or (task.status is Status.SUBMITTING and not task.attempt_is_over(now))

@@ -151,9 +151,8 @@ def _throttled(task: Task, error: ThrottledError, deps: SubmissionDependencies) 
     """From now on new tasks queue, and none is let go on before the reply's Retry-After, or some seconds."""
     now = deps.clock()
     wait = max(deps.policy.backoff_ms(0, spread()), int((error.retry_after_seconds or 0) * 1000))
-    admitted = task.admitted_at is not None
     try:
-        deps.pauses.raise_flag(task.provider, now=now, hold_until=now + wait, admitted=admitted)
+        deps.pauses.raise_flag(task.provider, now=now, hold_until=now + wait)
     except (ClientError, BotoCoreError):
         logger.exception("queue_not_flagged")  # the sweep raises it; the task's own record comes first
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,13 +14,16 @@ from vidu_relay.adapters.provider_queue import ProviderQueue, Waiting
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.admission import QueueState, admit, count_slots
 from vidu_relay.domain.errors import StaleTaskError
-from vidu_relay.domain.polling import PollingPolicy
+from vidu_relay.domain.polling import LEASE_MS, MAX_INTERVAL_MS, PollingPolicy
 from vidu_relay.observability import Metric, gauge, logger
 from vidu_relay.usecases.ports import Clock, clock
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 __all__ = ["DispatchDependencies", "dispatch_queues", "dispatch_tasks"]
 
+MAX_IN_FLIGHT = 200
+SOON_MS = MAX_INTERVAL_MS + LEASE_MS
+"""A task at the provider is due by then, but for off-peak ones."""
 FLAG_MS = 30_000
 """How old the flag may be before a dispatch raises it again."""
 
@@ -60,17 +64,19 @@ def dispatch_tasks(provider: str, deps: DispatchDependencies) -> int:
     if pause is None and not any_waits:
         return 0
     state = deps.queue.load(provider)
-    slots = deps.store.get_many(state.slots, consistent=True)
+    slots = deps.store.get_many([*state.slots, *_in_flight(state, deps, now)], consistent=True)
+    everyone = state.with_running((task for task in slots.values() if task.provider == provider), now)
     refused_at = pause.refused_at if pause else None
-    counted = count_slots(state, slots, refused_at=refused_at, ceiling=deps.ceiling, now=now)
+    counted = count_slots(everyone, slots, refused_at=refused_at, ceiling=deps.ceiling, now=now)
     held = pause.held_tenants if pause else frozenset()
     waits = any_waits and _next_allowed(provider, "", (), held, deps.queue) is not None
     chosen = list(_choose(provider, counted, pause, deps.queue, now)) if waits else []
-    _keep_flag(provider, pause, deps, now, queued=waits, full=len(chosen) >= counted.free)
+    flagged = _keep_flag(provider, pause, deps, now, queued=waits, full=len(chosen) >= counted.free)
     after = replace(
         counted,
         slots={**counted.slots, **{waiting.task_id: now for waiting in chosen}},
         turn=chosen[-1].tenant_id if chosen else counted.turn,
+        opened_at=(state.opened_at or now) if flagged else 0,
     )
     if after == state:
         return 0
@@ -78,6 +84,13 @@ def dispatch_tasks(provider: str, deps: DispatchDependencies) -> int:
         logger.info("dispatch_overtaken", provider=provider)
         return 0
     return sum(_let_go_on(waiting, deps) for waiting in chosen)
+
+
+def _in_flight(state: QueueState, deps: DispatchDependencies, now: int) -> list[str]:
+    """Ids of at most `MAX_IN_FLIGHT` tasks that are due soon, while those may be in flight that hold no slot."""
+    if not state.opening(now):
+        return []
+    return [task_id for task_id, _ in islice(deps.store.find_due(now + SOON_MS), MAX_IN_FLIGHT)]
 
 
 def _choose(
@@ -112,16 +125,18 @@ def _next_allowed(
 
 def _keep_flag(
     provider: str, pause: Pause | None, deps: DispatchDependencies, now: int, *, queued: bool, full: bool
-) -> None:
-    """The flag is up while tasks wait, or would: every slot is held. What the operator holds up stays so."""
+) -> bool:
+    """The flag is up while tasks wait, or would: every slot is held; whether it is. What the operator holds up stays so."""
     raised_at = pause.queued_at if pause else None
     if pause is not None and (pause.held or pause.held_tenants):
         deps.pauses.keep(provider, now=now)
     if queued or (full and raised_at is not None):
         if raised_at is None or raised_at <= now - FLAG_MS:
             deps.pauses.raise_flag(provider, now=now)
-    elif pause is not None:
+        return True
+    if pause is not None:
         deps.pauses.lower_flag(provider, pause)
+    return False
 
 
 def _let_go_on(waiting: Waiting, deps: DispatchDependencies) -> bool:

@@ -14,7 +14,7 @@ from vidu_relay.observability import logger
 __all__ = ["request_dispatch"]
 
 AT_PROVIDER = frozenset({"submitting", "submitted", "processing"})
-LEFT = frozenset({"generated", "failed", "expired", "canceled"})
+LEFT = frozenset({"accepted", "generated", "failed", "expired", "canceled"})
 
 
 def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
