@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from cli.admission import queue
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
 from cli.doctor.running import doctor
@@ -70,7 +71,8 @@ def delete(relay: Relay) -> Answer:
 
 
 CLIENTS = (models, submit, watch, get, list_, cancel)
-for command in (*CLIENTS, env, tail, doctor, tenants, keys, webhooks, provider, prices, task, queues, failures, usage):
+OPERATORS = (tenants, keys, webhooks, provider, prices, task, queue, queues, failures, usage)
+for command in (*CLIENTS, env, tail, doctor, *OPERATORS):
     relay.add_command(command)
 
 

@@ -22,8 +22,8 @@ from tests.unit.account import (
     CHECK_FUNCTION,
     PROVIDER_KEY,
     REGION,
-    SWEEP_FUNCTION,
     SERVICES,
+    SWEEP_FUNCTION,
     WEBHOOK_MASTER,
     Account,
 )

@@ -22,6 +22,7 @@ from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain.budget import NO_BUDGET, Budget
+from vidu_relay.domain.catalogue import PROVIDERS
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
@@ -202,7 +203,7 @@ class Simulation(WiredRelay):
         return int(item.get("lease", {"N": "0"})["N"]) if item else None
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
-        dispatch_queues([self.provider.name, *self.beside], self.dispatch)
+        dispatch_queues(PROVIDERS, self.dispatch)
         return find_overdue_tasks(self.store, self.poller, self.checker, time_is_up=time_is_up, clock=self.clock)
 
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:

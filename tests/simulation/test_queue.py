@@ -73,7 +73,6 @@ def test_two_tenants_share_a_busy_provider() -> None:
             last[tenant] = (sim.clock() - begins) / 1000
         crowd.passes(10)
     outcomes = Counter(outcome for _, outcome in sim.provider.outcomes)
-    print(outcomes, sum(crowd.busy) / (SLOTS * len(crowd.busy)), last, sim.item("queue#gateway"))
     assert outcomes["created"] == len({task_id for task_id, outcome in sim.provider.outcomes if outcome == "created"})
     assert outcomes["created"] == 320
     assert outcomes["nothing"] / 320 <= 0.1

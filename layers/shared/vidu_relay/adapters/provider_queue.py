@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_POSITION", "ProviderQueue", "Waiting"]
 
 INDEX = "waiting"
+NUMBERS = ("limit", "proven", "credit", "refused_at", "opened_at")
 KEEP_SECONDS = 30 * 86_400
 MAX_POSITION = 1000
 """So many places are counted for `queue_position`."""
@@ -62,8 +63,9 @@ class ProviderQueue:
 
     def save(self, provider: str, state: QueueState) -> bool:
         """Write the state over the one that it came from; whether no other dispatch was faster."""
-        plain = {name: getattr(state, name) for name in ("limit", "proven", "credit", "refused_at", "opened_at", "turn")}
-        plain |= {"slots": dict(state.slots), "confirmed": list(state.confirmed), "revision": state.revision + 1}
+        plain: dict[str, Any] = {name: getattr(state, name) for name in NUMBERS}
+        plain |= {"slots": dict(state.slots), "confirmed": list(state.confirmed), "turn": state.turn}
+        plain["revision"] = state.revision + 1
         plain["expires_at"] = int(time.time()) + KEEP_SECONDS
         try:
             self._client.put_item(

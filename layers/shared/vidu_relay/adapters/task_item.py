@@ -2,8 +2,8 @@
 
 The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
 its default is left out. A field that this release does not know is passed over: a later release may have written it.
-`owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition, and only a task that waits in
-a queue has `waits_at` and `place`, which the index `waiting` is made of.
+`owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition. Only a task that waits in
+a queue has `waits_at` and `place`, the keys of the index `waiting`.
 """
 
 from __future__ import annotations

@@ -60,9 +60,7 @@ class QueueState:
 
     def with_running(self, tasks: Iterable[Task], now: int) -> QueueState:
         """The state with a slot for each of these tasks that has none and that the provider works on."""
-        running = {
-            task.task_id: now for task in tasks if task.status in AT_PROVIDER and task.task_id not in self.slots
-        }
+        running = {task.task_id: now for task in tasks if task.status in AT_PROVIDER and task.task_id not in self.slots}
         return replace(self, slots={**self.slots, **running}, confirmed=(*self.confirmed, *running))
 
 

@@ -9,7 +9,14 @@ from urllib.parse import quote
 
 from vidu_relay.domain.errors import Fault
 
-__all__ = ["CLIENT_FIELDS", "MOST_URGENT", "client_field_schemas", "is_external_id", "object_metadata", "take_client_fields"]
+__all__ = [
+    "CLIENT_FIELDS",
+    "MOST_URGENT",
+    "client_field_schemas",
+    "is_external_id",
+    "object_metadata",
+    "take_client_fields",
+]
 
 CLIENT_FIELDS = ("external_id", "labels", "priority")
 MOST_URGENT = 10

@@ -15,9 +15,9 @@ from vidu_relay.domain.states import Status
 __all__ = [
     "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
     "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
-    "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata", "TaskOutput",
-    "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Video",
-    "VideoTaskEvent",
+    "QueuePosition", "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata",
+    "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum",
+    "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -131,10 +131,22 @@ class TaskFacts(TypedDict):
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
     external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
     labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
+    priority: NotRequired[Annotated[int, "As the request gave it; missing where it is 0."]]
     content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
 
 
-class Task(TaskFacts):
+class QueuePosition(TypedDict):
+    queue_position: NotRequired[
+        Annotated[
+            int,
+            {"minimum": 1},
+            "Of an `accepted` task that waits for the provider: 1 for the next of your own waiting tasks. Tenants take "
+            "turns. Only where the task is submitted or read alone, and up to 1,000.",
+        ]
+    ]
+
+
+class Task(TaskFacts, QueuePosition):
     """A task. A client of the provider can read it: the fields of the provider's answers are among these."""
 
     request: Annotated[

@@ -125,7 +125,7 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Equal for requests with equal parameters and client fields, in whatever order: 128 bits of SHA-256 in base 64."""
+        """Equal for requests with equal parameters and client fields, in any order: 128 bits of SHA-256 in base 64."""
         own = {name: value for name in CLIENT_FIELDS if (value := getattr(self, name)) is not None}
         canonical = json.dumps({**self.parameters, **own}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()

@@ -93,9 +93,7 @@ def _in_flight(state: QueueState, deps: DispatchDependencies, now: int) -> list[
     return [task_id for task_id, _ in islice(deps.store.find_due(now + SOON_MS), MAX_IN_FLIGHT)]
 
 
-def _choose(
-    provider: str, state: QueueState, pause: Pause | None, queue: ProviderQueue, now: int
-) -> Iterator[Waiting]:
+def _choose(provider: str, state: QueueState, pause: Pause | None, queue: ProviderQueue, now: int) -> Iterator[Waiting]:
     """The next tasks, one for each free slot: a tenant's next after the next tenant's."""
     if pause is not None and (pause.held or now < pause.hold_until):
         return
@@ -126,7 +124,7 @@ def _next_allowed(
 def _keep_flag(
     provider: str, pause: Pause | None, deps: DispatchDependencies, now: int, *, queued: bool, full: bool
 ) -> bool:
-    """The flag is up while tasks wait, or would: every slot is held; whether it is. What the operator holds up stays so."""
+    """The flag is up while tasks wait, or every slot is held; whether it is. What the operator holds up stays so."""
     raised_at = pause.queued_at if pause else None
     if pause is not None and (pause.held or pause.held_tenants):
         deps.pauses.keep(provider, now=now)
