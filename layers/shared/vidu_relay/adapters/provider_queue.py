@@ -21,7 +21,7 @@ from vidu_relay.domain.admission import QueueState
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["MAX_POSITION", "ProviderQueue", "Waiting"]
+__all__ = ["MAX_COUNTED", "MAX_POSITION", "ProviderQueue", "Waiting"]
 
 INDEX = "waiting"
 NUMBERS = ("limit", "proven", "credit", "refused_at", "opened_at")

@@ -83,6 +83,7 @@ __all__ = [
     "RemoteTaskNotFoundError",
     "RemoteTaskOwnedError",
     "StaleTaskError",
+    "ThrottledError",
     "TransactionConflictError",
     "TransitionError",
     "ViduRelayError",

@@ -42,12 +42,11 @@ class DispatchDependencies:
 
 
 def dispatch_queues(providers: Iterable[str], deps: DispatchDependencies) -> int:
-    """Dispatch each provider's queue, and measure it; how many tasks were let go on. One that fails waits a minute."""
+    """Dispatch each provider's queue; how many tasks were let go on. A dispatch that fails is repeated in a minute."""
     admitted = 0
     for provider in providers:
         try:
             admitted += dispatch_tasks(provider, deps)
-            _measure(provider, deps.queue, deps.clock())
         except (ClientError, BotoCoreError):
             logger.exception("dispatch_failed", provider=provider)
     return admitted
@@ -131,6 +130,7 @@ def _keep_flag(
     if queued or (full and raised_at is not None):
         if raised_at is None or raised_at <= now - FLAG_MS:
             deps.pauses.raise_flag(provider, now=now)
+            _measure(provider, deps.queue, now)
         return True
     if pause is not None:
         deps.pauses.lower_flag(provider, pause)

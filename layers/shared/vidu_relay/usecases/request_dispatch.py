@@ -9,12 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.provider_pause import ProviderPauses
+from vidu_relay.domain.states import Status
 from vidu_relay.observability import logger
 
 __all__ = ["request_dispatch"]
 
-AT_PROVIDER = frozenset({"submitting", "submitted", "processing"})
-LEFT = frozenset({"accepted", "generated", "failed", "expired", "canceled"})
+AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING})
 
 
 def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
@@ -38,7 +38,7 @@ def _freed(change: Mapping[str, Any]) -> str | None:
     """The provider at which this change may let another task go on."""
     after, before = change.get("NewImage", {}), change.get("OldImage", {})
     now, was = (image.get("status", {}).get("S") for image in (after, before))
-    left = was in AT_PROVIDER and now in LEFT
-    taken = now == "submitted" != was and "admitted_at" in after
+    left = was in AT_PROVIDER and now not in AT_PROVIDER
+    taken = now == Status.SUBMITTED != was and "admitted_at" in after
     provider: str | None = after.get("provider", {}).get("S")
     return provider if left or taken else None
