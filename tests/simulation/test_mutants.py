@@ -3,17 +3,23 @@
 import pytest
 
 from local.chaos.oracle import ViolationError
-from tests.simulation import mutants_of_entry_points, mutants_of_notifications, mutants_of_tasks, mutants_of_writes
+from tests.simulation import (
+    mutants_of_entry_points,
+    mutants_of_notifications,
+    mutants_of_queue,
+    mutants_of_tasks,
+    mutants_of_writes,
+)
 from tests.simulation.extent import Statistics
 from tests.simulation.mutants import MUTANTS, Mutant
 
-MODULES = (mutants_of_tasks, mutants_of_writes, mutants_of_entry_points, mutants_of_notifications)
+MODULES = (mutants_of_tasks, mutants_of_writes, mutants_of_entry_points, mutants_of_notifications, mutants_of_queue)
 """Importing them lists their mutants."""
 
 
 def test_every_module_lists_mutants() -> None:
     assert {mutant.apply.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}
-    assert len(MUTANTS) == 62
+    assert len(MUTANTS) == 69
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.apply.__name__)

@@ -1,84 +1,101 @@
 """The queue in front of a provider that runs five tasks at once, in simulated time."""
 
 from collections import Counter
-from dataclasses import dataclass, field
 
-from tests.simulation.http_provider import CreateBehaviour, HttpProvider
-from tests.simulation.provider import CreateCall
-from tests.simulation.scenarios import HttpSimulation, calls_back
+import pytest
+
+from tests.simulation.crowd import SLOTS, Crowd
+from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
-from vidu_relay.outbound.exchange import Reply
-
-SLOTS = 5
-
-
-class Crowded(HttpProvider):
-    """Answers 429 while it runs five tasks; each takes a minute, more or less."""
-
-    def running(self) -> list[str]:
-        return [name for name, shown in self.remote.items() if shown.state in ("pending", "processing")]
-
-    def over(self) -> list[str]:
-        """What is to be finished by now."""
-        return [
-            name
-            for name in self.running()
-            if self._clock() >= (self.remote[name].created_at or 0) + 50_000 + 7_000 * int(name[4:]) % 20_000
-        ]
-
-    def _take(self, call: CreateCall) -> Reply:
-        if len(self.running()) >= SLOTS:
-            self.behaviours.insert(0, CreateBehaviour.THROTTLED)
-        return super()._take(call)
-
-
-@dataclass
-class Crowd:
-    """A relay and its clients, second by second."""
-
-    sim: HttpSimulation = field(default_factory=lambda: HttpSimulation(Crowded))
-    busy: list[int] = field(default_factory=list)
-    """How many tasks the provider ran in each second in which others waited."""
-
-    @property
-    def waiting(self) -> list[str]:
-        return [pk.removeprefix("task#") for pk, image in self.sim._images.items() if "waits_at" in image]
-
-    def passes(self, seconds: int) -> None:
-        """Callbacks come at once, sweeps each minute."""
-        for _ in range(seconds):
-            self.sim.clock.advance(1)
-            provider = self.sim.provider
-            assert isinstance(provider, Crowded)
-            for name in provider.over():
-                provider.finish(name)
-                calls_back(self.sim, name)
-            if self.sim.clock() % 60_000 == 0:
-                self.sim.sweep()
-            self.sim.work()
-            if self.waiting:
-                self.busy.append(len(provider.running()))
 
 
 def test_two_tenants_share_a_busy_provider() -> None:
-    """300 tasks and 20 tasks, sent at once to a provider of five slots."""
+    """300 tasks of one and 20 of another, sent at once."""
     crowd = Crowd()
-    sim, begins = crowd.sim, crowd.sim.clock()
-    for tenant, tasks in (("big", 300), ("small", 20)):
-        for number in range(tasks):
-            sim.submit(key=f"{tenant}-{number}", tenant=tenant)
-    last: dict[str, float] = {}
-    while crowd.waiting:
-        for tenant in {sim.task(task_id).tenant_id for task_id in crowd.waiting}:
-            last[tenant] = (sim.clock() - begins) / 1000
-        crowd.passes(10)
-    outcomes = Counter(outcome for _, outcome in sim.provider.outcomes)
-    assert outcomes["created"] == len({task_id for task_id, outcome in sim.provider.outcomes if outcome == "created"})
-    assert outcomes["created"] == 320
-    assert outcomes["nothing"] / 320 <= 0.1
+    tasks = crowd.submits("big", 300) + crowd.submits("small", 20)
+    crowd.until(lambda: not crowd.waiting, 4_500)
+    crowd.check()
+    outcomes = Counter(outcome for _, outcome in crowd.sim.provider.outcomes)
+    assert outcomes["created"] == len(tasks)
+    assert outcomes["nothing"] / len(tasks) <= 0.03
     assert sum(crowd.busy) / (SLOTS * len(crowd.busy)) >= 0.95
-    share = 20 * 60 / (SLOTS / 2)
-    assert last["small"] <= 2 * share
-    crowd.passes(300)
-    sim.run()
-    assert Counter(sim.task(sim.task_id(f"small-{n}", "small")).status for n in range(20)) == {Status.COMPLETED: 20}
+    fair = 20 * 60 / (SLOTS / 2)
+    assert crowd.last_waited["small"] <= 2 * fair
+    crowd.passes(100)
+    assert {crowd.sim.task(task_id).status for task_id in tasks} == {Status.COMPLETED}
+
+
+def test_once_none_waits_a_task_is_submitted_at_once() -> None:
+    crowd = Crowd()
+    crowd.submits("big", 8)
+    crowd.until(lambda: not crowd.waiting, 300)
+    crowd.passes(120)
+    assert crowd.sim.submission.pauses.find("gateway") is None
+    (task_id,) = crowd.submits("small", 1)
+    assert crowd.sim.task(task_id).status is Status.SUBMITTED
+
+
+def test_higher_priority_goes_first_within_a_tenant() -> None:
+    crowd = Crowd()
+    crowd.submits("big", 8)
+    crowd.submits("small", 3)
+    (urgent,) = crowd.submits("small", 1, priority=3)
+    queue = crowd.sim.dispatch.queue
+    crowd.passes(1)
+    waiting = [one.task_id for one in queue.count("gateway") if one.tenant_id == "small"]
+    assert waiting[0] == urgent
+    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.check()
+
+
+@pytest.mark.parametrize("tenant", [None, "big"])
+def test_what_the_operator_holds_up_waits_and_nothing_else(tenant: str | None) -> None:
+    crowd = Crowd()
+    pauses = crowd.sim.submission.pauses
+    pauses.hold("gateway", tenant, now=crowd.sim.clock())
+    held = crowd.submits("big", 2)
+    (other,) = crowd.submits("small", 1)
+    crowd.passes(7_200)
+    assert {crowd.sim.task(task_id).status for task_id in held} == {Status.ACCEPTED}
+    assert crowd.sim.task(other).status is (Status.ACCEPTED if tenant is None else Status.COMPLETED)
+    pauses.release("gateway", tenant, now=crowd.sim.clock())
+    crowd.passes(240)
+    assert {crowd.sim.task(task_id).status for task_id in (*held, other)} == {Status.COMPLETED}
+    assert len(crowd.sim.provider.calls) == 3
+
+
+def test_a_lost_flag_is_raised_again() -> None:
+    """The index decides, not the flag: the sweep finds what waits without it."""
+    crowd = Crowd()
+    crowd.submits("big", 9)
+    table = {"TableName": crowd.sim.account.table, "Key": {"pk": {"S": "pause#gateway"}}}
+    crowd.sim.account.clients["dynamodb"].delete_item(**table)
+    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.check()
+
+
+def test_task_that_the_provider_never_takes_expires() -> None:
+    crowd = Crowd()
+    crowd.sim.provider.slots = 0  # type: ignore[attr-defined]  # it is `Crowded`
+    (task_id,) = crowd.submits("big", 1)
+    begins = crowd.sim.clock()
+    crowd.sim.run()
+    task = crowd.sim.task(task_id)
+    assert (task.status, task.error and task.error.code) == (Status.EXPIRED, "deadline_exceeded")
+    waited_hours = (task.updated_at - begins) / 3_600_000
+    assert 72 <= waited_hours < 73.5
+
+
+def test_queue_waits_for_the_account_as_every_task_does() -> None:
+    """Tasks that the queue lets go on while the account is refused wait for it, and then in the queue again."""
+    crowd = Crowd()
+    tasks = crowd.submits("big", 12)
+    crowd.sim.submission.pauses.pause(
+        "gateway", TaskError("40201", "Insufficient credits"), now=crowd.sim.clock(), probe_at=crowd.sim.clock() + 10**7
+    )
+    crowd.passes(600)
+    assert len(crowd.sim.provider.remote) == SLOTS
+    crowd.sim.submission.pauses.end("gateway", now=crowd.sim.clock())
+    crowd.passes(3_000)
+    created = [task_id for task_id, outcome in crowd.sim.provider.outcomes if outcome == "created"]
+    assert sorted(created) == sorted(tasks)

@@ -141,7 +141,7 @@ def _let_go_on(waiting: Waiting, deps: DispatchDependencies) -> bool:
     """Take the task's lease and have it checked. If the check is lost, the sweep starts another."""
     try:
         task = deps.store.get(waiting.task_id)
-        if task is None or not task.waits:
+        if task is None:
             return False
         now = deps.clock()
         admitted = save_with_retry(deps.store, task, lambda current: admit(current, now=now, policy=deps.policy))
