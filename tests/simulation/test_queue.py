@@ -91,9 +91,12 @@ def test_queue_waits_for_the_account_as_every_task_does() -> None:
     crowd = Crowd()
     tasks = crowd.submits("big", 12)
     crowd.sim.submission.pauses.pause(
-        "gateway", TaskError("40201", "Insufficient credits"), now=crowd.sim.clock(), probe_at=crowd.sim.clock() + 10**7
+        "gateway",
+        TaskError("40201", "Insufficient credits"),
+        now=crowd.sim.clock(),
+        probe_at=crowd.sim.clock() + 600_000,
     )
-    crowd.passes(600)
+    crowd.passes(590)
     assert len(crowd.sim.provider.remote) == SLOTS
     crowd.sim.submission.pauses.end("gateway", now=crowd.sim.clock())
     crowd.passes(3_000)
