@@ -25,7 +25,7 @@ from vidu_relay.domain.errors import (
     RemoteTaskOwnedError,
     ThrottledError,
 )
-from vidu_relay.domain.polling import PROBE_MS, PollingPolicy
+from vidu_relay.domain.polling import PROBE_MS, SLOW_INTERVAL_MS, PollingPolicy
 from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import correlation_tag
@@ -148,9 +148,10 @@ def _failed(
 
 
 def _throttled(task: Task, error: ThrottledError, deps: SubmissionDependencies) -> None:
-    """From now on new tasks queue, and none is let go on before the reply's Retry-After, or some seconds."""
+    """From now on new tasks queue, and none is let go on before the reply's Retry-After (an hour at most)."""
     now = deps.clock()
-    wait = max(deps.policy.backoff_ms(0, spread()), int((error.retry_after_seconds or 0) * 1000))
+    asked = min(int((error.retry_after_seconds or 0) * 1000), SLOW_INTERVAL_MS)
+    wait = max(deps.policy.backoff_ms(0, spread()), asked)
     try:
         deps.pauses.raise_flag(task.provider, now=now, hold_until=now + wait)
     except (ClientError, BotoCoreError):

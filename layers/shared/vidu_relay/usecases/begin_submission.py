@@ -63,10 +63,12 @@ def begin_submission(
     def allowed(current: Task) -> bool:
         return submission.may_begin(current, deps.clock(), lease)
 
-    if not allowed(task):
+    if not (allowed(task) or task.waits):
         return task
     if (refused := _refused(task, request, deps)) is not None:
         return refused
+    if task.waits:
+        return task
     pause = deps.pauses.find(task.provider)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
     if paused is not None and deps.clock() < paused.probe_at:

@@ -88,8 +88,6 @@ def _submit(
     if task.candidates:
         wait = deps.policy.backoff_ms(task.checks, spread())
         return _poll_again(task, lease, deps, min(now + wait, over_at))
-    if task.waits:
-        return _leave_until(task, lease, deps, min(now + SLOW_INTERVAL_MS, over_at))
     after = begin_submission(
         task,
         archive.request_of(task),
@@ -97,6 +95,8 @@ def _submit(
         time_left=time_left,
         lease=lease,
     )
+    if task.waits and after.waits:
+        return _leave_until(after, lease, deps, min(now + SLOW_INTERVAL_MS, over_at))
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
     if tried and after.paused_since is None and not after.waits:
         return _next_poll(after, deps)
