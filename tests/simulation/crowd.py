@@ -13,10 +13,11 @@ from tests.simulation.scenarios import HttpSimulation, calls_back
 from vidu_relay.outbound.exchange import Reply
 
 SLOTS = 5
+REFUSED = "what is always refused"
 
 
 class Crowded(HttpProvider):
-    """Answers 429 while it runs as many tasks as it has slots; each takes about a minute."""
+    """Answers 429 while it runs as many tasks as it has slots, and to one prompt always; a task takes about a minute."""
 
     slots = SLOTS
 
@@ -29,7 +30,7 @@ class Crowded(HttpProvider):
         return [name for name in self.running() if now >= (self.remote[name].created_at or 0) + 50_000 + _spread(name)]
 
     def _take(self, call: CreateCall) -> Reply:
-        if len(self.running()) >= self.slots:
+        if len(self.running()) >= self.slots or call.params["prompt"] == REFUSED:
             self.behaviours.insert(0, CreateBehaviour.THROTTLED)
         return super()._take(call)
 

@@ -34,7 +34,8 @@ def test_the_next_is_the_next_tenants_most_urgent_then_oldest(dynamodb: "DynamoD
         waiting(dynamodb, f"{tenant}-late", tenant, 2)
         waiting(dynamodb, f"{tenant}-early", tenant, 1)
         waiting(dynamodb, f"{tenant}-urgent", tenant, 3, priority=1)
-    found, turn = [], ""
+    found: list[str] = []
+    turn = ""
     for _ in range(9):
         one = queue.next_of("gateway", turn, found)
         assert one is not None

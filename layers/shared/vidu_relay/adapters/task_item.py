@@ -26,6 +26,7 @@ __all__ = ["DUE_SHARDS", "TASK_PREFIX", "place_of", "task_from_image", "to_item"
 TASK_PREFIX = "task#"
 DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
+REFUSALS_IN_PLACE = 3
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -67,8 +68,13 @@ def to_item(task: Task) -> dict[str, Any]:
 
 
 def place_of(task: Task) -> str:
-    """Where a task waits: its tenant's tasks stand together, by priority, then by age; 23 characters and two ids."""
-    return f"{task.tenant_id}#{MOST_URGENT - task.priority:02d}#{task.created_at:014d}#{task.task_id}"
+    """Where a task waits: its tenant's tasks stand together, by priority, then by age.
+
+    One that the provider has refused `REFUSALS_IN_PLACE` times stands behind those that came before its last refusal, so that it
+    cannot hold up all others.
+    """
+    since = task.created_at if task.attempts < REFUSALS_IN_PLACE else task.queued_at or task.created_at
+    return f"{task.tenant_id}#{MOST_URGENT - task.priority:02d}#{since:014d}#{task.task_id}"
 
 
 def _shown(value: Any) -> Any:

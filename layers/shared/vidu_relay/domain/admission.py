@@ -65,8 +65,8 @@ class QueueState:
 
 
 def queued_until(task: Task, policy: PollingPolicy) -> int:
-    """Until when a task waits in the queue (ms)."""
-    return max(task.deadline_at, policy.paused_until(task.created_at))
+    """Until when a task waits in the queue (ms): its deadline stands still before its first create call."""
+    return task.deadline_at if task.attempts else max(task.deadline_at, policy.paused_until(task.created_at))
 
 
 def wait_for_turn(task: Task, *, now: int, policy: PollingPolicy) -> Task:
@@ -80,7 +80,7 @@ def wait_for_turn(task: Task, *, now: int, policy: PollingPolicy) -> Task:
 def admit(task: Task, *, now: int, policy: PollingPolicy) -> Task:
     """It is the task's turn: the caller takes its lease and has it checked. The same task if it does not wait.
 
-    Its deadline stood still meanwhile, but not beyond `queued_until`.
+    Its deadline stood still meanwhile, as far as `queued_until` allows.
     """
     if not task.waits or task.queued_at is None:
         return task
