@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_description import conforms
 from tests.functions.conftest import Relay
 from tests.unit.account import CHECK_FUNCTION, SWEEP_FUNCTION
 from tests.unit.template import sample
+from tests.unit.test_description import conforms
 from vidu_relay import aws
 from vidu_relay.outbound.exchange import Reply
 

@@ -17,7 +17,7 @@ REFUSED = "what is always refused"
 
 
 class Crowded(HttpProvider):
-    """Answers 429 while it runs as many tasks as it has slots, and to one prompt always; a task takes about a minute."""
+    """Answers 429 while it runs as many tasks as it has slots, and to one prompt always; tasks take about a minute."""
 
     slots = SLOTS
 

@@ -36,4 +36,4 @@ def test_what_is_paused_is_resumed(ask: Ask, refused: Refused) -> None:
     ask("queue", "resume", "vidu")
     ask("queue", "resume", "vidu", "--tenant", "acme")
     assert not any(one["paused"] or one["paused_tenants"] for one in ask("queue", "show")["queues"])
-    assert "no tenant" in refused("queue", "pause", "vidu", "--tenant", "nobody")
+    assert "no tenant" in refused("queue", "pause", "vidu", "--tenant", "initech")

@@ -70,8 +70,8 @@ def to_item(task: Task) -> dict[str, Any]:
 def place_of(task: Task) -> str:
     """Where a task waits: its tenant's tasks stand together, by priority, then by age.
 
-    One that the provider has refused `REFUSALS_IN_PLACE` times stands behind those that came before its last refusal, so that it
-    cannot hold up all others.
+    One that the provider has refused `REFUSALS_IN_PLACE` times stands behind those that came before its last refusal:
+    it cannot hold up all others.
     """
     since = task.created_at if task.attempts < REFUSALS_IN_PLACE else task.queued_at or task.created_at
     return f"{task.tenant_id}#{MOST_URGENT - task.priority:02d}#{since:014d}#{task.task_id}"

@@ -65,16 +65,13 @@ def begin_submission(
 
     if not (allowed(task) or task.waits):
         return task
-    if (refused := _refused(task, request, deps)) is not None:
-        return refused
-    if task.waits:
-        return task
+    refused = _refused(task, request, deps)
+    if refused is not None or task.waits:
+        return refused or task
     pause = deps.pauses.find(task.provider)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
-    if paused is not None and deps.clock() < paused.probe_at:
-        return _wait(task, paused, deps, allowed)
-    if pause is not None and task.admitted_at is None and pause.queues(task.tenant_id):
-        return _queue(task, deps, allowed)
+    if pause is not None and (held := _held_up(task, pause, deps, allowed)) is not None:
+        return held
     try:
         keys = deps.ready(task.provider)
     except ConfigurationError as error:
@@ -171,6 +168,13 @@ def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Calla
         return submission.wait_for_account(current, now=now, at=at, policy=deps.policy)
 
     return save_with_retry(deps.store, task, waiting)
+
+
+def _held_up(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task | None:
+    """The task as it waits, for the account or in the queue; None where it may be submitted."""
+    if pause.holds_up(task.tenant_id) and deps.clock() < pause.probe_at:
+        return _wait(task, pause, deps, allowed)
+    return _queue(task, deps, allowed) if task.admitted_at is None and pause.queues(task.tenant_id) else None
 
 
 def _queue(task: Task, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task:
