@@ -8,6 +8,7 @@ from tests.unit.builders import NOW, POLICY, new_task
 from vidu_relay.domain.admission import (
     ADMITTING_MS,
     CREATES_BEFORE_GROWTH,
+    STALLED_MS,
     QueueState,
     admit,
     count_slots,
@@ -77,3 +78,11 @@ def test_deadline_stands_still_in_the_queue_and_no_longer_than_a_late_video_is_w
     latest = POLICY.paused_until(waiting.created_at)
     assert admit(waiting, now=NOW + 200 * HOUR, policy=POLICY).deadline_at == latest
     assert admit(new_task(), now=NOW, policy=POLICY) == new_task()
+
+
+@pytest.mark.parametrize(("refused_at", "limit"), [(None, 3), (NOW + 1, 1)])
+def test_slots_that_are_held_for_long_do_not_stop_the_queue(refused_at: int | None, limit: int) -> None:
+    state = QueueState({"a": NOW, "b": NOW}, confirmed=("a", "b"), limit=1, proven=2)
+    tasks = dict.fromkeys(state.slots, AT_PROVIDER)
+    after = count_slots(state, tasks, refused_at=refused_at, ceiling=9, now=NOW + STALLED_MS)
+    assert after.limit == limit

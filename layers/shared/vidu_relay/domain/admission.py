@@ -21,6 +21,9 @@ ADMITTING_MS = 60_000
 CREATES_BEFORE_GROWTH = 50
 """So many create calls succeed before one more task is tried than the provider is known to take."""
 
+STALLED_MS = 300_000
+"""After so long without a 429 and without a free slot one more task is tried: tasks in flight may take hours."""
+
 OPENING_MS = 60_000
 """A function that submits a task and read that none waits has ended by then."""
 
@@ -102,6 +105,7 @@ def count_slots(
 
     A 429 since the last dispatch (`refused_at`) halves `limit`, however many calls it refused. Each create call that
     succeeded while every slot was held adds one up to `proven`, or before any 429; beyond, `CREATES_BEFORE_GROWTH` do.
+    Where no slot has become free for `STALLED_MS`, there is one more.
     """
     known = tuple(task_id for task_id in state.slots if (task := tasks.get(task_id)) and task.remote_id is not None)
     slots = {
@@ -121,6 +125,8 @@ def count_slots(
         credit = credit + 1 if proven and limit >= proven else CREATES_BEFORE_GROWTH
         if credit >= CREATES_BEFORE_GROWTH:
             limit, credit = limit + 1, 0
+    if len(slots) >= limit and now >= max(state.refused_at, refused_at or 0, *slots.values()) + STALLED_MS:
+        limit = len(slots) + 1
     return replace(
         state,
         slots=slots,

@@ -50,14 +50,13 @@ def begin_submission(
 ) -> Task:
     """Write an attempt token and call the provider under it; the task as it stands after.
 
-    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request.
-    Nothing is sent, and the task stays `accepted` or settles, if
+    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request. Nothing is
+    sent, and the task stays `accepted` or settles, if
     - its tenant is disabled (`canceled`) or a bucket of its images no longer belongs to the tenant (`failed`),
-    - the provider refuses our account and the next probe is not due,
-    - others wait at the provider and it is not the task's turn: it waits behind them,
+    - the provider refuses our account and the next probe is not due, or others wait there and it is not its turn,
     - a secret that the call needs is not set up: this pauses the provider like a refusal of the account,
-    - the function has no time left for the call, checked before and after the token is written,
-    - a client waits and the create body has more than `MAX_WAITING_BODY_BYTES`.
+    - the function has no time left for the call, checked before and after the token is written, or a client waits and
+      the create body has more than `MAX_WAITING_BODY_BYTES`.
     """
 
     def allowed(current: Task) -> bool:
