@@ -55,8 +55,7 @@ def begin_submission(
     - its tenant is disabled (`canceled`) or a bucket of its images no longer belongs to the tenant (`failed`),
     - the provider refuses our account and the next probe is not due, or others wait there and it is not its turn,
     - a secret that the call needs is not set up: this pauses the provider like a refusal of the account,
-    - the function has no time left for the call, checked before and after the token is written, or a client waits and
-      the create body has more than `MAX_WAITING_BODY_BYTES`.
+    - the function has no time left for the call, or a client waits and the body exceeds `MAX_WAITING_BODY_BYTES`.
     """
 
     def allowed(current: Task) -> bool:
