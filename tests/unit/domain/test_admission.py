@@ -12,6 +12,7 @@ from vidu_relay.domain.admission import (
     QueueState,
     admit,
     count_slots,
+    queued_until,
     wait_for_turn,
 )
 from vidu_relay.domain.states import Status
@@ -71,12 +72,14 @@ def test_limit_follows_the_provider(
     assert (after.limit, after.proven) == (limit, proven)
 
 
-def test_deadline_stands_still_in_the_queue_and_no_longer_than_a_late_video_is_waited_for() -> None:
+def test_deadline_of_what_was_never_submitted_begins_with_its_turn() -> None:
     waiting = wait_for_turn(new_task(), now=NOW, policy=POLICY)
     assert waiting.due_at == NOW + HOUR
-    assert admit(waiting, now=NOW + 5 * HOUR, policy=POLICY).deadline_at == waiting.deadline_at + 5 * HOUR
-    latest = POLICY.paused_until(waiting.created_at)
-    assert admit(waiting, now=NOW + 200 * HOUR, policy=POLICY).deadline_at == latest
+    later = NOW + 50 * HOUR
+    assert admit(waiting, now=later, policy=POLICY).deadline_at == POLICY.deadline_at(later, off_peak=False)
+    assert admit(replace(waiting, attempts=1), now=later, policy=POLICY).deadline_at == waiting.deadline_at
+    assert queued_until(waiting, POLICY) == POLICY.paused_until(waiting.created_at)
+    assert queued_until(replace(waiting, attempts=1), POLICY) == waiting.deadline_at
     assert admit(new_task(), now=NOW, policy=POLICY) == new_task()
 
 

@@ -68,7 +68,7 @@ class QueueState:
 
 
 def queued_until(task: Task, policy: PollingPolicy) -> int:
-    """Until when a task waits in the queue (ms): its deadline stands still before its first create call."""
+    """Until when a task waits in the queue (ms): one that was never submitted waits beyond its deadline."""
     return task.deadline_at if task.attempts else max(task.deadline_at, policy.paused_until(task.created_at))
 
 
@@ -83,16 +83,16 @@ def wait_for_turn(task: Task, *, now: int, policy: PollingPolicy) -> Task:
 def admit(task: Task, *, now: int, policy: PollingPolicy) -> Task:
     """It is the task's turn: the caller takes its lease and has it checked. The same task if it does not wait.
 
-    Its deadline stood still meanwhile, as far as `queued_until` allows.
+    The deadline of a task that was never submitted begins now.
     """
-    if not task.waits or task.queued_at is None:
+    if not task.waits:
         return task
-    moved = min(task.deadline_at + now - task.queued_at, queued_until(task, policy))
+    begins = policy.deadline_at(now, off_peak=task.off_peak)
     return replace(
         task,
         queued_at=None,
         admitted_at=now,
-        deadline_at=max(task.deadline_at, moved),
+        deadline_at=task.deadline_at if task.attempts else max(task.deadline_at, begins),
         lease=task.lease + 1,
         due_at=now + LEASE_MS,
     )
