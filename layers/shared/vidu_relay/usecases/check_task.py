@@ -12,7 +12,7 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import delivery, lifecycle, submission
 from vidu_relay.domain.admission import queued_until
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
-from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, LEASE_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, gauge, logger
@@ -82,6 +82,8 @@ def _submit(
     over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
     if task.waits:
         over_at = queued_until(task, deps.policy)
+    elif task.admitted_at is not None and not task.attempts:  # its first check was lost: the sweep has it repeated
+        over_at = max(over_at, task.admitted_at + 2 * LEASE_MS)
     if now >= over_at:
         _expire(task, lease, deps)
         return END
