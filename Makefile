@@ -31,6 +31,8 @@ unexport AWS_DEFAULT_PROFILE
 PORT ?=
 PROVIDER_URL ?=
 PARAMETERS ?=
+# What `make demo` takes: KEEP, not empty, keeps its stack up.
+KEEP ?=
 # What `make chaos` takes: how many TASKS (300), and the SEED that everything is drawn from (any),
 # and the PROVIDER's protocol (gateway).
 TASKS ?=
@@ -47,8 +49,8 @@ help: ## Show this list
 setup: $(ENVIRONMENTS:%=$(VENVS)/%/.ready) ## Install into .venvs/ what the other targets, cli/relay and `sam` need
 	@:
 
-demo: setup ## Show a task on a bad day, through the whole stack on this machine
-	@exec $(BIN)/python -m local.demo
+demo: setup ## Show a task on a bad day, through the whole stack on this machine [KEEP=1]
+	@exec $(BIN)/python -m local.demo --keep '$(KEEP)'
 
 local: setup ## Run the stack in the foreground [PORT=] [PROVIDER_URL=] [PARAMETERS="Name=value …"]
 	@exec $(BIN)/python -m local --port '$(PORT)' --provider-url '$(PROVIDER_URL)' --parameters '$(PARAMETERS)'

@@ -86,6 +86,8 @@ class Counter:
         self._stream["ShardId"] = streams.describe_stream(**self._stream)["StreamDescription"]["Shards"][0]["ShardId"]
         self.writes = 0.0
         """Writes to the table for each task of the last bill."""
+        self.attempt_units = 0.0
+        """Of these, the write units of the records of webhook attempts, for 1,000 tasks."""
         self.largest = 0
         """Bytes of the largest item the last bill's work wrote."""
 
@@ -104,6 +106,8 @@ class Counter:
         self._add_calls(used, reading["calls"], sweeps=sweeps)
         used.add("DynamoDB write unit", sum(map(write_units, records)))
         self.writes = len(records) / self._tasks
+        attempts = [r for r in records if r["Keys"]["pk"]["S"].startswith("notification#")]
+        self.attempt_units = sum(map(write_units, attempts)) * 1000 / self._tasks
         self.largest = max((item_bytes(record["NewImage"]) for record in records), default=0)
         for event in self._events():
             used.add("EventBridge event", 1)
@@ -116,7 +120,7 @@ class Counter:
     def _add_functions(self, bill: Bill, functions: Mapping[str, Any], *, sweeps: bool) -> None:
         for name, counted in functions.items():
             folder = self._folders[name]
-            if folder == "find_overdue_tasks" and not sweeps:
+            if folder == "reconcile_spending" or (folder == "find_overdue_tasks" and not sweeps):
                 continue
             if not counted["timed"]:
                 raise RuntimeError(f"{folder}: this system does not show the CPU time of a process")
@@ -130,10 +134,12 @@ class Counter:
             if call["service"] == "execute-api":
                 bill.add("HTTP API request", call["count"])
                 bill.add("log GB", API_LOG_BYTES * call["count"] / 1e9)
+            elif "ReconcileSpending" in call["caller"]:
+                continue  # twice an hour, whatever is measured
+            elif "RecordSpending" in call["caller"] and call["operation"] in LEDGER_UNITS:  # the ledger has no stream
+                bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS[call["operation"]])
             elif "assumed-role" in call["caller"] and (sweeps or call["operation"] != "Query"):
                 add_call(bill, call["service"], call["operation"], call["count"])
-                if "RecordSpending" in call["caller"]:  # the ledger has no stream
-                    bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS.get(call["operation"], 0))
 
     def _events(self) -> list[str]:
         """The events on the bus since the last call."""

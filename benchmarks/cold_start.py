@@ -205,6 +205,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "CALLBACK_SIGNATURE": "off",
         "TRUSTED_ORIGINS": "",
         "VIDEO_HOSTS": "",
+        "OFFERED_MODELS": "",
         **{name.upper(): "false" for name in ("allow_unlisted_models", "off_peak_available", "probe_image_urls")},
         "DELIVERIES_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/deliveries",
         "AWS_LAMBDA_FUNCTION_NAME": "benchmark",

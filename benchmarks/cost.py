@@ -22,6 +22,8 @@ from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack
 from tests.unit.template import FUNCTIONS, TEMPLATE, of_type, properties
+from vidu_relay.adapters.price_book import PriceLists
+from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 __all__ = [
     "METRICS_ON_GOOD_DAYS",
@@ -62,12 +64,15 @@ LAPSED = 0.02
 """Share of the tasks whose callbacks are lost, in what tasks that go well are computed to cost."""
 METRICS_ON_GOOD_DAYS = 7
 """Five events of a good task, TaskSeconds and SpendUSD, as if each were written in every hour."""
+PRICES_SET = {"prices": [{"model": DEFAULT_MODEL, "usd": "0.0450", "per": "video", "since": "2026-01-01"}]}
+"""What the simulator bills: an operator's list, or what was learned, has it in the long run, and nothing is settled."""
 WAITING_SECONDS: Mapping[str, float] = {
     "authorize_request": AWS_CALL_SECONDS,
     "accept_request": PROVIDER_CREATE_SECONDS + 5 * AWS_CALL_SECONDS,
     "cancel_task": 2 * PROVIDER_READ_SECONDS + 2 * AWS_CALL_SECONDS,
     "create_upload": AWS_CALL_SECONDS,
     "delete_task": 8 * AWS_CALL_SECONDS,
+    "reconcile_spending": 20 * AWS_CALL_SECONDS,
     "record_spending": 2 * AWS_CALL_SECONDS,
     "describe_api": 0.0,
     "list_models": AWS_CALL_SECONDS,
@@ -78,7 +83,8 @@ WAITING_SECONDS: Mapping[str, float] = {
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
     "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
-    "notify_client": CLIENT_SECONDS + 4 * AWS_CALL_SECONDS,
+    "notify_client": CLIENT_SECONDS + 5 * AWS_CALL_SECONDS,
+    "send_webhook": CLIENT_SECONDS + 3 * AWS_CALL_SECONDS,
 }
 """Waiting that the local stack does not show, by function: the provider and AWS answer at once there."""
 
@@ -89,6 +95,7 @@ class Costs:
 
     healthy: Bill
     notified: Bill
+    attempts: Bill
     reading: Bill
     lost: Bill
     off_peak: Bill
@@ -121,6 +128,8 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     def prompts(word: str = "") -> list[str]:
         return [f"{word} {number}" for number in range(TASKS)]
 
+    prices = PriceLists(relay.aws("dynamodb"), relay.stack.table)
+    prices.write(PRICES_SET, seen=prices.read().version, now=1)
     finish(relay, ["warms up"])
     finish_without_callbacks(relay, 1)
     healthy = counter.bill("a task that goes well", lambda: finish(relay, prompts()))
@@ -129,6 +138,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
         "... and its client is notified by webhook, twice",
         lambda: finish(relay, prompts("notified"), callback_url=f"{backend}/notified"),
     )
+    attempts = Bill("of this, the record of the attempts", {"DynamoDB write unit": counter.attempt_units})
     task_id = relay.submit(request(relay, "is read"))["task_id"]
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
@@ -144,6 +154,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     return Costs(
         healthy=healthy,
         notified=notified,
+        attempts=attempts,
         reading=reading,
         lost=lost,
         off_peak=off_peak.plus(idle_check, OFF_PEAK_HOURS, f"an off-peak task that takes {OFF_PEAK_HOURS} hours"),
@@ -168,7 +179,7 @@ def report(costs: Costs) -> list[str]:
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    for bill in (costs.healthy, whole, costs.notified, costs.lost, costs.off_peak, costs.naive):
+    for bill in (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
     lines += ["", "| units of 1,000 tasks that go well | units | US$ |", "|---|---|---|"]

@@ -33,6 +33,8 @@ FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
 MODELS = frozenset({"models"})
 USAGE = frozenset({"from", "to", "group_by", "groups", "total"})
+NOTIFICATIONS, REPLAY = frozenset({"notifications"}), frozenset({"webhook_id"})
+ATTEMPT = frozenset({"webhook_id", "status", "fault", "latency_ms", "answer"})
 """Fields that an answer of a relay has."""
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 MAX_WAIT_SECONDS = 600
@@ -90,6 +92,10 @@ class Api:
         """Cancel a task; the task as it stands then."""
         return self._of_task("POST", task_id, "/cancel")
 
+    def delete(self, task_id: str) -> None:
+        """Delete a settled task's content."""
+        self._of_task("DELETE", task_id, fields=frozenset())
+
     def tasks(self, **query: str | int | None) -> dict[str, Any]:
         """A page of the tenant's tasks, newest first: `tasks` and `next_cursor`. `query` is the query string's."""
         return self._call("GET", "/v1/tasks", PAGE, params=query)
@@ -103,10 +109,23 @@ class Api:
         """What the tenant's tasks cost. `query`: from, to, group_by."""
         return self._call("GET", "/v1/usage", USAGE, params=query)
 
-    def _of_task(self, method: str, task_id: str, route: str = "") -> dict[str, Any]:
+    def notifications(self, task_id: str) -> list[dict[str, Any]]:
+        """The notifications of a task that were attempted, and their attempts."""
+        found: list[dict[str, Any]] = self._of_task("GET", task_id, "/notifications", NOTIFICATIONS)["notifications"]
+        return found
+
+    def replay(self, task_id: str, version: int) -> dict[str, Any]:
+        """Send a notification again; its `webhook_id`."""
+        return self._of_task("POST", task_id, f"/notifications/{version}/replay", REPLAY)
+
+    def send_test(self, url: str) -> dict[str, Any]:
+        """Send a test message to an address; what came of it."""
+        return self._call("POST", "/v1/webhooks/test", ATTEMPT, json={"callback_url": url})
+
+    def _of_task(self, method: str, task_id: str, route: str = "", fields: frozenset[str] = TASK) -> dict[str, Any]:
         checked(task_id, TASK_ID, TASK_RULE)
         try:
-            return self._call(method, f"/v1/tasks/{task_id}{route}", TASK)
+            return self._call(method, f"/v1/tasks/{task_id}{route}", fields)
         except ApiRefusedError as error:
             raise ApiRefusedError(f"{task_id}: {error}", error.status) from error
 
@@ -135,7 +154,7 @@ class Api:
     ) -> dict[str, Any]:
         sent = {"Accept": "application/json", **(headers or {})}
         with self._answered(method, self.url + path, headers=sent, auth=self._sign, **body) as reply:
-            answer = _json(reply)
+            answer = {} if reply.status_code == requests.codes.no_content else _json(reply)
             self.advised_wait = _retry_after(reply)
         if not reply.ok:
             raise ApiRefusedError(_refusal(reply.status_code, answer), reply.status_code)

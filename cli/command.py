@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+FAULTS = (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError)
+"""What a command that is refused or failed raises; the message is for the person who called it."""
 PLACES = ("stack", "local", "local_file", "api_url")
 """The options that say which relay is meant."""
 KEY_HELP = (
@@ -59,8 +61,8 @@ class Relay:
         """The deployment, as an operator reaches it: with AWS credentials. Raises `ConnectionFailedError`."""
         if self._place() == "api_url":
             raise click.UsageError(
-                "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel and "
-                "usage"
+                "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel, "
+                "delete, usage, webhooks attempts, replay and test"
             )
         if self.stack_file:
             return connect_local(self.stack_file)
@@ -108,7 +110,8 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         "--local-file": {"type": file, "help": "A local stack, by the file that it has written."},
         "--api-url": {
             "metavar": "URL",
-            "help": "The stack's output ApiUrl, no AWS credentials: models, submit, watch, get, list, cancel, usage.",
+            "help": "The stack's output ApiUrl, no AWS credentials: models, submit, watch, get, list, cancel, delete, "
+            "usage.",
         },
         "--api-key-file": {"type": file, "help": KEY_HELP},
         "--region": {"help": "AWS region of the stack (default: as the AWS configuration says)."},
@@ -158,7 +161,7 @@ class Command(click.Command):
                 print(f"relay: {error.strerror or error}", file=sys.stderr)
         except NoAnswerError as error:
             print(f"relay: {relay.api.url} gives no answer ({error}): try again", file=sys.stderr)
-        except (RefusedError, ConnectionFailedError, ViduRelayError, ClientError, BotoCoreError) as error:
+        except FAULTS as error:
             print(f"relay: {error}", file=sys.stderr)
         return 1
 

@@ -8,21 +8,25 @@ from collections.abc import Sequence
 import click
 
 from cli.admission import queue
+from cli.alarms import alarms
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
+from cli.console.running import console
 from cli.doctor.running import doctor
 from cli.download import get
 from cli.environment import env
 from cli.failures import failures
+from cli.faults import faults
 from cli.keys import keys
 from cli.models import models
 from cli.prices import prices
 from cli.provider import provider
 from cli.queues import queues
+from cli.reconcile import reconcile
 from cli.submission import submit
 from cli.tailing import tail
-from cli.tasks import task
-from cli.tenant_tasks import cancel, list_
+from cli.task_lists import task
+from cli.tenant_tasks import cancel, delete_tasks, list_
 from cli.tenants import tenants
 from cli.usage import usage
 from cli.watching import watch
@@ -46,7 +50,7 @@ Completion of commands and options: eval "$(_RELAY_COMPLETE=bash_source relay)",
 
 @click.group("relay", cls=Group, examples=EXAMPLES, epilog=EPILOG)
 def relay() -> None:
-    """Use a Vidu Relay: models, submit, watch, get, list, cancel. Operate it: the other commands."""
+    """Use a Vidu Relay: models, submit, watch, get, list, cancel, delete. Operate it: the other commands."""
 
 
 @relay.group("schemas")
@@ -70,8 +74,23 @@ def delete(relay: Relay) -> Answer:
     return schemas.delete(relay.connection)
 
 
-CLIENTS = (models, submit, watch, get, list_, cancel)
-OPERATORS = (tenants, keys, webhooks, provider, prices, task, queue, queues, failures, usage)
+CLIENTS = (models, submit, watch, get, list_, cancel, delete_tasks)
+OPERATORS = (
+    tenants,
+    keys,
+    webhooks,
+    provider,
+    prices,
+    task,
+    queue,
+    queues,
+    failures,
+    alarms,
+    usage,
+    reconcile,
+    console,
+    faults,
+)
 for command in (*CLIENTS, env, tail, doctor, *OPERATORS):
     relay.add_command(command)
 

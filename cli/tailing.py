@@ -26,6 +26,7 @@ from cli.screen import Screen
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
+from vidu_relay.domain.provider_books import EVENT_TYPE_BALANCE_LOW, EVENT_TYPE_BILL_DIFFERS
 from vidu_relay.domain.states import (
     EVENT_TYPE_ACCEPTED,
     EVENT_TYPE_DELIVERY_DELAYED,
@@ -39,6 +40,8 @@ TYPES = (
     EVENT_TYPE_DELIVERY_DELAYED,
     EVENT_TYPE_REJECTED,
     EVENT_TYPE_NOTIFICATION_FAILED,
+    EVENT_TYPE_BILL_DIFFERS,
+    EVENT_TYPE_BALANCE_LOW,
 )
 PREFIX = "relay-tail-"
 """The names of rule and queue begin with it."""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from cli.answer import Answer, RefusedError, checked, printable, table
+from cli.answer import Answer, RefusedError, checked, printable
 from cli.api import TASK_RULE
 from cli.command import Group, Relay
 from cli.connection import Connection, now
@@ -30,13 +30,11 @@ from vidu_relay.domain.task import Delivery, Task
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 PROMPT_CHARACTERS = 100
-OVERDUE_SHOWN = 100
-"""The longest overdue tasks that `task overdue` shows."""
 
 
 @click.group(cls=Group)
 def task() -> None:
-    """Show one task, and repeat a step of it."""
+    """List all tenants' tasks, show one, and repeat a step of it."""
 
 
 def _of_one_task(name: str) -> Callable[[Callable[[Relay, Task], Answer]], click.Command]:
@@ -91,38 +89,13 @@ def show(relay: Relay, task: Task) -> Answer:
     return Answer(printable("\n".join(_life(task, data, at))), data)
 
 
-@task.command(examples=["task overdue"])
-def overdue(relay: Relay) -> Answer:
-    """List tasks whose check is overdue, the longest overdue first; the sweep starts those checks every minute.
-
-    A task whose lease the sweep has taken stays in the list until a poller writes the record.
-    """
-    store, at = _store(relay.connection), now()
-    tasks = store.get_many(task_id for task_id, _ in store.find_due(at + LEASE_MS))
-    due = ((min(task.due_since or at, task.due_at or at), task) for task in tasks.values())
-    found = sorted(((since, task) for since, task in due if since < at), key=lambda one: one[0])
-    shown: list[dict[str, Any]] = [
-        {
-            "task_id": task.task_id,
-            "tenant_id": task.tenant_id,
-            "status": task.status.value,
-            "overdue_seconds": (at - since) // 1000,
-        }
-        for since, task in found[:OVERDUE_SHOWN]
-    ]
-    rows = [("TASK", "TENANT", "STATUS", "OVERDUE")]
-    rows += [(one["task_id"], one["tenant_id"], one["status"], f"{one['overdue_seconds']} s") for one in shown]
-    text = f"{table(rows)}\n{len(found)} in all." if found else "No task is overdue."
-    return Answer(text, {"overdue": len(found), "tasks": shown})
-
-
 @_of_one_task("check")
 def check(relay: Relay, task: Task) -> Answer:
     """Check a task now: submit it, read the provider, deliver or expire it, whatever is next."""
     if task.due_at is None:
         return _nothing(task, "started", f"It needs no more checks: it is {task.status}.")
     connection, show = relay.connection, relay.again("task", "show", task.task_id)
-    lease = _store(connection).take_lease(task.task_id, task.due_at, now() + LEASE_MS)
+    lease = store_of(connection).take_lease(task.task_id, task.due_at, now() + LEASE_MS)
     if lease is None:
         return _nothing(task, "started", f"It has just changed: see `{show}`.")
     TaskPoller(connection.client("stepfunctions"), connection.resource("PollTask")).start(task.task_id, lease.number)
@@ -137,7 +110,7 @@ def check(relay: Relay, task: Task) -> Answer:
 def deliver(relay: Relay, task: Task) -> Answer:
     """Copy a generated task's videos now, also after `video_unavailable`. An existing object is never overwritten."""
     connection = relay.connection
-    asked = save_with_retry(_store(connection), task, lambda current: reopen(current, now=now()))
+    asked = save_with_retry(store_of(connection), task, lambda current: reopen(current, now=now()))
     if asked.status is not Status.GENERATED:
         return _nothing(asked, "asked", _why_nothing_to_deliver(relay, asked))
     DeliveryQueue(connection.client("sqs"), connection.resource("DeliveriesQueue")).ask(task.task_id, task.tenant_id)
@@ -159,10 +132,9 @@ def notify(relay: Relay, task: Task) -> Answer:
     NotificationQueue(
         connection.client("sqs"),
         connection.resource("NotificationsQueue"),
-        connection.resource("NotificationsDeadLetters"),
-    ).ask(Notification(task.task_id, version), task.tenant_id)
+    ).ask(Notification(task.task_id, version, replay=True), task.tenant_id)
     return Answer(
-        f"The webhook about version {version} of task {task.task_id} is queued. If it fails, it is retried for a day.",
+        f"The webhook about version {version} of task {task.task_id} is queued. If it fails, it is tried for 72 hours.",
         {"task_id": task.task_id, "status": task.status.value, "asked": True, "version": version},
     )
 
@@ -193,13 +165,13 @@ def publish(relay: Relay, task: Task) -> Answer:
 
 def _known_task(task_id: str, connection: Connection) -> Task:
     checked(task_id, TASK_ID, TASK_RULE)
-    task = _store(connection).get(task_id)
+    task = store_of(connection).get(task_id)
     if task is None:
         raise RefusedError(f"there is no task {task_id}: it never was, or its record was deleted (RetainTasksDays)")
     return task
 
 
-def _store(connection: Connection) -> TaskStore:
+def store_of(connection: Connection) -> TaskStore:
     return TaskStore(connection.client("dynamodb"), connection.resource("TaskTable"))
 
 
@@ -244,8 +216,8 @@ def _due(task: Task, at: int) -> str:
     if task.due_at is None:
         return "never: it needs no more checks"
     if task.due_at > at:
-        return f"in {_span(task.due_at - at)}"
-    return f"overdue for {_span(at - task.due_at)}"
+        return f"in {span(task.due_at - at)}"
+    return f"overdue for {span(at - task.due_at)}"
 
 
 def _life(task: Task, data: Mapping[str, Any], at: int) -> Iterator[str]:
@@ -253,11 +225,11 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> Iterator[str]:
     attempt, webhook = data["attempt"], data["webhook"]
     yield f"Task {task.task_id} of tenant {task.tenant_id} is {task.status} (version {task.version})"
     yield f"  request     {task.request.get('model')}: {str(task.request.get('prompt', ''))[:PROMPT_CHARACTERS]!r}"
-    yield f"  created     {timestamp(task.created_at)}, {_span(at - task.created_at)} ago"
+    yield f"  created     {timestamp(task.created_at)}, {span(at - task.created_at)} ago"
     yield f"  deadline    {data['deadline_at']}"
     yield "  history"
     for entry in task.history:
-        since = _span(entry.at - task.created_at)
+        since = span(entry.at - task.created_at)
         yield f"    {timestamp(entry.at)}  +{since:<9}  {entry.status:<10}  by {entry.source}"
     last = f", the last from {attempt['started_at']} to {attempt['ended_at'] or 'an unknown moment'}" if attempt else ""
     yield f"  attempts    {task.attempts}{last}"
@@ -283,7 +255,7 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> Iterator[str]:
         yield f"  deleted at  {data['record_deleted_at']}"
 
 
-def _span(milliseconds: int) -> str:
+def span(milliseconds: int) -> str:
     """A duration in its two largest units."""
     seconds = milliseconds / 1000
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""`relay list` and `relay cancel`: a tenant's tasks, by the HTTP API."""
+"""`relay list`, `relay cancel` and `relay delete`: a tenant's tasks, by the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cli.answer import Answer, printable, table
+from cli.answer import Answer, NoAnswerError, RefusedError, printable, table
+from cli.api import ApiRefusedError
 from cli.command import Command, Relay
 from vidu_relay.domain.states import Status
 
@@ -48,6 +49,28 @@ def cancel(relay: Relay, task_id: str) -> Answer:
     if task["status"] != Status.CANCELED:
         text += f" The provider was asked to cancel it:\n  {relay.again('watch', task_id)}"
     return Answer(text, without_links(task))
+
+
+@click.command("delete", cls=Command, examples=["delete mfzwizlnnvsg63dpo5xw2zltmu --yes"])
+@click.argument("task_ids", metavar="TASK_ID…", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Delete; without it nothing is deleted.")
+def delete_tasks(relay: Relay, task_ids: tuple[str, ...], yes: bool) -> int:
+    """Delete settled tasks' videos, requests and images for good; what they cost stays. Exit status 1: not all."""
+    if not yes:
+        raise RefusedError(
+            f"videos, requests and images of {len(task_ids)} tasks would be gone for good. To delete them:\n"
+            f"  {relay.again('delete', *task_ids, '--yes')}"
+        )
+    status = 0
+    for task_id in dict.fromkeys(task_ids):
+        try:
+            relay.api.delete(task_id)
+        except (ApiRefusedError, NoAnswerError) as error:
+            status = 1
+            relay.screen.remark(f"relay: {error if isinstance(error, ApiRefusedError) else f'{task_id}: {error}'}")
+        else:
+            relay.screen.line(f"The content of task {task_id} is deleted.", {"task_id": task_id, "deleted": True})
+    return status
 
 
 def without_links(task: dict[str, Any]) -> dict[str, Any]:

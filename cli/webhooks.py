@@ -1,14 +1,18 @@
-"""`relay webhooks`: the secret that signs a tenant's webhooks."""
+"""`relay webhooks`: the secret that signs a tenant's webhooks, what became of them, and the hosts where they fail."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from cli.answer import Answer, RefusedError
+from cli.answer import Answer, RefusedError, printable, table
 from cli.command import Group, Relay
+from cli.connection import now
 from cli.tenants import known_tenant
+from cli.webhook_log import failing_hosts
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.representation import timestamp
 from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
@@ -16,7 +20,58 @@ from vidu_relay.domain.webhook_signature import ROTATION_MS, secrets_of
 
 @click.group(cls=Group)
 def webhooks() -> None:
-    """What a tenant's receiver verifies notifications with."""
+    """A tenant's webhooks: how they went, again, a test; and the secret that its receiver verifies them with."""
+
+
+@webhooks.command(examples=["webhooks attempts mfzwizlnnvsg63dpo5xw2zltmu"])
+@click.argument("task_id")
+def attempts(relay: Relay, task_id: str) -> Answer:
+    """Show each attempt of a task's webhooks, what was answered, and when the next one is due."""
+    found = relay.api.notifications(task_id)
+    lines = ["No webhook of this task was attempted."] if not found else []
+    for one in found:
+        following = f", not before {one['next_try_at']}" if one["next_try_at"] else ""
+        lines.append(f"Version {one['version']}, {one['status']}: {one['state']}{following}")
+        rows = [("AT", "OUTCOME", "MS", "ANSWER")]
+        rows += [(row["at"], _outcome(row), str(row["latency_ms"]), row["answer"]) for row in one["attempts"]]
+        lines.append(table(rows))
+    return Answer(printable("\n".join(lines)), {"notifications": found})
+
+
+@webhooks.command(examples=["webhooks replay mfzwizlnnvsg63dpo5xw2zltmu 1795424402"])
+@click.argument("task_id")
+@click.argument("version", type=click.IntRange(min=1))
+def replay(relay: Relay, task_id: str, version: int) -> Answer:
+    """Send a task's webhook about a version again, under the same `webhook-id`, signed by the present secret."""
+    taken = relay.api.replay(task_id, version)
+    text = f"Queued: {taken['webhook_id']}. To see the result:\n  {relay.again('webhooks', 'attempts', task_id)}"
+    return Answer(printable(text), taken)
+
+
+@webhooks.command("test", examples=["webhooks test https://example.com/hook"])
+@click.argument("url")
+def send_test(relay: Relay, url: str) -> Answer:
+    """Send a signed test message to an address, and show what was answered."""
+    found = relay.api.send_test(url)
+    text = f"{_outcome(found)} after {found['latency_ms']} ms: {found['answer'] or 'no text'}"
+    return Answer(printable(text), found)
+
+
+def _outcome(attempt: Mapping[str, Any]) -> str:
+    return str(attempt["fault"] or f"HTTP {attempt['status']}")
+
+
+@webhooks.command(examples=["webhooks failing", "webhooks failing --hours 72"])
+@click.option("--hours", type=click.IntRange(1, 24 * 14), default=24, show_default=True, help="Failures since then.")
+def failing(relay: Relay, hours: int) -> Answer:
+    """List the hosts whose webhooks failed, by the log, the most failures first."""
+    found = failing_hosts(relay.connection, now() - hours * 3_600_000)
+    rows = [("HOST", "FAILED", "GIVEN UP", "LAST", "CODE", "TENANTS")]
+    for one in found:
+        counts = (str(one["failed_tries"]), str(one["given_up"]))
+        rows.append((one["host"], *counts, one["last_at"], one["last_code"], ", ".join(one["tenants"])))
+    text = table(rows) if found else f"No webhook failed within {hours} hours."
+    return Answer(printable(text), {"hours": hours, "hosts": found})
 
 
 @webhooks.command(examples=["webhooks secret acme"])

@@ -64,11 +64,13 @@ def _introduce(stack: LocalStack, description: Stack, *, simulated: bool) -> Non
     rows = {
         "API": shlex.quote(description.api_url),  # it has a `$`
         "API's page": shlex.quote(f"{description.api_url}/v1/docs"),
+        "Console": shlex.quote(description.console_url),
         "API key": description.api_key,
         "Provider": description.provider_url,
         "AWS": f"{description.aws_endpoint_url} (certificate authority: {description.aws_ca_bundle})",
         "Everything": STACK_FILE,
         "Logs": stack.logs,
+        "Operator": "cli/relay --local console",
         "Webhooks": "a callback_url may name any port of this machine: http://127.0.0.1:8000/",
         "Try it": f"cli/relay --local submit --prompt 'a fox in the snow' --image {image} --watch",
     }

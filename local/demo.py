@@ -5,8 +5,11 @@ The provider's callbacks are lost, and a function is killed in the middle. The t
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +19,13 @@ from typing import Any
 import av
 import requests
 
-from local.chaos.switch import FaultSwitch
+from cli.fault_switch import FaultSwitch
 from local.client import RelayClient, TooSlowError
 from local.errors import LocalStackError
 from local.programs import ROOT
 from local.signals import StopRequestedError, stop_on_signals
 from local.stack import LocalStack, Stack
+from local.stack_file import described
 
 __all__ = ["EVIDENCE", "PROMPT", "VIDEO", "DemoFailedError", "check"]
 
@@ -36,9 +40,10 @@ SCRIPT = {"callbacks": {"drop": True}, "poll": {"flap": {"kind": "hang", "second
 WORK_DIR = ROOT / ".local" / "demo"
 VIDEO = WORK_DIR / "video.mp4"
 EVIDENCE = WORK_DIR / "demo.json"
-NEXT = """Next         `make local` keeps such a stack up, and prints a first command
+NEXT = """Next         `make demo KEEP=1` and `make local` keep a stack up, with consoles to look at
              docs/usage.md: send requests; docs/simulator.md: faults of your own
 The demo's stack is down; nothing is left running."""
+WATCH_SECONDS = 0.5
 
 Say = Callable[[str, str], None]
 Evidence = Mapping[str, Any]
@@ -48,8 +53,11 @@ class DemoFailedError(Exception):
     """The demo did not show what it promises. The message says what."""
 
 
-def main() -> int:
-    """Run the demo. Exit status: 0 as shown, 1 something failed (it says what, and where the log is), 130 stopped."""
+def main(*, keep: bool) -> int:
+    """Run the demo. Exit status: 0 as shown, 1 something failed (it says what, and where the log is), 130 stopped.
+
+    `keep` leaves the stack up until a signal stops it.
+    """
     began = time.monotonic()
 
     def say(actor: str, text: str) -> None:
@@ -64,6 +72,8 @@ def main() -> int:
     try:
         with stop_on_signals(), stack as description:
             run(description, say)
+            if keep:
+                _keep(stack, description)
     except (DemoFailedError, LocalStackError, TooSlowError, requests.RequestException) as error:
         print(f"\nThe demo failed: {error}\nThe logs are in {_shown(stack.logs)}", file=sys.stderr)
         return 1
@@ -72,6 +82,22 @@ def main() -> int:
         return 130
     print(f"\n{NEXT}")
     return 0
+
+
+def _keep(stack: LocalStack, description: Stack) -> None:
+    """Show where the stack's consoles are until a signal stops it."""
+    rows = {
+        "Console": shlex.quote(description.console_url),
+        "API key": description.api_key,
+        "Operator": "cli/relay --local console",
+    }
+    with contextlib.suppress(StopRequestedError), described(description, WORK_DIR):
+        print("\nThe stack stays up. Ctrl-C stops it.")
+        for name, text in rows.items():
+            print(f"{name:<12} {text}", flush=True)
+        while True:
+            time.sleep(WATCH_SECONDS)
+            stack.check()
 
 
 def run(stack: Stack, say: Say) -> None:
@@ -192,4 +218,6 @@ def _shown(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(prog="python -m local.demo")
+    parser.add_argument("--keep", default="", help="keep the stack up if not empty")
+    sys.exit(main(keep=bool(parser.parse_args().keep)))

@@ -37,12 +37,12 @@ VIDEO = "first.mp4"
 
 GENERATION_SECONDS = 1.0
 SCRIPT = """
-. "$1/tmp/variables"
+. "$1/given/variables"
 {credentials}
 cd "$1/checkout"
-exec <"$1/tmp/key"
+exec <"$1/given/key"
 {commands}
-export -p >"$1/tmp/variables"
+export -p >"$1/given/variables"
 """
 """One block in the shell: what the ones before exported is there, and standard input is the provider's key."""
 
@@ -87,7 +87,7 @@ def rehearse(work_dir: Path, *, without: str | None = None) -> list[str]:
     key = secrets.token_urlsafe(24)
     stack = LocalStack(work_dir, provider_key=key, generation_seconds=GENERATION_SECONDS, progress=_say)
     with stack.without_stack() as (environment, provider_url):
-        checkout, given = work_dir / "checkout", work_dir / "tmp"
+        checkout, given = work_dir / "checkout", work_dir / "given"
         shutil.rmtree(checkout, ignore_errors=True)
         shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         (checkout / ".venvs").symlink_to(ROOT / ".venvs")
@@ -96,6 +96,7 @@ def rehearse(work_dir: Path, *, without: str | None = None) -> list[str]:
         for name in ("parameters.yaml", "parameters-test.yaml"):
             (checkout / name).write_text(json.dumps(settings))
         (checkout / "picture.png").write_bytes(requests.get(f"{simulator}/images/fox.png", timeout=60).content)
+        given.mkdir(exist_ok=True)
         (given / "key").write_text(key)
         (given / "variables").touch()
         own = {

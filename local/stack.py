@@ -78,6 +78,11 @@ class Stack(Aws):
     functions: dict[str, str]
     """Folder of each function, and its name in AWS."""
 
+    @property
+    def console_url(self) -> str:
+        """Where a tenant sees its tasks, with an API key."""
+        return f"{self.api_url}/v1/console"
+
     def write(self, path: Path) -> None:
         """Write ``stack.json``: it appears whole, or not at all. It holds the API key: only its owner can read it."""
         path.parent.mkdir(parents=True, exist_ok=True)

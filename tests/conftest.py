@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-TALKS_TO_THIS_MACHINE = frozenset({"contract", "e2e", "local"})
+TALKS_TO_THIS_MACHINE = frozenset({"browser", "contract", "e2e", "local"})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

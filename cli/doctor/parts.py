@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from cli.alarms import raised_alarms
 from cli.doctor.findings import Context, Finding, State, secret_fault, worst
 from cli.queues import depths
 from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
@@ -236,14 +236,11 @@ def alarm_topic(context: Context) -> Finding:
 
 def alarms(context: Context) -> Finding:
     """Which of the stack's alarms, those that notify its topic, are in state ALARM."""
-    pages = context.client("cloudwatch").get_paginator("describe_alarms").paginate(StateValue="ALARM")
-    topic = context.resource("AlarmTopic")
-    raised = [one for page in pages for one in page["MetricAlarms"] if topic in one["AlarmActions"]]
+    raised = raised_alarms(context.connection)
     if not raised:
         return Finding(State.OK, "none")
-    sections = (re.search(r"docs/runbook\.md#[\w-]+", one.get("AlarmDescription", "")) for one in raised)
-    remedy = ", ".join(section[0] for section in sections if section)
-    return Finding(State.NOT, ", ".join(one["AlarmName"] for one in raised), remedy)
+    remedy = ", ".join(f"docs/runbook.md#{one['section']}" for one in raised if one["section"])
+    return Finding(State.NOT, ", ".join(one["alarm"] for one in raised), remedy)
 
 
 def dead_letters(context: Context) -> Finding:

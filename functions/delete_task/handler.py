@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_content import TaskContent
 from vidu_relay.adapters.task_store import TaskStore
@@ -22,6 +23,7 @@ deps = DeletionDependencies(
     store=TaskStore(aws.client("dynamodb"), settings.table_name),
     requests=RequestArchive(aws.client("s3"), settings.inbox_bucket),
     content=TaskContent(aws.client("s3"), settings.inbox_bucket, settings.videos_bucket),
+    log=NotificationLog(aws.client("dynamodb"), settings.table_name),
 )
 
 

@@ -22,7 +22,7 @@ from vidu_relay.wiring import offering
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import model_documents
 
 settings = load(ListModelsSettings)
 offered = offering(settings)
@@ -43,7 +43,7 @@ def _models(event: dict[str, Any], model_id: str | None) -> dict[str, Any]:
     book = books.read(*(choice for each in ids if (choice := offered.find(each))))
     price = partial(describe_price, book=book, today=utc_date(clock()))
     if model_id is None:
-        shown: documents.ModelList = {"models": describe_models(offered, price)}
+        shown: model_documents.ModelList = {"models": describe_models(offered, price)}
         return _cached(event, shown)
     found = describe_model(model_id, offered, price)
     if found is None:
@@ -52,7 +52,7 @@ def _models(event: dict[str, Any], model_id: str | None) -> dict[str, Any]:
     return _cached(event, found)
 
 
-def _cached(event: dict[str, Any], shown: documents.ModelList | documents.OfferedModel) -> dict[str, Any]:
+def _cached(event: dict[str, Any], shown: model_documents.ModelList | model_documents.OfferedModel) -> dict[str, Any]:
     """The answer, which a client may keep for five minutes; 304 without it where the client has the same."""
     answer = json_response(200, shown, {"cache-control": "private, max-age=300"})
     tag = f'"{hashlib.sha256(answer["body"].encode()).hexdigest()[:32]}"'

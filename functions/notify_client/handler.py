@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay import aws
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.event_bus import EventBus
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
 from vidu_relay.adapters.secret_store import Secret
 from vidu_relay.adapters.task_store import TaskStore
@@ -15,7 +16,7 @@ from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.observability import observed
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.settings import NotifyClientSettings, load
+from vidu_relay.settings import NotifyClientSettings, load, polling_policy
 from vidu_relay.usecases.notify_client import NotificationDependencies, notify_client
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ deps = NotificationDependencies(
         aws.client("sqs"), settings.notifications_queue_url, settings.notifications_dead_letters_url
     ),
     bus=EventBus(aws.client("events"), settings.event_bus_name),
+    log=NotificationLog(aws.client("dynamodb", single_try=True), settings.table_name),
     master=Secret(aws.client("secretsmanager"), settings.webhook_secret_arn).get,
+    policy=polling_policy(settings),
 )
 
 

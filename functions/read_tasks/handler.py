@@ -1,4 +1,5 @@
-"""`GET /v1/tasks`, `GET /v1/tasks/{task_id}` and `GET /v1/usage` → the tenant's own tasks, and what they cost."""
+"""`GET /v1/tasks`, `GET /v1/tasks/{task_id}`, `…/notifications` and `GET /v1/usage` → the tenant's own tasks, their
+webhooks, and what they cost."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.ledger import Ledger
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
@@ -15,7 +17,7 @@ from vidu_relay.http import invalid_request, json_response, task_not_found, tena
 from vidu_relay.observability import observed
 from vidu_relay.settings import ReadTasksSettings, load
 from vidu_relay.usecases.advise_retry import RecentTasks
-from vidu_relay.usecases.read_tasks import list_tasks, read_task
+from vidu_relay.usecases.read_tasks import list_notifications, list_tasks, read_task
 from vidu_relay.usecases.read_usage import read_usage
 
 if TYPE_CHECKING:
@@ -28,12 +30,16 @@ queue = ProviderQueue(aws.client("dynamodb"), settings.table_name)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 ledger = Ledger(aws.client("dynamodb"), settings.ledger_table)
 videos = VideoLinks(aws.client("s3"))
+log = NotificationLog(aws.client("dynamodb"), settings.table_name)
 
 
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     task_id = (event.get("pathParameters") or {}).get("task_id")
+    if task_id is not None and event["routeKey"].endswith("/notifications"):
+        webhooks = list_notifications(task_id, tenant_id, store=store, log=log)
+        return json_response(200, webhooks) if webhooks else task_not_found()
     if task_id is not None:
         found = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos, queue=queue, recent=recent)
         if found is None:

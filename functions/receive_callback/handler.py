@@ -59,6 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return problem(403, "callback_refused", "This callback is not accepted.")
     except AttemptUnderwayError:
         logger.info("callback_too_early")
+        count(Metric.CALLBACK_TOO_EARLY)
         return problem(503, "try_again", "Please send this callback again.", headers={"retry-after": "30"})
     return json_response(200, {"status": "ok"})
 

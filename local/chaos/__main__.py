@@ -10,8 +10,8 @@ from pathlib import Path
 
 from local.chaos.backends import Backends
 from local.chaos.expectation import check_stack, evaluate
-from local.chaos.faults import Times, plan_run
-from local.chaos.run import ChaosError, Run, parameters
+from local.chaos.faults import MAX_VIDEO_BYTES, Times, plan_run
+from local.chaos.run import ChaosError, Run
 from local.chaos.table import details, summary, table
 from local.errors import LocalStackError
 from local.programs import ROOT
@@ -72,6 +72,20 @@ def run_chaos(tasks: int, seed: int, times: Times, work_dir: Path, *, provider: 
     for line in wrong:
         _say(f"WRONG  {line}")
     return 1 if wrong else 0
+
+
+def parameters(times: Times, tasks: int, provider: str, backends: Backends) -> dict[str, str]:
+    """The template's parameters for a run."""
+    return {
+        "ProviderName": provider,
+        "AllowUnlistedModels": str(provider != "gateway").lower(),
+        "FirstCheckSeconds": str(times.first_check),
+        "CheckIntervalSeconds": str(times.check_interval),
+        "TaskDeadlineSeconds": str(times.deadline),
+        "MaxVideoBytes": str(MAX_VIDEO_BYTES),
+        "DailyTaskCap": str(10 * tasks + 1000),
+        "TrustedOrigins": ",".join(backends.origins.values()),
+    }
 
 
 def _number(text: str) -> int | None:

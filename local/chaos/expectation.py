@@ -12,10 +12,23 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from local.chaos.faults import Plan, Times
-from local.chaos.oracle import DELAYED, ENDS, NOTIFIED, Call, End, Event, ObservedTask, check_quota, check_task
+from local.chaos.oracle import (
+    DELAYED,
+    ENDS,
+    NOTIFIED,
+    Booked,
+    Call,
+    End,
+    Event,
+    ObservedTask,
+    check_quota,
+    check_spending,
+    check_task,
+)
 from local.stack import TENANT
 
 __all__ = ["Evidence", "Result", "Submitted", "check_stack", "evaluate", "owed", "possible_ends"]
@@ -67,6 +80,11 @@ class Evidence:
     injected: Entries
     """Every fault of AWS that was injected."""
     slots_taken: int
+    ledger: Mapping[str, Booked] = field(default_factory=dict)
+    committed: Decimal = Decimal(0)
+    """What the tenant's budgets count, in US dollars."""
+    credit_usd: Decimal = Decimal(0)
+    """What a credit of `vidu` costs."""
     open_uploads: Sequence[str] = ()
     dead_letters: Sequence[str] = ()
     unrouted_events: int = 0
@@ -212,10 +230,25 @@ def _observe(one: Submitted, evidence: Evidence, ends: frozenset[End]) -> Observ
         hook=evidence.origins[plan.client] + plan.hook if plan.client else None,
         secret=base64.b64decode(evidence.secret.removeprefix("whsec_")),
         calls=_calls(plan, evidence),
+        booked=evidence.ledger.get(task_id),
+        billed=bill(remote, evidence),
+        reserved=_reserved(shown),
         owed=owed(one, shown, evidence.injected),
         given_up=[detail for detail in evidence.given_up if detail["task_id"] == task_id],
         dead_letters={name for owner, name in undelivered if owner == task_id},
     )
+
+
+def bill(remote: Entries, evidence: Evidence) -> Decimal | None:
+    """What the simulator's books say of all that it made for a task; None where its replies state no bill."""
+    bills = [Decimal(amount) * (evidence.credit_usd if unit == "credits" else 1) for each in remote
+             for unit, amount in (each.get("bill") or {}).items()]  # fmt: skip
+    return sum(bills, Decimal(0)) if bills else None
+
+
+def _reserved(shown: Mapping[str, Any]) -> Decimal | None:
+    reserved = shown.get("billing", {}).get("reserved_usd")
+    return None if reserved is None else Decimal(reserved)
 
 
 def _event(kind: str, detail: Mapping[str, Any]) -> Event:
@@ -276,6 +309,9 @@ def check_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
         if (entry["at"], entry["how"], entry["what"]) == ("dynamodb", "lose_reply", "UpdateItem")
     ]
     most = len(ours) + sum(one.refused for one in submitted) + len(lost_slots)
+    counted = sum((row.counted for row in evidence.ledger.values()), Decimal(0))
+    dearest = max((_reserved(task) or Decimal(0) for task in evidence.shown.values()), default=Decimal(0))
+    lost = (evidence.slots_taken - len(ours)) * dearest
     cut = sum(entry["how"] in ("kill", "time_out") or entry["at"] == "s3" for entry in evidence.injected)
     uploads, hooks = len(evidence.open_uploads), {task_id: plan.hook for task_id, plan in ours.items() if plan.client}
     given_up = [detail["task_id"] for detail in evidence.given_up if detail["task_id"] not in hooks]
@@ -284,6 +320,7 @@ def check_stack(submitted: Sequence[Submitted], evidence: Evidence) -> list[str]
     return [
         *[f"{task_id or 'a task without id'}: no client submitted it" for task_id in sorted(unknown)],
         *map(str, check_quota(len(ours), evidence.slots_taken, most)),
+        *map(str, check_spending(counted, evidence.committed, counted + lost)),
         *([f"{uploads} uploads are open, {cut} were cut"] if uploads > cut else []),
         *[f"a DLQ message: {message}" for message in evidence.dead_letters],
         *([f"{evidence.unrouted_events} events were not routed"] if evidence.unrouted_events else []),

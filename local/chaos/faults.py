@@ -197,7 +197,7 @@ def provider_faults(times: Times) -> dict[str, Script]:
 
 
 FUNCTIONS = ("authorize_request", "submit_task", "receive_callback", "check_task", "deliver_videos", "publish_events",
-             "find_overdue_tasks", "notify_client")  # fmt: skip
+             "find_overdue_tasks", "notify_client", "record_spending")  # fmt: skip
 """What the faults of Lambda are given to."""
 
 
@@ -214,7 +214,7 @@ def aws_faults() -> tuple[AwsFault, ...]:
         AwsFault("Lambda: throttles", at(everywhere, "throttle", 0.4, limit=4)),
         AwsFault("Lambda: time-outs", at(everywhere, "time_out", 0.6, **brief), harms_create=True),
         AwsFault("Lambda: functions killed", at(everywhere, "kill", 0.6, **brief), harms_create=True),
-        AwsFault("stream: redelivered", at(["{publish_events}"], "redeliver", 0.6)),
+        AwsFault("stream: redelivered", at(["{publish_events}", "{record_spending}"], "redeliver", 0.6)),
         AwsFault(QUEUE, at(["{deliver_videos}", "{accept_request}", "{notify_client}"], "redeliver", 0.8)),
         AwsFault("DynamoDB: errors for seconds", at(["dynamodb"], "break", 0.5), harms_create=True),
         AwsFault("DynamoDB: throttles for seconds", at(["dynamodb"], "refuse", 0.5), harms_create=True),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
+from local.chaos.oracle import Booked
 from local.client import RelayClient
 from local.stack import Stack
 
@@ -20,13 +22,25 @@ class Observer:
     def __init__(self, stack: Stack, relay: RelayClient) -> None:
         self._stack, self._relay = stack, relay
 
-    def items(self, prefix: str) -> Iterator[dict[str, Any]]:
+    def items(self, prefix: str, table: str | None = None) -> Iterator[dict[str, Any]]:
         scan = self._relay.aws("dynamodb").get_paginator("scan")
-        for page in scan.paginate(TableName=self._stack.table, ConsistentRead=True):
+        for page in scan.paginate(TableName=table or self._stack.table, ConsistentRead=True):
             yield from (item for item in page["Items"] if item["pk"]["S"].startswith(prefix))
 
     def records(self) -> dict[str, dict[str, Any]]:
         return {item["pk"]["S"].removeprefix("task#"): _record(item) for item in self.items("task#")}
+
+    def ledger(self) -> dict[str, Booked]:
+        """The rows of the ledger by task."""
+        rows = self.items("", self._relay.resources()["LedgerTable"])
+        return {
+            row["task_id"]["S"]: Booked(
+                row["state"]["S"],
+                Decimal(row["cost"]["S"]) if "cost" in row else None,
+                Decimal(row["counted"]["S"]),
+            )
+            for row in rows
+        }
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Every task as the API shows it."""

@@ -13,6 +13,7 @@ import hmac
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 __all__ = [
     "DELAYED",
     "ENDS",
+    "Booked",
     "Call",
     "End",
     "Event",
@@ -27,12 +29,15 @@ __all__ = [
     "ObservedTask",
     "ViolationError",
     "check_quota",
+    "check_spending",
     "check_task",
 ]
 
 ENDS = frozenset({"completed", "failed", "expired", "canceled"})
 DELAYED = "delivery_delayed"
 """The published change that a delivery is delayed; the other changes are the states."""
+MADE_NOTHING = frozenset({"nothing", "denied", "rejected"})
+"""Outcomes of create calls of which the provider says itself that nothing is to be paid."""
 CERTAINLY_NOTHING = frozenset({"nothing", "denied"})
 """Outcomes of create calls after which another is allowed: the provider says itself that it created nothing."""
 EVENT_OF = {
@@ -66,6 +71,7 @@ class Invariant(StrEnum):
     ALWAYS_DUE = "each unsettled task is due at some moment"
     ONE_POLLER = "an execution that lost its lease does nothing"
     QUOTA = "the day's counter is the number of accepted tasks, and no more than the cap"
+    SPENDING = "the day's spending is what its tasks count, within the budget, and what the provider billed for them"
     ANSWERED = "a queued request becomes its task or its rejection"
     TRUE_CANCEL = "canceled is what was certainly never submitted, or what the provider shows as canceled"
     TRUE_IMAGES = "the provider gets the images that the request named"
@@ -102,6 +108,15 @@ class Event:
     version: int
     event_id: str
     content: str
+
+
+@dataclass(frozen=True)
+class Booked:
+    """A task's row of the ledger: the state of its bill, its cost (None: unknown), and what budgets count."""
+
+    state: str
+    cost: Decimal | None
+    counted: Decimal
 
 
 @dataclass
@@ -155,6 +170,12 @@ class ObservedTask:
     secret: bytes = b""
     """What its tenant's receivers verify with."""
     calls: Sequence[Call] = ()
+    booked: Booked | None = None
+    """Its row of the ledger."""
+    billed: Decimal | None = None
+    """What the provider's own books say that it costs; None where they name no amount."""
+    reserved: Decimal | None = None
+    """What was reserved for it; None where its spending is not compared."""
     owed: Collection[int] = ()
     """The versions of which its client must have been notified by now."""
     given_up: Sequence[Mapping[str, Any]] = ()
@@ -178,6 +199,28 @@ def check_quota(accepted: int, taken: int, most: int | None) -> Iterator[Violati
     """`taken` slots of the day for so many accepted tasks; `most` where faults are known that leave slots unused."""
     if taken < accepted or (most is not None and taken > most):
         yield ViolationError(Invariant.QUOTA, f"{taken} slots are taken for {accepted} tasks (at most {most})")
+
+
+def check_spending(counted: Decimal, committed: Decimal, most: Decimal | None) -> Iterator[ViolationError]:
+    """A budget's counter for tasks that count so much; `most` where faults are known that leave reservations."""
+    if committed < counted or (most is not None and committed > most):
+        what = f"{committed} USD are committed for tasks that count {counted} USD (at most {most})"
+        yield ViolationError(Invariant.SPENDING, what)
+
+
+def _check_bill(task: ObservedTask) -> Iterator[ViolationError]:
+    """The ledger's row against the provider's books: to the cent, and open exactly where the bill cannot be known."""
+    row, made = task.booked, any(outcome not in MADE_NOTHING for outcome in task.creates)
+    settled = task.end.status == "completed" or task.end.code == "video_unavailable"
+    if settled or (task.end.status in ("failed", "canceled") and made and task.billed is not None):
+        state, cost = "settled", task.billed
+    else:
+        unknown = made or task.end.code == "submission_unconfirmed"
+        state, cost = "uncertain" if unknown else "none", None
+    counted = Decimal(0) if state == "none" else task.reserved if cost is None else cost
+    if row is None or row.state != state or (row.cost, row.counted) != (cost, counted):
+        what = f"{task.task_id}, {task.end}: {row}, expected {state}, {cost}, {counted}"
+        yield ViolationError(Invariant.SPENDING, what)
 
 
 def _check_billing(task: ObservedTask) -> Iterator[ViolationError]:
@@ -217,6 +260,8 @@ def _check_end(task: ObservedTask) -> Iterator[ViolationError]:
         yield ViolationError(Invariant.SETTLED, f"{task.task_id} ended {task.end}, expected {expected}")
     if task.due:
         yield ViolationError(Invariant.SETTLED, f"{task.task_id} is still due, in state {task.end}")
+    if task.reserved is not None:
+        yield from _check_bill(task)
     if task.hook is not None:
         yield from _check_notified(task)
 

@@ -13,23 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import requests
 from botocore.exceptions import ClientError
 
+from cli.fault_switch import FaultSwitch
 from local.chaos.backends import Backends
 from local.chaos.expectation import Evidence, Submitted, kept_back, owed, possible_ends
-from local.chaos.faults import MAX_VIDEO_BYTES, AwsFault, Phase, Plan, Times
+from local.chaos.faults import AwsFault, Phase, Plan, Times
 from local.chaos.observer import Observer
 from local.chaos.oracle import ENDS, End
-from local.chaos.switch import FaultSwitch
 from local.client import RelayClient
 from local.programs import ROOT, Program, program_environment, run
 from local.stack import Stack
 
-__all__ = ["ChaosError", "Run", "parameters"]
+__all__ = ["ChaosError", "Run"]
 
 CLIENTS = 8
 TRIES = 30
@@ -40,24 +41,11 @@ REPEAT_SECONDS = 60
 QUEUE_SECONDS = 200.0
 """How long a file or an event may take to become a task: up to three readers may have died."""
 TOOL_SECONDS = 60.0
+CREDIT_USD = "0.005"
 
 
 class ChaosError(Exception):
     """The run itself could not go on: nothing is said about the relay."""
-
-
-def parameters(times: Times, tasks: int, provider: str, backends: Backends) -> dict[str, str]:
-    """The template's parameters for a run."""
-    return {
-        "ProviderName": provider,
-        "AllowUnlistedModels": str(provider != "gateway").lower(),
-        "FirstCheckSeconds": str(times.first_check),
-        "CheckIntervalSeconds": str(times.check_interval),
-        "TaskDeadlineSeconds": str(times.deadline),
-        "MaxVideoBytes": str(MAX_VIDEO_BYTES),
-        "DailyTaskCap": str(10 * tasks + 1000),
-        "TrustedOrigins": ",".join(backends.origins.values()),
-    }
 
 
 class Run:
@@ -91,6 +79,7 @@ class Run:
 
     def run(self, phases: tuple[Phase, ...]) -> Evidence:
         """Everything, to the end. Raises `ChaosError` if the run itself fails."""
+        self._ask("prices", "credit", "vidu", CREDIT_USD)
         with self._meanwhile(self._sweep), self._meanwhile(self._take_events), self._meanwhile(self._operate):
             for number, phase in enumerate(phases):
                 what = phase.aws.name if phase.aws else "The provider misbehaves"
@@ -101,6 +90,7 @@ class Run:
             self._over.set()
             self._settle("tasks have events that have not arrived", self._unpublished)
             self._settle("clients have not been notified", self._unnotified)
+            self._settle("bills are not in the ledger", self._unbooked)
         return self._evidence()
 
     # Faults and clients
@@ -256,7 +246,8 @@ class Run:
 
     def _unsettled(self) -> list[str]:
         """The tasks that have not ended, and those that expired although the provider made their videos."""
-        records, submitted = self._observer.records(), list(self.submitted)
+        submitted = list(self.submitted)  # first: a task that comes in meanwhile is not in the records
+        records = self._observer.records()
         waiting = [one.task_id for one in submitted if records[one.task_id]["status"] not in ENDS]
         expired = [one for one in submitted if records[one.task_id]["status"] == "expired"]
         if expired:
@@ -301,6 +292,14 @@ class Run:
             names += missing
         return names
 
+    def _unbooked(self) -> list[str]:
+        """The tasks whose row of the ledger is not the latest."""
+        rows, billings = (
+            self._observer.ledger(),
+            {name: task["billing"] for name, task in self._observer.shown().items()},
+        )
+        return [name for name, one in billings.items() if name not in rows or rows[name].state != one["state"]]
+
     # The operator's tool
 
     def _ask(self, *words: str) -> Any:
@@ -320,7 +319,7 @@ class Run:
         self._progress("Comparing every task with what the provider saw and what S3 holds")
         queues = [self._resources[f"{queue}DeadLetters"] for queue in ("Deliveries", "Requests")]
         uploads = self._relay.aws("s3").list_multipart_uploads(Bucket=self._stack.videos_bucket).get("Uploads", [])
-        counters = self._observer.items(f"cap#{self._stack.tenant_id}#")
+        counters = list(self._observer.items(f"cap#{self._stack.tenant_id}#"))
         failures = self._relay.aws("s3").list_objects_v2(Bucket=self._resources["FailuresBucket"])
         return Evidence(
             records=self._observer.records(),
@@ -331,6 +330,9 @@ class Run:
             objects=self._observer.objects(),
             injected=self._switch.given(),
             slots_taken=sum(int(item["accepted"]["N"]) for item in counters),
+            ledger=self._observer.ledger(),
+            committed=sum((Decimal(item["committed"]["N"]) for item in counters), Decimal(0)),
+            credit_usd=Decimal(CREDIT_USD),
             open_uploads=[upload["Key"] for upload in uploads],
             dead_letters=[message for url in queues for message in self._observer.messages(url)],
             unrouted_events=len(self._observer.messages(self._resources["UnroutedEvents"])),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
 
-from local.chaos.expectation import Evidence, Result
+from local.chaos.expectation import Evidence, Result, bill
 
 __all__ = ["details", "summary", "table"]
 
@@ -49,10 +50,21 @@ def summary(results: Sequence[Result], evidence: Evidence) -> str:
             f"faults of AWS injected: {', '.join(f'{n} {how}' for how, n in sorted(injected.items())) or 'none'}",
             f"ends: {', '.join(f'{count} {end}' for end, count in ends.most_common())}",
             f"tasks with two right ends, as AWS failed at the create call: {sum(len(one.ends) > 1 for one in results)}",
+            _spending(evidence),
             f"{len(evidence.calls)} calls of clients, for {len(versions)} changes, {len(taken)} of them taken",
             f"notifications given up: {len(evidence.given_up)}; uploads cut off: {len(evidence.open_uploads)}",
         )
     )
+
+
+def _spending(evidence: Evidence) -> str:
+    """The ledger beside the simulator's books."""
+    rows = evidence.ledger.items()
+    settled = [(row.cost, bill(evidence.remote.get(name, ()), evidence)) for name, row in rows if row.cost is not None]
+    booked, billed = (sum((one or Decimal(0) for one in amounts), Decimal(0)) for amounts in zip(*settled, strict=True))
+    states = Counter(row.state for _, row in rows)
+    shown = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    return f"ledger: {booked} USD, the provider billed {billed} USD for these tasks; {shown}"
 
 
 def details(results: Sequence[Result], problems: Sequence[str]) -> Iterator[str]:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
 from local.description.schemas import any_request, schemas
-from vidu_relay.domain import documents
+from vidu_relay.domain import documents, webhook_documents
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
+from vidu_relay.domain.provider_books import EVENT_TYPE_BALANCE_LOW, EVENT_TYPE_BILL_DIFFERS
 from vidu_relay.domain.queued_requests import REQUESTED
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, EVENT_PROMPT_CHARACTERS
 from vidu_relay.domain.states import (
@@ -36,6 +37,8 @@ SENT = (
     EVENT_TYPE_DELIVERY_DELAYED,
     EVENT_TYPE_REJECTED,
     EVENT_TYPE_NOTIFICATION_FAILED,
+    EVENT_TYPE_BILL_DIFFERS,
+    EVENT_TYPE_BALANCE_LOW,
 )
 """Detail types of the events that the relay publishes."""
 
@@ -100,7 +103,9 @@ def _definitions() -> dict[str, Schema]:
         **schemas(),
         "VideoRequest": any_request(),
         EVENT_TYPE_REJECTED: object_of(documents.Rejection),
-        EVENT_TYPE_NOTIFICATION_FAILED: object_of(documents.NotificationFailure),
+        EVENT_TYPE_NOTIFICATION_FAILED: object_of(webhook_documents.NotificationFailure),
+        EVENT_TYPE_BILL_DIFFERS: object_of(documents.BillDifference),
+        EVENT_TYPE_BALANCE_LOW: object_of(documents.LowBalance),
         REQUESTED: object_of(VideoTaskRequested),
     }
     del every["TaskResult"]["properties"]["url"]

@@ -42,7 +42,7 @@ def schema_of(kind: Any) -> Schema:
     if origin is NotRequired:
         return schema_of(parts[0])
     if origin is Literal:
-        return {"const": parts[0]}
+        return {"const": parts[0]} if len(parts) == 1 else {"enum": list(parts)}
     if origin is list:
         return {"type": "array", "items": schema_of(parts[0])}
     if origin is dict:

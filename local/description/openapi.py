@@ -31,6 +31,7 @@ TAGS = {
     "Tasks": "Submit, read, list.",
     "Models": "What tasks can ask for.",
     "Uploads": "Reference images that are not on the web.",
+    "Webhooks": "How they went, again, and a test.",
     "Description": "Needs no key.",
     "Provider": "What the provider calls.",
 }
@@ -40,8 +41,8 @@ WEBHOOKS: dict[str, Any] = {
             "operationId": "taskChanged",
             "summary": "What the relay sends to your own callback_url",
             "description": "On `processing`, after the fifth failed copy of a video, and at the end, at least once for "
-            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried again for a "
-            "day; a later change has a higher `version`.",
+            "each change, signed by the Standard Webhooks specification with your tenant's secret. Tried for 72 "
+            "hours, at most 15 times; a later change has a higher `version`.",
             "security": [],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
@@ -56,7 +57,7 @@ WEBHOOKS: dict[str, Any] = {
                 "content": {"application/json": {"schema": ref("Task")}},
             },
             "responses": {
-                "2XX": {"description": "Taken. Any answer counts by its status; its body is dropped, up to 64 KB."},
+                "2XX": {"description": "Taken. Any answer counts by its status; 256 bytes of its body are kept."},
                 "410": {"description": "Wanted no more: not tried again."},
                 "default": {"description": "Tried again later; `Retry-After` is honoured up to 6 hours."},
             },

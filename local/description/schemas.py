@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
+from typing import is_typeddict
 
 from local.description.json_schema import COMPONENTS, Schema, nullable, object_of, ref, schema_of
-from vidu_relay.domain import documents
+from vidu_relay.domain import documents, model_documents, webhook_documents
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.catalogue import MAX_IMAGES, MAX_IMAGES_PER_SUBJECT, Model, Offer, Parameter, models
 from vidu_relay.domain.client_fields import client_field_schemas
@@ -121,6 +122,7 @@ EXAMPLES = {
     "VideoRequest": REQUEST_EXAMPLE,
     "Task": TASK_EXAMPLE,
     "UploadRequest": {"content_type": "image/png"},
+    "WebhookTestRequest": {"callback_url": "https://example.com/hook"},
 }
 
 CALLBACK_URL = Parameter(type="url")
@@ -137,10 +139,12 @@ VIDEO_REQUEST = (
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, closed but for API Gateway's own."""
+    pages = (documents, model_documents, webhook_documents)
+    types = {name: kind for page in pages for name in page.__all__ if is_typeddict(kind := getattr(page, name))}
     every = {
         **_requests(),
         "Subject": _subject(),
-        **{name: object_of(getattr(documents, name)) for name in documents.__all__},
+        **{name: object_of(types[name]) for name in sorted(types)},
         "GatewayMessage": {
             "description": "What API Gateway answers itself, before or in place of the relay.",
             "type": "object",
@@ -206,6 +210,8 @@ def _share(name: str, schema: Schema, shared: dict[str, Schema]) -> Schema:
 def _taken(name: str, spec: Parameter, required: bool) -> Schema:
     """A parameter as a client may send it: null is the same as leaving an optional one out."""
     schema = _schema(spec)
+    if spec.type == "url" and not required:
+        schema["format"] = "uri-reference"  # "" is none
     default = {} if spec.default is None else {"default": schema.pop("default")}
     return {**(schema if required else nullable(schema)), **default, "description": PARAMETERS[name]}
 

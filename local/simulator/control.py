@@ -8,11 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from local.simulator.errors import send_error
+from local.simulator.gateway_bodies import COST
 from local.simulator.image_reader import ImageReader
 from local.simulator.script_book import ScriptBook
 from local.simulator.scripts import ScriptRequest, patched
 from local.simulator.server import Exchange, HttpServer
 from local.simulator.tasks import Task, TaskBook
+from local.simulator.vidu_bodies import credits_of
 
 PREFIX = "/_simulator"
 
@@ -74,6 +76,7 @@ class Control:
             "callbacks": list(task.callbacks),
             "downloads": list(task.downloads),
             "cancels": list(task.cancels),
+            "bill": _bill(task),
             "videos": [{"size": file.size, "sha256": file.sha256} for file in files],
         }
 
@@ -140,6 +143,14 @@ def _short_view(task: Task, creates: int) -> dict[str, Any]:
         "callback_count": len(task.callbacks),
         "download_count": len(task.downloads),
     }
+
+
+def _bill(task: Task) -> dict[str, str] | None:
+    """What the task costs, by unit (`usd` or `credits`); None where the replies of its API flavour do not state it."""
+    if task.flavour == "gateway":
+        return {"usd": COST} if task.state == "succeeded" and task.script.reply.usage else None
+    credits_by_state = {"succeeded": credits_of(task), "failed": 0}
+    return {"credits": str(credits_by_state[task.state])} if task.state in credits_by_state else None
 
 
 def _request_view(task: Task) -> dict[str, Any]:

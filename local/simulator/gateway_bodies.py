@@ -5,6 +5,8 @@ from typing import Any
 from local.simulator.scripts import Failure, WithoutUrl
 from local.simulator.tasks import State, Task
 
+COST = "0.0450"
+"""The bill of a task that succeeds, in US dollars. None is stated of others."""
 _PROGRESS: dict[State, float] = {"pending": 0.0, "processing": 0.5, "succeeded": 1.0, "failed": 1.0, "canceled": 1.0}
 
 
@@ -42,7 +44,7 @@ def gateway_body(
         if without_url is None or without_url.how != "no_output":
             body["output"] = _output(task, links, without_url)
         if form.usage:
-            body["usage"] = {"cost": "0.0450", "discount": 0.1}
+            body["usage"] = {"cost": COST, "discount": 0.1}
     elif state == "failed":
         body |= _error(task.script.outcome.fail or Failure())
     return body

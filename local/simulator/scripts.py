@@ -227,6 +227,14 @@ class VideoScript(ScriptPart):
     fault: VideoFault | None = None
 
 
+class BooksScript(ScriptPart):
+    """What the upstream API's list of tasks shows of the task, and its bill in credits everywhere (None: the usual)."""
+
+    hidden: bool = False
+    show_credits: bool = False
+    credits: Count | None = None
+
+
 class Script(ScriptPart):
     """Everything that may be said about one task."""
 
@@ -238,6 +246,7 @@ class Script(ScriptPart):
     outcome: Outcome = Outcome()
     callbacks: CallbackScript = CallbackScript()
     videos: VideoScript = VideoScript()
+    books: BooksScript = BooksScript()
 
 
 class Match(ScriptPart):

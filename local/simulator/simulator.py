@@ -162,6 +162,10 @@ class Simulator:
         """Every request so far: when, method, path, status, and what it was (`call`, `task`, `script`, `fault`)."""
         return self._server.requests()
 
+    def buy_credits(self, bought: int) -> None:
+        """Let each account of the upstream API have bought this many credits."""
+        self._vidu.bought = bought
+
     def reset(self) -> None:
         """Forget tasks, scripts and requests."""
         self._timer.clear()

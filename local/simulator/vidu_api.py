@@ -15,11 +15,13 @@ from local.simulator.server import Exchange
 from local.simulator.tasks import State, Task
 from local.simulator.validation import Fault
 from local.simulator.vidu_bodies import created_body, vidu_body
+from local.simulator.vidu_books import balance_body, list_body
 
 BASE_PATH = "/ent/v2"
 KINDS = ("text2video", "img2video", "start-end2video", "reference2video")
 CREATE_PATHS = {f"{BASE_PATH}/{kind}": kind for kind in KINDS}
-TASKS_PREFIX = f"{BASE_PATH}/tasks/"
+LIST_PATH, CREDITS_PATH = f"{BASE_PATH}/tasks", f"{BASE_PATH}/credits"
+TASKS_PREFIX = f"{LIST_PATH}/"
 POLL_SUFFIX = "/creations"
 CANCEL_SUFFIX = "/cancel"
 
@@ -40,12 +42,16 @@ class ViduApi(ProviderApi):
     name = "vidu"
     scheme = "token"
     state_key = "state"
+    bought = 100_000
+    """Credits of each account."""
 
     @override
     def route(self, exchange: Exchange, key: str) -> None:
         path, method = exchange.path, exchange.method
         task_id, slash, call = path.removeprefix(TASKS_PREFIX).rpartition("/")
-        if path in CREATE_PATHS and method == "POST":
+        if path in (LIST_PATH, CREDITS_PATH) and method == "GET":
+            self._show_books(exchange, key)
+        elif path in CREATE_PATHS and method == "POST":
             self.create(exchange, key)
         elif path.startswith(TASKS_PREFIX) and slash + call == POLL_SUFFIX and method == "GET":
             self.poll(exchange, key, unquote(task_id))
@@ -53,6 +59,19 @@ class ViduApi(ProviderApi):
             self.cancel(exchange, key, unquote(task_id))
         else:
             self.send_error(exchange, 404, "not found", code="NotFound")
+
+    def _show_books(self, exchange: Exchange, key: str) -> None:
+        """The account's tasks or its credits."""
+        tasks = [task for task in self._book.all() if task.flavour == self.name and task.api_key == key]
+        for task in tasks:
+            self._book.advance(task)
+        if exchange.path == CREDITS_PATH:
+            exchange.send_json(200, balance_body(tasks, self.bought))
+            return
+        try:
+            exchange.send_json(200, list_body(tasks, exchange.query, time.time()))
+        except ValueError as error:
+            self.send_error(exchange, 400, str(error), code="FieldInvalid")
 
     def cancel(self, exchange: Exchange, key: str, task_id: str) -> None:
         """Call a task off: while it waits, an off-peak task until it is over, or as the script says."""

@@ -19,17 +19,36 @@ _WORDS: dict[State, str] = {
 _REPEATED = ("prompt", "duration", "seed", "aspect_ratio", "resolution", "payload", "off_peak")
 
 
+def credits_of(task: Task) -> int:
+    """The bill of a task."""
+    own = task.script.books.credits
+    return CREDITS if own is None else own
+
+
 def created_body(task: Task) -> dict[str, Any]:
     """The reply to a create call: what was asked for, and the id."""
-    at = datetime.fromtimestamp(task.created_at, UTC)
     repeated = {name: task.params[name] for name in _REPEATED if name in task.params}
     return repeated | {
         "task_id": task.id,
         "state": "created" if task.created_as == "pending" else _WORDS[task.created_as],
         "model": task.model.name,
-        "credits": CREDITS,
-        "created_at": at.isoformat().replace("+00:00", "Z"),
+        "credits": credits_of(task),
+        "created_at": created_at(task),
     }
+
+
+def created_at(task: Task) -> str:
+    """When it was created, as RFC 3339."""
+    return datetime.fromtimestamp(task.created_at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def listed_body(task: Task, state: State) -> dict[str, Any]:
+    """The task in a list, which does not show its payload."""
+    shown = {name: task.params[name] for name in ("prompt", "images", "duration", "resolution") if name in task.params}
+    bill = {"credits": credits_of(task)} if task.script.books.show_credits else {}
+    return (
+        {"id": task.id, "state": _WORDS[state], "model": task.model.name, "created_at": created_at(task)} | shown | bill
+    )
 
 
 def vidu_body(
@@ -44,7 +63,7 @@ def vidu_body(
         "id": task.id,
         "state": _WORDS[state],
         "err_code": _err_code(task, state),
-        "credits": CREDITS,
+        "credits": credits_of(task),
         "payload": task.params.get("payload", ""),
         "creations": [_creation(task, number, link) for number, link in enumerate(links)],
     }

@@ -19,10 +19,10 @@ from tests.contract.socket_server import (
     server_context,
     then,
 )
-from vidu_relay.adapters.client_webhook import ClientWebhook
+from vidu_relay.adapters.client_webhook import ClientWebhook, WebhookAnswer
 from vidu_relay.domain.errors import NotificationFailedError
 from vidu_relay.outbound.address_guard import AddressGuard
-from vidu_relay.outbound.guarded_post import MAX_ANSWER_BYTES
+from vidu_relay.outbound.guarded_post import MAX_ANSWER_BYTES, START_BYTES
 
 HEADERS = {"webhook-id": "task:3", "webhook-timestamp": "1795424400", "webhook-signature": "v1,c2ln"}
 BODY = b'{"status":"processing"}'
@@ -31,7 +31,7 @@ SHORT_SECONDS = 0.6
 SECONDS = 10.0
 
 
-def post(origin: str, *, trusted: bool = True, seconds: float = SECONDS) -> int:
+def post(origin: str, *, trusted: bool = True, seconds: float = SECONDS) -> WebhookAnswer:
     guard = AddressGuard(trusted_origins=[origin] if trusted else [])
     return ClientWebhook(guard, seconds).post(f"{origin}/hook?key=secret", BODY, HEADERS)
 
@@ -49,7 +49,7 @@ def test_request_is_a_post_with_the_signed_bytes_to_the_very_address(monkeypatch
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")  # the environment's proxy is not asked
     with SocketServer(says("204 No Content")) as server:
-        assert post(server.origin) == 204
+        assert post(server.origin).status == 204
         head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /hook?key=secret HTTP/1.1"
@@ -74,8 +74,30 @@ TAKEN: dict[str, Treatment] = {
 @pytest.mark.parametrize("name", TAKEN)
 def test_2xx_with_a_whole_answer_is_taken(name: str) -> None:
     with SocketServer(TAKEN[name]) as server:
-        assert 200 <= post(server.origin) < 300
+        assert 200 <= post(server.origin).status < 300
         assert len(server.connections) == 1
+
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "escapes of a terminal": (b"\x1b[31mno\x1b[0m\r\nmore", "\ufffd[31mno\ufffd[0m  more"),
+    "binary": (bytes(range(250, 256)) + b"\x00", "\ufffd" * 7),
+    "as much as is read": (b"x" * MAX_ANSWER_BYTES, "x" * START_BYTES),
+    "cut in a character": ("ü".encode() * 200 + b"!", "ü" * (START_BYTES // 2)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_beginning_of_an_answer_is_kept_as_harmless_text(name: str) -> None:
+    body, text = HOSTILE[name]
+    with SocketServer(says("200 OK", body=body)) as server:
+        assert post(server.origin) == WebhookAnswer(200, text)
+    refused = failure(says("500 Oh", body=body))
+    assert (refused.status, refused.answer) == (500, text)
+
+
+def test_nothing_is_kept_of_an_answer_of_ten_megabytes() -> None:
+    error = failure(floods(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n", b"x" * 65_536))
+    assert (error.code, error.status, error.answer) == ("answer_too_large", None, "")
 
 
 def drips(head: bytes, data: bytes) -> Treatment:

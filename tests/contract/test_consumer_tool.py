@@ -115,6 +115,8 @@ class Relay:
                 relay.submitted.append((self.headers["Idempotency-Key"], json.loads(body)))
                 return relay._answer(self, "/v1/tasks", lambda handler: say(handler, 202, relay.task()))
 
+            do_DELETE = relay._delete  # noqa: N815 - the base class's name
+
             def do_GET(self) -> None:
                 if self.path.startswith("/video"):
                     assert "Authorization" not in self.headers
@@ -130,6 +132,14 @@ class Relay:
                 return relay._answer(self, "/v1/tasks/", lambda handler: say(handler, 200, relay.task()))
 
         return Handler
+
+    @property
+    def _delete(self) -> Answer:
+        def delete(handler: BaseHTTPRequestHandler) -> None:
+            self.asked.append(handler.path)
+            self._answer(handler, "/v1/tasks/", says(204))
+
+        return delete
 
     def _answer(self, handler: BaseHTTPRequestHandler, route: str, usual: Answer) -> None:
         planned = self.next[route]
@@ -434,6 +444,48 @@ def test_task_is_canceled_or_the_refusal_is_shown(relay: Relay, run: Run) -> Non
     for code, http_status in (("cancel_not_supported", 409), ("cancel_unconfirmed", 503)):
         relay.next["/v1/tasks/"] = [says(http_status, {"code": code, "detail": "No."})]
         assert run("cancel", TASK_ID) == (1, "", f"relay: {TASK_ID}: HTTP {http_status}, {code}: No.\n")
+
+
+def test_attempts_of_webhooks_are_shown_without_control_characters_and_repeated(relay: Relay, run: Run) -> None:
+    attempt = {"at": AT, "status": 503, "fault": None, "latency_ms": 12, "answer": "busy\x1b[2J"}
+    silent = {**attempt, "status": None, "fault": "timeout", "answer": ""}
+    one = {"version": 7, "status": "completed", "state": "retrying", "next_try_at": AT, "attempts": [attempt, silent]}
+    relay.next["/v1/tasks/"] = [says(200, {"notifications": [one]}), says(200, {"notifications": []})]
+    status, out, _ = run("webhooks", "attempts", TASK_ID)
+    assert (status, out.splitlines()[0]) == (0, f"Version 7, completed: retrying, not before {AT}")
+    assert [line.split()[1:] for line in out.splitlines()[2:]] == [["HTTP", "503", "12", "busy?[2J"], ["timeout", "12"]]
+    assert run("webhooks", "attempts", TASK_ID)[1] == "No webhook of this task was attempted.\n"
+
+    refused = says(429, {"code": "hourly_limit_reached", "detail": "Used up."}, Retry_After="60")
+    relay.next["/v1/tasks/"] = [says(202, {"webhook_id": f"{TASK_ID}:7"}), refused]
+    assert f"webhooks attempts {TASK_ID}" in run("webhooks", "replay", TASK_ID, "7")[1]
+    assert run("webhooks", "replay", TASK_ID, "7")[::2] == (
+        1,
+        f"relay: {TASK_ID}: HTTP 429, hourly_limit_reached: Used up.\n",
+    )
+    assert relay.asked[-2:] == [f"/v1/tasks/{TASK_ID}/notifications/7/replay"] * 2
+
+    relay.next["/v1/tasks/"] = [says(200, {**attempt, "webhook_id": "test:1"})]
+    assert run("webhooks", "test", "https://example.com/hook")[:2] == (0, "HTTP 503 after 12 ms: busy?[2J\n")
+    assert relay.asked[-1] == "/v1/webhooks/test"
+
+
+def test_tasks_are_deleted_each_for_itself_and_only_if_asked_for(relay: Relay, run: Run) -> None:
+    status, out, error = run("delete", TASK_ID)
+    assert (status, out, relay.asked) == (1, "", [])
+    assert f"relay --api-url {relay.url} delete {TASK_ID} --yes" in error
+    other = "b" * 26
+    relay.next["/v1/tasks/"] = [says(503, {"code": "deletion_incomplete", "detail": "Again."}), says(502)]
+    assert run("delete", TASK_ID, other, "--yes") == (
+        1,
+        "",
+        f"relay: {TASK_ID}: HTTP 503, deletion_incomplete: Again.\nrelay: {other}: HTTP 502\n",
+    )
+    relay.next["/v1/tasks/"] = [says(409, {"code": "task_not_settled", "detail": "Wait."})]
+    status, out, error = run("--json", "delete", TASK_ID, other, "--yes")
+    assert (status, json.loads(out), "task_not_settled" in error) == (1, {"task_id": other, "deleted": True}, True)
+    assert run("delete", TASK_ID, TASK_ID, "--yes")[:2] == (0, f"The content of task {TASK_ID} is deleted.\n")
+    assert relay.asked == [f"/v1/tasks/{task_id}" for task_id in (TASK_ID, other, TASK_ID, other, TASK_ID)]
 
 
 def test_proxy_of_the_environment_is_used_for_an_address_and_not_for_this_machine(

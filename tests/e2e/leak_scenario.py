@@ -12,6 +12,7 @@ from urllib.parse import quote
 import requests
 
 from local.client import RelayClient
+from tests.contract.socket_server import SocketServer, says
 from tests.e2e.attempts import log_lines, record, restart, send
 from tests.e2e.queues import messages_until, retried
 from tests.e2e.waiting import wait_until
@@ -98,6 +99,7 @@ def _bytes(value: Any) -> str:
 def everything_happens(run: Run, found: dict[str, str], callback_keys: Body) -> None:
     """The whole scenario; `found` are the stack's resources. Afterwards the stack is of no use."""
     _all_goes_well(run)
+    _webhooks(run)
     _files_and_events(run)
     _refused_requests(run)
     _strangers(run)
@@ -129,6 +131,19 @@ def _all_goes_well(run: Run) -> None:
     listed = run.call("GET", "/v1/tasks", params={"limit": "1"}).json()
     run.call("GET", "/v1/tasks", params={"cursor": listed["next_cursor"]})
     run.refused(409, "POST", f"/v1/tasks/{run.tasks['small']}/cancel")
+
+
+def _webhooks(run: Run) -> None:
+    """A receiver that answers with a text, which its tenant reads; a replay and a test message."""
+    with SocketServer(says("200 OK", body=run["what a webhook's receiver answers"].encode())) as server:
+        task_id = run.submit("notified", {}, callback_url=f"{server.origin}/")
+        run.ends("completed", "notified")
+        path = f"/v1/tasks/{task_id}/notifications"
+        (one, *_) = wait_until(lambda: run.call("GET", path).json()["notifications"], "an attempt")
+        assert run.call("POST", f"{path}/{one['version']}/replay").ok
+        assert run.call("POST", "/v1/webhooks/test", json={"callback_url": f"{server.origin}/"}).json()["answer"]
+        name = one["webhook_id"].encode()
+        wait_until(lambda: sum(name in request for request in server.requests) > 1, "the replay")
 
 
 def _files_and_events(run: Run) -> None:
@@ -190,6 +205,8 @@ def _refused_requests(run: Run) -> None:
     for name in ("cursor", "status", "limit"):
         run.refused(400, "GET", "/v1/tasks", params={name: refused})
     run.refused(404, "GET", f"/v1/tasks/{quoted}")
+    run.refused(422, "POST", "/v1/webhooks/test", json={"callback_url": f"ftp://user:{refused}@client.example"})
+    run.refused(404, "POST", f"/v1/tasks/{run.tasks['small']}/notifications/{quoted}/replay")
 
 
 def _strangers(run: Run) -> None:

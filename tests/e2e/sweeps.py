@@ -19,8 +19,8 @@ def without_sweeps(relay: RelayClient) -> AbstractContextManager[None]:
 
 @contextmanager
 def schedule_switched_off(scheduler: Any) -> Iterator[None]:
-    """Meanwhile the schedule of the stack is disabled."""
-    (listed,) = scheduler.list_schedules()["Schedules"]
+    """Meanwhile the schedule of the sweep is disabled."""
+    (listed,) = (one for one in scheduler.list_schedules()["Schedules"] if "FindOverdueTasks" in one["Target"]["Arn"])
     found = scheduler.get_schedule(Name=listed["Name"], GroupName=listed["GroupName"])
     schedule = {name: found[name] for name in KEPT}
     scheduler.update_schedule(**schedule, State="DISABLED")

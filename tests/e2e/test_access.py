@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from local.chaos.switch import FaultSwitch
+from cli.fault_switch import FaultSwitch
 from local.client import RelayClient
 from tests.e2e.attempts import WITH_A_KEY, operate, send
 from tests.e2e.tenants import client_of_new_tenant

@@ -1,4 +1,4 @@
-"""What a client does with `cli/relay` on the deployed stack: submit, watch, get, list, cancel, tail."""
+"""What a client does with `cli/relay` on the deployed stack: submit, watch, get, list, cancel, delete, tail."""
 
 import hashlib
 import json
@@ -20,6 +20,7 @@ from cli.watching import EXIT_STATUS
 from local.client import RelayClient
 from local.programs import ROOT
 from local.simulator.images import image
+from tests.e2e.waiting import wait_until
 from vidu_relay.domain.states import EVENT_TYPE_ACCEPTED, EVENT_TYPES, Status
 
 Body = dict[str, Any]
@@ -126,6 +127,8 @@ def test_file_is_submitted_watched_and_fetched_byte_for_byte(
     assert (status, "task_already_settled" in error) == (1, True)
     repeated = run("--json", "submit", "-", "--idempotency-key", submitted["idempotency_key"], stdin=file.read_text())
     assert json.loads(repeated[1])["task_id"] == submitted["task_id"]
+    status, _, error = run("delete", submitted["task_id"], "--yes")
+    assert (status, "delivery_underway" in error) == (1, True)
 
 
 def test_dry_run_says_what_the_provider_then_bills_and_leaves_no_task(
@@ -134,10 +137,16 @@ def test_dry_run_says_what_the_provider_then_bills_and_leaves_no_task(
     text = json.dumps(request_body)
     status, _, error = run("prices", "set", request_body["model"], "--usd", "0.045", "--when", "duration=1")
     assert status == 0, error
-    status, out, error = run("--json", "submit", "-", "--dry-run", stdin=text)
-    assert status == 0, error
-    estimate = json.loads(out)
-    assert (estimate["usd"], estimate["basis"], estimate["provider"]) == ("0.045", "list", "gateway")
+
+    def listed_price() -> Body | None:
+        """The estimate, once the function has forgotten the prices that it read before."""
+        status, out, error = run("--json", "submit", "-", "--dry-run", stdin=text)
+        assert status == 0, error
+        found: Body = json.loads(out)
+        return found if found["basis"] == "list" else None
+
+    estimate = wait_until(listed_price, "the price of the list")
+    assert (estimate["usd"], estimate["provider"]) == ("0.045", "gateway")
     assert relay.seen_by_provider(request_body["prompt"]) == []
     listed = relay.call("GET", "/v1/tasks").json()["tasks"]
     assert request_body["prompt"] not in [task["request"]["prompt"] for task in listed]

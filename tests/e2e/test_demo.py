@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
@@ -10,20 +11,51 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import requests
 
 from local.demo import EVIDENCE, VIDEO, WORK_DIR, DemoFailedError, check
 from local.programs import ROOT, venv_program
 
 
 @pytest.fixture(scope="module")
-def screen() -> str:
-    command = [str(venv_program("dev")), "-m", "local.demo"]
+def shown() -> tuple[str, str]:
+    """What the demo prints, and what `KEEP=1` adds before it is stopped: its stack answered then."""
+    command = [str(venv_program("dev")), "-m", "local.demo", "--keep", "1"]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
-    done = subprocess.run(  # noqa: S603 - ours
-        command, cwd=ROOT, capture_output=True, check=False, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    lines: list[str] = []
+    with subprocess.Popen(  # noqa: S603 - ours
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as demo:
+        assert demo.stdout
+        for line in demo.stdout:
+            lines.append(line)
+            if line.startswith("Operator"):
+                break
+        screen, stays, kept = "".join(lines).partition("The stack stays up. Ctrl-C stops it.\n")
+        assert stays, screen
+        console, key = (
+            line.split(maxsplit=2)[-1].strip("'") for line in kept.replace("API key", "API").splitlines()[:2]
+        )
+        url, bundle = (
+            f"{console.removesuffix('/v1/console')}/v1/tasks",
+            WORK_DIR / "emulator" / "certificates" / "ca.pem",
+        )
+        (task,) = requests.get(url, headers={"Authorization": f"Bearer {key}"}, verify=str(bundle), timeout=60).json()[
+            "tasks"
+        ]
+        demo.send_signal(signal.SIGINT)
+        screen += demo.stdout.read()
+    assert (demo.returncode, task["status"]) == (0, "completed")
+    return screen, kept
+
+
+@pytest.fixture(scope="module")
+def screen(shown: tuple[str, str]) -> str:
+    return shown[0]
+
+
+def test_kept_stack_shows_its_consoles(shown: tuple[str, str]) -> None:
+    assert re.findall(r"^(Console|API key|Operator) +", shown[1], re.MULTILINE) == ["Console", "API key", "Operator"]
 
 
 def test_the_story_fits_one_screen_in_its_order_and_leaves_video_and_evidence(screen: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.chaos.switch import FaultSwitch
+from cli.fault_switch import FaultSwitch
 from local.client import RelayClient
 from tests.e2e.attempts import operate
 from tests.e2e.queues import left, retried, wait_until_empty

@@ -21,7 +21,7 @@ from tests.unit.template import FUNCTIONS
 from vidu_relay.domain.identifiers import task_id_from_random
 
 MISSING = "a" * 26
-PUBLISHERS = {"publish_events", "accept_request", "notify_client"}
+PUBLISHERS = {"publish_events", "accept_request", "notify_client", "reconcile_spending"}
 
 Body = dict[str, Any]
 

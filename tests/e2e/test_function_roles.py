@@ -121,17 +121,19 @@ ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
     "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "query what waits", "put a request", "start a poller"},
     "create_upload": {"update an item", "put an upload"},
-    "accept_request": {*SUBMITS, *READS_IMAGES, "put a request", "put a rejection", "list the inbox"}
+    "accept_request": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "put a rejection", "list the inbox"}
     | {"publish as the relay", "take a request", "start a poller"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
     | {"query the ledger", "query what waits"},
     "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
-    | {"list the inbox", "delete a video", "list the videos"},
-    "record_spending": {"get items", "update an item", "get a row", "put a row"}
+    | {"list the inbox", "delete a video", "list the videos", "update an item"},
+    "record_spending": {"get an item", "update an item", "get a row", "put a row"}
     | {"put a failed record", "list failed records"},
+    "reconcile_spending": {*CHANGES_TASKS, "get items", "update an item", "query the owners", "query the ledger"}
+    | {"read the provider's key", "publish as the relay"},
     "describe_api": set(),
-    "list_models": {"read the provider's key"},
+    "list_models": {"read the provider's key", "get items"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
     "find_overdue_tasks": {*CHANGES_TASKS, "get items", "update an item", "query what is due", "query what waits"}
@@ -140,6 +142,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"read the provider's key", "take a delivery"},
     "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}
     | {"take a notification", "give up a notification", "read the webhook keys"},
+    "send_webhook": {"get an item", "update an item", "read the webhook keys", "ask for a notification"},
     "publish_events": {"publish as the relay", "put a failed record", "list failed records"}
     | {"get an item", "have the sweep run"},
 }

@@ -31,7 +31,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     provider_key = f"sk-{secrets.token_urlsafe(32)}"
     local_stack = LocalStack(
         tmp_path_factory.mktemp("leaks"),
-        parameters={**PARAMETERS, "CallbackSignature": "verify-if-present"},
+        parameters={
+            **PARAMETERS,
+            "CallbackSignature": "verify-if-present",
+            "TrustedOrigins": "http://127.0.0.1:*",
+        },
         provider_key=provider_key,
         generation_seconds=GENERATION_SECONDS,
     )
@@ -71,6 +75,7 @@ def canaries() -> dict[str, str | bytes]:
         "image bytes": secrets.token_bytes(64),
         "what makes a client's image link work": secrets.token_hex(16),
         "the client's callback_url": secrets.token_hex(16),
+        "what a webhook's receiver answers": canary("answer"),
         "an uploaded image": secrets.token_bytes(64),
         "what a dropped file holds": canary("dropped"),
         "what an event asks for": canary("event"),

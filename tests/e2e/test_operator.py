@@ -164,6 +164,11 @@ def test_task_is_shown_without_its_secrets_and_with_its_webhook_errors(
     shown = tool("task", "show", task["task_id"])
     text = run("task", "show", task["task_id"])[1]
 
+    (host,) = (one for one in tool("webhooks", "failing")["hosts"] if one["host"] == backends.origins["410"])
+    assert (relay.stack.tenant_id in host["tenants"], host["given_up"] > 0) == (True, True)
+    (listed,) = (one for one in tool("task", "list")["tasks"] if one["task_id"] == task["task_id"])
+    assert (listed["status"], listed["wrong"], listed["cost"]) == ("completed", None, task["usage"]["cost"])
+
     assert [(entry["status"], entry["source"]) for entry in shown["history"]] == [
         (entry["status"], entry["source"]) for entry in task["history"]
     ]
@@ -285,7 +290,9 @@ def test_record_that_can_never_be_published_is_kept_for_the_operator_and_holds_u
 ) -> None:
     poison = uuid.uuid4().hex.translate(str.maketrans("0189", "abcd"))[:26]
     key = {"pk": {"S": f"task#{poison}"}}
-    relay.aws("dynamodb").put_item(TableName=relay.stack.table, Item={**key, "version": {"N": "1"}})
+    relay.aws("dynamodb").put_item(
+        TableName=relay.stack.table, Item={**key, "version": {"N": "1"}, "status": {"S": "failed"}}
+    )
     try:
         task_id = relay.submit(request_body)["task_id"]
         wait_until(lambda: bool(relay.new_events(task_id)), "the events of the task behind it")
@@ -293,9 +300,11 @@ def test_record_that_can_never_be_published_is_kept_for_the_operator_and_holds_u
         def kept() -> list[str]:
             return [f["key"] for f in tool("failures", "list")["failures"] if f["tasks"] == [poison]]
 
-        wait_until(lambda: len(kept()) == 1, "the record in the failures bucket")
-        (left,) = tool("failures", "republish")["left"]
-        assert left["key"] in kept()  # what fails again stays where it is
-        relay.aws("s3").delete_object(Bucket=resources["FailuresBucket"], Key=left["key"])
+        # of both consumers of the stream: events and ledger
+        wait_until(lambda: len(kept()) == 2, "the record in the failures bucket")
+        left = {one["key"] for one in tool("failures", "republish")["left"]}
+        assert left == set(kept())  # what fails again stays where it is
+        for name in left:
+            relay.aws("s3").delete_object(Bucket=resources["FailuresBucket"], Key=name)
     finally:
         relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key=key)

@@ -1,5 +1,6 @@
 """The same stack with `ProviderName=vidu`: the upstream API, its signed callbacks, and its cancel."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,3 +138,16 @@ def test_video_done_before_the_cancel_is_delivered(relay: RelayClient, request_b
     assert (status, problem["code"]) == (409, "task_already_settled")
     assert "generated" in problem["detail"]
     assert relay.wait(task_id, "completed")["videos"]
+
+
+def test_books_of_the_provider_are_compared_by_the_deployed_function(relay: RelayClient, request_body: Body) -> None:
+    """With its own role: every part of the run is allowed what it needs."""
+    relay.wait(relay.submit(request_body)["task_id"], "completed")
+    invoke = relay.aws("lambda").invoke
+    for _ in range(2):
+        reply = invoke(FunctionName=relay.stack.functions["reconcile_spending"], Payload=b'{"now": true}')
+        answer = json.loads(reply["Payload"].read())
+        assert "FunctionError" not in reply, answer
+        assert (answer["books_vidu"], answer["reservations"]["left"]) == ("compared", 0)
+    item = relay.aws("dynamodb").get_item(TableName=relay.stack.table, Key={"pk": {"S": "books#vidu"}})["Item"]
+    assert int(json.loads(item["document"]["S"])["books"]["credits"]) > 0

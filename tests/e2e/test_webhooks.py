@@ -89,12 +89,41 @@ def test_backend_that_answers_410_is_not_called_again_and_an_event_says_so(
     relay: RelayClient, request_body: Body, backends: Backends
 ) -> None:
     task = relay.submit({**request_body, "callback_url": backends.origins["410"] + "/"})
-    failed = events_until(relay, task["task_id"], "VideoTaskNotificationFailed")[-1]  # of `processing`, or of the end
+    came = events_until(relay, task["task_id"], "VideoTaskNotificationFailed")
+    failed = next(event for event in came if "url_origin" in event["detail"])  # of `processing`, or of the end
 
     assert VALIDATED["VideoTaskNotificationFailed"]
     assert (failed["source"], failed["detail"]["task_id"]) == ("vidu-relay", task["task_id"])
     assert failed["detail"]["error"]["code"] == "http_410"
     assert failed["detail"]["url_origin"] == backends.origins["410"]
+
+
+def test_attempts_are_shown_a_notification_is_replayed_and_an_address_tested(
+    relay: RelayClient, request_body: Body, backends: Backends
+) -> None:
+    url = backends.origins["500 twice"] + "/attempts"
+    task = relay.submit({**request_body, "callback_url": url})
+    path, version = f"/v1/tasks/{task['task_id']}/notifications", relay.wait(task["task_id"], "completed")["version"]
+
+    def end(attempts: int) -> Body | None:
+        shown = [one for one in relay.call("GET", path).json()["notifications"] if one["version"] == version]
+        return shown[0] if shown and len(shown[0]["attempts"]) >= attempts else None
+
+    delivered = wait_until(lambda: (one := end(3)) and one["state"] == "delivered" and one, "the third attempt", 180)
+    assert [attempt["status"] for attempt in delivered["attempts"]][:2] == [500, 500]
+    replayed = relay.call("POST", f"{path}/{version}/replay")
+    assert (replayed.status_code, replayed.json()) == (202, {"webhook_id": f"{task['task_id']}:{version}"})
+    wait_until(lambda: end(len(delivered["attempts"]) + 1), "the replay's attempt", 180)
+    assert len(calls_until(backends, url, lambda found: len(ends(found)) > 3)) > 3
+    assert relay.call("POST", f"{path}/{version + 1}/replay").json()["code"] == "notification_not_found"
+
+    well = backends.origins["well"] + "/tested"
+    tested = relay.call("POST", "/v1/webhooks/test", json={"callback_url": well}).json()
+    (call,) = calls_until(backends, well, bool)
+    assert (200 <= tested["status"] < 300, tested["webhook_id"]) == (True, call.webhook_id)
+    assert Webhook(secret_of(relay)).verify(call.body, dict(call.headers))["type"] == "webhook.test"
+    inward = relay.call("POST", "/v1/webhooks/test", json={"callback_url": "https://169.254.169.254/latest"})
+    assert (inward.status_code, inward.json()["code"]) == (422, "invalid_callback_url")
 
 
 def test_callback_url_that_points_inward_is_refused_at_once(relay: RelayClient, request_body: Body) -> None:

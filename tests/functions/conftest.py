@@ -156,6 +156,11 @@ class Relay:
         version = task.version - task.first_version + created_at // 1000
         self.store().save(replace(task, request=asked, created_at=created_at, version=version))
 
+    def notified(self) -> None:
+        """Its client was notified."""
+        self.processing_with_callback()
+        self.play("notify_client__processing")
+
     def overdue(self) -> None:
         """The samples' task, as old as in the samples, without a callback in time."""
         self.submitted()
@@ -230,7 +235,7 @@ def relay(clients_of_our_own: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
                     own.setenv(variable, environment(relay.account)[variable])
                 sys.modules.pop(f"functions.{function}.handler", None)
                 module = importlib.import_module(f"functions.{function}.handler")
-            if function == "notify_client":
+            if function in ("notify_client", "send_webhook"):
                 monkeypatch.setattr(module, "deps", replace(module.deps, webhook=webhook))
             if function == "deliver_videos":
                 monkeypatch.setattr(module, "deps", replace(module.deps, source=SimulatedSource(Effects())))

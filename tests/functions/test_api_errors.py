@@ -126,6 +126,22 @@ def test_quota_slot_is_given_back_by_a_client_that_sends_once(relay: Relay, func
     assert quota._once.meta.config.retries["total_max_attempts"] == 1
 
 
+def test_attempt_is_recorded_by_a_client_that_sends_once(relay: Relay) -> None:
+    """Repeated, it could stand twice in the record, and take the time in which the message must be reported as done."""
+    log = relay.load("notify_client").deps.log
+    assert log._client.meta.config.retries["total_max_attempts"] == 1
+
+
+def test_test_message_beyond_the_hours_bound_is_429_and_says_until_when(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidu_relay.usecases.send_webhook.HOURLY_TESTS", 0)
+    answer = relay.play("send_webhook__test")
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (429, "hourly_limit_reached")
+    assert 0 < int(answer["headers"]["retry-after"]) <= 3_601
+    assert relay.webhook.received == []
+
+
 def test_upload_beyond_the_days_bound_is_429_and_says_until_when(relay: Relay) -> None:
     event = sample("create_upload__png")
     event["requestContext"]["authorizer"]["lambda"]["daily_cap"] = "0"
@@ -197,7 +213,9 @@ def test_request_that_passed_no_authorizer_is_never_served(relay: Relay, name: s
     assert relay.gateway.requests == []
 
 
-def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) -> None:
+def test_callback_during_the_create_call_gets_503_and_retry_after(
+    relay: Relay, capsys: pytest.CaptureFixture[str]
+) -> None:
     class DiedError(BaseException):
         pass
 
@@ -208,6 +226,7 @@ def test_callback_during_the_create_call_gets_503_and_retry_after(relay: Relay) 
     answer = relay.play("receive_callback__success")
     assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "30")
     assert problem_of(answer)["code"] == "try_again"
+    assert '"CallbackTooEarly":' in capsys.readouterr().out  # `FunctionErrorsAlarm` leaves it out
 
 
 def test_cancel_without_a_clear_answer_is_503_and_can_be_repeated(
@@ -312,6 +331,14 @@ def test_without_a_provider_key_a_client_gets_503_and_a_file_waits(relay: Relay)
     said = [json.loads(line) for line in relay.log.getvalue().splitlines() if '"not_configured"' in line]
     assert [line["level"] for line in said if line["message"] == "not_configured"] == ["ERROR", "ERROR"]
     assert relay.gateway.requests == []
+
+
+def test_without_a_webhook_secret_a_test_message_is_answered_503(relay: Relay) -> None:
+    secrets = relay.account.clients["secretsmanager"]
+    relay.account = replace(relay.account, webhook_secret=secrets.create_secret(Name="e", SecretString="{}")["ARN"])
+    answer = relay.play("send_webhook__test")
+    assert (answer["statusCode"], problem_of(answer)["code"]) == (503, "not_configured")
+    assert relay.webhook.received == []
 
 
 def test_missing_variable_stops_a_function_at_its_start(relay: Relay) -> None:

@@ -53,10 +53,10 @@ ONLY_IN: dict[str, set[str]] = {
     "pydantic_core": TAKE_REQUESTS,
     "annotated_types": TAKE_REQUESTS,
     "imagesize": {"submit_task", "accept_request"},
-    "requests": {*TALK_TO_THE_PROVIDER, "notify_client"},
+    "requests": {*TALK_TO_THE_PROVIDER, "notify_client", "send_webhook"},
     "vidu_relay.domain.documents": set(),  # types for mypy, and for what generates the schemas
     "vidu_relay.domain.video_proof": {"deliver_videos"},
-    "vidu_relay.outbound.exchange": {*TALK_TO_THE_PROVIDER, "notify_client"},
+    "vidu_relay.outbound.exchange": {*TALK_TO_THE_PROVIDER, "notify_client", "send_webhook"},
     "vidu_relay.adapters.provider_gateway": TALK_TO_THE_PROVIDER,
     "vidu_relay.adapters.provider_vidu": set(),  # the stack that starts here talks to the gateway
 }

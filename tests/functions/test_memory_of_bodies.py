@@ -10,7 +10,7 @@ from tests.functions.conftest import process_environment
 from tests.unit.template import ROOT
 
 MOST_MEGABYTES = 160
-"""A function has 512 MB. Measured: 61 MB for the start alone and 81 MB with the hardest body."""
+"""A function has 384 MB. Measured: 61 MB for the start alone and 81 MB with the hardest body."""
 
 MEASURE = """
 import importlib.util, pathlib, sys, time
@@ -22,7 +22,7 @@ from vidu_relay.domain.errors import InvalidRequestError
 event = {{"body": sys.stdin.buffer.read().decode()}}
 began = time.perf_counter()
 try:
-    module.parse_request(module.read_json_body(event), module.offered)
+    module.parse_request(module.read_json_body(event), module.deps.offering)
     outcome = "accepted"
 except InvalidRequestError as error:
     outcome = error.code

@@ -93,10 +93,17 @@ CASES = {
     "publish_events__unreadable": Case(False, PUBLISHED),
     "read_tasks__list": Case(True, http(200, tasks=[], next_cursor=None), Relay.submitted),
     "read_tasks__list_bad_cursor": Case(False, http(400, title="Bad Request", code="invalid_cursor")),
+    "read_tasks__notifications": Case(
+        True,
+        lambda a: [one["state"] for one in json.loads(a["body"])["notifications"]] == ["delivered"],
+        Relay.notified,
+    ),
     "read_tasks__one": Case(True, http(200, task_id=TASK_ID, status="submitted"), Relay.submitted),
     "read_tasks__usage": Case(True, http(200, group_by="model", groups=[])),
     "read_tasks__usage_bad_period": Case(False, http(400, title="Bad Request", code="invalid_query")),
     "read_tasks__unknown_task": Case(False, http(404, title="Not Found", code="task_not_found"), Relay.submitted),
+    "reconcile_spending__half_hour": Case(True, lambda a: a["reservations"]["left"] == 0, Relay.submitted),
+    "reconcile_spending__unexpected_input": Case(False, lambda a: a["reservations"]["left"] == 0, Relay.submitted),
     "record_spending__accepted": Case(True, PUBLISHED),
     "record_spending__unreadable": Case(False, PUBLISHED),
     "receive_callback__success": Case(True, http(200, status="ok"), Relay.submitted),
@@ -104,6 +111,12 @@ CASES = {
     "receive_callback__unreadable_body": Case(False, http(200, status="ok"), Relay.submitted),
     "receive_callback__forged_token": Case(False, REFUSED, Relay.submitted),
     "receive_callback__no_token": Case(False, REFUSED, Relay.submitted),
+    "send_webhook__replay": Case(True, http(202, webhook_id=f"{TASK_ID}:1795424402"), Relay.processing_with_callback),
+    "send_webhook__unknown_version": Case(
+        False, http(404, code="notification_not_found"), Relay.processing_with_callback
+    ),
+    "send_webhook__test": Case(True, http(200, status=204, fault=None, answer="thanks")),
+    "send_webhook__test_no_address": Case(False, http(422, code="validation_error")),
     "submit_task__two_subjects": Case(True, http(202, status="submitted", delivery=None)),
     "submit_task__idempotency_key": Case(True, http(202, task_id=TASK_ID, status="submitted")),
     "submit_task__base64_body": Case(True, http(202, status="submitted")),
@@ -181,12 +194,14 @@ def test_unreadable_sample_is_set_aside_and_the_operators_tool_gets_it_back_as_f
 WITHOUT_A_TASK = {
     "key_refused",  # no tenant is known
     "sweep_done",  # about all of them
+    "spending_reconciled",  # likewise
     "request_rejected",  # no task came of it
     "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it
     "delivery_of_unknown_task",  # names the id, which is no tenant's
     "notification_of_unknown_task",  # likewise
     "notification_unreadable",  # names nothing
+    "webhook_tested",  # about none
     "record_unreadable",  # names the record
     "record_set_aside",  # likewise
 }

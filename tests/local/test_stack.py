@@ -96,7 +96,7 @@ def test_a_stack_with_another_provider_describes_itself_and_leaves_nothing(
         variables = submit["Environment"]["Variables"]
         assert (variables["FIRST_CHECK_SECONDS"], variables["PROVIDER_BASE_URL"]) == ("7", provider)
         secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.outputs["ProviderSecretArn"])
-        assert json.loads(secret["SecretString"]) == {"api_key": "their-key"}
+        assert json.loads(secret["SecretString"]) == {"gateway": {"key": "their-key"}}
         stack.client("lambda").invoke(FunctionName=description.functions["find_overdue_tasks"], Payload=b"{}")
 
         pids = processes_of(work_dir)

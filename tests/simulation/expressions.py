@@ -16,7 +16,8 @@ from typing import Any
 Item = Mapping[str, Mapping[str, Any]]
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<word>AND|OR|NOT)\b|(?P<call>attribute_exists|attribute_not_exists|if_not_exists)\b"
+    r"\s*(?:(?P<word>AND|OR|NOT)\b"
+    r"|(?P<call>attribute_exists|attribute_not_exists|begins_with|if_not_exists|list_append|size)\b"
     r"|(?P<name>[:#]?[A-Za-z_]\w*)|(?P<sign><=|>=|<>|[=<>(),]))"
 )
 _CLAUSE = re.compile(r"(SET|ADD|REMOVE|DELETE)\s+(.*?)\s*(?=\b(?:SET|ADD|REMOVE|DELETE)\b|$)")
@@ -81,9 +82,12 @@ def _evaluate(expression: str, item: Item, names: Mapping[str, str], values: Ite
 
     given = {
         "operand": operand,
+        "begins_with": lambda one, start: one.attribute["S"].startswith(start.attribute["S"]),
         "attribute_exists": lambda one: one.attribute is not None,
         "attribute_not_exists": lambda one: one.attribute is None,
         "if_not_exists": lambda one, other: other if one.attribute is None else one,
+        "list_append": lambda one, other: _Operand({"L": one.attribute["L"] + other.attribute["L"]}),
+        "size": lambda one: _Operand({"N": str(len(one.attribute["L"]))}),
     }
     try:
         return eval(_compiled(expression), {"__builtins__": {}, **given})  # noqa: S307 - made of the tokens above
@@ -107,6 +111,8 @@ def updated(update: str, item: Item, names: Mapping[str, str], values: Item) -> 
             name = names.get(token.strip(), token.strip())
             if clause == "SET":
                 after[name] = _evaluate(rest, item, names, values).attribute
+            elif "[" in name:
+                raise NotImplementedError(f"expression: {update!r} is not understood")
             elif clause == "REMOVE":
                 after.pop(name, None)
             else:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from local.chaos.oracle import ENDS, Invariant, ViolationError, check_quota, check_task
 from tests.simulation.observation import GIVEN_UP, Rows, is_failure, is_success, observe, records, shown_by
 from tests.simulation.simulation import Simulation
+from tests.simulation.spending import find_wrong_spending
+from tests.simulation.wiring import PRICE
 
 MAY_FOLLOW = {
     "accepted": {"submitting", "submitted", "processing", "generated", "failed", "expired", "canceled"},
@@ -61,6 +63,7 @@ def check_invariants(
     for task in observe(sim, tasks, described=described):
         _raise_first(check_task(task))
     _check_quota(sim, len(tasks), lost_slots, cap)
+    _raise_first(find_wrong_spending(sim, lost_slots))
     _check_canceled(sim, tasks)
     _check_requests(sim)
     _check_images(sim)
@@ -86,6 +89,7 @@ def check_at_rest(
     `named`: the remote ids that a truthful callback named and had answered 200, after the provider decided.
     """
     check_invariants(sim, misled=misled, lost_slots=lost_slots, cap=cap, described=described)
+    _raise_first(find_wrong_spending(sim, int(sum(sim.freed) / PRICE)))
     tasks, named = records(sim), frozenset(named)
     for task in observe(sim, tasks, described=described, rest=(misled, named)):
         _raise_first(check_task(task))
@@ -235,7 +239,7 @@ def _check_images(sim: Simulation) -> None:
 
 
 def _check_receipts(sim: Simulation, tasks: Rows) -> None:
-    """A notification is done once the client answered 2xx or 410, or after a day of tries; what fails is published."""
+    """A notification is done after 2xx, 410, or three days of tries; what fails is published."""
     published = {detail["event_id"].removesuffix(":notification") for kind, detail in sim.published if kind == GIVEN_UP}
     for receipt in sim.backend.receipts:
         asked = json.loads(receipt.message.body)
@@ -245,7 +249,7 @@ def _check_receipts(sim: Simulation, tasks: Rows) -> None:
             untried = receipt.done and receipt.receives == 1 and was == "processing"
             _hold(not untried, Invariant.NOTIFIED, f"{name} was dropped untried")
         elif receipt.done is not None:
-            exhausted = receipt.receives >= 6 and receipt.at - receipt.message.sent_at >= DAY_MS - STEP_MS
+            exhausted = receipt.receives >= 6 and receipt.at - receipt.message.sent_at >= 3 * DAY_MS - STEP_MS
             taken = receipt.got is not None and 200 <= receipt.got < 300
             over = taken or receipt.got == 410
             right = over or exhausted if receipt.done else not over

@@ -112,7 +112,7 @@ class _DynamoDB(_Client):
         self,
         *,
         TableName: str,
-        IndexName: str,
+        IndexName: str = "",
         KeyConditionExpression: str,
         ScanIndexForward: bool = True,
         Limit: int | None = None,
@@ -120,6 +120,9 @@ class _DynamoDB(_Client):
         **options: Any,
     ) -> dict[str, Any]:
         names, values = options.get("ExpressionAttributeNames", {}), options["ExpressionAttributeValues"]
+        if not IndexName:  # the ledger, whose rows have a second key
+            rows = [dict(item) for item in self.items.values() if "sk" in item]
+            return {"Items": [item for item in rows if holds(KeyConditionExpression, item, names, values)]}
         wanted = ["pk", *_INDEXES[IndexName]]
         partition = values[KeyConditionExpression.partition(" = ")[2].partition(" ")[0]]
         found = [

@@ -110,9 +110,9 @@ def leave_out_the_rejection(patch: Patch) -> None:
 def take_a_slot_at_every_repetition(patch: Patch) -> None:
     take, quotas = daily_quota.DailyQuota.take, list[Any]()
 
-    def taken(original: Any, quota: Any, *given: Any) -> None:
+    def taken(original: Any, quota: Any, *given: Any, **more: Any) -> Any:
         quotas.append(quota)
-        original(quota, *given)
+        return original(quota, *given, **more)
 
     def greedy(go_on: Any, recorded: Task, *given: Any) -> Any:
         take(quotas[-1], recorded.tenant_id, 1000, recorded.created_at)

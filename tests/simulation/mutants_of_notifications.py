@@ -5,13 +5,13 @@ from tests.simulation.mutants import Detector, I, Patch, mutant, scenario, sched
 from tests.simulation.notifications import BackendBehaviour as B
 from tests.simulation.notifications import MessageQueue
 from tests.simulation.scenarios import backend, completed, then
-from vidu_relay.adapters.client_webhook import ClientWebhook
+from vidu_relay.adapters.client_webhook import ClientWebhook, WebhookAnswer
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.domain import notification
 from vidu_relay.domain.errors import NotificationFailedError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, NOTIFIED
 from vidu_relay.domain.states import Status
-from vidu_relay.usecases import notify_client
+from vidu_relay.usecases import notify_client, sign_webhook
 
 
 def answered(*behaviours: B) -> Detector:
@@ -27,12 +27,12 @@ def name_each_try_differently(patch: Patch) -> None:
 
 @mutant(answered(B.REDIRECT), I.NOTIFIED)
 def take_a_redirect_for_success(patch: Patch) -> None:
-    def mutated(post: Any, *given: Any) -> int:
+    def mutated(post: Any, *given: Any) -> Any:
         try:
-            return post(*given)  # type: ignore[no-any-return]
+            return post(*given)
         except NotificationFailedError as error:
             if error.code.startswith("http_3"):
-                return 302
+                return WebhookAnswer(302)
             raise
 
     wrap(patch, ClientWebhook, "post", mutated)
@@ -60,9 +60,9 @@ def give_up_at_once(patch: Patch) -> None:
 
 @mutant(schedules("a refused notification received twice"), I.NOTIFIED)
 def go_on_after_a_410(patch: Patch) -> None:
-    def mutated(post: Any, *given: Any) -> int:
+    def mutated(post: Any, *given: Any) -> Any:
         try:
-            return post(*given)  # type: ignore[no-any-return]
+            return post(*given)
         except NotificationFailedError as error:
             raise NotificationFailedError(error.code, error.message) from error
 
@@ -71,7 +71,7 @@ def go_on_after_a_410(patch: Patch) -> None:
 
 @mutant(answered(), I.NOTIFIED)
 def sign_what_is_not_sent(patch: Patch) -> None:
-    wrap(patch, notify_client, "signed_headers", lambda sign, name, now, body, keys: sign(name, now, body + b" ", keys))
+    wrap(patch, sign_webhook, "signed_headers", lambda sign, name, now, body, keys: sign(name, now, body + b" ", keys))
 
 
 @mutant(schedules("a notification while the task ends"), I.NOTIFIED)

@@ -153,9 +153,9 @@ def keep_the_slot_of_a_repetition(patch: Patch) -> None:
 def give_a_slot_back_at_every_repetition(patch: Patch) -> None:
     quotas: list[Any] = []
 
-    def taken(take: Any, quota: Any, *given: Any) -> None:
+    def taken(take: Any, quota: Any, *given: Any, **more: Any) -> Any:
         quotas.append(quota)
-        take(quota, *given)
+        return take(quota, *given, **more)
 
     def generous(repeated: Any, recorded: Task, origin: Origin, request: Any) -> None:
         quotas[-1].give_back(origin.tenant_id, recorded.created_at)

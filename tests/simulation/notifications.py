@@ -1,8 +1,9 @@
 """A client's backend, and the queue of notifications, in simulated time: what was received, sent and answered."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from operator import attrgetter
 
@@ -12,6 +13,7 @@ from tests.simulation.effects import Effects
 from tests.unit.template import properties
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.notification_queue import NotificationQueue, Received
+from vidu_relay.domain.notification import Notification
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError
 
@@ -126,6 +128,11 @@ class MessageQueue(NotificationQueue):
     def done(self, message: Message) -> None:
         """Lambda deletes it, if that has not been done."""
         self.messages = [one for one in self.messages if one is not message]
+
+    @override
+    def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
+        body = json.dumps(asdict(notification))
+        self._effects.perform("sqs.send_message", lambda: self.put(body))
 
     @override
     def put_back(self, message: Received, seconds: int) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from local.chaos.oracle import DELAYED, ENDS, Call, End, Event, ObservedTask
 from tests.simulation.notifications import HOOK
 from tests.simulation.simulation import TENANT, Simulation
+from tests.simulation.spending import bill, booked
+from tests.simulation.wiring import PRICE
 from tests.unit.account import WEBHOOK_MASTER
 
 GIVEN_UP = "VideoTaskNotificationFailed"
@@ -102,6 +104,7 @@ def observe(
     details: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for kind, detail in sim.published:
         details[str(detail.get("task_id") or detail.get("task", {}).get("task_id"))].append((kind, detail))
+    rows_of_ledger = booked(sim)
     dead = [json.loads(body) for body in sim.notifications.dead]
     for task_id, rows in tasks.items():
         row, published = rows[-1], details[task_id]
@@ -127,6 +130,9 @@ def observe(
             hook=HOOK if hooked else None,
             secret=_secret(),
             calls=[_call(call) for call in calls],
+            booked=rows_of_ledger.get(task_id),
+            billed=bill(sim, row.remote_id),
+            reserved=None if rest is None or rest[0] else PRICE,
             owed=[row.version] if hooked and row.status in ENDS else [],
             given_up=[detail for kind, detail in published if kind == GIVEN_UP],
             dead_letters={f"{one['task_id']}:{one['version']}" for one in dead if one["task_id"] == task_id},

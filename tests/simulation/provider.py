@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tests.simulation.effects import Effects
 from tests.unit.builders import mp4_of
-from vidu_relay.adapters.client_webhook import ClientWebhook, origin_of
+from vidu_relay.adapters.client_webhook import ClientWebhook, WebhookAnswer, origin_of
 from vidu_relay.adapters.provider_gateway import INCONCLUSIVE_CODES, GatewayProvider
 from vidu_relay.adapters.video_source import VideoSource, VideoStream
 from vidu_relay.domain.errors import (
@@ -271,13 +271,14 @@ class SimulatedWebhook(ClientWebhook):
         self.sleep: Callable[[float], None] = lambda _: None
 
     @override
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        return int(self._effects.perform("webhook.post", lambda: self._post(url, body, headers)))
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookAnswer:
+        answer: WebhookAnswer = self._effects.perform("webhook.post", lambda: self._post(url, body, headers))
+        return answer
 
-    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookAnswer:
         self.received.append((url, body, headers))
         self.sleep(self.seconds.get(origin_of(url), 0))
         fault = self.faults.get(origin_of(url))
         if fault:
             raise fault
-        return 204
+        return WebhookAnswer(204, "thanks")

@@ -10,11 +10,15 @@ from tests.simulation.effects import Fault
 from tests.simulation.http_provider import CancelBehaviour, CreateBehaviour, HttpProvider
 from tests.simulation.notifications import BackendBehaviour
 from tests.simulation.simulation import KEY, TENANT, Simulation
+from tests.simulation.wiring import PRICE
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters import video_archive
+from vidu_relay.domain.budget import Budget
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.notification import latest_notified
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.snapshot import ProgressState, TaskError
+from vidu_relay.usecases.send_webhook import replay_notification
 
 
 class HttpSimulation(Simulation):
@@ -68,6 +72,23 @@ def record_goes(sim: HttpSimulation) -> None:
         TableName=sim.account.table,
         Item={"pk": {"S": f"external#{TENANT}#order-4711"}, "task_id": {"S": sim.task_id("long ago")}},
     )
+
+
+def submit_in_budget(key: str = KEY) -> Act:
+    """A request of a tenant whose budget pays one task; the answer to the others does not matter."""
+
+    def act(sim: HttpSimulation) -> None:
+        with suppress(InvalidRequestError):
+            sim.submit(key=key, budget=Budget(daily=PRICE))
+
+    return act
+
+
+def reserve_and_die(sim: HttpSimulation) -> None:
+    """A price was reserved, and the function died before its task was recorded."""
+    sim.effects.arm_name("dynamodb.update_item", Fault.DIES_AFTER)
+    sim.attempt(lambda: sim.submit(key="order-3"))
+    sim.effects.disarm()
 
 
 submit, submit_other, submit_large = submit_as(), submit_as("order-2"), submit_as(payload="p" * 2000)
@@ -173,7 +194,7 @@ def finish_late(sim: HttpSimulation) -> None:
 # AWS
 
 
-sweep, publish, notify = (methodcaller(name) for name in ("sweep", "publish", "notify"))
+sweep, publish, notify, book, compare = map(methodcaller, ("sweep", "publish", "notify", "book", "compare"))
 
 
 def wait(seconds: float) -> Act:
@@ -185,12 +206,23 @@ def check(sim: HttpSimulation) -> None:
     sim.check(sim.running[-1].task_id, sim.running[-1].lease)
 
 
+def book_again(first: int | None = None, end: int | None = None) -> Act:
+    """Records of the stream come once more."""
+    return lambda sim: sim.book_again(slice(first, end))
+
+
 def deliver(sim: HttpSimulation) -> None:
     sim.deliver(sim.task_id())
 
 
 def deliver_again(sim: HttpSimulation) -> None:
     sim.deliver(sim.task_id(), again=True)
+
+
+def replay(sim: HttpSimulation) -> None:
+    """The client asks for its latest notification again."""
+    version = latest_notified(sim.task(sim.task_id()))
+    replay_notification(sim.task_id(), str(version), TENANT, sim.sending)
 
 
 def backend(*behaviours: BackendBehaviour) -> Act:
@@ -230,6 +262,7 @@ crowded = then(submit_as("order-0"), queued)
 denied = then(creates(CreateBehaviour.DENIED), submit)
 unconfirmed = then(creates(CreateBehaviour.TIMED_OUT), submit, wait(100))
 generated = then(submit, finish, call_back)
+unverified = then(reserve_and_die, submit, finish, call_back, wait(2100))
 completed = then(hooked, generated, deliver, publish)
 processing = then(hooked, submit, shows(ProgressState.PROCESSING), call_back, publish, finish)
 past_deadline = then(overdue, wait(7200), sweep)

@@ -37,8 +37,10 @@ from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tas
 from vidu_relay.usecases.notify_client import notify_client
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, receive_callback
+from vidu_relay.usecases.record_spending import record_spending
 from vidu_relay.usecases.request_dispatch import request_dispatch
 from vidu_relay.usecases.submit_task import submit_task
+from vidu_relay.usecases.verify_reservations import verify_reservations
 
 __all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "Simulation"]
 
@@ -72,6 +74,10 @@ class Simulation(WiredRelay):
         """Up to where the stream has been published."""
         self.sweeps_requested = 0
         """By the publisher, and not run yet."""
+        self.booked = 0
+        """Up to where it has been recorded in the ledger."""
+        self.budget = NO_BUDGET
+        """The tenant's, as its latest request had it."""
         self._requests: list[Request] = []
         self._names: set[str] = set()
         super().__init__(account or memory_account(), provider)
@@ -107,6 +113,7 @@ class Simulation(WiredRelay):
     ) -> Task:
         if tenant != TENANT:
             self.tenants.create_tenant(tenant, 1)
+        self.budget = budget
         return submit_task(
             self.request(**{**self.hook(), **fields}),
             Origin(tenant, daily_cap, key, budget=budget, max_cost=max_cost),
@@ -221,6 +228,19 @@ class Simulation(WiredRelay):
         self.position += published
         return failed
 
+    def book(self) -> None:
+        """Hand the stream's new records to the ledger in one batch."""
+        failed = self.book_again(slice(self.booked, None))
+        self.booked = len(self.stream) if failed is None else int(failed) - 1
+
+    def book_again(self, which: slice) -> str | None:
+        """Hand records of the stream to the ledger in one batch, however often it has had them."""
+        return record_spending(self.stream[which], self.ledger, self.failures, self.clock)
+
+    def compare(self) -> None:
+        """Compare the reservations of half hours that are over with their tasks."""
+        verify_reservations(self.comparison, time_is_up=lambda: False)
+
     def notify(self, message: Message | None = None) -> bool:
         """The queue hands a notification over, by default the first that is visible; whether it is done."""
         message = message or self.notifications.first()
@@ -245,10 +265,13 @@ class Simulation(WiredRelay):
             moments += [message.visible_at for message in self.notifications.messages]
             moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]
             moments += [self.clock.now + 60_000 for item in self._images.values() if "waits_at" in item][:1]
+            moments += [] if self.compare_at is None else [self.compare_at]
             if not moments or (until is not None and min(moments) > until):
                 break
             self.clock.now = max(self.clock.now, min(moments))
             self.survive(self.sweep)
+            if self.compare_at is not None and self.compare_at <= self.clock.now and self.survive(self.compare):
+                self.compare_at = None
         else:
             raise ViolationError(Invariant.SETTLED, "the relay never comes to rest")
         self.clock.now = max(self.clock.now, until or 0)
@@ -266,6 +289,8 @@ class Simulation(WiredRelay):
             elif self.sweeps_requested:
                 self.sweeps_requested = 0
                 self.survive(self.sweep)
+            elif self.booked < len(self.stream):
+                self.survive(self.book)
             elif self.deliveries:
                 self.receive_delivery(self.deliveries[0])
             elif ready:

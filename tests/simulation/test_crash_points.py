@@ -52,6 +52,11 @@ SCENARIOS = {
     "submit with an external id": Scenario(s.nothing, s.submit_named(), s.submit_named()),
     "submit with an external id whose task is gone": Scenario(s.record_goes, s.submit_named(), s.submit_named()),
     "submit with an external id that is taken": Scenario(s.submit_named(), s.submit_named("order-2"), s.submit_named()),
+    "submit within a budget": Scenario(s.nothing, s.submit_in_budget(), s.submit_in_budget()),
+    "submit beyond a budget": Scenario(s.submit_in_budget(), s.submit_in_budget("order-2"), s.submit_in_budget()),
+    "record spending": Scenario(s.generated, s.book),
+    "record spending that is recorded": Scenario(s.then(s.generated, s.book), s.book_again()),
+    "compare reservations": Scenario(s.unverified, s.compare),
     "submit images": Scenario(s.nothing, s.submit_images, s.submit_images),
     "submit images off-peak": Scenario(s.nothing, s.submit_images_off_peak, s.submit_images_off_peak),
     "check submits images off-peak": Scenario(
@@ -114,6 +119,7 @@ SCENARIOS = {
     "notify a backend that is silent": Scenario(
         s.then(s.completed, s.backend(BackendBehaviour.SILENT)), s.notify, s.nothing
     ),
+    "replay a notification": Scenario(s.then(s.completed, s.notify), s.then(s.replay, s.notify), s.nothing),
     "file": _by_queue(s.asks_by_file),
     "file received again": Scenario(s.record_and_die, s.receive(), s.receive()),
     "check submits what a file left": Scenario(s.then(s.record_and_die, s.swept), s.check, s.receive()),

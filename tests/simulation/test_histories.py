@@ -177,6 +177,13 @@ class History(Processes):
     def stream_hands_over_again(self, back: int) -> None:
         self.sim.position = max(0, self.sim.position - back)
 
+    @when(lambda self: self.sim.stream)
+    @rule(number=NUMBER, count=st.integers(1, 4))
+    def stream_hands_over_to_the_ledger(self, number: int, count: int) -> None:
+        """Any records, however often and in whatever order."""
+        first = number % len(self.sim.stream)
+        self.begin("ledger", lambda: self.sim.book_again(slice(first, first + count)))
+
     @when(lambda self: self.sim.hooked and self.publisher is None and len(self.sim.stream) > 2)
     @rule(number=NUMBER, behaviour=st.sampled_from(BackendBehaviour))
     def queue_hands_a_notification_over(self, number: int, behaviour: BackendBehaviour) -> None:

@@ -29,6 +29,8 @@ class Concurrent:
     again: tuple[s.Act, ...] = (s.submit,)
     cap: int = 1000
     provider: type[HttpProvider] = HttpProvider
+    lost: int = 0
+    """How many quota slots are lost before."""
     misled: bool = False
     """Whether the provider names another task's id."""
 
@@ -86,6 +88,14 @@ SCHEDULES = {
         s.nothing, (last_slot, s.submit_as("order-2", daily_cap=1)), again=(), cap=1
     ),
     "one request twice for the last slot": Concurrent(s.nothing, (last_slot, last_slot), again=(), cap=1),
+    "two requests for the last of the budget": unrepeated(
+        s.nothing, s.submit_in_budget(), s.submit_in_budget("order-2")
+    ),
+    "one request twice for the last of the budget": unrepeated(s.nothing, s.submit_in_budget(), s.submit_in_budget()),
+    "spending is recorded twice": Concurrent(s.generated, (s.book, s.book_again(1))),
+    "an earlier state is recorded late": Concurrent(s.then(s.generated, s.book), (s.book_again(1), s.book_again(0, 1))),
+    "reservations are compared twice": Concurrent(s.unverified, (s.compare, s.compare), lost=1),
+    "reservations are compared, a bill is recorded": Concurrent(s.unverified, (s.compare, s.book), lost=1),
     "a callback during the create call": Concurrent(s.nothing, (s.submit, s.finish_late)),
     "callback and repetition": Concurrent(s.finished, (s.call_back, s.submit)),
     "two callbacks": Concurrent(s.finished, (s.call_back, s.call_back)),
@@ -152,6 +162,11 @@ SCHEDULES = {
         s.then(s.completed, s.backend(BackendBehaviour.GONE, BackendBehaviour.GONE)), s.notify, notify_again
     ),
     "a notification received twice after a cool-down": unrepeated(silent_before, s.notify, notify_again),
+    "a replay while the first message is retried": unrepeated(
+        s.then(s.completed, s.backend(BackendBehaviour.BUSY), s.notify, s.wait(5)),
+        notify_again,
+        s.then(s.replay, s.notify),
+    ),
     "a notification while the task ends": unrepeated(s.processing, s.notify, generate_and_deliver),
     "a notification while another is published": unrepeated(s.processing, s.notify, generate_and_deliver, s.publish),
     "cancel and check submit": unrepeated(accepted_and_swept, cancel, s.check),
@@ -190,7 +205,9 @@ def play(name: str, choices: Choices, callbacks: str, fault: tuple[int, int, Fau
         if actor.error and (not answered or isinstance(actor.error, AssertionError | NotImplementedError)):
             raise actor.error
     named = s.time_passes(sim, callbacks, *scenario.again)
-    check_at_rest(sim, named=named, misled=scenario.misled, lost_slots=int(fault is not None), cap=scenario.cap)
+    check_at_rest(
+        sim, named=named, misled=scenario.misled, lost_slots=scenario.lost + int(fault is not None), cap=scenario.cap
+    )
     return [actor.steps for actor in actors]
 
 

@@ -14,16 +14,19 @@ from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
 from vidu_relay.adapters.check_function import CheckFunction, SweepFunction
-from vidu_relay.adapters.daily_quota import DailyQuota
+from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
 from vidu_relay.adapters.image_bucket import ImageBucket
+from vidu_relay.adapters.ledger import Ledger
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
+from vidu_relay.adapters.reservations import Reservations
 from vidu_relay.adapters.secret_store import ProviderAccounts, Secret
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.adapters.task_store import TaskStore
@@ -47,12 +50,17 @@ from vidu_relay.usecases.dispatch_tasks import DispatchDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
+from vidu_relay.usecases.send_webhook import SendingDependencies
 from vidu_relay.usecases.submit_task import Acceptance
+from vidu_relay.usecases.verify_reservations import SETTLE_MS, ReservationDependencies
 from vidu_relay.wiring import keys_for
 
 TENANT = "acme"
 KEY = "order-1"
 PUBLIC_URL = "https://relay.example.com"
+LEDGER = "ledger"
+PRICE = Decimal("1.5")
+"""What is reserved for a task: its price is unknown, and there is no other task of its model."""
 POLICY = PollingPolicy(
     first_check_seconds=120,
     check_interval_seconds=10,
@@ -122,6 +130,12 @@ class WiredRelay:
         """What every host name resolves to."""
         self.time_left = FAR_MS
         """How long the functions may still run, in ms."""
+        self.committed: list[Decimal] = []
+        """The counter of the tenant's day after each write of it."""
+        self.freed: list[Decimal] = []
+        """What comparisons have given back to budgets, in US dollars."""
+        self.compare_at: int | None = None
+        """When the half hour of the latest reservation is compared with its tasks."""
         self._images: dict[str, Mapping[str, Any]] = {}
         listeners = {
             "dynamodb": self._changed,
@@ -142,9 +156,8 @@ class WiredRelay:
             Item={"pk": {"S": f"tenant#{TENANT}"}, "owner": {"S": "#tenants"}, "created_at": {"N": "1"}},
         )
         self.store = TaskStore(c["dynamodb"], account.table)
-        self.quota = DailyQuota(
-            c["dynamodb"], account.table, once=observed(account.clients["dynamodb"], "single_try", effects)
-        )
+        self.single_try = observed(account.clients["dynamodb"], "single_try", effects)
+        self.quota = DailyQuota(c["dynamodb"], account.table, once=self.single_try)
         self.provider = provider(clock, effects, lambda: accounts.account(provider.name)[1])
         self.beside: dict[str, SimulatedProvider] = {}
         """Other providers by name."""
@@ -156,6 +169,10 @@ class WiredRelay:
         self.poller = TaskPoller(c["stepfunctions"], account.state_machine_arn)
         self.checker = CheckFunction(c["lambda"], account.check_function)
         self.bus = EventBus(c["events"], account.bus)
+        self.ledger = Ledger(c["dynamodb"], LEDGER, account.table)
+        self.comparison = ReservationDependencies(
+            directory, Reservations(c["dynamodb"], account.table), self.store, self.ledger, clock
+        )
         self.failures = FailuresBucket(c["s3"], account.failures, "publish_events")
         self.backend = Backend(effects, lambda: len(self.stream))
         self.notifications = MessageQueue(effects, clock)
@@ -193,7 +210,7 @@ class WiredRelay:
             images=self.images,
             poller=self.poller,
             offering=OFFERING,
-            prices=PriceBooks(c["dynamodb"], account.table, Decimal("1.5"), seconds=seconds),
+            prices=PriceBooks(c["dynamodb"], account.table, PRICE, seconds=seconds),
             submission=self.submission,
         )
         self.intake = AcceptRequestDependencies(
@@ -227,9 +244,20 @@ class WiredRelay:
             origins=WebhookOrigins(c["dynamodb"], account.table),
             queue=self.notifications,
             bus=self.bus,
+            log=NotificationLog(self.single_try, account.table),
             master=Secret(c["secretsmanager"], account.webhook_secret, seconds).get,
+            policy=POLICY,
             clock=clock,
             jitter=lambda: 0.5,
+        )
+        self.sending = SendingDependencies(
+            store=self.store,
+            tenants=directory,
+            quota=self.quota,
+            queue=self.notifications,
+            webhook=self.backend,
+            master=self.notification.master,
+            clock=clock,
         )
         self.delivery = DeliveryDependencies(
             store=self.store,
@@ -255,9 +283,10 @@ class WiredRelay:
         found: dict[str, Any] | None = reply.get("Item")
         return found
 
-    def items(self) -> list[dict[str, Any]]:
+    def items(self, *, ledger: bool = False) -> list[dict[str, Any]]:
+        """Everything in the table of tasks, or in the ledger's, whose items have a `sk`."""
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
-        return found
+        return [item for item in found if ("sk" in item) is ledger]
 
     def forget(self, task_id: str) -> None:
         """The record is deleted, as TTL does; the names of executions stay taken."""
@@ -306,16 +335,22 @@ class WiredRelay:
     def _changed(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """The table's stream, filtered as the template filters it."""
         if operation == "transact_write_items":
-            written = [write["Put"]["Item"] for write in arguments["TransactItems"]]
+            written = [write["Put"]["Item"] for write in arguments["TransactItems"] if "Put" in write]
         elif operation == "put_item":
             written = [arguments["Item"]]
         elif operation == "update_item":
             key = {"TableName": arguments["TableName"], "Key": arguments["Key"]}
             written = [self.account.clients["dynamodb"].get_item(**key)["Item"]]
+            if "accepted" in arguments["UpdateExpression"]:
+                self.compare_at = (self.clock.now // BUCKET_MS + 1) * BUCKET_MS + SETTLE_MS
+            elif "verified" in arguments["UpdateExpression"]:
+                self.freed.append(-Decimal(arguments["ExpressionAttributeValues"][":difference"]["N"]))
         else:
             return
         for after in written:
             pk = after["pk"]["S"]
+            if pk.startswith("cap#"):
+                self.committed.append(Decimal(after.get("committed", {"N": "0"})["N"]))
             before = self._images.get(pk)
             if not pk.startswith("task#") or before == after:
                 continue

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain import delivery, documents, lifecycle
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
+from vidu_relay.domain.provider_books import (
+    EVENT_TYPE_BALANCE_LOW,
+    EVENT_TYPE_BILL_DIFFERS,
+    Balance,
+    balance_detail,
+    bill_detail,
+)
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, rejection_detail
 from vidu_relay.domain.representation import EVENT_HIDDEN_FIELDS, event_detail, event_type
 from vidu_relay.domain.request_model import parse_request
@@ -146,7 +154,7 @@ def test_event_of_a_task_is_as_described(name: str, detail: documents.VideoTaskE
 
 
 def test_every_type_of_event_is_among_them() -> None:
-    others = {EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED}
+    others = {EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED, EVENT_TYPE_BILL_DIFFERS, EVENT_TYPE_BALANCE_LOW}
     assert {name for name, _ in events_of_tasks()} | others == set(events.SENT)
 
 
@@ -164,6 +172,20 @@ def test_rejection_and_failed_notification_are_as_described() -> None:
         )
     assert faults_of(EVENT_TYPE_NOTIFICATION_FAILED, {**FAILED_WEBHOOK, "url": "https://client.example/secret"})
     assert MODELS.VideoTaskNotificationFailed.model_validate(FAILED_WEBHOOK).model_dump() == FAILED_WEBHOOK
+
+
+BALANCE = Balance(Decimal("0.5"), Decimal(12), 1)
+OF_BOOKS: list[tuple[str, Mapping[str, Any]]] = [
+    (EVENT_TYPE_BILL_DIFFERS, bill_detail(task_in(Status.COMPLETED), "4", "5.5")),
+    (EVENT_TYPE_BALANCE_LOW, balance_detail("vidu", BALANCE, NOW)),
+]
+
+
+@pytest.mark.parametrize(("name", "detail"), OF_BOOKS)
+def test_event_of_the_provider_s_books_is_as_described(name: str, detail: Mapping[str, Any]) -> None:
+    assert faults_of(name, detail) == []
+    for field in detail:
+        assert faults_of(name, {key: detail[key] for key in detail if key != field})
 
 
 def test_event_may_say_whether_the_client_is_called_back() -> None:

@@ -42,7 +42,7 @@ def test_money_table_speaks_of_states_and_codes_that_exist() -> None:
 
 def test_every_route_of_the_template_is_named() -> None:
     routes = {resource["Properties"]["RouteKey"] for resource in of_type("AWS::ApiGatewayV2::Route").values()}
-    assert {route.partition("?")[0] for route in table(USAGE, "`callback_url` is kept")} == routes
+    assert {route.partition("?")[0] for route in table(USAGE, "The body takes the parameters")} == routes
 
 
 def test_files_dropped_before_s3_sends_events_are_spoken_of() -> None:

@@ -192,3 +192,16 @@ def test_failure_rate_is_of_the_tasks_that_ended(completed: int, failed: int, ex
     percent = result_of("FailureRateAlarm", completed=completed, failed=failed, expired=expired)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert (percent > alarm["Threshold"]) is raised
+
+
+@pytest.mark.parametrize(
+    ("answers", "early", "checks", "raised"),
+    [(3, 0, 0, True), (0, 0, 3, True), (9, 9, 0, False), (12, 9, 0, True), (1, 0, 1, False)],
+)
+def test_function_errors_are_those_of_the_api_and_of_checks_without_early_callbacks(
+    answers: int, early: int, checks: int, raised: bool
+) -> None:
+    alarm = properties("FunctionErrorsAlarm")
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    found = result_of("FunctionErrorsAlarm", answers=answers, early=early, checks=checks)
+    assert (found >= alarm["Threshold"]) is raised

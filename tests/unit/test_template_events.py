@@ -55,8 +55,15 @@ def _matches_one(choice: Any, value: Any) -> bool:
 
 def stream_filter() -> Any:
     (one,) = properties("PublishEventsSource")["FilterCriteria"]["Filters"]
-    assert properties("RecordSpendingSource")["FilterCriteria"]["Filters"] == [one]
     return json.loads(one["Pattern"])
+
+
+def test_ledger_sees_what_events_see_but_for_a_task_at_work_with_the_provider() -> None:
+    (one,) = properties("RecordSpendingSource")["FilterCriteria"]["Filters"]
+    pattern = json.loads(one["Pattern"])
+    status = pattern["dynamodb"].pop("NewImage")["status"]["S"]
+    assert pattern == stream_filter()
+    assert set(Status) - set(status) == {Status.SUBMITTED, Status.PROCESSING}
 
 
 def at(path: str, event: Any) -> Any:
@@ -222,6 +229,7 @@ def test_messages_of_both_rules_are_whole_events() -> None:
 
 
 def test_the_schedule_sends_what_the_sweeps_sample_holds() -> None:
+    assert sample("reconcile_spending__half_hour") == json.loads(properties("ReconcileSchedule")["Target"]["Input"])
     assert sample("find_overdue_tasks__minute") == json.loads(properties("SweepSchedule")["Target"]["Input"])
 
 

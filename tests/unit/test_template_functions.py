@@ -14,6 +14,7 @@ from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, DELIVERY_GRACE_MS, HANDO
 from vidu_relay.outbound.provider_calls import create_seconds
 from vidu_relay.usecases.begin_submission import WRITES_MS
 from vidu_relay.usecases.check_references import ALL_SECONDS
+from vidu_relay.usecases.verify_reservations import SETTLE_MS
 
 GLOBALS = TEMPLATE["Globals"]["Function"]
 NEW_ACCOUNT_EXECUTIONS = 10
@@ -115,7 +116,7 @@ def test_no_client_is_notified_twice_at_once_and_every_try_ends_in_time() -> Non
     assert properties("NotifyClientSource")["BatchSize"] == 1
 
 
-def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
+def test_three_days_of_tries_fit_into_what_the_queue_allows() -> None:
     """Each time the function is given a message it tries, or the origin cools down: it must be the one to give up."""
     queue, now, receives = properties("NotificationsQueue"), 0, 0
     while not gives_up(0, now, receives=receives):
@@ -129,7 +130,7 @@ def test_a_day_of_tries_fits_into_what_the_queue_allows() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_day_of_waiting_for_slow_servers_fits_into_what_the_queue_allows(seed: int) -> None:
+def test_three_days_of_waiting_for_slow_servers_fit_into_what_the_queue_allows(seed: int) -> None:
     """A message that waits behind a server which has just become slow comes back often at first, and seldom later."""
     chance, now, receives = random.Random(seed), 0, 0  # noqa: S311 - guards nothing
     while not gives_up(0, now, receives=receives):
@@ -159,3 +160,15 @@ def test_a_sweep_ends_before_the_next_begins() -> None:
     # Nor is a check retried, or begun late, beside the one that the next lease is for.
     lease = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": LEASE_MS // 1000}
     assert properties("CheckTask")["EventInvokeConfig"] == lease
+
+
+def test_runs_of_the_reconciliation_come_when_a_half_hour_can_be_compared() -> None:
+    schedule, function = properties("ReconcileSchedule"), properties("ReconcileSpending")
+    assert schedule["ScheduleExpression"] == f"cron({SETTLE_MS // 60_000},{30 + SETTLE_MS // 60_000} * * * ? *)"
+    assert function["Timeout"] < 1_800
+    assert function["EventInvokeConfig"]["MaximumRetryAttempts"] == 0
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    takers = ("SubmitTask", "AcceptRequest")
+    assert max(properties(name)["Timeout"] for name in takers) * 1000 < SETTLE_MS, (
+        "a reservation's record may still come"
+    )

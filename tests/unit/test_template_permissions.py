@@ -8,7 +8,7 @@ from tests.unit.template import FUNCTIONS, TEMPLATE, get_att, of_type, propertie
 from vidu_relay import settings
 
 ROLES = of_type("AWS::IAM::Role")
-PUBLISHERS = ["PublishEventsRole", "AcceptRequestRole", "NotifyClientRole"]
+PUBLISHERS = ["PublishEventsRole", "AcceptRequestRole", "NotifyClientRole", "ReconcileSpendingRole"]
 OURS = {"ForAllValues:StringEquals": {"events:source": ["vidu-relay"]}}
 TAKES_NO_RESOURCE = {
     ("PollTaskRole", "logs"): "log delivery of Step Functions is granted to the account, not to a log group",
@@ -62,7 +62,9 @@ def test_every_role_is_used_once() -> None:
     holders = str([resource for name, resource in TEMPLATE["Resources"].items() if name not in ROLES])
     for role in ROLES:
         # Those that publish are named once more: by the bus policy that lets only them speak as us.
-        assert holders.count(str(get_att(role, "Arn"))) == (2 if role in PUBLISHERS else 1), role
+        assert holders.count(str(get_att(role, "Arn"))) == (2 if role in (*PUBLISHERS, "SweepScheduleRole") else 1), (
+            role
+        )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS.values())
@@ -109,21 +111,27 @@ def test_bucket_is_used_by_those_who_read_of_it_or_link_what_a_task_names(
     [
         ("AuthorizeRequestRole", {"dynamodb:GetItem": ["key#*", "tenant#*"]}),
         ("CreateUploadRole", {"dynamodb:UpdateItem": ["cap#*"]}),
-        ("DeleteTaskRole", {"dynamodb:GetItem": ["task#*"]}),
+        ("DeleteTaskRole", {"dynamodb:GetItem": ["task#*"], "dynamodb:UpdateItem": ["notification#*"]}),
         ("RecordSpendingRole", {"dynamodb:GetItem": ["cap#*"]}),
         (
-            "NotifyClientRole",
-            {"dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"], "dynamodb:UpdateItem": ["webhook#*"]},
+            "ReconcileSpendingRole",
+            {"dynamodb:GetItem": ["task#*", "cap#*", "remote#*", "billed#*", "learned#*", "books#*", "exports"]},
         ),
+        (
+            "NotifyClientRole",
+            {
+                "dynamodb:GetItem": ["task#*", "tenant#*", "webhook#*"],
+                "dynamodb:UpdateItem": ["webhook#*", "notification#*"],
+            },
+        ),
+        ("SendWebhookRole", {"dynamodb:GetItem": ["task#*", "tenant#*"], "dynamodb:UpdateItem": ["hour#*"]}),
     ],
 )
 def test_who_needs_few_items_of_the_table_sees_and_changes_no_others(role: str, keys: dict[str, list[str]]) -> None:
     found = [s for s in statements(role) if s["Resource"] == [get_att("TaskTable", "Arn")]]
     assert {s["Action"][0]: s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for s in found} == keys
-    assert all(
-        len(statement["Action"]) == (2 if role in ("DeleteTaskRole", "RecordSpendingRole") else 1)
-        for statement in found
-    )
+    actions = {"DeleteTaskRole": 3, "RecordSpendingRole": 2, "ReconcileSpendingRole": 4}
+    assert sum(len(statement["Action"]) for statement in found) == actions.get(role, len(found))
 
 
 def test_action_without_a_resource_is_granted_on_all() -> None:
@@ -177,4 +185,4 @@ def test_only_the_publishers_publish_and_only_under_our_source() -> None:
         "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
     }
     puts = [s for role in PUBLISHERS for s in statements(role) if "events:PutEvents" in s["Action"]]
-    assert [statement.get("Condition") for statement in puts] == [OURS] * 3
+    assert [statement.get("Condition") for statement in puts] == [OURS] * len(PUBLISHERS)

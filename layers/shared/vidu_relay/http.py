@@ -56,6 +56,8 @@ STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
     "invalid_cursor": HTTPStatus.BAD_REQUEST,
     "invalid_query": HTTPStatus.BAD_REQUEST,
     "external_id_taken": HTTPStatus.CONFLICT,
+    "notification_not_found": HTTPStatus.NOT_FOUND,
+    "no_callback_url": HTTPStatus.CONFLICT,
     "submission_underway": HTTPStatus.CONFLICT,
     "task_already_settled": HTTPStatus.CONFLICT,
     "task_not_settled": HTTPStatus.CONFLICT,

@@ -40,6 +40,7 @@ class Metric(StrEnum):
     CALLBACK_REFUSED_ADDRESS = "CallbackRefusedAddress"  # of these, by the token in the address
     CALLBACK_REFUSED_UNKNOWN_TASK = "CallbackRefusedUnknownTask"  # of these, with a valid token for a deleted task
     CALLBACK_REFUSED_SIGNATURE = "CallbackRefusedSignature"  # of these, by the provider's signature
+    CALLBACK_TOO_EARLY = "CallbackTooEarly"  # callbacks to be sent again: the create call has not ended
     READ_BACK_FAILED = "ReadBackFailed"  # failed reads after a callback or a cancel
     UNCONFIRMED_CREATE_RECONCILED = "UnconfirmedCreateReconciled"  # unconfirmed creates whose remote task was found
     CANDIDATE_NOT_RECONCILED = "CandidateNotReconciled"  # reads of candidate ids that proved nothing
@@ -59,6 +60,7 @@ class Metric(StrEnum):
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
     TASKS_WAITING = "TasksWaiting"  # length of a provider's queue, measured by each sweep that finds one
     OLDEST_WAITING_SECONDS = "OldestWaitingSeconds"  # age of the oldest task in it
+    BOOKS_DIFFER = "BooksDiffer"  # bills that differ at the provider, and each comparison that finds its balance low
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
     SPEND_USD = "SpendUSD"  # what the provider states a task cost, once for each task
 

@@ -33,7 +33,9 @@ __all__ = [
     "PublishEventsSettings",
     "ReadTasksSettings",
     "ReceiveCallbackSettings",
+    "ReconcileSpendingSettings",
     "RecordSpendingSettings",
+    "SendWebhookSettings",
     "SubmissionSettings",
     "SubmitTaskSettings",
     "TimingSettings",
@@ -159,7 +161,7 @@ class DeliverVideosSettings(ProviderSettings, TimingSettings):
     max_video_bytes: int
 
 
-class NotifyClientSettings:
+class NotifyClientSettings(TimingSettings):
     table_name: str
     event_bus_name: str
     webhook_secret_arn: str
@@ -168,11 +170,25 @@ class NotifyClientSettings:
     trusted_origins: tuple[str, ...]
 
 
+class SendWebhookSettings:
+    table_name: str
+    webhook_secret_arn: str
+    notifications_queue_url: str
+    trusted_origins: tuple[str, ...]
+
+
 class PublishEventsSettings:
     table_name: str
     event_bus_name: str
     failures_bucket: str
     sweep_function: str
+
+
+class ReconcileSpendingSettings(ProviderSettings):
+    table_name: str
+    ledger_table: str
+    inbox_bucket: str
+    event_bus_name: str
 
 
 class RecordSpendingSettings:

@@ -28,6 +28,7 @@ from vidu_relay.usecases.ports import Provider, Providers
 
 if TYPE_CHECKING:
     from vidu_relay.usecases.check_references import ReferenceCheck
+    from vidu_relay.usecases.compare_books import ProviderBooks
     from vidu_relay.usecases.submit_task import Acceptance
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "keys_for",
     "offering",
     "provider_accounts",
+    "provider_books",
     "providers",
     "reference_check",
     "submission",
@@ -73,6 +75,15 @@ def providers(accounts: ProviderAccounts) -> Providers:
                 raise ConfigurationError(f"there is no provider {unknown!r}")
 
     return named
+
+
+def provider_books(name: str, accounts: ProviderAccounts) -> ProviderBooks | None:
+    """The books of a provider; None for one that shows none."""
+    if name != "vidu":
+        return None
+    from vidu_relay.adapters.provider_vidu_books import ViduBooks
+
+    return ViduBooks(partial(accounts.account, name), partial(accounts.refresh, name))
 
 
 def callback_keys(secret_arn: str) -> Callable[[str], CallbackKeys]:

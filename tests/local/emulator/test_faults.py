@@ -9,7 +9,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from local.chaos.switch import FaultSwitch, SwitchRefusedError
+from cli.fault_switch import FaultSwitch, SwitchRefusedError
 from tests.local.emulator.test_events import a_queue
 from tests.local.emulator.test_streams import batches, catch_up, put
 from tests.local.probe import Emulator, eventually

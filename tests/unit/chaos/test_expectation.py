@@ -5,13 +5,14 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from local.chaos.expectation import Evidence, Submitted, check_stack, evaluate, possible_ends
 from local.chaos.faults import Plan, Times
-from local.chaos.oracle import DELAYED, EVENT_OF, Call, End
+from local.chaos.oracle import DELAYED, EVENT_OF, Booked, Call, End
 
 TIMES = Times(deadline=60, hold=1, hand=1, settling=1)
 ID, FIRST = "t1", 1_767_225_600
@@ -129,6 +130,47 @@ def test_task_that_went_well_is_right() -> None:
 )
 def test_what_is_wrong_with_a_task_is_found(wrong: dict[str, Any], words: str) -> None:
     assert words in problems(submitted(), replace(GOOD, **wrong))
+
+
+def spent(state: str, cost: str | None, counted: str, **more: Any) -> Evidence:
+    """Of a task that reserved 1 USD and whose row of the ledger says this, by default one that cost 0.045 USD."""
+    known = evidence(*more.pop("changes", ()), **{"remote": {ID: [made(200, bill={"usd": "0.045"})]}, **more})
+    row = Booked(state, None if cost is None else Decimal(cost), Decimal(counted))
+    billed = {ID: {**known.shown[ID], "billing": {"reserved_usd": "1"}}}
+    return replace(known, shown=billed, ledger={ID: row}, committed=Decimal(counted))
+
+
+IN_CREDITS = {"remote": {ID: [made(200, bill={"credits": "4"})]}, "credit_usd": Decimal("0.005")}
+THROUGHOUT = {"changes": ("expired",), "creates": {ID: [THROTTLED]}, "remote": {}}
+"""It was throttled until its deadline."""
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    (
+        (spent("settled", "0.045", "0.045"), ""),
+        (spent("settled", "0.02", "0.02", **IN_CREDITS), ""),
+        (spent("settled", None, "1", remote={ID: [made(200)]}), ""),
+        (replace(spent("settled", "0.045", "0.045"), ledger={}), "None, expected settled, 0.045, 0.045"),
+        (spent("settled", "0.046", "0.046"), "expected settled, 0.045, 0.045"),
+        (spent("settled", "0.045", "1"), "expected settled, 0.045, 0.045"),
+        (spent("uncertain", None, "1"), "expected settled, 0.045, 0.045"),
+        (spent("settled", None, "0", remote={ID: [made(200)]}), "expected settled, None, 1"),
+        (spent("none", None, "0", changes=("submitted", "expired")), "expected uncertain, None, 1"),
+        (spent("uncertain", None, "1", **THROUGHOUT), "expected none, None, 0"),
+    ),
+)  # fmt: skip
+def test_bill_that_is_not_the_simulators_is_found(found: Evidence, words: str) -> None:
+    said = [str(one) for one in evaluate(submitted(), found, TIMES).problems if "SPENDING" in one]
+    assert (bool(said), words in "".join(said)) == (bool(words), True)
+
+
+@pytest.mark.parametrize(("committed", "slots"), (("0.044", 1), ("1.045", 1), ("1.046", 2)))
+def test_counter_that_is_not_what_tasks_count_is_found(committed: str, slots: int) -> None:
+    right = spent("settled", "0.045", "0.045", slots_taken=slots)
+    assert "SPENDING" not in "".join(check_stack([submitted()], right))
+    wrong = replace(right, committed=Decimal(committed))
+    assert f"{committed} USD are committed" in "".join(check_stack([submitted()], wrong))
 
 
 def test_rejected_task_must_fail_and_leave_nothing_in_the_bucket() -> None:

@@ -142,6 +142,7 @@ def deployment(tmp_path: Path, stacks: Stacks) -> Iterator[Deployment]:
             "WebhookSecret": account.webhook_secret,
             "UnroutedEvents": sqs.create_queue(QueueName="unrouted")["QueueUrl"],
             "PublishEvents": "publish-events",
+            "ReconcileSpending": "reconcile-spending",
         }
         stacks[STACK] = resources
         file = tmp_path / "stack.json"

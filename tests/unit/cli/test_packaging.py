@@ -24,6 +24,10 @@ for module in pkgutil.walk_packages(cli.__path__, "cli."):
 from cli.__main__ import run
 from cli.doctor.account import _runtime
 from cli.source import ROOT
+from cli.alarms import runbook
+assert runbook()
+from cli.console.server import STATIC
+assert (STATIC / "index.html").exists()
 from cli.schemas import detail_types
 assert detail_types()
 owners = packages_distributions()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.alarms import SECTION, runbook
 from local.description.events import SENT
 from tests.documents import ROOT, blocks
 from tests.unit.cli.conftest import COMMANDS, parse
@@ -41,7 +42,8 @@ def title(alarm: str) -> str:
     return " ".join(words).capitalize()
 
 
-ALARMS = {title(name) for name in of_type("AWS::CloudWatch::Alarm")}
+ALARM_PROPERTIES = {name: alarm["Properties"] for name, alarm in of_type("AWS::CloudWatch::Alarm").items()}
+ALARMS = set(map(title, ALARM_PROPERTIES))
 
 
 def test_there_is_a_section_for_each_alarm_and_for_nothing_that_is_gone() -> None:
@@ -54,6 +56,15 @@ def test_section_has_its_parts_in_order_and_commands_to_diagnose(section: str) -
     assert -1 not in parts
     assert parts == sorted(parts)
     assert "```sh" in SECTIONS[section][parts[1] : parts[2]]
+
+
+def test_tool_finds_the_section_that_each_alarm_names() -> None:
+    named = {name: SECTION.search(alarm["AlarmDescription"]) for name, alarm in ALARM_PROPERTIES.items()}
+    shown = {name: runbook().get(found[1], "") if found else "" for name, found in named.items()}
+    assert {name: text.partition("\n")[0] for name, text in shown.items()} == {
+        name: f"## {title(name)}" for name in ALARM_PROPERTIES
+    }
+    assert "\n\n".join(runbook().values()).split() == TEXT[TEXT.index("## ") :].split()
 
 
 def test_every_command_parses() -> None:

@@ -137,6 +137,34 @@ def test_overdue_tasks_are_listed_the_longest_overdue_first(relay: Run, ask: Ask
     assert found["tasks"][0]["overdue_seconds"] >= 600
 
 
+def test_newest_tasks_of_all_tenants_are_listed_with_what_is_wrong(
+    relay: Run, ask: Ask, deployment: Deployment
+) -> None:
+    assert relay("task", "list")[1] == "No tasks.\n"
+    at, hour = now(), 3_600_000
+    for tenant in ("acme", "other"):
+        ask("tenants", "create", tenant)
+    copied = replace(task_in(Status.GENERATED), due_at=None)
+    *earlier, last = copied.history
+    for character, tenant, age, task in (
+        ("b", "acme", 4, new_task(due_at=at + hour)),
+        ("c", "other", 3, new_task(due_at=at - 61_000)),
+        ("d", "acme", 2, new_task(due_at=at + hour, paused_since=at - 2 * hour)),
+        ("e", "other", 1, replace(copied, history=(*earlier, replace(last, at=at - 2 * hour)))),
+        ("f", "other", 0, new_task(due_at=at - 1000)),
+    ):  # fmt: skip
+        recorded(deployment, replace(task, task_id=character * 26, tenant_id=tenant, created_at=at - age * hour))
+    found = {one["task_id"][0]: one["wrong"] for one in ask("task", "list")["tasks"]}
+    assert list(found) == ["f", "e", "d", "c", "b"]
+    assert [(found[name] or "").rpartition(" for ")[0] for name in "fedcb"] == [
+        "", "video not copied", "waits 2 h 0 min", "check overdue", ""
+    ]  # fmt: skip
+    assert [one["task_id"][0] for one in ask("task", "list", "--tenant", "other", "--limit", "2")["tasks"]] == [
+        "f",
+        "e",
+    ]
+
+
 def test_check_takes_the_lease_and_starts_its_poller(ask: Ask, deployment: Deployment) -> None:
     before = recorded(deployment, new_task(due_at=now() + 3_600_000))
     assert ask("task", "show", TASK_ID)["poller"] is None
@@ -191,7 +219,7 @@ def test_latest_change_is_sent_again_if_there_is_one_and_an_address(
     task = recorded(deployment, replace(task, request={**task.request, **({"callback_url": url} if url else {})}))
     assert ask("task", "notify", TASK_ID)["asked"] is asked
     sent = queued(deployment, deployment.account.notifications_url)
-    assert sent == ([{"task_id": TASK_ID, "version": task.version}] if asked else [])
+    assert sent == ([{"task_id": TASK_ID, "version": task.version, "replay": True}] if asked else [])
 
 
 @pytest.mark.parametrize("command", ["show", "check", "deliver", "notify", "publish"])

@@ -1,19 +1,25 @@
 """Of which versions a client is notified, in what words, and when it is tried again."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.builders import NOW, POLICY, TASK_ID, copied, copy_failed, done, new_task, submitting, task_in, video
+from tests.unit.test_description import conforms
+from vidu_relay.adapters.notification_queue import LONGEST_SECONDS
 from vidu_relay.domain import delivery, lifecycle
 from vidu_relay.domain.notification import (
     GIVE_UP_MS,
     MIN_RECEIVES,
+    NotificationAttempt,
+    NotificationRecord,
+    answer_text,
     failure_detail,
     gives_up,
     is_notified,
     latest_notified,
     notification_body,
+    represent_notification,
     retry_seconds,
     status_of,
     waiting_seconds,
@@ -89,21 +95,31 @@ def test_a_notification_is_named_after_its_task_and_version() -> None:
 @given(
     age=st.integers(-(10**6), 10**9), jitter=st.floats(0, 1, exclude_max=True), requested=st.none() | st.floats(0, 1e6)
 )
-def test_no_wait_is_shorter_than_a_few_seconds_or_longer_than_six_hours(
+def test_no_wait_is_shorter_than_asked_for_or_longer_than_a_queue_hides_a_message(
     age: int, jitter: float, requested: float | None
 ) -> None:
     wait = retry_seconds(NOW, NOW + age, jitter=jitter, requested=requested)
-    assert 4 <= wait <= 6 * 3600
+    assert 5 <= wait <= LONGEST_SECONDS
     assert wait >= min(requested or 0, 6 * 3600) - 1
 
 
-def test_a_client_is_waited_for_as_long_as_it_was_tried() -> None:
-    assert [retry_seconds(NOW, NOW + s * 1000, jitter=0.5, requested=None) for s in (0, 60, 3600, 10**6)] == [
-        5,
-        60,
-        3600,
-        3 * 3600,
-    ]
+@given(jitter=st.floats(0, 1, exclude_max=True), requested=st.sampled_from([None, 0.0, 3600.0, 1e6]))
+@example(jitter=0.0, requested=None)
+def test_client_that_never_answers_is_tried_for_72_hours_in_at_most_15_tries(
+    jitter: float, requested: float | None
+) -> None:
+    now, tries = NOW, 1
+    while not gives_up(NOW, now, receives=tries):
+        now += 1000 * retry_seconds(NOW, now, jitter=jitter, requested=requested)
+        tries += 1
+    assert now - NOW >= 72 * 3_600_000
+    assert (8 if requested else 12) <= tries <= 15
+
+
+def test_waits_grow_with_the_time_that_a_client_was_tried() -> None:
+    ages = (0, 60, 3600, 10**6)
+    waits = [retry_seconds(NOW, NOW + age * 1000, jitter=0, requested=None) for age in ages]
+    assert waits == [5, 180, 3 * 3600, 10 * 3600]
 
 
 @given(wait=st.integers(0, 10**7), age=st.integers(0, 10**9), jitter=st.floats(0, 1, exclude_max=True))
@@ -112,7 +128,7 @@ def test_a_message_that_waits_for_its_server_is_never_early(wait: int, age: int,
     assert wait / 1000 <= seconds <= wait / 1000 + max(wait / 4000, 1800) + 2
 
 
-def test_a_client_is_given_up_after_a_day_and_several_tries() -> None:
+def test_a_client_is_given_up_after_three_days_and_several_tries() -> None:
     assert gives_up(NOW, NOW + GIVE_UP_MS, receives=MIN_RECEIVES)
     assert not gives_up(NOW, NOW + GIVE_UP_MS - 1, receives=99)
     assert not gives_up(NOW, NOW + 10 * GIVE_UP_MS, receives=MIN_RECEIVES - 1)
@@ -122,3 +138,44 @@ def test_a_late_video_is_notified_after_the_expiry_was() -> None:
     late = lifecycle.apply_snapshot(task_in(Status.EXPIRED), done(), now=NOW + 10, source="callback", policy=POLICY)
     assert latest_notified(late) == late.version - 1
     assert latest_notified(copied(late)) == late.version + 1
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        (b"", ""),
+        ("müde 🦊".encode(), "müde 🦊"),
+        (b"two\r\nlines\tand a tab", "two  lines and a tab"),
+        (b"\x1b[2J\x1b]0;owned\x07", "\ufffd[2J\ufffd]0;owned\ufffd"),
+        ("\u202eabc\u2028\u200b\x85".encode(), "\ufffdabc\ufffd\ufffd\ufffd"),
+        (b"\x89PNG\x00\xff\xfe", "\ufffdPNG\ufffd\ufffd\ufffd"),
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),  # half a surrogate pair
+        ("cut ü".encode()[:-1], "cut "),
+    ],
+    ids=["empty", "text", "lines", "escapes", "directions", "binary", "surrogate", "cut"],
+)
+def test_foreign_answer_is_one_line_of_valid_and_printable_text(start: bytes, text: str) -> None:
+    assert answer_text(start) == text
+
+
+@given(st.binary(max_size=256))
+def test_no_answer_becomes_text_that_cannot_be_stored_or_shown(start: bytes) -> None:
+    text = answer_text(start)
+    assert len(text.encode()) <= 3 * 256
+    assert all(character.isprintable() or character == "\ufffd" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "next_at", "state"),
+    [(True, None, "delivered"), (False, 5, "retrying"), (True, 5, "retrying"), (False, None, "gave_up")],
+)
+def test_each_state_of_a_notification_fits_its_schema(delivered: bool, next_at: int | None, state: str) -> None:
+    record = NotificationRecord((NotificationAttempt(1, 2, 503),), delivered, next_at)
+    one = represent_notification(new_task(), FIRST, record)
+    assert (one["state"], one["next_try_at"] is None) == (state, next_at is None)
+    conforms(one, "TaskNotification")
+
+
+def test_a_notification_of_a_version_that_was_never_reached_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="has no version"):
+        represent_notification(new_task(), FIRST + 9, NotificationRecord((), delivered=False, next_at=None))

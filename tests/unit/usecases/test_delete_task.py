@@ -7,6 +7,7 @@ import pytest
 from tests.simulation.simulation import Simulation
 from vidu_relay.domain.billing import BillingState, billing_of
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.notification import Notification, NotificationAttempt
 from vidu_relay.domain.polling import DELIVERY_GRACE_MS
 from vidu_relay.domain.states import Status
 from vidu_relay.usecases.delete_task import DeletionDependencies, delete_task
@@ -33,7 +34,8 @@ class Content:
 
 def delete(sim: Simulation, task_id: str, meanwhile: Callable[[], object] = lambda: None) -> bool:
     content = Content(sim, meanwhile)
-    deps = DeletionDependencies(sim.store, sim.requests, content, sim.clock)  # type: ignore[arg-type]  # the buckets
+    log = sim.notification.log
+    deps = DeletionDependencies(sim.store, sim.requests, content, log, sim.clock)  # type: ignore[arg-type]  # buckets
     return delete_task(task_id, "acme", deps)
 
 
@@ -59,6 +61,22 @@ def finish(sim: Simulation, task_id: str) -> None:
     sim.publish()
     for message in list(sim.deliveries):
         sim.deliver(message.task_id)
+
+
+def test_answers_to_webhooks_go_too_and_one_that_comes_late_is_not_kept(sim: Simulation) -> None:
+    task_id = sim.submit(callback_url="https://client.example.com/hook").task_id
+    sim.clock.now = sim.task(task_id).deadline_at + 1
+    sim.check(task_id)
+    asked = Notification(task_id, sim.task(task_id).version)
+
+    def answered() -> bool:
+        attempt = NotificationAttempt(sim.clock.now, 5, 200, None, "secret")
+        return sim.notification.log.record(asked, attempt, expires_at=10**10)
+
+    assert answered()
+    assert delete(sim, task_id)
+    assert not answered()
+    assert "secret" not in str(sim.items())
 
 
 @pytest.mark.parametrize("when", ["meanwhile", "afterwards"])

@@ -8,7 +8,7 @@ from tests.simulation.provider import NOON
 from tests.simulation.simulation import MODEL, TENANT, Simulation
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters.price_book import PriceLists
-from vidu_relay.domain import documents
+from vidu_relay.domain import model_documents
 from vidu_relay.domain.errors import HourlyLimitReachedError, InvalidRequestError
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES, estimate_task
 
@@ -19,7 +19,7 @@ PRICES = [
 ]
 
 
-def estimate(sim: Simulation, **fields: Any) -> documents.Estimate:
+def estimate(sim: Simulation, **fields: Any) -> model_documents.Estimate:
     return estimate_task(sim.request(**fields), TENANT, sim.acceptance)
 
 

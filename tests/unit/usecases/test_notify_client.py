@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.simulation.effects import Fault
+from tests.simulation.effects import Fault, ProcessDeathError
 from tests.simulation.notifications import MessageQueue
 from tests.simulation.provider import SimulatedWebhook
 from tests.simulation.simulation import TENANT, Simulation
@@ -24,14 +24,15 @@ from vidu_relay.domain.task import Task
 from vidu_relay.domain.webhook_signature import ROTATION_MS, tenant_secret
 from vidu_relay.observability import logger, metrics
 from vidu_relay.usecases.notify_client import notify_client
+from vidu_relay.usecases.read_tasks import list_notifications
 
 HOOK = "https://client.example.com/hook?key=secret"
 ORIGIN = "https://client.example.com"
 FAULT = TaskError("timeout", "The host took longer than 10 seconds.")
 DEAD = NotificationFailedError("timeout", "The host took longer than 10 seconds.", waited=True)
-BUSY = NotificationFailedError("http_503", "The client answered HTTP 503.")
+BUSY = NotificationFailedError("http_503", "The client answered HTTP 503.", status=503, answer="busy")
 FAR = 10 * QUICK_MS
-GONE = NotificationFailedError("http_410", "The client answered HTTP 410.", final=True)
+GONE = NotificationFailedError("http_410", "The client answered HTTP 410.", final=True, status=410)
 
 
 class Queue(MessageQueue):
@@ -45,8 +46,8 @@ class Queue(MessageQueue):
         self.handled: list[str] = []
         """Task of every message, in the order in which they were done."""
 
-    def send(self, task: Task, version: int | None = None) -> None:
-        self.put(json.dumps({"task_id": task.task_id, "version": version or task.version}))
+    def send(self, task: Task, version: int | None = None, **more: bool) -> None:
+        self.put(json.dumps({"task_id": task.task_id, "version": version or task.version, **more}))
 
     def run(self, *, until: int | None = None) -> None:
         while (message := self.first()) and (until is None or message.visible_at <= until):
@@ -179,9 +180,11 @@ def test_forged_or_early_message_notifies_no_client(sim: Simulation, queue: Queu
     assert len(queue.handled) == 3
 
 
-def test_task_without_a_callback_url_notifies_no_client(sim: Simulation, queue: Queue) -> None:
+def test_task_without_a_callback_url_notifies_no_client_and_costs_no_write(sim: Simulation, queue: Queue) -> None:
     queue.send(under_way(sim, callback_url=None))
+    sim.effects.names.clear()
     queue.run()
+    assert sim.effects.names == ["dynamodb.get_item"]
     assert queue.webhook.received == []
     assert queue.dead == []
 
@@ -218,17 +221,19 @@ def test_processing_that_did_not_get_through_is_not_tried_again_once_the_task_ha
     assert [shown["status"] for shown in bodies(queue)] == ["processing"]
 
 
-def test_client_that_fails_is_tried_for_a_day_at_growing_intervals_under_one_id(sim: Simulation, queue: Queue) -> None:
+def test_client_that_fails_is_tried_for_three_days_at_growing_intervals_under_one_id(
+    sim: Simulation, queue: Queue
+) -> None:
     queue.webhook.faults[ORIGIN] = BUSY
     began = sim.clock.now
     task = completed(sim)
     queue.send(task)
     queue.run()
     assert sim.clock.now - began >= GIVE_UP_MS
-    assert 12 <= len(queue.webhook.received) <= 30
-    assert queue.waits[:4] == [5, 5, 10, 20]
+    assert 12 <= len(queue.webhook.received) <= 15
+    assert queue.waits[:4] == [5, 16, 68, 289]
     assert queue.waits == sorted(queue.waits)
-    assert max(queue.waits) <= 3 * 3600
+    assert max(queue.waits) <= 12 * 3600
     assert {headers["webhook-id"] for _, _, headers in queue.webhook.received} == {f"{task.task_id}:{task.version}"}
     stamps = [headers["webhook-timestamp"] for _, _, headers in queue.webhook.received]
     assert len(set(stamps)) == len(stamps)  # signed again at each try: receivers refuse old ones
@@ -273,7 +278,7 @@ def test_one_silent_origin_holds_up_none_of_a_hundred_clients(sim: Simulation, q
     queue.webhook.received.clear()
     queue.run(until=began + GIVE_UP_MS)
     tries = len(queue.webhook.received)
-    assert 20 <= tries <= 60  # of ten messages over a day: once in each cool-down, by whichever comes first
+    assert 20 <= tries <= 90  # of ten messages over three days: once in each cool-down, by whichever comes first
     queue.webhook.faults.clear()
     queue.run()
     assert {task.task_id for task in holes} <= set(queue.handled)
@@ -371,7 +376,9 @@ def test_quick_answer_ends_the_pause(sim: Simulation, queue: Queue) -> None:
     assert len(queue.handled) == 21
 
 
-def test_message_that_only_waits_is_given_up_after_a_day_with_its_origins_fault(sim: Simulation, queue: Queue) -> None:
+def test_message_that_only_waits_is_given_up_after_three_days_with_its_origins_fault(
+    sim: Simulation, queue: Queue
+) -> None:
     """Another worker has the turn each time that this message comes."""
     task = completed(sim)
     body = json.dumps({"task_id": task.task_id, "version": task.version})
@@ -390,7 +397,7 @@ def test_message_that_only_waits_is_given_up_after_a_day_with_its_origins_fault(
     assert queue.dead == [body]
 
 
-def test_message_that_only_waits_for_slow_answers_is_given_up_after_a_day(sim: Simulation, queue: Queue) -> None:
+def test_message_that_only_waits_for_slow_answers_is_given_up_after_three_days(sim: Simulation, queue: Queue) -> None:
     task = completed(sim)
     body = json.dumps({"task_id": task.task_id, "version": task.version})
     sim.notification.origins.answered(TENANT, ORIGIN, Turn(0), sim.clock.now, 9_000)
@@ -401,7 +408,7 @@ def test_message_that_only_waits_for_slow_answers_is_given_up_after_a_day(sim: S
     assert queue.dead == [body]
 
 
-def test_quick_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
+def test_quick_client_costs_one_write_which_is_the_last_step(sim: Simulation, queue: Queue) -> None:
     queue.send(completed(sim))
     sim.effects.names.clear()
     queue.run()
@@ -412,5 +419,147 @@ def test_quick_client_costs_no_write(sim: Simulation, queue: Queue) -> None:
         "dynamodb.get_item",
         "secretsmanager.get_secret_value",
         "webhook.post",
+        "single_try.update_item",
     ]
     assert "NotificationsSent" in metrics.provider.metric_set
+
+
+def shown(sim: Simulation, task: Task) -> Any:
+    """The notifications of a task, as its tenant reads them."""
+    found = list_notifications(task.task_id, TENANT, store=sim.store, log=sim.notification.log)
+    assert found is not None
+    return found["notifications"]
+
+
+def test_each_attempt_is_shown_with_its_outcome_and_when_the_next_one_is_due(sim: Simulation, queue: Queue) -> None:
+    queue.webhook.faults[ORIGIN] = BUSY
+    queue.webhook.seconds[ORIGIN] = 1.5
+    task = completed(sim)
+    queue.send(task)
+    assert shown(sim, task) == []
+    queue.run(until=sim.clock.now)
+    (one,) = shown(sim, task)
+    assert one.pop("attempts") == [
+        {"at": "2026-11-23T09:00:00.000Z", "status": 503, "fault": None, "latency_ms": 1500, "answer": "busy"}
+    ]
+    assert one == {
+        "version": task.version,
+        "webhook_id": f"{task.task_id}:{task.version}",
+        "status": "completed",
+        "state": "retrying",
+        "next_try_at": "2026-11-23T09:00:06.500Z",
+    }
+    queue.webhook.faults[ORIGIN] = DEAD
+    queue.run(until=sim.clock.now + 10_000)
+    queue.webhook.faults.clear()
+    queue.run()
+    (one,) = shown(sim, task)
+    assert [(a["status"], a["fault"], a["answer"]) for a in one["attempts"]] == [
+        (503, None, "busy"),
+        (None, "timeout", ""),
+        (204, None, "thanks"),
+    ]
+    assert (one["state"], one["next_try_at"]) == ("delivered", None)
+
+
+@pytest.mark.parametrize(("fault", "attempts"), [(GONE, 1), (BUSY, 14)])
+def test_notification_that_is_given_up_says_so(
+    sim: Simulation, queue: Queue, fault: NotificationFailedError, attempts: int
+) -> None:
+    queue.webhook.faults[ORIGIN] = fault
+    task = completed(sim)
+    queue.send(task)
+    queue.run()
+    (one,) = shown(sim, task)
+    assert (one["state"], one["next_try_at"], len(one["attempts"])) == ("gave_up", None, attempts)
+
+
+def test_attempts_are_kept_as_long_as_their_task_and_no_other_tenant_sees_them(sim: Simulation, queue: Queue) -> None:
+    early = under_way(sim)
+    queue.send(early)
+    queue.run()
+    sim.provider.finish("gen-1")
+    sim.call_back(early.task_id)
+    task = sim.deliver(early.task_id)
+    assert task is not None
+    assert task.expires_at is not None
+    queue.send(task)
+    queue.run()
+    processing, end = (sim.item(f"notification#{task.task_id}#{one['version']}") for one in shown(sim, task))
+    assert processing is not None
+    assert end is not None
+    assert int(end["expires_at"]["N"]) == task.expires_at <= int(processing["expires_at"]["N"])
+    assert not end.keys() & {"owner", "due_shard"}  # in no index
+    for tenant, task_id in (("other", task.task_id), (TENANT, "a" * 26), (TENANT, "../x")):
+        assert list_notifications(task_id, tenant, store=sim.store, log=sim.notification.log) is None
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.REPLY_LOST])
+@pytest.mark.parametrize(("answer", "done"), [(None, True), (BUSY, False), (GONE, True)], ids=["2xx", "503", "410"])
+def test_attempt_that_cannot_be_recorded_neither_repeats_nor_loses_a_webhook(
+    sim: Simulation, queue: Queue, fault: Fault, answer: NotificationFailedError | None, done: bool
+) -> None:
+    queue.webhook.faults = {ORIGIN: answer} if answer else {}
+    queue.send(completed(sim))
+    (message,) = queue.messages
+    sim.effects.arm_name("single_try.update_item", fault)
+    assert notify_client(queue.receive(message), sim.notification) is done
+    assert sim.effects.fault_injected
+    assert len(queue.webhook.received) == 1
+    assert queue.waits == ([] if done else [5])
+
+
+def test_death_between_call_and_record_repeats_the_webhook_under_its_id(sim: Simulation, queue: Queue) -> None:
+    task = completed(sim)
+    queue.send(task)
+    (message,) = queue.messages
+    sim.effects.arm_name("single_try.update_item", Fault.DIES_BEFORE)
+    with pytest.raises(ProcessDeathError):
+        notify_client(queue.receive(message), sim.notification)
+    sim.effects.disarm()
+    queue.run()
+    assert len({headers["webhook-id"] for _, _, headers in queue.webhook.received}) == 1
+    assert len(queue.webhook.received) == 2
+    (one,) = shown(sim, task)
+    assert (one["state"], len(one["attempts"])) == ("delivered", 1)
+
+
+def test_replay_is_sent_under_its_id_by_the_present_secret_though_a_later_change_has_overtaken_it(
+    sim: Simulation, queue: Queue
+) -> None:
+    sim.clock.now = int(time.time() * 1000)
+    early = under_way(sim)
+    tenant = sim.tenants.find_tenant(TENANT)
+    assert tenant is not None
+    sim.tenants.rotate_webhook_secret(tenant, sim.clock.now - ROTATION_MS)
+    sim.provider.finish("gen-1")
+    sim.call_back(early.task_id)
+    queue.webhook.faults[ORIGIN] = BUSY
+    queue.send(early, replay=True)
+    queue.run(until=sim.clock.now)
+    queue.webhook.faults.clear()
+    queue.run()
+    (_, first, _), (_, body, headers) = queue.webhook.received
+    assert first == body
+    assert headers["webhook-id"] == f"{early.task_id}:{early.version}"
+    secret = tenant_secret(WEBHOOK_MASTER, TENANT, 2)
+    assert Webhook(secret).verify(body, dict(headers))["status"] == "processing"
+
+
+def test_state_is_what_came_of_the_latest_attempt_though_a_replay_was_delivered_meanwhile(
+    sim: Simulation, queue: Queue
+) -> None:
+    queue.webhook.faults[ORIGIN] = BUSY
+    task = completed(sim)
+    queue.send(task)
+    queue.run(until=sim.clock.now)
+    queue.webhook.faults.clear()
+    queue.send(task, replay=True)
+    queue.run(until=sim.clock.now)
+    (one,) = shown(sim, task)
+    assert (one["state"], one["next_try_at"]) == ("delivered", None)
+    queue.webhook.faults[ORIGIN] = BUSY
+    queue.run(until=sim.clock.now + 10_000)
+    (one,) = shown(sim, task)
+    assert (one["state"], bool(one["next_try_at"])) == ("retrying", True)
+    assert [attempt["status"] for attempt in one["attempts"]] == [503, 204, 503]

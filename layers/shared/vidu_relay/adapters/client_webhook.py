@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from vidu_relay.domain.errors import NotificationFailedError
+from vidu_relay.domain.notification import answer_text
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.outbound.guarded_post import PostAnswer, PostFailedError, guarded_post
 
-__all__ = ["ClientWebhook", "origin_of"]
+__all__ = ["ClientWebhook", "WebhookAnswer", "origin_of"]
 
 TOTAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAnswer:
+    """An answer of 2xx, and the beginning of its body as text that can be shown."""
+
+    status: int
+    text: str = ""
 
 
 class ClientWebhook:
@@ -22,8 +32,8 @@ class ClientWebhook:
         self._guard = guard
         self._total_seconds = total_seconds
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send a JSON body once, within 10 seconds in all; the status, which is one of 2xx.
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookAnswer:
+        """Send a JSON body once, within 10 seconds in all; the answer, which is one of 2xx.
 
         Raises `NotificationFailedError` for every other outcome.
         """
@@ -38,8 +48,10 @@ class ClientWebhook:
                 f"The client answered HTTP {answer.status}.",
                 final=answer.status == HTTPStatus.GONE,
                 retry_after_seconds=answer.retry_after,
+                status=answer.status,
+                answer=answer_text(answer.start),
             )
-        return answer.status
+        return WebhookAnswer(answer.status, answer_text(answer.start))
 
     def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostAnswer:
         return guarded_post(self._guard, url, body, headers, total_seconds=self._total_seconds)

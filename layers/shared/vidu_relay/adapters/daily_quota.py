@@ -1,7 +1,8 @@
 """What a tenant may still ask for and spend today: one item of counters a tenant and UTC day in the table.
 
 cap#<tenant>#<yyyy-mm-dd>   accepted: tasks; uploads: forms; committed: US dollars, reserved or billed, of the day's
-                            tasks; taken_<0 to 47>: what was reserved in each half hour; closed?: the day is over
+                            tasks; taken_<0 to 47>: what was reserved in each half hour; closed?: the day is over;
+                            verified?: the latest half hour whose reservations were compared with its tasks
 hour#<tenant>#<yyyy-mm-ddThh>   a counter of each thing that is bounded by the hour
 
 A slot and the task's price are taken before the task is recorded and returned if the record exists already. Taking is
@@ -135,17 +136,19 @@ class DailyQuota:
         """Return the slot and the price taken at `now`: the task existed already.
 
         Sent once: repeated after a lost reply, it could lower the counters twice and let a task past the cap. If the
-        call itself is lost, one slot stays taken until midnight, and the price until the half hour is compared.
+        call itself is lost, one slot stays taken until midnight, and the price until the half hour is compared. After
+        that nothing is returned: the comparison has done it.
         """
         self._update(
             self._once,
             quota_key(tenant_id, now),
             UpdateExpression=f"ADD accepted :minus, committed :back, taken_{bucket_of(now)} :back",
-            ConditionExpression="accepted > :none",
+            ConditionExpression="accepted > :none AND (attribute_not_exists(verified) OR verified < :bucket)",
             ExpressionAttributeValues={
                 ":minus": {"N": "-1"},
                 ":back": {"N": money_text(-price)},
                 ":none": {"N": "0"},
+                ":bucket": {"N": str(bucket_of(now))},
             },
         )
 

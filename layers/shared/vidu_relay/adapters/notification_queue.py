@@ -49,16 +49,17 @@ class Received:
 
 
 class NotificationQueue:
-    """Puts messages back for a while, gives them up, and requests notifications."""
+    """Puts messages back for a while, requests notifications and, with a dead-letter queue, gives messages up."""
 
-    def __init__(self, client: SQSClient, url: str, dead_letters_url: str) -> None:
+    def __init__(self, client: SQSClient, url: str, dead_letters_url: str = "") -> None:
         self._client = client
         self._url = url
         self._dead_letters_url = dead_letters_url
 
     def ask(self, notification: Notification, tenant_id: str | None = None) -> None:
         """Request a notification, now. Messages of one tenant are one group to SQS's fair queues."""
-        body = {"task_id": notification.task_id, "version": notification.version}
+        replay = {"replay": True} if notification.replay else {}
+        body = {"task_id": notification.task_id, "version": notification.version, **replay}
         self._send(self._url, json.dumps(body), tenant_id)
 
     def put_back(self, message: Received, seconds: int) -> None:
@@ -84,4 +85,4 @@ def read_notification(body: str) -> Notification:
         raise ValueError("the message names no task")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         raise ValueError("the message names no version")
-    return Notification(task_id, version)
+    return Notification(task_id, version, replay=content.get("replay") is True)

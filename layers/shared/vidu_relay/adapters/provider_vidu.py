@@ -25,7 +25,7 @@ from vidu_relay.outbound.reply_fields import clock_offset_ms, milliseconds, shor
 from vidu_relay.outbound.reply_reasons import task_failure
 from vidu_relay.outbound.task_replies import named_ids, read_outputs, read_state
 
-__all__ = ["ViduProvider", "read_snapshot"]
+__all__ = ["NAME", "OWN_BASE", "STATES", "ViduProvider", "read_snapshot"]
 
 NAME = "vidu"
 OWN_BASE = "https://api.vidu.com"

@@ -33,7 +33,7 @@ from vidu_relay.domain.task import MAX_MOMENT, Task
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["Lease", "TaskStore"]
+__all__ = ["REMOTE_PREFIX", "Lease", "TaskStore"]
 
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"

@@ -108,8 +108,11 @@ class TenantDirectory:
 
     def list_tenants(self) -> list[Tenant]:
         """Every tenant, oldest first. Reads as much as there are tenants, however many tasks there are."""
-        ids = (pk.removeprefix("tenant#") for pk in self._owned_by(TENANTS))
-        return [tenant for tenant_id in ids if (tenant := self.find_tenant(tenant_id))]
+        return [tenant for tenant_id in self.list_ids() if (tenant := self.find_tenant(tenant_id))]
+
+    def list_ids(self) -> list[str]:
+        """The ids of all tenants, the oldest first."""
+        return [pk.removeprefix("tenant#") for pk in self._owned_by(TENANTS)]
 
     def set_disabled(self, tenant_id: str, disabled: bool) -> bool:
         """Disable or enable a tenant; False if there is no such tenant."""

@@ -1,23 +1,22 @@
-"""The API's JSON and the details of events, as types. `make schemas` generates every published schema from them.
+"""The API's JSON and the details of events, as types; those of models and webhooks stand in `model_documents` and
+`webhook_documents`. `make schemas` generates every published schema from them.
 
 In `Annotated`, a text is the description and a mapping has more JSON Schema keywords. mypy compares the types with what
 is returned. No function imports this module when it runs: import it under `TYPE_CHECKING`.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from vidu_relay.domain.billing import BillingState
-from vidu_relay.domain.catalogue import Kind
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "BillingEvidence", "CallbackTaken", "CreateCall", "Estimate", "EventEnvelope", "EventTask", "Fault",
-    "HistoryEntry", "ImageLimits", "ModelEvidence", "ModelList", "NotificationFailure", "OfferedModel", "Problem",
-    "QueuePosition", "Rejection", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskMetadata",
-    "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum",
-    "Video", "VideoTaskEvent",
+    "BillDifference", "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry",
+    "LowBalance", "Moment", "Problem", "QueuePosition", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery",
+    "TaskError", "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId",
+    "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "Version", "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -257,77 +256,6 @@ class CallbackTaken(TypedDict):
     status: Literal["ok"]
 
 
-Amount = Annotated[str, {"pattern": "^[0-9]+([.][0-9]+)?$", "examples": ["0.275"]}]
-"""US dollars, exact."""
-
-
-class ModelEvidence(TypedDict):
-    level: Annotated[
-        str,
-        "`page`: the provider's whole page was read. `core of page`: its first part, with every parameter that is "
-        "taken here. `copy of page`: a dated copy at a third party.",
-    ]
-    source: str
-    date: Annotated[str, {"format": "date"}]
-    unseen: Annotated[list[str], "Parameters that are sent although the source does not show them."]
-
-
-class ImageLimits(TypedDict):
-    min_pixels: Annotated[int, "Of each side."]
-    max_ratio: Annotated[int, "Of the longer side to the shorter."]
-    pair: Annotated[list[float] | None, "Least and most of the first image's width and height divided by the second's."]
-
-
-class OfferedModel(TypedDict):
-    """A model of this deployment, as data that a form can be drawn from."""
-
-    id: str
-    kind: Annotated[str, {"enum": list(get_args(Kind))}]
-    provider: Annotated[str, "Who is asked."]
-    listed: Annotated[bool, "False: this provider does not list the model, and the limits are another's."]
-    audio: Annotated[bool, "Whether videos can have sound."]
-    cancel: Annotated[bool, "Whether a submitted task can be canceled at the provider."]
-    off_peak: Annotated[bool, "Whether it has an off-peak mode that the operator has switched on."]
-    images: Annotated[ImageLimits | None, "Null where the model takes none."]
-    price: Annotated[dict[str, Any] | None, "Null where it is not known."]
-    evidence: Annotated[ModelEvidence, "How certain the limits are."]
-    note: str
-    request: Annotated[dict[str, Any], "The JSON Schema of a request, whole in itself."]
-
-
-class ModelList(TypedDict):
-    models: list[OfferedModel]
-
-
-class CreateCall(TypedDict):
-    """What the provider would be sent, without the address of its callback."""
-
-    path: Annotated[str, "Behind the provider's base address."]
-    body: Annotated[
-        dict[str, Any],
-        "The JSON body. Images stand as the request names them, embedded ones by their hash (RFC 6920).",
-    ]
-
-
-class Estimate(TypedDict):
-    """What a request would cost. Nothing was recorded, and the provider was not called."""
-
-    model: str
-    provider: Annotated[str, "Who would be asked."]
-    off_peak: bool
-    usd: Annotated[Amount | None, "US dollars. Null where no price is known."]
-    reserved_usd: Annotated[
-        Amount, "What a budget counts until the bill is known: more than `usd` where bills differ, and never nothing."
-    ]
-    basis: Annotated[
-        str,
-        {"enum": ["list", "learned", "unknown"]},
-        "`list`: the operator's price list. `learned`: the median of what the provider billed within 30 days for the "
-        "same model and parameters that matter. `unknown`: only `reserved_usd` is a number.",
-    ]
-    request: CreateCall
-
-
 class UploadRequest(TypedDict):
     """What is to be uploaded."""
 
@@ -365,20 +293,29 @@ class Rejection(TypedDict):
     error: Problem
 
 
-class NotificationFailure(TypedDict):
-    """A webhook to a client's `callback_url` failed, and is not sent again."""
+class BillDifference(TypedDict):
+    """The provider's books show another bill for a task than its record. The record is not changed by it."""
 
     event_id: Annotated[
-        str,
-        {"pattern": f"^{TASK_ID.pattern}:[1-9][0-9]*:notification$"},
-        "The same however often the event comes.",
+        str, {"pattern": f"^{TASK_ID.pattern}:bill:.+$"}, "The same however often the difference comes."
     ]
     tenant_id: TenantId
     task_id: TaskId
-    version: Annotated[Version, "Of the change that the webhook was about."]
-    url_origin: Annotated[str, "The client's address without path and query."]
-    attempts: Annotated[int, {"minimum": 0}, "How often it was tried."]
-    error: Annotated[TaskError, "Why the last try failed."]
+    provider: str
+    remote_task_id: Annotated[str | None, "The provider's id."]
+    recorded_credits: str
+    billed_credits: str
+
+
+class LowBalance(TypedDict):
+    """At the pace of the last 24 hours a provider's balance runs out within a day."""
+
+    event_id: Annotated[str, {"pattern": "^.+:balance:[0-9]+$"}, "The same until the balance lasts for longer again."]
+    tenant_id: Annotated[str | None, "Null: it is no tenant's."]
+    provider: str
+    credits: Annotated[str, "Left, in the provider's unit."]
+    spent_24h: Annotated[str, "By tasks of the last 24 hours, in the same unit."]
+    hours_left: Annotated[int, {"minimum": 0}]
 
 
 EventEnvelope = TypedDict(

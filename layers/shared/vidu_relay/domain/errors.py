@@ -13,7 +13,7 @@ ViduRelayError
 │       ├── BudgetReachedError    it would cost more than what is left of its budget
 │       ├── DailyCapReachedError  its tasks of the day
 │       ├── DailyUploadsReachedError  its uploads of the day
-│       └── HourlyLimitReachedError  its estimates of the hour
+│       └── HourlyLimitReachedError  its estimates, replays or test messages of the hour
 ├── CallbackRefusedError          a callback that proved nothing
 ├── DeletionIncompleteError       S3 kept objects: delete again
 ├── BadImageError                 a reference image that cannot be used
@@ -46,48 +46,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
-    "AccountRefusedError",
-    "AttemptUnderwayError",
-    "BadImageError",
-    "BadSourceError",
-    "BudgetReachedError",
-    "CallbackRefusedError",
-    "CancelNotSupportedError",
-    "CancelRefusedError",
-    "ConfigurationError",
-    "CreateAmbiguousError",
-    "CreateError",
-    "CreateRejectedError",
-    "DailyCapReachedError",
-    "DailyUploadsReachedError",
-    "DeletionIncompleteError",
-    "DeliveryError",
-    "DeliveryInterruptedError",
-    "DeliveryUnderwayError",
-    "EventRefusedError",
-    "ExternalIdTakenError",
-    "Fault",
-    "HourlyLimitReachedError",
-    "IdempotencyConflictError",
-    "InvalidCursorError",
-    "InvalidRequestError",
-    "LimitReachedError",
-    "MaxCostExceededError",
-    "NoSecretValueError",
-    "NotCreatedError",
-    "NotificationFailedError",
-    "PriceListChangedError",
-    "PriceListError",
-    "ProviderError",
-    "ProviderUnavailableError",
-    "RemoteTaskNotFoundError",
-    "RemoteTaskOwnedError",
-    "StaleTaskError",
-    "ThrottledError",
-    "TransactionConflictError",
-    "TransitionError",
-    "ViduRelayError",
-]
+    "AccountRefusedError", "AttemptUnderwayError", "BadImageError", "BadSourceError", "BudgetReachedError",
+    "CallbackRefusedError", "CancelNotSupportedError", "CancelRefusedError", "ConfigurationError",
+    "CreateAmbiguousError", "CreateError", "CreateRejectedError", "DailyCapReachedError", "DailyUploadsReachedError",
+    "DeletionIncompleteError", "DeliveryError", "DeliveryInterruptedError", "DeliveryUnderwayError",
+    "EventRefusedError", "ExternalIdTakenError", "Fault", "HourlyLimitReachedError", "IdempotencyConflictError",
+    "InvalidCursorError", "InvalidRequestError", "LimitReachedError", "MaxCostExceededError", "NoSecretValueError",
+    "NotCreatedError", "NotificationFailedError", "PriceListChangedError", "PriceListError", "ProviderError",
+    "ProviderUnavailableError", "RemoteTaskNotFoundError", "RemoteTaskOwnedError", "StaleTaskError",
+    "ThrottledError", "TransactionConflictError", "TransitionError", "ViduRelayError",
+]  # fmt: skip
 
 
 class ViduRelayError(Exception):
@@ -360,7 +328,8 @@ class CancelRefusedError(ProviderError):
 class NotificationFailedError(ViduRelayError):
     """A client's endpoint did not take a notification. `code` is stable for programs.
 
-    `waited`: its host timed out or was not reached. `final`: the client wants no more tries.
+    `waited`: its host timed out or was not reached. `final`: the client wants no more tries. `status` is HTTP's where
+    a whole answer came, `answer` the beginning of its body as text that can be shown.
     """
 
     def __init__(
@@ -371,11 +340,15 @@ class NotificationFailedError(ViduRelayError):
         waited: bool = False,
         final: bool = False,
         retry_after_seconds: float | None = None,
+        status: int | None = None,
+        answer: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.waited = waited
+        self.status = status
+        self.answer = answer
         self.final = final
         self.retry_after_seconds = retry_after_seconds
 

@@ -15,7 +15,7 @@ from vidu_relay.domain.price import PRICED
 from vidu_relay.domain.states import SETTLED, Status
 from vidu_relay.domain.task import Task
 
-__all__ = ["OPEN", "LedgerRow", "bill_changed", "day_of", "ledger_row"]
+__all__ = ["OPEN", "PROMPT_CHARACTERS", "LedgerRow", "bill_changed", "day_of", "ledger_row"]
 
 KEEP_SECONDS = 400 * 86_400
 """How long a row outlives the record of its task."""

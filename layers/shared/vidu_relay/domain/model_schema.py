@@ -20,7 +20,7 @@ from vidu_relay.domain.catalogue import (
 from vidu_relay.domain.client_fields import client_field_schemas
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import model_documents
 
 __all__ = ["SUBJECT", "describe_model", "describe_models", "parameter_schema", "request_schema"]
 
@@ -43,12 +43,14 @@ PriceOf = Callable[[Choice], dict[str, Any] | None]
 """What is known of the price of a model (`domain.price_list.describe_price`)."""
 
 
-def describe_models(offering: Offering, price: PriceOf = lambda _: None) -> list[documents.OfferedModel]:
+def describe_models(offering: Offering, price: PriceOf = lambda _: None) -> list[model_documents.OfferedModel]:
     """Every model that the deployment offers."""
     return [found for model_id in offering.model_ids() if (found := describe_model(model_id, offering, price))]
 
 
-def describe_model(model_id: str, offering: Offering, price: PriceOf = lambda _: None) -> documents.OfferedModel | None:
+def describe_model(
+    model_id: str, offering: Offering, price: PriceOf = lambda _: None
+) -> model_documents.OfferedModel | None:
     """One model as `GET /v1/models` shows it; None where the deployment does not offer it."""
     choice = offering.find(model_id)
     if choice is None:

@@ -5,17 +5,18 @@ Pure. `now` and `sent_at` are in milliseconds since the epoch; `sent_at` is when
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vidu_relay.domain.representation import represent
+from vidu_relay.domain.representation import represent, timestamp
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import EVENT_TYPES, Status
 from vidu_relay.domain.task import Task, Video
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import documents, webhook_documents
 
 __all__ = [
     "EVENT_TYPE_NOTIFICATION_FAILED",
@@ -23,11 +24,17 @@ __all__ = [
     "MIN_RECEIVES",
     "NOTIFIED",
     "Notification",
+    "NotificationAttempt",
+    "NotificationRecord",
+    "answer_text",
+    "attempt_facts",
     "failure_detail",
     "gives_up",
     "is_notified",
     "latest_notified",
     "notification_body",
+    "notified_versions",
+    "represent_notification",
     "retry_seconds",
     "status_of",
     "waiting_seconds",
@@ -40,12 +47,14 @@ NOTIFIED = frozenset({Status.PROCESSING, Status.COMPLETED, Status.FAILED, Status
 EVENT_TYPE_NOTIFICATION_FAILED = "VideoTaskNotificationFailed"
 """Published when a notification has failed and is not tried again."""
 
-GIVE_UP_MS = 24 * 3_600_000
+GIVE_UP_MS = 72 * 3_600_000
 """How long a notification is tried, at least."""
 MIN_RECEIVES = 6
 """A message that waited in the queue all that time is still tried."""
 FIRST_RETRY_SECONDS = 5.0
-LONGEST_RETRY_SECONDS = 3 * 3600.0
+RETRY_FACTOR = 3
+"""Times the age of a notification that the next try is away: with the two numbers beside it, 15 tries in 72 hours."""
+LONGEST_RETRY_SECONDS = 10 * 3600.0
 LONGEST_RETRY_AFTER_SECONDS = 6 * 3600.0
 """The most that a client's `Retry-After` can ask for."""
 LONGEST_SPREAD_SECONDS = 1800.0
@@ -54,10 +63,74 @@ LONGEST_SPREAD_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Which change of which task a message is about. It only triggers a read of the record."""
+    """Which change of which task a message is about. It only triggers a read of the record.
+
+    A `replay` was asked for: it is sent also where a later change has overtaken it.
+    """
 
     task_id: str
     version: int
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationAttempt:
+    """One call of a client's address. `at` is when it began, in ms; `answer` is the beginning of the answer's text.
+
+    `status` is HTTP's where a whole answer came; else `fault` says why none did.
+    """
+
+    at: int
+    latency_ms: int
+    status: int | None
+    fault: str | None = None
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRecord:
+    """What is kept of a notification: its latest attempts, oldest first, whether one was answered 2xx, and when the
+    next one is due at the earliest (ms), if there is one."""
+
+    attempts: tuple[NotificationAttempt, ...]
+    delivered: bool
+    next_at: int | None
+
+
+def answer_text(start: bytes) -> str:
+    """The beginning of a foreign server's answer, safe to show: text in UTF-8, one line.
+
+    U+FFFD stands for bytes that are none and for characters that are not printed, such as escapes and changes of
+    direction. A character that is cut at the end is left out.
+    """
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(start)
+    return "".join(c if c.isprintable() else " " if c in "\r\n\t" else "\ufffd" for c in text)
+
+
+def attempt_facts(attempt: NotificationAttempt) -> webhook_documents.WebhookAttempt:
+    """An attempt as the API shows it."""
+    return {
+        "at": timestamp(attempt.at),
+        "status": attempt.status,
+        "fault": attempt.fault,
+        "latency_ms": attempt.latency_ms,
+        "answer": attempt.answer,
+    }
+
+
+def represent_notification(task: Task, version: int, record: NotificationRecord) -> webhook_documents.TaskNotification:
+    """A notification as the API shows it. The version must be one that was reached."""
+    status = status_of(task, version)
+    if status is None:
+        raise ValueError(f"the task has no version {version}")
+    return {
+        "version": version,
+        "webhook_id": webhook_id(task.task_id, version),
+        "status": status.value,
+        "state": "retrying" if record.next_at is not None else "delivered" if record.delivered else "gave_up",
+        "next_try_at": timestamp(record.next_at) if record.next_at is not None else None,
+        "attempts": [attempt_facts(attempt) for attempt in record.attempts],
+    }
 
 
 def webhook_id(task_id: str, version: int) -> str:
@@ -77,9 +150,14 @@ def is_notified(task: Task, version: int) -> bool:
     return delayed or status_of(task, version) in NOTIFIED
 
 
+def notified_versions(task: Task) -> list[int]:
+    """The versions so far that the client is notified of, in ascending order."""
+    return sorted(version for version in _entries(task) if is_notified(task, version))
+
+
 def latest_notified(task: Task) -> int | None:
     """The latest version that the client is notified of; None if there is none yet."""
-    return max((version for version in _entries(task) if is_notified(task, version)), default=None)
+    return max(notified_versions(task), default=None)
 
 
 def notification_body(task: Task, version: int, sign: Callable[[Video], str]) -> documents.Task:
@@ -110,13 +188,14 @@ def notification_body(task: Task, version: int, sign: Callable[[Video], str]) ->
 
 
 def retry_seconds(sent_at: int, now: int, *, jitter: float, requested: float | None) -> int:
-    """How long to wait after a try that failed: as long as it has been tried already, 5 seconds to 3 hours.
+    """How long to wait after a try that failed: three times as long as it has been tried, 5 seconds to 10 hours.
 
-    `jitter` in [0, 1) makes that a quarter less or more. The wait is at least `requested`, the client's
+    `jitter` in [0, 1) adds up to a sixth: never less, or there would be more than 15 tries, and never more than
+    the 11 hours and 40 minutes for which the queue hides a message. The wait is at least `requested`, the client's
     `Retry-After`, of which up to 6 hours count.
     """
     age = max(0.0, (now - sent_at) / 1000)
-    own = min(max(age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (0.75 + jitter / 2)
+    own = min(max(RETRY_FACTOR * age, FIRST_RETRY_SECONDS), LONGEST_RETRY_SECONDS) * (1 + jitter / 6)
     return round(max(own, min(requested or 0.0, LONGEST_RETRY_AFTER_SECONDS)))
 
 
@@ -132,13 +211,13 @@ def waiting_seconds(sent_at: int, now: int, *, wait_ms: int, jitter: float) -> i
 
 
 def gives_up(sent_at: int, now: int, *, receives: int) -> bool:
-    """Whether a message is not tried again: a day after the change, and after several receipts."""
+    """Whether a message is not tried again: 72 hours after the change, and after several receipts."""
     return now - sent_at >= GIVE_UP_MS and receives >= MIN_RECEIVES
 
 
 def failure_detail(
     task: Task, version: int, url_origin: str, attempts: int, error: TaskError
-) -> documents.NotificationFailure:
+) -> webhook_documents.NotificationFailure:
     """The detail of `VideoTaskNotificationFailed`. `url_origin` is the address without path and query."""
     return {
         "event_id": f"{webhook_id(task.task_id, version)}:notification",

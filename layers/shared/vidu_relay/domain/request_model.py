@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -38,6 +36,7 @@ from vidu_relay.domain.catalogue import (
 from vidu_relay.domain.client_fields import CLIENT_FIELDS, take_client_fields
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_reference import S3_SCHEME, check_data_uri, is_bare_base64, is_data_uri, read_s3_uri
+from vidu_relay.domain.mentions import unknown_mentions
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.strict_json import form_faults, read_json
 
@@ -48,9 +47,6 @@ OUTSIDE_FOLDER = (
 )
 MAX_PLACE_CHARACTERS = 100
 """Of each part of a fault's place: a client may send an unknown parameter with a very long name."""
-
-_MENTION = re.compile(r"(?<![A-Za-z0-9_\u00c0-\u024f@])@(?=\w)")
-"""Not behind Latin characters or digits, as in an e-mail address. Other scripts set no space before it."""
 
 
 def _url(value: str) -> str:
@@ -212,27 +208,7 @@ def _subject_faults(subjects: Sequence[Any], prompt: str, spec: Parameter) -> It
     for number, known in enumerate(ids):
         if known in ids[:number]:
             yield Fault(f"subjects.{number}.id", f"the id {known!r} is used twice")
-    for mention in _MENTION.finditer(prompt):
-        rest = prompt[mention.end() :]
-        if not any(_mentions(rest, known) for known in ids):
-            word = re.match(r"\w+", rest)
-            name = word.group() if word else rest[:20]
-            yield Fault("prompt", f"@{name} names no subject; known ids: {', '.join(ids)}{_spelling(rest, ids)}")
-
-
-def _mentions(rest: str, known: str) -> bool:
-    """Whether a text after an @ begins with this id, and not with a longer word: `@10` does not mention `1`."""
-    after = rest[len(known) : len(known) + 1]
-    joined = known[-1].isascii() and known[-1].isalnum() and after.isascii() and (after.isalnum() or after == "_")
-    return rest.startswith(known) and not joined
-
-
-def _spelling(rest: str, ids: list[str]) -> str:
-    """What to add where a mention and an id look the same: é is one character (NFC) or e with an accent (NFD)."""
-    for known in ids:
-        if _mentions(unicodedata.normalize("NFC", rest), unicodedata.normalize("NFC", known)):
-            return f". {known} looks the same but has other characters (Unicode NFC and NFD): write both in NFC"
-    return ""
+    yield from (Fault("prompt", message) for message in unknown_mentions(prompt, ids))
 
 
 def parse_request(body: bytes | str, offering: Offering, *, folder: str | None = None) -> Request:

@@ -12,10 +12,12 @@ from vidu_relay.outbound.exchange import Call, CertificateError, ExchangeError, 
 from vidu_relay.outbound.incoming import READ_ERRORS, Incoming
 from vidu_relay.outbound.reply_fields import retry_after_seconds
 
-__all__ = ["MAX_ANSWER_BYTES", "PostAnswer", "PostFailedError", "guarded_post"]
+__all__ = ["MAX_ANSWER_BYTES", "START_BYTES", "PostAnswer", "PostFailedError", "guarded_post"]
 
 CONNECT_SECONDS = 3
 MAX_ANSWER_BYTES = 64 * 1024
+START_BYTES = 256
+"""How much of an answer is kept."""
 _BLOCK = 16 * 1024
 
 
@@ -34,10 +36,12 @@ class PostFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PostAnswer:
-    """A whole answer, its body dropped. `retry_after` in seconds, at most a day, where the server gave one."""
+    """A whole answer. `retry_after` in seconds, at most a day, where the server gave one; `start` is the beginning of
+    the body, as it was sent."""
 
     status: int
     retry_after: float | None
+    start: bytes = b""
 
 
 def guarded_post(
@@ -46,7 +50,7 @@ def guarded_post(
     """Send once on a connection of its own and read the answer to its end, all within `total_seconds`.
 
     Connecting, name look-up and TLS included, may take 3 seconds. No redirect is followed, no proxy, cookie or content
-    coding used. The answer's body counts for nothing, but it must end, within `MAX_ANSWER_BYTES`.
+    coding used. Of the answer's body `START_BYTES` are kept; it must end, within `MAX_ANSWER_BYTES`.
 
     Raises `PostFailedError`: `address_refused`, `unreachable`, `certificate`, `timeout`, `answer_broken`,
     `answer_too_large`.
@@ -57,10 +61,10 @@ def guarded_post(
         call = Call("POST", target, partial(guard.addresses, target), until, CONNECT_SECONDS)
         with open_reply(call, {**headers, "Connection": "close"}, body) as reply:
             try:
-                _read_to_the_end(reply)
+                start = _read_to_the_end(reply)
             except READ_ERRORS as error:
                 raise call.error(error) from error
-            return PostAnswer(reply.status, retry_after_seconds(reply.getheader("Retry-After")))
+            return PostAnswer(reply.status, retry_after_seconds(reply.getheader("Retry-After")), start)
     except RefusedAddressError as error:
         raise PostFailedError("address_refused", f"The address is not called: {error}.") from error
     except CertificateError as error:
@@ -75,9 +79,12 @@ def guarded_post(
         raise PostFailedError("answer_broken", f"The host broke off, or sent what is no HTTP: {error}.") from error
 
 
-def _read_to_the_end(reply: Incoming) -> None:
-    read = 0
+def _read_to_the_end(reply: Incoming) -> bytes:
+    """The first `START_BYTES` of the body."""
+    start, read = b"", 0
     while block := reply.read_block(_BLOCK):
+        start += block[: START_BYTES - len(start)]
         read += len(block)
         if read > MAX_ANSWER_BYTES:
             raise PostFailedError("answer_too_large", f"The host's answer has more than {MAX_ANSWER_BYTES} bytes.")
+    return start

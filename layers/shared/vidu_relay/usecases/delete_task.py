@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_content import TaskContent
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain import erasure
 from vidu_relay.domain.identifiers import TASK_ID, request_folder, video_folder
+from vidu_relay.domain.notification import notified_versions
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger
@@ -25,6 +27,7 @@ class DeletionDependencies:
     store: TaskStore
     requests: RequestArchive
     content: TaskContent
+    log: NotificationLog
     clock: Clock = clock
 
 
@@ -44,6 +47,8 @@ def delete_task(task_id: str, tenant_id: str, deps: DeletionDependencies) -> boo
         deps.content.delete_inbox(key, whole_key=True)
     deps.content.delete_inbox(request_folder(task.tenant_id, task.task_id))
     deps.content.delete_videos(video_folder(task.tenant_id, task.task_id, task.created_at))
+    if task.request.get("callback_url"):
+        deps.log.erase(task_id, notified_versions(task), task.expires_at or deps.clock() // 1000)
     save_with_retry(deps.store, task, erasure.without_content)
     logger.info("task_content_deleted")
     return True

@@ -10,7 +10,7 @@ from vidu_relay.usecases.check_references import check_references
 from vidu_relay.usecases.price_request import price_request
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import model_documents
     from vidu_relay.usecases.submit_task import Acceptance
 
 __all__ = ["HOURLY_ESTIMATES", "estimate_task"]
@@ -19,7 +19,7 @@ HOURLY_ESTIMATES = 120
 """Of a tenant: an estimate opens the request's image URLs, and no daily cap of tasks bounds it."""
 
 
-def estimate_task(request: Request, tenant_id: str, acceptance: Acceptance) -> documents.Estimate:
+def estimate_task(request: Request, tenant_id: str, acceptance: Acceptance) -> model_documents.Estimate:
     """The estimate of a request that `parse_request` has read.
 
     It writes the hour's counter and nothing else, and calls no provider. Raises `HourlyLimitReachedError`, and

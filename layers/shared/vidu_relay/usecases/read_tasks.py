@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidCursorError
 from vidu_relay.domain.identifiers import TASK_ID
+from vidu_relay.domain.notification import notified_versions, represent_notification
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request import LARGE_PARAMETERS
 from vidu_relay.domain.task import MAX_MOMENT, Task
@@ -25,9 +27,9 @@ from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
 from vidu_relay.usecases.find_position import find_position
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import documents, webhook_documents
 
-__all__ = ["ShownTask", "TaskPage", "list_tasks", "read_task"]
+__all__ = ["ShownTask", "TaskPage", "list_notifications", "list_tasks", "read_task"]
 
 KEYS_PER_PAGE = 500
 """A filtered page reads this many tasks at most, then returns a cursor, however few matched."""
@@ -63,12 +65,28 @@ def read_task(
     recent: RecentTasks,
 ) -> ShownTask | None:
     """One task as the API shows it, with its whole request; None if this tenant has no such task."""
-    task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
-    if task is None or task.tenant_id != tenant_id:
+    task = _own_task(task_id, tenant_id, store)
+    if task is None:
         return None
     position = find_position(task, queue)
     shown = represent(task, sign=videos.link, request=_whole_request(task, requests), queue_position=position)
     return ShownTask(shown, advise_retry(task, recent))
+
+
+def list_notifications(
+    task_id: str, tenant_id: str, *, store: TaskStore, log: NotificationLog
+) -> webhook_documents.TaskNotifications | None:
+    """What became of a task's notifications, as far as they were attempted; None if this tenant has no such task."""
+    task = _own_task(task_id, tenant_id, store)
+    if task is None:
+        return None
+    records = log.find(task_id, notified_versions(task) if task.request.get("callback_url") else ())
+    return {"notifications": [represent_notification(task, version, record) for version, record in records.items()]}
+
+
+def _own_task(task_id: str, tenant_id: str, store: TaskStore) -> Task | None:
+    task = store.get(task_id) if TASK_ID.fullmatch(task_id) else None
+    return task if task is not None and task.tenant_id == tenant_id else None
 
 
 def list_tasks(tenant_id: str, given: Mapping[str, str], *, store: TaskStore, videos: VideoLinks) -> TaskPage:

@@ -69,9 +69,9 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
     The same key with the same request gives the same task, without a second record or slot of the daily cap; its images
     are not checked again, and its create call is begun only if none was. Raises, before anything is recorded,
     `IdempotencyConflictError` for the same key with another request, `InvalidRequestError` for images and addresses
-    that cannot be used (`check_references`), `DailyCapReachedError`, `BudgetReachedError`,
-    `MaxCostExceededError` and `ExternalIdTakenError`. If a secret is not set
-    up, a new task of an HTTP client raises `ConfigurationError`; one that came by a message waits as `accepted`.
+    that cannot be used (`check_references`), `DailyCapReachedError`, `BudgetReachedError`, `MaxCostExceededError` and
+    `ExternalIdTakenError`. If a secret is not set up, a new task of an HTTP client raises `ConfigurationError`; one
+    that came by a message waits as `accepted`.
     """
     deps, key = acceptance.submission, origin.idempotency_key
     task_id = task_id_from_random(secrets.token_bytes(16)) if key is None else task_id_for_key(origin.tenant_id, key)

@@ -32,6 +32,11 @@ class FaultSwitch:
         """End every fault."""
         self._call("DELETE")
 
+    def active(self) -> list[dict[str, Any]]:
+        """The faults ordered, and how often each was given (`given`, at most `limit`)."""
+        active: list[dict[str, Any]] = self._call("GET")["active"]
+        return active
+
     def given(self) -> list[dict[str, Any]]:
         """Every fault given so far: when (`time`), `at` what, `how`, in the course of `what`, to which `caller`."""
         given: list[dict[str, Any]] = self._call("GET")["given"]

@@ -1,0 +1,1 @@
+"""`relay console`: the operator's pages, served on this machine alone."""
