@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from cli.admission import queue
 from cli.alarms import alarms
 from cli.answer import Answer
 from cli.command import INTERRUPTED, Group, Relay
@@ -81,6 +82,7 @@ OPERATORS = (
     provider,
     prices,
     task,
+    queue,
     queues,
     failures,
     alarms,

@@ -114,6 +114,7 @@ class EventTask(_Model):
     delivery: TaskDelivery | None
     external_id: str | None = None
     labels: dict[str, object] | None = None
+    priority: int | None = None
     content_deleted_at: datetime | None = None
     request: TaskRequest
     output: list[TaskOutput]

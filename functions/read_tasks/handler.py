@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vidu_relay import aws
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.notification_log import NotificationLog
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 settings = load(ReadTasksSettings)
 store = TaskStore(aws.client("dynamodb"), settings.table_name)
 recent = RecentTasks(store)
+queue = ProviderQueue(aws.client("dynamodb"), settings.table_name)
 requests = RequestArchive(aws.client("s3"), settings.inbox_bucket)
 ledger = Ledger(aws.client("dynamodb"), settings.ledger_table)
 videos = VideoLinks(aws.client("s3"))
@@ -39,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         webhooks = list_notifications(task_id, tenant_id, store=store, log=log)
         return json_response(200, webhooks) if webhooks else task_not_found()
     if task_id is not None:
-        found = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos, recent=recent)
+        found = read_task(task_id, tenant_id, store=store, requests=requests, videos=videos, queue=queue, recent=recent)
         if found is None:
             return task_not_found()
         wait = found.retry_after_seconds

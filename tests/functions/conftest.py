@@ -14,7 +14,7 @@ import pytest
 
 from tests.simulation.effects import Effects
 from tests.simulation.provider import SimulatedSource, SimulatedWebhook
-from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
+from tests.unit.account import ENVIRONMENT, SWEEP_FUNCTION, Account, mock_aws, new_account
 from tests.unit.template import sample
 from vidu_relay import aws, settings
 from vidu_relay.adapters.task_item import task_from_image
@@ -181,6 +181,8 @@ def environment(account: Account) -> dict[str, str]:
         "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",
         "callback_signature": "off", "state_machine_arn": account.state_machine_arn,
         "check_function": account.check_function,
+        "sweep_function": SWEEP_FUNCTION,
+        "max_tasks_in_flight": "100",
         "deliveries_queue_url": account.queue_url, "event_bus_name": account.bus, "failures_bucket": account.failures,
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",

@@ -23,6 +23,7 @@ from tests.unit.account import (
     PROVIDER_KEY,
     REGION,
     SERVICES,
+    SWEEP_FUNCTION,
     WEBHOOK_MASTER,
     Account,
 )
@@ -132,8 +133,9 @@ class _DynamoDB(_Client):
             and holds(KeyConditionExpression, item, names, values)
         ]
 
-        def place(item: Any) -> tuple[int, str]:
-            return int(item[wanted[-1]]["N"]), item["pk"]["S"]
+        def place(item: Any) -> tuple[Any, str]:
+            ((kind, value),) = item[wanted[-1]].items()
+            return int(value) if kind == "N" else value, item["pk"]["S"]
 
         found.sort(key=place, reverse=not ScanIndexForward)
         if ExclusiveStartKey:
@@ -327,7 +329,7 @@ class _Lambda(_Client):
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         if InvocationType != "Event":
             raise NotImplementedError(InvocationType)
-        if FunctionName != CHECK_FUNCTION:
+        if FunctionName not in (CHECK_FUNCTION, SWEEP_FUNCTION):
             raise _error("ResourceNotFoundException", "Invoke")
         return {"StatusCode": 202}
 

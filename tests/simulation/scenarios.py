@@ -112,6 +112,11 @@ def cancel(sim: HttpSimulation) -> None:
         sim.cancel(sim.task_id())
 
 
+def cancel_other(sim: HttpSimulation) -> None:
+    with suppress(InvalidRequestError):
+        sim.cancel(sim.task_id("order-2"))
+
+
 def asks(ask: Callable[[HttpSimulation], DroppedFile | RequestEvent], *, refused: bool = False) -> Act:
     """A file or event is in the queue of requests."""
     return then(lambda sim: sim.map_source(), lambda sim: sim.send(ask(sim), refused=refused))
@@ -250,6 +255,10 @@ overdue = then(submit, wait(125))
 swept = then(wait(125), sweep)
 finished = then(overdue, finish)
 throttled = then(creates(CreateBehaviour.THROTTLED), submit)
+queued = then(creates(CreateBehaviour.THROTTLED), submit_other, submit, wait(20))
+"""One task came back from the provider, and one waits behind it."""
+crowded = then(submit_as("order-0"), queued)
+"""And a third one is at the provider."""
 denied = then(creates(CreateBehaviour.DENIED), submit)
 unconfirmed = then(creates(CreateBehaviour.TIMED_OUT), submit, wait(100))
 generated = then(submit, finish, call_back)

@@ -16,12 +16,13 @@ from tests.simulation.memory_account import memory_account
 from tests.simulation.notifications import HOOK, Message, Receipt
 from tests.simulation.provider import SimulatedProvider
 from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, Execution, Queued, Request, WiredRelay
-from tests.unit.account import Account
+from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain.budget import NO_BUDGET, Budget
+from vidu_relay.domain.catalogue import PROVIDERS
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
@@ -31,11 +32,13 @@ from vidu_relay.usecases.accept_request import accept_request
 from vidu_relay.usecases.cancel_task import cancel_task
 from vidu_relay.usecases.check_task import NextStep, check_task
 from vidu_relay.usecases.deliver_videos import deliver_videos
+from vidu_relay.usecases.dispatch_tasks import dispatch_queues
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 from vidu_relay.usecases.notify_client import notify_client
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, receive_callback
 from vidu_relay.usecases.record_spending import record_spending
+from vidu_relay.usecases.request_dispatch import request_dispatch
 from vidu_relay.usecases.submit_task import submit_task
 from vidu_relay.usecases.verify_reservations import verify_reservations
 
@@ -69,6 +72,8 @@ class Simulation(WiredRelay):
         self.deliveries: list[Queued] = []
         self.position = 0
         """Up to where the stream has been published."""
+        self.sweeps_requested = 0
+        """By the publisher, and not run yet."""
         self.booked = 0
         """Up to where it has been recorded in the ledger."""
         self.budget = NO_BUDGET
@@ -205,6 +210,7 @@ class Simulation(WiredRelay):
         return int(item.get("lease", {"N": "0"})["N"]) if item else None
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
+        dispatch_queues(PROVIDERS, self.dispatch)
         return find_overdue_tasks(self.store, self.poller, self.checker, time_is_up=time_is_up, clock=self.clock)
 
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
@@ -215,6 +221,7 @@ class Simulation(WiredRelay):
         records = self.stream[self.position :][:at_most]
         self.handed.update(record["dynamodb"]["SequenceNumber"] for record in records)
         failed = publish_events(records, self.bus, self.failures)
+        request_dispatch(records, self.submission.pauses, self.sweeper)
         published = len(records)
         if failed is not None:
             published = next(i for i, r in enumerate(records) if r["dynamodb"]["SequenceNumber"] == failed)
@@ -257,6 +264,7 @@ class Simulation(WiredRelay):
             moments = [execution.wake_at for execution in self.running]
             moments += [message.visible_at for message in self.notifications.messages]
             moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]
+            moments += [self.clock.now + 60_000 for item in self._images.values() if "waits_at" in item][:1]
             moments += [] if self.compare_at is None else [self.compare_at]
             if not moments or (until is not None and min(moments) > until):
                 break
@@ -278,6 +286,9 @@ class Simulation(WiredRelay):
                 self.receive(self._requests[0])
             elif self.position < len(self.stream):
                 self.survive(self.publish)
+            elif self.sweeps_requested:
+                self.sweeps_requested = 0
+                self.survive(self.sweep)
             elif self.booked < len(self.stream):
                 self.survive(self.book)
             elif self.deliveries:
@@ -362,5 +373,8 @@ class Simulation(WiredRelay):
 
     def _invoked(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """Each call is a check: one whose reply is lost is made twice."""
+        if arguments["FunctionName"] == SWEEP_FUNCTION:
+            self.sweeps_requested += 1
+            return
         given = json.loads(arguments["Payload"])
         self.running.append(Execution(given["task_id"], given["lease"], self.clock.now, single=True))

@@ -132,6 +132,13 @@ SCHEDULES = {
     "expiry of an unconfirmed create and its callback": Concurrent(
         s.then(s.unconfirmed, s.wait(7200), s.sweep), (s.check, s.call_back)
     ),
+    "two dispatches": unrepeated(s.queued, s.sweep, s.sweep),
+    "two dispatches, and a callback": unrepeated(s.then(s.crowded, s.finish), s.sweep, s.sweep, s.call_back),
+    "dispatch, check and callback": unrepeated(s.then(s.queued, s.sweep), s.sweep, s.check, s.finish_late),
+    "dispatch and repetition": Concurrent(s.queued, (s.sweep, s.submit)),
+    "dispatch and cancel": unrepeated(s.queued, s.sweep, cancel),
+    "dispatched check and cancel": unrepeated(s.then(s.queued, s.sweep), s.check, cancel),
+    "dispatch while the next queues": unrepeated(s.then(s.throttled, s.wait(20)), s.sweep, s.submit_other),
     "delivery twice": Concurrent(s.generated, (s.deliver, s.deliver)),
     "delivery twice, in parts": Concurrent(
         s.then(lambda sim: setattr(sim.source, "known_length", False), s.generated), (s.deliver, s.deliver_again)

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.simulation.effects import Effects, Listener, observed
 from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
-from tests.unit.account import Account
+from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
-from vidu_relay.adapters.check_function import CheckFunction
+from vidu_relay.adapters.check_function import CheckFunction, SweepFunction
 from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
@@ -23,6 +23,7 @@ from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.reservations import Reservations
@@ -45,6 +46,7 @@ from vidu_relay.usecases.attempt_submission import SubmissionDependencies
 from vidu_relay.usecases.cancel_task import CancelDependencies
 from vidu_relay.usecases.check_references import ReferenceCheck
 from vidu_relay.usecases.deliver_videos import DeliveryDependencies
+from vidu_relay.usecases.dispatch_tasks import DispatchDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
@@ -190,6 +192,16 @@ class WiredRelay:
             signing_keys=lambda: CallbackKeys(signing.get()),
             public_base_url=PUBLIC_URL,
             policy=POLICY,
+            clock=clock,
+        )
+        self.sweeper = SweepFunction(c["lambda"], SWEEP_FUNCTION)
+        self.dispatch = DispatchDependencies(
+            store=self.store,
+            queue=ProviderQueue(c["dynamodb"], account.table),
+            pauses=self.submission.pauses,
+            checker=self.checker,
+            policy=POLICY,
+            ceiling=100,
             clock=clock,
         )
         self.acceptance = Acceptance(

@@ -21,6 +21,7 @@ __all__ = [
     "ENVIRONMENT",
     "PROVIDER_KEY",
     "REGION",
+    "SWEEP_FUNCTION",
     "WEBHOOK_MASTER",
     "Account",
     "empty",
@@ -41,6 +42,7 @@ WEBHOOK_MASTER = {"master": "sample-webhook-master-0123456789abcdefghijklmnopqr"
 CALLBACK_SECRET = {"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"}
 SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "lambda", "events", "secretsmanager")
 CHECK_FUNCTION = "check-task"
+SWEEP_FUNCTION = "find-overdue-tasks"
 TABLE_FIELDS = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 
 

@@ -146,10 +146,11 @@ class CheckTaskSettings(SubmissionSettings):
     deliveries_queue_url: str
 
 
-class FindOverdueTasksSettings:
+class FindOverdueTasksSettings(TimingSettings):
     table_name: str
     state_machine_arn: str
     check_function: str
+    max_tasks_in_flight: int
 
 
 class DeliverVideosSettings(ProviderSettings, TimingSettings):
@@ -177,8 +178,10 @@ class SendWebhookSettings:
 
 
 class PublishEventsSettings:
+    table_name: str
     event_bus_name: str
     failures_bucket: str
+    sweep_function: str
 
 
 class ReconcileSpendingSettings(ProviderSettings):

@@ -26,8 +26,10 @@ PNG = data_uri(png(comment=500))
 
 
 def read(sim: Simulation, task_id: str, tenant: str = TENANT) -> Any:
-    recent = RecentTasks(sim.store, sim.clock)
-    shown = read_task(task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos, recent=recent)
+    recent, queue = RecentTasks(sim.store, sim.clock), sim.dispatch.queue
+    shown = read_task(
+        task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos, queue=queue, recent=recent
+    )
     return shown.task if shown else None
 
 

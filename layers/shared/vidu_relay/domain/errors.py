@@ -54,7 +54,7 @@ __all__ = [
     "InvalidCursorError", "InvalidRequestError", "LimitReachedError", "MaxCostExceededError", "NoSecretValueError",
     "NotCreatedError", "NotificationFailedError", "PriceListChangedError", "PriceListError", "ProviderError",
     "ProviderUnavailableError", "RemoteTaskNotFoundError", "RemoteTaskOwnedError", "StaleTaskError",
-    "TransactionConflictError", "TransitionError", "ViduRelayError",
+    "ThrottledError", "TransactionConflictError", "TransitionError", "ViduRelayError",
 ]  # fmt: skip
 
 
@@ -267,6 +267,10 @@ class NotCreatedError(CreateError):
     ) -> None:
         super().__init__(message, candidates=candidates)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ThrottledError(NotCreatedError):
+    """The provider runs as much for us as it takes (HTTP 429)."""
 
 
 class AccountRefusedError(NotCreatedError):

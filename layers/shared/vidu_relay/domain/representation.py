@@ -44,16 +44,22 @@ def represent(
     *,
     sign: Callable[[Video], str] | None = None,
     request: Mapping[str, Any] | None = None,
+    queue_position: int | None = None,
 ) -> documents.Task:
     """The task as the API returns it: a superset of the provider page's response.
 
     `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `request` is the
-    whole request where the record holds it only in part. A task whose content is deleted has no links.
+    whole request where the record holds it only in part. A task whose content is deleted has no links. `queue_position`
+    is shown where it is given.
     """
     if task.content_deleted_at is not None:
         sign = None
+    position: documents.QueuePosition = {}
+    if queue_position is not None:
+        position["queue_position"] = queue_position
     return {
         **_facts(task),
+        **position,
         "request": dict(task.request if request is None else request),
         "output": _output(task, sign),
         "videos": [_video(video) for video in task.videos],
@@ -133,6 +139,8 @@ def _facts(task: Task) -> documents.TaskFacts:
         facts["external_id"] = task.external_id
     if task.labels:
         facts["labels"] = dict(task.labels)
+    if task.priority:
+        facts["priority"] = task.priority
     if task.content_deleted_at is not None:
         facts["content_deleted_at"] = timestamp(task.content_deleted_at)
     return facts

@@ -81,13 +81,14 @@ class Request:
 
     `image_rules` hold for the images of a request that is accepted; a stored one is not checked again.
     `provider` is asked for it; empty in a request that was read from the table or the archive: its task names it.
-    `external_id` and `labels` are the client's own (`domain.client_fields`); None where it gave none.
+    `external_id`, `labels` and `priority` are the client's own (`domain.client_fields`); None where it gave none.
     """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
+    priority: int | None = None
     image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
     provider: str = field(default="", compare=False)
 
@@ -124,8 +125,7 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Equal for requests with equal parameters, labels and `external_id`, in whatever order: 128 bits of SHA-256 in
-        base 64."""
+        """Equal for requests with equal parameters and client fields, in any order: 128 bits of SHA-256 in base 64."""
         own = {name: value for name in CLIENT_FIELDS if (value := getattr(self, name)) is not None}
         canonical = json.dumps({**self.parameters, **own}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.adapters.notification_log import NotificationLog
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
@@ -23,6 +24,7 @@ from vidu_relay.domain.request import LARGE_PARAMETERS
 from vidu_relay.domain.task import MAX_MOMENT, Task
 from vidu_relay.domain.task_query import MAX_LIMIT, TaskQuery
 from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
+from vidu_relay.usecases.find_position import find_position
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents, webhook_documents
@@ -59,13 +61,15 @@ def read_task(
     store: TaskStore,
     requests: RequestArchive,
     videos: VideoLinks,
+    queue: ProviderQueue,
     recent: RecentTasks,
 ) -> ShownTask | None:
     """One task as the API shows it, with its whole request; None if this tenant has no such task."""
     task = _own_task(task_id, tenant_id, store)
     if task is None:
         return None
-    shown = represent(task, sign=videos.link, request=_whole_request(task, requests))
+    position = find_position(task, queue)
+    shown = represent(task, sign=videos.link, request=_whole_request(task, requests), queue_position=position)
     return ShownTask(shown, advise_retry(task, recent))
 
 

@@ -114,7 +114,8 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         return current
     parameters, whole = request.for_record()
     key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
-    stored = StoredRequest(parameters, request.digest, key, versions, request.external_id, request.labels)
+    own = (request.external_id, request.labels, request.priority or 0)
+    stored = StoredRequest(parameters, request.digest, key, versions, *own)
     store_images(request, origin.tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)

@@ -1,0 +1,44 @@
+"""From the table's stream to the queue: a task that left the provider, or that it took, makes room for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vidu_relay.adapters.check_function import SweepFunction
+from vidu_relay.adapters.provider_pause import ProviderPauses
+from vidu_relay.domain.states import Status
+from vidu_relay.observability import logger
+
+__all__ = ["request_dispatch"]
+
+AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING})
+
+
+def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
+    """Have the sweep run now if one of these stream records frees a slot where tasks wait; whether it was asked to.
+
+    One read of each provider that a task left; none for other records. If AWS refuses, the sweep's own minute follows.
+    """
+    providers = {name for record in records if (name := _freed(record.get("dynamodb", {}))) is not None}
+    try:
+        for provider in sorted(providers):
+            pause = pauses.find(provider)
+            if pause is not None and pause.queued_at is not None:
+                sweep.start()
+                return True
+    except (ClientError, BotoCoreError):
+        logger.exception("dispatch_not_requested")
+    return False
+
+
+def _freed(change: Mapping[str, Any]) -> str | None:
+    """The provider at which this change may let another task go on."""
+    after, before = change.get("NewImage", {}), change.get("OldImage", {})
+    now, was = (image.get("status", {}).get("S") for image in (after, before))
+    left = was in AT_PROVIDER and now not in AT_PROVIDER
+    taken = now == Status.SUBMITTED != was and "admitted_at" in after
+    provider: str | None = after.get("provider", {}).get("S")
+    return provider if left or taken else None

@@ -1,0 +1,112 @@
+"""The queue in front of a provider that runs five tasks at once, in simulated time."""
+
+from collections import Counter
+
+import pytest
+
+from tests.simulation.crowd import REFUSED, SLOTS, Crowd
+from vidu_relay.domain.snapshot import TaskError
+from vidu_relay.domain.states import Status
+
+
+def test_two_tenants_share_a_busy_provider() -> None:
+    """300 tasks of one and 20 of another, sent at once."""
+    crowd = Crowd()
+    tasks = crowd.submits("big", 300) + crowd.submits("small", 20)
+    crowd.until(lambda: not crowd.waiting, 4_500)
+    crowd.check()
+    outcomes = Counter(outcome for _, outcome in crowd.sim.provider.outcomes)
+    assert outcomes["created"] == len(tasks)
+    assert outcomes["nothing"] / len(tasks) <= 0.03
+    assert sum(crowd.busy) / (SLOTS * len(crowd.busy)) >= 0.95
+    fair = 20 * 60 / (SLOTS / 2)
+    assert crowd.last_waited["small"] <= 2 * fair
+    crowd.passes(100)
+    assert {crowd.sim.task(task_id).status for task_id in tasks} == {Status.COMPLETED}
+
+
+def test_once_none_waits_a_task_is_submitted_at_once() -> None:
+    crowd = Crowd()
+    crowd.submits("big", 8)
+    crowd.until(lambda: not crowd.waiting, 300)
+    crowd.passes(120)
+    assert crowd.sim.submission.pauses.find("gateway") is None
+    (task_id,) = crowd.submits("small", 1)
+    assert crowd.sim.task(task_id).status is Status.SUBMITTED
+
+
+def test_higher_priority_goes_first_within_a_tenant() -> None:
+    crowd = Crowd()
+    crowd.submits("big", 8)
+    crowd.submits("small", 3)
+    (urgent,) = crowd.submits("small", 1, priority=3)
+    queue = crowd.sim.dispatch.queue
+    crowd.passes(1)
+    waiting = [one.task_id for one in queue.count("gateway") if one.tenant_id == "small"]
+    assert waiting[0] == urgent
+    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.check()
+
+
+@pytest.mark.parametrize("tenant", [None, "big"])
+def test_what_the_operator_holds_up_waits_and_nothing_else(tenant: str | None) -> None:
+    crowd = Crowd()
+    pauses = crowd.sim.submission.pauses
+    pauses.hold("gateway", tenant, now=crowd.sim.clock())
+    held = crowd.submits("big", 2)
+    (other,) = crowd.submits("small", 1)
+    crowd.passes(7_200)
+    assert {crowd.sim.task(task_id).status for task_id in held} == {Status.ACCEPTED}
+    assert crowd.sim.task(other).status is (Status.ACCEPTED if tenant is None else Status.COMPLETED)
+    pauses.release("gateway", tenant, now=crowd.sim.clock())
+    crowd.passes(240)
+    assert {crowd.sim.task(task_id).status for task_id in (*held, other)} == {Status.COMPLETED}
+    assert len(crowd.sim.provider.calls) == 3
+
+
+def test_a_lost_flag_is_raised_again() -> None:
+    """The index decides, not the flag: the sweep finds what waits without it."""
+    crowd = Crowd()
+    crowd.submits("big", 9)
+    table = {"TableName": crowd.sim.account.table, "Key": {"pk": {"S": "pause#gateway"}}}
+    crowd.sim.account.clients["dynamodb"].delete_item(**table)
+    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.check()
+
+
+def test_task_that_the_provider_never_takes_expires() -> None:
+    crowd = Crowd()
+    crowd.sim.provider.slots = 0  # type: ignore[attr-defined]  # it is `Crowded`
+    (task_id,) = crowd.submits("big", 1)
+    begins = crowd.sim.clock()
+    crowd.sim.run()
+    task = crowd.sim.task(task_id)
+    assert (task.status, task.error and task.error.code) == (Status.EXPIRED, "deadline_exceeded")
+    assert 7_200 <= (task.updated_at - begins) / 1000 < 11_000
+
+
+def test_queue_waits_for_the_account_as_every_task_does() -> None:
+    """Tasks that the queue lets go on while the account is refused wait for it, and then in the queue again."""
+    crowd = Crowd()
+    tasks = crowd.submits("big", 12)
+    crowd.sim.submission.pauses.pause(
+        "gateway",
+        TaskError("40201", "Insufficient credits"),
+        now=crowd.sim.clock(),
+        probe_at=crowd.sim.clock() + 600_000,
+    )
+    crowd.passes(590)
+    assert len(crowd.sim.provider.remote) == SLOTS
+    crowd.sim.submission.pauses.end("gateway", now=crowd.sim.clock())
+    crowd.passes(3_000)
+    created = [task_id for task_id, outcome in crowd.sim.provider.outcomes if outcome == "created"]
+    assert sorted(created) == sorted(tasks)
+
+
+def test_task_that_is_always_refused_does_not_hold_up_others_of_its_tenant() -> None:
+    crowd = Crowd()
+    (refused,) = crowd.submits("big", 1, prompt=REFUSED)
+    others = crowd.submits("big", 12)
+    crowd.passes(1_200)
+    assert {crowd.sim.task(task_id).status for task_id in others} == {Status.COMPLETED}
+    assert crowd.sim.task(refused).waits
