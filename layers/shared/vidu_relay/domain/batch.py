@@ -19,6 +19,7 @@ from vidu_relay.domain.queued_requests import REQUESTS_PREFIX, DroppedFile, own_
 
 __all__ = [
     "BATCH_ID",
+    "MAX_FILE_BYTES",
     "Batch",
     "BatchState",
     "LineRange",
@@ -31,6 +32,7 @@ __all__ = [
 BATCH_ID = re.compile(r"b[a-z2-7]{26}")
 """`b` and 16 bytes in lower-case base 32: one character longer than a task id, so neither passes for the other."""
 
+MAX_FILE_BYTES = 256 * 1024 * 1024
 DAY_MS = 86_400_000
 
 
@@ -81,7 +83,8 @@ class Batch:
       refused; `last_line` is the number of the last line.
     - `reserved_usd` is what the other lines cost together by the first reading.
     - `cursor` is the first line whose task may be open; `counts` the tasks before it by their end, `cost_usd` their
-      cost.
+      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved.
+    - `retries` are the lines of the retry file; 0 where there is none.
     - `due_at` is when the batch is looked at next; None once it is completed.
     - `accepted_published` and `completed_published` say that the event is on the bus.
     - `expires_at` is in seconds; None until the batch is completed.
@@ -108,6 +111,8 @@ class Batch:
     cursor: int = 1
     counts: Mapping[str, int] = field(default_factory=dict)
     cost_usd: str = "0"
+    uncertain_usd: str = "0"
+    retries: int = 0
     due_at: int | None = None
     accepted_published: bool = False
     completed_published: bool = False
