@@ -10,7 +10,9 @@ from local.chaos.oracle import Invariant, ViolationError
 from tests.simulation.http_provider import CreateBehaviour, HttpProvider
 from tests.simulation.provider import CreateCall
 from tests.simulation.scenarios import HttpSimulation, calls_back
+from vidu_relay.domain.task import Origin
 from vidu_relay.outbound.exchange import Reply
+from vidu_relay.usecases.submit_task import queue_task
 
 SLOTS = 5
 REFUSED = "what is always refused"
@@ -77,6 +79,15 @@ class Crowd:
             self.sim.submit(key=f"{tenant}-{next(self.numbers)}", tenant=tenant, **fields) for _ in range(tasks)
         ]
         return [task.task_id for task in submitted]
+
+    def queues(self, tenant: str, tasks: int) -> list[str]:
+        """A group of tasks is recorded in the queue, each by a message that is received twice."""
+        self.sim.tenants.create_tenant(tenant, 1)
+        request = self.sim.request()
+        origins = [Origin(tenant, 1000, f"{tenant}-{next(self.numbers)}", "s3", "message") for _ in range(tasks)]
+        recorded = [queue_task(request, origin, self.sim.acceptance) for origin in origins]
+        assert recorded == [queue_task(request, origin, self.sim.acceptance) for origin in origins]
+        return [task.task_id for task in recorded]
 
     def passes(self, seconds: int) -> None:
         """Callbacks come at once, sweeps each minute."""

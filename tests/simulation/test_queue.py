@@ -5,8 +5,10 @@ from collections import Counter
 import pytest
 
 from tests.simulation.crowd import REFUSED, SLOTS, Crowd
+from tests.simulation.effects import Fault
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
+from vidu_relay.usecases.request_dispatch import start_dispatch
 
 
 def test_two_tenants_share_a_busy_provider() -> None:
@@ -33,6 +35,34 @@ def test_once_none_waits_a_task_is_submitted_at_once() -> None:
     assert crowd.sim.submission.pauses.find("gateway") is None
     (task_id,) = crowd.submits("small", 1)
     assert crowd.sim.task(task_id).status is Status.SUBMITTED
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_group_recorded_in_an_idle_queue_goes_on_in_turns(refused: bool) -> None:
+    """At once if AWS takes the request for a dispatch, else within a minute."""
+    crowd = Crowd()
+    tasks = crowd.queues("big", 12)
+    crowd.passes(1)
+    if refused:
+        crowd.sim.effects.arm_name("lambda.invoke", Fault.REFUSED)
+    start_dispatch(["gateway"], crowd.sim.submission.pauses, crowd.sim.sweeper, now=crowd.sim.clock())
+    crowd.sim.work()
+    assert bool(crowd.sim.provider.calls) is not refused
+    tasks += crowd.submits("small", 1)
+    assert crowd.sim.task(tasks[-1]).waits
+    crowd.until(lambda: bool(crowd.sim.provider.calls), 62)
+    crowd.busy.clear()
+    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.check()
+
+
+def test_flag_stays_up_while_the_index_does_not_show_what_waits() -> None:
+    crowd = Crowd()
+    crowd.queues("big", 1)
+    start_dispatch(["gateway"], crowd.sim.submission.pauses, crowd.sim.sweeper, now=crowd.sim.clock())
+    crowd.sim.work()
+    (later,) = crowd.submits("small", 1)
+    assert crowd.sim.task(later).waits
 
 
 def test_higher_priority_goes_first_within_a_tenant() -> None:

@@ -1,4 +1,4 @@
-"""A batch: the requests of one file, a request a line. The record of the whole, its ranges of lines and their results.
+"""A batch: the requests of one file, a request a line.
 
 A batch is identified by its tenant and the bytes of its file, so the same file is the same batch however it comes. Its
 tasks are identified by batch and line number. Line numbers begin at 1 and count empty lines too.
@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import StrEnum
 
 from vidu_relay.domain.identifiers import task_id_for_key
@@ -22,8 +21,6 @@ __all__ = [
     "MAX_FILE_BYTES",
     "Batch",
     "BatchState",
-    "LineRange",
-    "RangeResult",
     "batch_id_of",
     "line_task_id",
     "uploaded_key",
@@ -49,29 +46,6 @@ class BatchState(StrEnum):
     COMPLETED = "completed"
 
 
-@dataclass(frozen=True, slots=True)
-class LineRange:
-    """Lines that are accepted together: the bytes from `first_byte` up to, without it, `end_byte`.
-
-    `first_line` is the number of the line that begins there. `lines` is how many of them are not empty.
-    """
-
-    first_line: int
-    first_byte: int
-    end_byte: int
-    lines: int
-
-
-@dataclass(frozen=True, slots=True)
-class RangeResult:
-    """What became of a range: tasks and rejections, and what the tasks reserved together in US dollars."""
-
-    first_line: int
-    accepted: int
-    rejected: int
-    reserved_usd: Decimal
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The record of a batch. Moments are in milliseconds since the epoch, amounts in US dollars as text.
@@ -82,10 +56,15 @@ class Batch:
     - `lines` are the lines that are not empty, without the header; `bad_lines` those of them that the first reading
       refused; `last_line` is the number of the last line.
     - `reserved_usd` is what the other lines cost together by the first reading.
+    - `next_line` begins at `next_byte`: what comes before is accepted. `tasks` and `rejected` are how many of its lines
+      became tasks and rejections, `expected_usd` is what the tasks reserved. `parts` are the first lines of the slices
+      with rejections (`rejections_key`).
+    - `lease_until` is until when an execution accepts lines; no other does before.
     - `cursor` is the first line whose task may be open; `counts` the tasks before it by their end, `cost_usd` their
-      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved.
+      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures` are the
+      first lines of the objects that list those that did not complete (`failures_key`).
     - `retries` are the lines of the retry file; 0 where there is none.
-    - `due_at` is when the batch is looked at next; None once it is completed.
+    - `due_at` is when the sweep has the batch looked at, if nothing happens before; None once it is completed.
     - `accepted_published` and `completed_published` say that the event is on the bus.
     - `expires_at` is in seconds; None until the batch is completed.
     """
@@ -100,18 +79,22 @@ class Batch:
     lines: int
     bad_lines: int
     last_line: int
-    ranges: tuple[LineRange, ...]
     reserved_usd: str
     name: str | None = None
     retry_of: str | None = None
     attempt: int = 1
+    next_line: int = 1
+    next_byte: int = 0
     tasks: int = 0
     rejected: int = 0
-    expected_usd: str | None = None
+    expected_usd: str = "0"
+    parts: tuple[int, ...] = ()
+    lease_until: int = 0
     cursor: int = 1
     counts: Mapping[str, int] = field(default_factory=dict)
     cost_usd: str = "0"
     uncertain_usd: str = "0"
+    failures: tuple[int, ...] = ()
     retries: int = 0
     due_at: int | None = None
     accepted_published: bool = False
@@ -135,8 +118,12 @@ class Batch:
         return f"{self.folder}retry.jsonl"
 
     def rejections_key(self, first_line: int) -> str:
-        """Where the rejected lines of the range that begins at `first_line` are written, if it has any."""
+        """Where the rejected lines of the slice that begins at `first_line` are written, if it has any."""
         return f"{self.folder}rejected/{first_line:05}.jsonl"
+
+    def failures_key(self, first_line: int) -> str:
+        """Where the tasks that did not complete are listed, of lines that were counted together from `first_line` on."""
+        return f"{self.folder}failed/{first_line:05}.jsonl"
 
     def task_id(self, line: int) -> str:
         """The id of the task of a line, whether or not it has one."""

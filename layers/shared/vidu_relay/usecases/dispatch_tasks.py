@@ -26,6 +26,8 @@ SOON_MS = MAX_INTERVAL_MS + LEASE_MS
 """A task at the provider is due by then, but for off-peak ones."""
 FLAG_MS = 30_000
 """How old the flag may be before a dispatch raises it again."""
+INDEX_LAG_MS = 5_000
+"""The index may not show yet the tasks for which a younger flag was raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ def _keep_flag(
         if raised_at is None or raised_at <= now - FLAG_MS:
             deps.pauses.raise_flag(provider, now=now)
             _measure(provider, deps.queue, now)
+        return True
+    if raised_at is not None and raised_at > now - INDEX_LAG_MS:
         return True
     if pause is not None:
         deps.pauses.lower_flag(provider, pause)

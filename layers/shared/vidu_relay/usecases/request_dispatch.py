@@ -1,4 +1,4 @@
-"""From the table's stream to the queue: a task that left the provider, or that it took, makes room for the next."""
+"""Have the sweep dispatch the queues ahead of its minute: a task made room for the next, or a group was recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.domain.states import Status
 from vidu_relay.observability import logger
 
-__all__ = ["request_dispatch"]
+__all__ = ["request_dispatch", "start_dispatch"]
 
 AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING})
 
@@ -32,6 +32,18 @@ def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPause
     except (ClientError, BotoCoreError):
         logger.exception("dispatch_not_requested")
     return False
+
+
+def start_dispatch(providers: Iterable[str], pauses: ProviderPauses, sweep: SweepFunction, *, now: int) -> None:
+    """After a group of tasks was recorded in these providers' queues (`queue_task`): later tasks wait behind them, and
+    the first go on now. If AWS refuses, the sweep's own minute follows: it finds them without the flag.
+    """
+    try:
+        for provider in sorted(set(providers)):
+            pauses.raise_flag(provider, now=now)
+        sweep.start()
+    except (ClientError, BotoCoreError):
+        logger.exception("dispatch_not_requested")
 
 
 def _freed(change: Mapping[str, Any]) -> str | None:
