@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from vidu_relay.adapters.video_links import LINK_SECONDS
-from vidu_relay.domain.batch import Batch
+from vidu_relay.domain.queued_requests import DroppedFile
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from vidu_relay.domain import batch_documents, documents
+    from vidu_relay.domain import documents
 
 __all__ = ["BatchFiles"]
+
+CHUNK_BYTES = 1024 * 1024
 
 
 class BatchFiles:
@@ -27,16 +29,31 @@ class BatchFiles:
         self._client = client
         self.bucket = bucket
 
-    def put(self, key: str, file: BinaryIO, content_type: str) -> None:
+    def put(self, key: str, file: IO[bytes], content_type: str) -> None:
         """Store a file, from its beginning on."""
         file.seek(0)
         self._client.put_object(Bucket=self.bucket, Key=key, Body=file, ContentType=content_type)
 
-    def read_rejections(self, batch: Batch, first_line: int) -> Iterator[batch_documents.BatchRejection]:
-        """The rejected lines of the range that begins at `first_line`, one after the other."""
-        reply = self._client.get_object(Bucket=self.bucket, Key=batch.rejections_key(first_line))
-        with closing(reply["Body"]) as body:
-            yield from map(json.loads, body.iter_lines())
+    def put_list(self, key: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Store entries, a line of JSON each."""
+        lines = [json.dumps(entry, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n" for entry in entries]
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=b"".join(lines), ContentType="application/jsonl")
+
+    def read_list(self, key: str) -> Iterator[Any]:
+        """The entries of such an object, one after the other."""
+        with closing(self._client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+            yield from map(json.loads, body.iter_lines(CHUNK_BYTES))
+
+    def read(self, file: DroppedFile) -> Iterator[bytes] | None:
+        """The bytes of a version in chunks; None if it is gone."""
+        version: Any = {"VersionId": file.version_id} if file.version_id else {}
+        try:
+            reply = self._client.get_object(Bucket=file.bucket, Key=file.key, **version)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
+                return None
+            raise
+        return reply["Body"].iter_chunks(CHUNK_BYTES)
 
     def find_rejection(self, key: str) -> tuple[int, documents.Problem] | None:
         """When (ms) and why a file was refused as a whole, by the key of the answer; None where there is no answer."""

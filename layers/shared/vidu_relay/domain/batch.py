@@ -18,7 +18,6 @@ from vidu_relay.domain.queued_requests import REQUESTS_PREFIX, DroppedFile, own_
 
 __all__ = [
     "BATCH_ID",
-    "MAX_FILE_BYTES",
     "Batch",
     "BatchState",
     "batch_id_of",
@@ -29,7 +28,6 @@ __all__ = [
 BATCH_ID = re.compile(r"b[a-z2-7]{26}")
 """`b` and 16 bytes in lower-case base 32: one character longer than a task id, so neither passes for the other."""
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
 DAY_MS = 86_400_000
 
 
@@ -61,8 +59,8 @@ class Batch:
       with rejections (`rejections_key`).
     - `lease_until` is until when an execution accepts lines; no other does before.
     - `cursor` is the first line whose task may be open; `counts` the tasks before it by their end, `cost_usd` their
-      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures` are the
-      first lines of the objects that list those that did not complete (`failures_key`).
+      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures`
+      name the objects that list those that did not complete (`failures_key`).
     - `retries` are the lines of the retry file; 0 where there is none.
     - `due_at` is when the sweep has the batch looked at, if nothing happens before; None once it is completed.
     - `accepted_published` and `completed_published` say that the event is on the bus.
@@ -94,7 +92,7 @@ class Batch:
     counts: Mapping[str, int] = field(default_factory=dict)
     cost_usd: str = "0"
     uncertain_usd: str = "0"
-    failures: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
     retries: int = 0
     due_at: int | None = None
     accepted_published: bool = False
@@ -121,9 +119,9 @@ class Batch:
         """Where the rejected lines of the slice that begins at `first_line` are written, if it has any."""
         return f"{self.folder}rejected/{first_line:05}.jsonl"
 
-    def failures_key(self, first_line: int) -> str:
-        """Where the tasks that did not complete are listed, of lines that were counted together from `first_line` on."""
-        return f"{self.folder}failed/{first_line:05}.jsonl"
+    def failures_key(self, name: str) -> str:
+        """Where tasks are listed that did not complete, of lines that were counted together."""
+        return f"{self.folder}failed/{name}.jsonl"
 
     def task_id(self, line: int) -> str:
         """The id of the task of a line, whether or not it has one."""

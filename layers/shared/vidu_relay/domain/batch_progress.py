@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vidu_relay.domain.batch import Batch, BatchState, RangeResult
+from vidu_relay.domain.batch import Batch
 from vidu_relay.domain.billing import billing_of
 from vidu_relay.domain.image_reference import is_data_uri
-from vidu_relay.domain.money import NO_MONEY, money_text
+from vidu_relay.domain.money import money_text
 from vidu_relay.domain.request import with_images
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
-__all__ = ["RESEND_MS", "RETRIED", "Tally", "accepted", "look_again", "may_pass", "retry_header", "retry_line"]
+if TYPE_CHECKING:
+    from vidu_relay.domain import batch_documents
+
+__all__ = ["Tally", "failure", "look_again", "may_complete", "may_pass", "retry_header", "retry_line"]
 
 FIRST_LOOK_MS, LONGEST_LOOK_MS = 60_000, 900_000
 """An open batch is looked at after a tenth of its age, within these bounds."""
-RESEND_MS = 1_800_000
-"""The age of a batch from which on ranges without a result are queued again."""
 RETRIED = frozenset({Status.FAILED, Status.EXPIRED})
 """Tasks that ended so are submitted again by the retry file; a canceled one is not wanted."""
 PASSING = frozenset({"image_unreachable"})
@@ -30,12 +31,11 @@ PASSING = frozenset({"image_unreachable"})
 
 
 class Tally:
-    """Counts how tasks ended, and what they cost: from the counts of a batch on, or from nothing."""
+    """Counts how tasks ended, and what they cost, from the counts of a batch on."""
 
-    def __init__(self, batch: Batch | None = None) -> None:
-        self._counts = Counter(batch.counts if batch else {})
-        self._cost = Decimal(batch.cost_usd) if batch else NO_MONEY
-        self._uncertain = Decimal(batch.uncertain_usd) if batch else NO_MONEY
+    def __init__(self, batch: Batch) -> None:
+        self._counts = Counter(batch.counts)
+        self._cost, self._uncertain = Decimal(batch.cost_usd), Decimal(batch.uncertain_usd)
 
     def add(self, task: Task) -> None:
         """Count a task that has ended."""
@@ -52,36 +52,38 @@ class Tally:
         return replace(batch, counts=dict(self._counts), **amounts, **changes)
 
 
-def look_again(batch: Batch, now: int) -> Batch:
-    """The batch, to be looked at later."""
-    return replace(batch, due_at=now + min(LONGEST_LOOK_MS, max(FIRST_LOOK_MS, (now - batch.created_at) // 10)))
+def look_again(batch: Batch, now: int) -> int:
+    """When a batch with an open task is looked at again."""
+    return now + min(LONGEST_LOOK_MS, max(FIRST_LOOK_MS, (now - batch.created_at) // 10))
 
 
-def accepted(batch: Batch, results: Iterable[RangeResult], now: int) -> tuple[Batch, int, Decimal]:
-    """The batch once every range has a result; how many tasks and dollars less than reserved it has.
-
-    Fewer dollars than nothing where prices rose between the two readings.
-    """
-    found = list(results)
-    tasks, rejected = sum(one.accepted for one in found), sum(one.rejected for one in found)
-    expected = sum((one.reserved_usd for one in found), NO_MONEY)
-    counted = replace(
-        batch, state=BatchState.ACCEPTED, tasks=tasks, rejected=rejected, expected_usd=money_text(expected), due_at=now
-    )
-    return counted, batch.lines - batch.bad_lines - tasks, Decimal(batch.reserved_usd) - expected
+def failure(line: int, task: Task) -> batch_documents.BatchFailure:
+    """A task that did not complete, as the summary lists it."""
+    error = task.error
+    return {
+        "line": line,
+        "task_id": task.task_id,
+        "status": task.status.value,
+        "error": {"code": error.code, "message": error.message} if error else None,
+    }
 
 
-def may_pass(problem: Mapping[str, Any]) -> bool:
-    """Whether a rejected line may become a task when it is submitted again."""
-    codes = {fault.get("code") for fault in problem.get("errors", ())} or {problem["code"]}
-    return codes <= PASSING
+def may_complete(failed: Mapping[str, Any]) -> bool:
+    """Whether the line of a task that failed is submitted again."""
+    return failed["status"] in RETRIED
+
+
+def may_pass(rejected: Mapping[str, Any]) -> bool:
+    """Whether a rejected line is submitted again."""
+    problem = rejected["error"]
+    return ({fault.get("code") for fault in problem.get("errors", ())} or {problem["code"]}) <= PASSING
 
 
 def retry_header(batch: Batch) -> bytes:
     """The first line of the retry file, which says what it repeats."""
     named = {} if batch.name is None else {"name": batch.name}
     header = {"batch": {**named, "retry_of": batch.batch_id, "attempt": batch.attempt + 1}}
-    return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _json_line(header)
 
 
 def retry_line(line: bytes, folder: str, *, had_task: bool) -> bytes:
@@ -94,7 +96,12 @@ def retry_line(line: bytes, folder: str, *, had_task: bool) -> bytes:
     def whole(_: str, image: str) -> str:
         return image if "://" in image or is_data_uri(image) else folder + image
 
-    request = json.loads(line)
-    again = with_images({name: v for name, v in request.items() if name != "external_id" or not had_task}, whole)
-    text = line.strip() if again == request else json.dumps(again, ensure_ascii=False, separators=(",", ":")).encode()
-    return text + b"\n"
+    text = line.strip()
+    request = json.loads(text)
+    kept = {name: value for name, value in request.items() if name != "external_id" or not had_task}
+    again = with_images(kept, whole)
+    return text + b"\n" if again == request else _json_line(again)
+
+
+def _json_line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"

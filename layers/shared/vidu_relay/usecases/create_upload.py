@@ -10,7 +10,8 @@ from typing import Any
 
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.image_bucket import ImageBucket
-from vidu_relay.domain.batch import MAX_FILE_BYTES, batch_id_of, uploaded_key
+from vidu_relay.domain.batch import batch_id_of, uploaded_key
+from vidu_relay.domain.batch_lines import MAX_FILE_BYTES
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.image_format import FILE_ENDINGS, MAX_IMAGE_BYTES
 from vidu_relay.domain.image_reference import S3Object

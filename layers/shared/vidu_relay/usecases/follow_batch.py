@@ -1,4 +1,4 @@
-"""Follow an open batch: it is accepted once every range of lines has a result, completed once every task has ended.
+"""Follow an accepted batch until every task of it has ended.
 
 Each step is one conditional write of the record, and each event is published from the record after the write, before a
 second write says so. An execution that dies anywhere, or runs beside another, repeats an event or nothing.
@@ -6,8 +6,10 @@ second write says so. An execution that dies anywhere, or runs beside another, r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vidu_relay.adapters.batch_files import BatchFiles
 from vidu_relay.adapters.batch_queue import BatchQueue
@@ -15,94 +17,95 @@ from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.batch import Batch, BatchState
-from vidu_relay.domain.batch_progress import RESEND_MS, Tally, accepted, look_again
+from vidu_relay.domain.batch_progress import Tally, failure, look_again
 from vidu_relay.domain.batch_representation import batch_event, batch_event_type
 from vidu_relay.domain.errors import EventRefusedError, StaleTaskError
-from vidu_relay.domain.task import Task
+from vidu_relay.domain.states import Status
 from vidu_relay.observability import count, logger
+from vidu_relay.usecases.attempt_submission import TimeLeft
+from vidu_relay.usecases.complete_batch import complete_batch
 from vidu_relay.usecases.ports import Clock, clock
 
-__all__ = ["FollowDependencies", "follow_batch", "tasks_of"]
+__all__ = ["FollowDependencies", "follow_batch"]
 
 PAGE = 100
+COMPLETION_MS = 40_000
+"""What is left of an execution's time when it stops counting: writing the summary and the retry file fits in."""
+KEEP_SECONDS = 90 * 86_400
+"""A batch outlives its tasks by so much: the same file is the same batch for as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowDependencies:
-    """What following takes. A completed batch is kept for `retain_days`."""
+    """What following takes. `retain_tasks_days` is how long a settled task is kept."""
 
     batches: BatchStore
     tasks: TaskStore
     files: BatchFiles
     queue: BatchQueue
     bus: EventBus
-    retain_days: int
+    retain_tasks_days: int
     clock: Clock = clock
+    name: Callable[[], str] = lambda: secrets.token_hex(8)
 
 
-def follow_batch(batch_id: str, deps: FollowDependencies) -> None:
-    """Take a batch that is due as far as it comes now. Does nothing for one that is not due.
+def follow_batch(batch: Batch, deps: FollowDependencies, *, time_left: TimeLeft) -> None:
+    """Take a batch as far as it comes now, if it is due and each of its lines is a task or a rejection.
 
     Raises `EventRefusedError`, or what AWS raises; then the message is delivered again.
     """
-    batch = deps.batches.get(batch_id)
-    if batch is None or batch.due_at is None or batch.due_at > deps.clock():
+    if batch.state is BatchState.ACCEPTING or batch.due_at is None or batch.due_at > deps.clock():
         return
-    logger.append_keys(batch_id=batch_id, tenant_id=batch.tenant_id)
     try:
-        _follow(batch, deps)
+        _follow(batch, deps, time_left)
     except StaleTaskError:
         logger.info("batch_followed_elsewhere")
 
 
-def _follow(batch: Batch, deps: FollowDependencies) -> None:
-    if batch.state is BatchState.ACCEPTING:
-        results = deps.batches.results(batch)
-        missing = [one for one in batch.ranges if one.first_line not in results]
-        if missing:
-            if deps.clock() >= batch.created_at + RESEND_MS:
-                deps.queue.send_ranges(batch, missing)
-            deps.batches.save(look_again(batch, deps.clock()))
-            return
-        counted, tasks, usd = accepted(batch, results.values(), deps.clock())
-        batch = deps.batches.accept(counted, back_tasks=tasks, back_usd=usd)
+def _follow(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> None:
     if batch.state is BatchState.ACCEPTED:
         if not batch.accepted_published:
             _publish(batch, deps)
             batch = deps.batches.save(replace(batch, accepted_published=True))
-        batch = _count_ends(batch, deps)
+        batch = deps.batches.save(_count_ends(batch, deps, time_left))
         if batch.cursor <= batch.last_line:
-            deps.batches.save(look_again(batch, deps.clock()))
+            if batch.due_at is not None and batch.due_at <= deps.clock():
+                deps.queue.look_at(batch.batch_id)
             return
-        batch = deps.batches.save(_completed(batch, deps))
+        kept_until = deps.clock() // 1000 + deps.retain_tasks_days * 86_400 + KEEP_SECONDS
+        batch = deps.batches.save(replace(complete_batch(batch, deps.files), expires_at=kept_until))
     _publish(batch, deps)
     deps.batches.save(replace(batch, completed_published=True, due_at=None))
 
 
-def _count_ends(batch: Batch, deps: FollowDependencies) -> Batch:
-    """The batch with the ends counted up to the first line whose task is open."""
-    tally = Tally(batch)
-    for line, task in tasks_of(batch, deps.tasks, batch.cursor):
-        if not task.settled:
-            return tally.put(batch, cursor=line)
-        tally.add(task)
-    return tally.put(batch, cursor=batch.last_line + 1)
+def _count_ends(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> Batch:
+    """The batch with the ends counted up to the first line whose task is open, or as far as there is time.
 
-
-def tasks_of(batch: Batch, store: TaskStore, first: int = 1) -> Iterator[tuple[int, Task]]:
-    """The tasks of a batch in the order of their lines, from line `first` on, as they are now (consistent reads)."""
-    for begin in range(first, batch.last_line + 1, PAGE):
-        ids = {line: batch.task_id(line) for line in range(begin, min(begin + PAGE, batch.last_line + 1))}
-        found = store.get_many(ids.values(), consistent=True)
-        yield from ((line, found[task_id]) for line, task_id in ids.items() if task_id in found)
-
-
-def _completed(batch: Batch, deps: FollowDependencies) -> Batch:
-    """The batch with its summary and retry file written, and the counts that stand in them."""
-    from vidu_relay.usecases.complete_batch import complete_batch
-
-    ended = complete_batch(batch, tasks=lambda: tasks_of(batch, deps.tasks), batches=deps.batches, files=deps.files)
-    return replace(ended, expires_at=deps.clock() // 1000 + deps.retain_days * 86_400)
+    Tasks that did not complete are listed in an object of their own before. Only the record says which objects count.
+    """
+    tally, failed, cursor, due_at = Tally(batch), list[Mapping[str, Any]](), batch.cursor, deps.clock()
+    while cursor <= batch.last_line and due_at <= deps.clock():
+        if cursor > batch.cursor and time_left() < COMPLETION_MS:
+            break
+        page = range(cursor, min(cursor + PAGE, batch.last_line + 1))
+        found = deps.tasks.get_many(map(batch.task_id, page), consistent=True)
+        for cursor in page:
+            task = found.get(batch.task_id(cursor))
+            if task is None:  # an empty line, or a rejected one
+                continue
+            if not task.settled:
+                due_at = look_again(batch, deps.clock())
+                break
+            tally.add(task)
+            if task.status is not Status.COMPLETED:
+                failed.append(failure(cursor, task))
+        else:
+            cursor = page.stop
+    names = batch.failures
+    if failed:
+        names = (*names, f"{batch.cursor:05}-{deps.name()}")
+        deps.files.put_list(batch.failures_key(names[-1]), failed)
+    return tally.put(batch, cursor=cursor, failures=names, due_at=due_at)
 
 
 def _publish(batch: Batch, deps: FollowDependencies) -> None:
@@ -110,4 +113,4 @@ def _publish(batch: Batch, deps: FollowDependencies) -> None:
     if deps.bus.publish([Event(kind, detail, deps.clock() // 1000)]) is not None:
         raise EventRefusedError(detail["event_id"])
     count(kind)
-    logger.info(kind, tasks=batch.tasks, rejected=batch.rejected, **batch.counts)
+    logger.info(kind, batch_id=batch.batch_id, tenant_id=batch.tenant_id, tasks=batch.tasks, rejected=batch.rejected)
