@@ -1,4 +1,4 @@
-"""The objects of batches in the inbox bucket: rejected lines, summaries and retry files, and answers to refused files."""
+"""The objects of batches in the inbox bucket: lists, summaries, retry files, and the answers to refused files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.adapters.video_links import LINK_SECONDS
 from vidu_relay.domain.queued_requests import DroppedFile
 
 if TYPE_CHECKING:
@@ -64,8 +63,3 @@ class BatchFiles:
                 return None
             raise
         return int(reply["LastModified"].timestamp() * 1000), json.loads(reply["Body"].read())
-
-    def link(self, key: str) -> str:
-        """A link to an object, good for at most 15 minutes, signed with credentials that must be allowed to read it."""
-        params: Any = {"Bucket": self.bucket, "Key": key}
-        return self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=LINK_SECONDS)

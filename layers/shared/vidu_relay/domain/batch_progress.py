@@ -48,7 +48,7 @@ class Tally:
 
     def put(self, batch: Batch, **changes: Any) -> Batch:
         """The batch with these counts, and other changes."""
-        amounts = {"cost_usd": money_text(self._cost), "uncertain_usd": money_text(self._uncertain)}
+        amounts: dict[str, Any] = {"cost_usd": money_text(self._cost), "uncertain_usd": money_text(self._uncertain)}
         return replace(batch, counts=dict(self._counts), **amounts, **changes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.representation import timestamp
@@ -29,7 +29,7 @@ def batch_facts(batch: Batch) -> batch_documents.BatchFacts:
         "lines": batch.lines,
         "tasks": batch.tasks if known else None,
         "rejected": batch.rejected if known else None,
-        "expected_cost_usd": batch.reserved_usd if batch.expected_usd is None else batch.expected_usd,
+        "expected_cost_usd": batch.expected_usd if known else batch.reserved_usd,
         "ended": dict(batch.counts),
         "cost_usd": batch.cost_usd,
         "uncertain_usd": batch.uncertain_usd,
@@ -48,7 +48,7 @@ def batch_event_type(batch: Batch) -> str:
 
 def batch_event(batch: Batch) -> batch_documents.VideoBatchEvent:
     """The detail of that event: the same each time it is made from the same record."""
-    shown: batch_documents.EventBatch = {**batch_facts(batch)}
+    shown = cast("batch_documents.EventBatch", batch_facts(batch))
     if batch.state is BatchState.COMPLETED:
         shown["summary"] = {"bucket": batch.file.bucket, "key": batch.summary_key}
         if batch.retries:

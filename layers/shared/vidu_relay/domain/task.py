@@ -177,6 +177,7 @@ class Task:
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
     - `external_id`, `labels` and `priority` are the client's own, and stand in no request that is sent.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
+    - `batch_id` is the batch that it is part of; None for a task of its own.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
     - `attempts` counts the create calls that were begun.
@@ -212,6 +213,7 @@ class Task:
     labels: Mapping[str, str] | None = None
     priority: int = 0
     message_id: str | None = None
+    batch_id: str | None = None
     image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None
     attempts: int = 0

@@ -89,7 +89,10 @@ def create_batch_upload(
     batch_id, began = batch_id_of(tenant_id, str(sha256)), now()
     quota.take_upload(tenant_id, daily_cap, began)
     url, fields = bucket.file_form(
-        uploaded_key(tenant_id, batch_id), sha256=bytes.fromhex(str(sha256)), size=int(size or 0), seconds=UPLOAD_SECONDS
+        uploaded_key(tenant_id, batch_id),
+        sha256=bytes.fromhex(str(sha256)),
+        size=int(size or 0),
+        seconds=UPLOAD_SECONDS,
     )
     return BatchUpload(batch_id, url, fields, began + UPLOAD_SECONDS * 1000)
 

@@ -20,7 +20,7 @@ def find_due_batches(batches: BatchStore, queue: BatchQueue, *, clock: Clock = c
     sent = 0
     try:
         for batch_id in batches.find_due(clock()):
-            queue.send_progress(batch_id)
+            queue.look_at(batch_id)
             sent += 1
     except (ClientError, BotoCoreError):
         logger.exception("batches_not_followed")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vidu_relay.adapters.batch_files import BatchFiles
 from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.batch import BATCH_ID, BatchState, uploaded_key
 from vidu_relay.domain.batch_representation import batch_facts
+from vidu_relay.domain.image_reference import S3Object
 from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.representation import timestamp
 
@@ -18,7 +20,7 @@ __all__ = ["read_batch"]
 
 
 def read_batch(
-    batch_id: str, tenant_id: str, *, batches: BatchStore, files: BatchFiles
+    batch_id: str, tenant_id: str, *, batches: BatchStore, files: BatchFiles, links: VideoLinks
 ) -> batch_documents.Batch | batch_documents.RejectedBatch | None:
     """A batch as the API shows it; None if this tenant has no such batch, or its file is not read yet.
 
@@ -36,9 +38,9 @@ def read_batch(
         return {"batch_id": batch_id, "state": "rejected", "rejected_at": timestamp(at), "error": problem}
     if batch.tenant_id != tenant_id:
         return None
-    shown: batch_documents.Batch = {**batch_facts(batch)}
+    shown = cast("batch_documents.Batch", batch_facts(batch))
     if batch.state is BatchState.COMPLETED:
-        shown["summary_url"] = files.link(batch.summary_key)
+        shown["summary_url"] = links.link(S3Object(batch.file.bucket, batch.summary_key))
         if batch.retries:
-            shown["retry_url"] = files.link(batch.retry_key)
+            shown["retry_url"] = links.link(S3Object(batch.file.bucket, batch.retry_key))
     return shown
