@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from vidu_relay.domain.batch_lines import read_lines
 from vidu_relay.domain.queued_requests import DroppedFile
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
     from vidu_relay.domain import documents
@@ -40,19 +43,18 @@ class BatchFiles:
 
     def read_list(self, key: str) -> Iterator[Any]:
         """The entries of such an object, one after the other."""
-        with closing(self._client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
-            yield from map(json.loads, body.iter_lines(CHUNK_BYTES))
+        chunks = _chunks(self._client.get_object(Bucket=self.bucket, Key=key)["Body"])
+        return (json.loads(line.whole()) for line in read_lines(chunks))
 
     def read(self, file: DroppedFile) -> Iterator[bytes] | None:
         """The bytes of a version in chunks; None if it is gone."""
         version: Any = {"VersionId": file.version_id} if file.version_id else {}
         try:
-            reply = self._client.get_object(Bucket=file.bucket, Key=file.key, **version)
+            return _chunks(self._client.get_object(Bucket=file.bucket, Key=file.key, **version)["Body"])
         except ClientError as error:
             if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
                 return None
             raise
-        return reply["Body"].iter_chunks(CHUNK_BYTES)
 
     def find_rejection(self, key: str) -> tuple[int, documents.Problem] | None:
         """When (ms) and why a file was refused as a whole, by the key of the answer; None where there is no answer."""
@@ -63,3 +65,8 @@ class BatchFiles:
                 return None
             raise
         return int(reply["LastModified"].timestamp() * 1000), json.loads(reply["Body"].read())
+
+
+def _chunks(body: StreamingBody) -> Iterator[bytes]:
+    with closing(body):
+        yield from iter(partial(body.read, CHUNK_BYTES), b"")
