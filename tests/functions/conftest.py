@@ -183,6 +183,7 @@ def environment(account: Account) -> dict[str, str]:
         "check_function": account.check_function,
         "sweep_function": SWEEP_FUNCTION,
         "max_tasks_in_flight": "100",
+        "requests_queue_url": account.requests_url,
         "deliveries_queue_url": account.queue_url, "event_bus_name": account.bus, "failures_bucket": account.failures,
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",

@@ -75,7 +75,7 @@ def reject_on_our_own_fault(patch: Patch) -> None:
             return accept_request.accept_request(asked, deps, **given)
         except Exception as error:  # noqa: BLE001 - this is the mutant
             refusal = InvalidRequestError("internal_error", type(error).__name__)
-            accept_request._reject(asked, None, refusal, deps)
+            accept_request.reject_request(asked, None, refusal, deps)
             return None
 
     patch.setattr(ACCEPT, hasty)

@@ -123,6 +123,8 @@ class CreateUploadSettings:
 class AcceptRequestSettings(AcceptanceSettings):
     event_bus_name: str
     daily_task_cap: int
+    requests_queue_url: str
+    sweep_function: str
 
 
 class CancelTaskSettings(ProviderSettings, TimingSettings):

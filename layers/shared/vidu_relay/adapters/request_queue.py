@@ -1,24 +1,61 @@
-"""The queue of requests: EventBridge events, each whole, of dropped files and of `VideoTaskRequested`."""
+"""The queue of requests: whole EventBridge events, of dropped files and `VideoTaskRequested`, and batches to go on with.
+
+{batch_id, bucket, key, version_id, first_byte, end_byte}   the rest of a batch's file, one message a batch at a time
+{batch_id}                                                  from the sweep, for a batch that is due
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vidu_relay.domain.batch import BATCH_ID, Batch
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.queued_requests import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import (
+    BATCH_SUFFIX,
+    REQUESTED,
+    REQUESTS_PREFIX,
+    BatchMessage,
+    DroppedFile,
+    RequestEvent,
+)
 from vidu_relay.domain.strict_json import read_json, valid_text
 
-__all__ = ["read_request"]
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
-FILE_SUFFIX = ".json"
+__all__ = ["RequestQueue", "read_request"]
+
+FILE_SUFFIXES = (".json", BATCH_SUFFIX)
 
 _PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
 
 
-def read_request(body: str) -> DroppedFile | RequestEvent:
+class RequestQueue:
+    """Sends messages about batches."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def go_on(self, batch: Batch) -> None:
+        """Have the next lines of a batch accepted. A message whose bytes are accepted already changes nothing."""
+        file, rest = batch.file, {"first_byte": batch.next_byte, "end_byte": batch.size}
+        content = {"batch_id": batch.batch_id, "bucket": file.bucket, "key": file.key, "version_id": file.version_id}
+        self._client.send_message(
+            QueueUrl=self._url, MessageBody=json.dumps({**content, **rest}), MessageGroupId=batch.tenant_id
+        )
+
+    def look_at(self, batch_id: str) -> None:
+        """Have done for a batch whatever is due."""
+        self._client.send_message(
+            QueueUrl=self._url, MessageBody=json.dumps({"batch_id": batch_id}), MessageGroupId=batch_id
+        )
+
+
+def read_request(body: str) -> DroppedFile | RequestEvent | BatchMessage:
     """What a message asks for. An event whose detail cannot be read is a `RequestEvent` with a `fault`.
 
     Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue; also
@@ -30,12 +67,14 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
     except InvalidRequestError as error:
         event, fault = _outer_texts(body), error
     with suppress(KeyError, TypeError, AttributeError):  # a member is missing or has another type
+        if BATCH_ID.fullmatch(event.get("batch_id", "")):
+            return BatchMessage(event["batch_id"], event.get("first_byte"))
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
             stored = event["detail"]["object"]
             file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(stored["key"]), stored.get("version-id"))
-            if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIX):
+            if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIXES):
                 return file
         elif event["detail-type"] == REQUESTED:
             return _request_event(event, fault)

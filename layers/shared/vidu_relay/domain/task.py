@@ -53,7 +53,8 @@ class Origin:
     """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
 
     `daily_cap` is how many tasks the tenant may have accepted in a day, `budget` what they may cost, and `max_cost`
-    what this one may, in US dollars.
+    what this one may, in US dollars. A line of a batch has `batch_id` and the moment that it counts as created at: its
+    slot and its price are reserved by the batch.
     """
 
     tenant_id: str
@@ -63,6 +64,8 @@ class Origin:
     message_id: str | None = None
     budget: Budget = NO_BUDGET
     max_cost: Decimal | None = None
+    batch_id: str | None = None
+    created_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,7 @@ class Task:
     - `request_digest` distinguishes requests. `request` is the client's request with what is large replaced by a
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
     - `external_id`, `labels` and `priority` are the client's own, and stand in no request that is sent.
+    - `batch_id` names the batch that it is a line of; its reservation is the batch's.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `batch_id` is the batch that it is part of; None for a task of its own.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
@@ -212,6 +216,7 @@ class Task:
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
     priority: int = 0
+    batch_id: str | None = None
     message_id: str | None = None
     batch_id: str | None = None
     image_versions: tuple[str, ...] = ()

@@ -114,7 +114,9 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
     check_max_cost(priced.price, origin.max_cost)
     reserved = priced.price.reserved
     try:
-        now = acceptance.quota.take(origin.tenant_id, origin.daily_cap, now, price=reserved, budget=origin.budget)
+        now = origin.created_at or acceptance.quota.take(
+            origin.tenant_id, origin.daily_cap, now, price=reserved, budget=origin.budget
+        )
     except (DailyCapReachedError, BudgetReachedError):
         # what was left may just have gone to this very request, sent twice at the same moment
         current = deps.store.get(task_id)
@@ -140,14 +142,14 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         price=priced.price,
         credit_usd=priced.credit_usd,
     )
-    task = wait_for_turn(task, now=now, policy=deps.policy) if queued else task
+    task = wait_for_turn(task, now=deps.clock(), policy=deps.policy) if queued else task
     try:
         recorded, ours = deps.store.create(task, external_id_until=deps.policy.external_id_until(task.deadline_at))
     except ExternalIdTakenError:
-        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
+        _give_back(acceptance.quota, origin, now, reserved)
         raise
     if not ours:  # two submits with one key at the same moment: the first one counts
-        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
+        _give_back(acceptance.quota, origin, now, reserved)
         _check_repetition(recorded, origin, request)
     return recorded
 
@@ -162,9 +164,11 @@ def _hand_over(task: Task, acceptance: Acceptance) -> Task:
         return task
 
 
-def _give_back(quota: DailyQuota, tenant_id: str, now: int, reserved: Decimal) -> None:
+def _give_back(quota: DailyQuota, origin: Origin, now: int, reserved: Decimal) -> None:
+    if origin.batch_id is not None:
+        return
     try:
-        quota.give_back(tenant_id, now, reserved)
+        quota.give_back(origin.tenant_id, now, reserved)
     except (ClientError, BotoCoreError):
         # one slot fewer until midnight, and less of the budget for half an hour; the answer is right all the same
         logger.warning("slot_not_given_back")
