@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["VideoTaskEvent", "VideoBatchEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
+__all__ = ["VideoBatchEvent", "VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
 
 
 class _Model(BaseModel):

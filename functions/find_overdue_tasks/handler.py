@@ -28,7 +28,7 @@ store = TaskStore(table, settings.table_name)
 poller = TaskPoller(aws.client("stepfunctions"), settings.state_machine_arn)
 checker = CheckFunction(aws.client("lambda"), settings.check_function)
 batches = BatchStore(table, settings.table_name)
-batch_queue = BatchQueue(aws.client("sqs"), settings.requests_queue_url)
+requests = BatchQueue(aws.client("sqs"), settings.requests_queue_url)
 dispatch = DispatchDependencies(
     store=store,
     queue=ProviderQueue(table, settings.table_name),
@@ -44,7 +44,7 @@ MARGIN_MS = 5_000
 @observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     dispatch_queues(PROVIDERS, dispatch)
-    find_due_batches(batches, batch_queue)
+    find_due_batches(batches, requests)
     result = find_overdue_tasks(
         store, poller, checker, time_is_up=lambda: context.get_remaining_time_in_millis() < MARGIN_MS
     )

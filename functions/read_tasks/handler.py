@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
-from vidu_relay.adapters.batch_files import BatchFiles
 from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
+from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.errors import InvalidRequestError
@@ -35,7 +35,7 @@ ledger = Ledger(aws.client("dynamodb"), settings.ledger_table)
 videos = VideoLinks(aws.client("s3"))
 log = NotificationLog(aws.client("dynamodb"), settings.table_name)
 batches = BatchStore(aws.client("dynamodb"), settings.table_name)
-files = BatchFiles(aws.client("s3"), settings.inbox_bucket)
+inbox = RequestInbox(aws.client("s3"), settings.inbox_bucket)
 
 
 @observed
@@ -43,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tenant_id = tenant_of(event)
     named = event.get("pathParameters") or {}
     if "batch_id" in named:
-        batch = read_batch(named["batch_id"], tenant_id, batches=batches, files=files, links=videos)
+        batch = read_batch(named["batch_id"], tenant_id, batches=batches, inbox=inbox, links=videos)
         return json_response(200, batch) if batch else problem(404, "batch_not_found", "There is no such batch.")
     task_id = named.get("task_id")
     if task_id is not None and event["routeKey"].endswith("/notifications"):

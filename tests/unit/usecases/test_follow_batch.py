@@ -13,18 +13,20 @@ from tests.event_schemas import closed, faults_of
 from tests.simulation.effects import Fault, observed
 from tests.simulation.memory_account import memory_account
 from tests.simulation.simulation import TENANT, Simulation
+from tests.unit.account import SWEEP_FUNCTION
 from tests.unit.builders import task_in
-from vidu_relay.adapters.batch_files import BatchFiles
 from vidu_relay.adapters.batch_queue import BatchQueue
 from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.batch import Batch, BatchState, batch_id_of
 from vidu_relay.domain.batch_progress import look_again
 from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.states import Status
+from vidu_relay.usecases.accept_batch import BatchDependencies
 from vidu_relay.usecases.find_due_batches import find_due_batches
-from vidu_relay.usecases.follow_batch import FollowDependencies, follow_batch
+from vidu_relay.usecases.follow_batch import follow_batch
 from vidu_relay.usecases.read_batch import read_batch
 
 MINUTE = 60_000
@@ -41,7 +43,7 @@ class Night:
     """A batch whose lines are tasks or rejections, the last of them still at the provider."""
 
     sim: Simulation
-    deps: FollowDependencies
+    deps: BatchDependencies
 
     @property
     def batch(self) -> Batch:
@@ -77,24 +79,24 @@ class Night:
 
 def night(*, file_gone: bool = False) -> Night:
     sim = Simulation(memory_account())
-    s3, db, sqs = (observed(sim.account.clients[name], name, sim.effects) for name in ("s3", "dynamodb", "sqs"))
-    batches, files = BatchStore(db, sim.account.table), BatchFiles(s3, sim.account.inbox)
-    queue = BatchQueue(sqs, "requests")
-    made = Night(sim, FollowDependencies(batches, sim.store, files, queue, sim.bus, 30, sim.clock))
+    db, sqs, run = (observed(sim.account.clients[name], name, sim.effects) for name in ("dynamodb", "sqs", "lambda"))
+    batches, inbox, s3 = BatchStore(db, sim.account.table), sim.intake.inbox, sim.account.clients["s3"]
+    queue = BatchQueue(sqs, sim.account.requests_url)
+    made = Night(sim, BatchDependencies(sim.intake, batches, queue, SweepFunction(run, SWEEP_FUNCTION)))
     lines = ['{"batch": {"name": "night"}}', *[json.dumps(REQUEST | {"seed": n}) for n in range(2, 6)]]
     lines += ["", "{}", json.dumps(REQUEST), json.dumps(REQUEST | {"images": ["https://h.example/a.png"]})]
     content = "\r\n".join(lines).encode()
     key = f"requests/{TENANT}/nights/1.jsonl"
-    version = s3.put_object(Bucket=files.bucket, Key=key, Body=content)["VersionId"]
+    version = s3.put_object(Bucket=inbox.bucket, Key=key, Body=content)["VersionId"]
     batch = Batch(
         batch_id=BATCH_ID, tenant_id=TENANT, state=BatchState.ACCEPTED, sha256="ab" * 32, size=len(content),
-        file=DroppedFile(files.bucket, key, "gone" if file_gone else version), created_at=sim.clock(), lines=7,
+        file=DroppedFile(inbox.bucket, key, "gone" if file_gone else version), created_at=sim.clock(), lines=7,
         bad_lines=1, last_line=9, reserved_usd="3", name="night", next_byte=len(content), tasks=5, rejected=2,
         expected_usd="2.5", parts=(7,), due_at=sim.clock(),
     )  # fmt: skip
     batches.save(batch)
     bad = {"line": 7, "error": {**PROBLEM, "code": "validation_error", "errors": [{"loc": "model", "msg": "missing"}]}}
-    files.put_list(batch.rejections_key(7), [bad, {"line": 8, "error": {**PROBLEM, **UNREACHABLE}}])
+    inbox.put_lines(batch.rejections_key(7), [bad, {"line": 8, "error": {**PROBLEM, **UNREACHABLE}}])
     for line, end in ENDS.items():
         made.end(line, "processing" if line == 9 else end)
     return made
@@ -229,7 +231,7 @@ def test_batch_is_shown_to_its_tenant_with_links_once_it_is_completed() -> None:
     links = VideoLinks(made.sim.account.clients["s3"])
 
     def shown(tenant: str) -> Any:
-        return read_batch(BATCH_ID, tenant, batches=made.deps.batches, files=made.deps.files, links=links)
+        return read_batch(BATCH_ID, tenant, batches=made.deps.batches, inbox=made.deps.requests.inbox, links=links)
 
     opened = shown(TENANT)
     complete(made)

@@ -181,7 +181,6 @@ class Task:
     - `external_id`, `labels` and `priority` are the client's own, and stand in no request that is sent.
     - `batch_id` names the batch that it is a line of; its reservation is the batch's.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
-    - `batch_id` is the batch that it is part of; None for a task of its own.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
     - `attempts` counts the create calls that were begun.
@@ -218,7 +217,6 @@ class Task:
     priority: int = 0
     batch_id: str | None = None
     message_id: str | None = None
-    batch_id: str | None = None
     image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None
     attempts: int = 0

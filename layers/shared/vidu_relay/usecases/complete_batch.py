@@ -11,17 +11,18 @@ from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from vidu_relay.adapters.batch_files import BatchFiles
+from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.batch_lines import read_lines
 from vidu_relay.domain.batch_progress import may_complete, may_pass, retry_header, retry_line
 from vidu_relay.domain.batch_representation import batch_facts
+from vidu_relay.domain.errors import FileGoneError
 from vidu_relay.observability import logger
 
 __all__ = ["complete_batch"]
 
 
-def complete_batch(batch: Batch, files: BatchFiles) -> Batch:
+def complete_batch(batch: Batch, inbox: RequestInbox) -> Batch:
     """Write the objects of a batch whose tasks have all ended; the batch as `completed`.
 
     There is no retry file where no line would be in it, and where the batch's own file is gone.
@@ -29,15 +30,15 @@ def complete_batch(batch: Batch, files: BatchFiles) -> Batch:
     failed, rejected = set[int](), set[int]()
     with TemporaryFile() as summary:
         summary.write(b'{"rejections": [')
-        rejections = (files.read_list(batch.rejections_key(first)) for first in batch.parts)
+        rejections = (inbox.read_lines(batch.rejections_key(first)) for first in batch.parts)
         _write_list(summary, _noted(rejections, may_pass, rejected))
         summary.write(b'], "failures": [')
-        failures = (files.read_list(batch.failures_key(name)) for name in batch.failures)
+        failures = (inbox.read_lines(batch.failures_key(name)) for name in batch.failures)
         _write_list(summary, _noted(failures, may_complete, failed))
-        retries = _write_retry(batch, files, failed, rejected)
+        retries = _write_retry(batch, inbox, failed, rejected)
         completed = replace(batch, state=BatchState.COMPLETED, retries=retries)
         summary.write(b"], " + json.dumps(batch_facts(completed), ensure_ascii=False).encode()[1:] + b"\n")
-        files.put(batch.summary_key, summary, "application/json")
+        inbox.put_file(batch.summary_key, summary, "application/json")
     return completed
 
 
@@ -59,20 +60,20 @@ def _write_list(file: IO[bytes], entries: Iterable[Any]) -> None:
         separator = b",\n"
 
 
-def _write_retry(batch: Batch, files: BatchFiles, failed: set[int], rejected: set[int]) -> int:
+def _write_retry(batch: Batch, inbox: RequestInbox, failed: set[int], rejected: set[int]) -> int:
     """Write the retry file, if there is one; how many requests it has."""
     if not failed | rejected:
-        return 0
-    chunks = files.read(batch.file)
-    if chunks is None:
-        logger.warning("batch_file_gone", batch_id=batch.batch_id, tenant_id=batch.tenant_id)
         return 0
     found = 0
     with TemporaryFile() as retry:
         retry.write(retry_header(batch))
-        for line in read_lines(chunks):
-            if line.number in failed or line.number in rejected:
-                retry.write(retry_line(line.whole(), batch.file.folder, had_task=line.number in failed))
-                found += 1
-        files.put(batch.retry_key, retry, "application/jsonl")
+        try:
+            for line in read_lines(inbox.pieces(batch.file, 0, batch.size)):
+                if line.number in failed or line.number in rejected:
+                    retry.write(retry_line(line.whole(), batch.file.folder, had_task=line.number in failed))
+                    found += 1
+        except FileGoneError:
+            logger.warning("batch_file_gone", batch_id=batch.batch_id, tenant_id=batch.tenant_id)
+            return 0
+        inbox.put_file(batch.retry_key, retry, "application/x-ndjson")
     return found

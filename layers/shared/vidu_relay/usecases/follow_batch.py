@@ -7,26 +7,22 @@ second write says so. An execution that dies anywhere, or runs beside another, r
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from vidu_relay.adapters.batch_files import BatchFiles
-from vidu_relay.adapters.batch_queue import BatchQueue
-from vidu_relay.adapters.batch_store import BatchStore
-from vidu_relay.adapters.event_bus import Event, EventBus
-from vidu_relay.adapters.task_store import TaskStore
+from vidu_relay.adapters.event_bus import Event
 from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.batch_progress import Tally, failure, look_again
 from vidu_relay.domain.batch_representation import batch_event, batch_event_type
 from vidu_relay.domain.errors import EventRefusedError, StaleTaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.observability import count, logger
+from vidu_relay.usecases.accept_batch import BatchDependencies
 from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.complete_batch import complete_batch
-from vidu_relay.usecases.ports import Clock, clock
 
-__all__ = ["FollowDependencies", "follow_batch"]
+__all__ = ["follow_batch"]
 
 PAGE = 100
 COMPLETION_MS = 40_000
@@ -35,21 +31,7 @@ KEEP_SECONDS = 90 * 86_400
 """A batch outlives its tasks by so much: the same file is the same batch for as long."""
 
 
-@dataclass(frozen=True, slots=True)
-class FollowDependencies:
-    """What following takes. `retain_tasks_days` is how long a settled task is kept."""
-
-    batches: BatchStore
-    tasks: TaskStore
-    files: BatchFiles
-    queue: BatchQueue
-    bus: EventBus
-    retain_tasks_days: int
-    clock: Clock = clock
-    name: Callable[[], str] = lambda: secrets.token_hex(8)
-
-
-def follow_batch(batch: Batch, deps: FollowDependencies, *, time_left: TimeLeft) -> None:
+def follow_batch(batch: Batch, deps: BatchDependencies, *, time_left: TimeLeft) -> None:
     """Take a batch as far as it comes now, if it is due and each of its lines is a task or a rejection.
 
     Raises `EventRefusedError`, or what AWS raises; then the message is delivered again.
@@ -62,7 +44,7 @@ def follow_batch(batch: Batch, deps: FollowDependencies, *, time_left: TimeLeft)
         logger.info("batch_followed_elsewhere")
 
 
-def _follow(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> None:
+def _follow(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> None:
     if batch.state is BatchState.ACCEPTED:
         if not batch.accepted_published:
             _publish(batch, deps)
@@ -72,23 +54,24 @@ def _follow(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> None
             if batch.due_at is not None and batch.due_at <= deps.clock():
                 deps.queue.look_at(batch.batch_id)
             return
-        kept_until = deps.clock() // 1000 + deps.retain_tasks_days * 86_400 + KEEP_SECONDS
-        batch = deps.batches.save(replace(complete_batch(batch, deps.files), expires_at=kept_until))
+        kept_until = deps.requests.acceptance.submission.policy.forget_at(deps.clock()) + KEEP_SECONDS
+        batch = deps.batches.save(replace(complete_batch(batch, deps.requests.inbox), expires_at=kept_until))
     _publish(batch, deps)
     deps.batches.save(replace(batch, completed_published=True, due_at=None))
 
 
-def _count_ends(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> Batch:
+def _count_ends(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> Batch:
     """The batch with the ends counted up to the first line whose task is open, or as far as there is time.
 
     Tasks that did not complete are listed in an object of their own before. Only the record says which objects count.
     """
+    submission = deps.requests.acceptance.submission
     tally, failed, cursor, due_at = Tally(batch), list[Mapping[str, Any]](), batch.cursor, deps.clock()
     while cursor <= batch.last_line and due_at <= deps.clock():
         if cursor > batch.cursor and time_left() < COMPLETION_MS:
             break
         page = range(cursor, min(cursor + PAGE, batch.last_line + 1))
-        found = deps.tasks.get_many(map(batch.task_id, page), consistent=True)
+        found = submission.store.get_many(map(batch.task_id, page), consistent=True)
         for cursor in page:
             task = found.get(batch.task_id(cursor))
             if task is None:  # an empty line, or a rejected one
@@ -103,14 +86,14 @@ def _count_ends(batch: Batch, deps: FollowDependencies, time_left: TimeLeft) -> 
             cursor = page.stop
     names = batch.failures
     if failed:
-        names = (*names, f"{batch.cursor:05}-{deps.name()}")
-        deps.files.put_list(batch.failures_key(names[-1]), failed)
+        names = (*names, f"{batch.cursor:05}-{secrets.token_hex(8)}")
+        deps.requests.inbox.put_lines(batch.failures_key(names[-1]), failed)
     return tally.put(batch, cursor=cursor, failures=names, due_at=due_at)
 
 
-def _publish(batch: Batch, deps: FollowDependencies) -> None:
+def _publish(batch: Batch, deps: BatchDependencies) -> None:
     kind, detail = batch_event_type(batch), batch_event(batch)
-    if deps.bus.publish([Event(kind, detail, deps.clock() // 1000)]) is not None:
+    if deps.requests.bus.publish([Event(kind, detail, deps.clock() // 1000)]) is not None:
         raise EventRefusedError(detail["event_id"])
     count(kind)
     logger.info(kind, batch_id=batch.batch_id, tenant_id=batch.tenant_id, tasks=batch.tasks, rejected=batch.rejected)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from vidu_relay.adapters.batch_files import BatchFiles
 from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.batch import BATCH_ID, BatchState, uploaded_key
 from vidu_relay.domain.batch_representation import batch_facts
@@ -20,7 +20,7 @@ __all__ = ["read_batch"]
 
 
 def read_batch(
-    batch_id: str, tenant_id: str, *, batches: BatchStore, files: BatchFiles, links: VideoLinks
+    batch_id: str, tenant_id: str, *, batches: BatchStore, inbox: RequestInbox, links: VideoLinks
 ) -> batch_documents.Batch | batch_documents.RejectedBatch | None:
     """A batch as the API shows it; None if this tenant has no such batch, or its file is not read yet.
 
@@ -30,8 +30,8 @@ def read_batch(
         return None
     batch = batches.get(batch_id)
     if batch is None:
-        uploaded = DroppedFile(files.bucket, uploaded_key(tenant_id, batch_id), None)
-        refused = files.find_rejection(uploaded.rejected_key)
+        uploaded = DroppedFile(inbox.bucket, uploaded_key(tenant_id, batch_id), None)
+        refused = inbox.find_rejection(uploaded)
         if refused is None:
             return None
         at, problem = refused
