@@ -15,6 +15,37 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class BatchFile(_Model):
+    bucket: str
+    key: str
+
+
+class EventBatch(_Model):
+    batch_id: str
+    state: str
+    created_at: datetime
+    name: str | None = None
+    retry_of: str | None = None
+    attempt: int
+    lines: int
+    tasks: int | None
+    rejected: int | None
+    expected_cost_usd: str
+    ended: dict[str, object]
+    cost_usd: str
+    uncertain_usd: str
+    summary: BatchFile | None = None
+    retry: BatchFile | None = None
+
+
+class VideoBatchEvent(_Model):
+    """The detail of an event about a batch."""
+
+    event_id: str
+    tenant_id: str
+    batch: EventBatch
+
+
 class TaskError(_Model):
     code: str
     message: str
@@ -130,37 +161,6 @@ class VideoTaskEvent(_Model):
     tenant_id: str
     client_callback: bool | None = None
     task: EventTask
-
-
-class BatchFile(_Model):
-    bucket: str
-    key: str
-
-
-class EventBatch(_Model):
-    batch_id: str
-    state: str
-    created_at: datetime
-    name: str | None = None
-    retry_of: str | None = None
-    attempt: int
-    lines: int
-    tasks: int | None
-    rejected: int | None
-    expected_cost_usd: str
-    ended: dict[str, object]
-    cost_usd: str
-    uncertain_usd: str
-    summary: BatchFile | None = None
-    retry: BatchFile | None = None
-
-
-class VideoBatchEvent(_Model):
-    """The detail of an event about a batch."""
-
-    event_id: str
-    tenant_id: str
-    batch: EventBatch
 
 
 class VideoTaskNotificationFailed(_Model):

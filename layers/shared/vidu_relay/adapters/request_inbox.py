@@ -86,8 +86,14 @@ class RequestInbox:
         )
 
     def read_lines(self, key: str) -> Iterator[Any]:
-        """The documents of such an object, one after the other."""
-        with closing(self._client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+        """The documents of such an object, one after the other; none where the bucket's lifecycle has removed it."""
+        try:
+            reply = self._client.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return
+            raise
+        with closing(reply["Body"]) as body:
             yield from (json.loads(line.whole()) for line in read_lines(iter(partial(body.read, PIECE_BYTES), b"")))
 
     def put_file(self, key: str, file: IO[bytes], content_type: str) -> None:

@@ -1,6 +1,6 @@
 """What the API, events and the summary say of a batch, as types: see `domain.documents`."""
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from vidu_relay.domain.batch import BATCH_ID, BatchState
 from vidu_relay.domain.documents import Moment, Problem, TaskError, TaskId, TenantId
@@ -34,8 +34,8 @@ class BatchFacts(TypedDict):
     rejected: Annotated[int | None, "Lines that became none; null while `accepting`."]
     expected_cost_usd: Annotated[str, "What budgets count until bills are known. US dollars, an exact decimal."]
     ended: Annotated[
-        dict[str, int],
-        "Tasks that have ended, by state: up to the first line whose task is open, and all once `completed`. An "
+        dict[str, Any],
+        "How many tasks have ended, by state: up to the first line whose task is open, and all once `completed`. An "
         "`expired` one may still complete; the count stays.",
     ]
     cost_usd: Annotated[str, "The bills of these, as far as they are known."]

@@ -136,7 +136,7 @@ def _model(text: str | None) -> str | None:
 
 def _batch_id(text: str | None) -> str | None:
     if text is not None and not BATCH_ID.fullmatch(text):
-        raise _refused(f"{text[:40]!r} is no id of a batch.")
+        raise _refused("batch_id must be the id of a batch: b and 26 of a-z and 2-7.")
     return text
 
 

@@ -77,9 +77,8 @@ def create_batch_upload(
 
     Counts and raises as `create_upload`.
     """
-    content = _members(body, "sha256", "size")
+    content, faults = _members(body, "sha256", "size")
     sha256, size = content.get("sha256"), content.get("size")
-    faults = []
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         faults.append(Fault("sha256", "must be the file's SHA-256 as 64 digits of 0-9 and a-f"))
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_FILE_BYTES:
@@ -98,21 +97,22 @@ def create_batch_upload(
 
 
 def _content_type(body: bytes) -> str:
-    wanted = _members(body, "content_type").get("content_type")
+    content, faults = _members(body, "content_type")
+    wanted = content.get("content_type")
     if not isinstance(wanted, str) or wanted not in FILE_ENDINGS:
-        raise _refusal(Fault("content_type", f"must be one of {', '.join(FILE_ENDINGS)}"))
-    return wanted
+        faults.append(Fault("content_type", f"must be one of {', '.join(FILE_ENDINGS)}"))
+    if faults:
+        raise _refusal(*faults)
+    return str(wanted)
 
 
-def _members(body: bytes, *known: str) -> dict[str, Any]:
-    """The members of a JSON object that has no others."""
+def _members(body: bytes, *known: str) -> tuple[dict[str, Any], list[Fault]]:
+    """The members of a JSON object, and a fault for each that is not known."""
     content = read_json(body)
     if not isinstance(content, dict):
         raise _refusal(Fault("", "must be a JSON object"))
-    faults = [Fault(name[:100], f"unknown field; known: {', '.join(known)}") for name in content if name not in known]
-    if faults:
-        raise _refusal(*faults)
-    return content
+    others = [name[:100] for name in content if name not in known]
+    return content, [Fault(name, f"unknown field; known: {', '.join(known)}") for name in others]
 
 
 def _refusal(*faults: Fault) -> InvalidRequestError:
