@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from vidu_relay.domain.batch import BATCH_ID, BatchState
 from vidu_relay.domain.documents import Moment, Problem, TaskError, TaskId, TenantId
-from vidu_relay.domain.states import SETTLED
+from vidu_relay.domain.states import SETTLED, Status
 
 __all__ = [
     "Batch", "BatchFailure", "BatchFile", "BatchRejection", "BatchSummary", "BatchUpload", "BatchUploadRequest",
@@ -105,7 +105,7 @@ class BatchFailure(TypedDict):
 
     line: Annotated[int, {"minimum": 1}, "In the file, empty lines and the header counted."]
     task_id: TaskId
-    status: Annotated[str, {"enum": [end for end in ENDS if end != "completed"]}]
+    status: Annotated[str, {"enum": [end for end in ENDS if end != Status.COMPLETED]}]
     error: TaskError | None
 
 

@@ -20,7 +20,7 @@ from vidu_relay.domain.task import Task
 if TYPE_CHECKING:
     from vidu_relay.domain import batch_documents
 
-__all__ = ["Tally", "failure", "look_again", "may_complete", "may_pass", "retry_header", "retry_line"]
+__all__ = ["Tally", "describe_failure", "look_again", "may_complete", "may_pass", "retry_header", "retry_line"]
 
 FIRST_LOOK_MS, LONGEST_LOOK_MS = 60_000, 900_000
 """An open batch is looked at after a tenth of its age, within these bounds."""
@@ -57,7 +57,7 @@ def look_again(batch: Batch, now: int) -> int:
     return now + min(LONGEST_LOOK_MS, max(FIRST_LOOK_MS, (now - batch.created_at) // 10))
 
 
-def failure(line: int, task: Task) -> batch_documents.BatchFailure:
+def describe_failure(line: int, task: Task) -> batch_documents.BatchFailure:
     """A task that did not complete, as the summary lists it."""
     error = task.error
     return {

@@ -18,7 +18,7 @@ from vidu_relay.domain.image_reference import S3Object
 from vidu_relay.domain.strict_json import read_json
 from vidu_relay.usecases.ports import Clock, clock
 
-__all__ = ["BatchUpload", "Upload", "create_batch_upload", "create_upload"]
+__all__ = ["UPLOAD_SECONDS", "BatchUpload", "Upload", "create_batch_upload", "create_upload"]
 
 UPLOAD_SECONDS = 900
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from vidu_relay.adapters.event_bus import Event
 from vidu_relay.domain.batch import Batch, BatchState
-from vidu_relay.domain.batch_progress import Tally, failure, look_again
+from vidu_relay.domain.batch_progress import Tally, describe_failure, look_again
 from vidu_relay.domain.batch_representation import batch_event, batch_event_type
 from vidu_relay.domain.errors import EventRefusedError, StaleTaskError
 from vidu_relay.domain.states import Status
@@ -81,7 +81,7 @@ def _count_ends(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> B
                 break
             tally.add(task)
             if task.status is not Status.COMPLETED:
-                failed.append(failure(cursor, task))
+                failed.append(describe_failure(cursor, task))
         else:
             cursor = page.stop
     names = batch.failures
