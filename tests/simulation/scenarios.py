@@ -130,6 +130,16 @@ def receive(number: int = 0) -> Act:
 asks_by_file, asks_by_event = asks(lambda sim: sim.drop()), asks(lambda sim: sim.event(idempotency_key=KEY))
 
 
+def drops_batch(sim: HttpSimulation) -> None:
+    """A file with two requests, and a line that is none."""
+    sim.map_source()
+    sim.drop_batch(json.dumps(sim.body(seed=1)), "{", json.dumps(sim.body(seed=2)))
+
+
+def receive_batch(sim: HttpSimulation) -> None:
+    sim.receive_batch()
+
+
 def record_and_die(sim: HttpSimulation) -> None:
     """A file's task was recorded, and the function died before the create call."""
     asks_by_file(sim)

@@ -123,6 +123,8 @@ SCENARIOS = {
     "file": _by_queue(s.asks_by_file),
     "file received again": Scenario(s.record_and_die, s.receive(), s.receive()),
     "check submits what a file left": Scenario(s.then(s.record_and_die, s.swept), s.check, s.receive()),
+    "batch": Scenario(s.drops_batch, s.receive_batch, s.nothing),
+    "lines of a batch": Scenario(s.then(s.drops_batch, s.receive_batch), s.receive_batch, s.nothing),
     "event": _by_queue(s.asks(lambda sim: sim.event()), twice=True),
     "event with a key": _by_queue(s.asks_by_event),
     "file that is rejected": _by_queue(s.asks(lambda sim: sim.drop(b"{"), refused=True)),
