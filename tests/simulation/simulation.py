@@ -75,6 +75,9 @@ class Simulation(WiredRelay):
         self.running: list[Execution] = []
         self.deliveries: list[Queued] = []
         self.batch_messages: list[AboutBatch] = []
+        """In the queue of requests, besides `_requests`."""
+        self.about_batches: list[AboutBatch] = []
+        """All that ever were."""
         self.position = 0
         """Up to where the stream has been published."""
         self.sweeps_requested = 0
@@ -179,12 +182,16 @@ class Simulation(WiredRelay):
         """A file with these lines, and its notification in the queue of requests."""
         raw = b"".join((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
         file = self.drop(raw, name=name)
-        self.batch_messages.append(AboutBatch(file, self.clock.now))
+        self.ask_about_batch(file)
         return file
 
-    def receive_batch(self, message: AboutBatch | None = None) -> bool:
-        """The queue hands over a message about a batch, by default the first; whether it is done."""
-        message = message or self.batch_messages[0]
+    def ask_about_batch(self, asked: DroppedFile | BatchMessage) -> None:
+        """Put a message about a batch into the queue of requests."""
+        self.batch_messages.append(AboutBatch(asked, self.clock.now))
+        self.about_batches.append(self.batch_messages[-1])
+
+    def receive_batch(self, message: AboutBatch) -> bool:
+        """The queue hands over a message about a batch; whether it is done."""
         asked = message.asked
         done = self.survive(
             lambda: (
@@ -193,7 +200,7 @@ class Simulation(WiredRelay):
                 else accept_batch(asked, self.batching)
             )
         )
-        if done:
+        if done and message in self.batch_messages:
             self.batch_messages.remove(message)
         message.visible_at = self.clock.now + VISIBILITY_MS
         return done
@@ -400,7 +407,7 @@ class Simulation(WiredRelay):
         elif arguments["QueueUrl"] == self.account.requests_url:
             asked = read_request(arguments["MessageBody"])
             assert isinstance(asked, BatchMessage)
-            self.batch_messages.append(AboutBatch(asked, self.clock.now))
+            self.ask_about_batch(asked)
 
     def _started(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """A repeated call with the same input succeeds and starts nothing."""
