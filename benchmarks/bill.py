@@ -28,7 +28,7 @@ NOTIFIED = frozenset(
     f"VideoTask{change}" for change in ("Processing", "DeliveryDelayed", "Completed", "Failed", "Expired", "Canceled")
 )
 """Events that a client with a `callback_url` is notified of."""
-INDEXES = (("due_shard", "due_at"), ("owner", "created_at"))
+INDEXES = (("due_shard", "due_at"), ("owner", "created_at"), ("waits_at", "place"))
 """The keys of the indexes, which are keys-only: only a change of a key writes them."""
 
 

@@ -18,15 +18,18 @@ AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING}
 
 
 def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
-    """Have the sweep run now if one of these stream records frees a slot where tasks wait; whether it was asked to.
+    """Have the sweep run now if one of these stream records makes room where tasks wait; whether it was asked to.
 
-    One read of each provider that a task left; none for other records. If AWS refuses, the sweep's own minute follows.
+    A task that left a provider frees its slot. One that a provider took shows that it takes more, until its first 429
+    shows how many. One read of each provider, none for other records. If AWS refuses, the sweep's own minute follows.
     """
-    providers = {name for record in records if (name := _freed(record.get("dynamodb", {}))) is not None}
+    seen = {found for record in records if (found := _room(record.get("dynamodb", {}))) is not None}
     try:
-        for provider in sorted(providers):
+        for provider in sorted({provider for provider, _ in seen}):
             pause = pauses.find(provider)
-            if pause is not None and pause.queued_at is not None:
+            if pause is None or pause.queued_at is None:
+                continue
+            if pause.refused_at is None or (provider, True) in seen:
                 sweep.start()
                 return True
     except (ClientError, BotoCoreError):
@@ -46,11 +49,10 @@ def start_dispatch(providers: Iterable[str], pauses: ProviderPauses, sweep: Swee
         logger.exception("dispatch_not_requested")
 
 
-def _freed(change: Mapping[str, Any]) -> str | None:
-    """The provider at which this change may let another task go on."""
+def _room(change: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """The provider at which this change may let another task go on, and whether a task left it."""
     after, before = change.get("NewImage", {}), change.get("OldImage", {})
     now, was = (image.get("status", {}).get("S") for image in (after, before))
     left = was in AT_PROVIDER and now not in AT_PROVIDER
     taken = now == Status.SUBMITTED != was and "admitted_at" in after
-    provider: str | None = after.get("provider", {}).get("S")
-    return provider if left or taken else None
+    return (after.get("provider", {}).get("S"), left) if (left or taken) and "provider" in after else None
