@@ -11,17 +11,23 @@ from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.domain.states import Status
 from vidu_relay.observability import logger
+from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["request_dispatch", "start_dispatch"]
 
 AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING})
+GROWTH_MS = 120_000
+"""After a 429 the number of slots grows back within about this time."""
 
 
-def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
+def request_dispatch(
+    records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction, clock: Clock = clock
+) -> bool:
     """Have the sweep run now if one of these stream records makes room where tasks wait; whether it was asked to.
 
-    A task that left a provider frees its slot. One that a provider took shows that it takes more, until its first 429
-    shows how many. One read of each provider, none for other records. If AWS refuses, the sweep's own minute follows.
+    A task that left a provider frees its slot. One that a provider took makes room for another while the relay finds
+    out how many it takes: before its first 429, and for `GROWTH_MS` after each. One read of each provider, none for
+    other records. If AWS refuses, the sweep's own minute follows.
     """
     seen = {found for record in records if (found := _room(record.get("dynamodb", {}))) is not None}
     try:
@@ -29,7 +35,8 @@ def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPause
             pause = pauses.find(provider)
             if pause is None or pause.queued_at is None:
                 continue
-            if pause.refused_at is None or (provider, True) in seen:
+            grows = pause.refused_at is None or clock() < pause.refused_at + GROWTH_MS
+            if grows or (provider, True) in seen:
                 sweep.start()
                 return True
     except (ClientError, BotoCoreError):
