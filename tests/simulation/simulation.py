@@ -258,7 +258,7 @@ class Simulation(WiredRelay):
         records = self.stream[self.position :][:at_most]
         self.handed.update(record["dynamodb"]["SequenceNumber"] for record in records)
         failed = publish_events(records, self.bus, self.failures)
-        request_dispatch(records, self.submission.pauses, self.sweeper)
+        request_dispatch(records, self.submission.pauses, self.sweeper, self.clock)
         published = len(records)
         if failed is not None:
             published = next(i for i, r in enumerate(records) if r["dynamodb"]["SequenceNumber"] == failed)
