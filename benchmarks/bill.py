@@ -28,7 +28,7 @@ NOTIFIED = frozenset(
     f"VideoTask{change}" for change in ("Processing", "DeliveryDelayed", "Completed", "Failed", "Expired", "Canceled")
 )
 """Events that a client with a `callback_url` is notified of."""
-INDEXES = (("due_shard", "due_at"), ("owner", "created_at"))
+INDEXES = (("due_shard", "due_at"), ("owner", "created_at"), ("waits_at", "place"))
 """The keys of the indexes, which are keys-only: only a change of a key writes them."""
 
 
@@ -138,7 +138,11 @@ class Counter:
                 continue  # twice an hour, whatever is measured
             elif "RecordSpending" in call["caller"] and call["operation"] in LEDGER_UNITS:  # the ledger has no stream
                 bill.add("DynamoDB write unit", call["count"] * LEDGER_UNITS[call["operation"]])
-            elif "assumed-role" in call["caller"] and (sweeps or call["operation"] != "Query"):
+            elif "FindOverdueTasks" in call["caller"]:
+                # a dispatch reads the record of each task in flight: all that are measured, at most
+                records = self._tasks if call["operation"] == "BatchGetItem" else 1
+                add_call(bill, call["service"], call["operation"], sweeps * records * call["count"])
+            elif "assumed-role" in call["caller"]:
                 add_call(bill, call["service"], call["operation"], call["count"])
 
     def _events(self) -> list[str]:

@@ -17,7 +17,15 @@ from typing import Any
 from benchmarks.bill import Bill, Counter
 from benchmarks.prices import AS_OF, REGION
 from benchmarks.rows import Row, row, table
-from benchmarks.workload import GENERATION_SECONDS, check, finish, finish_without_callbacks, request
+from benchmarks.workload import (
+    GENERATION_SECONDS,
+    check,
+    empty_queue,
+    finish,
+    finish_in_turn,
+    finish_without_callbacks,
+    request,
+)
 from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack
@@ -98,6 +106,7 @@ class Costs:
     attempts: Bill
     reading: Bill
     lost: Bill
+    queued: Bill
     off_peak: Bill
     naive: Bill
     sweeps: Bill
@@ -143,6 +152,10 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
     off_peak = counter.bill("an off-peak task", lambda: finish(relay, prompts("off-peak"), off_peak=True))
+    queued = counter.bill(
+        "a task that waits in the queue, with its sweeps", lambda: finish_in_turn(relay, prompts("waits")), sweeps=True
+    )
+    empty_queue(relay)
     relay.script("takes long", {"generation_seconds": 3600})
     slow = [relay.submit(request(relay, prompt, off_peak=True))["task_id"] for prompt in prompts("takes long")]
     idle_check = counter.bill("a check that finds nothing new", lambda: check(relay, *slow))
@@ -157,6 +170,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
         attempts=attempts,
         reading=reading,
         lost=lost,
+        queued=queued,
         off_peak=off_peak.plus(idle_check, OFF_PEAK_HOURS, f"an off-peak task that takes {OFF_PEAK_HOURS} hours"),
         naive=naive(),
         sweeps=sweeps,
@@ -179,7 +193,16 @@ def report(costs: Costs) -> list[str]:
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    for bill in (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive):
+    for bill in (
+        costs.healthy,
+        whole,
+        costs.notified,
+        costs.attempts,
+        costs.lost,
+        costs.queued,
+        costs.off_peak,
+        costs.naive,
+    ):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
     lines += ["", "| units of 1,000 tasks that go well | units | US$ |", "|---|---|---|"]

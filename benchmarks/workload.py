@@ -7,13 +7,25 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from local.client import RelayClient, TooSlowError
+from vidu_relay.adapters.provider_pause import ProviderPauses
 
-__all__ = ["GENERATION_SECONDS", "OVERDUE", "PROMPT", "check", "finish", "finish_without_callbacks", "request"]
+__all__ = [
+    "GENERATION_SECONDS",
+    "OVERDUE",
+    "PROMPT",
+    "check",
+    "empty_queue",
+    "finish",
+    "finish_in_turn",
+    "finish_without_callbacks",
+    "request",
+]
 
 PROMPT = (
     "@fox and @robot share a hotpot by the window of a small mountain station while snow falls outside; warm lamp "
     "light, steam rising, slow camera move from the street through the glass, a train passes in the background."
 )
+PROVIDER = "gateway"
 GENERATION_SECONDS = 0.3
 WAIT_SECONDS = 60.0
 OVERDUE = "1"
@@ -38,6 +50,27 @@ def finish(relay: RelayClient, prompts: Iterable[str], **more: Any) -> None:
     """Tasks that go well, one after the other, by callback."""
     for prompt in prompts:
         _complete(relay, relay.submit(request(relay, prompt, **more))["task_id"])
+
+
+def finish_in_turn(relay: RelayClient, prompts: Iterable[str]) -> None:
+    """Tasks that all wait in the queue until the last one is submitted, then go on as others make room."""
+    pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
+    pauses.hold(PROVIDER, None, now=_now())
+    task_ids = [relay.submit(request(relay, prompt))["task_id"] for prompt in prompts]
+    pauses.release(PROVIDER, None, now=_now())
+    relay.sweep()
+    for task_id in task_ids:
+        _complete(relay, task_id)
+
+
+def empty_queue(relay: RelayClient) -> None:
+    """Sweep until later tasks no longer wait."""
+    pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
+    _wait(lambda: relay.sweep() is not None and pauses.find(PROVIDER) is None, "the queue's flag is still up")
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def finish_without_callbacks(relay: RelayClient, tasks: int) -> None:

@@ -54,14 +54,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 @cache
 def batches() -> BatchDependencies:
     """Made at the first message about a batch: a single request does not wait for it."""
+    from vidu_relay.adapters.batch_queue import BatchQueue
     from vidu_relay.adapters.batch_store import BatchStore
     from vidu_relay.adapters.check_function import SweepFunction
-    from vidu_relay.adapters.request_queue import RequestQueue
     from vidu_relay.usecases.accept_batch import BatchDependencies
 
     return BatchDependencies(
         requests=deps,
         batches=BatchStore(aws.client("dynamodb"), settings.table_name),
-        queue=RequestQueue(aws.client("sqs"), settings.requests_queue_url),
+        queue=BatchQueue(aws.client("sqs"), settings.requests_queue_url),
         sweep=SweepFunction(aws.client("lambda"), settings.sweep_function),
     )

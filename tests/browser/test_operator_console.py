@@ -22,14 +22,15 @@ from cli.fault_switch import FaultSwitch
 from local.client import RelayClient
 from local.programs import ROOT
 from local.stack import LocalStack
+from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 Page = Any
-PAGES = ("now", "tasks", "queues", "failures", "webhooks", "tenants", "tenant/demo", "prices", "usage", "doctor",
-         "faults", "commands")  # fmt: skip
+PAGES = ("now", "tasks", "queue", "queues", "failures", "webhooks", "tenants", "tenant/demo", "prices", "usage",
+         "doctor", "faults", "commands")  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
@@ -224,6 +225,18 @@ HAPPENED: dict[str, Callable[[Any, RelayClient], bool]] = {
     "break video": lambda seen, _: len(seen["downloads"]) > 1,
     "sick CDN": lambda seen, _: len(seen["downloads"]) > 3,
 }
+
+
+def test_tasks_wait_while_a_provider_is_paused_and_go_on_once_it_is_resumed(page: Page, relay: RelayClient) -> None:
+    go(page, "queue")
+    assert "queue pause gateway" in run(page, page.get_by_role("button", name="Pause", exact=True).first)
+    picture = relay.image("fox.png")
+    waiting = relay.submit({"model": DEFAULT_MODEL, "images": [picture], "prompt": "waits"})
+    assert (waiting["status"], waiting["queue_position"]) == ("accepted", 1)
+    page.get_by_role("button", name="Close").click()  # and the page is read again
+    sync_api.expect(page.get_by_role("row", name="gateway demo 1 100 %")).to_be_visible()
+    assert "queue resume gateway" in run(page, page.get_by_role("button", name="Resume", exact=True).first)
+    relay.wait(waiting["task_id"], "completed", meanwhile=relay.sweep)
 
 
 @pytest.mark.parametrize("fault", HAPPENED)

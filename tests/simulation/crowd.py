@@ -10,11 +10,14 @@ from local.chaos.oracle import Invariant, ViolationError
 from tests.simulation.http_provider import CreateBehaviour, HttpProvider
 from tests.simulation.provider import CreateCall
 from tests.simulation.scenarios import HttpSimulation, calls_back
+from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Origin
 from vidu_relay.outbound.exchange import Reply
 from vidu_relay.usecases.submit_task import queue_task
 
 SLOTS = 5
+TASK_SECONDS = 60
+"""How long the provider works on a task, about."""
 REFUSED = "what is always refused"
 
 
@@ -121,6 +124,38 @@ class Crowd:
         _hold(refused <= 3 + len(created) / 20, Invariant.SLOTS, f"{refused} refusals of {len(created)} tasks")
         busy = sum(self.busy) / (SLOTS * max(1, len(self.busy)))
         _hold(busy >= 0.9, Invariant.SLOTS, f"slots are used for {busy:.0%} of the time in which others wait")
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How a queue served two tenants: shares of 1, and numbers for each task."""
+
+    creates: float
+    refusals: float
+    dispatches: float
+    busy: float
+    waited: float
+    """How long the small tenant's last task waited, divided by what half of the slots need for all of its tasks."""
+
+
+def serve_two_tenants(big: int = 300, small: int = 20) -> Turns:
+    """So many tasks of two tenants, sent at once: until all are completed, each by one create call."""
+    crowd = Crowd()
+    tasks = crowd.submits("big", big) + crowd.submits("small", small)
+    crowd.until(lambda: not crowd.waiting, 15 * (big + small))
+    dispatches = crowd.sim.effects.names.count("dynamodb.batch_get_item")
+    crowd.check()
+    crowd.passes(100)
+    unfinished = [task_id for task_id in tasks if crowd.sim.task(task_id).status is not Status.COMPLETED]
+    _hold(not unfinished, Invariant.SETTLED, f"{unfinished} are not completed")
+    outcomes = Counter(outcome for _, outcome in crowd.sim.provider.outcomes)
+    return Turns(
+        creates=outcomes["created"] / len(tasks),
+        refusals=outcomes["nothing"] / len(tasks),
+        dispatches=dispatches / len(tasks),
+        busy=sum(crowd.busy) / (SLOTS * len(crowd.busy)),
+        waited=crowd.last_waited["small"] / (small * TASK_SECONDS / (SLOTS / 2)),
+    )
 
 
 def _hold(holds: bool, invariant: Invariant, what: str) -> None:

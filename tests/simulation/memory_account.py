@@ -195,7 +195,11 @@ class _S3(_Client):
         self.versions[Bucket, Key, version_id] = data
         return {"VersionId": version_id}
 
-    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "", VersionId: str = "") -> dict[str, Any]:
+        if VersionId:
+            if (Bucket, Key, VersionId) not in self.versions:
+                raise _error("404", "HeadObject")
+            return {"ContentLength": len(self.versions[Bucket, Key, VersionId])}
         if (Bucket, Key) not in self.objects:
             raise _error("404", "HeadObject")
         data, checksum = self.objects[Bucket, Key]
@@ -365,5 +369,5 @@ class _SecretsManager(_Client):
 def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
     services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Lambda(), _Events(), _SecretsManager())
-    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead")
+    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead", "requests")
     return Account(dict(zip(SERVICES, services, strict=True)), *urls, inbox=INBOX)

@@ -15,6 +15,7 @@ from tests.simulation.scenarios import (
     cancel,
     cancels,
     creates,
+    drops_batch,
     receive,
     submit,
     submit_images_off_peak,
@@ -22,16 +23,24 @@ from tests.simulation.scenarios import (
 )
 from tests.simulation.simulation import TENANT
 from tests.unit.pictures import data_uri, png
-from vidu_relay.adapters import daily_quota, image_bucket
+from vidu_relay.adapters import batch_store, daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain import lifecycle, queued_requests, request, submission
+from vidu_relay.domain import batch, lifecycle, queued_requests, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
+from vidu_relay.usecases import (
+    accept_batch_lines,
+    accept_request,
+    attempt_submission,
+    begin_submission,
+    cancel_task,
+    resolve_image_links,
+)
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 ACCEPT = "tests.simulation.simulation.accept_request"
@@ -209,3 +218,50 @@ def send_links_off_peak(patch: Patch) -> None:
         return {**links, "off_peak": True}
 
     wrap(patch, begin_submission, "resolve_image_links", mutated)
+
+
+def wrap_lines(patch: Patch, mutated: Callable[..., Any]) -> None:
+    wrap(patch, accept_batch_lines, "queue_task", mutated)
+
+
+@mutant(scenario(drops_batch, again=()), I.QUOTA, I.SPENDING)
+def reserve_again_for_each_line(patch: Patch) -> None:
+    def mutated(queue: Any, asked: Any, origin: Any, acceptance: Any) -> Task:
+        task: Task = queue(asked, replace(origin, created_at=None, daily_cap=1000), acceptance)
+        return task
+
+    wrap_lines(patch, mutated)
+
+
+@mutant(scenario(drops_batch, again=()), I.QUOTA, I.SPENDING)
+def keep_what_rejected_lines_reserved(patch: Patch) -> None:
+    def mutated(settle: Any, *given: Any, tasks: int, price: Any) -> Any:
+        return settle(*given, tasks=0, price=price * 0)
+
+    wrap(patch, daily_quota.DailyQuota, "settle_batch", mutated)
+
+
+@mutant(points("batch", "lines of a batch"), I.ANSWERED, I.QUOTA)
+def count_a_line_by_the_execution_that_recorded_it(patch: Patch) -> None:
+    """A line whose task an earlier execution recorded is passed over."""
+
+    def mutated(queue: Any, asked: Any, origin: Any, acceptance: Any) -> Task:
+        if acceptance.submission.store.get(task_id_for_key(origin.tenant_id, origin.idempotency_key)):
+            raise InvalidRequestError("repeated", "the line has a task")
+        task: Task = queue(asked, origin, acceptance)
+        return task
+
+    wrap_lines(patch, mutated)
+    patch.setattr(batch.Batch, "task_id", lambda *_: "none")
+
+
+@mutant(schedules("lines of a batch received twice"), I.ANSWERED, I.QUOTA, I.SPENDING)
+def accept_lines_without_a_lease(patch: Patch) -> None:
+    """The last execution writes its lines over those of the other."""
+
+    def mutated(put: Any, store: Any, one: Any) -> Any:
+        made = put(store, one)
+        return made if not one.revision else {name: made[name] for name in ("TableName", "Item")}
+
+    wrap(patch, batch_store.BatchStore, "putting", mutated)
+    patch.setattr(accept_batch_lines, "LEASE_MS", 0)

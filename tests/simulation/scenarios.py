@@ -130,6 +130,25 @@ def receive(number: int = 0) -> Act:
 asks_by_file, asks_by_event = asks(lambda sim: sim.drop()), asks(lambda sim: sim.event(idempotency_key=KEY))
 
 
+def drops_batch(sim: HttpSimulation, name: str = "night.jsonl") -> None:
+    """A file with two requests, a line that is none, and one whose image is missing."""
+    sim.map_source()
+    good = [json.dumps(sim.body(seed=seed)) for seed in (1, 2)]
+    sim.drop_batch(good[0], "{", json.dumps(sim.body(images=["missing.png"])), good[1], name=name)
+
+
+def receive_batch(number: int) -> Act:
+    """The queue of requests hands over its message about a batch of this number."""
+    return lambda sim: sim.receive_batch(sim.about_batches[number])
+
+
+batch_recorded = then(drops_batch, receive_batch(0))
+
+
+def drops_batch_again(sim: HttpSimulation) -> None:
+    drops_batch(sim, "again.jsonl")
+
+
 def record_and_die(sim: HttpSimulation) -> None:
     """A file's task was recorded, and the function died before the create call."""
     asks_by_file(sim)

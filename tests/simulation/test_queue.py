@@ -1,10 +1,8 @@
 """The queue in front of a provider that runs five tasks at once, in simulated time."""
 
-from collections import Counter
-
 import pytest
 
-from tests.simulation.crowd import REFUSED, SLOTS, Crowd
+from tests.simulation.crowd import REFUSED, SLOTS, Crowd, serve_two_tenants
 from tests.simulation.effects import Fault
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.domain.states import Status
@@ -12,19 +10,8 @@ from vidu_relay.usecases.request_dispatch import start_dispatch
 
 
 def test_two_tenants_share_a_busy_provider() -> None:
-    """300 tasks of one and 20 of another, sent at once."""
-    crowd = Crowd()
-    tasks = crowd.submits("big", 300) + crowd.submits("small", 20)
-    crowd.until(lambda: not crowd.waiting, 4_500)
-    crowd.check()
-    outcomes = Counter(outcome for _, outcome in crowd.sim.provider.outcomes)
-    assert outcomes["created"] == len(tasks)
-    assert outcomes["nothing"] / len(tasks) <= 0.03
-    assert sum(crowd.busy) / (SLOTS * len(crowd.busy)) >= 0.95
-    fair = 20 * 60 / (SLOTS / 2)
-    assert crowd.last_waited["small"] <= 2 * fair
-    crowd.passes(100)
-    assert {crowd.sim.task(task_id).status for task_id in tasks} == {Status.COMPLETED}
+    turns = serve_two_tenants()
+    assert (turns.creates, turns.busy >= 0.95, turns.waited <= 2, turns.refusals <= 0.03) == (1, True, True, True)
 
 
 def test_once_none_waits_a_task_is_submitted_at_once() -> None:

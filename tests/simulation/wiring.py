@@ -13,6 +13,8 @@ from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
 from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
+from vidu_relay.adapters.batch_queue import BatchQueue
+from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.check_function import CheckFunction, SweepFunction
 from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
@@ -37,10 +39,11 @@ from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.polling import PollingPolicy
-from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile, RequestEvent
 from vidu_relay.domain.task import Task
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.usecases.accept_batch import BatchDependencies
 from vidu_relay.usecases.accept_request import AcceptRequestDependencies
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies
 from vidu_relay.usecases.cancel_task import CancelDependencies
@@ -99,6 +102,14 @@ class Request:
     task_id: str | None
     failures: int = 0
     dead: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class AboutBatch:
+    """A message about a batch in the queue of requests."""
+
+    asked: DroppedFile | BatchMessage
+    visible_at: int
 
 
 class WiredRelay:
@@ -222,6 +233,12 @@ class WiredRelay:
             default_daily_cap=1000,
             max_file_bytes=MAX_BODY_BYTES,
         )
+        self.batching = BatchDependencies(
+            requests=self.intake,
+            batches=BatchStore(c["dynamodb"], account.table),
+            queue=BatchQueue(c["sqs"], account.requests_url),
+            sweep=self.sweeper,
+        )
         self.callbacks = CallbackDependencies(
             store=self.store,
             providers=providers,
@@ -287,6 +304,10 @@ class WiredRelay:
         """Everything in the table of tasks, or in the ledger's, whose items have a `sk`."""
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
         return [item for item in found if ("sk" in item) is ledger]
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The items of batches."""
+        return [item for item in self.items() if item["pk"]["S"].startswith("batch#")]
 
     def forget(self, task_id: str) -> None:
         """The record is deleted, as TTL does; the names of executions stay taken."""

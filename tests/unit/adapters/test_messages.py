@@ -115,7 +115,8 @@ def test_event_whose_detail_cannot_be_read_is_known_by_id_and_source(detail: str
 
 def test_half_a_character_in_an_events_source_is_replaced() -> None:
     asked = read_request(event("{}", source="acme\\ud83d"))
-    assert (asked.source, getattr(asked, "fault", None) is None) == ("acme\ufffd", False)
+    assert isinstance(asked, RequestEvent)
+    assert (asked.source, asked.fault is None) == ("acme\ufffd", False)
 
 
 def test_an_execution_is_named_after_its_lease_and_a_lease_starts_one_only(account: None) -> None:

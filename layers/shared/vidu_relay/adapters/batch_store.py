@@ -87,10 +87,9 @@ class BatchStore:
             yield from (item["pk"]["S"].removeprefix(PREFIX) for item in page["Items"])
 
     def _item(self, batch: Batch) -> dict[str, Any]:
-        plain = {f.name: value for f in fields(batch) if (value := getattr(batch, f.name)) != f.default}
+        plain = {f.name: _shown(value) for f in fields(batch) if (value := getattr(batch, f.name)) != f.default}
         file: DroppedFile = plain.pop("file")
         plain |= {"bucket": file.bucket, "key": file.key, "revision": batch.revision + 1, "stamp": self._stamp()}
-        plain |= {"state": batch.state.value, "counts": dict(batch.counts), "parts": list(batch.parts)}
         if file.version_id is not None:
             plain["version_id"] = file.version_id
         if batch.due_at is not None:
@@ -107,16 +106,21 @@ def batch_from_item(item: Mapping[str, Any]) -> Batch:
         "batch_id": plain["pk"].removeprefix(PREFIX),
         "file": DroppedFile(plain["bucket"], plain["key"], plain.get("version_id")),
         "state": BatchState(plain["state"]),
-        "parts": tuple(plain["parts"]),
     }
     return Batch(**known)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, BatchState):
+        return value.value
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return tuple(_plain(part) for part in value)
     return int(value) if isinstance(value, Decimal) else value
 
 

@@ -81,9 +81,8 @@ class RequestInbox:
     def put_lines(self, key: str, documents: Iterable[Mapping[str, Any]]) -> None:
         """Write an object with a JSON document a line."""
         lines = (valid_text(json.dumps(dict(document), ensure_ascii=False)) for document in documents)
-        self._client.put_object(
-            Bucket=self.bucket, Key=key, Body="".join(f"{line}\n" for line in lines), ContentType="application/x-ndjson"
-        )
+        body = "".join(f"{line}\n" for line in lines).encode()
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/x-ndjson")
 
     def read_lines(self, key: str) -> Iterator[Any]:
         """The documents of such an object, one after the other; none where the bucket's lifecycle has removed it."""

@@ -1,17 +1,13 @@
-"""The queue of requests: whole EventBridge events, of dropped files and `VideoTaskRequested`, and batches to go on with.
-
-{batch_id, bucket, key, version_id, first_byte, end_byte}   the rest of a batch's file, one message a batch at a time
-{batch_id}                                                  from the sweep, for a batch that is due
-"""
+"""The queue of requests: EventBridge events of dropped files, and `VideoTaskRequested`; messages about batches."""
 
 from __future__ import annotations
 
 import json
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vidu_relay.domain.batch import BATCH_ID, Batch
+from vidu_relay.domain.batch import BATCH_ID
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.queued_requests import (
     BATCH_SUFFIX,
@@ -23,36 +19,11 @@ from vidu_relay.domain.queued_requests import (
 )
 from vidu_relay.domain.strict_json import read_json, valid_text
 
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
-__all__ = ["RequestQueue", "read_request"]
+__all__ = ["read_request"]
 
 FILE_SUFFIXES = (".json", BATCH_SUFFIX)
 
 _PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
-
-
-class RequestQueue:
-    """Sends messages about batches."""
-
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self._client = client
-        self._url = url
-
-    def go_on(self, batch: Batch) -> None:
-        """Have the next lines of a batch accepted. A message whose bytes are accepted already changes nothing."""
-        file, rest = batch.file, {"first_byte": batch.next_byte, "end_byte": batch.size}
-        content = {"batch_id": batch.batch_id, "bucket": file.bucket, "key": file.key, "version_id": file.version_id}
-        self._client.send_message(
-            QueueUrl=self._url, MessageBody=json.dumps({**content, **rest}), MessageGroupId=batch.tenant_id
-        )
-
-    def look_at(self, batch_id: str) -> None:
-        """Have done for a batch whatever is due."""
-        self._client.send_message(
-            QueueUrl=self._url, MessageBody=json.dumps({"batch_id": batch_id}), MessageGroupId=batch_id
-        )
 
 
 def read_request(body: str) -> DroppedFile | RequestEvent | BatchMessage:

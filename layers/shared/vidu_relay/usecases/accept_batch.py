@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from vidu_relay.adapters.batch_queue import BatchQueue
 from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.check_function import SweepFunction
-from vidu_relay.adapters.request_queue import RequestQueue
 from vidu_relay.adapters.tenant_directory import Tenant
 from vidu_relay.domain.batch import Batch, BatchState, batch_id_of
 from vidu_relay.domain.batch_lines import MAX_FILE_BYTES, FirstReading, Line
@@ -34,7 +34,7 @@ class BatchDependencies:
 
     requests: AcceptRequestDependencies
     batches: BatchStore
-    queue: RequestQueue
+    queue: BatchQueue
     sweep: SweepFunction
 
     @property

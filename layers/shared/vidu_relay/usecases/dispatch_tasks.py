@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,6 +29,7 @@ FLAG_MS = 30_000
 """How old the flag may be before a dispatch raises it again."""
 INDEX_LAG_MS = 5_000
 """The index may not show yet the tasks for which a younger flag was raised."""
+MAX_TENANTS_LOGGED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,11 @@ def _let_go_on(waiting: Waiting, deps: DispatchDependencies) -> bool:
 
 
 def _measure(provider: str, queue: ProviderQueue, now: int) -> None:
-    """Its length, and the age of the task that has waited longest; nothing where none waits."""
-    moments = [waiting.created_at for waiting in queue.count(provider)]
-    if moments:
-        gauge(Metric.TASKS_WAITING, len(moments))
-        gauge(Metric.OLDEST_WAITING_SECONDS, (now - min(moments)) // 1000)
+    """Its length, the age of the task that has waited longest, and the tenants that have most of it."""
+    waiting = list(queue.count(provider))
+    if not waiting:
+        return
+    gauge(Metric.TASKS_WAITING, len(waiting))
+    gauge(Metric.OLDEST_WAITING_SECONDS, (now - min(one.created_at for one in waiting)) // 1000)
+    for tenant_id, tasks in Counter(one.tenant_id for one in waiting).most_common(MAX_TENANTS_LOGGED):
+        logger.info("tenant_waits", provider=provider, tenant_id=tenant_id, waiting=tasks)

@@ -11,22 +11,32 @@ from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.provider_pause import ProviderPauses
 from vidu_relay.domain.states import Status
 from vidu_relay.observability import logger
+from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["request_dispatch", "start_dispatch"]
 
 AT_PROVIDER = frozenset({Status.SUBMITTING, Status.SUBMITTED, Status.PROCESSING})
+GROWTH_MS = 120_000
+"""After a 429 the number of slots grows back within about this time."""
 
 
-def request_dispatch(records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction) -> bool:
-    """Have the sweep run now if one of these stream records frees a slot where tasks wait; whether it was asked to.
+def request_dispatch(
+    records: Iterable[Mapping[str, Any]], pauses: ProviderPauses, sweep: SweepFunction, clock: Clock = clock
+) -> bool:
+    """Have the sweep run now if one of these stream records makes room where tasks wait; whether it was asked to.
 
-    One read of each provider that a task left; none for other records. If AWS refuses, the sweep's own minute follows.
+    A task that left a provider frees its slot. One that a provider took makes room for another while the relay finds
+    out how many it takes: before its first 429, and for `GROWTH_MS` after each. One read of each provider, none for
+    other records. If AWS refuses, the sweep's own minute follows.
     """
-    providers = {name for record in records if (name := _freed(record.get("dynamodb", {}))) is not None}
+    seen = {found for record in records if (found := _room(record.get("dynamodb", {}))) is not None}
     try:
-        for provider in sorted(providers):
+        for provider in sorted({provider for provider, _ in seen}):
             pause = pauses.find(provider)
-            if pause is not None and pause.queued_at is not None:
+            if pause is None or pause.queued_at is None:
+                continue
+            grows = pause.refused_at is None or clock() < pause.refused_at + GROWTH_MS
+            if grows or (provider, True) in seen:
                 sweep.start()
                 return True
     except (ClientError, BotoCoreError):
@@ -46,11 +56,10 @@ def start_dispatch(providers: Iterable[str], pauses: ProviderPauses, sweep: Swee
         logger.exception("dispatch_not_requested")
 
 
-def _freed(change: Mapping[str, Any]) -> str | None:
-    """The provider at which this change may let another task go on."""
+def _room(change: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """The provider at which this change may let another task go on, and whether a task left it."""
     after, before = change.get("NewImage", {}), change.get("OldImage", {})
     now, was = (image.get("status", {}).get("S") for image in (after, before))
     left = was in AT_PROVIDER and now not in AT_PROVIDER
     taken = now == Status.SUBMITTED != was and "admitted_at" in after
-    provider: str | None = after.get("provider", {}).get("S")
-    return provider if left or taken else None
+    return (after.get("provider", {}).get("S"), left) if (left or taken) and "provider" in after else None
