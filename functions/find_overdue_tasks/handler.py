@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.adapters.batch_queue import BatchQueue
-
 from vidu_relay import aws
+from vidu_relay.adapters.batch_queue import BatchQueue
 from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.check_function import CheckFunction
 from vidu_relay.adapters.provider_pause import ProviderPauses
