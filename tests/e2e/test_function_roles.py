@@ -65,6 +65,7 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "put a request": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "put an upload": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/role.png"}),
     "put a drop": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/role.txt"}),
+    "put an answer to a batch": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/role.json"}),
     "put a rejection": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe.json"}),
     "delete a request": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "delete a version": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/a", "VersionId": "1"}),
@@ -122,7 +123,8 @@ ALLOWED: dict[str, set[str]] = {
     "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "query what waits", "put a request", "start a poller"},
     "create_upload": {"update an item", "put an upload"},
     "accept_request": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "put a rejection", "list the inbox"}
-    | {"publish as the relay", "take a request", "start a poller"},
+    | {"publish as the relay", "take a request", "start a poller", "put an answer to a batch", "ask for a task"}
+    | {"have the sweep run"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
     | {"query the ledger", "query what waits"},

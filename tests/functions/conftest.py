@@ -128,6 +128,16 @@ class Relay:
         body = sample("submit_task__idempotency_key")["body"]
         self.drop("requests/acme/order-1001.json", body.encode())
 
+    def drop_batch(self) -> None:
+        """The file of two requests that the sample's notification is about."""
+        line = json.dumps(json.loads(sample("submit_task__idempotency_key")["body"]))
+        self.drop("requests/acme/night.jsonl", f"{line}\n{line}\n".encode())
+
+    def batch_recorded(self) -> None:
+        """The batch of that file."""
+        self.drop_batch()
+        self.play("accept_request__batch")
+
     def submitted(self) -> None:
         """The samples' task, as the provider takes it."""
         assert self.play("submit_task__idempotency_key")["statusCode"] == 202

@@ -55,6 +55,8 @@ OFFERED = Offering(("gateway",)).model_ids()
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
+    "accept_request__batch": Case(True, PUBLISHED, Relay.drop_batch),
+    "accept_request__batch_lines": Case(True, PUBLISHED, Relay.batch_recorded),
     "accept_request__event": Case(True, PUBLISHED, Relay.map_tenants),
     "accept_request__file": Case(True, PUBLISHED, Relay.drop_order),
     "accept_request__unmapped_source": Case(False, PUBLISHED, Relay.map_tenants),
@@ -196,6 +198,7 @@ WITHOUT_A_TASK = {
     "sweep_done",  # about all of them
     "spending_reconciled",  # likewise
     "request_rejected",  # no task came of it
+    "batch_unknown",
     "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it
     "delivery_of_unknown_task",  # names the id, which is no tenant's
