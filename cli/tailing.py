@@ -24,6 +24,7 @@ from cli.command import INTERRUPTED, Command, Relay
 from cli.connection import Connection
 from cli.screen import Screen
 from vidu_relay.adapters.event_bus import SOURCE
+from vidu_relay.domain.batch_representation import EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.provider_books import EVENT_TYPE_BALANCE_LOW, EVENT_TYPE_BILL_DIFFERS
@@ -38,6 +39,8 @@ TYPES = (
     EVENT_TYPE_ACCEPTED,
     *EVENT_TYPES.values(),
     EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_BATCH_ACCEPTED,
+    EVENT_TYPE_BATCH_COMPLETED,
     EVENT_TYPE_REJECTED,
     EVENT_TYPE_NOTIFICATION_FAILED,
     EVENT_TYPE_BILL_DIFFERS,

@@ -17,20 +17,16 @@ from tests.simulation.provider import SimulatedSource, SimulatedWebhook
 from tests.unit.account import ENVIRONMENT, SWEEP_FUNCTION, Account, mock_aws, new_account
 from tests.unit.template import sample
 from vidu_relay import aws, settings
-from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import ApiKey, TenantDirectory, TenantMapping
-from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.identifiers import api_key_digest
-from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import logger, metrics
 from vidu_relay.outbound import provider_calls
 from vidu_relay.outbound.exchange import Reply
 
 TASK_ID = "myswlg5gzefra7xdps2scd42jm"
-BATCH_ID = f"b{TASK_ID}"
 REMOTE_ID = "gen-7c1f5e0b9d"
 LINK = "https://cdn.example.com/v/8812760039.mp4?Expires=1795510800&Signature=c2FtcGxl"
 
@@ -132,14 +128,15 @@ class Relay:
         body = sample("submit_task__idempotency_key")["body"]
         self.drop("requests/acme/order-1001.json", body.encode())
 
-    def batch(self) -> None:
-        """The samples' batch, none of whose lines is a task yet."""
-        file = DroppedFile(self.account.inbox, "requests/acme/night.jsonl", "v1")
-        batch = Batch(
-            batch_id=BATCH_ID, tenant_id="acme", state=BatchState.ACCEPTING, file=file, sha256="ab" * 32, size=9,
-            created_at=1_795_424_400_000, lines=2, bad_lines=0, last_line=2, reserved_usd="2",
-        )  # fmt: skip
-        BatchStore(self.account.clients["dynamodb"], self.account.table).save(batch)
+    def drop_batch(self) -> None:
+        """The file of two requests that the sample's notification is about."""
+        line = json.dumps(json.loads(sample("submit_task__idempotency_key")["body"]))
+        self.drop("requests/acme/night.jsonl", f"{line}\n{line}\n".encode())
+
+    def batch_recorded(self) -> None:
+        """The batch of that file."""
+        self.drop_batch()
+        self.play("accept_request__batch")
 
     def submitted(self) -> None:
         """The samples' task, as the provider takes it."""

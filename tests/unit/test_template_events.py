@@ -182,6 +182,8 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 FILES = {
     "requests/acme/order.json": True,
     "requests/acme/2026/11/order.json": True,
+    "requests/acme/night.jsonl": True,
+    "batches/acme/x/retry.jsonl": False,
     "requests/order.json": True,  # no tenant's: it is refused, and its writer gets the answer
     "requests/acme/fox.png": False,
     "requests/acme/order.JSON": False,

@@ -67,6 +67,7 @@ DETAIL = '"detail-type": "VideoTaskRequested"'
         *(json.dumps(notification(key)) for key in ("rejected/acme/x.json", "requests/acme/a.png", "uploads/x.json")),
         *(json.dumps({**notification(), "replay-name": "again"}), json.dumps({**notification(), "source": "acme"})),
         *(json.dumps({**notification(), "detail-type": "Deleted"}), json.dumps({**notification(), "detail": {}})),
+        *('{"batch_id": 7}', '{"batch_id": "acme"}', json.dumps({"batch_id": TASK_ID, "first_byte": 1})),
         f'{{"source": "acme", {DETAIL}, "detail": {{}}}}',
         f'{{"id": "7", {DETAIL}, "detail": {{}}}}',
         f'{{"id": "7", "source": "acme", {DETAIL}, "detail": {{}}, "replay-name": "r"}}',
