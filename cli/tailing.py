@@ -296,11 +296,12 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _line(event: dict[str, Any]) -> str:
-    """An event for people: when, what, whose, which task, and what went wrong."""
+    """An event for people: when, what, whose, about which task, batch, source or provider, and what went wrong."""
     detail = event["detail"]
-    task = detail.get("task") or detail
-    error = task.get("error")
-    about = f"{task['task_id']}  v{task['version']}" if "task_id" in task else str(detail.get("source"))
+    subject = detail.get("task") or detail.get("batch") or detail
+    error = subject.get("error")
+    about = next(str(subject[name]) for name in ("task_id", "batch_id", "source", "provider") if name in subject)
+    about += f"  v{subject['version']}" if "version" in subject else ""
     about += f"  {detail['url_origin']}" if "url_origin" in detail else ""
     wrong = f"  {error.get('code')}: {error.get('message') or error.get('detail')}" if error else ""
     return f"{event['time']}  ✉ {event['detail-type']:<20}  {detail.get('tenant_id')}  {about}{wrong}"
