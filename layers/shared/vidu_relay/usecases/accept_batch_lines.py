@@ -167,7 +167,7 @@ def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
         deps.queue.go_on(deps.batches.save(after))
         return
     current = deps.requests.acceptance.quota.settle_batch(
-        deps.batches.putting(replace(after, state=BatchState.ACCEPTED)),
+        deps.batches.putting(replace(after, state=BatchState.ACCEPTED, due_at=now)),
         batch.tenant_id,
         batch.created_at,
         tasks=batch.lines - batch.bad_lines - after.tasks,
