@@ -198,8 +198,8 @@ def add_call(bill: Bill, service: str, operation: str, count: float) -> None:
         bill.add("SQS request", 3 * count if operation == "SendMessage" else count)  # Lambda receives and deletes it
     elif service == "secretsmanager":
         bill.add("Secrets Manager call", count)
-    elif operation == "TransactWriteItems":
-        raise ValueError("the stream does not show what is written in a transaction, and costs twice as much")
+    elif operation == "TransactWriteItems":  # a batch and the day's counters, which the stream counts once
+        bill.add("DynamoDB write unit", 2 * count)
     elif service == "dynamodb" and operation in ("GetItem", "BatchGetItem"):
         bill.add("DynamoDB read unit", count)
     elif service == "dynamodb" and operation == "Query":
@@ -215,7 +215,7 @@ def is_measurement(record: Mapping[str, Any]) -> bool:
 def write_units(change: Mapping[str, Any]) -> int:
     """Write units of one change (DynamoDB developer guide: the larger image by the kilobyte, each index likewise).
 
-    In a transaction an item would take twice its units: no path that is measured here writes one.
+    In a transaction an item takes twice its units: `add_call` adds the other half.
     """
     old, new = change.get("OldImage"), change.get("NewImage")
     units = math.ceil(max(item_bytes(image) for image in (old, new) if image) / 1024)

@@ -34,10 +34,13 @@ from vidu_relay.adapters.price_book import PriceLists
 from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 __all__ = [
+    "AWS_CALL_SECONDS",
     "METRICS_ON_GOOD_DAYS",
     "VIDEO_BYTES",
     "WAITING_SECONDS",
+    "billed_seconds",
     "measure",
+    "memory_of_functions",
     "report",
 ]
 
@@ -128,7 +131,7 @@ def measure(progress: Callable[[str], None] = lambda _: None) -> Costs:
         with local_stack as stack:
             relay = RelayClient(stack)
             try:
-                return _measure(relay, Counter(relay, TASKS, _memory(), _billed_seconds), backend)
+                return _measure(relay, Counter(relay, TASKS, memory_of_functions(), billed_seconds), backend)
             finally:
                 relay.close()
 
@@ -303,13 +306,13 @@ def naive() -> Bill:
     return bill
 
 
-def _memory() -> dict[str, float]:
+def memory_of_functions() -> dict[str, float]:
     """Megabytes of each function, by folder."""
     default: Any = TEMPLATE["Globals"]["Function"]["MemorySize"]
     return {folder: properties(name).get("MemorySize", default) for folder, name in FUNCTIONS.items()}
 
 
-def _billed_seconds(folder: str, cpu_seconds: float) -> float:
-    """Of an invocation on Lambda."""
-    working = cpu_seconds * MEMORY_OF_ONE_CPU / _memory()[folder]
-    return working + WAITING_SECONDS[folder] + COLD_STARTS * COLD_START_SECONDS
+def billed_seconds(folder: str, cpu_seconds: float, waiting: float | None = None) -> float:
+    """Of an invocation on Lambda; `waiting` is in place of `WAITING_SECONDS`."""
+    working = cpu_seconds * MEMORY_OF_ONE_CPU / memory_of_functions()[folder]
+    return working + (WAITING_SECONDS[folder] if waiting is None else waiting) + COLD_STARTS * COLD_START_SECONDS

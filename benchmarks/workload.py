@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from local.client import RelayClient, TooSlowError
@@ -18,7 +19,9 @@ __all__ = [
     "finish",
     "finish_in_turn",
     "finish_without_callbacks",
+    "held",
     "request",
+    "wait_until",
 ]
 
 PROMPT = (
@@ -54,19 +57,28 @@ def finish(relay: RelayClient, prompts: Iterable[str], **more: Any) -> None:
 
 def finish_in_turn(relay: RelayClient, prompts: Iterable[str]) -> None:
     """Tasks that all wait in the queue until the last one is submitted, then go on as others make room."""
-    pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
-    pauses.hold(PROVIDER, None, now=_now())
-    task_ids = [relay.submit(request(relay, prompt))["task_id"] for prompt in prompts]
-    pauses.release(PROVIDER, None, now=_now())
+    with held(relay):
+        task_ids = [relay.submit(request(relay, prompt))["task_id"] for prompt in prompts]
     relay.sweep()
     for task_id in task_ids:
         _complete(relay, task_id)
 
 
+@contextmanager
+def held(relay: RelayClient) -> Iterator[None]:
+    """Every task waits in the provider's queue."""
+    pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
+    pauses.hold(PROVIDER, None, now=_now())
+    try:
+        yield
+    finally:
+        pauses.release(PROVIDER, None, now=_now())
+
+
 def empty_queue(relay: RelayClient) -> None:
     """Sweep until later tasks no longer wait."""
     pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
-    _wait(lambda: relay.sweep() is not None and pauses.find(PROVIDER) is None, "the queue's flag is still up")
+    wait_until(lambda: relay.sweep() is not None and pauses.find(PROVIDER) is None, "the queue's flag is still up")
 
 
 def _now() -> int:
@@ -100,20 +112,23 @@ def _check(relay: RelayClient, task_id: str) -> None:
         item = dynamodb.get_item(**which, ConsistentRead=True)["Item"]
         return "due_since" not in item and item.get("due_at") != {"N": OVERDUE}
 
-    _wait(has_checked, f"task {task_id} is not checked")
+    wait_until(has_checked, f"task {task_id} is not checked")
 
 
 def _complete(relay: RelayClient, task_id: str) -> None:
     """Until the record says so. Read by the operator, so that no client's request is counted."""
     dynamodb, which = relay.aws("dynamodb"), {**_record(relay, task_id), "ConsistentRead": True}
-    _wait(lambda: dynamodb.get_item(**which)["Item"]["status"]["S"] == "completed", f"task {task_id} is not completed")
+    wait_until(
+        lambda: dynamodb.get_item(**which)["Item"]["status"]["S"] == "completed", f"task {task_id} is not completed"
+    )
 
 
 def _record(relay: RelayClient, task_id: str) -> dict[str, Any]:
     return {"TableName": relay.stack.table, "Key": {"pk": {"S": f"task#{task_id}"}}}
 
 
-def _wait(is_so: Callable[[], bool], otherwise: str) -> None:
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    """Raises `TooSlowError` after `WAIT_SECONDS`."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not is_so():
         if time.monotonic() > deadline:
