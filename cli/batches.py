@@ -18,11 +18,13 @@ from cli.answer import Answer, NoAnswerError, RefusedError, printable, table
 from cli.api import Api, ApiRefusedError
 from cli.command import INTERRUPTED, Group, Relay
 from cli.submission import with_retries
-from cli.watching import EXIT_STATUS, LOCAL_PACE, PACE
+from cli.watching import EXIT_STATUS, LOCAL_PACE, PACE, TRIES_AT_FIRST
 from vidu_relay.domain.batch import BatchState
 from vidu_relay.domain.states import Status
 from vidu_relay.usecases.create_upload import UPLOAD_SECONDS
 
+UNREAD_SECONDS = 60
+"""`watch` waits so long for a batch that the relay does not know: its file may be read soon."""
 SHOWN = 50
 """Failures and rejections that `show` prints; the summary has all."""
 WATCHES = click.option("--watch", "watches", is_flag=True, help="Continue like `batch watch`, with its exit status.")
@@ -68,7 +70,6 @@ def watch(relay: Relay, batch_id: str) -> int:
 
     Exit status 0 all completed, 3 some failed or were rejected, 4 expired, 5 canceled (the highest).
     """
-    relay.api.batch(batch_id)
     return _follow(relay, batch_id)
 
 
@@ -102,14 +103,19 @@ def _follow(relay: Relay, batch_id: str, uploaded: datetime | None = None) -> in
     Raises `RefusedError` if the file was refused.
     """
     pace = LOCAL_PACE if relay.api.local else PACE
-    shown, changed, failures = "", time.monotonic(), 0
+    shown, began, failures = "", time.monotonic(), 0
+    changed = began
     try:
         while True:
             try:
-                found = _read(relay.api, batch_id, uploaded)
+                wait = uploaded is not None or time.monotonic() < began + UNREAD_SECONDS
+                found = _read(relay.api, batch_id, uploaded, wait=wait and not shown)
             except NoAnswerError as error:
                 failures += 1
-                relay.screen.remark(f"{relay.api.url} gives no answer ({error}); trying again")
+                if failures == TRIES_AT_FIRST and not (shown or uploaded):
+                    raise
+                if failures == 1:
+                    relay.screen.remark(f"{relay.api.url} gives no answer ({error}); trying again")
                 time.sleep(max(error.retry_after or 0, pace.after_failures(failures)))
                 continue
             failures = 0
@@ -127,12 +133,12 @@ def _follow(relay: Relay, batch_id: str, uploaded: datetime | None = None) -> in
         return INTERRUPTED
 
 
-def _read(api: Api, batch_id: str, uploaded: datetime | None) -> dict[str, Any] | None:
-    """The batch; None while its upload is not read."""
+def _read(api: Api, batch_id: str, uploaded: datetime | None, *, wait: bool) -> dict[str, Any] | None:
+    """The batch; None while its file is not read, if that may be waited for."""
     try:
         found = api.batch(batch_id)
     except ApiRefusedError as error:
-        if error.status == requests.codes.not_found and uploaded is not None:
+        if error.status == requests.codes.not_found and wait:
             return None
         raise
     old = uploaded and found["state"] == "rejected" and datetime.fromisoformat(found["rejected_at"]) < uploaded

@@ -102,6 +102,11 @@ def test_file_is_uploaded_and_watched_to_its_end(
     assert all(text in lines[0] for text in printed), out
 
 
+def test_watch_waits_for_a_file_that_is_not_read_yet(api: FakeApi) -> None:
+    api.answers = [UNREAD, UNREAD, DONE]
+    assert run("watch", BATCH_ID) == 0
+
+
 def test_what_failed_is_shown_and_submitted_again(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     api.answers = [FAILED, FAILED, FAILED]
     assert run("show", BATCH_ID) == 0
@@ -124,13 +129,15 @@ def test_what_failed_is_shown_and_submitted_again(api: FakeApi, capsys: pytest.C
         (["retry", BATCH_ID], DONE, "nothing in it can be submitted again"),
         (["retry", BATCH_ID], OPEN, "wait for its end"),
         (["watch", BATCH_ID], UNREAD, "HTTP 404"),
+        (["watch", BATCH_ID], SILENT, "gives no answer"),
         (["submit", "none.jsonl"], None, "cannot read none.jsonl"),
     ],
 )
 def test_what_cannot_be_done_is_refused(
-    api: FakeApi, capsys: pytest.CaptureFixture[str], words: list[str], answer: Any, why: str
+    api: FakeApi, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], answer: Any, why: str
 ) -> None:
-    api.answers = [answer]
+    monkeypatch.setattr("cli.batches.UNREAD_SECONDS", 0)
+    api.answers = [answer] * 3
     assert run(*words) == 1
     assert why in capsys.readouterr().err
     assert api.sent == []
