@@ -65,7 +65,10 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "put a request": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "put an upload": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/role.png"}),
     "put a drop": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/role.txt"}),
-    "put an answer to a batch": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/role.json"}),
+    "put a batch": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/batches/role.txt"}),
+    "put a summary": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/role.json"}),
+    "get a summary": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/none.json"}),
+    "get a rejection": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe/batches/none.json"}),
     "put a rejection": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe.json"}),
     "delete a request": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "delete a version": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/a", "VersionId": "1"}),
@@ -121,13 +124,13 @@ READS_IMAGES = {"get a request", "get an upload", "get a drop"}
 ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
     "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "query what waits", "put a request", "start a poller"},
-    "create_upload": {"update an item", "put an upload"},
+    "create_upload": {"update an item", "put an upload", "put a batch"},
     "accept_request": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "put a rejection", "list the inbox"}
-    | {"publish as the relay", "take a request", "start a poller", "put an answer to a batch", "ask for a task"}
-    | {"have the sweep run"},
+    | {"publish as the relay", "take a request", "start a poller", "get a summary", "put a summary"}
+    | {"ask for a task", "have the sweep run"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
-    | {"query the ledger", "query what waits"},
+    | {"query the ledger", "query what waits", "get a summary", "get a rejection"},
     "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
     | {"list the inbox", "delete a video", "list the videos", "update an item"},
     "record_spending": {"get an item", "update an item", "get a row", "put a row"}
@@ -139,7 +142,7 @@ ALLOWED: dict[str, set[str]] = {
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
     "find_overdue_tasks": {*CHANGES_TASKS, "get items", "update an item", "query what is due", "query what waits"}
-    | {"start a poller", "have a task checked"},
+    | {"start a poller", "have a task checked", "ask for a task"},
     "deliver_videos": {*CHANGES_TASKS, "get a video", "put a video", "list the videos"}
     | {"read the provider's key", "take a delivery"},
     "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}

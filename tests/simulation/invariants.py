@@ -169,8 +169,8 @@ def _check_events(sim: Simulation, tasks: Rows) -> None:
     """Beyond what the oracle sees at the end: each after its write, no more often than it was handed over, in order."""
     published: dict[str, list[int]] = defaultdict(list)
     times: Counter[str] = Counter()
-    for (kind, detail), position in zip(sim.published, sim.published_after, strict=True):
-        if kind in ("VideoTaskRejected", GIVEN_UP):
+    for (_, detail), position in zip(sim.published, sim.published_after, strict=True):
+        if "task" not in detail:
             continue
         task, event_id = detail["task"], detail["event_id"]
         rows = (row for row in tasks.get(task["task_id"], []) if row.version == task["version"])
@@ -225,7 +225,7 @@ def _check_requests(sim: Simulation) -> None:
 
 
 def _check_batches(sim: Simulation) -> None:
-    """Each file is a batch, and each of its lines a task of it or a rejection, exactly once."""
+    """Each file is a batch, each line a task of it or a rejection, exactly once, and each event has one content."""
     batches = {batch["key"]["S"]: batch for batch in sim.batches()}
     digests = {batch["sha256"]["S"] for batch in batches.values()}
     for (_, key, _), content in sim.account.clients["s3"].versions.items():
@@ -236,7 +236,12 @@ def _check_batches(sim: Simulation) -> None:
         batch_id = batch["pk"]["S"].removeprefix("batch#")
         tasks = [item for item in sim.items() if item.get("batch_id", {}).get("S") == batch_id]
         found = [int(batch.get(name, {"N": "0"})["N"]) for name in ("tasks", "rejected", "lines")]
-        _hold(batch["state"]["S"] != "accepting", Invariant.ANSWERED, f"{batch_id} is never accepted")
+        _hold(batch["state"]["S"] == "completed", Invariant.SETTLED, f"{batch_id} is never completed")
+        ended = sum(int(number["N"]) for number in batch["counts"]["M"].values()) if "counts" in batch else 0
+        _hold(ended == len(tasks), Invariant.SETTLED, f"{batch_id} has {len(tasks)} tasks, and {ended} ended")
+        events = {f"{kind}: {json.dumps(e)}" for kind, e in sim.published if e["event_id"].startswith(f"{batch_id}:")}
+        kinds = sorted(event.partition(":")[0] for event in events)
+        _hold(kinds == ["VideoBatchAccepted", "VideoBatchCompleted"], Invariant.ANSWERED, f"{batch_id}: {kinds}")
         _hold(found[0] == len(tasks), Invariant.ANSWERED, f"{batch_id} has {len(tasks)} tasks, and counts {found[0]}")
         _hold(found[0] + found[1] == found[2], Invariant.ANSWERED, f"lines of {batch_id} came to nothing: {found}")
 

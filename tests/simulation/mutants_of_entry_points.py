@@ -12,11 +12,13 @@ from tests.simulation.scenarios import (
     HttpSimulation,
     asks,
     asks_by_event,
+    batch_accepted,
     cancel,
     cancels,
     creates,
     drops_batch,
     receive,
+    receive_batch,
     submit,
     submit_images_off_peak,
     then,
@@ -39,6 +41,7 @@ from vidu_relay.usecases import (
     attempt_submission,
     begin_submission,
     cancel_task,
+    follow_batch,
     resolve_image_links,
 )
 from vidu_relay.usecases.save_with_retry import save_with_retry
@@ -244,15 +247,16 @@ def keep_what_rejected_lines_reserved(patch: Patch) -> None:
 @mutant(points("batch", "lines of a batch"), I.ANSWERED, I.QUOTA)
 def count_a_line_by_the_execution_that_recorded_it(patch: Patch) -> None:
     """A line whose task an earlier execution recorded is passed over."""
+    passed: set[str] = set()
 
     def mutated(queue: Any, asked: Any, origin: Any, acceptance: Any) -> Task:
-        if acceptance.submission.store.get(task_id_for_key(origin.tenant_id, origin.idempotency_key)):
-            raise InvalidRequestError("repeated", "the line has a task")
+        task_id = task_id_for_key(origin.tenant_id, origin.idempotency_key)
+        passed.update([task_id] if acceptance.submission.store.get(task_id) else [])
         task: Task = queue(asked, origin, acceptance)
         return task
 
     wrap_lines(patch, mutated)
-    patch.setattr(batch.Batch, "task_id", lambda *_: "none")
+    wrap(patch, accept_batch_lines.Slice, "add", lambda add, *one: None if one[1].task_id in passed else add(*one))
 
 
 @mutant(schedules("lines of a batch received twice"), I.ANSWERED, I.QUOTA, I.SPENDING)
@@ -265,3 +269,19 @@ def accept_lines_without_a_lease(patch: Patch) -> None:
 
     wrap(patch, batch_store.BatchStore, "putting", mutated)
     patch.setattr(accept_batch_lines, "LEASE_MS", 0)
+
+
+@mutant(points("batch accepted", "batch ended"), I.ANSWERED)
+def mark_the_event_of_a_batch_before_it_is_published(patch: Patch) -> None:
+    def mutated(publish: Any, one: batch.Batch, deps: Any) -> None:
+        done = one.state is batch.BatchState.COMPLETED
+        marked = replace(one, accepted_published=True, completed_published=done)
+        deps.batches.save(replace(marked, due_at=None) if done else marked)
+        publish(one, deps)
+
+    wrap(patch, follow_batch, "_publish", mutated)
+
+
+@mutant(scenario(then(batch_accepted, receive_batch(2)), again=()), I.SETTLED)
+def complete_a_batch_behind_its_first_open_task(patch: Patch) -> None:
+    wrap(patch, follow_batch, "_count_ends", lambda counted, one, *given: replace(counted(one, *given), cursor=99))

@@ -143,6 +143,15 @@ def receive_batch(number: int) -> Act:
 
 
 batch_recorded = then(drops_batch, receive_batch(0))
+batch_accepted = then(batch_recorded, receive_batch(1))
+
+
+def batch_ended(sim: HttpSimulation) -> None:
+    """Every task of a batch has ended since it was looked at, and the sweep has it looked at again."""
+    sim.provider.finishes_at_once = True
+    batch_accepted(sim)
+    sim.run(until=sim.clock.now + 55_000)
+    then(wait(60), sweep)(sim)
 
 
 def drops_batch_again(sim: HttpSimulation) -> None:

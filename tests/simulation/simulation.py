@@ -36,6 +36,7 @@ from vidu_relay.usecases.cancel_task import cancel_task
 from vidu_relay.usecases.check_task import NextStep, check_task
 from vidu_relay.usecases.deliver_videos import deliver_videos
 from vidu_relay.usecases.dispatch_tasks import dispatch_queues
+from vidu_relay.usecases.find_due_batches import find_due_batches
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 from vidu_relay.usecases.notify_client import notify_client
 from vidu_relay.usecases.publish_events import publish_events
@@ -246,8 +247,7 @@ class Simulation(WiredRelay):
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
         dispatch_queues(PROVIDERS, self.dispatch)
-        for batch_id in self.batching.batches.find_due(self.clock.now):
-            self.batching.queue.look_at(batch_id)
+        find_due_batches(self.batching.batches, self.batching.queue, clock=self.clock)
         return find_overdue_tasks(self.store, self.poller, self.checker, time_is_up=time_is_up, clock=self.clock)
 
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
@@ -304,7 +304,7 @@ class Simulation(WiredRelay):
             moments += [self.clock.now + 60_000 for item in self._images.values() if "waits_at" in item][:1]
             moments += [] if self.compare_at is None else [self.compare_at]
             moments += [message.visible_at for message in self.batch_messages]
-            moments += [int(batch["due_at"]["N"]) for batch in self.batches() if batch["state"]["S"] == "accepting"]
+            moments += [int(batch["due_at"]["N"]) for batch in self.batches() if "due_at" in batch]
             if not moments or (until is not None and min(moments) > until):
                 break
             self.clock.now = max(self.clock.now, min(moments))

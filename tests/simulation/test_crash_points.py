@@ -125,6 +125,8 @@ SCENARIOS = {
     "check submits what a file left": Scenario(s.then(s.record_and_die, s.swept), s.check, s.receive()),
     "batch": Scenario(s.drops_batch, s.receive_batch(0), s.nothing),
     "batch dropped again": Scenario(s.then(s.batch_recorded, s.drops_batch_again), s.receive_batch(-1), s.nothing),
+    "batch accepted": Scenario(s.batch_accepted, s.receive_batch(2), s.nothing),
+    "batch ended": Scenario(s.batch_ended, s.receive_batch(-1), s.nothing),
     "lines of a batch": Scenario(s.batch_recorded, s.receive_batch(1), s.nothing),
     "event": _by_queue(s.asks(lambda sim: sim.event()), twice=True),
     "event with a key": _by_queue(s.asks_by_event),

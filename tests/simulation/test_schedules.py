@@ -153,6 +153,7 @@ SCHEDULES = {
     "two uploads of one file": unrepeated(two_uploads, s.receive(0), s.receive(1)),
     "one batch in two files": unrepeated(s.then(s.drops_batch, s.drops_batch_again), *map(s.receive_batch, (0, 1))),
     "lines of a batch received twice": unrepeated(s.batch_recorded, s.receive_batch(1), s.receive_batch(1)),
+    "a batch followed twice": unrepeated(s.batch_ended, s.receive_batch(-1), s.receive_batch(-1)),
     "lines of a batch and a dispatch": unrepeated(s.batch_recorded, s.receive_batch(1), s.sweep, s.publish),
     "event and HTTP under one key": Concurrent(s.asks_by_event, (s.receive(), s.submit)),
     "a file comes again, the sweep finds its task": unrepeated(died_and_due, s.receive(), s.sweep),

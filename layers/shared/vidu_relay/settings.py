@@ -153,6 +153,7 @@ class FindOverdueTasksSettings(TimingSettings):
     state_machine_arn: str
     check_function: str
     max_tasks_in_flight: int
+    requests_queue_url: str
 
 
 class DeliverVideosSettings(ProviderSettings, TimingSettings):

@@ -68,6 +68,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "queued_at": maybe(times),
     "admitted_at": maybe(times),
     "labels": maybe(st.dictionaries(words, st.text(max_size=5), min_size=1, max_size=3)),
+    "batch_id": maybe(words),
     "message_id": maybe(words),
     "image_versions": several(st.text(max_size=5)),
     "attempt": maybe(st.builds(Attempt, words, times, maybe(times), maybe(refusals))),

@@ -1,19 +1,24 @@
-"""Dropped request files and the answers to those that were refused: objects of the inbox bucket."""
+"""Dropped request files, the answers to those that were refused, and what became of batches: objects of the inbox."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from vidu_relay.domain.batch_lines import read_lines
 from vidu_relay.domain.errors import FileGoneError, InvalidRequestError
 from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.strict_json import valid_text
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from vidu_relay.domain import documents
 
 __all__ = ["RequestInbox"]
 
@@ -79,6 +84,22 @@ class RequestInbox:
         body = "".join(f"{line}\n" for line in lines).encode()
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/x-ndjson")
 
+    def read_lines(self, key: str) -> Iterator[Any]:
+        """The documents of such an object, one after the other; none where the bucket's lifecycle has removed it."""
+        try:
+            reply = self._client.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return
+            raise
+        with closing(reply["Body"]) as body:
+            yield from (json.loads(line.whole()) for line in read_lines(iter(partial(body.read, PIECE_BYTES), b"")))
+
+    def put_file(self, key: str, file: IO[bytes], content_type: str) -> None:
+        """Write an object from the whole of a file."""
+        file.seek(0)
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=file, ContentType=content_type)
+
     def _version(self, file: DroppedFile) -> dict[str, Any]:
         version = {"VersionId": file.version_id} if file.version_id else {}
         return {"Bucket": self.bucket, "Key": file.key, **version}
@@ -92,3 +113,13 @@ class RequestInbox:
             ContentType="application/problem+json",
             Metadata={"request-version-id": file.version_id or ""},
         )
+
+    def find_rejection(self, file: DroppedFile) -> tuple[int, documents.Problem] | None:
+        """When (ms) and why a file was refused, as the latest answer to its key says; None where there is none."""
+        try:
+            reply = self._client.get_object(Bucket=self.bucket, Key=file.rejected_key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in GONE:
+                return None
+            raise
+        return int(reply["LastModified"].timestamp() * 1000), json.loads(reply["Body"].read())

@@ -59,7 +59,9 @@ class Batch:
       with rejections (`rejections_key`).
     - `lease_until` is until when an execution accepts lines; no other does before.
     - `cursor` is the first line whose task may be open; `counts` the tasks before it by their end, `cost_usd` their
-      cost.
+      bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures`
+      name the objects that list those that did not complete (`failures_key`).
+    - `retries` are the lines of the retry file; 0 where there is none.
     - `due_at` is when the sweep has the batch looked at, if nothing happens before; None once it is completed.
     - `accepted_published` and `completed_published` say that the event is on the bus.
     - `expires_at` is in seconds; None until the batch is completed.
@@ -89,6 +91,9 @@ class Batch:
     cursor: int = 1
     counts: Mapping[str, int] = field(default_factory=dict)
     cost_usd: str = "0"
+    uncertain_usd: str = "0"
+    failures: tuple[str, ...] = ()
+    retries: int = 0
     due_at: int | None = None
     accepted_published: bool = False
     completed_published: bool = False
@@ -113,6 +118,10 @@ class Batch:
     def rejections_key(self, first_line: int) -> str:
         """Where the rejected lines of the slice that begins at `first_line` are written, if it has any."""
         return f"{self.folder}rejected/{first_line:05}.jsonl"
+
+    def failures_key(self, name: str) -> str:
+        """Where tasks are listed that did not complete, of lines that were counted together."""
+        return f"{self.folder}failed/{name}.jsonl"
 
     def task_id(self, line: int) -> str:
         """The id of the task of a line, whether or not it has one."""

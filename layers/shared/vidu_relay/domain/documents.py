@@ -131,6 +131,7 @@ class TaskFacts(TypedDict):
     external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
     labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
     priority: NotRequired[Annotated[int, "As the request gave it; missing where it is 0."]]
+    batch_id: NotRequired[Annotated[str, "The batch that it is part of; missing where it is part of none."]]
     content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
 
 

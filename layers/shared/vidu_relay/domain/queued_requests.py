@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vidu_relay.domain import documents
 
 __all__ = [
+    "BATCH_SUFFIX",
     "REJECTED_PREFIX",
     "REQUESTED",
     "REQUESTS_PREFIX",

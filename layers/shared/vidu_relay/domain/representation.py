@@ -141,6 +141,8 @@ def _facts(task: Task) -> documents.TaskFacts:
         facts["labels"] = dict(task.labels)
     if task.priority:
         facts["priority"] = task.priority
+    if task.batch_id is not None:
+        facts["batch_id"] = task.batch_id
     if task.content_deleted_at is not None:
         facts["content_deleted_at"] = timestamp(task.content_deleted_at)
     return facts

@@ -26,7 +26,7 @@ from vidu_relay.domain.image_reference import (
     read_s3_uri,
 )
 
-__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "ImageSlot", "Request", "body_bytes"]
+__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "ImageSlot", "Request", "body_bytes", "with_images"]
 
 IMAGE_PATHS = (("images", "*"), ("subjects", "*", "images", "*"))
 """Where reference images stand in the parameters, in the order of a task's `image_versions`; `*` is each member."""
@@ -104,7 +104,7 @@ class Request:
             slots.append(ImageSlot(loc, reference, content, named_object))
             return reference
 
-        named = _with_images(parameters, slot)
+        named = with_images(parameters, slot)
         own: dict[str, Any] = {name: named.pop(name) or None for name in CLIENT_FIELDS if name in named}
         return cls(named, tuple(slots), **own)
 
@@ -133,7 +133,7 @@ class Request:
     def with_references(self, references: Iterable[str]) -> dict[str, Any]:
         """The parameters with other references in the slots, one for each, in their order."""
         following = iter(references)
-        return _with_images(self.parameters, lambda loc, image: next(following))  # noqa: ARG005
+        return with_images(self.parameters, lambda loc, image: next(following))  # noqa: ARG005
 
     def sent(self, references: Iterable[str]) -> dict[str, Any]:
         """The parameters that the provider is sent, with these references in the slots."""
@@ -167,7 +167,7 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def _with_images(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+def with_images(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
     """The parameters, in the same order, with each image changed; `change` gets its `loc` and the image."""
     changed = dict(parameters)
     for path in IMAGE_PATHS:

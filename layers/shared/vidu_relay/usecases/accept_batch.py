@@ -19,6 +19,7 @@ from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.observability import logger
 from vidu_relay.usecases.accept_request import AcceptRequestDependencies, reject_request, sender_of, why_closed
+from vidu_relay.usecases.ports import Clock
 from vidu_relay.usecases.price_request import price_request
 
 __all__ = ["GO_ON_MS", "BatchDependencies", "accept_batch"]
@@ -29,12 +30,17 @@ GO_ON_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class BatchDependencies:
-    """What accepting a batch and its lines takes."""
+    """What accepting a batch and its lines takes, and following it."""
 
     requests: AcceptRequestDependencies
     batches: BatchStore
     queue: BatchQueue
     sweep: SweepFunction
+
+    @property
+    def clock(self) -> Clock:
+        """The time, in milliseconds since the epoch."""
+        return self.requests.acceptance.submission.clock
 
 
 def accept_batch(file: DroppedFile, deps: BatchDependencies) -> Batch | None:

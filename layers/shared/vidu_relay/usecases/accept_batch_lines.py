@@ -19,6 +19,7 @@ from vidu_relay.domain.task import Origin, Task
 from vidu_relay.observability import Metric, count, logger
 from vidu_relay.usecases.accept_batch import GO_ON_MS, BatchDependencies
 from vidu_relay.usecases.attempt_submission import TimeLeft
+from vidu_relay.usecases.follow_batch import follow_batch
 from vidu_relay.usecases.request_dispatch import start_dispatch
 from vidu_relay.usecases.submit_task import queue_task
 
@@ -68,7 +69,9 @@ def go_on_with_batch(message: BatchMessage, deps: BatchDependencies, *, time_lef
         logger.warning("batch_unknown", batch_id=message.batch_id)
         return
     logger.append_keys(batch_id=batch.batch_id, tenant_id=batch.tenant_id)
-    if batch.state is BatchState.ACCEPTING and message.first_byte in (None, batch.next_byte):
+    if batch.state is not BatchState.ACCEPTING:
+        follow_batch(batch, deps, time_left=time_left)
+    elif message.first_byte in (None, batch.next_byte):
         accept_batch_lines(batch, deps, time_left=time_left)
 
 
@@ -164,7 +167,7 @@ def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
         deps.queue.go_on(deps.batches.save(after))
         return
     current = deps.requests.acceptance.quota.settle_batch(
-        deps.batches.putting(replace(after, state=BatchState.ACCEPTED)),
+        deps.batches.putting(replace(after, state=BatchState.ACCEPTED, due_at=now)),
         batch.tenant_id,
         batch.created_at,
         tasks=batch.lines - batch.bad_lines - after.tasks,
