@@ -56,6 +56,7 @@ def test_a_slot_is_held_while_the_provider_may_work_on_its_task(task: Task | Non
         (QueueState(limit=3), None, 2, 3, 0),  # while a slot is free nothing is learned
         (QueueState(limit=6, proven=5), NOW, 0, 3, 4),  # halved, and one less is known
         (QueueState(limit=6, proven=5, refused_at=NOW), NOW, 0, 6, 5),  # once for each 429
+        (QueueState(limit=6, proven=5, refused_at=NOW - 4_000), NOW, 0, 6, 5),  # calls that began together
         (QueueState(limit=1, proven=5), None, 1, 2, 5),  # back to what is known
         (QueueState(limit=5, proven=5), None, 5, 5, 5),  # slowly beyond
         (QueueState(limit=5, proven=5, credit=CREATES_BEFORE_GROWTH - 1), None, 5, 6, 5),

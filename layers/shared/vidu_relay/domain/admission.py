@@ -19,6 +19,9 @@ __all__ = ["QueueState", "admit", "count_slots", "queued_until", "wait_for_turn"
 ADMITTING_MS = 60_000
 """How long a slot is held for a task that a dispatch has chosen and not yet let go on: longer than a sweep may run."""
 
+SAME_REFUSAL_MS = 5_000
+"""A 429 so soon after another is of a call that began before that one: nothing goes on in between."""
+
 CREATES_BEFORE_GROWTH = 50
 """So many create calls succeed before one more task is tried than the provider is known to take."""
 
@@ -116,10 +119,10 @@ def count_slots(
 ) -> QueueState:
     """The state by the present records of its slots: those that are over are free, and `limit` follows the provider.
 
-    A 429 since the last dispatch (`refused_at`) halves `limit`, however many calls it refused. Each create call that
-    succeeded while every slot was held adds one up to `proven`, or before any 429; beyond, `CREATES_BEFORE_GROWTH` do.
-    Where no slot has become free for `STALLED_MS`, there is one more, until others are free. Off-peak tasks hold slots
-    and show nothing of what the provider takes.
+    A 429 since the last one that was counted (`refused_at`) halves `limit`, however many calls were refused with it.
+    Each create call that succeeded while every slot was held adds one up to `proven`, or before any 429; beyond,
+    `CREATES_BEFORE_GROWTH` do. Where no slot has become free for `STALLED_MS`, there is one more, until others are
+    free. Off-peak tasks hold slots and show nothing of what the provider takes.
     """
     known = tuple(task_id for task_id in state.slots if (task := tasks.get(task_id)) and task.remote_id is not None)
     slots = {
@@ -130,7 +133,8 @@ def count_slots(
     running = sum(tasks[task_id].status in AT_PROVIDER and not tasks[task_id].off_peak for task_id in slots)
     fresh = len(set(known) - set(state.confirmed)) if len(state.slots) >= state.limit else 0
     limit, proven, credit = state.limit, state.proven, state.credit
-    if refused_at is not None and refused_at > state.refused_at:
+    refused = refused_at is not None and refused_at > state.refused_at + SAME_REFUSAL_MS
+    if refused:
         limit = max(1, (limit if proven else max(limit, running)) // 2)
         proven, credit = max(1, running, proven - 1), 0
     elif proven:
@@ -150,7 +154,7 @@ def count_slots(
         limit=min(limit, ceiling),
         proven=proven,
         credit=credit,
-        refused_at=max(state.refused_at, refused_at or 0),
+        refused_at=refused_at if refused and refused_at else state.refused_at,
     )
 
 
