@@ -93,7 +93,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "deliver_videos": PROVIDER_READ_SECONDS + VIDEO_BYTES / COPY_BYTES_PER_SECOND + 3 * AWS_CALL_SECONDS,
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
-    "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
+    "find_overdue_tasks": 12 * AWS_CALL_SECONDS,
     "notify_client": CLIENT_SECONDS + 5 * AWS_CALL_SECONDS,
     "send_webhook": CLIENT_SECONDS + 3 * AWS_CALL_SECONDS,
 }

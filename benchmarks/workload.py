@@ -76,9 +76,15 @@ def held(relay: RelayClient) -> Iterator[None]:
 
 
 def empty_queue(relay: RelayClient) -> None:
-    """Sweep until later tasks no longer wait."""
+    """Sweep until later tasks need not wait."""
     pauses = ProviderPauses(relay.aws("dynamodb"), relay.stack.table)
-    wait_until(lambda: relay.sweep() is not None and pauses.find(PROVIDER) is None, "the queue's flag is still up")
+
+    def is_empty() -> bool:
+        relay.sweep()
+        pause = pauses.find(PROVIDER)
+        return pause is None or pause.queued_at is None
+
+    wait_until(is_empty, "the queue's flag is still up")
 
 
 def _now() -> int:

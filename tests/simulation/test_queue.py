@@ -81,6 +81,19 @@ def test_what_the_operator_holds_up_waits_and_nothing_else(tenant: str | None) -
     assert len(crowd.sim.provider.calls) == 3
 
 
+def test_tasks_that_end_in_their_turn_leave_no_slot_empty() -> None:
+    """A tenant that was disabled while its tasks wait: each is canceled as soon as it may go on."""
+    crowd = Crowd()
+    tasks = crowd.submits("big", 20)
+    gone = crowd.submits("small", 20)
+    crowd.sim.tenants.set_disabled("small", True)
+    crowd.until(lambda: not crowd.waiting, 400)
+    assert sum(crowd.busy) / (SLOTS * len(crowd.busy)) >= 0.9
+    assert {crowd.sim.task(task_id).status for task_id in gone} == {Status.CANCELED}
+    crowd.passes(120)
+    assert {crowd.sim.task(task_id).status for task_id in tasks} == {Status.COMPLETED}
+
+
 def test_a_lost_flag_is_raised_again() -> None:
     """The index decides, not the flag: the sweep finds what waits without it."""
     crowd = Crowd()
@@ -103,7 +116,7 @@ def test_task_that_the_provider_never_takes_expires() -> None:
 
 
 def test_queue_waits_for_the_account_as_every_task_does() -> None:
-    """Tasks that the queue lets go on while the account is refused wait for it, and then in the queue again."""
+    """While the account is refused the queue lets one task go on for each probe."""
     crowd = Crowd()
     tasks = crowd.submits("big", 12)
     crowd.sim.submission.pauses.pause(
@@ -113,7 +126,7 @@ def test_queue_waits_for_the_account_as_every_task_does() -> None:
         probe_at=crowd.sim.clock() + 600_000,
     )
     crowd.passes(590)
-    assert len(crowd.sim.provider.remote) == SLOTS
+    assert (len(crowd.sim.provider.remote), len(crowd.waiting)) == (SLOTS, len(tasks) - SLOTS)
     crowd.sim.submission.pauses.end("gateway", now=crowd.sim.clock())
     crowd.passes(3_000)
     created = [task_id for task_id, outcome in crowd.sim.provider.outcomes if outcome == "created"]

@@ -6,10 +6,12 @@ from tests.unit.builders import NOW, POLICY, new_task
 from tests.unit.cli.conftest import Ask, Deployment, Refused, Run
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.admission import wait_for_turn
+from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.representation import timestamp
 
 
 def wait(deployment: Deployment, tenant: str, number: int) -> None:
-    task = replace(new_task(), task_id=f"{tenant}-{number}", tenant_id=tenant, created_at=1000 + number)
+    task = replace(new_task(), task_id=task_id_for_key(tenant, str(number)), tenant_id=tenant, created_at=1000 + number)
     TaskStore(deployment.client("dynamodb"), deployment.account.table).create(
         wait_for_turn(task, now=NOW, policy=POLICY)
     )
@@ -23,6 +25,9 @@ def test_length_and_shares_are_shown(relay: Run, ask: Ask, deployment: Deploymen
     assert (gateway["waiting"], gateway["tenants"], vidu["waiting"]) == (4, {"acme": 3, "globex": 1}, 0)
     assert gateway["oldest_seconds"] > 0
     assert "globex" in relay("queue", "show")[1]
+    task_id = task_id_for_key("globex", "0")
+    assert ask("task", "show", task_id)["waits_in_queue_since"] == timestamp(NOW)
+    assert "waits for its turn at gateway" in relay("task", "show", task_id)[1]
 
 
 def test_what_is_paused_is_resumed(ask: Ask, refused: Refused) -> None:

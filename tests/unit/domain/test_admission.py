@@ -56,6 +56,7 @@ def test_a_slot_is_held_while_the_provider_may_work_on_its_task(task: Task | Non
         (QueueState(limit=3), None, 2, 3, 0),  # while a slot is free nothing is learned
         (QueueState(limit=6, proven=5), NOW, 0, 3, 4),  # halved, and one less is known
         (QueueState(limit=6, proven=5, refused_at=NOW), NOW, 0, 6, 5),  # once for each 429
+        (QueueState(limit=6, proven=5, refused_at=NOW - 4_000), NOW, 0, 6, 5),  # calls that began together
         (QueueState(limit=1, proven=5), None, 1, 2, 5),  # back to what is known
         (QueueState(limit=5, proven=5), None, 5, 5, 5),  # slowly beyond
         (QueueState(limit=5, proven=5, credit=CREATES_BEFORE_GROWTH - 1), None, 5, 6, 5),
@@ -74,13 +75,24 @@ def test_limit_follows_the_provider(
 
 def test_deadline_of_what_was_never_submitted_begins_with_its_turn() -> None:
     waiting = wait_for_turn(new_task(), now=NOW, policy=POLICY)
-    assert waiting.due_at == NOW + HOUR
+    assert waiting.due_at is not None
+    assert NOW + 4 * HOUR <= waiting.due_at < NOW + 8 * HOUR
     later = NOW + 50 * HOUR
     assert admit(waiting, now=later, policy=POLICY).deadline_at == POLICY.deadline_at(later, off_peak=False)
     assert admit(replace(waiting, attempts=1), now=later, policy=POLICY).deadline_at == waiting.deadline_at
     assert queued_until(waiting, POLICY) == POLICY.paused_until(waiting.created_at)
     assert queued_until(replace(waiting, attempts=1), POLICY) == waiting.deadline_at
     assert admit(new_task(), now=NOW, policy=POLICY) == new_task()
+
+
+def test_off_peak_tasks_leave_no_more_slots_than_the_provider_is_known_to_take() -> None:
+    slots = {str(number): NOW for number in range(40)}
+    tasks = {task_id: replace(AT_PROVIDER, request={"off_peak": True}) for task_id in slots}
+    state = QueueState(slots, confirmed=tuple(slots), limit=40, proven=5)
+    held = count_slots(state, tasks, refused_at=None, ceiling=99, now=NOW + STALLED_MS)
+    assert (held.limit, held.proven) == (41, 5)
+    over = dict.fromkeys(slots, replace(AT_PROVIDER, status=Status.GENERATED))
+    assert count_slots(held, over, refused_at=None, ceiling=99, now=NOW + STALLED_MS).limit == 6
 
 
 @pytest.mark.parametrize(("refused_at", "limit"), [(None, 3), (NOW + 1, 1)])

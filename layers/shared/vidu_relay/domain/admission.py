@@ -6,6 +6,7 @@ on it, so a slot cannot be lost: the records decide, at each dispatch again.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,16 +14,22 @@ from vidu_relay.domain.polling import LEASE_MS, SLOW_INTERVAL_MS, PollingPolicy
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 
-__all__ = ["QueueState", "admit", "count_slots", "queued_until", "wait_for_turn"]
+__all__ = ["QueueState", "admit", "count_slots", "queued_until", "wait_for_turn", "waiting_check_at"]
 
 ADMITTING_MS = 60_000
 """How long a slot is held for a task that a dispatch has chosen and not yet let go on: longer than a sweep may run."""
+
+SAME_REFUSAL_MS = 5_000
+"""A 429 so soon after another is of a call that began before that one: nothing goes on in between."""
 
 CREATES_BEFORE_GROWTH = 50
 """So many create calls succeed before one more task is tried than the provider is known to take."""
 
 STALLED_MS = 300_000
 """After so long without a 429 and without a free slot one more task is tried: tasks in flight may take hours."""
+
+WAITING_CHECK_MS = 8 * SLOW_INTERVAL_MS
+"""How often a task that waits is checked at least."""
 
 OPENING_MS = 60_000
 """A function that submits a task and read that none waits has ended by then."""
@@ -73,11 +80,20 @@ def queued_until(task: Task, policy: PollingPolicy) -> int:
 
 
 def wait_for_turn(task: Task, *, now: int, policy: PollingPolicy) -> Task:
-    """An `accepted` task waits in the queue; the same task in any other state. An hourly check looks after it."""
+    """An `accepted` task waits in the queue; the same task in any other state."""
     if task.status is not Status.ACCEPTED:
         return task
     waiting = replace(task, queued_at=now, admitted_at=None, paused_since=None, checks=0)
-    return replace(waiting, due_at=min(now + SLOW_INTERVAL_MS, queued_until(waiting, policy)))
+    return replace(waiting, due_at=waiting_check_at(waiting, now=now, policy=policy))
+
+
+def waiting_check_at(task: Task, *, now: int, policy: PollingPolicy) -> int:
+    """When a task that waits is checked next: its tenant may be disabled, its wait over.
+
+    Within `WAITING_CHECK_MS`, each task at another moment: thousands may have been recorded in one minute.
+    """
+    spread = zlib.crc32(task.task_id.encode()) % (WAITING_CHECK_MS // 2)
+    return min(now + WAITING_CHECK_MS // 2 + spread, queued_until(task, policy))
 
 
 def admit(task: Task, *, now: int, policy: PollingPolicy) -> Task:
@@ -103,9 +119,10 @@ def count_slots(
 ) -> QueueState:
     """The state by the present records of its slots: those that are over are free, and `limit` follows the provider.
 
-    A 429 since the last dispatch (`refused_at`) halves `limit`, however many calls it refused. Each create call that
-    succeeded while every slot was held adds one up to `proven`, or before any 429; beyond, `CREATES_BEFORE_GROWTH` do.
-    Where no slot has become free for `STALLED_MS`, there is one more.
+    A 429 since the last one that was counted (`refused_at`) halves `limit`, however many calls were refused with it.
+    Each create call that succeeded while every slot was held adds one up to `proven`, or before any 429; beyond,
+    `CREATES_BEFORE_GROWTH` do. Where no slot has become free for `STALLED_MS`, there is one more, until others are
+    free. Off-peak tasks hold slots and show nothing of what the provider takes.
     """
     known = tuple(task_id for task_id in state.slots if (task := tasks.get(task_id)) and task.remote_id is not None)
     slots = {
@@ -113,10 +130,11 @@ def count_slots(
         for task_id, chosen_at in state.slots.items()
         if (task := tasks.get(task_id)) and _holds(task, chosen_at, now)
     }
-    running = sum(tasks[task_id].status in AT_PROVIDER for task_id in slots)
+    running = sum(tasks[task_id].status in AT_PROVIDER and not tasks[task_id].off_peak for task_id in slots)
     fresh = len(set(known) - set(state.confirmed)) if len(state.slots) >= state.limit else 0
     limit, proven, credit = state.limit, state.proven, state.credit
-    if refused_at is not None and refused_at > state.refused_at:
+    refused = refused_at is not None and refused_at > state.refused_at + SAME_REFUSAL_MS
+    if refused:
         limit = max(1, (limit if proven else max(limit, running)) // 2)
         proven, credit = max(1, running, proven - 1), 0
     elif proven:
@@ -127,6 +145,8 @@ def count_slots(
             limit, credit = limit + 1, 0
     if len(slots) >= limit and now >= max(state.refused_at, refused_at or 0, *slots.values()) + STALLED_MS:
         limit = len(slots) + 1
+    elif proven:
+        limit = min(limit, max(proven, len(slots)) + 1)
     return replace(
         state,
         slots=slots,
@@ -134,7 +154,7 @@ def count_slots(
         limit=min(limit, ceiling),
         proven=proven,
         credit=credit,
-        refused_at=max(state.refused_at, refused_at or 0),
+        refused_at=refused_at if refused and refused_at else state.refused_at,
     )
 
 

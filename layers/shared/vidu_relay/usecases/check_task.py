@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import delivery, lifecycle, submission
-from vidu_relay.domain.admission import queued_until
+from vidu_relay.domain.admission import queued_until, waiting_check_at
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
 from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, LEASE_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
@@ -98,7 +98,7 @@ def _submit(
         lease=lease,
     )
     if task.waits and after.waits:
-        return _leave_until(after, lease, deps, min(now + SLOW_INTERVAL_MS, over_at))
+        return _leave_until(after, lease, deps, waiting_check_at(after, now=now, policy=deps.policy))
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
     if tried and after.paused_since is None and not after.waits:
         return _next_poll(after, deps)

@@ -97,12 +97,18 @@ def _in_flight(state: QueueState, deps: DispatchDependencies, now: int) -> list[
 
 
 def _choose(provider: str, state: QueueState, pause: Pause | None, queue: ProviderQueue, now: int) -> Iterator[Waiting]:
-    """The next tasks, one for each free slot: a tenant's next after the next tenant's."""
+    """The next tasks, one for each free slot: a tenant's next after the next tenant's.
+
+    While the provider refuses our account for all tenants, one for each probe.
+    """
     if pause is not None and (pause.held or now < pause.hold_until):
+        return
+    refused = pause is not None and pause.paused_since is not None and pause.tenant_id is None
+    if refused and pause is not None and now < pause.probe_at:
         return
     turn, taken = state.turn, set(state.slots)
     held = pause.held_tenants if pause else frozenset()
-    for _ in range(state.free):
+    for _ in range(min(state.free, 1) if refused else state.free):
         waiting = _next_allowed(provider, turn, taken, held, queue)
         if waiting is None:
             return

@@ -61,5 +61,7 @@ def _room(change: Mapping[str, Any]) -> tuple[str, bool] | None:
     after, before = change.get("NewImage", {}), change.get("OldImage", {})
     now, was = (image.get("status", {}).get("S") for image in (after, before))
     left = was in AT_PROVIDER and now not in AT_PROVIDER
+    # a task that the queue let go on, and that ended without a create call: canceled, or failed
+    left |= was == Status.ACCEPTED != now and now not in AT_PROVIDER and "admitted_at" in before
     taken = now == Status.SUBMITTED != was and "admitted_at" in after
     return (after.get("provider", {}).get("S"), left) if (left or taken) and "provider" in after else None
