@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from vidu_relay.adapters.batch_queue import BatchQueue
 
 from local.description.json_schema import COMPONENTS
 from local.description.schemas import schemas
@@ -16,6 +15,7 @@ from tests.simulation.memory_account import memory_account
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.account import SWEEP_FUNCTION
 from tests.unit.builders import task_in
+from vidu_relay.adapters.batch_queue import BatchQueue
 from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.task_store import TaskStore

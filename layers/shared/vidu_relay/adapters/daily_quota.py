@@ -47,6 +47,7 @@ KEEP_DAYS = 40
 EARLIER_SECONDS = 60.0
 """How long the sum of a month's earlier days is kept. They change where a bill differs from its reservation."""
 TRIES = 8
+OLD: Any = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 PAUSE_SECONDS = 0.05
 """At most, before a write is tried again that met a transaction."""
 
@@ -200,29 +201,14 @@ class DailyQuota:
         self, put: Mapping[str, Any], key: dict[str, Any], change: Mapping[str, Any]
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Put a record and change an item of counters, or nothing: of both the item that did not meet its condition."""
-        old = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        writes: list[Any] = [
-            {"Put": {**put, **old}},
-            {"Update": {"TableName": self._table, "Key": key, **change, **old}},
-        ]
-        for attempt in range(1, TRIES + 1):
-            try:
-                self._client.transact_write_items(TransactItems=writes)
-            except ClientError as error:
-                reasons: list[Any] = list(error.response.get("CancellationReasons", []))
-                codes = [reason.get("Code") for reason in reasons]
-                if "ConditionalCheckFailed" in codes:
-                    failed = [code == "ConditionalCheckFailed" for code in codes]
-                    record, counters = (
-                        reason.get("Item", {}) if bad else None for reason, bad in zip(reasons, failed, strict=True)
-                    )
-                    return record, counters
-                if "TransactionConflict" not in codes or attempt == TRIES:
-                    raise
-                self._sleep(random.uniform(0, PAUSE_SECONDS * attempt))  # noqa: S311 - not a secret
-            else:
-                break
-        return None, None
+        update = {"TableName": self._table, "Key": key, **change, **OLD}
+        writes: list[Any] = [{"Put": {**put, **OLD}}, {"Update": update}]
+        error = self._write(lambda: self._client.transact_write_items(TransactItems=writes))
+        reasons: list[Any] = list(error.response["CancellationReasons"]) if error else [{}, {}]
+        record, counters = (
+            reason.get("Item", {}) if reason.get("Code") == "ConditionalCheckFailed" else None for reason in reasons
+        )
+        return record, counters
 
     def _bound(self, tenant_id: str, now: int, budget: Budget) -> tuple[Decimal | None, str]:
         """What the day's tasks may cost together, and whether the day's or the month's budget says so."""
@@ -270,17 +256,22 @@ class DailyQuota:
 
     def _update(self, client: DynamoDBClient, key: dict[str, Any], **arguments: Any) -> dict[str, Any] | None:
         """Change an item of counters: None, or the item that did not meet the condition."""
-        call: dict[str, Any] = {"TableName": self._table, "Key": key, **arguments}
+        call: dict[str, Any] = {"TableName": self._table, "Key": key, **arguments, **OLD}
+        error = self._write(lambda: client.update_item(**call))
+        current: dict[str, Any] | None = dict[str, Any](error.response).get("Item", {}) if error else None
+        return current
+
+    def _write(self, write: Callable[[], object]) -> ClientError | None:
+        """Write, again where it meets a transaction: a bill is booked on the day's item. The error of a condition."""
         for attempt in range(1, TRIES + 1):
             try:
-                client.update_item(**call, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+                write()
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code == "ConditionalCheckFailedException":
-                    current: Any = error.response.get("Item")
-                    return current or {}
-                # a bill is being booked on this item: DynamoDB refuses every other write until that has ended
-                if code != "TransactionConflictException" or attempt == TRIES:
+                reasons: list[Any] = list(error.response.get("CancellationReasons", []))
+                codes = {error.response["Error"]["Code"], *(reason.get("Code") for reason in reasons)}
+                if codes & {"ConditionalCheckFailedException", "ConditionalCheckFailed"}:
+                    return error
+                if not codes & {"TransactionConflictException", "TransactionConflict"} or attempt == TRIES:
                     raise
                 self._sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311 - not a secret
             else:

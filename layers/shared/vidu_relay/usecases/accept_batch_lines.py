@@ -89,6 +89,7 @@ def accept_batch_lines(batch: Batch, deps: BatchDependencies, *, time_left: Time
     try:
         leased = deps.batches.save(replace(batch, lease_until=now + LEASE_MS, due_at=now + LEASE_MS))
         done = _accept(leased, deps, time_left)
+        logger.remove_keys(["task_id"])
         if done.providers:
             start_dispatch(done.providers, acceptance.submission.pauses, deps.sweep, now=acceptance.submission.clock())
         if done.rejections:
