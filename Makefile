@@ -38,7 +38,7 @@ KEEP ?=
 TASKS ?=
 SEED ?=
 PROVIDER ?=
-# What `make bench` takes: some of cold, copy, path, growth, cost. All if empty.
+# What `make bench` takes: some of cold, copy, path, growth, queue, cost. All if empty.
 PARTS ?=
 
 .PHONY: help setup demo local rehearse chaos test unit simulate lint format requirements clean bench schemas
@@ -80,7 +80,7 @@ lint: setup $(SCANNER) ## Run the static checks
 	$(VENVS)/sam/bin/cfn-lint --regions $(REGIONS) -- template.yaml
 	$(VENVS)/scan/bin/checkov
 
-bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy path growth cost"]
+bench: setup ## Measure everything into benchmarks/RESULTS.md [PARTS="cold copy path growth queue cost"]
 	@PYTHONPATH=layers/shared exec $(BIN)/python -m benchmarks $(PARTS)
 
 schemas: setup ## Write what describes the API and the events: OpenAPI, AsyncAPI, JSON Schema, pydantic models

@@ -1,6 +1,6 @@
 """`make bench`: every measurement, printed and written to `benchmarks/RESULTS.md`.
 
-    python -m benchmarks [cold] [copy] [path] [growth] [cost]
+    python -m benchmarks [cold] [copy] [path] [growth] [queue] [batch] [cost]
 
 Parts that are named are measured and replace their sections of the file; the others stay as they were.
 """
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import cold_start, copy, cost, growth, overhead
+from benchmarks import batch, cold_start, copy, cost, growth, overhead, queue
 
 __all__ = ["main", "merge", "sections"]
 
@@ -38,6 +38,8 @@ PARTS: Mapping[str, tuple[str, Callable[[Say], list[str]]]] = {
     "copy": ("Copy of a video", lambda say: copy.report(*copy.measure(say=say))),
     "path": ("Submit to completed", lambda say: overhead.report(overhead.measure(say=say))),
     "growth": ("Growth", lambda say: growth.report(growth.measure(say=say))),
+    "queue": ("Queue", lambda say: queue.report(queue.measure(say=say))),
+    "batch": ("Batch", lambda say: batch.report(batch.measure(say=say))),
     "cost": ("Cost", lambda say: cost.report(cost.measure(say))),
 }
 """Each part's title and what measures it, in the order of the file."""

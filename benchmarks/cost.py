@@ -17,7 +17,15 @@ from typing import Any
 from benchmarks.bill import Bill, Counter
 from benchmarks.prices import AS_OF, REGION
 from benchmarks.rows import Row, row, table
-from benchmarks.workload import GENERATION_SECONDS, check, finish, finish_without_callbacks, request
+from benchmarks.workload import (
+    GENERATION_SECONDS,
+    check,
+    empty_queue,
+    finish,
+    finish_in_turn,
+    finish_without_callbacks,
+    request,
+)
 from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack
@@ -26,12 +34,15 @@ from vidu_relay.adapters.price_book import PriceLists
 from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
 __all__ = [
+    "AWS_CALL_SECONDS",
     "METRICS_ON_GOOD_DAYS",
     "PAGE_POLL_SECONDS",
     "PAGE_TASKS",
     "VIDEO_BYTES",
     "WAITING_SECONDS",
+    "billed_seconds",
     "measure",
+    "memory_of_functions",
     "report",
 ]
 
@@ -88,7 +99,7 @@ WAITING_SECONDS: Mapping[str, float] = {
     "deliver_videos": PROVIDER_READ_SECONDS + VIDEO_BYTES / COPY_BYTES_PER_SECOND + 3 * AWS_CALL_SECONDS,
     "publish_events": AWS_CALL_SECONDS,
     "read_tasks": AWS_CALL_SECONDS,
-    "find_overdue_tasks": 8 * AWS_CALL_SECONDS,
+    "find_overdue_tasks": 12 * AWS_CALL_SECONDS,
     "notify_client": CLIENT_SECONDS + 5 * AWS_CALL_SECONDS,
     "send_webhook": CLIENT_SECONDS + 3 * AWS_CALL_SECONDS,
 }
@@ -105,6 +116,7 @@ class Costs:
     reading: Bill
     page_polls: Bill
     lost: Bill
+    queued: Bill
     off_peak: Bill
     naive: Bill
     sweeps: Bill
@@ -126,7 +138,7 @@ def measure(progress: Callable[[str], None] = lambda _: None) -> Costs:
         with local_stack as stack:
             relay = RelayClient(stack)
             try:
-                return _measure(relay, Counter(relay, TASKS, _memory(), _billed_seconds), backend)
+                return _measure(relay, Counter(relay, TASKS, memory_of_functions(), billed_seconds), backend)
             finally:
                 relay.close()
 
@@ -152,6 +164,10 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     page_polls.add("DynamoDB read unit", 1000 * (PAGE_TASKS / 2 - 1))  # the meter counts a batch as one whole unit
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
     off_peak = counter.bill("an off-peak task", lambda: finish(relay, prompts("off-peak"), off_peak=True))
+    queued = counter.bill(
+        "a task that waits in the queue, with its sweeps", lambda: finish_in_turn(relay, prompts("waits")), sweeps=True
+    )
+    empty_queue(relay)
     relay.script("takes long", {"generation_seconds": 3600})
     slow = [relay.submit(request(relay, prompt, off_peak=True))["task_id"] for prompt in prompts("takes long")]
     idle_check = counter.bill("a check that finds nothing new", lambda: check(relay, *slow))
@@ -167,6 +183,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
         reading=reading,
         page_polls=page_polls,
         lost=lost,
+        queued=queued,
         off_peak=off_peak.plus(idle_check, OFF_PEAK_HOURS, f"an off-peak task that takes {OFF_PEAK_HOURS} hours"),
         naive=naive(),
         sweeps=sweeps,
@@ -197,7 +214,16 @@ def report(costs: Costs) -> list[str]:
         "|---|---|---|",
     ]
     whole = costs.healthy.plus(costs.reading, CLIENT_READS, f"... and its client reads it {CLIENT_READS} times")
-    tasks = (costs.healthy, whole, costs.notified, costs.attempts, costs.lost, costs.off_peak, costs.naive)
+    tasks = (
+        costs.healthy,
+        whole,
+        costs.notified,
+        costs.attempts,
+        costs.lost,
+        costs.queued,
+        costs.off_peak,
+        costs.naive,
+    )
     for bill in (*tasks, costs.page_polls):
         dearest = ", ".join(f"{what} {dollars:.4f}" for what, _, dollars in bill.rows()[:4])
         lines.append(f"| {bill.title} | {bill.dollars:.4f} | {dearest} |")
@@ -302,13 +328,13 @@ def naive() -> Bill:
     return bill
 
 
-def _memory() -> dict[str, float]:
+def memory_of_functions() -> dict[str, float]:
     """Megabytes of each function, by folder."""
     default: Any = TEMPLATE["Globals"]["Function"]["MemorySize"]
     return {folder: properties(name).get("MemorySize", default) for folder, name in FUNCTIONS.items()}
 
 
-def _billed_seconds(folder: str, cpu_seconds: float) -> float:
-    """Of an invocation on Lambda."""
-    working = cpu_seconds * MEMORY_OF_ONE_CPU / _memory()[folder]
-    return working + WAITING_SECONDS[folder] + COLD_STARTS * COLD_START_SECONDS
+def billed_seconds(folder: str, cpu_seconds: float, waiting: float | None = None) -> float:
+    """Of an invocation on Lambda; `waiting` is in place of `WAITING_SECONDS`."""
+    working = cpu_seconds * MEMORY_OF_ONE_CPU / memory_of_functions()[folder]
+    return working + (WAITING_SECONDS[folder] if waiting is None else waiting) + COLD_STARTS * COLD_START_SECONDS

@@ -14,6 +14,7 @@ import requests
 
 from cli.answer import NoAnswerError, RefusedError, checked, printable
 from cli.connection import read_stack_file
+from vidu_relay.domain.batch import BATCH_ID
 from vidu_relay.domain.identifiers import TASK_ID
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ FORM = frozenset({"url", "fields", "uri"})
 PAGE = frozenset({"tasks", "next_cursor"})
 MODELS = frozenset({"models"})
 USAGE = frozenset({"from", "to", "group_by", "groups", "total"})
+BATCH, BATCH_FORM = frozenset({"batch_id", "state"}), frozenset({"batch_id", "url", "fields", "expires_at"})
 NOTIFICATIONS, REPLAY = frozenset({"notifications"}), frozenset({"webhook_id"})
 ATTEMPT = frozenset({"webhook_id", "status", "fault", "latency_ms", "answer"})
 """Fields that an answer of a relay has."""
+BATCH_RULE = "a batch id has b and 26 of a-z and 2-7, as the API returns it"
 TASK_RULE = "a task id has 26 of a-z and 2-7, as the API returns it"
 MAX_WAIT_SECONDS = 600
 """A longer `Retry-After` is cut to this."""
@@ -132,10 +135,22 @@ class Api:
     def upload(self, content: bytes, content_type: str) -> str:
         """Upload a reference image; its `s3://` URI, which a request may name."""
         form = self._call("POST", "/v1/uploads", FORM, json={"content_type": content_type})
-        with self._answered("POST", form["url"], data=form["fields"], files={"file": ("image", content)}) as reply:
+        self.send_form(form, content)
+        return str(form["uri"])
+
+    def send_form(self, form: Mapping[str, Any], content: bytes) -> None:
+        """Send a file by a form, as `POST /v1/uploads` and `POST /v1/batches` answer it."""
+        with self._answered("POST", form["url"], data=form["fields"], files={"file": ("file", content)}) as reply:
             if not reply.ok:
                 raise ApiRefusedError(f"the upload was refused: HTTP {reply.status_code}", reply.status_code)
-        return str(form["uri"])
+
+    def batch_form(self, sha256: str, size: int) -> dict[str, Any]:
+        """A form for the file of a batch, with the id of the batch."""
+        return self._call("POST", "/v1/batches", BATCH_FORM, json={"sha256": sha256, "size": size})
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """The batch as it stands."""
+        return self._call("GET", f"/v1/batches/{checked(batch_id, BATCH_ID, BATCH_RULE)}", BATCH)
 
     @contextmanager
     def open(self, link: str, start: int) -> Iterator[tuple[bool, Iterator[bytes]]]:

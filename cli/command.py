@@ -62,7 +62,7 @@ class Relay:
         if self._place() == "api_url":
             raise click.UsageError(
                 "this command needs --stack or --local: --api-url serves models, submit, watch, get, list, cancel, "
-                "delete, usage, webhooks attempts, replay and test"
+                "delete, batch, usage, webhooks attempts, replay and test"
             )
         if self.stack_file:
             return connect_local(self.stack_file)
@@ -111,7 +111,7 @@ def _shared(*, hidden: bool) -> list[click.Parameter]:
         "--api-url": {
             "metavar": "URL",
             "help": "The stack's output ApiUrl, no AWS credentials: models, submit, watch, get, list, cancel, delete, "
-            "usage.",
+            "batch, usage.",
         },
         "--api-key-file": {"type": file, "help": KEY_HELP},
         "--region": {"help": "AWS region of the stack (default: as the AWS configuration says)."},

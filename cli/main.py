@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from cli.admission import queue
 from cli.alarms import alarms
 from cli.answer import Answer
+from cli.batches import batch
 from cli.command import INTERRUPTED, Group, Relay
 from cli.console.running import console
 from cli.doctor.running import doctor
@@ -49,7 +51,7 @@ Completion of commands and options: eval "$(_RELAY_COMPLETE=bash_source relay)",
 
 @click.group("relay", cls=Group, examples=EXAMPLES, epilog=EPILOG)
 def relay() -> None:
-    """Use a Vidu Relay: models, submit, watch, get, list, cancel, delete. Operate it: the other commands."""
+    """Use a Vidu Relay: models, submit, watch, get, list, cancel, delete, batch. Operate it: the other commands."""
 
 
 @relay.group("schemas")
@@ -73,7 +75,7 @@ def delete(relay: Relay) -> Answer:
     return schemas.delete(relay.connection)
 
 
-CLIENTS = (models, submit, watch, get, list_, cancel, delete_tasks)
+CLIENTS = (models, submit, watch, get, list_, cancel, delete_tasks, batch)
 OPERATORS = (
     tenants,
     keys,
@@ -81,6 +83,7 @@ OPERATORS = (
     provider,
     prices,
     task,
+    queue,
     queues,
     failures,
     alarms,

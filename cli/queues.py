@@ -15,7 +15,7 @@ from cli.connection import Connection
 from vidu_relay.adapters.delivery_queue import read_message
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
-from vidu_relay.domain.queued_requests import DroppedFile
+from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile
 from vidu_relay.domain.representation import timestamp
 
 DEAD_LETTERS = "DeadLetters"
@@ -162,6 +162,8 @@ def _about(connection: Connection, url: str, body: str) -> str:
     request = read_request(body)
     if isinstance(request, DroppedFile):
         return f"submits the request in s3://{request.bucket}/{request.key}"
+    if isinstance(request, BatchMessage):
+        return f"goes on with batch {request.batch_id}"
     return f"submits the request of event {request.event_id} from {request.source}"
 
 

@@ -20,6 +20,7 @@ from cli.model_options import LISTS, ModelCommand, parameters_of
 from cli.screen import Screen
 from cli.watching import follow
 from vidu_relay.domain.catalogue import DEFAULT_MODEL, models
+from vidu_relay.domain.client_fields import MOST_URGENT
 from vidu_relay.domain.image_format import FORMATS, MAX_IMAGE_BYTES, content_type_of
 from vidu_relay.domain.image_reference import S3_SCHEME
 
@@ -44,6 +45,9 @@ ADDRESSES = ("https://", "http://", S3_SCHEME)
 @click.argument("file", required=False)
 @click.option("--model", metavar="ID", help=f"`relay models` lists them (default: {DEFAULT_MODEL}).")
 @click.option("--external-id", metavar="ID", help="Your own id of the task, unique among your tasks.")
+@click.option(
+    "--priority", type=click.IntRange(-MOST_URGENT, MOST_URGENT), help="Higher ones wait less than your others."
+)
 @click.option("--label", multiple=True, metavar="KEY=TEXT", help="A text of your own; 16 at most.")
 @click.option(
     "--idempotency-key",

@@ -24,6 +24,7 @@ from cli.command import INTERRUPTED, Command, Relay
 from cli.connection import Connection
 from cli.screen import Screen
 from vidu_relay.adapters.event_bus import SOURCE
+from vidu_relay.domain.batch_representation import EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED
 from vidu_relay.domain.identifiers import TASK_ID
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.provider_books import EVENT_TYPE_BALANCE_LOW, EVENT_TYPE_BILL_DIFFERS
@@ -38,6 +39,8 @@ TYPES = (
     EVENT_TYPE_ACCEPTED,
     *EVENT_TYPES.values(),
     EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_BATCH_ACCEPTED,
+    EVENT_TYPE_BATCH_COMPLETED,
     EVENT_TYPE_REJECTED,
     EVENT_TYPE_NOTIFICATION_FAILED,
     EVENT_TYPE_BILL_DIFFERS,
@@ -293,11 +296,12 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _line(event: dict[str, Any]) -> str:
-    """An event for people: when, what, whose, which task, and what went wrong."""
+    """An event for people: when, what, whose, about which task, batch, source or provider, and what went wrong."""
     detail = event["detail"]
-    task = detail.get("task") or detail
-    error = task.get("error")
-    about = f"{task['task_id']}  v{task['version']}" if "task_id" in task else str(detail.get("source"))
+    subject = detail.get("task") or detail.get("batch") or detail
+    error = subject.get("error")
+    about = next(str(subject[name]) for name in ("task_id", "batch_id", "source", "provider") if name in subject)
+    about += f"  v{subject['version']}" if "version" in subject else ""
     about += f"  {detail['url_origin']}" if "url_origin" in detail else ""
     wrong = f"  {error.get('code')}: {error.get('message') or error.get('detail')}" if error else ""
     return f"{event['time']}  ✉ {event['detail-type']:<20}  {detail.get('tenant_id')}  {about}{wrong}"

@@ -80,6 +80,7 @@ def show(relay: Relay, task: Task) -> Answer:
         "due": _due(task, at),
         "deadline_at": timestamp(task.deadline_at),
         "waits_for_account_since": timestamp(task.paused_since) if task.paused_since is not None else None,
+        "waits_in_queue_since": timestamp(task.queued_at) if task.waits and task.queued_at is not None else None,
         "delivery_requests": delivery.requests,
         "source_faults": delivery.source_faults,
         "delivery_error": asdict(delivery.last_error) if delivery.last_error else None,
@@ -239,6 +240,8 @@ def _life(task: Task, data: Mapping[str, Any], at: int) -> Iterator[str]:
     yield f"  poller      {data['poller'] or 'none started'} for lease {task.lease}; {task.checks} checks without news"
     if task.paused_since is not None:
         yield f"  account     refused by the provider: the task waits since {data['waits_for_account_since']}"
+    if since := data["waits_in_queue_since"]:
+        yield f"  queue       the task waits for its turn at {task.provider} since {since}"
     failed = task.delivery.attempts if task.delivery else 0
     yield f"  deliveries  {failed} failed, {data['source_faults']} by the source; {data['delivery_requests']} repeated"
     if error := data["delivery_error"]:

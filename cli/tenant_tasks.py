@@ -11,10 +11,14 @@ from cli.api import ApiRefusedError
 from cli.command import Command, Relay
 from vidu_relay.domain.states import Status
 
+OPTIONS = {"created_from": "from", "created_to": "to", "batch_id": "batch"}
+"""Options of `list` that have another name than the API's parameter."""
+
 
 @click.command("list", cls=Command, examples=["list --status failed", "list --from 2026-11-01 --to 2026-11-30"])
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only tasks in this state.")
 @click.option("--model", help="Only tasks of this model.")
+@click.option("--batch", "batch_id", metavar="ID", help="Only tasks of this batch.")
 @click.option("--from", "created_from", metavar="TIME", help="Created then or later: 2026-11-30, or RFC 3339.")
 @click.option("--to", "created_to", metavar="TIME", help="Created before; a date is included as a whole (UTC).")
 @click.option("--external-id", help="The task with this id of yours, and no other option.")
@@ -34,7 +38,7 @@ def list_(relay: Relay, **query: str | int | None) -> Answer:
             str(word)
             for name, value in given.items()
             if value
-            for word in (f"--{name.removeprefix('created_').replace('_', '-')}", value)
+            for word in (f"--{OPTIONS.get(name, name.replace('_', '-'))}", value)
         ]
         lines.append(f"There may be more:\n  {relay.again('list', *words)}")
     return Answer(printable("\n".join(lines)), {**page, "tasks": [without_links(task) for task in page["tasks"]]})

@@ -19,8 +19,9 @@ from cli.screen import Screen
 
 READS = frozenset(
     {
-        "alarms", "failures list", "faults list", "keys list", "prices export", "prices list", "queues list",
-        "queues peek", "reconcile", "task list", "task overdue", "task show", "tenants list", "tenants show", "usage",
+        "alarms", "failures list", "faults list", "keys list", "prices export", "prices list", "queue show",
+        "queues list", "queues peek", "reconcile", "task list", "task overdue", "task show", "tenants list",
+        "tenants show", "usage",
         "webhooks failing",
     }
 )  # fmt: skip

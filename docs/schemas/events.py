@@ -8,11 +8,42 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
+__all__ = ["VideoBatchEvent", "VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected"]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class BatchFile(_Model):
+    bucket: str
+    key: str
+
+
+class EventBatch(_Model):
+    batch_id: str
+    state: str
+    created_at: datetime
+    name: str | None = None
+    retry_of: str | None = None
+    attempt: int
+    lines: int
+    tasks: int | None
+    rejected: int | None
+    expected_cost_usd: str
+    ended: dict[str, object]
+    cost_usd: str
+    uncertain_usd: str
+    summary: BatchFile | None = None
+    retry: BatchFile | None = None
+
+
+class VideoBatchEvent(_Model):
+    """The detail of an event about a batch."""
+
+    event_id: str
+    tenant_id: str
+    batch: EventBatch
 
 
 class TaskError(_Model):
@@ -115,6 +146,8 @@ class EventTask(_Model):
     delivery: TaskDelivery | None
     external_id: str | None = None
     labels: dict[str, object] | None = None
+    priority: int | None = None
+    batch_id: str | None = None
     content_deleted_at: datetime | None = None
     request: TaskRequest
     output: list[TaskOutput]

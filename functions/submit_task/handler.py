@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vidu_relay import aws
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, InvalidRequestError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import parse_request
@@ -22,6 +24,7 @@ from vidu_relay.http import (
 from vidu_relay.observability import Metric, count, logger, observed
 from vidu_relay.settings import SubmitTaskSettings, load
 from vidu_relay.usecases.estimate_task import estimate_task
+from vidu_relay.usecases.find_position import find_position
 from vidu_relay.usecases.submit_task import check_idempotency_key, submit_task
 from vidu_relay.wiring import acceptance
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 settings = load(SubmitTaskSettings)
 deps = acceptance(settings)
+queue = ProviderQueue(aws.client("dynamodb"), settings.table_name)
 
 
 @observed
@@ -53,4 +57,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         count(Metric.PROVIDER_ACCOUNT_REFUSED)
         logger.error("not_configured", reason=str(error))
         return not_configured("Nothing was recorded: send the request again then.")
-    return json_response(202, represent(task), {"location": f"/v1/tasks/{task.task_id}"})
+    shown = represent(task, queue_position=find_position(task, queue))
+    return json_response(202, shown, {"location": f"/v1/tasks/{task.task_id}"})

@@ -76,6 +76,8 @@ class Invariant(StrEnum):
     TRUE_CANCEL = "canceled is what was certainly never submitted, or what the provider shows as canceled"
     TRUE_IMAGES = "the provider gets the images that the request named"
     NO_DEAD_LETTERS = "no message is dead-lettered without a cause"
+    TURNS = "tenants take turns in a queue, a tenant's tasks in their order, and none passes it by"
+    SLOTS = "a task goes on when a slot is free: few are refused, and no slot is empty while one waits"
     NOTIFIED = "a client is notified of each end, signed, under one id, until 2xx or 410, or the failure is published"
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
 from local.description.schemas import any_request, schemas
 from vidu_relay.domain import documents, webhook_documents
+from vidu_relay.domain.batch import BatchState
+from vidu_relay.domain.batch_representation import EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
 from vidu_relay.domain.provider_books import EVENT_TYPE_BALANCE_LOW, EVENT_TYPE_BILL_DIFFERS
 from vidu_relay.domain.queued_requests import REQUESTED
@@ -35,6 +37,8 @@ SENT = (
     EVENT_TYPE_ACCEPTED,
     *EVENT_TYPES.values(),
     EVENT_TYPE_DELIVERY_DELAYED,
+    EVENT_TYPE_BATCH_ACCEPTED,
+    EVENT_TYPE_BATCH_COMPLETED,
     EVENT_TYPE_REJECTED,
     EVENT_TYPE_NOTIFICATION_FAILED,
     EVENT_TYPE_BILL_DIFFERS,
@@ -65,6 +69,12 @@ OF_TASKS: Mapping[str, tuple[str, tuple[Status, ...]]] = {
     ),
 }
 """What an event of a task means and the states that the task may be in, by detail type."""
+
+OF_BATCHES = {
+    EVENT_TYPE_BATCH_ACCEPTED: ("Each line of a batch is a task or was rejected.", BatchState.ACCEPTED),
+    EVENT_TYPE_BATCH_COMPLETED: ("Each task of a batch has ended.", BatchState.COMPLETED),
+}
+"""What an event of a batch means and the state that the batch is in, by detail type."""
 
 CLOSED = frozenset({*RECEIVED, "Subject"})
 """What senders of requests go by; every other schema is of events that the relay sends."""
@@ -102,6 +112,7 @@ def _definitions() -> dict[str, Schema]:
         **{name: _event_of_task(*facts) for name, facts in OF_TASKS.items()},
         **schemas(),
         "VideoRequest": any_request(),
+        **{name: _event_of_batch(*facts) for name, facts in OF_BATCHES.items()},
         EVENT_TYPE_REJECTED: object_of(documents.Rejection),
         EVENT_TYPE_NOTIFICATION_FAILED: object_of(webhook_documents.NotificationFailure),
         EVENT_TYPE_BILL_DIFFERS: object_of(documents.BillDifference),
@@ -123,4 +134,11 @@ def _event_of_task(meaning: str, states: Iterable[Status]) -> Schema:
     return {
         "description": meaning,
         "allOf": [ref("VideoTaskEvent"), {"properties": {"task": {"properties": {"status": status}}}}],
+    }
+
+
+def _event_of_batch(meaning: str, state: BatchState) -> Schema:
+    return {
+        "description": meaning,
+        "allOf": [ref("VideoBatchEvent"), {"properties": {"batch": {"properties": {"state": {"const": state.value}}}}}],
     }

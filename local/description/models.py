@@ -7,8 +7,8 @@ from local.description.json_schema import Schema
 
 __all__ = ["written_models"]
 
-MODELS = ("VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected")
-"""What the file is for. Events of tasks differ in `status` alone."""
+MODELS = ("VideoBatchEvent", "VideoTaskEvent", "VideoTaskNotificationFailed", "VideoTaskRejected")
+"""What the file is for. Events of tasks differ in `status` alone, those of batches in `state`."""
 
 HEAD = f'''"""The events of Vidu Relay as pydantic models: the `detail` of what comes over the bus. Copy this file.
 

@@ -41,6 +41,7 @@ MEANINGS = {
 """What each state of a task means."""
 TAGS = {
     "Tasks": "Submit, read, list.",
+    "Batches": "Many requests in one file.",
     "Models": "What tasks can ask for.",
     "Uploads": "Reference images that are not on the web.",
     "Webhooks": "How they went, again, and a test.",

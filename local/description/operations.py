@@ -20,7 +20,8 @@ from local.description.answers import (
 )
 from local.description.json_schema import Schema, ref
 from local.description.open_operations import OPEN_OPERATIONS
-from local.description.request_parameters import LIST_PARAMETERS, SUBMIT_PARAMETERS, TASK_ID, VERSION
+from local.description.request_parameters import BATCH_ID, LIST_PARAMETERS, SUBMIT_PARAMETERS, TASK_ID, VERSION
+from vidu_relay.domain.batch_lines import MAX_FILE_BYTES, MAX_REQUESTS
 from vidu_relay.domain.image_format import MAX_IMAGE_BYTES
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.usage import MAX_DAYS, Grouping
@@ -268,6 +269,40 @@ OPERATIONS: Mapping[str, Operation] = {
             {**BODY_PROBLEMS, 422: ("validation_error",), 429: ("daily_uploads_reached",)},
             *KEYED,
             TOO_LARGE,
+        ),
+    },
+    "POST /v1/batches": {
+        "operationId": "createBatchUpload",
+        "tags": ["Batches"],
+        "summary": "Prepare the upload of a batch",
+        "description": "A batch is a file with a request a line (JSON Lines, the body of `POST /v1/tasks`), up to "
+        f"{MAX_REQUESTS:,} requests and {MAX_FILE_BYTES // 10**6} MB. POST the form: then the file is read, cap and "
+        "budget are reserved for all of it, and its lines wait at the provider behind other tasks. The same file is "
+        "the same batch.",
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref("BatchUploadRequest")}}},
+        "responses": answers(
+            response(201, "The form, and the id of the batch.", {JSON: ref("BatchUpload")}),
+            {**BODY_PROBLEMS, 422: ("validation_error",), 429: ("daily_uploads_reached",)},
+            *KEYED,
+            TOO_LARGE,
+        ),
+    },
+    "GET /v1/batches/{batch_id}": {
+        "operationId": "readBatch",
+        "tags": ["Batches"],
+        "summary": "Read a batch",
+        "description": "404 until the file is read, some seconds after its upload. An open batch is counted again "
+        "after a tenth of its age, 1 to 15 minutes.",
+        "parameters": [BATCH_ID],
+        "responses": answers(
+            response(
+                200,
+                "The batch, or why its file was refused.",
+                {JSON: {"anyOf": [ref("Batch"), ref("RejectedBatch")]}},
+            ),
+            {404: ("batch_not_found",)},
+            *KEYED,
+            {404: "A path that is none of these."},
         ),
     },
     **OPEN_OPERATIONS,

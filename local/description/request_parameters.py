@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from local.description.json_schema import Schema
+from local.description.json_schema import Schema, schema_of
 from local.description.schemas import TASK_ID_SCHEMA
+from vidu_relay.domain import batch_documents
 from vidu_relay.domain.client_fields import client_field_schemas
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task_query import DEFAULT_LIMIT, MAX_LIMIT
 from vidu_relay.usecases.submit_task import MAX_KEY_CHARACTERS
 
-__all__ = ["LIST_PARAMETERS", "SUBMIT_PARAMETERS", "TASK_ID", "VERSION"]
+__all__ = ["BATCH_ID", "LIST_PARAMETERS", "SUBMIT_PARAMETERS", "TASK_ID", "VERSION"]
 
 TASK_ID: Schema = {"name": "task_id", "in": "path", "required": True, "schema": TASK_ID_SCHEMA}
+BATCH_ID: Schema = {**TASK_ID, "name": "batch_id", "schema": schema_of(batch_documents.BatchId)}
 VERSION: Schema = {**TASK_ID, "name": "version", "schema": {"type": "integer", "format": "int64", "minimum": 1}}
 
 SUBMIT_PARAMETERS: list[Schema] = [
@@ -51,6 +53,7 @@ LIST_PARAMETERS: list[Schema] = [
         "description": "Only tasks of this model.",
         "schema": {"type": "string"},
     },
+    {**BATCH_ID, "in": "query", "required": False, "description": "Only tasks of this batch."},
     *(
         {
             "name": name,

@@ -21,9 +21,10 @@ from local.client import RelayClient
 from local.programs import ROOT
 from local.stack import LocalStack, Stack
 from tests.browser.conftest import NARROW, TIMEOUT_MS, WIDE, axe_faults, faults_in
+from vidu_relay.domain.catalogue import DEFAULT_MODEL
 
-PAGES = ("now", "tasks", "queues", "failures", "webhooks", "tenants", "tenant/demo", "prices", "usage", "doctor",
-         "faults", "commands")  # fmt: skip
+PAGES = ("now", "tasks", "queue", "queues", "failures", "webhooks", "tenants", "tenant/demo", "prices", "usage",
+         "doctor", "faults", "commands")  # fmt: skip
 NO_TASK = "a" * 26
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 CLOSED = "ERR_CONNECTION_REFUSED"
@@ -293,6 +294,18 @@ HAPPENED: dict[str, Callable[[Any, RelayClient], bool]] = {
     "break video": lambda seen, _: len(seen["downloads"]) > 1,
     "sick CDN": lambda seen, _: len(seen["downloads"]) > 3,
 }
+
+
+def test_tasks_wait_while_a_provider_is_paused_and_go_on_once_it_is_resumed(page: Page, relay: RelayClient) -> None:
+    go(page, "queue")
+    assert "queue pause gateway" in run(page, page.get_by_role("button", name="Pause", exact=True).first)
+    picture = relay.image("fox.png")
+    waiting = relay.submit({"model": DEFAULT_MODEL, "images": [picture], "prompt": "waits"})
+    assert (waiting["status"], waiting["queue_position"]) == ("accepted", 1)
+    page.get_by_role("button", name="Close").click()  # and the page is read again
+    expect(page.get_by_role("row", name="gateway demo 1 100 %")).to_be_visible()
+    assert "queue resume gateway" in run(page, page.get_by_role("button", name="Resume", exact=True).first)
+    relay.wait(waiting["task_id"], "completed", meanwhile=relay.sweep)
 
 
 @pytest.mark.parametrize("fault", HAPPENED)

@@ -238,7 +238,7 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
     status, _, error = run(
         "submit", "--prompt", "@a @b", "--subject", f"a={fox},https://example.com/a.webp", "--subject", "b=s3://x/b.png",
         "--seed", "0", "--off-peak", "--resolution", "1080p", "--idempotency-key", "k1",
-        "--external-id", "order 1", "--label", "team=blue", "--label", "note=a=b",
+        "--external-id", "order 1", "--priority", "-2", "--label", "team=blue", "--label", "note=a=b",
     )  # fmt: skip
     assert status == 0, error
     ((key, request),) = relay.submitted
@@ -254,6 +254,7 @@ def test_options_become_the_request_and_files_are_uploaded_first(relay: Relay, r
         "seed": 0,
         "off_peak": True,
         "external_id": "order 1",
+        "priority": -2,
         "labels": {"team": "blue", "note": "a=b"},
     }
     assert image("fox", "png") in relay.uploads[0]

@@ -159,7 +159,9 @@ def _files_and_events(run: Run) -> None:
     relay.drop("good.json", run.good(prompt="a dropped fox", payload=run["what a dropped file holds"]))
     asked = run.good(prompt="a fox by event", payload=run["what an event asks for"])
     relay.put_event({"request": asked, "idempotency_key": canary("key")[:16]})
-    for name in ("a dropped fox", "a fox by event"):
+    line = run.good(prompt="a fox of a batch", payload=run["what a line of a batch holds"])
+    relay.drop("night.jsonl", json.dumps(line).encode())
+    for name in ("a dropped fox", "a fox by event", "a fox of a batch"):
         wait_until(lambda name=name: len(relay.seen_by_provider(name)) == 1, name)  # type: ignore[misc]
     rejected, inbox = run["what a refused file or event holds"], relay.stack.inbox_bucket
     for number, text in enumerate((f"not JSON {rejected}", json.dumps(run.good(meta_data=rejected)))):

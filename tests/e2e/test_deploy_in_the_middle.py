@@ -25,8 +25,8 @@ PHASES: dict[str, tuple[int, dict[str, Any]]] = {
     "unconfirmed": (4, {"create": {"lose_reply": {}}, **HELD}),
     "without callbacks": (8, {"callbacks": {"drop": True}, **HELD}),
     "delivering": (6, {"videos": {"size_bytes": 300_000, "slow_bytes_per_second": 6_000}}),
-    "accepted": (8, {"create": {"throttle": {"n": 1, "retry_after": 60}}}),
-    "submitting": (6, {"create": {"hang": {"seconds": 10, "created": True}}}),
+    "accepted": (8, {"create": {"throttle": {"n": 1, "retry_after": 5}}}),
+    "submitting": (6, {"create": {"hang": {"seconds": 15, "created": True}}}),
 }
 """How many tasks are in each phase when the deployment begins, and what the simulator does to keep them there."""
 
@@ -61,10 +61,15 @@ def test_a_deployment_loses_no_task_bills_none_twice_and_leaves_no_event_out(
     for phase, (_, script) in PHASES.items():
         relay.script(f", {phase} ", script)
     with ThreadPoolExecutor(PHASES["submitting"][0]) as clients:
-        *first, hanging = ([f"{phase} {number}" for number in range(count)] for phase, (count, _) in PHASES.items())
+        *first, throttled, hanging = (
+            [f"{phase} {number}" for number in range(count)] for phase, (count, _) in PHASES.items()
+        )
         list(clients.map(submit, chain(*first)))
         relay.sweep()
         hung = clients.map(submit, hanging)
+        wait_until(lambda: phases(relay)["hanging"], "create calls that hang")
+        for words in throttled:  # last: what comes behind them waits in the queue
+            submit(words)
         wait_until(lambda: all(phases(relay).values()), "a task in each phase")
         deploy_again(relay)
         for number in range(FILES):

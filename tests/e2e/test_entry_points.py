@@ -12,6 +12,8 @@ from tests.e2e.attempts import operate
 from tests.e2e.queues import left, retried, wait_until_empty
 from tests.e2e.waiting import wait_until
 from tests.unit.pictures import png
+from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.domain.batch import batch_id_of
 
 Body = dict[str, Any]
 
@@ -168,3 +170,30 @@ def test_requests_without_a_mapped_and_enabled_tenant_are_rejected(relay: RelayC
     assert {rejected(source) for source in unmapped} == {(None, "source_not_mapped")}
     assert rejected(relay.stack.event_source, event_id) == (relay.stack.tenant_id, "tenant_mismatch")
     assert relay.seen_by_provider(request_body["prompt"]) == []
+
+
+def test_file_with_a_request_a_line_is_a_batch(relay: RelayClient, request_body: Body) -> None:
+    """Read as it was dropped, though it is replaced at once; the same bytes again are the same batch."""
+    good = [json.dumps({**request_body, "seed": seed}) for seed in range(1, 5)]
+    lines = [good[0], "{", *good[1:3], "", json.dumps({**request_body, "subjects": []}), good[3]]
+    content = b"\xef\xbb\xbf" + "\r\n".join(lines).encode()
+    batch_id = batch_id_of(relay.stack.tenant_id, hashlib.sha256(content).hexdigest())
+    for name, body in (("night.jsonl", content), ("night.jsonl", b"\x1f\x8b\x08"), ("again.jsonl", content)):
+        relay.drop(f"batch/{name}", body)
+    inbox = f"s3://{relay.stack.inbox_bucket}/requests/{relay.stack.tenant_id}/batch/"
+    assert relay.rejection(f"{inbox}night.jsonl")["detail"]["error"]["code"] == "file_compressed"
+    tasks = [relay.wait(task["task_id"], "completed") for task in tasks_of(relay, request_body, 4)]
+    wait_until_processed(relay)
+
+    assert [task["request"]["seed"] for task in tasks] == [4, 3, 2, 1]  # listed newest first
+    assert {task["history"][0]["source"] for task in tasks} == {"batch"}
+    assert len(relay.seen_by_provider(request_body["prompt"])) == len(tasks_of(relay, request_body)) == 4
+    batch = BatchStore(relay.aws("dynamodb"), relay.stack.table).get(batch_id)
+    assert batch
+    assert (batch.state, batch.lines, batch.tasks, batch.rejected) == ("accepted", 6, 4, 2)
+    reply = relay.aws("s3").get_object(Bucket=relay.stack.inbox_bucket, Key=batch.rejections_key(batch.parts[0]))
+    rejections = [json.loads(line) for line in reply["Body"].read().splitlines()]
+    assert [(one["line"], one["error"]["code"]) for one in rejections] == [
+        (2, "malformed_json"),
+        (6, "008017002"),
+    ]

@@ -57,6 +57,7 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "delete a row": ("dynamodb", "delete_item", LEDGER),
     "query the owners": ("dynamodb", "query", query("owner", IndexName="by_owner")),
     "query what is due": ("dynamodb", "query", query("due_shard", IndexName="due")),
+    "query what waits": ("dynamodb", "query", query("waits_at", IndexName="waiting")),
     "delete the table": ("dynamodb", "delete_table", {"TableName": "{TaskTable}"}),
     "get a request": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/none.json"}),
     "get an upload": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/none.png"}),
@@ -64,6 +65,10 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "put a request": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "put an upload": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "uploads/probe/role.png"}),
     "put a drop": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/role.txt"}),
+    "put a batch": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "requests/probe/batches/role.txt"}),
+    "put a summary": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/role.json"}),
+    "get a summary": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "batches/probe/none.json"}),
+    "get a rejection": ("s3", "get_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe/batches/none.json"}),
     "put a rejection": ("s3", "put_object", {"Bucket": "{InboxBucket}", "Key": "rejected/probe.json"}),
     "delete a request": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/role.json"}),
     "delete a version": ("s3", "delete_object", {"Bucket": "{InboxBucket}", "Key": "tasks/probe/a", "VersionId": "1"}),
@@ -99,6 +104,7 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "list pollers": ("stepfunctions", "list_executions", {"stateMachineArn": "{machine}"}),
     "call a function": ("lambda", "invoke", {"FunctionName": "{DescribeApi}", "Payload": b"{}"}),
     "have a task checked": ("lambda", "invoke", {"FunctionName": "{CheckTask}", "Payload": UNKNOWN_TASK}),
+    "have the sweep run": ("lambda", "invoke", {"FunctionName": "{FindOverdueTasks}", "Payload": b"{}"}),
     "change a function": ("lambda", "update_function_configuration", {"FunctionName": "{DescribeApi}", "Timeout": 1}),
     "read the log": ("logs", "filter_log_events", {"logGroupName": "{FunctionLogs}"}),
     "write another log": ("logs", "create_log_stream", {"logGroupName": "{ApiLogs}", "logStreamName": "probe"}),
@@ -117,13 +123,14 @@ SUBMITS = {*CHANGES_TASKS, "update an item", "read the provider's key", "read th
 READS_IMAGES = {"get a request", "get an upload", "get a drop"}
 ALLOWED: dict[str, set[str]] = {
     "authorize_request": {"get an item"},
-    "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "start a poller"},
-    "create_upload": {"update an item", "put an upload"},
+    "submit_task": {*SUBMITS, *READS_IMAGES, "get items", "query what waits", "put a request", "start a poller"},
+    "create_upload": {"update an item", "put an upload", "put a batch"},
     "accept_request": {*SUBMITS, *READS_IMAGES, "get items", "put a request", "put a rejection", "list the inbox"}
-    | {"publish as the relay", "take a request", "start a poller"},
+    | {"publish as the relay", "take a request", "start a poller", "get a summary", "put a summary"}
+    | {"ask for a task", "have the sweep run"},
     "cancel_task": CALLS_PROVIDER,
     "read_tasks": {"get an item", "get items", "query the owners", "get a request", "get a video", "list the inbox"}
-    | {"query the ledger", "get an upload", "get a drop"},
+    | {"query the ledger", "query what waits", "get an upload", "get a drop", "get a summary", "get a rejection"},
     "delete_task": {*CHANGES_TASKS, "get a request", "delete a request", "delete a version", "list versions"}
     | {"list the inbox", "delete a video", "list the videos", "update an item"},
     "record_spending": {"get an item", "update an item", "get a row", "put a row"}
@@ -135,13 +142,15 @@ ALLOWED: dict[str, set[str]] = {
     "list_models": {"read the provider's key", "get items"},
     "receive_callback": {*CALLS_PROVIDER, "read the callback keys"},
     "check_task": {*SUBMITS, *READS_IMAGES, "ask for a delivery"},
-    "find_overdue_tasks": {"query what is due", "update an item", "start a poller", "have a task checked"},
+    "find_overdue_tasks": {*CHANGES_TASKS, "get items", "update an item", "query what is due", "query what waits"}
+    | {"start a poller", "have a task checked", "ask for a task"},
     "deliver_videos": {*CHANGES_TASKS, "get a video", "put a video", "list the videos"}
     | {"read the provider's key", "take a delivery"},
     "notify_client": {"get an item", "update an item", "get a video", "publish as the relay"}
     | {"take a notification", "give up a notification", "read the webhook keys"},
     "send_webhook": {"get an item", "update an item", "read the webhook keys", "ask for a notification"},
-    "publish_events": {"publish as the relay", "put a failed record", "list failed records"},
+    "publish_events": {"publish as the relay", "put a failed record", "list failed records"}
+    | {"get an item", "have the sweep run"},
 }
 """What each role may do of the list, besides writing its own log."""
 

@@ -78,6 +78,7 @@ def canaries() -> dict[str, str | bytes]:
         "what a webhook's receiver answers": canary("answer"),
         "an uploaded image": secrets.token_bytes(64),
         "what a dropped file holds": canary("dropped"),
+        "what a line of a batch holds": canary("line"),
         "what an event asks for": canary("event"),
         "what a refused file or event holds": canary("rejected"),
         "what was refused": canary("refused"),

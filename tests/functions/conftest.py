@@ -14,7 +14,7 @@ import pytest
 
 from tests.simulation.effects import Effects
 from tests.simulation.provider import SimulatedSource, SimulatedWebhook
-from tests.unit.account import ENVIRONMENT, Account, mock_aws, new_account
+from tests.unit.account import ENVIRONMENT, SWEEP_FUNCTION, Account, mock_aws, new_account
 from tests.unit.template import sample
 from vidu_relay import aws, settings
 from vidu_relay.adapters.task_item import task_from_image
@@ -128,6 +128,16 @@ class Relay:
         body = sample("submit_task__idempotency_key")["body"]
         self.drop("requests/acme/order-1001.json", body.encode())
 
+    def drop_batch(self) -> None:
+        """The file of two requests that the sample's notification is about."""
+        line = json.dumps(json.loads(sample("submit_task__idempotency_key")["body"]))
+        self.drop("requests/acme/night.jsonl", f"{line}\n{line}\n".encode())
+
+    def batch_recorded(self) -> None:
+        """The batch of that file."""
+        self.drop_batch()
+        self.play("accept_request__batch")
+
     def submitted(self) -> None:
         """The samples' task, as the provider takes it."""
         assert self.play("submit_task__idempotency_key")["statusCode"] == 202
@@ -181,6 +191,9 @@ def environment(account: Account) -> dict[str, str]:
         "callback_secret_arn": account.callback_secret, "public_base_url": "https://relay.example.com",
         "callback_signature": "off", "state_machine_arn": account.state_machine_arn,
         "check_function": account.check_function,
+        "sweep_function": SWEEP_FUNCTION,
+        "max_tasks_in_flight": "100",
+        "requests_queue_url": account.requests_url,
         "deliveries_queue_url": account.queue_url, "event_bus_name": account.bus, "failures_bucket": account.failures,
         "webhook_secret_arn": account.webhook_secret, "notifications_queue_url": account.notifications_url,
         "notifications_dead_letters_url": account.notifications_dead_url, "first_check_seconds": "120",

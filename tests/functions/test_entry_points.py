@@ -6,12 +6,14 @@ What one entry point takes the others take, with the same meaning; what one refu
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.functions.conftest import Relay
 from tests.unit.template import sample
+from vidu_relay.adapters.task_item import task_from_image
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.representation import represent
@@ -186,3 +188,28 @@ def test_http_and_event_share_a_tenants_keys(relay: Relay) -> None:
     assert second.task
     assert first.task["task_id"] == second.task["task_id"] == task_id_for_key("acme", KEY)
     assert len(relay.gateway.requests) == 1
+
+
+def test_lines_of_a_dropped_file_wait_in_the_queue(relay: Relay) -> None:
+    """A message may come before its file was read, or again."""
+    for name in ("accept_request__batch_lines", "accept_request__batch", *["accept_request__batch_lines"] * 2):
+        relay.drop_batch()
+        relay.play(name)
+    items = relay.account.clients["dynamodb"].scan(TableName=relay.account.table)["Items"]
+    tasks = [task_from_image(item) for item in items if item["pk"]["S"].startswith("task#")]
+    assert [(task.waits, task.history[0].source) for task in tasks] == [(True, "batch")] * 2
+    assert {item["tasks"]["N"] for item in items if item["pk"]["S"].startswith("batch#")} == {"2"}
+    assert relay.gateway.requests == []
+
+
+def test_refused_file_of_an_upload_form_is_shown_with_its_answer(relay: Relay) -> None:
+    """Over HTTP the client knows the batch's id only, not that the file was refused."""
+    batch_id = json.loads(relay.play("create_upload__batch")["body"])["batch_id"]
+    relay.drop(f"requests/acme/batches/{batch_id}.jsonl", b"\x1f\x8bzipped")
+    dropped = json.dumps(sample("accept_request__batch")).replace("night.jsonl", f"batches/{batch_id}.jsonl")
+    relay.invoke("accept_request", json.loads(dropped))
+    asked = sample("read_tasks__unknown_batch")
+    asked["pathParameters"] = {"batch_id": batch_id}
+    shown = json.loads(relay.invoke("read_tasks", asked)["body"])
+    assert (shown["batch_id"], shown["state"], shown["error"]["code"]) == (batch_id, "rejected", "file_compressed")
+    assert datetime.fromisoformat(shown["rejected_at"]) <= datetime.now(UTC)

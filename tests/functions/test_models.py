@@ -40,6 +40,7 @@ def test_each_model_is_described_so_that_a_form_can_be_drawn(relay: Relay) -> No
             "callback_url",
             "external_id",
             "labels",
+            "priority",
         }
         assert (model["images"] is None) == (model["kind"] == "text2video")
         # the deployment of these tests has no off-peak mode

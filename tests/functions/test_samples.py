@@ -55,6 +55,8 @@ OFFERED = Offering(("gateway",)).model_ids()
 PUBLISHED = is_({"batchItemFailures": []})
 
 CASES = {
+    "accept_request__batch": Case(True, PUBLISHED, Relay.drop_batch),
+    "accept_request__batch_lines": Case(True, PUBLISHED, Relay.batch_recorded),
     "accept_request__event": Case(True, PUBLISHED, Relay.map_tenants),
     "accept_request__file": Case(True, PUBLISHED, Relay.drop_order),
     "accept_request__unmapped_source": Case(False, PUBLISHED, Relay.map_tenants),
@@ -68,6 +70,7 @@ CASES = {
     "cancel_task__unknown_task": Case(False, http(404, title="Not Found", code="task_not_found"), Relay.waiting),
     "check_task__overdue": Case(True, lambda a: a["settled"] is False and 8 <= a["wait_seconds"] <= 12, Relay.leased),
     "check_task__unknown_task": Case(False, is_({"settled": True, "wait_seconds": 0})),
+    "create_upload__batch": Case(True, http(201, batch_id="bhlkwrkbcdq6fyohtovxkfbcwny")),
     "create_upload__png": Case(True, lambda a: a["statusCode"] == 201 and set(json.loads(a["body"])) == UPLOAD),
     "create_upload__unknown_type": Case(False, http(422, code="validation_error")),
     "deliver_videos__generated": Case(True, PUBLISHED, Relay.generated),
@@ -91,6 +94,8 @@ CASES = {
     "publish_events__lease_taken": Case(True, PUBLISHED),
     "publish_events__whole_life": Case(True, PUBLISHED),
     "publish_events__unreadable": Case(False, PUBLISHED),
+    "read_tasks__batch": Case(True, http(200, state="accepting", tasks=None, lines=2), Relay.batch_recorded),
+    "read_tasks__unknown_batch": Case(False, http(404, title="Not Found", code="batch_not_found")),
     "read_tasks__list": Case(True, http(200, tasks=[], next_cursor=None), Relay.submitted),
     "read_tasks__list_bad_cursor": Case(False, http(400, title="Bad Request", code="invalid_cursor")),
     "read_tasks__notifications": Case(
@@ -198,6 +203,7 @@ WITHOUT_A_TASK = {
     "sweep_done",  # about all of them
     "spending_reconciled",  # likewise
     "request_rejected",  # no task came of it
+    "batch_unknown",
     "dropped_file_gone",  # nor of this
     "request_refused",  # no task came of it
     "delivery_of_unknown_task",  # names the id, which is no tenant's

@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.extent import ALL, SAMPLE, Extent, Statistics
 from tests.simulation.http_provider import provider_http
 from vidu_relay.adapters import task_item, task_store, video_archive
-from vidu_relay.observability import logger
+from vidu_relay.observability import logger, metrics
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +14,7 @@ def quiet_and_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(task_item, "DUE_SHARDS", 1)
     monkeypatch.setattr(task_store, "DUE_SHARDS", 1)
     monkeypatch.setattr(video_archive, "PART_BYTES", 64 * 1024)
+    monkeypatch.setattr(metrics.provider, "namespace", "ViduRelay")
     level = logger.log_level
     logger.setLevel("CRITICAL")
     with provider_http():

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from vidu_relay.domain.errors import (
     CreateAmbiguousError,
     DeliveryInterruptedError,
-    NotCreatedError,
     ProviderUnavailableError,
+    ThrottledError,
 )
 from vidu_relay.outbound.guarded_post import PostFailedError
 
@@ -110,7 +110,7 @@ def _error(name: str, *, lost: bool) -> Exception:
     """What the adapter behind an effect raises if the call is refused, or its reply lost."""
     match name.partition("."):
         case "provider", _, "create":
-            return CreateAmbiguousError("read time-out") if lost else NotCreatedError("HTTP 429")
+            return CreateAmbiguousError("read time-out") if lost else ThrottledError("HTTP 429")
         case "provider", *_:
             return ProviderUnavailableError("HTTP 503")
         case "source", *_:

@@ -5,6 +5,7 @@ decodes them itself: no code under test takes part. `check_invariants` holds at 
 `check_at_rest` once time has passed and nothing is left to do.
 """
 
+import hashlib
 import json
 from base64 import b64decode
 from collections import Counter, defaultdict
@@ -94,6 +95,7 @@ def check_at_rest(
     for task in observe(sim, tasks, described=described, rest=(misled, named)):
         _raise_first(check_task(task))
     _hold(dead_letters or not sim.dead_letters, Invariant.NO_DEAD_LETTERS, f"{sim.dead_letters}")
+    _check_batches(sim)
     refused = {detail["event_id"] for detail in sim.rejections()}
     for message in sim.sent:
         if not message.dead:
@@ -167,8 +169,8 @@ def _check_events(sim: Simulation, tasks: Rows) -> None:
     """Beyond what the oracle sees at the end: each after its write, no more often than it was handed over, in order."""
     published: dict[str, list[int]] = defaultdict(list)
     times: Counter[str] = Counter()
-    for (kind, detail), position in zip(sim.published, sim.published_after, strict=True):
-        if kind in ("VideoTaskRejected", GIVEN_UP):
+    for (_, detail), position in zip(sim.published, sim.published_after, strict=True):
+        if "task" not in detail:
             continue
         task, event_id = detail["task"], detail["event_id"]
         rows = (row for row in tasks.get(task["task_id"], []) if row.version == task["version"])
@@ -220,6 +222,28 @@ def _check_requests(sim: Simulation) -> None:
         if sim.sent:
             _hold(event_id in deserving, Invariant.ANSWERED, f"{event_id} was rejected: {detail['error']['code']}")
         _hold(said.setdefault(event_id, text) == text, Invariant.ANSWERED, f"{event_id} was rejected in two ways")
+
+
+def _check_batches(sim: Simulation) -> None:
+    """Each file is a batch, each line a task of it or a rejection, exactly once, and each event has one content."""
+    batches = {batch["key"]["S"]: batch for batch in sim.batches()}
+    digests = {batch["sha256"]["S"] for batch in batches.values()}
+    for (_, key, _), content in sim.account.clients["s3"].versions.items():
+        if key.startswith("requests/") and key.endswith(".jsonl"):
+            known = hashlib.sha256(content).hexdigest() in digests
+            _hold(known or bool(sim.rejections()), Invariant.ANSWERED, f"{key} came to nothing")
+    for batch in batches.values():
+        batch_id = batch["pk"]["S"].removeprefix("batch#")
+        tasks = [item for item in sim.items() if item.get("batch_id", {}).get("S") == batch_id]
+        found = [int(batch.get(name, {"N": "0"})["N"]) for name in ("tasks", "rejected", "lines")]
+        _hold(batch["state"]["S"] == "completed", Invariant.SETTLED, f"{batch_id} is never completed")
+        ended = sum(int(number["N"]) for number in batch["counts"]["M"].values()) if "counts" in batch else 0
+        _hold(ended == len(tasks), Invariant.SETTLED, f"{batch_id} has {len(tasks)} tasks, and {ended} ended")
+        events = {f"{kind}: {json.dumps(e)}" for kind, e in sim.published if e["event_id"].startswith(f"{batch_id}:")}
+        kinds = sorted(event.partition(":")[0] for event in events)
+        _hold(kinds == ["VideoBatchAccepted", "VideoBatchCompleted"], Invariant.ANSWERED, f"{batch_id}: {kinds}")
+        _hold(found[0] == len(tasks), Invariant.ANSWERED, f"{batch_id} has {len(tasks)} tasks, and counts {found[0]}")
+        _hold(found[0] + found[1] == found[2], Invariant.ANSWERED, f"lines of {batch_id} came to nothing: {found}")
 
 
 def _check_images(sim: Simulation) -> None:

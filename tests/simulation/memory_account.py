@@ -23,6 +23,7 @@ from tests.unit.account import (
     PROVIDER_KEY,
     REGION,
     SERVICES,
+    SWEEP_FUNCTION,
     WEBHOOK_MASTER,
     Account,
 )
@@ -132,8 +133,9 @@ class _DynamoDB(_Client):
             and holds(KeyConditionExpression, item, names, values)
         ]
 
-        def place(item: Any) -> tuple[int, str]:
-            return int(item[wanted[-1]]["N"]), item["pk"]["S"]
+        def place(item: Any) -> tuple[Any, str]:
+            ((kind, value),) = item[wanted[-1]].items()
+            return int(value) if kind == "N" else value, item["pk"]["S"]
 
         found.sort(key=place, reverse=not ScanIndexForward)
         if ExclusiveStartKey:
@@ -193,7 +195,11 @@ class _S3(_Client):
         self.versions[Bucket, Key, version_id] = data
         return {"VersionId": version_id}
 
-    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "") -> dict[str, Any]:
+    def head_object(self, *, Bucket: str, Key: str, ChecksumMode: str = "", VersionId: str = "") -> dict[str, Any]:
+        if VersionId:
+            if (Bucket, Key, VersionId) not in self.versions:
+                raise _error("404", "HeadObject")
+            return {"ContentLength": len(self.versions[Bucket, Key, VersionId])}
         if (Bucket, Key) not in self.objects:
             raise _error("404", "HeadObject")
         data, checksum = self.objects[Bucket, Key]
@@ -329,7 +335,7 @@ class _Lambda(_Client):
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         if InvocationType != "Event":
             raise NotImplementedError(InvocationType)
-        if FunctionName != CHECK_FUNCTION:
+        if FunctionName not in (CHECK_FUNCTION, SWEEP_FUNCTION):
             raise _error("ResourceNotFoundException", "Invoke")
         return {"StatusCode": 202}
 
@@ -365,5 +371,5 @@ class _SecretsManager(_Client):
 def memory_account() -> Account:
     """A new account with nothing in it but the secrets."""
     services = (_DynamoDB(), _S3(), _SQS(), _StepFunctions(), _Lambda(), _Events(), _SecretsManager())
-    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead")
+    urls = ("deliveries", POLLER, "provider", "callback", "webhook", "notifications", "notifications-dead", "requests")
     return Account(dict(zip(SERVICES, services, strict=True)), *urls, inbox=INBOX)

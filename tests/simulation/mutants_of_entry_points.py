@@ -12,26 +12,38 @@ from tests.simulation.scenarios import (
     HttpSimulation,
     asks,
     asks_by_event,
+    batch_accepted,
     cancel,
     cancels,
     creates,
+    drops_batch,
     receive,
+    receive_batch,
     submit,
     submit_images_off_peak,
     then,
 )
 from tests.simulation.simulation import TENANT
 from tests.unit.pictures import data_uri, png
-from vidu_relay.adapters import daily_quota, image_bucket
+from vidu_relay.adapters import batch_store, daily_quota, image_bucket
 from vidu_relay.adapters.provider_vidu import ViduProvider
-from vidu_relay.domain import lifecycle, queued_requests, request, submission
+from vidu_relay.domain import batch, lifecycle, queued_requests, request, submission
 from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.snapshot import ProgressState, ProviderSnapshot
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import Match
 from vidu_relay.domain.task import Task
-from vidu_relay.usecases import accept_request, attempt_submission, begin_submission, cancel_task, resolve_image_links
+from vidu_relay.usecases import (
+    accept_batch_lines,
+    accept_request,
+    attempt_submission,
+    begin_submission,
+    cancel_task,
+    follow_batch,
+    resolve_image_links,
+)
 from vidu_relay.usecases.save_with_retry import save_with_retry
 
 ACCEPT = "tests.simulation.simulation.accept_request"
@@ -75,7 +87,7 @@ def reject_on_our_own_fault(patch: Patch) -> None:
             return accept_request.accept_request(asked, deps, **given)
         except Exception as error:  # noqa: BLE001 - this is the mutant
             refusal = InvalidRequestError("internal_error", type(error).__name__)
-            accept_request._reject(asked, None, refusal, deps)
+            accept_request.reject_request(asked, None, refusal, deps)
             return None
 
     patch.setattr(ACCEPT, hasty)
@@ -209,3 +221,67 @@ def send_links_off_peak(patch: Patch) -> None:
         return {**links, "off_peak": True}
 
     wrap(patch, begin_submission, "resolve_image_links", mutated)
+
+
+def wrap_lines(patch: Patch, mutated: Callable[..., Any]) -> None:
+    wrap(patch, accept_batch_lines, "queue_task", mutated)
+
+
+@mutant(scenario(drops_batch, again=()), I.QUOTA, I.SPENDING)
+def reserve_again_for_each_line(patch: Patch) -> None:
+    def mutated(queue: Any, asked: Any, origin: Any, acceptance: Any) -> Task:
+        task: Task = queue(asked, replace(origin, created_at=None, daily_cap=1000), acceptance)
+        return task
+
+    wrap_lines(patch, mutated)
+
+
+@mutant(scenario(drops_batch, again=()), I.QUOTA, I.SPENDING)
+def keep_what_rejected_lines_reserved(patch: Patch) -> None:
+    def mutated(settle: Any, *given: Any, tasks: int, price: Any) -> Any:
+        return settle(*given, tasks=0, price=price * 0)
+
+    wrap(patch, daily_quota.DailyQuota, "settle_batch", mutated)
+
+
+@mutant(points("batch", "lines of a batch"), I.ANSWERED, I.QUOTA)
+def count_a_line_by_the_execution_that_recorded_it(patch: Patch) -> None:
+    """A line whose task an earlier execution recorded is passed over."""
+    passed: set[str] = set()
+
+    def mutated(queue: Any, asked: Any, origin: Any, acceptance: Any) -> Task:
+        task_id = task_id_for_key(origin.tenant_id, origin.idempotency_key)
+        passed.update([task_id] if acceptance.submission.store.get(task_id) else [])
+        task: Task = queue(asked, origin, acceptance)
+        return task
+
+    wrap_lines(patch, mutated)
+    wrap(patch, accept_batch_lines.Slice, "add", lambda add, *one: None if one[1].task_id in passed else add(*one))
+
+
+@mutant(schedules("lines of a batch received twice"), I.ANSWERED, I.QUOTA, I.SPENDING)
+def accept_lines_without_a_lease(patch: Patch) -> None:
+    """The last execution writes its lines over those of the other."""
+
+    def mutated(put: Any, store: Any, one: Any) -> Any:
+        made = put(store, one)
+        return made if not one.revision else {name: made[name] for name in ("TableName", "Item")}
+
+    wrap(patch, batch_store.BatchStore, "putting", mutated)
+    patch.setattr(accept_batch_lines, "LEASE_MS", 0)
+
+
+@mutant(points("batch accepted", "batch ended"), I.ANSWERED)
+def mark_the_event_of_a_batch_before_it_is_published(patch: Patch) -> None:
+    def mutated(publish: Any, one: batch.Batch, deps: Any) -> None:
+        done = one.state is batch.BatchState.COMPLETED
+        marked = replace(one, accepted_published=True, completed_published=done)
+        deps.batches.save(replace(marked, due_at=None) if done else marked)
+        publish(one, deps)
+
+    wrap(patch, follow_batch, "_publish", mutated)
+
+
+@mutant(scenario(then(batch_accepted, receive_batch(2)), again=()), I.SETTLED)
+def complete_a_batch_behind_its_first_open_task(patch: Patch) -> None:
+    wrap(patch, follow_batch, "_count_ends", lambda counted, one, *given: replace(counted(one, *given), cursor=99))

@@ -112,6 +112,11 @@ def cancel(sim: HttpSimulation) -> None:
         sim.cancel(sim.task_id())
 
 
+def cancel_other(sim: HttpSimulation) -> None:
+    with suppress(InvalidRequestError):
+        sim.cancel(sim.task_id("order-2"))
+
+
 def asks(ask: Callable[[HttpSimulation], DroppedFile | RequestEvent], *, refused: bool = False) -> Act:
     """A file or event is in the queue of requests."""
     return then(lambda sim: sim.map_source(), lambda sim: sim.send(ask(sim), refused=refused))
@@ -123,6 +128,34 @@ def receive(number: int = 0) -> Act:
 
 
 asks_by_file, asks_by_event = asks(lambda sim: sim.drop()), asks(lambda sim: sim.event(idempotency_key=KEY))
+
+
+def drops_batch(sim: HttpSimulation, name: str = "night.jsonl") -> None:
+    """A file with two requests, a line that is none, and one whose image is missing."""
+    sim.map_source()
+    good = [json.dumps(sim.body(seed=seed)) for seed in (1, 2)]
+    sim.drop_batch(good[0], "{", json.dumps(sim.body(images=["missing.png"])), good[1], name=name)
+
+
+def receive_batch(number: int) -> Act:
+    """The queue of requests hands over its message about a batch of this number."""
+    return lambda sim: sim.receive_batch(sim.about_batches[number])
+
+
+batch_recorded = then(drops_batch, receive_batch(0))
+batch_accepted = then(batch_recorded, receive_batch(1))
+
+
+def batch_ended(sim: HttpSimulation) -> None:
+    """Every task of a batch has ended since it was looked at, and the sweep has it looked at again."""
+    sim.provider.finishes_at_once = True
+    batch_accepted(sim)
+    sim.run(until=sim.clock.now + 55_000)
+    then(wait(60), sweep)(sim)
+
+
+def drops_batch_again(sim: HttpSimulation) -> None:
+    drops_batch(sim, "again.jsonl")
 
 
 def record_and_die(sim: HttpSimulation) -> None:
@@ -250,6 +283,10 @@ overdue = then(submit, wait(125))
 swept = then(wait(125), sweep)
 finished = then(overdue, finish)
 throttled = then(creates(CreateBehaviour.THROTTLED), submit)
+queued = then(creates(CreateBehaviour.THROTTLED), submit_other, submit, wait(20))
+"""One task came back from the provider, and one waits behind it."""
+crowded = then(submit_as("order-0"), queued)
+"""And a third one is at the provider."""
 denied = then(creates(CreateBehaviour.DENIED), submit)
 unconfirmed = then(creates(CreateBehaviour.TIMED_OUT), submit, wait(100))
 generated = then(submit, finish, call_back)

@@ -15,27 +15,34 @@ from tests.simulation.effects import ProcessDeathError
 from tests.simulation.memory_account import memory_account
 from tests.simulation.notifications import HOOK, Message, Receipt
 from tests.simulation.provider import SimulatedProvider
-from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, Execution, Queued, Request, WiredRelay
-from tests.unit.account import Account
+from tests.simulation.wiring import KEY, PUBLIC_URL, TENANT, AboutBatch, Execution, Queued, Request, WiredRelay
+from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
 from tests.unit.template import properties
 from vidu_relay.adapters.delivery_queue import read_message
+from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain.budget import NO_BUDGET, Budget
-from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key
+from vidu_relay.domain.catalogue import PROVIDERS
+from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile, RequestEvent, own_key
 from vidu_relay.domain.request import Request as CheckedRequest
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Origin, Task
 from vidu_relay.observability import metrics
+from vidu_relay.usecases.accept_batch import accept_batch
+from vidu_relay.usecases.accept_batch_lines import go_on_with_batch
 from vidu_relay.usecases.accept_request import accept_request
 from vidu_relay.usecases.cancel_task import cancel_task
 from vidu_relay.usecases.check_task import NextStep, check_task
 from vidu_relay.usecases.deliver_videos import deliver_videos
+from vidu_relay.usecases.dispatch_tasks import dispatch_queues
+from vidu_relay.usecases.find_due_batches import find_due_batches
 from vidu_relay.usecases.find_overdue_tasks import SweepResult, find_overdue_tasks
 from vidu_relay.usecases.notify_client import notify_client
 from vidu_relay.usecases.publish_events import publish_events
 from vidu_relay.usecases.receive_callback import Callback, receive_callback
 from vidu_relay.usecases.record_spending import record_spending
+from vidu_relay.usecases.request_dispatch import request_dispatch
 from vidu_relay.usecases.submit_task import submit_task
 from vidu_relay.usecases.verify_reservations import verify_reservations
 
@@ -43,6 +50,7 @@ __all__ = ["EVENT_SOURCE", "KEY", "MODEL", "PUBLIC_URL", "TENANT", "Simulation"]
 
 EVENT_SOURCE = "acme.orders"
 MODEL = "viduq2_pro_fast_reference2video"
+VISIBILITY_MS = 1000 * int(properties("RequestsQueue")["VisibilityTimeout"])
 MAX_RECEIVES = properties("RequestsQueue")["RedrivePolicy"]["maxReceiveCount"]
 NOTIFIED_EVENTS = frozenset(properties("NotificationRule")["EventPattern"]["detail-type"])
 FAR = 1e12
@@ -67,8 +75,14 @@ class Simulation(WiredRelay):
         """What was found inside a function, whose own error handling would hide it."""
         self.running: list[Execution] = []
         self.deliveries: list[Queued] = []
+        self.batch_messages: list[AboutBatch] = []
+        """In the queue of requests, besides `_requests`."""
+        self.about_batches: list[AboutBatch] = []
+        """All that ever were."""
         self.position = 0
         """Up to where the stream has been published."""
+        self.sweeps_requested = 0
+        """By the publisher, and not run yet."""
         self.booked = 0
         """Up to where it has been recorded in the ledger."""
         self.budget = NO_BUDGET
@@ -165,6 +179,33 @@ class Simulation(WiredRelay):
             self.dead_letters.extend([] if done else [message.asked.rejection_id])
         return done
 
+    def drop_batch(self, *lines: str | bytes, name: str = "night.jsonl") -> DroppedFile:
+        """A file with these lines, and its notification in the queue of requests."""
+        raw = b"".join((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
+        file = self.drop(raw, name=name)
+        self.ask_about_batch(file)
+        return file
+
+    def ask_about_batch(self, asked: DroppedFile | BatchMessage) -> None:
+        """Put a message about a batch into the queue of requests."""
+        self.batch_messages.append(AboutBatch(asked, self.clock.now))
+        self.about_batches.append(self.batch_messages[-1])
+
+    def receive_batch(self, message: AboutBatch) -> bool:
+        """The queue hands over a message about a batch; whether it is done."""
+        asked = message.asked
+        done = self.survive(
+            lambda: (
+                go_on_with_batch(asked, self.batching, time_left=lambda: self.time_left)
+                if isinstance(asked, BatchMessage)
+                else accept_batch(asked, self.batching)
+            )
+        )
+        if done and message in self.batch_messages:
+            self.batch_messages.remove(message)
+        message.visible_at = self.clock.now + VISIBILITY_MS
+        return done
+
     def call_back(
         self,
         task_id: str,
@@ -205,6 +246,8 @@ class Simulation(WiredRelay):
         return int(item.get("lease", {"N": "0"})["N"]) if item else None
 
     def sweep(self, time_is_up: Callable[[], bool] = lambda: False) -> SweepResult:
+        dispatch_queues(PROVIDERS, self.dispatch)
+        find_due_batches(self.batching.batches, self.batching.queue, clock=self.clock)
         return find_overdue_tasks(self.store, self.poller, self.checker, time_is_up=time_is_up, clock=self.clock)
 
     def deliver(self, task_id: str, *, again: bool = False) -> Task | None:
@@ -215,6 +258,7 @@ class Simulation(WiredRelay):
         records = self.stream[self.position :][:at_most]
         self.handed.update(record["dynamodb"]["SequenceNumber"] for record in records)
         failed = publish_events(records, self.bus, self.failures)
+        request_dispatch(records, self.submission.pauses, self.sweeper, self.clock)
         published = len(records)
         if failed is not None:
             published = next(i for i, r in enumerate(records) if r["dynamodb"]["SequenceNumber"] == failed)
@@ -257,7 +301,10 @@ class Simulation(WiredRelay):
             moments = [execution.wake_at for execution in self.running]
             moments += [message.visible_at for message in self.notifications.messages]
             moments += [int(item["due_at"]["N"]) for item in self._images.values() if "due_at" in item]
+            moments += [self.clock.now + 60_000 for item in self._images.values() if "waits_at" in item][:1]
             moments += [] if self.compare_at is None else [self.compare_at]
+            moments += [message.visible_at for message in self.batch_messages]
+            moments += [int(batch["due_at"]["N"]) for batch in self.batches() if "due_at" in batch]
             if not moments or (until is not None and min(moments) > until):
                 break
             self.clock.now = max(self.clock.now, min(moments))
@@ -276,8 +323,13 @@ class Simulation(WiredRelay):
             message = self.notifications.first()
             if self._requests:
                 self.receive(self._requests[0])
+            elif about := [message for message in self.batch_messages if message.visible_at <= now]:
+                self.receive_batch(about[0])
             elif self.position < len(self.stream):
                 self.survive(self.publish)
+            elif self.sweeps_requested:
+                self.sweeps_requested = 0
+                self.survive(self.sweep)
             elif self.booked < len(self.stream):
                 self.survive(self.book)
             elif self.deliveries:
@@ -350,8 +402,12 @@ class Simulation(WiredRelay):
                 self.notifications.put(json.dumps({"task_id": task["task_id"], "version": task["version"]}))
 
     def _queued(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
-        if operation == "send_message" and arguments["QueueUrl"] == self.account.queue_url:
+        if arguments["QueueUrl"] == self.account.queue_url:
             self.deliveries.append(Queued(read_message(arguments["MessageBody"])))
+        elif arguments["QueueUrl"] == self.account.requests_url:
+            asked = read_request(arguments["MessageBody"])
+            assert isinstance(asked, BatchMessage)
+            self.ask_about_batch(asked)
 
     def _started(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """A repeated call with the same input succeeds and starts nothing."""
@@ -362,5 +418,8 @@ class Simulation(WiredRelay):
 
     def _invoked(self, operation: str, arguments: Mapping[str, Any], reply: Any) -> None:
         """Each call is a check: one whose reply is lost is made twice."""
+        if arguments["FunctionName"] == SWEEP_FUNCTION:
+            self.sweeps_requested += 1
+            return
         given = json.loads(arguments["Payload"])
         self.running.append(Execution(given["task_id"], given["lease"], self.clock.now, single=True))

@@ -76,6 +76,16 @@ SCENARIOS = {
     "sweep after a check that Lambda dropped": Scenario(
         s.then(s.off_peak, s.sweep, lambda sim: sim.running.clear(), s.wait(125)), s.sweep, s.submit_off_peak
     ),
+    "queue behind others": Scenario(s.then(_throttled(s.submit_other), s.wait(1)), s.submit),
+    "dispatch": Scenario(s.queued, s.sweep),
+    "dispatch while a task is at the provider": Scenario(s.crowded, s.sweep),
+    "dispatch when it leaves": Scenario(s.then(s.crowded, s.publish, s.sweep, s.finish, s.call_back), s.publish),
+    "dispatch when none waits any more": Scenario(s.then(s.queued, s.cancel, s.cancel_other), s.sweep),
+    "check submits what was dispatched": Scenario(s.then(s.queued, s.sweep), s.check),
+    "check submits what was dispatched, and is refused": Scenario(
+        s.then(s.queued, s.sweep, s.creates(CreateBehaviour.THROTTLED)), s.check
+    ),
+    "cancel in the queue": Scenario(s.queued, s.cancel),
     "check off-peak": Scenario(s.then(s.off_peak, s.sweep), s.check, s.submit_off_peak),
     "check off-peak finds the end": Scenario(s.then(s.off_peak, s.finish, s.sweep), s.check, s.submit_off_peak),
     "check off-peak expires": Scenario(s.then(s.off_peak, s.wait(172_800), s.sweep), s.check, s.submit_off_peak),
@@ -113,6 +123,11 @@ SCENARIOS = {
     "file": _by_queue(s.asks_by_file),
     "file received again": Scenario(s.record_and_die, s.receive(), s.receive()),
     "check submits what a file left": Scenario(s.then(s.record_and_die, s.swept), s.check, s.receive()),
+    "batch": Scenario(s.drops_batch, s.receive_batch(0), s.nothing),
+    "batch dropped again": Scenario(s.then(s.batch_recorded, s.drops_batch_again), s.receive_batch(-1), s.nothing),
+    "batch accepted": Scenario(s.batch_accepted, s.receive_batch(2), s.nothing),
+    "batch ended": Scenario(s.batch_ended, s.receive_batch(-1), s.nothing),
+    "lines of a batch": Scenario(s.batch_recorded, s.receive_batch(1), s.nothing),
     "event": _by_queue(s.asks(lambda sim: sim.event()), twice=True),
     "event with a key": _by_queue(s.asks_by_event),
     "file that is rejected": _by_queue(s.asks(lambda sim: sim.drop(b"{"), refused=True)),

@@ -6,6 +6,7 @@ from local.chaos.oracle import ViolationError
 from tests.simulation import (
     mutants_of_entry_points,
     mutants_of_notifications,
+    mutants_of_queue,
     mutants_of_spending,
     mutants_of_tasks,
     mutants_of_writes,
@@ -13,13 +14,20 @@ from tests.simulation import (
 from tests.simulation.extent import Statistics
 from tests.simulation.mutants import MUTANTS, Mutant
 
-MODULES = (mutants_of_tasks, mutants_of_writes, mutants_of_entry_points, mutants_of_notifications, mutants_of_spending)
+MODULES = (
+    mutants_of_tasks,
+    mutants_of_writes,
+    mutants_of_entry_points,
+    mutants_of_notifications,
+    mutants_of_queue,
+    mutants_of_spending,
+)
 """Importing them lists their mutants."""
 
 
 def test_every_module_lists_mutants() -> None:
     assert {mutant.apply.__module__ for mutant in MUTANTS} == {module.__name__ for module in MODULES}
-    assert len(MUTANTS) == 69
+    assert len(MUTANTS) == 80
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.apply.__name__)

@@ -132,6 +132,13 @@ SCHEDULES = {
     "expiry of an unconfirmed create and its callback": Concurrent(
         s.then(s.unconfirmed, s.wait(7200), s.sweep), (s.check, s.call_back)
     ),
+    "two dispatches": unrepeated(s.queued, s.sweep, s.sweep),
+    "two dispatches, and a callback": unrepeated(s.then(s.crowded, s.finish), s.sweep, s.sweep, s.call_back),
+    "dispatch, check and callback": unrepeated(s.then(s.queued, s.sweep), s.sweep, s.check, s.finish_late),
+    "dispatch and repetition": Concurrent(s.queued, (s.sweep, s.submit)),
+    "dispatch and cancel": unrepeated(s.queued, s.sweep, cancel),
+    "dispatched check and cancel": unrepeated(s.then(s.queued, s.sweep), s.check, cancel),
+    "dispatch while the next queues": unrepeated(s.then(s.throttled, s.wait(20)), s.sweep, s.submit_other),
     "delivery twice": Concurrent(s.generated, (s.deliver, s.deliver)),
     "delivery twice, in parts": Concurrent(
         s.then(lambda sim: setattr(sim.source, "known_length", False), s.generated), (s.deliver, s.deliver_again)
@@ -144,6 +151,10 @@ SCHEDULES = {
     "a file received twice": unrepeated(s.asks_by_file, s.receive(), s.receive()),
     "an event received twice": unrepeated(s.asks_by_event, s.receive(), s.receive()),
     "two uploads of one file": unrepeated(two_uploads, s.receive(0), s.receive(1)),
+    "one batch in two files": unrepeated(s.then(s.drops_batch, s.drops_batch_again), *map(s.receive_batch, (0, 1))),
+    "lines of a batch received twice": unrepeated(s.batch_recorded, s.receive_batch(1), s.receive_batch(1)),
+    "a batch followed twice": unrepeated(s.batch_ended, s.receive_batch(-1), s.receive_batch(-1)),
+    "lines of a batch and a dispatch": unrepeated(s.batch_recorded, s.receive_batch(1), s.sweep, s.publish),
     "event and HTTP under one key": Concurrent(s.asks_by_event, (s.receive(), s.submit)),
     "a file comes again, the sweep finds its task": unrepeated(died_and_due, s.receive(), s.sweep),
     "a file comes again while the check submits": unrepeated(s.then(died_and_due, s.sweep), s.receive(), s.check),

@@ -11,9 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from tests.simulation.effects import Effects, Listener, observed
 from tests.simulation.notifications import Backend, MessageQueue
 from tests.simulation.provider import Clock, SimulatedProvider, SimulatedSource
-from tests.unit.account import Account
+from tests.unit.account import SWEEP_FUNCTION, Account
 from tests.unit.builders import OFFERING
-from vidu_relay.adapters.check_function import CheckFunction
+from vidu_relay.adapters.batch_queue import BatchQueue
+from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.adapters.check_function import CheckFunction, SweepFunction
 from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
@@ -23,6 +25,7 @@ from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.notification_log import NotificationLog
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.provider_pause import ProviderPauses
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.reservations import Reservations
@@ -36,15 +39,17 @@ from vidu_relay.adapters.webhook_origins import WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.polling import PollingPolicy
-from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile, RequestEvent
 from vidu_relay.domain.task import Task
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.outbound.address_guard import AddressGuard
+from vidu_relay.usecases.accept_batch import BatchDependencies
 from vidu_relay.usecases.accept_request import AcceptRequestDependencies
 from vidu_relay.usecases.attempt_submission import SubmissionDependencies
 from vidu_relay.usecases.cancel_task import CancelDependencies
 from vidu_relay.usecases.check_references import ReferenceCheck
 from vidu_relay.usecases.deliver_videos import DeliveryDependencies
+from vidu_relay.usecases.dispatch_tasks import DispatchDependencies
 from vidu_relay.usecases.notify_client import NotificationDependencies
 from vidu_relay.usecases.ports import Providers
 from vidu_relay.usecases.receive_callback import CallbackDependencies
@@ -97,6 +102,14 @@ class Request:
     task_id: str | None
     failures: int = 0
     dead: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class AboutBatch:
+    """A message about a batch in the queue of requests."""
+
+    asked: DroppedFile | BatchMessage
+    visible_at: int
 
 
 class WiredRelay:
@@ -192,6 +205,16 @@ class WiredRelay:
             policy=POLICY,
             clock=clock,
         )
+        self.sweeper = SweepFunction(c["lambda"], SWEEP_FUNCTION)
+        self.dispatch = DispatchDependencies(
+            store=self.store,
+            queue=ProviderQueue(c["dynamodb"], account.table),
+            pauses=self.submission.pauses,
+            checker=self.checker,
+            policy=POLICY,
+            ceiling=100,
+            clock=clock,
+        )
         self.acceptance = Acceptance(
             quota=self.quota,
             archive=self.requests,
@@ -209,6 +232,12 @@ class WiredRelay:
             describe=problem_document,
             default_daily_cap=1000,
             max_file_bytes=MAX_BODY_BYTES,
+        )
+        self.batching = BatchDependencies(
+            requests=self.intake,
+            batches=BatchStore(c["dynamodb"], account.table),
+            queue=BatchQueue(c["sqs"], account.requests_url),
+            sweep=self.sweeper,
         )
         self.callbacks = CallbackDependencies(
             store=self.store,
@@ -275,6 +304,10 @@ class WiredRelay:
         """Everything in the table of tasks, or in the ledger's, whose items have a `sk`."""
         found: list[dict[str, Any]] = self.account.clients["dynamodb"].scan(TableName=self.account.table)["Items"]
         return [item for item in found if ("sk" in item) is ledger]
+
+    def batches(self) -> list[dict[str, Any]]:
+        """The items of batches."""
+        return [item for item in self.items() if item["pk"]["S"].startswith("batch#")]
 
     def forget(self, task_id: str) -> None:
         """The record is deleted, as TTL does; the names of executions stay taken."""

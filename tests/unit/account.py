@@ -21,6 +21,7 @@ __all__ = [
     "ENVIRONMENT",
     "PROVIDER_KEY",
     "REGION",
+    "SWEEP_FUNCTION",
     "WEBHOOK_MASTER",
     "Account",
     "empty",
@@ -41,6 +42,7 @@ WEBHOOK_MASTER = {"master": "sample-webhook-master-0123456789abcdefghijklmnopqr"
 CALLBACK_SECRET = {"active": "k1", "k1": "sample-callback-key-0123456789abcdefghijklmnopqr"}
 SERVICES = ("dynamodb", "s3", "sqs", "stepfunctions", "lambda", "events", "secretsmanager")
 CHECK_FUNCTION = "check-task"
+SWEEP_FUNCTION = "find-overdue-tasks"
 TABLE_FIELDS = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 
 
@@ -56,6 +58,7 @@ class Account:
     webhook_secret: str
     notifications_url: str
     notifications_dead_url: str
+    requests_url: str
     table: str = "tasks"
     inbox: str = "relay-inbox"
     videos: str = "relay-videos"
@@ -97,6 +100,7 @@ def new_account(*, provider_key: str | None = PROVIDER_KEY) -> Account:
         callback_secret=secrets.create_secret(Name="callback", SecretString=json.dumps(CALLBACK_SECRET))["ARN"],
         webhook_secret=secrets.create_secret(Name="webhook", SecretString=json.dumps(WEBHOOK_MASTER))["ARN"],
         notifications_url=_CLIENTS["sqs"].create_queue(QueueName="notifications")["QueueUrl"],
+        requests_url=_CLIENTS["sqs"].create_queue(QueueName="requests")["QueueUrl"],
         notifications_dead_url=_CLIENTS["sqs"].create_queue(QueueName="notifications-dead")["QueueUrl"],
     )
     _CLIENTS["dynamodb"].create_table(TableName=account.table, **table)
@@ -116,7 +120,7 @@ def empty(account: Account) -> None:
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].multiparts.clear()
     queues = sqs_backends[DEFAULT_ACCOUNT_ID][REGION]
-    for url in (account.queue_url, account.notifications_url, account.notifications_dead_url):
+    for url in (account.queue_url, account.notifications_url, account.notifications_dead_url, account.requests_url):
         name = url.rpartition("/")[2]
         queues.get_queue(name).last_purged_at = None  # AWS lets one purge a queue once a minute
         queues.purge_queue(name)

@@ -16,6 +16,8 @@ ROUTES = {
     "POST /v1/tasks": "submit_task",
     "POST /v1/estimates": "submit_task",
     "POST /v1/uploads": "create_upload",
+    "POST /v1/batches": "create_upload",
+    "GET /v1/batches/{batch_id}": "read_tasks",
     "GET /v1/models": "list_models",
     "GET /v1/models/{model_id}": "list_models",
     "GET /v1/tasks": "read_tasks",

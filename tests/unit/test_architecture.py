@@ -44,6 +44,8 @@ OTHER_TONGUES = {
     "layers/shared/vidu_relay/domain/snapshot.py": {"processing", "failed", "canceled"},
     # the attribute of a counter: how many tasks were accepted
     "layers/shared/vidu_relay/adapters/daily_quota.py": {"accepted"},
+    # the states of a batch
+    "layers/shared/vidu_relay/domain/batch.py": {"accepted", "completed"},
     # a member of the sweep's answer: how many pollers could not be started
     "functions/find_overdue_tasks/handler.py": {"failed"},
 }

@@ -105,6 +105,8 @@ def test_operations_without_a_key_are_those_of_the_template() -> None:
 
 
 OF_QUEUES = {"unknown_tenant", "source_not_mapped", "tenant_mismatch", "tenant_disabled"}
+OF_QUEUES |= {"file_too_large", "too_many_lines", "file_empty", "file_compressed", "file_not_utf8", "line_too_long"}
+OF_QUEUES |= {"file_gone"}
 """Codes of files and events alone: over HTTP, the API key names the tenant."""
 
 

@@ -31,6 +31,7 @@ from tests.schema_changes import incompatibilities
 from tests.unit.builders import LINK, NOW, OFFERING, POLICY, copy_failed, done, new_task, submitting, task_in, video
 from vidu_relay.adapters.event_bus import SOURCE
 from vidu_relay.domain import delivery, documents, lifecycle
+from vidu_relay.domain.batch_representation import EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED
 from vidu_relay.domain.errors import Fault, InvalidRequestError
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED, failure_detail
 from vidu_relay.domain.provider_books import (
@@ -155,6 +156,7 @@ def test_event_of_a_task_is_as_described(name: str, detail: documents.VideoTaskE
 
 def test_every_type_of_event_is_among_them() -> None:
     others = {EVENT_TYPE_REJECTED, EVENT_TYPE_NOTIFICATION_FAILED, EVENT_TYPE_BILL_DIFFERS, EVENT_TYPE_BALANCE_LOW}
+    others |= {EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED}  # see test_follow_batch.py
     assert {name for name, _ in events_of_tasks()} | others == set(events.SENT)
 
 

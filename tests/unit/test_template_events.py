@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, properties, sample
-from vidu_relay.adapters import task_store
+from vidu_relay.adapters import provider_queue, task_store
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
-from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image
+from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image, to_item
 from vidu_relay.domain.callback_token import CallbackKeys
 from vidu_relay.domain.notification import NOTIFIED
 from vidu_relay.domain.representation import event_detail, event_type
@@ -182,6 +182,8 @@ def test_changes_of_tasks_with_a_callback_url_become_notifications_and_nothing_e
 FILES = {
     "requests/acme/order.json": True,
     "requests/acme/2026/11/order.json": True,
+    "requests/acme/night.jsonl": True,
+    "batches/acme/x/retry.jsonl": False,
     "requests/order.json": True,  # no tenant's: it is refused, and its writer gets the answer
     "requests/acme/fox.png": False,
     "requests/acme/order.JSON": False,
@@ -241,7 +243,12 @@ def test_the_indexes_are_those_the_store_asks() -> None:
         index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
         for index in table["GlobalSecondaryIndexes"]
     }
-    assert indexes == {task_store.DUE_INDEX: ["due_shard", "due_at"], task_store.OWNER_INDEX: ["owner", "created_at"]}
+    assert indexes == {
+        task_store.DUE_INDEX: ["due_shard", "due_at"],
+        task_store.OWNER_INDEX: ["owner", "created_at"],
+        provider_queue.INDEX: ["waits_at", "place"],
+    }
+    record |= to_item(replace(task_from_image(record), queued_at=1))
     assert {index["Projection"]["ProjectionType"] for index in table["GlobalSecondaryIndexes"]} == {"KEYS_ONLY"}
     assert {name: next(iter(record[name])) for name in types} == types
 

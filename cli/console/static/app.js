@@ -4,12 +4,12 @@ import { about, enter } from "./calls.js";
 import { Commands, Doctor, Faults } from "./checks.js";
 import { Prices, Tenant, Tenants, Usage } from "./money.js";
 import { Dialogs, html, useEffect, useRef, useState } from "./parts.js";
-import { Failures, Queues, Webhooks } from "./queues.js";
+import { Failures, Queue, Queues, Webhooks } from "./queues.js";
 import { Now, Task, Tasks } from "./tasks.js";
 import { render } from "./vendor/htm-preact-3.1.1.js";
 
 const PAGES = {
-  now: ["Now", Now], tasks: ["Tasks", Tasks], queues: ["DLQs", Queues], failures: ["Failures", Failures],
+  now: ["Now", Now], tasks: ["Tasks", Tasks], queue: ["Queue", Queue], queues: ["DLQs", Queues], failures: ["Failures", Failures],
   webhooks: ["Webhooks", Webhooks], tenants: ["Tenants", Tenants], prices: ["Prices", Prices], usage: ["Usage", Usage],
   doctor: ["Doctor", Doctor], faults: ["Faults", Faults], commands: ["Commands", Commands],
 };

@@ -1,6 +1,6 @@
-// What waits for an operator: DLQ messages, failed publications, failing webhooks.
+// What waits: tasks at a provider; for an operator DLQ messages, failed publications, failing webhooks.
 
-import { Ago, Action, html, Section, Table, TaskLink, useEffect, useRead, useState, What } from "./parts.js";
+import { Ago, Action, html, Pill, Section, Table, TaskLink, useEffect, useRead, useState, What } from "./parts.js";
 
 export function Queues(about) {
   const of = useRead("queues list", {}, 15);
@@ -10,6 +10,22 @@ export function Queues(about) {
         <button aria-pressed=${seen === one.name} onClick=${() => see(seen === one.name ? null : one.name)}>Peek</button>
         <${Action} path="queues redrive" label="Redrive" values=${{ queue: one.name }} ask=${["discard_unreadable"]} ...${about} done=${() => { of.reload(); see(null); }} /></div>`])} />`}<//>
     ${seen && html`<${Peek} key=${seen} queue=${seen} /><${What} key=${`what-${seen}`} section=${seen} />`}`;
+}
+
+export function Queue(about) {
+  const of = useRead("queue show", {}, 15);
+  const hold = (paused, provider, tenant) => html`<${Action} path=${`queue ${paused ? "resume" : "pause"}`} label=${paused ? "Resume" : "Pause"}
+    values=${tenant ? { provider, tenant } : { provider }} ...${about} done=${of.reload} />`;
+  const shares = (one) => [...new Set([...Object.keys(one.tenants), ...one.paused_tenants])].map((tenant) => {
+    const tasks = one.tenants[tenant] ?? 0;
+    return [one.provider, html`<a href=${`#/tenant/${tenant}`}>${tenant}</a>`, tasks, one.waiting ? `${Math.round(100 * tasks / one.waiting)} %` : "",
+      one.paused_tenants.includes(tenant) ? html`<${Pill} word="paused" tone="warn" />` : "", hold(one.paused_tenants.includes(tenant), one.provider, tenant)];
+  });
+  return html`<h1>Queue</h1><${Section} title="Tasks that wait at a provider" of=${of}>${(data) => html`<${Table} columns=${["Provider", "Waiting", "Oldest", "In flight", "At most", "", ""]}
+      empty="No providers." rows=${data.queues.map((one) => [one.provider, one.waiting, one.oldest_seconds === null ? "" : `${one.oldest_seconds} s`, one.in_flight, one.limit,
+        one.paused ? html`<${Pill} word="paused" tone="warn" />` : "", hold(one.paused, one.provider)])} />
+    <${Table} columns=${["Provider", "Tenant", "Waiting", "Share", "", ""]} empty="No task waits." rows=${data.queues.flatMap(shares)} />`}<//>
+    <${What} section="a-provider-outage" />`;
 }
 
 function Peek({ queue }) {

@@ -91,7 +91,7 @@ export function Task(about, id) {
         ["Model", task.model], ["Prompt", task.request?.prompt], ["Error", task.error && `${task.error.code}: ${task.error.message}`],
         ["Next check", task.due], ["Deadline", task.deadline_at], ["Provider", task.provider], ["At the provider", task.remote_id],
         ["Candidates", task.candidates.join(", ")], ["Poller", task.poller], ["Attempts", task.attempts],
-        ["Waits for the account since", task.waits_for_account_since],
+        ["Waits for the account since", task.waits_for_account_since], ["Waits in the queue since", task.waits_in_queue_since],
         ["Delivery error", task.delivery_error && `${task.delivery_error.code}: ${task.delivery_error.message}`],
         ["Webhook", task.webhook && (Object.entries(task.webhook).map(([name, value]) => `${name} ${value}`).join("; ") || "not sent yet")],
         ["Cost", task.usage?.cost && `US$ ${task.usage.cost}`],

@@ -58,6 +58,8 @@ class Metric(StrEnum):
     NOTIFICATION_ATTEMPTS_FAILED = "NotificationAttemptsFailed"  # failed webhook calls
     NOTIFICATIONS_GIVEN_UP = "NotificationsGivenUp"  # webhooks that are not tried again
     RECORDS_SET_ASIDE = "RecordsSetAside"  # stream records that cannot be published, put into the failures bucket
+    TASKS_WAITING = "TasksWaiting"  # length of a provider's queue, measured by each sweep that finds one
+    OLDEST_WAITING_SECONDS = "OldestWaitingSeconds"  # age of the oldest task in it
     BOOKS_DIFFER = "BooksDiffer"  # bills that differ at the provider, and each comparison that finds its balance low
     TASK_SECONDS = "TaskSeconds"  # from the acceptance of a task to its completion
     SPEND_USD = "SpendUSD"  # what the provider states a task cost, once for each task

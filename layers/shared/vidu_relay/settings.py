@@ -124,6 +124,8 @@ class CreateUploadSettings:
 class AcceptRequestSettings(AcceptanceSettings):
     event_bus_name: str
     daily_task_cap: int
+    requests_queue_url: str
+    sweep_function: str
 
 
 class CancelTaskSettings(ProviderSettings, TimingSettings):
@@ -147,10 +149,12 @@ class CheckTaskSettings(SubmissionSettings):
     deliveries_queue_url: str
 
 
-class FindOverdueTasksSettings:
+class FindOverdueTasksSettings(TimingSettings):
     table_name: str
     state_machine_arn: str
     check_function: str
+    max_tasks_in_flight: int
+    requests_queue_url: str
 
 
 class DeliverVideosSettings(ProviderSettings, TimingSettings):
@@ -178,8 +182,10 @@ class SendWebhookSettings:
 
 
 class PublishEventsSettings:
+    table_name: str
     event_bus_name: str
     failures_bucket: str
+    sweep_function: str
 
 
 class ReconcileSpendingSettings(ProviderSettings):

@@ -1,4 +1,4 @@
-"""S3: the sizes of chunks and parts, checksums, the version in events, and the host of a bucket."""
+"""S3: the sizes of chunks and parts, checksums, ranges of versions, the version in events, and the host of a bucket."""
 
 import json
 import re
@@ -22,6 +22,7 @@ def apply(settings: Settings) -> None:
     chunk_sizes()
     part_sizes()
     checksums()
+    ranges_of_versions()
     version_in_events()
     host_of_bucket(settings)
 
@@ -89,6 +90,23 @@ def checksums() -> None:
         kept = s3._buckets[bucket]["objects"][key].get("checksums", {}) if status == 200 else {}
         named = {f"x-amz-checksum-{algorithm.lower()}": value for algorithm, value in kept.items()}
         return status, {**answer, **named, **({"x-amz-checksum-type": "FULL_OBJECT"} if named else {})}, content
+
+
+def ranges_of_versions() -> None:
+    """GetObject of a version sends the `Range` that is asked for (S3 API reference, GetObject); MiniStack all of it."""
+
+    @replaces(s3, "_get_object")
+    def get(original: Any, bucket: str, key: str, headers: dict[str, str], query: Any = None) -> Any:
+        status, answer, content = original(bucket, key, headers, query)
+        if status != 200 or "range" not in headers or not s3._qp(query or {}, "versionId", ""):
+            return status, answer, content
+        span = s3._parse_range(headers["range"], len(content))
+        if span is None:
+            return s3._error("InvalidRange", "The requested range is not satisfiable", 416, f"/{bucket}/{key}")
+        part = content[span[0] : span[1] + 1]
+        sliced = {"Content-Length": str(len(part)), "Content-Range": f"bytes {span[0]}-{span[1]}/{len(content)}"}
+        whole = {name: value for name, value in answer.items() if not name.startswith("x-amz-checksum-")}
+        return 206, {**whole, **sliced}, part
 
 
 def version_in_events() -> None:

@@ -76,3 +76,18 @@ def test_events_of_a_versioned_bucket_name_the_version(emulator: Emulator, bucke
     (message,) = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
     found = json.loads(message["Body"])["detail"]["object"]
     assert (found["key"], found["version-id"]) == ("a key+", version)
+
+
+def test_part_of_a_version_is_read_by_its_range(emulator: Emulator, bucket: str) -> None:
+    s3 = emulator.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = {
+        "Bucket": bucket,
+        "Key": "a",
+        "VersionId": s3.put_object(Bucket=bucket, Key="a", Body=b"video")["VersionId"],
+    }
+    s3.put_object(Bucket=bucket, Key="a", Body=b"other")
+    reply = s3.get_object(**version, Range="bytes=1-3")
+    assert (reply["Body"].read(), reply["ContentRange"]) == (b"ide", "bytes 1-3/5")
+    with pytest.raises(ClientError, match="InvalidRange"):
+        s3.get_object(**version, Range="bytes=5-9")

@@ -170,3 +170,46 @@ def test_reservation_that_is_given_back_frees_the_budget(quota: DailyQuota, dyna
     (item,) = dynamodb.scan(TableName=TABLE)["Items"]
     assert Decimal(item["committed"]["N"]) == Decimal(item["taken_24"]["N"]) == 0
     spend(quota, "0.3", daily="0.3")
+
+
+def batch_put(moment: int, batch_id: str = "b") -> dict[str, Any]:
+    item = {"pk": {"S": f"batch#{batch_id}"}, "created_at": {"N": str(moment)}}
+    return {"TableName": TABLE, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def take_batch(quota: DailyQuota, tasks: int, price: str, batch_id: str = "b", **budget: str) -> Any:
+    bounds = Budget(**{name: Decimal(amount) for name, amount in budget.items()})
+    return quota.take_batch(
+        lambda moment: batch_put(moment, batch_id), "acme", 5, NOON, tasks=tasks, price=Decimal(price), budget=bounds
+    )
+
+
+def test_batch_is_recorded_and_reserved_as_a_whole_or_not_at_all(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:
+    spend(quota, "1", NOON - DAY)
+    spend(quota, "0.2")
+    for tasks, price, budget, left in (
+        (5, "0.1", {"daily": "9"}, "The file asks for 5 tasks, and 4 are left of the daily cap of 5."),
+        (2, "0.9", {"daily": "1"}, "The file's 2 tasks reserve 0.9 US dollars, and 0.8 are left of the day's"),
+        (2, "0.9", {"monthly": "2"}, "The file's 2 tasks reserve 0.9 US dollars, and 0.8 are left of the month's"),
+        (2, "9", {"daily": "1"}, "The file's 2 tasks reserve 9 US dollars, and 0.8 are left of the day's"),
+    ):
+        with pytest.raises((DailyCapReachedError, BudgetReachedError), match=left):
+            take_batch(quota, tasks, price, **budget)
+    assert not [item for item in dynamodb.scan(TableName=TABLE)["Items"] if item["pk"]["S"].startswith("batch#")]
+
+    assert take_batch(quota, 4, "0.8", daily="1", monthly="2") is None
+    assert take_batch(quota, 4, "0.8")["created_at"] == {"N": str(NOON)}, "the same again"
+    (day,) = [i for i in dynamodb.scan(TableName=TABLE)["Items"] if i["pk"]["S"] == "cap#acme#2027-01-15"]
+    assert (int(day["accepted"]["N"]), Decimal(day["committed"]["N"])) == (5, Decimal(1))
+
+    assert quota.settle_batch(batch_put(NOON), "acme", NOON, tasks=3, price=Decimal("0.5")), "it stands"
+    assert quota.settle_batch(batch_put(NOON, "other"), "acme", NOON, tasks=3, price=Decimal("0.5")) is None
+    assert take_batch(quota, 3, "0.5", "third", daily="1") is None
+
+
+def test_batch_counts_for_the_next_day_once_its_own_is_closed(quota: DailyQuota, dynamodb: "DynamoDBClient") -> None:
+    spend(quota, "0.1")
+    spend(quota, "0.1", NOON + DAY, monthly="5")  # the sum of the month's earlier days is taken
+    assert take_batch(quota, 4, "1") is None
+    item = dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": "batch#b"}})["Item"]
+    assert int(item["created_at"]["N"]) == (NOON // DAY + 1) * DAY

@@ -67,6 +67,7 @@ DETAIL = '"detail-type": "VideoTaskRequested"'
         *(json.dumps(notification(key)) for key in ("rejected/acme/x.json", "requests/acme/a.png", "uploads/x.json")),
         *(json.dumps({**notification(), "replay-name": "again"}), json.dumps({**notification(), "source": "acme"})),
         *(json.dumps({**notification(), "detail-type": "Deleted"}), json.dumps({**notification(), "detail": {}})),
+        *('{"batch_id": 7}', '{"batch_id": "acme"}', json.dumps({"batch_id": TASK_ID, "first_byte": 1})),
         f'{{"source": "acme", {DETAIL}, "detail": {{}}}}',
         f'{{"id": "7", {DETAIL}, "detail": {{}}}}',
         f'{{"id": "7", "source": "acme", {DETAIL}, "detail": {{}}, "replay-name": "r"}}',
@@ -115,7 +116,8 @@ def test_event_whose_detail_cannot_be_read_is_known_by_id_and_source(detail: str
 
 def test_half_a_character_in_an_events_source_is_replaced() -> None:
     asked = read_request(event("{}", source="acme\\ud83d"))
-    assert (asked.source, getattr(asked, "fault", None) is None) == ("acme\ufffd", False)
+    assert isinstance(asked, RequestEvent)
+    assert (asked.source, asked.fault is None) == ("acme\ufffd", False)
 
 
 def test_an_execution_is_named_after_its_lease_and_a_lease_starts_one_only(account: None) -> None:

@@ -64,7 +64,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "request": requests,
     "request_key": maybe(words),
     "external_id": maybe(words),
+    "priority": st.integers(-10, 10),
+    "queued_at": maybe(times),
+    "admitted_at": maybe(times),
     "labels": maybe(st.dictionaries(words, st.text(max_size=5), min_size=1, max_size=3)),
+    "batch_id": maybe(words),
     "message_id": maybe(words),
     "image_versions": several(st.text(max_size=5)),
     "attempt": maybe(st.builds(Attempt, words, times, maybe(times), maybe(refusals))),
@@ -107,6 +111,7 @@ def test_a_task_comes_back_as_it_was_written_also_through_the_stream(task: Task)
         assert task_from_image(image) == task
         assert repr(task_from_image(image)) == repr(task), "no `Decimal` reaches the domain"
     assert ("due_shard" in item) == ("due_at" in item) == (task.due_at is not None), "in the index while a check is due"
+    assert ("place" in item) == ("waits_at" in item) == task.waits, "in the index while it waits in the queue"
 
 
 def test_every_field_is_among_those_that_come_back() -> None:

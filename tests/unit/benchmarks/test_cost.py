@@ -33,10 +33,12 @@ OWNED = {"owner": "acme", "created_at": "7"}
         ({"OldImage": item(100, **DUE), "NewImage": item(200, **DUE)}, 1),
         ({"OldImage": item(100, **DUE), "NewImage": item(100, **{**DUE, "due_at": "6"})}, 3),
         ({"OldImage": item(100, **DUE), "NewImage": item(100)}, 2),
+        ({"OldImage": item(100), "NewImage": item(100, waits_at="gateway", place="acme#1")}, 2),
     ],
     ids=[
         "a kilobyte", "a byte more", "the larger image counts", "into an index", "into two indexes",
         "keys that stay cost nothing", "a key that changes is taken out and put in", "out of an index",
+        "into the queue",
     ],
 )  # fmt: skip
 def test_write_units_are_those_of_the_developer_guide(change: dict[str, Any], units: int) -> None:

@@ -132,19 +132,22 @@ def test_events_are_shown_also_after_an_outage(relay: Run, steps: Steps) -> None
         task_id=TASK_ID, version=2, url_origin="https://a.example", error={"code": "x", "message": "why"}
     )
     failed_webhook["detail-type"] = EVENT_TYPE_NOTIFICATION_FAILED
+    others = [event(task_id=TASK_ID, provider="vidu"), event(batch={"batch_id": "b1"}), event(provider="vidu")]
+    every = [failed, rejected, failed_webhook, *others]
     for as_json in (False, True):
-        steps["receive_message"] = receives([first], outage, fault, [], [failed, rejected, failed_webhook])
+        steps["receive_message"] = receives([first], outage, fault, [], every)
         steps["delete_message"] = lambda **_: {}
         status, out, complaint = relay(*(["--json"] if as_json else []), "tail")
         assert (status, complaint.count("no answer from SQS")) == (INTERRUPTED, 1)
         if as_json:
-            assert [json.loads(line) for line in out.splitlines()] == [first, failed, rejected, failed_webhook]
+            assert [json.loads(line) for line in out.splitlines()] == [first, *every]
         else:
             assert [line.split()[3:] for line in out.splitlines()] == [
                 ["acme", TASK_ID, "v1"],
                 ["acme", TASK_ID, "v2", "008017099:", "bad?[2J"],
                 ["acme", "acme.orders", "x:", "why"],
                 ["acme", TASK_ID, "v2", "https://a.example", "x:", "why"],
+                *(["acme", about] for about in (TASK_ID, "b1", "vidu")),
             ]
 
 

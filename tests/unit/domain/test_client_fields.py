@@ -25,6 +25,8 @@ def parse(**fields: Any) -> Request:
     "fields",
     [
         {"external_id": "o"},
+        {"priority": 10},
+        {"priority": -10},
         {"external_id": "Bestellung 4711/ä 🦊" + "x" * 109},
         {"labels": {"k" * 64: "", "0": "v" * 256, "a.B_c-d": " ä\u00a0🦊".replace("\u00a0", " ")}},
         {"labels": FULL | {f"{15:a>16}": "v" * 140}},
@@ -51,6 +53,7 @@ def test_fields_within_their_limits_are_kept_and_never_sent(fields: dict[str, An
             ("external_id", {"external_id": value})
             for value in ("x" * 129, 5, ["x"], "a\nb", "a\x00", "\u202e", "\x7f")
         ),
+        *(("priority", {"priority": value}) for value in (11, -11, 1.5, "1", True, ["1"])),
         *(("labels", {"labels": value}) for value in ("a=b", ["a"], 5, True)),
         ("labels", {"labels": {str(n): "v" for n in range(17)}}),
         ("labels", {"labels": FULL | {f"{15:a>16}": "v" * 141}}),

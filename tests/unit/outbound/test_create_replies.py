@@ -15,6 +15,7 @@ from vidu_relay.domain.errors import (
     CreateError,
     CreateRejectedError,
     NotCreatedError,
+    ThrottledError,
 )
 from vidu_relay.outbound.create_replies import CreateReplies, created_task
 from vidu_relay.outbound.exchange import BrokenExchangeError, NotSentError, Reply
@@ -75,7 +76,7 @@ STATUSES: list[tuple[int, type[CreateError]]] = [
     (401, AccountRefusedError),
     (402, AccountRefusedError),
     (403, AccountRefusedError),
-    (429, NotCreatedError),
+    (429, ThrottledError),
     (302, CreateAmbiguousError),
     (100, CreateAmbiguousError),
     (408, CreateAmbiguousError),

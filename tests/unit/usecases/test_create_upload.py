@@ -1,4 +1,4 @@
-"""An upload is one key, one type, one size, for a quarter of an hour."""
+"""An upload is one key, one type or one file, one size, for a quarter of an hour."""
 
 import base64
 import json
@@ -9,10 +9,14 @@ import pytest
 from tests.simulation.provider import NOON
 from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.builders import OFFERING
+from vidu_relay.domain.batch import batch_id_of
+from vidu_relay.domain.batch_lines import MAX_FILE_BYTES
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
 from vidu_relay.domain.request_model import parse_request
-from vidu_relay.usecases.create_upload import Upload, create_upload
+from vidu_relay.usecases.create_upload import BatchUpload, Upload, create_batch_upload, create_upload
+
+SHA256 = "00ff" * 16
 
 
 def create(sim: Simulation, content: Any, tenant: str = TENANT, daily_cap: int = 1000) -> Upload:
@@ -93,3 +97,48 @@ def test_anything_else_is_refused_where_it_is_wrong(
     with pytest.raises(InvalidRequestError) as caught:
         create(sim, content)
     assert (caught.value.code, [fault.loc for fault in caught.value.faults]) == (code, places)
+
+
+def create_batch(sim: Simulation, content: Any, daily_cap: int = 1000) -> BatchUpload:
+    return create_batch_upload(
+        json.dumps(content).encode(),
+        tenant_id=TENANT,
+        daily_cap=daily_cap,
+        quota=sim.quota,
+        bucket=sim.images.bucket,
+        now=sim.clock,
+    )
+
+
+def test_form_of_a_batch_allows_one_file_under_the_key_of_its_batch(sim: Simulation) -> None:
+    upload = create_batch(sim, {"sha256": SHA256, "size": 4711}, daily_cap=1)
+    assert upload.batch_id == batch_id_of(TENANT, SHA256)
+    key, digest = f"requests/{TENANT}/batches/{upload.batch_id}.jsonl", base64.b64encode(bytes.fromhex(SHA256)).decode()
+    named = {"key": key, "x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": digest}
+    assert named.items() <= upload.fields.items()
+    conditions = json.loads(base64.b64decode(upload.fields["policy"]))["conditions"]
+    for condition in ({"key": key}, {"x-amz-checksum-sha256": digest}, ["content-length-range", 4711, 4711]):
+        assert condition in conditions
+    for _ in range(9):
+        create(sim, {"content_type": "image/png"}, daily_cap=1)
+    with pytest.raises(DailyUploadsReachedError):
+        create_batch(sim, {"sha256": SHA256, "size": 4711}, daily_cap=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "places"),
+    [
+        ({"sha256": None}, ["sha256"]),
+        ({"sha256": SHA256.upper()}, ["sha256"]),
+        ({"sha256": SHA256[1:]}, ["sha256"]),
+        ({"size": 0}, ["size"]),
+        ({"size": True}, ["size"]),
+        ({"size": "4711"}, ["size"]),
+        ({"size": MAX_FILE_BYTES + 1}, ["size"]),
+        ({"key": "x", "size": None}, ["key", "size"]),
+    ],
+)
+def test_file_that_cannot_be_a_batch_gets_no_form(sim: Simulation, change: dict[str, Any], places: list[str]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        create_batch(sim, {"sha256": SHA256, "size": 1, **change})
+    assert [fault.loc for fault in caught.value.faults] == places

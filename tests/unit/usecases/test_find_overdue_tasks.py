@@ -130,7 +130,7 @@ def test_what_does_not_start_holds_up_no_other_task_and_is_started_later(
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.REPLY_LOST])
 def test_lease_that_cannot_be_taken_holds_up_no_other_task(sim: Simulation, fault: Fault) -> None:
     overdue(sim, 30)
-    sim.effects.arm(1, fault)  # every shard holds a task: after the first query
+    sim.effects.arm_name("dynamodb.update_item", fault)
     result = sim.sweep()
     assert sim.effects.injected == "dynamodb.update_item"
     sim.effects.disarm()

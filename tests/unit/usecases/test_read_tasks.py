@@ -26,8 +26,10 @@ PNG = data_uri(png(comment=500))
 
 
 def read(sim: Simulation, task_id: str, tenant: str = TENANT) -> Any:
-    recent = RecentTasks(sim.store, sim.clock)
-    shown = read_task(task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos, recent=recent)
+    recent, queue = RecentTasks(sim.store, sim.clock), sim.dispatch.queue
+    shown = read_task(
+        task_id, tenant, store=sim.store, requests=sim.requests, videos=sim.videos, queue=queue, recent=recent
+    )
     return shown.task if shown else None
 
 
@@ -187,7 +189,7 @@ def test_misspelt_parameter_is_refused_and_not_the_unfiltered_list(sim: Simulati
     with pytest.raises(InvalidRequestError) as refused:
         page(sim, **{"limit": "5", name: "failed"})
     assert refused.value.code == "invalid_query"
-    names = "status, model, created_from, created_to, external_id, limit, cursor"
+    names = "status, model, batch_id, created_from, created_to, external_id, limit, cursor"
     assert refused.value.detail.endswith(f"known are: {names}.")
     assert len(refused.value.detail) < 300
 
@@ -262,6 +264,8 @@ def test_position_with_its_checksum_is_taken(sim: Simulation) -> None:
 
 DAYS = {"2027-01-14T23:59:59.999Z": "a", "2027-01-15T00:00:00Z": "b", "2027-01-15T12:00:00.5Z": "c", "2027-01-16": "d"}
 """When tasks are created, and their names below; the models of b and d are others."""
+BATCH_ID = "b" * 27
+"""The batch of a and d."""
 
 
 @pytest.fixture
@@ -275,7 +279,8 @@ def days(sim: Simulation) -> dict[str, str]:
         status = Status.FAILED if name == "a" else Status.SUBMITTED
         task_id = task_id_for_key(TENANT, name)
         task = replace(task_in(status), task_id=task_id, tenant_id=TENANT, revision=0, created_at=created_at)
-        sim.store.create(replace(task, request={**task.request, "model": model}))
+        batch_id = BATCH_ID if name in "ad" else None
+        sim.store.create(replace(task, request={**task.request, "model": model}, batch_id=batch_id))
         names[task_id] = name
     return names
 
@@ -294,6 +299,8 @@ def days(sim: Simulation) -> dict[str, str]:
         ({"created_from": "0001-01-01", "created_to": "9999-12-31"}, "dcba"),
         ({"model": MODEL}, "ca"),
         ({"model": MODEL, "status": "submitted"}, "c"),
+        ({"batch_id": BATCH_ID}, "da"),
+        ({"batch_id": BATCH_ID, "model": MODEL}, "a"),
         ({"model": "viduq2_text2video", "created_to": "2027-01-15"}, "b"),
         ({"model": MODEL, "status": "failed", "created_from": "2027-01-15"}, ""),
     ],
@@ -323,6 +330,7 @@ def test_filters_together_show_what_fits_them_all_on_however_many_pages(
         ("invalid_date", {"created_from": "2027-01-15T12:00:00Z", "created_to": "2027-01-15T12:00:00Z"}),
         ("invalid_date", {"created_to": "1969-12-31"}),
         *(("invalid_query", {"model": text}) for text in ("", "veo3", MODEL.upper(), "x" * 5000)),
+        *(("invalid_query", {"batch_id": text}) for text in ("", BATCH_ID[1:], BATCH_ID + "\n")),
         *(("invalid_query", {"external_id": text}) for text in ("", "x" * 129, "a\nb", "\ud800")),
         ("invalid_query", {"external_id": "order-1", "limit": "1"}),
     ],

@@ -17,7 +17,7 @@ from __future__ import annotations
 import calendar
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ KEEP_DAYS = 40
 EARLIER_SECONDS = 60.0
 """How long the sum of a month's earlier days is kept. They change where a bill differs from its reservation."""
 TRIES = 8
+OLD: Any = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 PAUSE_SECONDS = 0.05
 """At most, before a write is tried again that met a transaction."""
 
@@ -88,32 +89,60 @@ class DailyQuota:
         `DailyCapReachedError` or `BudgetReachedError` if nothing is left: then nothing was taken.
         """
         bound, period = self._bound(tenant_id, now, budget)
-        if bound is not None and price > bound:
-            raise _over(period, bound, NO_MONEY, price, budget, now)
-        most = {"most": {"N": str(cap)}, "none": {"N": "0"}}
-        condition = f":most > :none AND (attribute_not_exists(accepted) OR accepted < :most) AND {_OPEN}"
-        if bound is not None:
-            most["room"] = {"N": money_text(bound - price)}
-            condition += " AND (attribute_not_exists(committed) OR committed <= :room)"
         found = self._update(
             self._client,
             quota_key(tenant_id, now),
-            UpdateExpression=f"SET {_EXPIRES} ADD accepted :one, committed :price, taken_{bucket_of(now)} :price",
-            ConditionExpression=condition,
-            ExpressionAttributeValues={
-                **{f":{name}": value for name, value in most.items()},
-                ":one": {"N": "1"},
-                ":price": {"N": money_text(price)},
-                ":end": _end(now),
-            },
+            **_taking(cap, bound, now, tasks=1, price=price, bucket=f", taken_{bucket_of(now)} :price"),
         )
         if found is None:
             return now
         if "closed" in found:
-            return self.take(tenant_id, cap, (now // DAY_MS + 1) * DAY_MS, price=price, budget=budget)
-        if cap <= int(found.get("accepted", {}).get("N", "0")):
-            raise DailyCapReachedError(cap, _seconds_left(now))
-        raise _over(period, bound or NO_MONEY, Decimal(found["committed"]["N"]), price, budget, now)
+            return self.take(tenant_id, cap, _next_day(now), price=price, budget=budget)
+        raise _refusal(found, cap, (period, bound or NO_MONEY), budget, now, tasks=1, price=price)
+
+    def take_batch(
+        self,
+        put: Callable[[int], Mapping[str, Any]],
+        tenant_id: str,
+        cap: int,
+        now: int,
+        *,
+        tasks: int,
+        price: Decimal,
+        budget: Budget,
+    ) -> Mapping[str, Any] | None:
+        """Take slots for a batch's tasks and reserve their price together, in one transaction with the batch's record.
+
+        `put` gives the write of a record with this moment, under a condition. None, or the item that did not meet that
+        condition. Raises as `take` does, with all or nothing taken. No half hour counts the reservation: the record
+        accounts for it.
+        """
+        bound, period = self._bound(tenant_id, now, budget)
+        taking = _taking(cap, bound, now, tasks=tasks, price=price)
+        record, counters = self._transact(put(now), quota_key(tenant_id, now), taking)
+        if record is not None or counters is None:
+            return record
+        if "closed" in counters:
+            following = _next_day(now)
+            return self.take_batch(put, tenant_id, cap, following, tasks=tasks, price=price, budget=budget)
+        raise _refusal(counters, cap, (period, bound or NO_MONEY), budget, now, tasks=tasks, price=price)
+
+    def settle_batch(
+        self, put: Mapping[str, Any], tenant_id: str, now: int, *, tasks: int, price: Decimal
+    ) -> Mapping[str, Any] | None:
+        """Return slots and money that a batch took at `now` and does not need, in one transaction with its record.
+
+        Less than nothing takes more. None, or the item that did not meet the condition of `put`: then nothing changed.
+        """
+        returning = {
+            "UpdateExpression": f"SET {_EXPIRES} ADD accepted :tasks, committed :price",
+            "ExpressionAttributeValues": {
+                ":tasks": {"N": str(-tasks)},
+                ":price": {"N": money_text(-price)},
+                ":end": _end(now),
+            },
+        }
+        return self._transact(put, quota_key(tenant_id, now), returning)[0]
 
     def take_upload(self, tenant_id: str, cap: int, now: int) -> None:
         """Take one of the day's uploads: `UPLOADS_PER_TASK` for each task of the tenant's daily `cap`.
@@ -175,6 +204,19 @@ class DailyQuota:
             },
         )
 
+    def _transact(
+        self, put: Mapping[str, Any], key: dict[str, Any], change: Mapping[str, Any]
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Put a record and change an item of counters, or nothing: of both the item that did not meet its condition."""
+        update = {"TableName": self._table, "Key": key, **change, **OLD}
+        writes: list[Any] = [{"Put": {**put, **OLD}}, {"Update": update}]
+        error = self._write(lambda: self._client.transact_write_items(TransactItems=writes))
+        reasons: list[Any] = list(error.response["CancellationReasons"]) if error else [{}, {}]
+        record, counters = (
+            reason.get("Item", {}) if reason.get("Code") == "ConditionalCheckFailed" else None for reason in reasons
+        )
+        return record, counters
+
     def _bound(self, tenant_id: str, now: int, budget: Budget) -> tuple[Decimal | None, str]:
         """What the day's tasks may cost together, and whether the day's or the month's budget says so."""
         if budget.monthly is None:
@@ -221,17 +263,22 @@ class DailyQuota:
 
     def _update(self, client: DynamoDBClient, key: dict[str, Any], **arguments: Any) -> dict[str, Any] | None:
         """Change an item of counters: None, or the item that did not meet the condition."""
-        call: dict[str, Any] = {"TableName": self._table, "Key": key, **arguments}
+        call: dict[str, Any] = {"TableName": self._table, "Key": key, **arguments, **OLD}
+        error = self._write(lambda: client.update_item(**call))
+        current: dict[str, Any] | None = dict[str, Any](error.response).get("Item", {}) if error else None
+        return current
+
+    def _write(self, write: Callable[[], object]) -> ClientError | None:
+        """Write, again where it meets a transaction: a bill is booked on the day's item. The error of a condition."""
         for attempt in range(1, TRIES + 1):
             try:
-                client.update_item(**call, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+                write()
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code == "ConditionalCheckFailedException":
-                    current: Any = error.response.get("Item")
-                    return current or {}
-                # a bill is being booked on this item: DynamoDB refuses every other write until that has ended
-                if code != "TransactionConflictException" or attempt == TRIES:
+                reasons: list[Any] = list(error.response.get("CancellationReasons", []))
+                codes = {error.response["Error"]["Code"], *(reason.get("Code") for reason in reasons)}
+                if codes & {"ConditionalCheckFailedException", "ConditionalCheckFailed"}:
+                    return error
+                if not codes & {"TransactionConflictException", "TransactionConflict"} or attempt == TRIES:
                     raise
                 self._sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311 - not a secret
             else:
@@ -243,17 +290,49 @@ _OPEN = "attribute_not_exists(closed)"
 _EXPIRES = "expires_at = if_not_exists(expires_at, :end)"
 
 
-def _over(
-    period: str, bound: Decimal, committed: Decimal, price: Decimal, budget: Budget, now: int
-) -> BudgetReachedError:
+def _taking(
+    cap: int, bound: Decimal | None, now: int, *, tasks: int, price: Decimal, bucket: str = ""
+) -> dict[str, Any]:
+    """The update that takes slots and money if they are left; `bound` is what the day's tasks may cost together."""
+    values = {":left": str(cap - tasks), ":none": "0", ":tasks": str(tasks), ":price": money_text(price)}
+    condition = f":left >= :none AND (attribute_not_exists(accepted) OR accepted <= :left) AND {_OPEN}"
+    if bound is not None:
+        values[":room"] = money_text(bound - price)
+        condition += " AND :room >= :none AND (attribute_not_exists(committed) OR committed <= :room)"
+    return {
+        "UpdateExpression": f"SET {_EXPIRES} ADD accepted :tasks, committed :price{bucket}",
+        "ConditionExpression": condition,
+        "ExpressionAttributeValues": {**{name: {"N": value} for name, value in values.items()}, ":end": _end(now)},
+    }
+
+
+def _refusal(
+    found: Mapping[str, Any],
+    cap: int,
+    bound: tuple[str, Decimal],
+    budget: Budget,
+    now: int,
+    *,
+    tasks: int,
+    price: Decimal,
+) -> DailyCapReachedError | BudgetReachedError:
+    """Why these counters let no more through; `bound` is what the day's tasks may cost, and by which budget."""
+    left = max(0, cap - int(found.get("accepted", {}).get("N", "0")))
+    if left < tasks:
+        return DailyCapReachedError(cap, _seconds_left(now), tasks=tasks, left=left)
+    period, most = bound
     whole = budget.daily if period == "day" else budget.monthly
-    left, seconds = max(NO_MONEY, bound - committed), _seconds_left(now)
+    free, seconds = max(NO_MONEY, most - Decimal(found.get("committed", {}).get("N", "0"))), _seconds_left(now)
     if period == "month":
         today = time.gmtime(now / 1000)
         following = (today.tm_year + today.tm_mon // 12, today.tm_mon % 12 + 1)
         seconds = calendar.timegm((*following, 1, 0, 0, 0)) - now // 1000 + 1
-    amounts = [money_text(amount) for amount in (whole or NO_MONEY, left, price)]
-    return BudgetReachedError(period, amounts[0], amounts[1], amounts[2], seconds)
+    amounts = [money_text(amount) for amount in (whole or NO_MONEY, free, price)]
+    return BudgetReachedError(period, amounts[0], amounts[1], amounts[2], seconds, tasks=tasks)
+
+
+def _next_day(now: int) -> int:
+    return (now // DAY_MS + 1) * DAY_MS
 
 
 def _earlier_days(now: int) -> list[int]:

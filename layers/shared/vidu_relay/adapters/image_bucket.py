@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -82,12 +83,20 @@ class ImageBucket:
 
         It takes 1 to `max_bytes`, for so many seconds. Makes no request.
         """
+        return self._form(key, {"Content-Type": content_type}, (1, max_bytes), seconds)
+
+    def file_form(self, key: str, *, sha256: bytes, size: int, seconds: int) -> tuple[str, dict[str, str]]:
+        """The same for one certain file: S3 compares its SHA-256."""
+        digest = base64.b64encode(sha256).decode()
+        fields = {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": digest}
+        return self._form(key, fields, (size, size), seconds)
+
+    def _form(
+        self, key: str, fields: dict[str, str], size: tuple[int, int], seconds: int
+    ) -> tuple[str, dict[str, str]]:
+        exact = [{name: value} for name, value in fields.items()]
         form = self._client.generate_presigned_post(
-            self.inbox,
-            key,
-            Fields={"Content-Type": content_type},
-            Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, max_bytes]],
-            ExpiresIn=seconds,
+            self.inbox, key, Fields=fields, Conditions=[*exact, ["content-length-range", *size]], ExpiresIn=seconds
         )
         return form["url"], dict(form["fields"])
 

@@ -1,4 +1,4 @@
-"""The queue of requests: EventBridge events, each whole, of dropped files and of `VideoTaskRequested`."""
+"""The queue of requests: EventBridge events of dropped files, and `VideoTaskRequested`; messages about batches."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import re
 from contextlib import suppress
 from typing import Any
 
+from vidu_relay.domain.batch import BATCH_ID
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.queued_requests import REQUESTED, REQUESTS_PREFIX, DroppedFile, RequestEvent
+from vidu_relay.domain.queued_requests import (
+    BATCH_SUFFIX,
+    REQUESTED,
+    REQUESTS_PREFIX,
+    BatchMessage,
+    DroppedFile,
+    RequestEvent,
+)
 from vidu_relay.domain.strict_json import read_json, valid_text
 
 __all__ = ["read_request"]
 
-FILE_SUFFIX = ".json"
+FILE_SUFFIXES = (".json", BATCH_SUFFIX)
 
 _PART = re.compile(r'"(?:[^"\\]++|\\.)*+"|[][{}:,]', re.DOTALL)
 
 
-def read_request(body: str) -> DroppedFile | RequestEvent:
+def read_request(body: str) -> DroppedFile | RequestEvent | BatchMessage:
     """What a message asks for. An event whose detail cannot be read is a `RequestEvent` with a `fault`.
 
     Raises `ValueError` on anything the rules do not put into the queue, so that it ends in the dead-letter queue; also
@@ -30,12 +38,14 @@ def read_request(body: str) -> DroppedFile | RequestEvent:
     except InvalidRequestError as error:
         event, fault = _outer_texts(body), error
     with suppress(KeyError, TypeError, AttributeError):  # a member is missing or has another type
+        if BATCH_ID.fullmatch(event.get("batch_id", "")):
+            return BatchMessage(event["batch_id"], event.get("first_byte"))
         if "replay-name" in event:
             raise ValueError("the message is a replay")
         if event["source"] == "aws.s3" and event["detail-type"] == "Object Created":
             stored = event["detail"]["object"]
             file = DroppedFile(str(event["detail"]["bucket"]["name"]), str(stored["key"]), stored.get("version-id"))
-            if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIX):
+            if file.key.startswith(REQUESTS_PREFIX) and file.key.endswith(FILE_SUFFIXES):
                 return file
         elif event["detail-type"] == REQUESTED:
             return _request_event(event, fault)

@@ -2,7 +2,8 @@
 
 The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
 its default is left out. A field that this release does not know is passed over: a later release may have written it.
-`owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition.
+`owner` is the tenant and `pk` is `task#<task_id>`; `due_shard` is the due index's partition. Only a task that waits in
+a queue has `waits_at` and `place`, the keys of the index `waiting`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from vidu_relay.domain.client_fields import MOST_URGENT
 from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Attempt, Candidate, Delivery, HistoryEntry, Output, Refusal, Task, Video
 
-__all__ = ["DUE_SHARDS", "TASK_PREFIX", "task_from_image", "to_item"]
+__all__ = ["DUE_SHARDS", "TASK_PREFIX", "place_of", "task_from_image", "to_item"]
 
 TASK_PREFIX = "task#"
 DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
+REFUSALS_IN_PLACE = 3
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -59,7 +62,19 @@ def to_item(task: Task) -> dict[str, Any]:
     plain.pop("due_since", None)  # the sweep alone writes it: every other write means that a check has followed
     if task.due_at is not None:
         plain["due_shard"] = str(zlib.crc32(task.task_id.encode()) % DUE_SHARDS)
+    if task.waits:
+        plain |= {"waits_at": task.provider, "place": place_of(task)}
     return {name: _serialize(value) for name, value in plain.items()}
+
+
+def place_of(task: Task) -> str:
+    """Where a task waits: its tenant's tasks stand together, by priority, then by age.
+
+    One that the provider has refused `REFUSALS_IN_PLACE` times stands behind those that came before its last refusal:
+    it cannot hold up all others.
+    """
+    since = task.created_at if task.attempts < REFUSALS_IN_PLACE else task.queued_at or task.created_at
+    return f"{task.tenant_id}#{MOST_URGENT - task.priority:02d}#{since:014d}#{task.task_id}"
 
 
 def _shown(value: Any) -> Any:

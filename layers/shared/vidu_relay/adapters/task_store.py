@@ -234,7 +234,7 @@ class TaskStore:
             start["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
         return found
 
-    def get_many(self, task_ids: Iterable[str]) -> dict[str, Task]:
+    def get_many(self, task_ids: Iterable[str], *, consistent: bool = False) -> dict[str, Task]:
         """Tasks by id; ids without a record are left out, an id that comes twice is read once.
 
         Items that DynamoDB leaves unprocessed are requested again after a pause that doubles to a second.
@@ -244,7 +244,7 @@ class TaskStore:
         pause = FIRST_PAUSE_SECONDS
         while wanted:
             now, wanted = wanted[:BATCH_GET_LIMIT], wanted[BATCH_GET_LIMIT:]
-            reply = self._client.batch_get_item(RequestItems={self._table: {"Keys": now}})
+            reply = self._client.batch_get_item(RequestItems={self._table: {"Keys": now, "ConsistentRead": consistent}})
             for item in reply["Responses"].get(self._table, []):
                 task = task_from_image(item)
                 found[task.task_id] = task

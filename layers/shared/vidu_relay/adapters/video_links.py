@@ -1,4 +1,4 @@
-"""Links to our copies of videos, and to a client's images. Apart from the archive, which loads what a copy takes."""
+"""Links to objects in our buckets: videos, images, answers. Apart from the archive, which loads what a copy takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINK_SECONDS = 900
 
 
 class VideoLinks:
-    """Signs links with the function's own credentials, which must be allowed to read what they lead to.
+    """Signs links with the function's own credentials, which must be allowed to read the objects.
 
     Each is good for at most 15 minutes.
     """
@@ -24,18 +24,14 @@ class VideoLinks:
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
-    def link(self, video: Video) -> str:
-        """A link to the video."""
-        return self._sign({"Bucket": video.bucket, "Key": video.key})
+    def link(self, stored: Video | S3Object) -> str:
+        """A link to the object."""
+        return self._sign({"Bucket": stored.bucket, "Key": stored.key})
 
     def download(self, video: Video, name: str) -> str:
         """A link under which browsers save the video as a file of this name."""
         disposition = f'attachment; filename="{name}"'
         return self._sign({"Bucket": video.bucket, "Key": video.key, "ResponseContentDisposition": disposition})
-
-    def image(self, image: S3Object) -> str:
-        """A link to an image of a request."""
-        return self._sign({"Bucket": image.bucket, "Key": image.key})
 
     def _sign(self, target: Any) -> str:
         return self._client.generate_presigned_url("get_object", Params=target, ExpiresIn=LINK_SECONDS)

@@ -1,4 +1,4 @@
-"""What a client writes on a request for its own use: `external_id` and `labels`. No provider is sent them."""
+"""What a client writes on a request for its own use: `external_id`, `labels`, `priority`. No provider is sent them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from urllib.parse import quote
 
 from vidu_relay.domain.errors import Fault
 
-__all__ = ["CLIENT_FIELDS", "client_field_schemas", "is_external_id", "object_metadata", "take_client_fields"]
+__all__ = [
+    "CLIENT_FIELDS",
+    "MOST_URGENT",
+    "client_field_schemas",
+    "is_external_id",
+    "object_metadata",
+    "take_client_fields",
+]
 
-CLIENT_FIELDS = ("external_id", "labels")
+CLIENT_FIELDS = ("external_id", "labels", "priority")
+MOST_URGENT = 10
+"""The highest `priority`; the lowest is its negative, and 0 holds where none is given."""
 MAX_EXTERNAL_ID_CHARACTERS = 128
 MAX_LABELS = 16
 MAX_LABEL_VALUE_CHARACTERS = 256
@@ -40,6 +49,9 @@ def _faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     if external_id is not None and not is_external_id(external_id):
         yield Fault("external_id", f"must be a text of 1 to {MAX_EXTERNAL_ID_CHARACTERS} printable characters")
         external_id = None
+    priority = given.get("priority", 0)
+    if type(priority) is not int or abs(priority) > MOST_URGENT:
+        yield Fault("priority", f"must be a whole number from {-MOST_URGENT} to {MOST_URGENT}")
     labels = given.get("labels", {})
     if not isinstance(labels, Mapping):
         yield Fault("labels", 'must be an object of texts, such as {"order": "4711"}')
@@ -103,5 +115,13 @@ def client_field_schemas() -> dict[str, dict[str, Any]]:
             "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_VALUE_CHARACTERS},
             "description": "Your own texts by name, carried to events, webhooks and the video's metadata in S3. "
             "Not sent to the provider.",
+        },
+        "priority": {
+            "type": "integer",
+            "minimum": -MOST_URGENT,
+            "maximum": MOST_URGENT,
+            "default": 0,
+            "description": "Among your own tasks that wait in the queue, those with a higher one go first. Not sent to "
+            "the provider.",
         },
     }

@@ -14,9 +14,9 @@ from vidu_relay.domain.states import Status
 
 __all__ = [
     "BillDifference", "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry",
-    "LowBalance", "Moment", "Problem", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery", "TaskError",
-    "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId", "Upload",
-    "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday", "Version", "Video", "VideoTaskEvent",
+    "LowBalance", "Moment", "Problem", "QueuePosition", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery",
+    "TaskError", "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId",
+    "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday", "Version", "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -133,10 +133,23 @@ class TaskFacts(TypedDict):
     delivery: Annotated[TaskDelivery | None, "How the copy of its videos goes. Null where no copy failed."]
     external_id: NotRequired[Annotated[str, "As the request gave it; missing where it gave none."]]
     labels: NotRequired[Annotated[dict[str, Any], "Texts, as the request gave them; missing where it gave none."]]
+    priority: NotRequired[Annotated[int, "As the request gave it; missing where it is 0."]]
+    batch_id: NotRequired[Annotated[str, "The batch that it is part of; missing where it is part of none."]]
     content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
 
 
-class Task(TaskFacts):
+class QueuePosition(TypedDict):
+    queue_position: NotRequired[
+        Annotated[
+            int,
+            {"minimum": 1},
+            "Of an `accepted` task that waits for the provider: 1 for the next of your own waiting tasks. Tenants take "
+            "turns. Only where the task is submitted or read alone, and up to 1,000.",
+        ]
+    ]
+
+
+class Task(TaskFacts, QueuePosition):
     """A task. A client of the provider can read it: the fields of the provider's answers are among these."""
 
     request: Annotated[

@@ -15,6 +15,7 @@ ViduRelayError
 │       ├── DailyUploadsReachedError  its uploads of the day
 │       └── HourlyLimitReachedError  its estimates, replays or test messages of the hour
 ├── CallbackRefusedError          a callback that proved nothing
+├── FileGoneError                a file of requests was deleted
 ├── DeletionIncompleteError       S3 kept objects: delete again
 ├── BadImageError                 a reference image that cannot be used
 ├── EventRefusedError             the event bus did not take an event: publish it again
@@ -50,11 +51,11 @@ __all__ = [
     "CallbackRefusedError", "CancelNotSupportedError", "CancelRefusedError", "ConfigurationError",
     "CreateAmbiguousError", "CreateError", "CreateRejectedError", "DailyCapReachedError", "DailyUploadsReachedError",
     "DeletionIncompleteError", "DeliveryError", "DeliveryInterruptedError", "DeliveryUnderwayError",
-    "EventRefusedError", "ExternalIdTakenError", "Fault", "HourlyLimitReachedError", "IdempotencyConflictError",
-    "InvalidCursorError", "InvalidRequestError", "LimitReachedError", "MaxCostExceededError", "NoSecretValueError",
-    "NotCreatedError", "NotificationFailedError", "PriceListChangedError", "PriceListError", "ProviderError",
-    "ProviderUnavailableError", "RemoteTaskNotFoundError", "RemoteTaskOwnedError", "StaleTaskError",
-    "TransactionConflictError", "TransitionError", "ViduRelayError",
+    "EventRefusedError", "ExternalIdTakenError", "Fault", "FileGoneError", "HourlyLimitReachedError",
+    "IdempotencyConflictError", "InvalidCursorError", "InvalidRequestError", "LimitReachedError",
+    "MaxCostExceededError", "NoSecretValueError", "NotCreatedError", "NotificationFailedError", "PriceListChangedError",
+    "PriceListError", "ProviderError", "ProviderUnavailableError", "RemoteTaskNotFoundError", "RemoteTaskOwnedError",
+    "StaleTaskError", "ThrottledError", "TransactionConflictError", "TransitionError", "ViduRelayError",
 ]  # fmt: skip
 
 
@@ -134,10 +135,15 @@ class LimitReachedError(InvalidRequestError):
 
 
 class DailyCapReachedError(LimitReachedError):
-    """The tenant may submit no more tasks today (UTC)."""
+    """The tenant may submit no more tasks today (UTC), or not the `tasks` of a file: `left` are."""
 
-    def __init__(self, cap: int, retry_after_seconds: int) -> None:
+    def __init__(self, cap: int, retry_after_seconds: int, *, tasks: int = 1, left: int = 0) -> None:
         detail = f"The daily cap of {cap} tasks is reached. It resets at 00:00 UTC."
+        if tasks > 1:
+            detail = (
+                f"The file asks for {tasks} tasks, and {left} are left of the daily cap of {cap}. Nothing of it was "
+                "accepted. The cap resets at 00:00 UTC: send fewer lines, or the file again then."
+            )
         super().__init__("daily_cap_reached", detail, retry_after_seconds)
 
 
@@ -152,13 +158,16 @@ class DailyUploadsReachedError(LimitReachedError):
 class BudgetReachedError(LimitReachedError):
     """The request would cost more than what is left of the tenant's budget for the day or the month (UTC).
 
-    Amounts are US dollars as text.
+    Amounts are US dollars as text. `tasks` is how many tasks a file asks for, 1 for a single request.
     """
 
-    def __init__(self, period: str, budget: str, left: str, price: str, retry_after_seconds: int) -> None:
+    def __init__(
+        self, period: str, budget: str, left: str, price: str, retry_after_seconds: int, *, tasks: int = 1
+    ) -> None:
+        asked = "This request reserves" if tasks == 1 else f"The file's {tasks} tasks reserve"
         super().__init__(
             "budget_reached",
-            f"This request reserves {price} US dollars, and {left} are left of the {period}'s budget of {budget}. "
+            f"{asked} {price} US dollars, and {left} are left of the {period}'s budget of {budget}. "
             f"The next {period} begins at 00:00 UTC{' on the first' if period == 'month' else ''}. Tasks that cost "
             "less than they reserved free their rest before.",
             retry_after_seconds,
@@ -189,6 +198,10 @@ class CallbackRefusedError(ViduRelayError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class FileGoneError(ViduRelayError):
+    """The version of a file of requests that is to be read was deleted."""
 
 
 class DeletionIncompleteError(ViduRelayError):
@@ -267,6 +280,10 @@ class NotCreatedError(CreateError):
     ) -> None:
         super().__init__(message, candidates=candidates)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ThrottledError(NotCreatedError):
+    """The provider runs as much for us as it takes (HTTP 429)."""
 
 
 class AccountRefusedError(NotCreatedError):

@@ -57,6 +57,7 @@ class LedgerRow:
     expires_at: int
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
+    batch_id: str | None = None
 
     @property
     def day(self) -> str:
@@ -97,6 +98,7 @@ def ledger_row(task: Task, now: int) -> LedgerRow:
         expires_at=(task.expires_at or task.deadline_at // 1000) + KEEP_SECONDS,
         external_id=task.external_id,
         labels=task.labels,
+        batch_id=task.batch_id,
     )
 
 

@@ -80,6 +80,8 @@ def new_task(
         request_key=stored.key,
         external_id=stored.external_id,
         labels=stored.labels,
+        priority=stored.priority,
+        batch_id=origin.batch_id,
         message_id=origin.message_id,
         image_versions=stored.image_versions,
         due_at=now + HANDOVER_MS,

@@ -85,7 +85,7 @@ class PollingPolicy:
     def external_id_until(self, deadline_at: int) -> int:
         """When the external id of a task with this deadline may be deleted, in *seconds* since the epoch (TTL).
 
-        The task is gone by then: all its waits together take three times `late_watch_hours`, at most 21 days. The rest
+        The task is gone by then: all its waits together take four times `late_watch_hours`, at most 28 days. The rest
         is for tasks that an operator reopens.
         """
         return self.forget_at(deadline_at) + EXTERNAL_ID_SECONDS

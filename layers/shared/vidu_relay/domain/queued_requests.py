@@ -1,4 +1,4 @@
-"""Requests that come through a queue: a file dropped into the inbox bucket, or an event on the bus."""
+"""What comes through the queue of requests: a file dropped into the inbox bucket, an event, a batch to go on with."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from vidu_relay.domain import documents
 
 __all__ = [
+    "BATCH_SUFFIX",
     "REJECTED_PREFIX",
     "REQUESTED",
     "REQUESTS_PREFIX",
+    "BatchMessage",
     "DroppedFile",
     "RequestEvent",
     "own_key",
@@ -26,6 +28,9 @@ __all__ = [
 
 REQUESTS_PREFIX = "requests/"
 """Files below `requests/<tenant>/` that end in `.json` are requests of that tenant."""
+
+BATCH_SUFFIX = ".jsonl"
+"""The ending of files that are batches of requests, one a line."""
 
 REJECTED_PREFIX = "rejected/"
 """`requests/<tenant>/…` that was refused is answered at `rejected/<tenant>/…`."""
@@ -49,6 +54,11 @@ class DroppedFile:
     def entry_point(self) -> str:
         """The entry point, as the task's history names it."""
         return "s3"
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it holds a request a line."""
+        return self.key.endswith(BATCH_SUFFIX)
 
     @property
     def tenant_id(self) -> str | None:
@@ -109,6 +119,14 @@ class RequestEvent:
     def rejection_id(self) -> str:
         """The `event_id` of a rejection of this event."""
         return f"{self.message_id}:rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMessage:
+    """A batch to go on with: from `first_byte` of its file, or from wherever it is where the sweep sends it (None)."""
+
+    batch_id: str
+    first_byte: int | None = None
 
 
 def own_key(*parts: str) -> str:

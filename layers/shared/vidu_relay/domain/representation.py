@@ -45,17 +45,22 @@ def represent(
     sign: Callable[[Video], str] | None = None,
     download: Callable[[Video, str], str] | None = None,
     request: Mapping[str, Any] | None = None,
+    queue_position: int | None = None,
 ) -> documents.Task:
     """The task as the API returns it: a superset of the provider page's response.
 
     `sign` gives a short-lived link to *our* copy of a video; without it no result has a `url`. `download` gives one
     under which it is saved by a file name. `request` is the whole request where the record holds it only in part. A
-    task whose content is deleted has no links.
+    task whose content is deleted has no links. `queue_position` is shown where it is given.
     """
     if task.content_deleted_at is not None:
         sign = download = None
+    position: documents.QueuePosition = {}
+    if queue_position is not None:
+        position["queue_position"] = queue_position
     facts = _facts(task)
     return {
+        **position,
         **facts,  # type: ignore[typeddict-item]  # which never have `image_links`
         "request": dict(task.request if request is None else request),
         "output": _output(task, sign, download),
@@ -136,6 +141,10 @@ def _facts(task: Task) -> documents.TaskFacts:
         facts["external_id"] = task.external_id
     if task.labels:
         facts["labels"] = dict(task.labels)
+    if task.priority:
+        facts["priority"] = task.priority
+    if task.batch_id is not None:
+        facts["batch_id"] = task.batch_id
     if task.content_deleted_at is not None:
         facts["content_deleted_at"] = timestamp(task.content_deleted_at)
     return facts

@@ -26,7 +26,7 @@ from vidu_relay.domain.image_reference import (
     read_s3_uri,
 )
 
-__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "ImageSlot", "Request", "body_bytes"]
+__all__ = ["LARGE_PARAMETERS", "MAX_SENT_BYTES", "ImageSlot", "Request", "body_bytes", "with_images"]
 
 IMAGE_PATHS = (("images", "*"), ("subjects", "*", "images", "*"))
 """Where reference images stand in the parameters, in the order of a task's `image_versions`; `*` is each member."""
@@ -81,13 +81,14 @@ class Request:
 
     `image_rules` hold for the images of a request that is accepted; a stored one is not checked again.
     `provider` is asked for it; empty in a request that was read from the table or the archive: its task names it.
-    `external_id` and `labels` are the client's own (`domain.client_fields`); None where it gave none.
+    `external_id`, `labels` and `priority` are the client's own (`domain.client_fields`); None where it gave none.
     """
 
     parameters: Mapping[str, Any]
     slots: tuple[ImageSlot, ...]
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
+    priority: int | None = None
     image_rules: ImageRules = field(default=ANY_IMAGE, compare=False)
     provider: str = field(default="", compare=False)
 
@@ -103,7 +104,7 @@ class Request:
             slots.append(ImageSlot(loc, reference, content, named_object))
             return reference
 
-        named = _with_images(parameters, slot)
+        named = with_images(parameters, slot)
         own: dict[str, Any] = {name: named.pop(name) or None for name in CLIENT_FIELDS if name in named}
         return cls(named, tuple(slots), **own)
 
@@ -124,8 +125,7 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Equal for requests with equal parameters, labels and `external_id`, in whatever order: 128 bits of SHA-256 in
-        base 64."""
+        """Equal for requests with equal parameters and client fields, in any order: 128 bits of SHA-256 in base 64."""
         own = {name: value for name in CLIENT_FIELDS if (value := getattr(self, name)) is not None}
         canonical = json.dumps({**self.parameters, **own}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()[:16]).rstrip(b"=").decode()
@@ -133,7 +133,7 @@ class Request:
     def with_references(self, references: Iterable[str]) -> dict[str, Any]:
         """The parameters with other references in the slots, one for each, in their order."""
         following = iter(references)
-        return _with_images(self.parameters, lambda loc, image: next(following))  # noqa: ARG005
+        return with_images(self.parameters, lambda loc, image: next(following))  # noqa: ARG005
 
     def sent(self, references: Iterable[str]) -> dict[str, Any]:
         """The parameters that the provider is sent, with these references in the slots."""
@@ -167,7 +167,7 @@ def _json_bytes(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def _with_images(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
+def with_images(parameters: Mapping[str, Any], change: Callable[[str, str], str]) -> dict[str, Any]:
     """The parameters, in the same order, with each image changed; `change` gets its `loc` and the image."""
     changed = dict(parameters)
     for path in IMAGE_PATHS:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from enum import Enum
 
 from vidu_relay.domain import lifecycle
+from vidu_relay.domain.admission import wait_for_turn
 from vidu_relay.domain.errors import (
     AccountRefusedError,
     CreateError,
     CreateRejectedError,
     NotCreatedError,
+    ThrottledError,
     TransitionError,
 )
 from vidu_relay.domain.lifecycle import enter, remote_fields, settle
@@ -73,10 +75,11 @@ def may_begin(task: Task, now: int, lease: int | None = None) -> bool:
     """Whether a create call of an `accepted` task may be begun: by the check that holds `lease`, or by an entry point.
 
     An entry point begins only the first one, in time: a task that went back to `accepted` waits for its backoff, after
-    which a check begins the next. A candidate is read before anything is sent.
+    which a check begins the next. A candidate is read before anything is sent, and a task that waits in the queue waits
+    for its turn.
     """
     turn = (task.attempts == 0 and now < task.deadline_at) if lease is None else task.lease == lease
-    return turn and task.status is Status.ACCEPTED and not task.candidates
+    return turn and task.status is Status.ACCEPTED and not task.candidates and not task.waits
 
 
 def begin_attempt(task: Task, *, token: str, now: int) -> Task:
@@ -114,6 +117,7 @@ def record_created(task: Task, snapshot: ProviderSnapshot, *, now: int, source: 
         attempt=None,
         account_refused_at=None,
         paused_since=None,
+        queued_at=None,
         checks=0,
     )
     settled = lifecycle.apply_snapshot(known, snapshot, now=now, source=source, policy=policy)
@@ -141,7 +145,7 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
     - An id in the reply may be the task, and so may one that a callback named before a refusal: the attempt stays
       unconfirmed until that id was read; if there is no such task, the reply's refusal counts (`note_missing`).
     - Certainly nothing was created → `accepted`, due again after a backoff or the provider's Retry-After. A refusal of
-      our account also starts the wait for it (`wait_for_account`).
+      our account also starts the wait for it (`wait_for_account`); after 429 the task waits for its turn.
     - Refused for good → `failed`.
     - Otherwise the outcome is unknown: only a callback can name the remote task.
     """
@@ -157,6 +161,8 @@ def record_create_failure(task: Task, error: CreateError, *, now: int, jitter: f
         back = _back_to_accepted(replace(task, account_refused_at=refused_at), now, None, jitter, policy)
         wait = max(PROBE_MS, policy.backoff_ms(task.checks, jitter))
         return wait_for_account(replace(back, paused_since=since), now=now, at=now + wait, policy=policy)
+    if isinstance(error, ThrottledError):
+        return wait_for_turn(_back_to_accepted(task, now, None, jitter, policy), now=now, policy=policy)
     if isinstance(error, NotCreatedError):
         return _back_to_accepted(task, now, error.retry_after_seconds, jitter, policy)
     if isinstance(error, CreateRejectedError):
@@ -183,7 +189,7 @@ def wait_for_account(task: Task, *, now: int, at: int, policy: PollingPolicy) ->
         return task
     since = now if task.paused_since is None else task.paused_since
     latest = max(now, policy.paused_until(since))
-    return replace(task, paused_since=since, due_at=min(at, latest), checks=task.checks + 1)
+    return replace(task, paused_since=since, admitted_at=None, due_at=min(at, latest), checks=task.checks + 1)
 
 
 def record_unknown_outcome(task: Task, *, now: int) -> Task:

@@ -53,7 +53,8 @@ class Origin:
     """Who sent a request, by which entry point (`http`, `s3`, `event`), and in which message; None for HTTP.
 
     `daily_cap` is how many tasks the tenant may have accepted in a day, `budget` what they may cost, and `max_cost`
-    what this one may, in US dollars.
+    what this one may, in US dollars. A line of a batch has `batch_id` and the moment that it counts as created at: its
+    slot and its price are reserved by the batch.
     """
 
     tenant_id: str
@@ -63,6 +64,8 @@ class Origin:
     message_id: str | None = None
     budget: Budget = NO_BUDGET
     max_cost: Decimal | None = None
+    batch_id: str | None = None
+    created_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class StoredRequest:
     image_versions: tuple[str, ...] = ()
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,8 @@ class Task:
       begins at the second of creation, so that a later task under a reused idempotency key has higher versions.
     - `request_digest` distinguishes requests. `request` is the client's request with what is large replaced by a
       reference; where that happened, `request_key` names the object in the inbox bucket that holds it whole.
-    - `external_id` and `labels` are the client's own, and stand in no request that is sent; None where it gave none.
+    - `external_id`, `labels` and `priority` are the client's own, and stand in no request that is sent.
+    - `batch_id` names the batch that it is a line of; its reservation is the batch's.
     - `message_id` names the message of a file or an event that the task came from; None for HTTP.
     - `image_versions` are the versions of its `s3://` images that were checked, one for each image in their order,
       empty where there is none; no entries at all where every one would be empty.
@@ -183,6 +188,8 @@ class Task:
     - `aliases` are further ids of the remote task that its own create reply named.
     - `account_refused_at` is when the provider first refused our account for a create call of this task,
       `paused_since` since when the task waits for the account.
+    - `queued_at` is since when the task waits in its provider's queue (`waits`), `admitted_at` when the queue let it go
+      on: its create call waits for no other then.
     - `due_at` is when a check must act if nothing happens before; None once no check is needed.
     - `due_since` is when the sweep first found it overdue and no check has followed: every other write forgets it.
     - `lease` numbers the right to check: an execution whose number is older has lost it.
@@ -207,6 +214,8 @@ class Task:
     request_key: str | None = None
     external_id: str | None = None
     labels: Mapping[str, str] | None = None
+    priority: int = 0
+    batch_id: str | None = None
     message_id: str | None = None
     image_versions: tuple[str, ...] = ()
     attempt: Attempt | None = None
@@ -216,6 +225,8 @@ class Task:
     candidates: tuple[Candidate, ...] = ()
     account_refused_at: int | None = None
     paused_since: int | None = None
+    queued_at: int | None = None
+    admitted_at: int | None = None
     due_at: int | None = None
     lease: int = 0
     due_since: int | None = None
@@ -275,9 +286,14 @@ class Task:
 
     @property
     def polled_slowly(self) -> bool:
-        """Whether its polls are an hour apart: past its deadline, or off-peak and known to the provider."""
-        waits = self.off_peak and self.status in (Status.SUBMITTED, Status.PROCESSING)
-        return waits or self.status is Status.EXPIRED
+        """Whether its checks are an hour apart: past its deadline, off-peak and known to the provider, or queued."""
+        off_peak = self.off_peak and self.status in (Status.SUBMITTED, Status.PROCESSING)
+        return off_peak or self.waits or self.status is Status.EXPIRED
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits in its provider's queue for its turn."""
+        return self.status is Status.ACCEPTED and self.queued_at is not None
 
     @property
     def settled(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from vidu_relay.domain.batch import BATCH_ID
 from vidu_relay.domain.client_fields import is_external_id
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.states import Status
@@ -16,7 +17,7 @@ __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskQuery"]
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
-FILTERS = ("status", "model", "created_from", "created_to")
+FILTERS = ("status", "model", "batch_id", "created_from", "created_to")
 QUERY_NAMES = (*FILTERS, "external_id", "limit", "cursor")
 DAY_MS = 86_400_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -34,6 +35,7 @@ class TaskQuery:
     limit: int = DEFAULT_LIMIT
     status: Status | None = None
     model: str | None = None
+    batch_id: str | None = None
     first: int = 0
     last: int = MAX_MOMENT
     external_id: str | None = None
@@ -43,11 +45,12 @@ class TaskQuery:
     @property
     def reads_records(self) -> bool:
         """Whether only a task's record says that it is shown: the index knows when it was created, and no more."""
-        return self.status is not None or self.model is not None
+        return (self.status, self.model, self.batch_id) != (None, None, None)
 
     def shows(self, task: Task) -> bool:
         """Whether a task that was created in time is shown."""
-        return self.status in (None, task.status) and self.model in (None, task.request.get("model"))
+        wanted, has = (self.status, self.model, self.batch_id), (task.status, task.request.get("model"), task.batch_id)
+        return all(one in (None, other) for one, other in zip(wanted, has, strict=True))
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> TaskQuery:
@@ -69,6 +72,7 @@ class TaskQuery:
             limit=_limit(query.get("limit")),
             status=_status(query.get("status")),
             model=_model(query.get("model")),
+            batch_id=_batch_id(query.get("batch_id")),
             first=first,
             last=last,
             cursor=query.get("cursor"),
@@ -127,6 +131,12 @@ def _model(text: str | None) -> str | None:
 
         if find_model(text) is None:
             raise _refused(f"There is no model {text[:64]!r}: GET /v1/models lists the models.")
+    return text
+
+
+def _batch_id(text: str | None) -> str | None:
+    if text is not None and not BATCH_ID.fullmatch(text):
+        raise _refused("batch_id must be the id of a batch: b and 26 of a-z and 2-7.")
     return text
 
 

@@ -14,7 +14,7 @@ from vidu_relay.domain.errors import (
     AccountRefusedError,
     CreateAmbiguousError,
     CreateRejectedError,
-    NotCreatedError,
+    ThrottledError,
 )
 from vidu_relay.domain.snapshot import TaskError
 from vidu_relay.outbound.exchange import Reply
@@ -65,7 +65,7 @@ def created_task(reply: Reply, replies: CreateReplies) -> tuple[dict[str, Any], 
 
     - `AccountRefusedError` on 401, 402, 403, and on one of `account_codes` in another 4xx or in a 2xx without an id;
       not where one of `request_codes` blames the request;
-    - `NotCreatedError` on 429;
+    - `ThrottledError` on 429;
     - `CreateRejectedError` on every other 4xx, and on a 2xx without an id where `no_id_is_refusal`;
     - `CreateAmbiguousError` on everything else.
     """
@@ -81,7 +81,7 @@ def created_task(reply: Reply, replies: CreateReplies) -> tuple[dict[str, Any], 
         raise AccountRefusedError(reply.status, error.code, error.message, candidates=candidates)
     if reply.status == 429:
         wait = retry_after_seconds(reply.headers.get("retry-after"))
-        raise NotCreatedError("HTTP 429", wait, candidates=candidates)
+        raise ThrottledError("HTTP 429", wait, candidates=candidates)
     raise CreateRejectedError(error.code, error.message, candidates=candidates)
 
 

@@ -25,7 +25,7 @@ from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.begin_submission import begin_submission
 from vidu_relay.usecases.submit_task import Acceptance, check_idempotency_key, submit_task
 
-__all__ = ["AcceptRequestDependencies", "accept_request"]
+__all__ = ["AcceptRequestDependencies", "accept_request", "reject_request", "sender_of", "why_closed"]
 
 DETAIL_FIELDS = ("request", "idempotency_key", "tenant_id")
 
@@ -57,9 +57,9 @@ def accept_request(
         raise ValueError("the message names another bucket")
     tenant: Tenant | None = None
     try:
-        tenant, mapped = _tenant(asked, deps.directory)
+        tenant, mapped = sender_of(asked, deps.directory)
         logger.append_keys(tenant_id=tenant.tenant_id)
-        closed = _why_closed(asked, tenant, mapped=mapped)
+        closed = why_closed(asked, tenant, mapped=mapped)
         try:
             given = _file(asked, deps) if isinstance(asked, DroppedFile) else _event(asked)
         except InvalidRequestError as error:
@@ -77,7 +77,7 @@ def accept_request(
         origin = Origin(tenant.tenant_id, cap, key, asked.entry_point, asked.message_id, tenant.budget)
         return submit_task(read(deps.acceptance.offering), origin, deps.acceptance, time_left=time_left)
     except InvalidRequestError as error:
-        _reject(asked, tenant, error, deps)
+        reject_request(asked, tenant, error, deps)
         return None
 
 
@@ -115,7 +115,7 @@ def _go_on(task: Task, deps: AcceptRequestDependencies, time_left: TimeLeft) -> 
     )
 
 
-def _tenant(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> tuple[Tenant, bool]:
+def sender_of(asked: DroppedFile | RequestEvent, directory: TenantDirectory) -> tuple[Tenant, bool]:
     """The tenant of a request, by the file's folder or the operator's mapping, and whether the mapping still holds.
 
     A source that was taken from its tenant still names it, so that the task of an earlier receipt is found. Nothing in
@@ -143,7 +143,7 @@ def _not_mapped() -> InvalidRequestError:
     )
 
 
-def _why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bool) -> InvalidRequestError | None:
+def why_closed(asked: DroppedFile | RequestEvent, tenant: Tenant, *, mapped: bool) -> InvalidRequestError | None:
     """Why the sender may not create a task for this tenant; None if it may."""
     if not mapped:
         return _not_mapped()
@@ -196,7 +196,7 @@ def _event(asked: RequestEvent) -> tuple[Read, str]:
     )
 
 
-def _reject(
+def reject_request(
     asked: DroppedFile | RequestEvent,
     tenant: Tenant | None,
     error: InvalidRequestError,

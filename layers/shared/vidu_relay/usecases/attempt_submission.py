@@ -23,8 +23,9 @@ from vidu_relay.domain.errors import (
     CreateRejectedError,
     NotCreatedError,
     RemoteTaskOwnedError,
+    ThrottledError,
 )
-from vidu_relay.domain.polling import PROBE_MS, PollingPolicy
+from vidu_relay.domain.polling import PROBE_MS, SLOW_INTERVAL_MS, PollingPolicy
 from vidu_relay.domain.snapshot import ProviderSnapshot, TaskError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import correlation_tag
@@ -93,7 +94,7 @@ def attempt_submission(
         return _failed(task, error, deps, pause, time_left)
     except ConfigurationError as error:  # the key was removed after `ready`: nothing was sent
         return _failed(task, NotCreatedError(str(error)), deps, pause, time_left)
-    if pause is not None:
+    if pause is not None and pause.refused:
         _end_pause(task, deps, pause)
     return _created(task, snapshot, deps, time_left)
 
@@ -133,6 +134,8 @@ def _failed(
         case NotCreatedError():
             logger.warning("submission_not_created", reason=str(error))
             count(Metric.SUBMISSION_NOT_CREATED)
+    if isinstance(error, ThrottledError):
+        _throttled(task, error, deps)
     jitter = spread()
     return _record(
         task,
@@ -142,6 +145,17 @@ def _failed(
         ),
         time_left,
     )
+
+
+def _throttled(task: Task, error: ThrottledError, deps: SubmissionDependencies) -> None:
+    """From now on new tasks queue, and none is let go on before the reply's Retry-After (an hour at most)."""
+    now = deps.clock()
+    asked = min(int((error.retry_after_seconds or 0) * 1000), SLOW_INTERVAL_MS)
+    wait = max(deps.policy.backoff_ms(0, spread()), asked)
+    try:
+        deps.pauses.raise_flag(task.provider, now=now, hold_until=now + wait)
+    except (ClientError, BotoCoreError):
+        logger.exception("queue_not_flagged")  # the sweep raises it; the task's own record comes first
 
 
 def _account_refused(

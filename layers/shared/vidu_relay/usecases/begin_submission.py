@@ -8,6 +8,7 @@ from collections.abc import Callable
 from vidu_relay.adapters.provider_pause import Pause
 from vidu_relay.adapters.tenant_directory import TenantMapping
 from vidu_relay.domain import lifecycle, submission
+from vidu_relay.domain.admission import wait_for_turn
 from vidu_relay.domain.callback_token import callback_url
 from vidu_relay.domain.errors import ConfigurationError, NotCreatedError
 from vidu_relay.domain.polling import PROBE_MS
@@ -49,26 +50,26 @@ def begin_submission(
 ) -> Task:
     """Write an attempt token and call the provider under it; the task as it stands after.
 
-    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request.
-    Nothing is sent, and the task stays `accepted` or settles, if
+    `lease` is a check's, None for an entry point (`submission.may_begin`); `request` is the whole request. Nothing is
+    sent, and the task stays `accepted` or settles, if
     - its tenant is disabled (`canceled`) or a bucket of its images no longer belongs to the tenant (`failed`),
-    - the provider refuses our account and the next probe is not due,
+    - the provider refuses our account and the next probe is not due, or others wait there and it is not its turn,
     - a secret that the call needs is not set up: this pauses the provider like a refusal of the account,
-    - the function has no time left for the call, checked before and after the token is written,
-    - a client waits and the create body has more than `MAX_WAITING_BODY_BYTES`.
+    - the function has no time left for the call, or a client waits and the body exceeds `MAX_WAITING_BODY_BYTES`.
     """
 
     def allowed(current: Task) -> bool:
         return submission.may_begin(current, deps.clock(), lease)
 
-    if not allowed(task):
+    if not (allowed(task) or task.waits):
         return task
-    if (refused := _refused(task, request, deps)) is not None:
-        return refused
+    refused = _refused(task, request, deps)
+    if refused is not None or task.waits:
+        return refused or task
     pause = deps.pauses.find(task.provider)
     paused = pause if pause is not None and pause.holds_up(task.tenant_id) else None
-    if paused is not None and deps.clock() < paused.probe_at:
-        return _wait(task, paused, deps, allowed)
+    if pause is not None and (held := _held_up(task, pause, deps, allowed)) is not None:
+        return held
     try:
         keys = deps.ready(task.provider)
     except ConfigurationError as error:
@@ -165,6 +166,23 @@ def _wait(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Calla
         return submission.wait_for_account(current, now=now, at=at, policy=deps.policy)
 
     return save_with_retry(deps.store, task, waiting)
+
+
+def _held_up(task: Task, pause: Pause, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task | None:
+    """The task as it waits, for the account or in the queue; None where it may be submitted."""
+    if pause.holds_up(task.tenant_id) and deps.clock() < pause.probe_at:
+        return _wait(task, pause, deps, allowed)
+    return _queue(task, deps, allowed) if task.admitted_at is None and pause.queues(task.tenant_id) else None
+
+
+def _queue(task: Task, deps: SubmissionDependencies, allowed: Callable[[Task], bool]) -> Task:
+    logger.info("submission_queued")
+    now = deps.clock()
+    return save_with_retry(
+        deps.store,
+        task,
+        lambda current: wait_for_turn(current, now=now, policy=deps.policy) if allowed(current) else current,
+    )
 
 
 def _not_begun(task: Task, token: str, deps: SubmissionDependencies) -> Task:

@@ -10,8 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.domain import delivery, lifecycle, submission
+from vidu_relay.domain.admission import queued_until, waiting_check_at
 from vidu_relay.domain.errors import ConfigurationError, ProviderUnavailableError
-from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, SLOW_INTERVAL_MS
+from vidu_relay.domain.polling import ATTEMPT_LIMIT_MS, LEASE_MS, SLOW_INTERVAL_MS
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.observability import Metric, count, gauge, logger
@@ -79,6 +80,10 @@ def _submit(
         if task.status is not Status.ACCEPTED or task.lease != lease:
             return END
     over_at = task.deadline_at if task.paused_since is None else deps.policy.paused_until(task.paused_since)
+    if task.waits:
+        over_at = queued_until(task, deps.policy)
+    elif task.admitted_at is not None and not task.attempts:  # its first check was lost: the sweep has it repeated
+        over_at = max(over_at, task.admitted_at + 2 * LEASE_MS)
     if now >= over_at:
         _expire(task, lease, deps)
         return END
@@ -92,8 +97,10 @@ def _submit(
         time_left=time_left,
         lease=lease,
     )
+    if task.waits and after.waits:
+        return _leave_until(after, lease, deps, waiting_check_at(after, now=now, policy=deps.policy))
     tried = after.attempts > task.attempts and after.status is Status.ACCEPTED and after.lease == lease
-    if tried and after.paused_since is None:
+    if tried and after.paused_since is None and not after.waits:
         return _next_poll(after, deps)
     return END  # under way again, or left to the sweep at its `due_at`
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.adapters.notification_log import NotificationLog
+from vidu_relay.adapters.provider_queue import ProviderQueue
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
@@ -23,6 +24,7 @@ from vidu_relay.domain.request import LARGE_PARAMETERS, Request
 from vidu_relay.domain.task import MAX_MOMENT, Task
 from vidu_relay.domain.task_query import MAX_LIMIT, TaskQuery
 from vidu_relay.usecases.advise_retry import RecentTasks, advise_retry
+from vidu_relay.usecases.find_position import find_position
 
 if TYPE_CHECKING:
     from vidu_relay.domain import documents, webhook_documents
@@ -71,6 +73,7 @@ def read_task(
     store: TaskStore,
     requests: RequestArchive,
     videos: VideoLinks,
+    queue: ProviderQueue,
     recent: RecentTasks,
     known: Container[str] = (),
 ) -> ShownTask | None:
@@ -81,11 +84,12 @@ def read_task(
     task = _own_task(task_id, tenant_id, store)
     if task is None:
         return None
-    wait, tag = advise_retry(task, recent), _tag([task])
+    wait, position = advise_retry(task, recent), find_position(task, queue)
+    tag = _tag([task], str(position))
     if tag in known:
         return ShownTask(None, wait, tag)
     whole = _whole_request(task, requests)
-    shown = represent(task, sign=videos.link, download=videos.download, request=whole)
+    shown = represent(task, sign=videos.link, download=videos.download, request=whole, queue_position=position)
     if links := _image_links(task, whole, requests.bucket, videos):
         shown["image_links"] = links
     return ShownTask(shown, wait, tag)
@@ -169,7 +173,7 @@ def _image_links(task: Task, whole: Mapping[str, Any] | None, inbox: str, videos
     slots = Request.of(task.request if whole is None else whole).slots
     images = {slot.reference: slot.object(inbox, task.tenant_id, task.task_id) for slot in slots}
     return {
-        reference: videos.image(image)
+        reference: videos.link(image)
         for reference, image in images.items()
         if image and image.bucket == inbox and image.key.startswith(folders)
     }

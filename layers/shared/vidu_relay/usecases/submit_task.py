@@ -12,6 +12,7 @@ from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
+from vidu_relay.domain.admission import wait_for_turn
 from vidu_relay.domain.catalogue import Offering
 from vidu_relay.domain.errors import (
     BudgetReachedError,
@@ -34,7 +35,7 @@ from vidu_relay.usecases.price_request import check_max_cost, price_request
 from vidu_relay.usecases.resolve_image_links import store_images
 from vidu_relay.usecases.start_polling import start_polling
 
-__all__ = ["MAX_KEY_CHARACTERS", "Acceptance", "check_idempotency_key", "submit_task"]
+__all__ = ["MAX_KEY_CHARACTERS", "Acceptance", "check_idempotency_key", "queue_task", "submit_task"]
 
 MAX_KEY_CHARACTERS = 255
 
@@ -73,30 +74,39 @@ def submit_task(request: Request, origin: Origin, acceptance: Acceptance, *, tim
     `ExternalIdTakenError`. If a secret is not set up, a new task of an HTTP client raises `ConfigurationError`; one
     that came by a message waits as `accepted`.
     """
-    deps, key = acceptance.submission, origin.idempotency_key
-    task_id = task_id_from_random(secrets.token_bytes(16)) if key is None else task_id_for_key(origin.tenant_id, key)
-    logger.append_keys(task_id=task_id, tenant_id=origin.tenant_id)
-    waiting = origin.message_id is None
-    current = None if key is None else deps.store.get(task_id)
-    if current is not None:
-        _check_repetition(current, origin, request)
-    else:
-        if waiting:
-            deps.ready(request.provider)
-        current = _accept(task_id, request, origin, acceptance)
-    task = begin_submission(
-        current,
-        request,
-        deps,
-        time_left=time_left,
-        client_waits=waiting,
-    )
+    deps = acceptance.submission
+    recorded = _record(request, origin, acceptance, queued=False)
+    client_waits = origin.message_id is None
+    task = begin_submission(recorded, request, deps, time_left=time_left, client_waits=client_waits)
     if may_begin(task, deps.clock()) and task.paused_since is None:
         return _hand_over(task, acceptance)
     return task
 
 
-def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptance) -> Task:
+def queue_task(request: Request, origin: Origin, acceptance: Acceptance) -> Task:
+    """Record the task as one that waits in its provider's queue, even if none waits there; the task as recorded.
+
+    No create call is begun: the caller starts a dispatch after a group of tasks (`request_dispatch.start_dispatch`).
+    A repetition gives the task as it stands. Raises what `submit_task` raises.
+    """
+    return _record(request, origin, acceptance, queued=True)
+
+
+def _record(request: Request, origin: Origin, acceptance: Acceptance, *, queued: bool) -> Task:
+    """The task of this request, recorded now or before."""
+    deps, key = acceptance.submission, origin.idempotency_key
+    task_id = task_id_from_random(secrets.token_bytes(16)) if key is None else task_id_for_key(origin.tenant_id, key)
+    logger.append_keys(task_id=task_id, tenant_id=origin.tenant_id)
+    current = None if key is None else deps.store.get(task_id)
+    if current is not None:
+        _check_repetition(current, origin, request)
+        return current
+    if origin.message_id is None:
+        deps.ready(request.provider)
+    return _accept(task_id, request, origin, acceptance, queued=queued)
+
+
+def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptance, *, queued: bool) -> Task:
     """Check images and price, take a slot of the cap, reserve the price and record the task; the task as recorded."""
     deps, now = acceptance.submission, acceptance.submission.clock()
     versions = check_references(request, origin.tenant_id, acceptance.images)
@@ -104,7 +114,9 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
     check_max_cost(priced.price, origin.max_cost)
     reserved = priced.price.reserved
     try:
-        now = acceptance.quota.take(origin.tenant_id, origin.daily_cap, now, price=reserved, budget=origin.budget)
+        now = origin.created_at or acceptance.quota.take(
+            origin.tenant_id, origin.daily_cap, now, price=reserved, budget=origin.budget
+        )
     except (DailyCapReachedError, BudgetReachedError):
         # what was left may just have gone to this very request, sent twice at the same moment
         current = deps.store.get(task_id)
@@ -114,7 +126,8 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         return current
     parameters, whole = request.for_record()
     key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
-    stored = StoredRequest(parameters, request.digest, key, versions, request.external_id, request.labels)
+    own = (request.external_id, request.labels, request.priority or 0)
+    stored = StoredRequest(parameters, request.digest, key, versions, *own)
     store_images(request, origin.tenant_id, task_id, deps.images)
     if key:
         acceptance.archive.put(key, request.parameters)
@@ -129,13 +142,14 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         price=priced.price,
         credit_usd=priced.credit_usd,
     )
+    task = wait_for_turn(task, now=deps.clock(), policy=deps.policy) if queued else task
     try:
         recorded, ours = deps.store.create(task, external_id_until=deps.policy.external_id_until(task.deadline_at))
     except ExternalIdTakenError:
-        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
+        _give_back(acceptance.quota, origin, now, reserved)
         raise
     if not ours:  # two submits with one key at the same moment: the first one counts
-        _give_back(acceptance.quota, origin.tenant_id, now, reserved)
+        _give_back(acceptance.quota, origin, now, reserved)
         _check_repetition(recorded, origin, request)
     return recorded
 
@@ -150,9 +164,11 @@ def _hand_over(task: Task, acceptance: Acceptance) -> Task:
         return task
 
 
-def _give_back(quota: DailyQuota, tenant_id: str, now: int, reserved: Decimal) -> None:
+def _give_back(quota: DailyQuota, origin: Origin, now: int, reserved: Decimal) -> None:
+    if origin.batch_id is not None:
+        return
     try:
-        quota.give_back(tenant_id, now, reserved)
+        quota.give_back(origin.tenant_id, now, reserved)
     except (ClientError, BotoCoreError):
         # one slot fewer until midnight, and less of the budget for half an hour; the answer is right all the same
         logger.warning("slot_not_given_back")

@@ -77,7 +77,7 @@ def verify_reservations(deps: ReservationDependencies, *, time_is_up: Callable[[
 
 
 def _reserved(counters: DayOfReservations, bucket: int, deps: ReservationDependencies) -> Decimal:
-    """What the tenant's tasks of a half hour have reserved.
+    """What the tenant's tasks of a half hour have reserved, without those of batches: no half hour counts them.
 
     Where that is less than was taken, tasks that only the ledger shows count too: the index of tasks may be late, and a
     record may be gone.
@@ -88,10 +88,11 @@ def _reserved(counters: DayOfReservations, bucket: int, deps: ReservationDepende
     for ids in _pages(counters.tenant_id, (first, last), deps.store):
         tasks = deps.store.get_many(ids)
         seen |= tasks.keys()
-        total += sum((read_money(task.reserved_usd) or NO_MONEY for task in tasks.values()), NO_MONEY)
+        reserved = (task.reserved_usd for task in tasks.values() if task.batch_id is None)
+        total += sum((read_money(amount) or NO_MONEY for amount in reserved), NO_MONEY)
     if total < counters.taken[bucket]:
         for row in deps.ledger.rows(counters.tenant_id, day_of(first)):
-            if first <= row.created_at <= last and row.task_id not in seen:
+            if first <= row.created_at <= last and row.task_id not in seen and row.batch_id is None:
                 total += row.first_counted
     return total
 

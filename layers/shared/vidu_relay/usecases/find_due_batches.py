@@ -1,0 +1,27 @@
+"""The sweep's part for batches: have each open batch followed that is due."""
+
+from __future__ import annotations
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vidu_relay.adapters.batch_queue import BatchQueue
+from vidu_relay.adapters.batch_store import BatchStore
+from vidu_relay.observability import logger
+from vidu_relay.usecases.ports import Clock, clock
+
+__all__ = ["find_due_batches"]
+
+
+def find_due_batches(batches: BatchStore, queue: BatchQueue, *, clock: Clock = clock) -> int:
+    """Queue a message for each batch that is due; how many. An error of AWS leaves the rest to the next sweep.
+
+    A batch stays due until it was followed: a second message finds it looked at, and does nothing.
+    """
+    sent = 0
+    try:
+        for batch_id in batches.find_due(clock()):
+            queue.look_at(batch_id)
+            sent += 1
+    except (ClientError, BotoCoreError):
+        logger.exception("batches_not_followed")
+    return sent
