@@ -222,6 +222,7 @@ def test_task_is_canceled_and_its_content_deleted_after_a_question(open_page: Op
     relay.script("waits for its cancel", {"create": {"throttle": {"n": None}}})
     task = submit(relay, "waits for its cancel")
     page = open_page(f"task/{task['task_id']}")
+    expect(page.get_by_text("waits for its turn since")).to_contain_text("number 1 of your waiting tasks")
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")

@@ -32,6 +32,7 @@ def test_tasks_wait_in_a_queue_and_go_on_when_another_is_over(relay: Relay, monk
     assert [task["status"] for task in shown] == ["accepted"] * 3
     # the second has the higher priority, the third the highest
     assert [task["queue_position"] for task in shown] == [1, 1, 1]
+    assert all(task["queued_at"] >= task["created_at"] for task in shown)
     event = sample("read_tasks__one")
     read = [
         json.loads(relay.invoke("read_tasks", event | {"pathParameters": {"task_id": task["task_id"]}})["body"])

@@ -4,7 +4,7 @@ import { apiUrl, call } from './api.js';
 import { Age, Confirm, Copy, Heading, html, Notice, State, useNow, usePoll } from './parts.js';
 import { useEffect, useRef, useState } from './vendor/htm-preact-3.1.1.js';
 import { Webhooks } from './webhooks.js';
-import { advice, BILLING, commands, dollars, moment, OPEN, size, SOURCES, span, STATES, stuck, title, took } from './words.js';
+import { advice, BILLING, commands, dollars, meaning, moment, OPEN, size, SOURCES, span, stuck, title, took } from './words.js';
 
 const LINK_MS = 14 * 60_000; // a link is good for at most 15 minutes
 
@@ -65,8 +65,9 @@ export function Task({ id }) {
         ${!OPEN.has(task.status) && !deleted && html`<button type="button" onClick=${() => setAsked('delete')}>Delete</button>`}
       </div></div>
     <p class="facts"><${State} status=${task.status} /> <span class="id">${task.task_id}</span> <${Copy} text=${task.task_id} label="Copy id" />
-      <span class="small">${task.model}, <${Age} at=${task.created_at} now=${now} /> old</span></p>
-    <p>${STATES[task.status]}</p>
+      <span class="small">${task.model}, <${Age} at=${task.created_at} now=${now} /> old</span>
+      ${task.batch_id && html`<a class="small" href=${`#/tasks?batch_id=${task.batch_id}`}>its batch</a>`}</p>
+    <p>${meaning(task)}</p>
     ${fault && html`<${Notice}>${fault}<//>`}
     ${said && html`<${Notice} kind="said">${said}<//>`}
     ${task.error && html`<${Notice}><b>${task.error.code}</b>: ${task.error.message}<//>`}

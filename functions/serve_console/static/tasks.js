@@ -6,7 +6,7 @@ import { TaskList } from './task_list.js';
 import { useEffect, useLayoutEffect, useMemo, useState } from './vendor/htm-preact-3.1.1.js';
 import { costOf, STATES, stuck, title } from './words.js';
 
-const FILTERS = ['status', 'model', 'created_from', 'created_to', 'external_id'];
+const FILTERS = ['status', 'model', 'batch_id', 'created_from', 'created_to', 'external_id'];
 // A filter by state or model reads up to 500 records to fill a page.
 const POLL_SECONDS = 5;
 const FILTERED_POLL_SECONDS = 20;
@@ -22,6 +22,7 @@ function Row({ task, now, reason }) {
     <${State} status=${task.status} />
     <span class="what"><b>${title(task)}</b>
       <span class="small">${task.external_id ? `${task.external_id} · ` : ''}<span class="id">${task.task_id}</span></span>
+      ${task.queued_at && html`<span class="small">waits for the provider</span>`}
       ${reason && html`<span class="reason">${reason}</span>`}</span>
     <span class="model">${task.model}</span>
     <${Age} at=${task.created_at} now=${now} />
@@ -72,7 +73,7 @@ export function Tasks({ query }) {
       if (error.name !== 'AbortError' && !error.isOutage) setFault(error.message);
       throw error;
     }
-    return filters.status || filters.model ? FILTERED_POLL_SECONDS : POLL_SECONDS;
+    return filters.status || filters.model || filters.batch_id ? FILTERED_POLL_SECONDS : POLL_SECONDS;
   }, [list]);
   usePoll(async (signal) => {
     setModels((await call('models', { signal })).data.models.map((model) => model.id));

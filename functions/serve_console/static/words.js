@@ -17,6 +17,7 @@ export const SOURCES = {
   http: 'your request over HTTP',
   s3: 'your file in S3',
   event: 'your event',
+  batch: 'a line of your batch',
   create: 'the provider’s answer to the create call',
   callback: 'a callback, then a read of the task at the provider',
   check: 'a check by the relay',
@@ -85,9 +86,17 @@ export function stuck(task, now) {
     return `The copy of the video failed ${task.delivery.attempts}×: ${task.delivery.last_error.code}`;
   }
   if (task.status === 'submitting' && since > 2 * MINUTE) return `No answer to the create call for ${span(since)}`;
+  if (task.queued_at) return ''; // it waits for the provider, however long
   if (task.status === 'accepted' && since > 2 * MINUTE) return `Not submitted for ${span(since)}`;
   if (OPEN.has(task.status) && since > slow) return `No change for ${span(since)}`;
   return '';
+}
+
+// What the state of a task means for it.
+export function meaning(task) {
+  if (!task.queued_at) return STATES[task.status];
+  const place = task.queue_position ? `, number ${task.queue_position} of your waiting tasks` : '';
+  return `The provider is busy: the task waits for its turn since ${moment(task.queued_at)}${place}.`;
 }
 
 export const title = (task) => (task.content_deleted_at ? 'Content deleted' : task.request?.prompt || task.external_id || 'Without a prompt');

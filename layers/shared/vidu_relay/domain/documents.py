@@ -14,7 +14,7 @@ from vidu_relay.domain.states import Status
 
 __all__ = [
     "BillDifference", "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry",
-    "LowBalance", "Moment", "Problem", "QueuePosition", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery",
+    "LowBalance", "Moment", "Problem", "QueuePlace", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery",
     "TaskError", "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId",
     "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday", "Version", "Video", "VideoTaskEvent",
 ]  # fmt: skip
@@ -138,7 +138,10 @@ class TaskFacts(TypedDict):
     content_deleted_at: NotRequired[Annotated[Moment, "When the deletion of its content began."]]
 
 
-class QueuePosition(TypedDict):
+class QueuePlace(TypedDict):
+    queued_at: NotRequired[
+        Annotated[Moment, "Since when an `accepted` task waits for the provider; missing where it does not wait."]
+    ]
     queue_position: NotRequired[
         Annotated[
             int,
@@ -149,7 +152,7 @@ class QueuePosition(TypedDict):
     ]
 
 
-class Task(TaskFacts, QueuePosition):
+class Task(TaskFacts, QueuePlace):
     """A task. A client of the provider can read it: the fields of the provider's answers are among these."""
 
     request: Annotated[

@@ -55,12 +55,14 @@ def represent(
     """
     if task.content_deleted_at is not None:
         sign = download = None
-    position: documents.QueuePosition = {}
+    place: documents.QueuePlace = {}
+    if task.waits and task.queued_at is not None:
+        place["queued_at"] = timestamp(task.queued_at)
     if queue_position is not None:
-        position["queue_position"] = queue_position
+        place["queue_position"] = queue_position
     facts = _facts(task)
     return {
-        **position,
+        **place,
         **facts,  # type: ignore[typeddict-item]  # which never have `image_links`
         "request": dict(task.request if request is None else request),
         "output": _output(task, sign, download),
