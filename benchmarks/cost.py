@@ -164,6 +164,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     page_polls.add("DynamoDB read unit", 1000 * (PAGE_TASKS / 2 - 1))  # the meter counts a batch as one whole unit
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
     off_peak = counter.bill("an off-peak task", lambda: finish(relay, prompts("off-peak"), off_peak=True))
+    finish_in_turn(relay, prompts("warms up checks at the same time"))
     queued = counter.bill(
         "a task that waits in the queue, with its sweeps", lambda: finish_in_turn(relay, prompts("waits")), sweeps=True
     )
