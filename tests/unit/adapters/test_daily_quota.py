@@ -200,7 +200,7 @@ def test_batch_is_recorded_and_reserved_as_a_whole_or_not_at_all(quota: DailyQuo
     assert take_batch(quota, 4, "0.8", daily="1", monthly="2") is None
     assert take_batch(quota, 4, "0.8")["created_at"] == {"N": str(NOON)}, "the same again"
     (day,) = [i for i in dynamodb.scan(TableName=TABLE)["Items"] if i["pk"]["S"] == "cap#acme#2027-01-15"]
-    assert (int(day["accepted"]["N"]), Decimal(day["committed"]["N"])) == (5, 1)
+    assert (int(day["accepted"]["N"]), Decimal(day["committed"]["N"])) == (5, Decimal(1))
 
     assert quota.settle_batch(batch_put(NOON), "acme", NOON, tasks=3, price=Decimal("0.5")), "it stands"
     assert quota.settle_batch(batch_put(NOON, "other"), "acme", NOON, tasks=3, price=Decimal("0.5")) is None
