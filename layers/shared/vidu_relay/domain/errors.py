@@ -143,8 +143,8 @@ class DailyCapReachedError(LimitReachedError):
             later = "" if tasks > cap else ", or the file again after 00:00 UTC"
             detail = (
                 f"The file asks for {tasks} tasks, and {left} are left of the daily cap of {cap}: nothing of it was "
+                f"accepted. Send fewer lines{later}."
             )
-            detail += f"accepted. Send fewer lines{later}."
         super().__init__("daily_cap_reached", detail, retry_after_seconds)
 
 
