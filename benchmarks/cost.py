@@ -155,6 +155,7 @@ def _measure(relay: RelayClient, counter: Counter, backend: str) -> Costs:
     reading = counter.bill("a client reads its task", lambda: [relay.task(task_id) for _ in range(TASKS)])
     lost = counter.bill("a task whose callbacks are lost", lambda: finish_without_callbacks(relay, TASKS))
     off_peak = counter.bill("an off-peak task", lambda: finish(relay, prompts("off-peak"), off_peak=True))
+    finish_in_turn(relay, prompts("warms up checks at the same time"))
     queued = counter.bill(
         "a task that waits in the queue, with its sweeps", lambda: finish_in_turn(relay, prompts("waits")), sweeps=True
     )
