@@ -26,6 +26,7 @@ LEDGER: Arguments = {"TableName": "{LedgerTable}", "Key": {"pk": {"S": "probe"},
 KEY = {"ExpressionAttributeValues": {":pk": {"S": "probe#role"}}}
 UNKNOWN_TASK = b'{"task_id": "probe", "lease": 0}'
 DELIVERY = json.dumps({"task_id": "a" * 26})
+BATCH = json.dumps({"batch_id": "b" + "a" * 26})
 
 
 def query(key: str, **index: str) -> Arguments:
@@ -89,7 +90,7 @@ ACTIONS: dict[str, tuple[str, str, Arguments]] = {
     "change a key": ("secretsmanager", "put_secret_value", {"SecretId": "{ProviderSecret}", "SecretString": "x"}),
     "ask for a delivery": ("sqs", "send_message", {"QueueUrl": "{DeliveriesQueue}", "MessageBody": DELIVERY}),
     "take a delivery": ("sqs", "receive_message", receive("{DeliveriesQueue}")),
-    "ask for a task": ("sqs", "send_message", {"QueueUrl": "{RequestsQueue}", "MessageBody": "x"}),
+    "ask for a task": ("sqs", "send_message", {"QueueUrl": "{RequestsQueue}", "MessageBody": BATCH}),
     "take a request": ("sqs", "receive_message", receive("{RequestsQueue}")),
     "ask for a notification": ("sqs", "send_message", {"QueueUrl": "{NotificationsQueue}", "MessageBody": "x"}),
     "take a notification": ("sqs", "receive_message", receive("{NotificationsQueue}")),

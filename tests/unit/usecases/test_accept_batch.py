@@ -125,7 +125,7 @@ TENANTS: dict[str, dict[str, Any]] = {
     "budget": {"daily_budget_usd": {"S": "4.4"}},
 }
 EXPLAINED = {
-    "cap": "The file asks for 3 tasks, and 2 are left of the daily cap of 2.",
+    "cap": "The file asks for 3 tasks, and 2 are left of the daily cap of 2: nothing",
     "budget": "The file's 3 tasks reserve 4.5 US dollars, and 4.4 are left of the day's budget of 4.4.",
 }
 

@@ -140,9 +140,10 @@ class DailyCapReachedError(LimitReachedError):
     def __init__(self, cap: int, retry_after_seconds: int, *, tasks: int = 1, left: int = 0) -> None:
         detail = f"The daily cap of {cap} tasks is reached. It resets at 00:00 UTC."
         if tasks > 1:
+            later = "" if tasks > cap else ", or the file again after 00:00 UTC"
             detail = (
-                f"The file asks for {tasks} tasks, and {left} are left of the daily cap of {cap}. Nothing of it was "
-                "accepted. The cap resets at 00:00 UTC: send fewer lines, or the file again then."
+                f"The file asks for {tasks} tasks, and {left} are left of the daily cap of {cap}: nothing of it was "
+                f"accepted. Send fewer lines{later}."
             )
         super().__init__("daily_cap_reached", detail, retry_after_seconds)
 

@@ -60,7 +60,6 @@ def new_task(
 
     `price` is what was reserved for it, `credit_usd` what a credit of its provider costs.
     """
-    second = now // 1000
     return Task(
         task_id=task_id,
         token=token,
@@ -69,8 +68,8 @@ def new_task(
         revision=0,
         # versions and leases count up from here: the record of an earlier task under the same idempotency key may be
         # gone, but consumers remember its events, and the names of its executions stay taken for 90 days
-        version=second,
-        lease=second,
+        version=now // 1000,
+        lease=now // 1000,
         provider=provider,
         created_at=now,
         updated_at=now,

@@ -124,17 +124,10 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
             raise
         _check_repetition(current, origin, request)
         return current
-    parameters, whole = request.for_record()
-    key = None if whole else request_key(origin.tenant_id, task_id, request.digest)
-    own = (request.external_id, request.labels, request.priority or 0)
-    stored = StoredRequest(parameters, request.digest, key, versions, *own)
-    store_images(request, origin.tenant_id, task_id, deps.images)
-    if key:
-        acceptance.archive.put(key, request.parameters)
     task = new_task(
         task_id,
         origin,
-        stored,
+        _store(task_id, request, origin.tenant_id, acceptance, versions),
         token=secrets.token_urlsafe(9),
         provider=request.provider,
         now=now,
@@ -152,6 +145,19 @@ def _accept(task_id: str, request: Request, origin: Origin, acceptance: Acceptan
         _give_back(acceptance.quota, origin, now, reserved)
         _check_repetition(recorded, origin, request)
     return recorded
+
+
+def _store(
+    task_id: str, request: Request, tenant_id: str, acceptance: Acceptance, versions: tuple[str, ...]
+) -> StoredRequest:
+    """What the record holds of the request; its images, and what is too large for the record, are put beside it."""
+    parameters, whole = request.for_record()
+    key = None if whole else request_key(tenant_id, task_id, request.digest)
+    store_images(request, tenant_id, task_id, acceptance.submission.images)
+    if key:
+        acceptance.archive.put(key, request.parameters)
+    own = (request.external_id, request.labels, request.priority or 0)
+    return StoredRequest(parameters, request.digest, key, versions, *own)
 
 
 def _hand_over(task: Task, acceptance: Acceptance) -> Task:
