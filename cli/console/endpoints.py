@@ -21,8 +21,7 @@ READS = frozenset(
     {
         "alarms", "failures list", "faults list", "keys list", "prices export", "prices list", "queue show",
         "queues list", "queues peek", "reconcile", "task list", "task overdue", "task show", "tenants list",
-        "tenants show", "usage",
-        "webhooks failing",
+        "tenants show", "usage", "webhooks failing",
     }
 )  # fmt: skip
 """Commands that change nothing without an option of `ACTING`, and show no secret."""
@@ -30,16 +29,17 @@ ACTING = frozenset({"now"})
 CHANGES = frozenset(
     {
         "doctor", "failures republish", "faults end", "faults inject", "keys create", "keys revoke", "prices credit",
-        "prices remove", "prices set", "queues redrive", "schemas delete", "schemas publish", "task check",
-        "task deliver", "task notify", "task publish", "tenants add-bucket", "tenants add-source", "tenants create",
-        "tenants disable", "tenants enable", "tenants remove-bucket", "tenants remove-source", "tenants set-budget",
-        "tenants set-cap", "webhooks rotate", "webhooks secret",
+        "prices remove", "prices set", "queue pause", "queue resume", "queues redrive", "schemas delete",
+        "schemas publish", "task check", "task deliver", "task notify", "task publish", "tenants add-bucket",
+        "tenants add-source", "tenants create", "tenants disable", "tenants enable", "tenants remove-bucket",
+        "tenants remove-source", "tenants set-budget", "tenants set-cap", "webhooks rotate", "webhooks secret",
     }
 )  # fmt: skip
 """Commands that ask first."""
 ELSEWHERE = frozenset(
     {
-        "cancel", "delete", "get", "list", "models", "submit", "watch",  # a client's, with an API key
+        "batch retry", "batch show", "batch submit", "batch watch",  # a client's, with an API key
+        "cancel", "delete", "get", "list", "models", "submit", "watch",
         "webhooks attempts", "webhooks replay", "webhooks test",
         "console", "env", "tail",  # for a terminal
         "prices import", "provider set-key",  # they read a file, or a secret, of the terminal
