@@ -80,17 +80,14 @@ def _measure(relay: RelayClient) -> Acceptance:
 
 def report(found: Acceptance) -> list[str]:
     """The tables, as Markdown."""
+    price = found.by_file.dollars / found.over_http.dollars
+    time_of_one = found.file_seconds / LINES / (found.http_seconds / SINGLE)
+    memory = found.memory_mb - found.single_memory_mb
     rows = [
-        row("1,000 requests, US$ as a file ÷ over HTTP", [found.by_file.dollars / found.over_http.dollars], "×"),
-        row(
-            "a request, time as a file ÷ over HTTP",
-            [found.file_seconds / LINES / (found.http_seconds / SINGLE)],
-            "×",
-        ),
+        row("1,000 requests, US$ as a file ÷ over HTTP", [price], "×", at_most=1),
+        row("a request, time as a file ÷ over HTTP", [time_of_one], "×", at_most=1),
         row(f"a file of {LINES:,} lines, until each is a task", [found.file_seconds], "s"),
-        row(
-            f"peak memory above a file of one line's, {LINES:,} lines", [found.memory_mb - found.single_memory_mb], "MB"
-        ),
+        row(f"{LINES:,} lines, peak memory above that of one line", [memory], "MB", at_most=8),
     ]
     lines = ["", "| accepted into the queue, 1,000 requests | US$ | dearest parts |", "|---|---|---|"]
     for bill in (found.by_file, found.over_http):

@@ -147,7 +147,7 @@ batch_accepted = then(batch_recorded, receive_batch(1))
 
 
 def batch_ended(sim: HttpSimulation) -> None:
-    """Every task of a batch has ended since it was looked at, and the sweep has it looked at again."""
+    """Every task of a batch has ended since they were counted, and the sweep has them counted again."""
     sim.provider.finishes_at_once = True
     batch_accepted(sim)
     sim.run(until=sim.clock.now + 55_000)

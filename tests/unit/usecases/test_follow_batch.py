@@ -21,7 +21,7 @@ from vidu_relay.adapters.check_function import SweepFunction
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.video_links import VideoLinks
 from vidu_relay.domain.batch import Batch, BatchState, batch_id_of
-from vidu_relay.domain.batch_progress import look_again
+from vidu_relay.domain.batch_progress import next_count_at
 from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.states import Status
 from vidu_relay.usecases.accept_batch import BatchDependencies
@@ -115,7 +115,7 @@ def complete(made: Night) -> None:
     raise AssertionError(made.batch)
 
 
-def test_batch_is_counted_up_to_its_open_task_and_looked_at_later() -> None:
+def test_batch_is_counted_up_to_its_open_task_and_again_later() -> None:
     made = night()
     made.follow()
     assert [(kind, detail["batch"]["tasks"]) for kind, detail in made.events] == [("VideoBatchAccepted", 5)]
@@ -189,7 +189,7 @@ def test_long_batch_is_counted_in_slices(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("vidu_relay.usecases.follow_batch.PAGE", 2)
     made = night()
     sent: list[str] = []
-    monkeypatch.setattr(made.deps.queue, "look_at", sent.append)
+    monkeypatch.setattr(made.deps.queue, "follow", sent.append)
     cursors = []
     for _ in range(4):
         made.follow(time_left=1)
@@ -210,16 +210,16 @@ def test_batch_whose_file_is_gone_completes_without_a_retry_file() -> None:
 
 
 @pytest.mark.parametrize(("age", "wait"), [(0, 1), (30, 3), (10_000, 15)])
-def test_open_batch_is_looked_at_after_a_tenth_of_its_age(age: int, wait: int) -> None:
+def test_open_batch_is_counted_after_a_tenth_of_its_age(age: int, wait: int) -> None:
     batch = night().batch
     now = batch.created_at + age * MINUTE
-    assert look_again(batch, now) == now + wait * MINUTE
+    assert next_count_at(batch, now) == now + wait * MINUTE
 
 
 def test_sweep_asks_for_batches_that_are_due_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     made = night()
     sent: list[str] = []
-    monkeypatch.setattr(made.deps.queue, "look_at", sent.append)
+    monkeypatch.setattr(made.deps.queue, "follow", sent.append)
     for _ in range(2):
         find_due_batches(made.deps.batches, made.deps.queue, clock=made.sim.clock)
         made.follow()

@@ -32,7 +32,7 @@ class BatchQueue:
             QueueUrl=self._url, MessageBody=json.dumps({**content, **rest}), MessageGroupId=batch.tenant_id
         )
 
-    def look_at(self, batch_id: str) -> None:
+    def follow(self, batch_id: str) -> None:
         """Have done for a batch whatever is due."""
         self._client.send_message(
             QueueUrl=self._url, MessageBody=json.dumps({"batch_id": batch_id}), MessageGroupId=batch_id

@@ -62,7 +62,7 @@ class Batch:
       bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures`
       name the objects that list those that did not complete (`failures_key`).
     - `retries` are the lines of the retry file; 0 where there is none.
-    - `due_at` is when the sweep has the batch looked at, if nothing happens before; None once it is completed.
+    - `due_at` is when the sweep has the batch go on, if nothing happens before; None once it is completed.
     - `accepted_published` and `completed_published` say that the event is on the bus.
     - `expires_at` is in seconds; None until the batch is completed.
     """

@@ -1,4 +1,4 @@
-"""How a batch goes on: when it is looked at, how the ends of its tasks are counted, and what is submitted again."""
+"""How a batch goes on: when and how the ends of its tasks are counted, and what is submitted again."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vidu_relay.domain.task import Task
 if TYPE_CHECKING:
     from vidu_relay.domain import batch_documents
 
-__all__ = ["Tally", "describe_failure", "look_again", "may_complete", "may_pass", "retry_header", "retry_line"]
+__all__ = ["Tally", "describe_failure", "may_complete", "may_pass", "next_count_at", "retry_header", "retry_line"]
 
-FIRST_LOOK_MS, LONGEST_LOOK_MS = 60_000, 900_000
-"""An open batch is looked at after a tenth of its age, within these bounds."""
+SHORTEST_WAIT_MS, LONGEST_WAIT_MS = 60_000, 900_000
+"""The tasks of an open batch are counted again after a tenth of its age, within these bounds."""
 RETRIED = frozenset({Status.FAILED, Status.EXPIRED})
 """Tasks that ended so are submitted again by the retry file; a canceled one is not wanted."""
 PASSING = frozenset({"image_unreachable"})
@@ -52,9 +52,9 @@ class Tally:
         return replace(batch, counts=dict(self._counts), **amounts, **changes)
 
 
-def look_again(batch: Batch, now: int) -> int:
-    """When a batch with an open task is looked at again."""
-    return now + min(LONGEST_LOOK_MS, max(FIRST_LOOK_MS, (now - batch.created_at) // 10))
+def next_count_at(batch: Batch, now: int) -> int:
+    """When the tasks of a batch are counted again (ms), one of which is open."""
+    return now + min(LONGEST_WAIT_MS, max(SHORTEST_WAIT_MS, (now - batch.created_at) // 10))
 
 
 def describe_failure(line: int, task: Task) -> batch_documents.BatchFailure:

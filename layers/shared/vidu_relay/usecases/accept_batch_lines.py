@@ -176,4 +176,4 @@ def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
     )
     if current is not None:
         raise StaleTaskError(batch.batch_id)
-    deps.queue.look_at(batch.batch_id)
+    deps.queue.follow(batch.batch_id)

@@ -15,12 +15,12 @@ __all__ = ["find_due_batches"]
 def find_due_batches(batches: BatchStore, queue: BatchQueue, *, clock: Clock = clock) -> int:
     """Queue a message for each batch that is due; how many. An error of AWS leaves the rest to the next sweep.
 
-    A batch stays due until it was followed: a second message finds it looked at, and does nothing.
+    A batch stays due until it was followed: then a second message does nothing.
     """
     sent = 0
     try:
         for batch_id in batches.find_due(clock()):
-            queue.look_at(batch_id)
+            queue.follow(batch_id)
             sent += 1
     except (ClientError, BotoCoreError):
         logger.exception("batches_not_followed")

@@ -13,7 +13,7 @@ from typing import Any
 
 from vidu_relay.adapters.event_bus import Event
 from vidu_relay.domain.batch import Batch, BatchState
-from vidu_relay.domain.batch_progress import Tally, describe_failure, look_again
+from vidu_relay.domain.batch_progress import Tally, describe_failure, next_count_at
 from vidu_relay.domain.batch_representation import batch_event, batch_event_type
 from vidu_relay.domain.errors import EventRefusedError, StaleTaskError
 from vidu_relay.domain.states import Status
@@ -52,7 +52,7 @@ def _follow(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> None:
         batch = deps.batches.save(_count_ends(batch, deps, time_left))
         if batch.cursor <= batch.last_line:
             if batch.due_at is not None and batch.due_at <= deps.clock():
-                deps.queue.look_at(batch.batch_id)
+                deps.queue.follow(batch.batch_id)
             return
         kept_until = deps.requests.acceptance.submission.policy.forget_at(deps.clock()) + KEEP_SECONDS
         batch = deps.batches.save(replace(complete_batch(batch, deps.requests.inbox), expires_at=kept_until))
@@ -77,7 +77,7 @@ def _count_ends(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> B
             if task is None:  # an empty line, or a rejected one
                 continue
             if not task.settled:
-                due_at = look_again(batch, deps.clock())
+                due_at = next_count_at(batch, deps.clock())
                 break
             tally.add(task)
             if task.status is not Status.COMPLETED:
