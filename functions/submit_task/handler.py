@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from vidu_relay import aws
 from vidu_relay.adapters.provider_queue import ProviderQueue
-from vidu_relay.domain.errors import ConfigurationError, DailyCapReachedError, InvalidRequestError
+from vidu_relay.domain.errors import ConfigurationError, InvalidRequestError
+from vidu_relay.domain.limit_errors import DailyCapReachedError
 from vidu_relay.domain.representation import represent
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.domain.task import Origin

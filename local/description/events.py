@@ -12,7 +12,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from local.description.json_schema import COMPONENTS, Schema, object_of, reachable, ref
 from local.description.schemas import any_request, schemas
-from vidu_relay.domain import documents, webhook_documents
+from vidu_relay.domain import documents, money_documents, webhook_documents
 from vidu_relay.domain.batch import BatchState
 from vidu_relay.domain.batch_representation import EVENT_TYPE_BATCH_ACCEPTED, EVENT_TYPE_BATCH_COMPLETED
 from vidu_relay.domain.notification import EVENT_TYPE_NOTIFICATION_FAILED
@@ -115,8 +115,8 @@ def _definitions() -> dict[str, Schema]:
         **{name: _event_of_batch(*facts) for name, facts in OF_BATCHES.items()},
         EVENT_TYPE_REJECTED: object_of(documents.Rejection),
         EVENT_TYPE_NOTIFICATION_FAILED: object_of(webhook_documents.NotificationFailure),
-        EVENT_TYPE_BILL_DIFFERS: object_of(documents.BillDifference),
-        EVENT_TYPE_BALANCE_LOW: object_of(documents.LowBalance),
+        EVENT_TYPE_BILL_DIFFERS: object_of(money_documents.BillDifference),
+        EVENT_TYPE_BALANCE_LOW: object_of(money_documents.LowBalance),
         REQUESTED: object_of(VideoTaskRequested),
     }
     del every["TaskResult"]["properties"]["url"]

@@ -12,7 +12,7 @@ from itertools import count
 from typing import is_typeddict
 
 from local.description.json_schema import COMPONENTS, Schema, nullable, object_of, ref, schema_of
-from vidu_relay.domain import batch_documents, documents, model_documents, webhook_documents
+from vidu_relay.domain import batch_documents, documents, model_documents, money_documents, webhook_documents
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
 from vidu_relay.domain.catalogue import MAX_IMAGES, MAX_IMAGES_PER_SUBJECT, Model, Offer, Parameter, models
 from vidu_relay.domain.client_fields import client_field_schemas
@@ -140,7 +140,7 @@ VIDEO_REQUEST = (
 
 def schemas() -> dict[str, Schema]:
     """Every schema by name, closed but for API Gateway's own."""
-    pages = (batch_documents, documents, model_documents, webhook_documents)
+    pages = (batch_documents, documents, model_documents, money_documents, webhook_documents)
     types = {name: kind for page in pages for name in page.__all__ if is_typeddict(kind := getattr(page, name))}
     every = {
         **_requests(),

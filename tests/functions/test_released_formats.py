@@ -25,7 +25,8 @@ from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import ApiKey, Tenant, TenantDirectory, TenantMapping
 from vidu_relay.adapters.webhook_origins import Turn, WebhookOrigins
 from vidu_relay.domain.callback_token import CallbackKeys
-from vidu_relay.domain.errors import DailyCapReachedError, RemoteTaskOwnedError
+from vidu_relay.domain.errors import RemoteTaskOwnedError
+from vidu_relay.domain.limit_errors import DailyCapReachedError
 from vidu_relay.domain.notification import Notification
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent
 from vidu_relay.domain.webhook_signature import tenant_secret

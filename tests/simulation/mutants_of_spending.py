@@ -9,8 +9,8 @@ from vidu_relay.adapters.daily_quota import DailyQuota, quota_key
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.domain import price
 from vidu_relay.domain.budget import Budget
-from vidu_relay.domain.errors import BudgetReachedError
 from vidu_relay.domain.ledger import LedgerRow
+from vidu_relay.domain.limit_errors import BudgetReachedError
 
 
 @mutant(scenario(submit), I.SPENDING)

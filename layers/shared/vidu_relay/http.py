@@ -11,13 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from vidu_relay.domain.budget import Budget, read_budget
-from vidu_relay.domain.errors import (
-    DeliveryUnderwayError,
-    ExternalIdTakenError,
-    Fault,
-    InvalidRequestError,
-    LimitReachedError,
-)
+from vidu_relay.domain.errors import DeliveryUnderwayError, ExternalIdTakenError, Fault, InvalidRequestError
+from vidu_relay.domain.limit_errors import LimitReachedError
 from vidu_relay.domain.money import parse_money
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tests.unit.adapters.conftest import TABLE
 from vidu_relay import aws
 from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.domain.budget import Budget
-from vidu_relay.domain.errors import BudgetReachedError, DailyCapReachedError, DailyUploadsReachedError
+from vidu_relay.domain.limit_errors import BudgetReachedError, DailyCapReachedError, DailyUploadsReachedError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -12,7 +12,8 @@ from tests.unit.builders import OFFERING
 from vidu_relay.domain.batch import batch_id_of
 from vidu_relay.domain.batch_lines import MAX_FILE_BYTES
 from vidu_relay.domain.catalogue import DEFAULT_MODEL as MODEL
-from vidu_relay.domain.errors import DailyUploadsReachedError, InvalidRequestError
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.limit_errors import DailyUploadsReachedError
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.usecases.create_upload import BatchUpload, Upload, create_batch_upload, create_upload
 

@@ -9,7 +9,8 @@ from tests.simulation.simulation import MODEL, TENANT, Simulation
 from tests.unit.pictures import data_uri, png
 from vidu_relay.adapters.price_book import PriceLists
 from vidu_relay.domain import model_documents
-from vidu_relay.domain.errors import HourlyLimitReachedError, InvalidRequestError
+from vidu_relay.domain.errors import InvalidRequestError
+from vidu_relay.domain.limit_errors import HourlyLimitReachedError
 from vidu_relay.usecases.estimate_task import HOURLY_ESTIMATES, estimate_task
 
 COUNTER = f"hour#{TENANT}#2026-11-23T09"

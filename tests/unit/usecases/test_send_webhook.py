@@ -14,7 +14,8 @@ from tests.simulation.simulation import TENANT, Simulation
 from tests.unit.account import WEBHOOK_MASTER
 from vidu_relay.adapters.client_webhook import ClientWebhook
 from vidu_relay.adapters.notification_queue import NotificationQueue
-from vidu_relay.domain.errors import HourlyLimitReachedError, InvalidRequestError, NotificationFailedError
+from vidu_relay.domain.errors import InvalidRequestError, NotificationFailedError
+from vidu_relay.domain.limit_errors import HourlyLimitReachedError
 from vidu_relay.domain.snapshot import ProgressState
 from vidu_relay.domain.webhook_signature import tenant_secret
 from vidu_relay.outbound.address_guard import AddressGuard

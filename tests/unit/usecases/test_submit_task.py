@@ -19,18 +19,16 @@ from tests.unit.pictures import data_uri, jpeg, png
 from vidu_relay.adapters.price_book import PriceLists
 from vidu_relay.domain.budget import Budget
 from vidu_relay.domain.errors import (
-    BudgetReachedError,
     ConfigurationError,
     CreateAmbiguousError,
-    DailyCapReachedError,
     ExternalIdTakenError,
     IdempotencyConflictError,
     InvalidRequestError,
-    MaxCostExceededError,
     NotCreatedError,
     ProviderError,
 )
 from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.limit_errors import BudgetReachedError, DailyCapReachedError, MaxCostExceededError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Task
 from vidu_relay.usecases.submit_task import check_idempotency_key

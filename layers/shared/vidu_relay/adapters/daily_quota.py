@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from vidu_relay.domain.budget import NO_BUDGET, Budget
-from vidu_relay.domain.errors import (
+from vidu_relay.domain.limit_errors import (
     BudgetReachedError,
     DailyCapReachedError,
     DailyUploadsReachedError,

@@ -1,5 +1,6 @@
-"""The API's JSON and the details of events, as types; those of models and webhooks stand in `model_documents` and
-`webhook_documents`. `make schemas` generates every published schema from them.
+"""The API's JSON and the details of events, as types; those of models, money, webhooks and batches stand in
+`model_documents`, `money_documents`, `webhook_documents` and `batch_documents`. `make schemas` generates every
+published schema from them.
 
 In `Annotated`, a text is the description and a mapping has more JSON Schema keywords. mypy compares the types with what
 is returned. No function imports this module when it runs: import it under `TYPE_CHECKING`.
@@ -13,10 +14,10 @@ from vidu_relay.domain.image_format import FILE_ENDINGS
 from vidu_relay.domain.states import Status
 
 __all__ = [
-    "BillDifference", "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry",
-    "LowBalance", "Moment", "Problem", "QueuePlace", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery",
-    "TaskError", "TaskFacts", "TaskId", "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId",
-    "Upload", "UploadRequest", "Usage", "UsageGroup", "UsageSum", "UsageToday", "Version", "Video", "VideoTaskEvent",
+    "BillingEvidence", "CallbackTaken", "EventEnvelope", "EventTask", "Fault", "HistoryEntry", "Moment", "Problem",
+    "QueuePlace", "Rejection", "State", "Task", "TaskBilling", "TaskDelivery", "TaskError", "TaskFacts", "TaskId",
+    "TaskMetadata", "TaskOutput", "TaskPage", "TaskResult", "TaskUsage", "TenantId", "Upload", "UploadRequest",
+    "Version", "Video", "VideoTaskEvent",
 ]  # fmt: skip
 
 TaskId = Annotated[str, {"pattern": f"^{TASK_ID.pattern}$", "examples": ["myswlg5gzefra7xdps2scd42jm"]}]
@@ -214,48 +215,6 @@ class TaskPage(TypedDict):
     ]
 
 
-class UsageSum(TypedDict):
-    """Sums over tasks. Amounts are US dollars, exact decimals; together they are what budgets count."""
-
-    tasks: int
-    billing: Annotated[dict[str, int], "Tasks by the state of their `billing`."]
-    cost_usd: Annotated[str, "Bills that are known."]
-    reserved_usd: Annotated[str, "Reserved for bills still to come."]
-    uncertain_usd: Annotated[str, "Reserved for tasks of which it is not known whether they were billed."]
-    unstated_usd: Annotated[str, "Reserved for billed tasks whose price the provider did not state."]
-
-
-class UsageGroup(UsageSum):
-    group: Annotated[
-        str, "A UTC day, a model, or a status: `open` before the provider's end, `completed` from `generated` on."
-    ]
-
-
-class UsageToday(TypedDict):
-    """What the tenant has had since 00:00 UTC, and what it may have. Amounts are US dollars, exact decimals."""
-
-    tasks: Annotated[int, "Accepted."]
-    daily_task_cap: int
-    committed_usd: Annotated[str, "Reserved or billed for the day's tasks."]
-    daily_budget_usd: Annotated[str | None, "Null for no bound."]
-    month_committed_usd: Annotated[str, "Reserved or billed for the month's tasks."]
-    monthly_budget_usd: Annotated[str | None, "Null for no bound."]
-
-
-Usage = TypedDict(
-    "Usage",
-    {
-        "from": Annotated[str, {"format": "date"}, "First UTC day of creation."],
-        "to": Annotated[str, {"format": "date"}, "Last UTC day of creation."],
-        "group_by": Annotated[str, {"enum": ["day", "model", "status"]}],
-        "groups": list[UsageGroup],
-        "total": UsageSum,
-        "today": NotRequired[Annotated[UsageToday, "Today against cap and budget, whatever the period."]],
-    },
-)
-"""What the tenant's tasks of a period cost."""
-
-
 class Fault(TypedDict):
     """One thing wrong with a request."""
 
@@ -317,31 +276,6 @@ class Rejection(TypedDict):
     tenant_id: Annotated[str | None, "Null where the request acts for no tenant."]
     source: Annotated[str, "The event's source, or the file as `s3://bucket/key`."]
     error: Problem
-
-
-class BillDifference(TypedDict):
-    """The provider's books show another bill for a task than its record. The record is not changed by it."""
-
-    event_id: Annotated[
-        str, {"pattern": f"^{TASK_ID.pattern}:bill:.+$"}, "The same however often the difference comes."
-    ]
-    tenant_id: TenantId
-    task_id: TaskId
-    provider: str
-    remote_task_id: Annotated[str | None, "The provider's id."]
-    recorded_credits: str
-    billed_credits: str
-
-
-class LowBalance(TypedDict):
-    """At the pace of the last 24 hours a provider's balance runs out within a day."""
-
-    event_id: Annotated[str, {"pattern": "^.+:balance:[0-9]+$"}, "The same until the balance lasts for longer again."]
-    tenant_id: Annotated[str | None, "Null: it is no tenant's."]
-    provider: str
-    credits: Annotated[str, "Left, in the provider's unit."]
-    spent_24h: Annotated[str, "By tasks of the last 24 hours, in the same unit."]
-    hours_left: Annotated[int, {"minimum": 0}]
 
 
 EventEnvelope = TypedDict(

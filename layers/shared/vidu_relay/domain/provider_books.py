@@ -20,7 +20,7 @@ from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.domain.task import Task
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import money_documents
 
 __all__ = [
     "EVENT_TYPE_BALANCE_LOW",
@@ -76,7 +76,7 @@ class Books(TypedDict):
     bills_to: int
     bills_compared: int
     bills_left: int
-    differences: list[documents.BillDifference]
+    differences: list[money_documents.BillDifference]
     credits: str | None
     spent_24h: str
     hours_left: int | None
@@ -182,7 +182,7 @@ def _names(row: LedgerRow) -> set[str]:
     return {row.model, *([offer.model] if offer else [])}
 
 
-def bill_detail(task: Task, recorded: str, billed: str) -> documents.BillDifference:
+def bill_detail(task: Task, recorded: str, billed: str) -> money_documents.BillDifference:
     """The detail of `VideoTaskBillDiffers`; the same difference of a task has the same `event_id`."""
     return {
         "event_id": f"{task.task_id}:bill:{billed}",
@@ -195,7 +195,7 @@ def bill_detail(task: Task, recorded: str, billed: str) -> documents.BillDiffere
     }
 
 
-def balance_detail(provider: str, balance: Balance, since: int) -> documents.LowBalance:
+def balance_detail(provider: str, balance: Balance, since: int) -> money_documents.LowBalance:
     """The detail of `ProviderBalanceLow`. `since` is when it was first seen."""
     return {
         "event_id": f"{provider}:balance:{since}",

@@ -18,7 +18,7 @@ from vidu_relay.domain.ledger import LedgerRow
 from vidu_relay.domain.money import NO_MONEY, money_text
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import money_documents
 
 __all__ = ["MAX_DAYS", "Grouping", "Period", "focus_csv", "read_period", "usage_of"]
 
@@ -111,7 +111,7 @@ class _Sum:
             kind = "unstated" if row.cost is None else "cost"
         self.amounts[kind] = self.amounts.get(kind, NO_MONEY) + row.counted
 
-    def shown(self) -> documents.UsageSum:
+    def shown(self) -> money_documents.UsageSum:
         def amount(kind: str) -> str:
             return money_text(self.amounts.get(kind, NO_MONEY))
 
@@ -125,7 +125,7 @@ class _Sum:
         }
 
 
-def usage_of(rows: Iterable[LedgerRow], period: Period) -> documents.Usage:
+def usage_of(rows: Iterable[LedgerRow], period: Period) -> money_documents.Usage:
     """The sums of rows: of each group, in the order of their names, and of all."""
     total, groups = _Sum(), dict[str, _Sum]()
     for row in rows:

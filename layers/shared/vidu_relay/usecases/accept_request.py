@@ -11,8 +11,9 @@ from vidu_relay.adapters.event_bus import Event, EventBus
 from vidu_relay.adapters.request_inbox import RequestInbox
 from vidu_relay.adapters.tenant_directory import Tenant, TenantDirectory, TenantMapping
 from vidu_relay.domain.catalogue import Offering
-from vidu_relay.domain.errors import DailyCapReachedError, EventRefusedError, Fault, InvalidRequestError
+from vidu_relay.domain.errors import EventRefusedError, Fault, InvalidRequestError
 from vidu_relay.domain.identifiers import task_id_for_key
+from vidu_relay.domain.limit_errors import DailyCapReachedError
 from vidu_relay.domain.queued_requests import DroppedFile, RequestEvent, own_key, rejection_detail
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.request_model import check_request, parse_request

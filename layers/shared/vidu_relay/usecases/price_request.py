@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from vidu_relay.adapters.price_book import PriceBooks
 from vidu_relay.domain.catalogue import choice_at, models
-from vidu_relay.domain.errors import MaxCostExceededError
+from vidu_relay.domain.limit_errors import MaxCostExceededError
 from vidu_relay.domain.money import money_text
 from vidu_relay.domain.price import Basis, Price, price_of, utc_date
 from vidu_relay.domain.request import Request

@@ -17,7 +17,7 @@ from vidu_relay.domain.usage import read_period, usage_of
 from vidu_relay.usecases.ports import Clock, clock
 
 if TYPE_CHECKING:
-    from vidu_relay.domain import documents
+    from vidu_relay.domain import money_documents
 
 __all__ = ["MAX_ROWS", "read_today", "read_usage"]
 
@@ -25,7 +25,7 @@ MAX_ROWS = 10_000
 """Of one answer: 6 MB of the ledger, for which the CPU that comes with 256 MB takes some ten seconds."""
 
 
-def read_usage(tenant_id: str, query: Mapping[str, str], ledger: Ledger, clock: Clock = clock) -> documents.Usage:
+def read_usage(tenant_id: str, query: Mapping[str, str], ledger: Ledger, clock: Clock = clock) -> money_documents.Usage:
     """The usage of one tenant. `query` is the query string's, unchecked: `from`, `to` and `group_by`.
 
     Raises `InvalidRequestError`: `invalid_query` as `read_period` does, `period_too_large` above `MAX_ROWS` tasks.
@@ -41,7 +41,7 @@ def read_usage(tenant_id: str, query: Mapping[str, str], ledger: Ledger, clock: 
 
 def read_today(
     tenant_id: str, daily_cap: int, budget: Budget, quota: DailyQuota, clock: Clock = clock
-) -> documents.UsageToday:
+) -> money_documents.UsageToday:
     """What the tenant has had today, and what it may have."""
     tasks, today, month = quota.read(tenant_id, clock())
     return {

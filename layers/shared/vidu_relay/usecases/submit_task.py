@@ -14,16 +14,10 @@ from vidu_relay.adapters.request_archive import RequestArchive
 from vidu_relay.adapters.task_poller import TaskPoller
 from vidu_relay.domain.admission import wait_for_turn
 from vidu_relay.domain.catalogue import Offering
-from vidu_relay.domain.errors import (
-    BudgetReachedError,
-    DailyCapReachedError,
-    ExternalIdTakenError,
-    IdempotencyConflictError,
-    InvalidRequestError,
-    StaleTaskError,
-)
+from vidu_relay.domain.errors import ExternalIdTakenError, IdempotencyConflictError, InvalidRequestError, StaleTaskError
 from vidu_relay.domain.identifiers import request_key, task_id_for_key, task_id_from_random
 from vidu_relay.domain.lifecycle import new_task
+from vidu_relay.domain.limit_errors import BudgetReachedError, DailyCapReachedError
 from vidu_relay.domain.request import Request
 from vidu_relay.domain.submission import may_begin
 from vidu_relay.domain.task import Origin, StoredRequest, Task
