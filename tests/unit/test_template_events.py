@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.template import EVENTS, FUNCTIONS, ROUTES, properties, sample
-from vidu_relay.adapters import provider_queue, task_store
+from vidu_relay.adapters import provider_queue, task_item, task_store
 from vidu_relay.adapters.notification_queue import read_notification
 from vidu_relay.adapters.request_queue import read_request
 from vidu_relay.adapters.task_item import TASK_PREFIX, task_from_image, to_item
@@ -120,7 +120,7 @@ def test_publisher_is_not_invoked_for_what_is_no_event() -> None:
         "key#6f1d0c9b2a34",
         "tenant#acme",
         "source#shop.orders",
-        f"{task_store.REMOTE_PREFIX}gateway#gen-7c1f5e0b9d",
+        f"{task_item.REMOTE_PREFIX}gateway#gen-7c1f5e0b9d",
     )
     for kind, pk in [*(("INSERT", key) for key in keys), ("REMOVE", f"{TASK_PREFIX}myswlg5gzefra7xdps2scd42jm")]:
         assert not matches(stream_filter(), {"eventName": kind, "dynamodb": {"Keys": {"pk": {"S": pk}}}})

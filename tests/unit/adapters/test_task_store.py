@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from tests.unit.adapters.conftest import TABLE
 from tests.unit.builders import NOW, TASK_ID, new_task, submitting, task_in
-from vidu_relay.adapters.task_item import to_item
-from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, FIRST_PAUSE_SECONDS, OWNERSHIP_SECONDS, Lease, TaskStore
+from vidu_relay.adapters.task_item import OWNERSHIP_SECONDS, to_item
+from vidu_relay.adapters.task_store import BATCH_GET_LIMIT, FIRST_PAUSE_SECONDS, Lease, TaskStore
 from vidu_relay.domain.errors import (
     ExternalIdTakenError,
     RemoteTaskOwnedError,

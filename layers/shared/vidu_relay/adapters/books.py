@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from vidu_relay.adapters.task_store import REMOTE_PREFIX
+from vidu_relay.adapters.task_item import REMOTE_PREFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

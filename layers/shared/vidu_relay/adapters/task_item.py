@@ -1,4 +1,4 @@
-"""A task as a DynamoDB item, and back.
+"""A task as a DynamoDB item, and back; and the items of the ids that it owns.
 
 The attributes have the names and shapes of `domain.task.Task`: maps and lists, readable as they stand. A field that has
 its default is left out. A field that this release does not know is passed over: a later release may have written it.
@@ -21,9 +21,23 @@ from vidu_relay.domain.snapshot import TaskError, Usage
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import Attempt, Candidate, Delivery, HistoryEntry, Output, Refusal, Task, Video
 
-__all__ = ["DUE_SHARDS", "TASK_PREFIX", "place_of", "task_from_image", "to_item"]
+__all__ = [
+    "DUE_SHARDS",
+    "REMOTE_PREFIX",
+    "TASK_PREFIX",
+    "external_key",
+    "external_put",
+    "ownership_put",
+    "place_of",
+    "task_from_image",
+    "to_item",
+]
 
 TASK_PREFIX = "task#"
+REMOTE_PREFIX = "remote#"
+EXTERNAL_PREFIX = "external#"
+OWNERSHIP_SECONDS = 90 * 86_400
+"""How long beyond a task's deadline its remote ids stay its own: longer than any late video is waited for."""
 DUE_SHARDS = 8
 """Partitions of the due index: 1,000 index writes a second each (DynamoDB's limit for one partition)."""
 REFUSALS_IN_PLACE = 3
@@ -135,3 +149,34 @@ def _video(content: Mapping[str, Any]) -> Video:
     duration = content.get("duration_seconds")
     seconds = float(duration) if duration is not None else None
     return Video(**{**_known(Video, content), "duration_seconds": seconds, "notes": tuple(content.get("notes", ()))})
+
+
+def external_key(tenant_id: str, external_id: str | None) -> dict[str, Any]:
+    """The key of the item of an external id."""
+    return {"pk": {"S": f"{EXTERNAL_PREFIX}{tenant_id}#{external_id}"}}
+
+
+def external_put(task: Task, owner: str, until: int) -> dict[str, Any]:
+    """The put by which a task takes its external id until then (seconds), if it is free or the task `owner` has it."""
+    return {
+        "Item": {
+            **external_key(task.tenant_id, task.external_id),
+            "task_id": {"S": task.task_id},
+            "expires_at": {"N": str(until)},
+        },
+        "ConditionExpression": "attribute_not_exists(pk) OR task_id = :owner",
+        "ExpressionAttributeValues": {":owner": {"S": owner}},
+    }
+
+
+def ownership_put(task: Task, remote_id: str) -> dict[str, Any]:
+    """The put by which a task takes a remote id, once and for all."""
+    return {
+        "Item": {
+            "pk": {"S": f"{REMOTE_PREFIX}{task.provider}#{remote_id}"},
+            "task_id": {"S": task.task_id},
+            "expires_at": {"N": str(task.deadline_at // 1000 + OWNERSHIP_SECONDS)},
+        },
+        "ConditionExpression": "attribute_not_exists(pk) OR task_id = :me",
+        "ExpressionAttributeValues": {":me": {"S": task.task_id}},
+    }

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.adapters.task_item import DUE_SHARDS, TASK_PREFIX, task_from_image, to_item
+from vidu_relay.adapters.task_item import (
+    DUE_SHARDS,
+    TASK_PREFIX,
+    external_key,
+    external_put,
+    ownership_put,
+    task_from_image,
+    to_item,
+)
 from vidu_relay.domain.errors import (
     ExternalIdTakenError,
     RemoteTaskOwnedError,
@@ -33,19 +41,14 @@ from vidu_relay.domain.task import MAX_MOMENT, Task
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["REMOTE_PREFIX", "Lease", "TaskStore"]
+__all__ = ["Lease", "TaskStore"]
 
 DUE_INDEX = "due"
 OWNER_INDEX = "by_owner"
-REMOTE_PREFIX = "remote#"
-EXTERNAL_PREFIX = "external#"
 CREATE_TRIES = 6
 """Of a transaction that meets others, or an external id whose task is gone."""
 BATCH_GET_LIMIT = 100
 FIRST_PAUSE_SECONDS = 0.05
-
-OWNERSHIP_SECONDS = 90 * 86_400
-"""How long beyond a task's deadline its remote ids stay its own: longer than any late video is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class TaskStore:
 
     def find_external(self, tenant_id: str, external_id: str) -> Task | None:
         """The tenant's task with this external id as it is now (consistent reads), or None."""
-        key = {"pk": {"S": f"{EXTERNAL_PREFIX}{tenant_id}#{external_id}"}}
+        key = external_key(tenant_id, external_id)
         item = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
         task = self.get(item["task_id"]["S"]) if item else None
         return task if task and (task.tenant_id, task.external_id) == (tenant_id, external_id) else None
@@ -142,7 +145,7 @@ class TaskStore:
         """
         for remote_id in remote_ids:
             try:
-                self._client.put_item(**self._ownership(task, remote_id))
+                self._client.put_item(TableName=self._table, **ownership_put(task, remote_id))
             except ClientError as error:
                 if _is_conflict(error):
                     raise TransactionConflictError(task.task_id) from error
@@ -272,7 +275,7 @@ class TaskStore:
         put, stamp = self._put(task, condition="attribute_not_exists(pk)", values={})
         owner, pause = task.task_id, FIRST_PAUSE_SECONDS
         for _ in range(CREATE_TRIES):
-            reasons = self._transact((put, self._external(task, owner, until)), task, f"{stamp}\0{owner}")
+            reasons = self._transact((put, external_put(task, owner, until)), task, f"{stamp}\0{owner}")
             if not reasons:
                 return replace(task, revision=task.revision + 1), True
             if reasons[0].get("Code") == "ConditionalCheckFailed":
@@ -294,7 +297,9 @@ class TaskStore:
         Raises `ClientError` for all but conditions and conflicts.
         """
         token = hashlib.sha256(f"{task.task_id}\0{write}".encode()).hexdigest()[:36]
-        writes: list[Any] = [{"Put": {**put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}} for put in puts]
+        writes: list[Any] = [
+            {"Put": {"TableName": self._table, **put, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}} for put in puts
+        ]
         try:
             self._client.transact_write_items(TransactItems=writes, ClientRequestToken=token)
         except ClientError as error:
@@ -306,7 +311,7 @@ class TaskStore:
 
     def _save_owning(self, task: Task, put: dict[str, Any], stamp: str, owned: Sequence[str]) -> None:
         """One transaction of the task and its remote ids."""
-        reasons = self._transact((put, *(self._ownership(task, remote_id) for remote_id in owned)), task, stamp)
+        reasons = self._transact((put, *(ownership_put(task, remote_id) for remote_id in owned)), task, stamp)
         codes = [str(reason.get("Code")) for reason in reasons]
         if codes and codes[0] == "ConditionalCheckFailed":
             if _stamp_of(reasons[0].get("Item") or {}) == stamp:
@@ -317,30 +322,6 @@ class TaskStore:
                 raise RemoteTaskOwnedError(remote_id)
         if codes:
             raise TransactionConflictError(task.task_id)
-
-    def _external(self, task: Task, owner: str, until: int) -> dict[str, Any]:
-        return {
-            "TableName": self._table,
-            "Item": {
-                "pk": {"S": f"{EXTERNAL_PREFIX}{task.tenant_id}#{task.external_id}"},
-                "task_id": {"S": task.task_id},
-                "expires_at": {"N": str(until)},
-            },
-            "ConditionExpression": "attribute_not_exists(pk) OR task_id = :owner",
-            "ExpressionAttributeValues": {":owner": {"S": owner}},
-        }
-
-    def _ownership(self, task: Task, remote_id: str) -> dict[str, Any]:
-        return {
-            "TableName": self._table,
-            "Item": {
-                "pk": {"S": f"{REMOTE_PREFIX}{task.provider}#{remote_id}"},
-                "task_id": {"S": task.task_id},
-                "expires_at": {"N": str(task.deadline_at // 1000 + OWNERSHIP_SECONDS)},
-            },
-            "ConditionExpression": "attribute_not_exists(pk) OR task_id = :me",
-            "ExpressionAttributeValues": {":me": {"S": task.task_id}},
-        }
 
 
 def _stamp_of(item: Mapping[str, Any]) -> str | None:
