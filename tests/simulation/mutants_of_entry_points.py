@@ -115,7 +115,7 @@ def name_each_rejection_differently(patch: Patch) -> None:
 
 @mutant(scenario(rejected_twice, again=()), I.ANSWERED)
 def leave_out_the_rejection(patch: Patch) -> None:
-    patch.setattr(accept_request, "_reject", lambda *_: None)
+    patch.setattr(accept_request, "reject_request", lambda *_: None)
 
 
 @mutant(scenario(received_twice, again=()), I.QUOTA)
