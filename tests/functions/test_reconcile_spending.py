@@ -10,9 +10,10 @@ import pytest
 
 from tests.functions.conftest import Context, Relay
 from tests.unit.builders import new_task
-from vidu_relay.adapters.daily_quota import BUCKET_MS, DAY_MS, DailyQuota, quota_key
+from vidu_relay.adapters.daily_quota import DailyQuota, quota_key
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.domain.ledger import LedgerRow, day_of, ledger_row
+from vidu_relay.domain.utc_day import BUCKET_MS, DAY_MS
 from vidu_relay.usecases import export_ledger, reconcile_spending
 from vidu_relay.usecases.ports import clock
 

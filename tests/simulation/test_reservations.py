@@ -20,10 +20,11 @@ from tests.simulation.scenarios import HttpSimulation, reserve_and_die
 from tests.simulation.wiring import PRICE
 from tests.unit.builders import new_task
 from vidu_relay.adapters import reservations
-from vidu_relay.adapters.daily_quota import BUCKET_MS, DAY_MS, DailyQuota, quota_key
+from vidu_relay.adapters.daily_quota import DailyQuota, quota_key
 from vidu_relay.adapters.reservations import Reservations
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.identifiers import task_id_from_random
+from vidu_relay.domain.utc_day import BUCKET_MS, DAY_MS
 from vidu_relay.usecases import verify_reservations as usecase
 from vidu_relay.usecases.verify_reservations import SETTLE_MS, verify_reservations
 

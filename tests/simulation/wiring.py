@@ -16,7 +16,7 @@ from tests.unit.builders import OFFERING
 from vidu_relay.adapters.batch_queue import BatchQueue
 from vidu_relay.adapters.batch_store import BatchStore
 from vidu_relay.adapters.check_function import CheckFunction, SweepFunction
-from vidu_relay.adapters.daily_quota import BUCKET_MS, DailyQuota
+from vidu_relay.adapters.daily_quota import DailyQuota
 from vidu_relay.adapters.delivery_queue import DeliveryQueue
 from vidu_relay.adapters.event_bus import EventBus
 from vidu_relay.adapters.failures_bucket import FailuresBucket
@@ -41,6 +41,7 @@ from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.polling import PollingPolicy
 from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile, RequestEvent
 from vidu_relay.domain.task import Task
+from vidu_relay.domain.utc_day import BUCKET_MS
 from vidu_relay.http import MAX_BODY_BYTES, problem_document
 from vidu_relay.outbound.address_guard import AddressGuard
 from vidu_relay.usecases.accept_batch import BatchDependencies

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.unit.account import Account, mock_aws, new_account
 from tests.unit.builders import new_task
-from vidu_relay.adapters.daily_quota import BUCKET_MS, DAY_MS, DailyQuota, quota_key
+from vidu_relay.adapters.daily_quota import DailyQuota, quota_key
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.reservations import Reservations
 from vidu_relay.adapters.task_store import TaskStore
@@ -17,6 +17,7 @@ from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.identifiers import task_id_from_random
 from vidu_relay.domain.ledger import ledger_row
 from vidu_relay.domain.money import money_text
+from vidu_relay.domain.utc_day import BUCKET_MS, DAY_MS
 from vidu_relay.usecases.verify_reservations import ReservationDependencies, VerifiedReservations, verify_reservations
 
 MIDNIGHT = 1_799_971_200_000  # 2027-01-15T00:00:00Z

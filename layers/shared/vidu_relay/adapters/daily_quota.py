@@ -14,7 +14,6 @@ under parallel submits, which all write this one item.)
 
 from __future__ import annotations
 
-import calendar
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -31,17 +30,23 @@ from vidu_relay.domain.limit_errors import (
     HourlyLimitReachedError,
 )
 from vidu_relay.domain.money import NO_MONEY, money_text
+from vidu_relay.domain.utc_day import (
+    DAY_MS,
+    bucket_of,
+    earlier_days,
+    next_day,
+    seconds_left_of_day,
+    seconds_left_of_month,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-__all__ = ["BUCKET_MS", "DAY_MS", "DailyQuota", "bucket_of", "quota_key"]
+__all__ = ["DailyQuota", "quota_key"]
 
-DAY_MS, HOUR_MS = 86_400_000, 3_600_000
+HOUR_MS = 3_600_000
 DAY, HOUR = ("cap#", "%Y-%m-%d"), ("hour#", "%Y-%m-%dT%H")
 """Prefix of an item of counters, and how its key names the period."""
-BUCKET_MS = 1_800_000
-"""Reservations are also counted by the half hour, so that those without a task can be found."""
 KEEP_DAYS = 40
 """Longer than a month: the budget of a month is compared with the sum of its days."""
 EARLIER_SECONDS = 60.0
@@ -97,7 +102,7 @@ class DailyQuota:
         if found is None:
             return now
         if "closed" in found:
-            return self.take(tenant_id, cap, _next_day(now), price=price, budget=budget)
+            return self.take(tenant_id, cap, next_day(now), price=price, budget=budget)
         raise _refusal(found, cap, (period, bound or NO_MONEY), budget, now, tasks=1, price=price)
 
     def take_batch(
@@ -123,7 +128,7 @@ class DailyQuota:
         if record is not None or counters is None:
             return record
         if "closed" in counters:
-            following = _next_day(now)
+            following = next_day(now)
             return self.take_batch(put, tenant_id, cap, following, tasks=tasks, price=price, budget=budget)
         raise _refusal(counters, cap, (period, bound or NO_MONEY), budget, now, tasks=tasks, price=price)
 
@@ -151,7 +156,7 @@ class DailyQuota:
         """
         most = cap * UPLOADS_PER_TASK
         if self._count("uploads", quota_key(tenant_id, now), most, now) is not None:
-            raise DailyUploadsReachedError(most, _seconds_left(now))
+            raise DailyUploadsReachedError(most, seconds_left_of_day(now))
 
     def take_hourly(self, what: str, tenant_id: str, most: int, now: int) -> None:
         """Take one of the tenant's `most` in the UTC hour that `now` is in; `what` names them and their counter.
@@ -166,7 +171,7 @@ class DailyQuota:
         reply = self._client.get_item(TableName=self._table, Key=quota_key(tenant_id, now))
         found = reply.get("Item", {})
         today = Decimal(found.get("committed", {}).get("N", "0"))
-        return int(found.get("accepted", {}).get("N", "0")), today, today + self._sum(tenant_id, _earlier_days(now))
+        return int(found.get("accepted", {}).get("N", "0")), today, today + self._sum(tenant_id, earlier_days(now))
 
     def give_back(self, tenant_id: str, now: int, price: Decimal = NO_MONEY) -> None:
         """Return the slot and the price taken at `now`: the task existed already.
@@ -230,7 +235,7 @@ class DailyQuota:
         read_at, spent = self._earlier.get((tenant_id, today), (None, NO_MONEY))
         if read_at is not None and self._monotonic() - read_at < EARLIER_SECONDS:
             return spent
-        earlier = _earlier_days(now)
+        earlier = earlier_days(now)
         if earlier:
             self._close(tenant_id, earlier[-1])
         read_at, spent = self._monotonic(), self._sum(tenant_id, earlier)
@@ -319,40 +324,17 @@ def _refusal(
     """Why these counters let no more through; `bound` is what the day's tasks may cost, and by which budget."""
     left = max(0, cap - int(found.get("accepted", {}).get("N", "0")))
     if left < tasks:
-        return DailyCapReachedError(cap, _seconds_left(now), tasks=tasks, left=left)
+        return DailyCapReachedError(cap, seconds_left_of_day(now), tasks=tasks, left=left)
     period, most = bound
     whole = budget.daily if period == "day" else budget.monthly
-    free, seconds = max(NO_MONEY, most - Decimal(found.get("committed", {}).get("N", "0"))), _seconds_left(now)
-    if period == "month":
-        today = time.gmtime(now / 1000)
-        following = (today.tm_year + today.tm_mon // 12, today.tm_mon % 12 + 1)
-        seconds = calendar.timegm((*following, 1, 0, 0, 0)) - now // 1000 + 1
+    free = max(NO_MONEY, most - Decimal(found.get("committed", {}).get("N", "0")))
+    seconds = seconds_left_of_day(now) if period == "day" else seconds_left_of_month(now)
     amounts = [money_text(amount) for amount in (whole or NO_MONEY, free, price)]
     return BudgetReachedError(period, amounts[0], amounts[1], amounts[2], seconds, tasks=tasks)
 
 
-def _next_day(now: int) -> int:
-    return (now // DAY_MS + 1) * DAY_MS
-
-
-def _earlier_days(now: int) -> list[int]:
-    """A moment in each day of the month before the one that `now` is in."""
-    today = now // DAY_MS
-    return [day * DAY_MS for day in range(today - time.gmtime(now / 1000).tm_mday + 1, today)]
-
-
-def _seconds_left(now: int) -> int:
-    """Until the next UTC day has begun."""
-    return (DAY_MS - now % DAY_MS) // 1000 + 1
-
-
 def _end(now: int) -> dict[str, str]:
     return {"N": str((now // DAY_MS + KEEP_DAYS) * DAY_MS // 1000)}
-
-
-def bucket_of(now: int) -> int:
-    """Which half hour of its UTC day a moment (ms) is in: 0 to 47."""
-    return now % DAY_MS // BUCKET_MS
 
 
 def quota_key(tenant_id: str, now: int, period: tuple[str, str] = DAY) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from vidu_relay.adapters.daily_quota import BUCKET_MS, quota_key
+from vidu_relay.adapters.daily_quota import quota_key
 from vidu_relay.domain.money import money_text
+from vidu_relay.domain.utc_day import BUCKET_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

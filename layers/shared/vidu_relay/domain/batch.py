@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from vidu_relay.domain.identifiers import task_id_for_key
 from vidu_relay.domain.queued_requests import REQUESTS_PREFIX, DroppedFile, own_key
+from vidu_relay.domain.utc_day import DAY_MS
 
 __all__ = [
     "BATCH_ID",
@@ -27,8 +28,6 @@ __all__ = [
 
 BATCH_ID = re.compile(r"b[a-z2-7]{26}")
 """`b` and 16 bytes in lower-case base 32: one character longer than a task id, so neither passes for the other."""
-
-DAY_MS = 86_400_000
 
 
 class BatchState(StrEnum):

@@ -18,6 +18,7 @@ from vidu_relay.domain.money import NO_MONEY, money_text, read_money
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.submission import TAG_PREFIX
 from vidu_relay.domain.task import Task
+from vidu_relay.domain.utc_day import DAY_MS
 
 if TYPE_CHECKING:
     from vidu_relay.domain import money_documents
@@ -43,7 +44,6 @@ EVENT_TYPE_BILL_DIFFERS = "VideoTaskBillDiffers"
 EVENT_TYPE_BALANCE_LOW = "ProviderBalanceLow"
 """Published when a provider's balance lasts for less than a day, once until it lasts for longer again."""
 
-DAY_MS = 86_400_000
 LOW_HOURS = 24
 MATCH_BEFORE_MS = 60_000
 MATCH_AFTER_MS = 3 * 3_600_000

@@ -12,6 +12,7 @@ from vidu_relay.domain.client_fields import is_external_id
 from vidu_relay.domain.errors import InvalidRequestError
 from vidu_relay.domain.states import Status
 from vidu_relay.domain.task import MAX_MOMENT, Task
+from vidu_relay.domain.utc_day import DAY_MS
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "TaskQuery"]
 
@@ -19,7 +20,6 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 FILTERS = ("status", "model", "batch_id", "created_from", "created_to")
 QUERY_NAMES = (*FILTERS, "external_id", "limit", "cursor")
-DAY_MS = 86_400_000
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(_DATE.pattern + r"[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 

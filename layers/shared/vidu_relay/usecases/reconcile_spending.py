@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from vidu_relay.adapters.books import BooksStore
-from vidu_relay.adapters.daily_quota import DAY_MS
 from vidu_relay.adapters.learned_prices import LearnedPrices
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.ledger_files import LedgerFiles
 from vidu_relay.domain.ledger import day_of
 from vidu_relay.domain.price_learning import Bills
 from vidu_relay.domain.provider_books import Spending
+from vidu_relay.domain.utc_day import DAY_MS
 from vidu_relay.observability import logger
 from vidu_relay.usecases.compare_books import BooksDependencies, compare_books, new_spending
 from vidu_relay.usecases.export_ledger import export_ledger

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from vidu_relay.adapters.daily_quota import BUCKET_MS, DAY_MS
 from vidu_relay.adapters.ledger import Ledger
 from vidu_relay.adapters.reservations import DayOfReservations, Reservations
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.adapters.tenant_directory import TenantDirectory
 from vidu_relay.domain.ledger import day_of
 from vidu_relay.domain.money import NO_MONEY, read_money
+from vidu_relay.domain.utc_day import BUCKET_MS, DAY_MS
 from vidu_relay.observability import logger
 from vidu_relay.usecases.ports import Clock, clock
 
