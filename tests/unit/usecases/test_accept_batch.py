@@ -115,6 +115,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "too many": (b"{}\n" * 10_001, "too_many_lines"),
     "too large": (good().encode(), "file_too_large"),
     "bad header": (b'{"batch": 1}\n{}', "validation_error"),
+    "two names": (b'{"batch": {"name": "a", "name": "b"}}\n{}', "validation_error"),
     "disabled": (good().encode(), "tenant_disabled"),
     "cap": (f"{good(1)}\n{good(2)}\n{{}}\n{good(3)}".encode(), "daily_cap_reached"),
     "budget": (f"{good(1)}\n{good(2)}\n{{}}\n{good(3)}".encode(), "budget_reached"),
@@ -255,3 +256,34 @@ def test_comparison_of_half_hours_leaves_the_reservation_of_a_batch(sim: Simulat
     sim.compare()
     assert counters(sim) == (3, 3 * PRICE)
     assert set(sim.freed) == {Decimal(0)}
+
+
+def test_task_of_a_slice_that_died_stays_a_task_where_the_file_is_gone(sim: Simulation) -> None:
+    file = sim.drop_batch(*map(good, (1, 2, 3, 4)))
+    sim.receive_batch(sim.batch_messages[0])
+    sim.effects.arm_name("dynamodb.put_item", Fault.DIES_BEFORE, nth=4)  # the lease, and two tasks come before
+    sim.receive_batch(sim.batch_messages[0])
+    sim.effects.disarm()
+    delete(sim, file)
+    sim.clock.advance(3600)
+    sim.work()
+
+    batch = the_batch(sim)
+    assert (seeds(sim), counters(sim), batch.tasks, batch.rejected) == ([1, 2], (2, 2 * PRICE), 2, 2)
+    sim.provider.finishes_at_once = True
+    sim.run()
+    check_at_rest(sim)
+
+
+def test_rejections_of_short_slices_share_an_object(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_batch_lines, "SLICE_MS", 0)
+    monkeypatch.setattr(accept_batch_lines, "SLICE_REJECTIONS", 3)
+    file = sim.drop_batch(*["{}"] * 5, good(), *["{}"] * 2)
+    sim.effects.arm_name("dynamodb.put_item", Fault.DIES_BEFORE, nth=4)  # the second slice dies before its record
+    for _ in range(3):
+        sim.receive_batch(sim.batch_messages[0])
+    sim.effects.disarm()
+    sim.clock.advance(3600)
+    sim.work()
+    assert [line for line, _ in rejected(sim, the_batch(sim))] == [1, 2, 3, 4, 5, 7, 8]
+    assert the_batch(sim).parts == (1, 4, 8), file

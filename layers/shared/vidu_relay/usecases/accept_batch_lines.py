@@ -92,9 +92,7 @@ def accept_batch_lines(batch: Batch, deps: BatchDependencies, *, time_left: Time
         logger.remove_keys(["task_id"])
         if done.providers:
             start_dispatch(done.providers, acceptance.submission.pauses, deps.sweep, now=acceptance.submission.clock())
-        if done.rejections:
-            deps.requests.inbox.put_lines(leased.rejections_key(leased.next_line), done.rejections)
-        _record(leased, done, deps)
+        _record(replace(leased, parts=_put_rejections(leased, done, deps)), done, deps)
     except StaleTaskError:
         logger.info("batch_lines_overtaken")
 
@@ -117,10 +115,19 @@ def _accept(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> Slice
                 break
             done.line, done.byte = line.number + 1, line.end_byte
     except FileGoneError:
-        rest = batch.lines - batch.tasks - batch.rejected - done.tasks - done.rejected
-        done.reject(deps.requests.describe(GONE), done.line, rest)
-        done.byte = batch.size
+        _reject_rest(batch, done, deps)
     return done
+
+
+def _reject_rest(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
+    """The file is gone: what an execution that died has recorded is a task all the same."""
+    rest = map(batch.task_id, range(done.line, batch.last_line + 1))
+    for task in deps.requests.acceptance.submission.store.get_many(rest, consistent=True).values():
+        done.add(task)
+    lines = batch.lines - batch.tasks - batch.rejected - done.tasks - done.rejected
+    if lines:
+        done.reject(deps.requests.describe(GONE), done.line, lines)
+    done.byte = batch.size
 
 
 def _accept_line(line: Line, batch: Batch, done: Slice, deps: BatchDependencies) -> None:
@@ -148,6 +155,24 @@ def _accept_line(line: Line, batch: Batch, done: Slice, deps: BatchDependencies)
             done.reject(deps.requests.describe(error), line.number)
 
 
+def _put_rejections(batch: Batch, done: Slice, deps: BatchDependencies) -> tuple[int, ...]:
+    """Write the slice's rejections behind those of slices before it, up to `SLICE_REJECTIONS`; the batch's parts.
+
+    Not an object a slice: where images are slow there are thousands, and the summary is made in one execution.
+    """
+    if not done.rejections:
+        return batch.parts
+    inbox, before = deps.requests.inbox, list[Mapping[str, Any]]()
+    if batch.parts:  # an execution that died may have written more than it recorded
+        last = inbox.read_lines(batch.rejections_key(batch.parts[-1]))
+        before = [one for one in last if one["line"] < batch.next_line]
+    if batch.parts and len(before) < SLICE_REJECTIONS:
+        inbox.put_lines(batch.rejections_key(batch.parts[-1]), [*before, *done.rejections])
+        return batch.parts
+    inbox.put_lines(batch.rejections_key(batch.next_line), done.rejections)
+    return (*batch.parts, batch.next_line)
+
+
 def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
     """Write how far the batch is, and send what comes next. Raises `StaleTaskError` if another execution has."""
     now = deps.requests.acceptance.submission.clock()
@@ -158,7 +183,6 @@ def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
         tasks=batch.tasks + done.tasks,
         rejected=batch.rejected + done.rejected,
         expected_usd=money_text(Decimal(batch.expected_usd) + done.reserved),
-        parts=(*batch.parts, batch.next_line) if done.rejections else batch.parts,
         lease_until=0,
         due_at=now + GO_ON_MS,
     )
