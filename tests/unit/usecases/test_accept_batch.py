@@ -11,6 +11,7 @@ from tests.simulation.effects import Fault
 from tests.simulation.invariants import check_at_rest
 from tests.simulation.simulation import TENANT, Simulation
 from tests.simulation.wiring import PRICE
+from vidu_relay.adapters import request_inbox
 from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile
 from vidu_relay.usecases import accept_batch, accept_batch_lines
@@ -102,6 +103,14 @@ def test_each_line_is_a_task_or_a_rejection(
     sim.run()
     check_at_rest(sim)
     assert len(sim.provider.calls) == len(tasks)
+
+
+def test_file_that_takes_too_long_to_check_is_refused(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_inbox, "PIECE_BYTES", 100)
+    left = iter([60_000, 11_000, 9_000])
+    file = sim.drop_batch(*map(good, range(9)))
+    accept_batch.accept_batch(file, sim.batching, time_left=lambda: next(left))
+    assert (sim.answer(file)["code"], sim.batches(), counters(sim)) == ("file_too_large", [], (0, Decimal()))
 
 
 def too_large(patch: pytest.MonkeyPatch) -> None:
