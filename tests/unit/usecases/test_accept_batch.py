@@ -232,6 +232,17 @@ def test_lines_behind_one_that_aws_fails_go_on_with_it(sim: Simulation) -> None:
     assert (seeds(sim), counters(sim)) == ([1, 2, 3], (3, 3 * PRICE))
 
 
+def test_lines_are_accepted_in_the_turn_of_their_tenant_only(sim: Simulation) -> None:
+    sim.drop_batch(good(1))
+    sim.receive_batch(sim.batch_messages[0])
+    batch_id, lost = the_batch(sim).batch_id, sim.batch_messages.pop()
+    sim.ask_about_batch(BatchMessage(batch_id))  # the sweep's, which does not know the tenant
+    sim.receive_batch(sim.batch_messages[0])
+    assert (seeds(sim), [message.asked for message in sim.batch_messages]) == ([], [lost.asked])
+    sim.work()
+    assert seeds(sim) == [1]
+
+
 def test_message_for_what_is_accepted_already_changes_nothing(sim: Simulation) -> None:
     sim.drop_batch(good(1))
     sim.work()

@@ -71,7 +71,9 @@ def go_on_with_batch(message: BatchMessage, deps: BatchDependencies, *, time_lef
     logger.append_keys(batch_id=batch.batch_id, tenant_id=batch.tenant_id)
     if batch.state is not BatchState.ACCEPTING:
         follow_batch(batch, deps, time_left=time_left)
-    elif message.first_byte in (None, batch.next_byte):
+    elif message.first_byte is None:  # in the message group of the batch: a tenant with many has one turn all the same
+        deps.queue.go_on(batch)
+    elif message.first_byte == batch.next_byte:
         accept_batch_lines(batch, deps, time_left=time_left)
 
 
