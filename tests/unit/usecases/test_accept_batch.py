@@ -236,8 +236,10 @@ def test_lines_are_accepted_in_the_turn_of_their_tenant_only(sim: Simulation) ->
     sim.drop_batch(good(1))
     sim.receive_batch(sim.batch_messages[0])
     batch_id, lost = the_batch(sim).batch_id, sim.batch_messages.pop()
-    sim.ask_about_batch(BatchMessage(batch_id))  # the sweep's, which does not know the tenant
-    sim.receive_batch(sim.batch_messages[0])
+    for seconds in (0, 61, 0):  # before it is due, and received twice
+        sim.clock.advance(seconds)
+        sim.ask_about_batch(BatchMessage(batch_id))  # the sweep's, which does not know the tenant
+        sim.receive_batch(sim.batch_messages[-1])
     assert (seeds(sim), [message.asked for message in sim.batch_messages]) == ([], [lost.asked])
     sim.work()
     assert seeds(sim) == [1]

@@ -34,7 +34,7 @@ LINE_MS = 25_000
 SLICE_REJECTIONS = 1_000
 """So many rejections are in memory: with `MAX_FAULTS` faults each, some MB."""
 
-GONE = InvalidRequestError("file_gone", "The file was deleted before these lines were read. Send it again.")
+GONE = InvalidRequestError("file_gone", "The file was deleted before these lines were read. Send them in another file.")
 
 
 @dataclass(slots=True)
@@ -71,10 +71,20 @@ def go_on_with_batch(message: BatchMessage, deps: BatchDependencies, *, time_lef
     logger.append_keys(batch_id=batch.batch_id, tenant_id=batch.tenant_id)
     if batch.state is not BatchState.ACCEPTING:
         follow_batch(batch, deps, time_left=time_left)
-    elif message.first_byte is None:  # in the message group of the batch: a tenant with many has one turn all the same
-        deps.queue.go_on(batch)
+    elif message.first_byte is None:
+        _send_again(batch, deps)
     elif message.first_byte == batch.next_byte:
         accept_batch_lines(batch, deps, time_left=time_left)
+
+
+def _send_again(batch: Batch, deps: BatchDependencies) -> None:
+    """Have lines accepted by a message in the tenant's group: one with many batches has one turn all the same."""
+    now = deps.clock()
+    if batch.due_at is not None and batch.due_at <= now:
+        try:
+            deps.queue.go_on(deps.batches.save(replace(batch, due_at=now + GO_ON_MS)))
+        except StaleTaskError:
+            logger.info("batch_lines_overtaken")
 
 
 def accept_batch_lines(batch: Batch, deps: BatchDependencies, *, time_left: TimeLeft) -> None:
