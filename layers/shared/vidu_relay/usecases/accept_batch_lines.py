@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -174,13 +175,14 @@ def _put_rejections(batch: Batch, done: Slice, deps: BatchDependencies) -> tuple
     """
     if not done.rejections:
         return batch.parts
-    inbox, before = deps.requests.inbox, list[Mapping[str, Any]]()
-    if batch.parts:  # an execution that died may have written more than it recorded
-        last = inbox.read_lines(batch.rejections_key(batch.parts[-1]))
-        before = [one for one in last if one["line"] < batch.next_line]
-    if batch.parts and len(before) < SLICE_REJECTIONS:
-        inbox.put_lines(batch.rejections_key(batch.parts[-1]), [*before, *done.rejections])
-        return batch.parts
+    inbox, room = deps.requests.inbox, SLICE_REJECTIONS - len(done.rejections)
+    for part in batch.parts[-1:]:
+        # an execution that died may have written more than it recorded
+        recorded = (one for one in inbox.read_lines(batch.rejections_key(part)) if one["line"] < batch.next_line)
+        before = list(islice(recorded, room + 1))
+        if len(before) <= room:
+            inbox.put_lines(batch.rejections_key(part), [*before, *done.rejections])
+            return batch.parts
     inbox.put_lines(batch.rejections_key(batch.next_line), done.rejections)
     return (*batch.parts, batch.next_line)
 
