@@ -14,7 +14,7 @@ from vidu_relay.usecases.ports import Clock, clock
 __all__ = ["find_due_batches"]
 
 MAX_FOLLOWED = 200
-"""In a minute: a tenant may have thousands of small batches, and single requests come through the same queue."""
+"""By one sweep: a tenant may have thousands of small batches, and single requests come through the same queue."""
 
 
 def find_due_batches(batches: BatchStore, queue: BatchQueue, *, clock: Clock = clock) -> int:
