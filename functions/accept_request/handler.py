@@ -45,7 +45,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         elif isinstance(asked, DroppedFile) and asked.is_batch:
             from vidu_relay.usecases.accept_batch import accept_batch
 
-            accept_batch(asked, batches())
+            accept_batch(asked, batches(), time_left=time_left)
         else:
             accept_request(asked, deps, time_left=time_left)
     return {"batchItemFailures": []}

@@ -198,7 +198,7 @@ class Simulation(WiredRelay):
             lambda: (
                 go_on_with_batch(asked, self.batching, time_left=lambda: self.time_left)
                 if isinstance(asked, BatchMessage)
-                else accept_batch(asked, self.batching)
+                else accept_batch(asked, self.batching, time_left=lambda: self.time_left)
             )
         )
         if done and message in self.batch_messages:

@@ -11,6 +11,7 @@ from tests.simulation.effects import Fault
 from tests.simulation.invariants import check_at_rest
 from tests.simulation.simulation import TENANT, Simulation
 from tests.simulation.wiring import PRICE
+from vidu_relay.adapters import request_inbox
 from vidu_relay.domain.batch import Batch, BatchState
 from vidu_relay.domain.queued_requests import BatchMessage, DroppedFile
 from vidu_relay.usecases import accept_batch, accept_batch_lines
@@ -104,6 +105,14 @@ def test_each_line_is_a_task_or_a_rejection(
     assert len(sim.provider.calls) == len(tasks)
 
 
+def test_file_that_takes_too_long_to_check_is_refused(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_inbox, "PIECE_BYTES", 100)
+    left = iter([60_000, 11_000, 9_000])
+    file = sim.drop_batch(*map(good, range(9)))
+    accept_batch.accept_batch(file, sim.batching, time_left=lambda: next(left))
+    assert (sim.answer(file)["code"], sim.batches(), counters(sim)) == ("file_too_large", [], (0, Decimal()))
+
+
 def too_large(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(accept_batch, "MAX_FILE_BYTES", 10)
 
@@ -115,6 +124,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "too many": (b"{}\n" * 10_001, "too_many_lines"),
     "too large": (good().encode(), "file_too_large"),
     "bad header": (b'{"batch": 1}\n{}', "validation_error"),
+    "two names": (b'{"batch": {"name": "a", "name": "b"}}\n{}', "validation_error"),
     "disabled": (good().encode(), "tenant_disabled"),
     "cap": (f"{good(1)}\n{good(2)}\n{{}}\n{good(3)}".encode(), "daily_cap_reached"),
     "budget": (f"{good(1)}\n{good(2)}\n{{}}\n{good(3)}".encode(), "budget_reached"),
@@ -222,6 +232,19 @@ def test_lines_behind_one_that_aws_fails_go_on_with_it(sim: Simulation) -> None:
     assert (seeds(sim), counters(sim)) == ([1, 2, 3], (3, 3 * PRICE))
 
 
+def test_lines_are_accepted_in_the_turn_of_their_tenant_only(sim: Simulation) -> None:
+    sim.drop_batch(good(1))
+    sim.receive_batch(sim.batch_messages[0])
+    batch_id, lost = the_batch(sim).batch_id, sim.batch_messages.pop()
+    for seconds in (0, 61, 0):  # before it is due, and received twice
+        sim.clock.advance(seconds)
+        sim.ask_about_batch(BatchMessage(batch_id))  # the sweep's, which does not know the tenant
+        sim.receive_batch(sim.batch_messages[-1])
+    assert (seeds(sim), [message.asked for message in sim.batch_messages]) == ([], [lost.asked])
+    sim.work()
+    assert seeds(sim) == [1]
+
+
 def test_message_for_what_is_accepted_already_changes_nothing(sim: Simulation) -> None:
     sim.drop_batch(good(1))
     sim.work()
@@ -255,3 +278,34 @@ def test_comparison_of_half_hours_leaves_the_reservation_of_a_batch(sim: Simulat
     sim.compare()
     assert counters(sim) == (3, 3 * PRICE)
     assert set(sim.freed) == {Decimal(0)}
+
+
+def test_task_of_a_slice_that_died_stays_a_task_where_the_file_is_gone(sim: Simulation) -> None:
+    file = sim.drop_batch(*map(good, (1, 2, 3, 4)))
+    sim.receive_batch(sim.batch_messages[0])
+    sim.effects.arm_name("dynamodb.put_item", Fault.DIES_BEFORE, nth=4)  # the lease, and two tasks come before
+    sim.receive_batch(sim.batch_messages[0])
+    sim.effects.disarm()
+    delete(sim, file)
+    sim.clock.advance(3600)
+    sim.work()
+
+    batch = the_batch(sim)
+    assert (seeds(sim), counters(sim), batch.tasks, batch.rejected) == ([1, 2], (2, 2 * PRICE), 2, 2)
+    sim.provider.finishes_at_once = True
+    sim.run()
+    check_at_rest(sim)
+
+
+def test_rejections_of_short_slices_share_an_object(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept_batch_lines, "SLICE_MS", 0)
+    monkeypatch.setattr(accept_batch_lines, "SLICE_REJECTIONS", 3)
+    file = sim.drop_batch(*["{}"] * 5, good(), *["{}"] * 2)
+    sim.effects.arm_name("dynamodb.put_item", Fault.DIES_BEFORE, nth=4)  # the second slice dies before its record
+    for _ in range(3):
+        sim.receive_batch(sim.batch_messages[0])
+    sim.effects.disarm()
+    sim.clock.advance(3600)
+    sim.work()
+    assert [line for line, _ in rejected(sim, the_batch(sim))] == [1, 2, 3, 4, 5, 7, 8]
+    assert the_batch(sim).parts == (1, 4, 8), file

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from typing_extensions import override
 
 from tests.simulation.simulation import TENANT, Simulation
@@ -289,6 +290,19 @@ def test_mapped_bucket_is_its_tenants_until_he_is_disabled(sim: Simulation) -> N
     directory.add_mapping(TenantMapping.BUCKET, "pictures", TENANT)
     check(sim, uri)
     directory.set_disabled(TENANT, True)
+    assert faults(sim, uri) == {"images.0": "image_not_found"}
+
+
+@pytest.mark.parametrize("code", ["InvalidObjectState", "KMS.DisabledException"])
+def test_object_that_s3_does_not_give_out_is_a_fault_of_its_image(
+    sim: Simulation, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = put(sim, f"uploads/{TENANT}/fox.png", png())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "archived"}}, "GetObject")
+
+    monkeypatch.setattr(sim.account.clients["s3"], "get_object", refuse)
     assert faults(sim, uri) == {"images.0": "image_not_found"}
 
 

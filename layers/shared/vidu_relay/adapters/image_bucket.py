@@ -24,7 +24,9 @@ BLOCK_BYTES = 64 * 1024
 
 MISSING = frozenset(
     {"403", "404", "AccessDenied", "Forbidden", "NoSuchBucket", "NoSuchKey", "NoSuchVersion", "NotFound"}
+    | {"InvalidObjectState", "KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException"}
 )
+"""With what S3 says of archived objects, and of those whose key cannot be used: a repetition changes nothing."""
 
 
 class ImageBucket:

@@ -54,8 +54,8 @@ class Batch:
       refused; `last_line` is the number of the last line.
     - `reserved_usd` is what the other lines cost together by the first reading.
     - `next_line` begins at `next_byte`: what comes before is accepted. `tasks` and `rejected` are how many of its lines
-      became tasks and rejections, `expected_usd` is what the tasks reserved. `parts` are the first lines of the slices
-      with rejections (`rejections_key`).
+      became tasks and rejections, `expected_usd` is what the tasks reserved. `parts` are the first lines of the
+      objects with rejections (`rejections_key`).
     - `lease_until` is until when an execution accepts lines; no other does before.
     - `cursor` is the first line whose task may be open; `counts` the tasks before it by their end, `cost_usd` their
       bills as far as they are known, and `uncertain_usd` what those without a known bill reserved. `failures`
@@ -115,7 +115,7 @@ class Batch:
         return f"{self.folder}retry.jsonl"
 
     def rejections_key(self, first_line: int) -> str:
-        """Where the rejected lines of the slice that begins at `first_line` are written, if it has any."""
+        """Where rejected lines from `first_line` on are written."""
         return f"{self.folder}rejected/{first_line:05}.jsonl"
 
     def failures_key(self, name: str) -> str:

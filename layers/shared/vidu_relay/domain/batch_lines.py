@@ -10,7 +10,7 @@ from typing import Any
 
 from vidu_relay.domain.batch import BATCH_ID
 from vidu_relay.domain.errors import Fault, InvalidRequestError
-from vidu_relay.domain.strict_json import read_json
+from vidu_relay.domain.strict_json import form_faults, read_json
 
 __all__ = ["MAX_FILE_BYTES", "FirstReading", "Header", "Line", "read_lines"]
 
@@ -168,6 +168,7 @@ def read_header(line: Line) -> Header | None:
 
 
 def _header_faults(raw: dict[str, Any]) -> Iterator[Fault]:
+    yield from form_faults(raw)
     yield from (Fault(name, "does not belong beside `batch`") for name in raw if name != "batch")
     given = raw["batch"]
     if not isinstance(given, dict):

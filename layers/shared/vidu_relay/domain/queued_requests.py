@@ -123,7 +123,7 @@ class RequestEvent:
 
 @dataclass(frozen=True, slots=True)
 class BatchMessage:
-    """A batch to go on with: from `first_byte` of its file, or from wherever it is where the sweep sends it (None)."""
+    """A batch to go on with: from `first_byte` of its file, or with whatever is due where the sweep sends it (None)."""
 
     batch_id: str
     first_byte: int | None = None

@@ -19,6 +19,7 @@ from vidu_relay.domain.queued_requests import DroppedFile
 from vidu_relay.domain.request_model import parse_request
 from vidu_relay.observability import logger
 from vidu_relay.usecases.accept_request import AcceptRequestDependencies, reject_request, sender_of, why_closed
+from vidu_relay.usecases.attempt_submission import TimeLeft
 from vidu_relay.usecases.ports import Clock
 from vidu_relay.usecases.price_request import price_request
 
@@ -26,6 +27,8 @@ __all__ = ["GO_ON_MS", "BatchDependencies", "accept_batch"]
 
 GO_ON_MS = 60_000
 """How long after a write the sweep goes on with a batch whose next message was lost."""
+ANSWER_MS = 10_000
+"""What is left of an execution's time when the first reading stops: recording or refusing the file fits in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class BatchDependencies:
         return self.requests.acceptance.submission.clock
 
 
-def accept_batch(file: DroppedFile, deps: BatchDependencies) -> Batch | None:
+def accept_batch(file: DroppedFile, deps: BatchDependencies, *, time_left: TimeLeft) -> Batch | None:
     """Check and price every line, reserve, and have the lines accepted; None for a file that is refused or gone.
 
     The message may be received any number of times, and the same bytes may come in other files: the batch is recorded
@@ -58,7 +61,7 @@ def accept_batch(file: DroppedFile, deps: BatchDependencies) -> Batch | None:
         logger.append_keys(tenant_id=tenant.tenant_id)
         closed = why_closed(file, tenant, mapped=mapped)
         try:
-            batch = _read(file, tenant.tenant_id, deps)
+            batch = _read(file, tenant.tenant_id, deps, time_left)
         except InvalidRequestError as error:
             raise closed or error from None
         logger.append_keys(batch_id=batch.batch_id)
@@ -100,7 +103,7 @@ def _reserve(batch: Batch, tenant: Tenant, deps: BatchDependencies) -> Batch:
     return recorded
 
 
-def _read(file: DroppedFile, tenant_id: str, deps: BatchDependencies) -> Batch:
+def _read(file: DroppedFile, tenant_id: str, deps: BatchDependencies, time_left: TimeLeft) -> Batch:
     """The batch of a file as its first reading shows it. Raises `InvalidRequestError` and `FileGoneError`."""
     size = deps.requests.inbox.size(file)
     if size > MAX_FILE_BYTES:
@@ -111,6 +114,8 @@ def _read(file: DroppedFile, tenant_id: str, deps: BatchDependencies) -> Batch:
 
     def hashed() -> Iterator[bytes]:
         for piece in deps.requests.inbox.pieces(file, 0, size):
+            if time_left() < ANSWER_MS:
+                raise InvalidRequestError("file_too_large", "The file takes too long to check: send several files.")
             digest.update(piece)
             yield piece
 

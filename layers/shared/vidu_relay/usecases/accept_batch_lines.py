@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -34,7 +35,7 @@ LINE_MS = 25_000
 SLICE_REJECTIONS = 1_000
 """So many rejections are in memory: with `MAX_FAULTS` faults each, some MB."""
 
-GONE = InvalidRequestError("file_gone", "The file was deleted before these lines were read. Send it again.")
+GONE = InvalidRequestError("file_gone", "The file was deleted before these lines were read. Send them in another file.")
 
 
 @dataclass(slots=True)
@@ -71,8 +72,20 @@ def go_on_with_batch(message: BatchMessage, deps: BatchDependencies, *, time_lef
     logger.append_keys(batch_id=batch.batch_id, tenant_id=batch.tenant_id)
     if batch.state is not BatchState.ACCEPTING:
         follow_batch(batch, deps, time_left=time_left)
-    elif message.first_byte in (None, batch.next_byte):
+    elif message.first_byte is None:
+        _send_again(batch, deps)
+    elif message.first_byte == batch.next_byte:
         accept_batch_lines(batch, deps, time_left=time_left)
+
+
+def _send_again(batch: Batch, deps: BatchDependencies) -> None:
+    """Have lines accepted by a message in the tenant's group: one with many batches has one turn all the same."""
+    now = deps.clock()
+    if batch.due_at is not None and batch.due_at <= now:
+        try:
+            deps.queue.go_on(deps.batches.save(replace(batch, due_at=now + GO_ON_MS)))
+        except StaleTaskError:
+            logger.info("batch_lines_overtaken")
 
 
 def accept_batch_lines(batch: Batch, deps: BatchDependencies, *, time_left: TimeLeft) -> None:
@@ -92,9 +105,7 @@ def accept_batch_lines(batch: Batch, deps: BatchDependencies, *, time_left: Time
         logger.remove_keys(["task_id"])
         if done.providers:
             start_dispatch(done.providers, acceptance.submission.pauses, deps.sweep, now=acceptance.submission.clock())
-        if done.rejections:
-            deps.requests.inbox.put_lines(leased.rejections_key(leased.next_line), done.rejections)
-        _record(leased, done, deps)
+        _record(replace(leased, parts=_put_rejections(leased, done, deps)), done, deps)
     except StaleTaskError:
         logger.info("batch_lines_overtaken")
 
@@ -117,10 +128,19 @@ def _accept(batch: Batch, deps: BatchDependencies, time_left: TimeLeft) -> Slice
                 break
             done.line, done.byte = line.number + 1, line.end_byte
     except FileGoneError:
-        rest = batch.lines - batch.tasks - batch.rejected - done.tasks - done.rejected
-        done.reject(deps.requests.describe(GONE), done.line, rest)
-        done.byte = batch.size
+        _reject_rest(batch, done, deps)
     return done
+
+
+def _reject_rest(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
+    """The file is gone: what an execution that died has recorded is a task all the same."""
+    rest = map(batch.task_id, range(done.line, batch.last_line + 1))
+    for task in deps.requests.acceptance.submission.store.get_many(rest, consistent=True).values():
+        done.add(task)
+    lines = batch.lines - batch.tasks - batch.rejected - done.tasks - done.rejected
+    if lines:
+        done.reject(deps.requests.describe(GONE), done.line, lines)
+    done.byte = batch.size
 
 
 def _accept_line(line: Line, batch: Batch, done: Slice, deps: BatchDependencies) -> None:
@@ -148,6 +168,25 @@ def _accept_line(line: Line, batch: Batch, done: Slice, deps: BatchDependencies)
             done.reject(deps.requests.describe(error), line.number)
 
 
+def _put_rejections(batch: Batch, done: Slice, deps: BatchDependencies) -> tuple[int, ...]:
+    """Write the slice's rejections behind those of slices before it, up to `SLICE_REJECTIONS`; the batch's parts.
+
+    Not an object a slice: where images are slow there are thousands, and the summary is made in one execution.
+    """
+    if not done.rejections:
+        return batch.parts
+    inbox, room = deps.requests.inbox, SLICE_REJECTIONS - len(done.rejections)
+    for part in batch.parts[-1:]:
+        # an execution that died may have written more than it recorded
+        recorded = (one for one in inbox.read_lines(batch.rejections_key(part)) if one["line"] < batch.next_line)
+        before = list(islice(recorded, room + 1))
+        if len(before) <= room:
+            inbox.put_lines(batch.rejections_key(part), [*before, *done.rejections])
+            return batch.parts
+    inbox.put_lines(batch.rejections_key(batch.next_line), done.rejections)
+    return (*batch.parts, batch.next_line)
+
+
 def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
     """Write how far the batch is, and send what comes next. Raises `StaleTaskError` if another execution has."""
     now = deps.requests.acceptance.submission.clock()
@@ -158,7 +197,6 @@ def _record(batch: Batch, done: Slice, deps: BatchDependencies) -> None:
         tasks=batch.tasks + done.tasks,
         rejected=batch.rejected + done.rejected,
         expected_usd=money_text(Decimal(batch.expected_usd) + done.reserved),
-        parts=(*batch.parts, batch.next_line) if done.rejections else batch.parts,
         lease_until=0,
         due_at=now + GO_ON_MS,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vidu_relay.adapters.batch_queue import BatchQueue
@@ -11,15 +13,19 @@ from vidu_relay.usecases.ports import Clock, clock
 
 __all__ = ["find_due_batches"]
 
+MAX_FOLLOWED = 200
+"""By one sweep: a tenant may have thousands of small batches, and single requests come through the same queue."""
+
 
 def find_due_batches(batches: BatchStore, queue: BatchQueue, *, clock: Clock = clock) -> int:
-    """Queue a message for each batch that is due; how many. An error of AWS leaves the rest to the next sweep.
+    """Queue a message for each of the `MAX_FOLLOWED` batches longest due; how many. An error of AWS leaves
+    the rest to the next sweep.
 
     A batch stays due until it was followed: then a second message does nothing.
     """
     sent = 0
     try:
-        for batch_id in batches.find_due(clock()):
+        for batch_id in islice(batches.find_due(clock()), MAX_FOLLOWED):
             queue.follow(batch_id)
             sent += 1
     except (ClientError, BotoCoreError):
