@@ -229,7 +229,7 @@ def test_sweep_asks_for_batches_that_are_due_and_no_others(monkeypatch: pytest.M
 def test_sweep_asks_for_so_many_batches_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     made = night()
     sent: list[str] = []
-    monkeypatch.setattr(made.deps.queue, "look_at", sent.append)
+    monkeypatch.setattr(made.deps.queue, "follow", sent.append)
     monkeypatch.setattr(made.deps.batches, "find_due", lambda _: map(str, range(10_000)))
     assert find_due_batches(made.deps.batches, made.deps.queue) == len(sent) == 200
 
