@@ -23,6 +23,7 @@ from vidu_relay.domain.errors import (
     NotCreatedError,
     ProviderUnavailableError,
     RemoteTaskNotFoundError,
+    ThrottledError,
 )
 from vidu_relay.domain.snapshot import ProgressState, Usage
 from vidu_relay.outbound import provider_calls
@@ -274,7 +275,7 @@ def refused(kind: type[AnyProvider], status: str, body: bytes) -> CreateError:
 def test_an_id_in_an_odd_create_reply_is_kept_as_a_candidate(kind: type[AnyProvider]) -> None:
     body = b'{"data": [{"id": "made-1"}], "error": {"id": "e"}, "request_id": "r"}'
     for status, error in (
-        ("429 No", NotCreatedError),
+        ("429 No", ThrottledError),
         ("400 No", CreateRejectedError),
         ("200 OK", CreateAmbiguousError),
     ):

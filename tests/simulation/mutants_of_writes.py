@@ -7,7 +7,7 @@ from tests.simulation.scenarios import (
     HttpSimulation,
     submit,
 )
-from vidu_relay.adapters import task_item
+from vidu_relay.adapters import task_item, task_store
 from vidu_relay.adapters.event_bus import Event, EventBus, PutResult
 from vidu_relay.adapters.task_store import TaskStore
 from vidu_relay.domain.representation import event_detail, event_type
@@ -32,9 +32,9 @@ def drop_the_revision_condition(patch: Patch) -> None:
 def drop_the_condition_on_the_external_id(patch: Patch) -> None:
     def mutated(external: Any, *given: Any) -> Any:
         put = external(*given)
-        return {name: value for name, value in put.items() if name in ("TableName", "Item")}
+        return {"Item": put["Item"]}
 
-    wrap(patch, TaskStore, "_external", mutated)
+    wrap(patch, task_store, "external_put", mutated)
 
 
 @mutant(scenario(overdue_and_unreadable), I.ONE_WRITE)
