@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
+from tests.e2e.queues import forget_queues
 from tests.unit.template import ROOT
 
 PARAMETERS = {"FirstCheckSeconds": "2", "CheckIntervalSeconds": "1", "TrustedOrigins": "http://127.0.0.1:*"}
@@ -52,6 +53,13 @@ def relay(stack: Stack) -> Iterator[RelayClient]:
     client = RelayClient(stack)
     yield client
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def idle_queues(request: pytest.FixtureRequest) -> None:
+    """No test's tasks wait because of an earlier test."""
+    if "relay" in request.fixturenames:
+        forget_queues(request.getfixturevalue("relay"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from local.chaos.backends import Backends
 from local.client import RelayClient
 from local.stack import LocalStack, Stack
+from tests.e2e.queues import forget_queues
 from tests.e2e.watched import GENERATION_SECONDS, PARAMETERS, VALIDATED, WatchedClient
 
 
@@ -48,6 +49,13 @@ def relay(stack: Stack) -> Iterator[RelayClient]:
     client = WatchedClient(stack)
     yield client
     client.close()
+
+
+@pytest.fixture(autouse=True)
+def idle_queues(request: pytest.FixtureRequest) -> None:
+    """No test's tasks wait because of an earlier test."""
+    if "relay" in request.fixturenames:
+        forget_queues(request.getfixturevalue("relay"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The stack's queues as tests read them."""
+"""The stack's queues as tests read them, and providers' queues as if no task had ever waited."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -57,3 +57,10 @@ def retried(relay: RelayClient, url: str, seconds: int = 0, receives: int | None
         yield
     finally:
         sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
+
+
+def forget_queues(relay: RelayClient) -> None:
+    """Forget refusals and slots: after a 429, an earlier test's tasks that never end would hold a later one's slots."""
+    for provider in ("gateway", "vidu"):
+        for kind in ("queue", "pause"):
+            relay.aws("dynamodb").delete_item(TableName=relay.stack.table, Key={"pk": {"S": f"{kind}#{provider}"}})
