@@ -95,6 +95,17 @@ def test_off_peak_tasks_leave_no_more_slots_than_the_provider_is_known_to_take()
     assert count_slots(held, over, refused_at=None, ceiling=99, now=NOW + STALLED_MS).limit == 6
 
 
+@pytest.mark.parametrize("off_peak", [False, True])
+def test_before_any_429_tasks_in_flight_do_not_stop_the_first_that_waits(off_peak: bool) -> None:
+    slots = {str(number): NOW for number in range(3)}
+    tasks = dict.fromkeys(slots, replace(AT_PROVIDER, request={"off_peak": off_peak}))
+    state = QueueState(slots, confirmed=tuple(slots))
+    assert count_slots(state, tasks, refused_at=None, ceiling=9, now=NOW).free == 1
+    tasks["chosen"] = replace(new_task(), admitted_at=NOW)
+    pending = replace(state, slots={**slots, "chosen": NOW})
+    assert count_slots(pending, tasks, refused_at=None, ceiling=9, now=NOW).free == 0, "one at a time"
+
+
 @pytest.mark.parametrize(("refused_at", "limit"), [(None, 3), (NOW + 1, 1)])
 def test_slots_that_are_held_for_long_do_not_stop_the_queue(refused_at: int | None, limit: int) -> None:
     state = QueueState({"a": NOW, "b": NOW}, confirmed=("a", "b"), limit=1, proven=2)

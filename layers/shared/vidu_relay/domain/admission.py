@@ -120,9 +120,10 @@ def count_slots(
     """The state by the present records of its slots: those that are over are free, and `limit` follows the provider.
 
     A 429 since the last one that was counted (`refused_at`) halves `limit`, however many calls were refused with it.
-    Each create call that succeeded while every slot was held adds one up to `proven`, or before any 429; beyond,
-    `CREATES_BEFORE_GROWTH` do. Where no slot has become free for `STALLED_MS`, there is one more, until others are
-    free. Off-peak tasks hold slots and show nothing of what the provider takes.
+    Before any 429 one more is tried than are in flight. Each create call that succeeded while every slot was held adds
+    one up to `proven`, or before any 429; beyond, `CREATES_BEFORE_GROWTH` do. Where no slot has become free for
+    `STALLED_MS`, there is one more, until others are free. Off-peak tasks hold slots and show nothing of what the
+    provider takes.
     """
     known = tuple(task_id for task_id in state.slots if (task := tasks.get(task_id)) and task.remote_id is not None)
     slots = {
@@ -147,6 +148,8 @@ def count_slots(
         limit = len(slots) + 1
     elif proven:
         limit = min(limit, max(proven, len(slots)) + 1)
+    else:
+        limit = max(limit, sum(tasks[task_id].status in AT_PROVIDER for task_id in slots) + 1)
     return replace(
         state,
         slots=slots,
