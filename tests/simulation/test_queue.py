@@ -97,10 +97,10 @@ def test_tasks_that_end_in_their_turn_leave_no_slot_empty() -> None:
 def test_a_lost_flag_is_raised_again() -> None:
     """The index decides, not the flag: the sweep finds what waits without it."""
     crowd = Crowd()
-    crowd.submits("big", 9)
+    crowd.submits("big", 40)
     table = {"TableName": crowd.sim.account.table, "Key": {"pk": {"S": "pause#gateway"}}}
     crowd.sim.account.clients["dynamodb"].delete_item(**table)
-    crowd.until(lambda: not crowd.waiting, 400)
+    crowd.until(lambda: not crowd.waiting, 1500)
     crowd.check()
 
 
